@@ -1,0 +1,1 @@
+"""What images there are: the manifest, parsed and checked."""

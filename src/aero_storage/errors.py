@@ -1,0 +1,47 @@
+"""Every error of ours. Those that a client may see carry the HTTP status that tells it."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class AeroStorageError(Exception):
+    """The root of all errors that this package raises on purpose."""
+
+
+class SettingsError(AeroStorageError):
+    """A setting cannot be used; the message is one line: what is wrong, where from, how to mend it."""
+
+
+class ClientError(AeroStorageError):
+    """An error that ends as a response with the status `status`."""
+
+    status: ClassVar[int] = 500
+
+
+class CatalogError(ClientError):
+    """The catalog cannot be used; the message names the entry, the field and the reason."""
+
+    status = 500
+
+
+class BlobNotFoundError(ClientError):
+    """There is no such regular file under the root."""
+
+    status = 404
+
+
+class BlobUnreadableError(ClientError):
+    """The file is there but cannot be opened or read."""
+
+    status = 500
+
+
+class OverloadedError(ClientError):
+    """All places under the cap stayed taken for as long as a request may wait."""
+
+    status = 429
+
+
+class ShortReadError(AeroStorageError):
+    """A blob no longer holds the bytes that its headers promised."""

@@ -1,0 +1,1 @@
+"""Where bytes lie: a store hands out open blobs."""

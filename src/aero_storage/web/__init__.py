@@ -1,0 +1,1 @@
+"""The coats over the decisions: Klein and the HTTP channel."""
