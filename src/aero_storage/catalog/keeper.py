@@ -1,0 +1,54 @@
+"""The catalog in force: the last good one, whatever happens to the file meanwhile (contract §3)."""
+
+from __future__ import annotations
+
+import enum
+
+import attrs
+
+from aero_storage.catalog.model import Catalog
+from aero_storage.catalog.reader import Reading
+from aero_storage.errors import CatalogError
+
+
+class Change(enum.Enum):
+    """What a reading of the catalog brought."""
+
+    NONE = "none"
+    LOADED = "loaded"
+    FAILED = "failed"
+    RECOVERED = "recovered"
+    """The catalog in force is good on disk again after a failure."""
+
+
+@attrs.define
+class CatalogKeeper:
+    """Holds the catalog that requests are answered from.
+
+    An invalid reading never replaces a good one; while there has been none yet, `error` says why.
+    """
+
+    _catalog: Catalog | None = None
+    error: CatalogError | None = None
+
+    def take(self, reading: Reading) -> Change:
+        """Take note of what is on disk now, and tell what is new about it."""
+        before, self.error = self.error, reading.error
+        if reading.catalog is None:
+            return Change.NONE if str(before) == str(reading.error) else Change.FAILED
+        if reading.catalog == self._catalog:
+            return Change.RECOVERED if before else Change.NONE
+        self._catalog = reading.catalog
+        return Change.LOADED
+
+    @property
+    def has_catalog(self) -> bool:
+        """Whether there is a catalog in force."""
+        return self._catalog is not None
+
+    @property
+    def current(self) -> Catalog:
+        """The catalog in force. Raises CatalogError while no reading has been good."""
+        if self._catalog is None:
+            raise self.error or CatalogError("the catalog has not been read yet")
+        return self._catalog

@@ -1,0 +1,56 @@
+"""The catalog as values: images and the order they are listed in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from types import MappingProxyType
+
+import attrs
+
+
+@attrs.frozen
+class Image:
+    """One disk image as its catalog entry describes it.
+
+    `file` is relative to the images root. `etag` (with its quotes) and `last_modified` (nanoseconds since the
+    epoch) override what the file system says; None where the entry leaves them open.
+    """
+
+    id: str
+    file: str
+    name: str
+    public: bool = True
+    description: str | None = None
+    recommended_chunk_size_bytes: int | None = None
+    chunked_version: str | None = None
+    etag: str | None = None
+    last_modified: int | None = None
+    follow_links: bool = True
+    """Whether the file may be reached through symbolic links; a directory listing shows none, so it serves none."""
+
+    @property
+    def chunked_directory(self) -> PurePosixPath:
+        """Where the chunk artifacts that unversioned URLs mean lie, relative to the images root (contract §6)."""
+        return PurePosixPath("chunked", self.id, self.chunked_version or "")
+
+
+def _by_id(catalog: Catalog) -> Mapping[str, Image]:
+    return MappingProxyType({image.id: image for image in catalog.images})
+
+
+@attrs.frozen
+class Catalog:
+    """All images, in the order they are listed in; `listing` tells that there was only a directory to list."""
+
+    images: tuple[Image, ...]
+    listing: bool = False
+    _index: Mapping[str, Image] = attrs.field(init=False, eq=False, repr=False)
+
+    @_index.default
+    def _make_index(self) -> Mapping[str, Image]:
+        return _by_id(self)
+
+    def find(self, image_id: str) -> Image | None:
+        """The image of that id, or None."""
+        return self._index.get(image_id)

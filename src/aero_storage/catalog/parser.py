@@ -1,0 +1,192 @@
+"""`manifest.json` → `Catalog` (contract §3).
+
+One breach makes the whole manifest invalid, and the message says where.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import PurePosixPath
+from typing import TypeVar
+
+from aero_storage.catalog.model import Catalog, Image
+from aero_storage.errors import CatalogError
+from aero_storage.protocol.conditional import is_entity_tag
+from aero_storage.protocol.dates import parse_rfc3339
+from aero_storage.protocol.identifiers import is_image_id, is_version
+
+MAX_MANIFEST_BYTES = 64 * 1024 * 1024
+"""A larger manifest is refused unread: it is no catalog."""
+
+_MAX_FILE_BYTES = 512
+_MAX_ETAG_LENGTH = 1024
+_SHOWN_LENGTH = 80
+_UNSIGNED_64 = 2**64
+_NAME_RULE = "must be 1 to 128 characters of A-Z a-z 0-9 . _ - and not '.' or '..'"
+
+_T = TypeVar("_T")
+_Entry = Mapping[str, object]
+
+
+def parse_manifest(data: bytes) -> Catalog:
+    """Parse and check a whole manifest.
+
+    Raises CatalogError with one line that names the entry, the field and the reason.
+    """
+    if len(data) > MAX_MANIFEST_BYTES:
+        raise CatalogError(f"larger than {MAX_MANIFEST_BYTES} bytes")
+    entries = _entries(_load(data))
+    images = tuple(_parse_entry(index, entry) for index, entry in enumerate(entries))
+    _require_unique_ids(images)
+    return Catalog(images)
+
+
+def _load(data: bytes) -> object:
+    try:
+        return json.loads(data.decode("utf-8-sig"), parse_constant=_refuse_constant)
+    except UnicodeDecodeError as error:
+        raise CatalogError(f"not UTF-8: byte {error.start}: {error.reason}") from error
+    except json.JSONDecodeError as error:
+        raise CatalogError(f"not JSON: line {error.lineno}, column {error.colno}: {error.msg}") from error
+    except RecursionError as error:
+        raise CatalogError("not usable: nested too deeply") from error
+    except ValueError as error:  # int() refuses numbers of more than 4,300 digits
+        raise CatalogError(f"not JSON: {error}") from error
+
+
+def _refuse_constant(name: str) -> object:
+    raise CatalogError(f"not JSON: {name} is no JSON number")
+
+
+def _entries(document: object) -> list[object]:
+    if isinstance(document, dict):
+        if "images" not in document:
+            raise CatalogError('images: missing; expected {"images": […]} or a bare array')
+        document = document["images"]
+    if not isinstance(document, list):
+        raise CatalogError(f"images: must be an array, not {_show(document)}")
+    if not document:
+        raise CatalogError("images: must list at least one image")
+    return document
+
+
+def _require_unique_ids(images: tuple[Image, ...]) -> None:
+    seen: dict[str, int] = {}
+    for index, image in enumerate(images):
+        first = seen.setdefault(image.id, index)
+        if first != index:
+            raise CatalogError(f"images[{index}] ({image.id}): id: already used by images[{first}]")
+
+
+def _parse_entry(index: int, entry: object) -> Image:
+    if not isinstance(entry, dict):
+        raise CatalogError(f"images[{index}]: must be an object, not {_show(entry)}")
+    given = entry.get("id")
+    label = f"images[{index}]" + (f" ({given})" if isinstance(given, str) and is_image_id(given) else "")
+    fields = _Fields(label, entry)
+    return Image(
+        id=fields.required("id", _image_id),
+        file=fields.required("file", _file),
+        name=fields.required("name", _text),
+        public=fields.required("public", _boolean) if "public" in entry else True,
+        description=fields.optional("description", _text),
+        recommended_chunk_size_bytes=fields.optional("recommended_chunk_size_bytes", _positive),
+        chunked_version=fields.optional("chunked_version", _version),
+        etag=fields.optional("etag", _etag),
+        last_modified=fields.optional("last_modified", _last_modified),
+    )
+
+
+class _Fields:
+    """The fields of one entry, checked as they are taken, with the entry's label on every complaint."""
+
+    def __init__(self, label: str, entry: _Entry) -> None:
+        self._label = label
+        self._entry = entry
+
+    def required(self, key: str, check: Callable[[object], _T]) -> _T:
+        if key not in self._entry:
+            raise CatalogError(f"{self._label}: {key}: missing")
+        return self._checked(key, check)
+
+    def optional(self, key: str, check: Callable[[object], _T]) -> _T | None:
+        return None if self._entry.get(key) is None else self._checked(key, check)
+
+    def _checked(self, key: str, check: Callable[[object], _T]) -> _T:
+        value = self._entry[key]
+        try:
+            return check(value)
+        except ValueError as error:
+            raise CatalogError(f"{self._label}: {key}: {error}, not {_show(value)}") from error
+
+
+def _show(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= _SHOWN_LENGTH else text[:_SHOWN_LENGTH] + "…"
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("must be a string")  # noqa: TRY004 - one kind of complaint for all checks
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError("must be valid Unicode") from None
+    return value
+
+
+def _boolean(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("must be true or false")  # noqa: TRY004
+    return value
+
+
+def _positive(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < _UNSIGNED_64:
+        raise ValueError("must be a whole number above 0 and below 2^64")
+    return value
+
+
+def _image_id(value: object) -> str:
+    text = _text(value)
+    if not is_image_id(text):
+        raise ValueError(_NAME_RULE)
+    return text
+
+
+def _version(value: object) -> str:
+    text = _text(value).strip()
+    if not is_version(text):
+        raise ValueError(f"{_NAME_RULE} or 'chunks'")
+    return text
+
+
+def _file(value: object) -> str:
+    text = _text(value)
+    if not 1 <= len(text.encode()) <= _MAX_FILE_BYTES:
+        raise ValueError(f"must be 1 to {_MAX_FILE_BYTES} bytes long")
+    if "\0" in text:
+        raise ValueError("must not contain NUL")
+    path = PurePosixPath(text)
+    if path.is_absolute() or ".." in path.parts:
+        raise ValueError("must be a path relative to the images root without '..'")
+    return text
+
+
+def _etag(value: object) -> str:
+    text = _text(value).strip()
+    if len(text) > _MAX_ETAG_LENGTH or not is_entity_tag(text):
+        raise ValueError(
+            f'must be a quoted entity-tag, "…" or W/"…", of visible ASCII and at most {_MAX_ETAG_LENGTH} characters'
+        )
+    return text
+
+
+def _last_modified(value: object) -> int:
+    nanoseconds = parse_rfc3339(_text(value).strip())
+    if nanoseconds is None:
+        raise ValueError("must be an RFC 3339 time such as 2026-01-10T00:00:00Z")
+    if nanoseconds < 0:
+        raise ValueError("must not be before the Unix epoch")
+    return nanoseconds

@@ -1,0 +1,117 @@
+"""The images root as a catalog: `manifest.json` if it is there, else a listing of the directory (contract §3)."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Protocol
+
+import attrs
+
+from aero_storage.catalog.model import Catalog, Image
+from aero_storage.catalog.parser import MAX_MANIFEST_BYTES, parse_manifest
+from aero_storage.errors import CatalogError
+from aero_storage.protocol.dates import NANOSECONDS
+from aero_storage.protocol.identifiers import is_image_id
+
+MANIFEST_NAME = "manifest.json"
+
+_SETTLED_NS = 2 * NANOSECONDS
+"""A file younger than this may change again without a new mtime: time stamps are only as fine as a kernel tick."""
+
+_Stamp = tuple[bool, int, int, int, int]
+"""Whether there is a manifest, then inode, size, mtime and ctime of it, or of the directory where there is none."""
+
+
+class _Clock(Protocol):
+    def __call__(self) -> int: ...
+
+
+@attrs.frozen
+class Reading:
+    """What there is on disk: a catalog, or the error that stands in its place."""
+
+    catalog: Catalog | None
+    error: CatalogError | None
+
+
+def _stamp(root: Path) -> _Stamp:
+    try:
+        manifest, status = True, (root / MANIFEST_NAME).stat()
+    except FileNotFoundError:
+        manifest, status = False, root.stat()
+    return manifest, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+@attrs.define
+class CatalogReader:
+    """Reads the catalog of one images root, and tells cheaply whether there is anything new to read.
+
+    All methods may wait for a disk. A root where a manifest was seen once never turns into a directory listing.
+    """
+
+    root: Path
+    require_manifest: bool = False
+    _now_ns: _Clock = time.time_ns
+    _seen_manifest: bool = attrs.field(init=False, default=False)
+    _last: _Stamp | None = attrs.field(init=False, default=None)
+
+    def read_if_changed(self, *, force: bool = False) -> Reading | None:
+        """The catalog as it is on disk now, or None if it is certainly the one that was read last."""
+        try:
+            stamp = _stamp(self.root)
+        except OSError as error:
+            self._last = None
+            return Reading(None, CatalogError(f"{self.root}: {error.strerror}"))
+        if not force and stamp == self._last and self._settled(stamp):
+            return None
+        self._last = stamp
+        return self._read()
+
+    def _settled(self, stamp: _Stamp) -> bool:
+        return abs(self._now_ns() - max(stamp[3:])) > _SETTLED_NS
+
+    def _read(self) -> Reading:
+        try:
+            return Reading(self._read_catalog(), None)
+        except CatalogError as error:
+            return Reading(None, error)
+
+    def _read_catalog(self) -> Catalog:
+        path = self.root / MANIFEST_NAME
+        if not os.path.lexists(path) and not self._seen_manifest and not self.require_manifest:
+            return list_directory(self.root)
+        self._seen_manifest = True
+        try:
+            return parse_manifest(_read_regular(path))
+        except OSError as error:
+            raise CatalogError(f"{path}: {error.strerror}") from error
+        except CatalogError as error:
+            raise CatalogError(f"{path}: {error}") from error
+
+
+def _read_regular(path: Path) -> bytes:
+    if not path.is_file() and path.exists():
+        raise CatalogError("not a regular file")
+    with path.open("rb") as file:
+        return file.read(MAX_MANIFEST_BYTES + 1)
+
+
+def list_directory(root: Path) -> Catalog:
+    """The catalog that a directory without a manifest stands for: its regular files, sorted by id.
+
+    Raises CatalogError if the directory cannot be read.
+    """
+    try:
+        with os.scandir(root) as entries:
+            names = sorted(entry.name for entry in entries if _is_listed(entry))
+    except OSError as error:
+        raise CatalogError(f"{root}: {error.strerror}") from error
+    images = tuple(Image(id=name, file=name, name=name, follow_links=False) for name in names)
+    return Catalog(images, listing=True)
+
+
+def _is_listed(entry: os.DirEntry[str]) -> bool:
+    hidden = entry.name.startswith((".", MANIFEST_NAME))
+    return not hidden and is_image_id(entry.name) and entry.is_file(follow_symlinks=False)

@@ -1,0 +1,90 @@
+"""The cap on byte requests at work at once, and the queue in front of it (contract §5)."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import attrs
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from aero_storage.errors import OverloadedError
+
+_MIN_QUEUE = 16
+_QUEUE_PER_PLACE = 4
+
+
+@attrs.define(eq=False)
+class Place:
+    """A place under the cap; its holder releases it, and a second release does nothing."""
+
+    _admission: Admission | None
+
+    def release(self) -> None:
+        """Give the place to the request that has waited longest."""
+        admission, self._admission = self._admission, None
+        if admission is not None:
+            admission._free()  # noqa: SLF001 - two halves of one idea
+
+
+@attrs.define(eq=False)
+class _Waiter:
+    deferred: Deferred[Place]
+    timer: IDelayedCall | None = None
+
+
+@attrs.define(eq=False)
+class Admission:
+    """Lets `cap` requests in at once (0: any number).
+
+    Others wait up to `patience` seconds, first come first served.
+    """
+
+    _cap: int
+    _patience: float
+    _clock: IReactorTime
+    _taken: int = attrs.field(init=False, default=0)
+    _queue: deque[_Waiter] = attrs.field(init=False, factory=deque)
+
+    @property
+    def taken(self) -> int:
+        """Places that are held now."""
+        return self._taken
+
+    @property
+    def waiting(self) -> int:
+        """Requests in the queue now."""
+        return len(self._queue)
+
+    def acquire(self) -> Deferred[Place]:
+        """A place, perhaps later; can be cancelled. Fails with OverloadedError where none comes free in time."""
+        if not self._cap or self._taken < self._cap:
+            self._taken += 1
+            return succeed(Place(self))
+        if not self._patience or len(self._queue) >= max(_MIN_QUEUE, _QUEUE_PER_PLACE * self._cap):
+            return fail(OverloadedError("all places are taken"))
+        return self._wait()
+
+    def _wait(self) -> Deferred[Place]:
+        waiter = _Waiter(Deferred(lambda _: self._leave(waiter)))
+        waiter.timer = self._clock.callLater(self._patience, self._give_up, waiter)
+        self._queue.append(waiter)
+        return waiter.deferred
+
+    def _give_up(self, waiter: _Waiter) -> None:
+        self._queue.remove(waiter)
+        waiter.deferred.errback(OverloadedError("no place came free in time"))
+
+    def _leave(self, waiter: _Waiter) -> None:
+        self._queue.remove(waiter)
+        if waiter.timer is not None:
+            waiter.timer.cancel()
+
+    def _free(self) -> None:
+        if not self._queue:
+            self._taken -= 1
+            return
+        waiter = self._queue.popleft()
+        if waiter.timer is not None:
+            waiter.timer.cancel()
+        waiter.deferred.callback(Place(self))

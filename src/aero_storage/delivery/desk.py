@@ -1,0 +1,146 @@
+"""The desk: takes an exchange, finds what it asks for, and hands back the reply. Knows no web framework."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import PurePosixPath
+
+import attrs
+
+from aero_storage.catalog.keeper import CatalogKeeper
+from aero_storage.catalog.model import Image
+from aero_storage.delivery import metadata, operations
+from aero_storage.delivery.admission import Admission
+from aero_storage.delivery.decision import Representation, chunk_representation, decide, image_representation
+from aero_storage.delivery.exchange import Exchange, Reporter
+from aero_storage.delivery.facts import Facts
+from aero_storage.delivery.policy import Policy
+from aero_storage.delivery.reply import Reply, error, preflight
+from aero_storage.delivery.routes import Plane, Resource
+from aero_storage.errors import BlobNotFoundError, BlobUnreadableError, CatalogError, ClientError, OverloadedError
+from aero_storage.store.blob import BlobStatus
+from aero_storage.store.images import MANIFEST_NAME, Store
+
+_Handler = Callable[[Exchange], Awaitable[Reply]]
+
+
+@attrs.define(eq=False)
+class Desk:
+    """Answers requests from one catalog and one store under one cap."""
+
+    policy: Policy
+    build: operations.Build
+    metrics_token: str | None
+    reporter: Reporter
+    _keeper: CatalogKeeper
+    _store: Store
+    _admission: Admission
+    shutting_down: bool = attrs.field(init=False, default=False)
+
+    def begin(self, facts: Facts) -> Exchange:
+        """A request has arrived."""
+        return Exchange(facts, self.reporter)
+
+    def fail(self, facts: Facts, status: int) -> Reply:
+        """The reply to a request that cannot be taken further, in the shape of its plane."""
+        return error(facts, self.policy, status)
+
+    async def answer(self, exchange: Exchange) -> Reply:
+        """The reply to a request; what it opened belongs to the exchange."""
+        facts = exchange.facts
+        if facts.route is None:
+            return self.fail(facts, 404)
+        if facts.method not in facts.route.methods:
+            return error(facts, self.policy, 405, ("Allow", facts.route.allow))
+        if facts.announces_body:
+            return self.fail(facts, 413)
+        if facts.method == "OPTIONS":
+            return preflight(facts, self.policy)
+        try:
+            return await self._handler(facts)(exchange)
+        except ClientError as failure:
+            return self._explain(facts, failure)
+
+    def _handler(self, facts: Facts) -> _Handler:
+        plane = facts.plane
+        if plane is Plane.DATA:
+            return self._bytes
+        return self._metadata if plane is Plane.METADATA else self._operations
+
+    def _explain(self, facts: Facts, failure: ClientError) -> Reply:
+        if isinstance(failure, CatalogError):
+            self.reporter.metrics.store_failed("manifest")
+        elif isinstance(failure, BlobUnreadableError):
+            self.reporter.metrics.store_failed("open_range" if facts.plane is Plane.DATA else "meta")
+        extra = (("Retry-After", "1"),) if isinstance(failure, OverloadedError) else ()
+        return error(facts, self.policy, failure.status, *extra)
+
+    async def _operations(self, exchange: Exchange) -> Reply:
+        facts, policy = exchange.facts, self.policy
+        match facts.route and facts.route.resource:
+            case Resource.LIVENESS:
+                return operations.liveness(facts, policy)
+            case Resource.LIVENESS_TEXT:
+                return operations.liveness_text(facts, policy)
+            case Resource.READINESS:
+                return operations.readiness(facts, policy, ready=await self._is_ready())
+            case Resource.METRICS:
+                return operations.exposition(facts, policy, self.reporter.metrics, self.metrics_token)
+            case _:
+                return operations.version(facts, policy, self.build)
+
+    async def _is_ready(self) -> bool:
+        try:
+            return not self.shutting_down and await self._store.complete(self._keeper.current.images)
+        except CatalogError:
+            return False
+
+    async def _metadata(self, exchange: Exchange) -> Reply:
+        facts = exchange.facts
+        if not facts.names.valid:
+            return self.fail(facts, 400)
+        images = self._keeper.current.images if facts.names.image_id is None else (self._find(facts),)
+        survey = await self._store.survey(images)
+        for _ in range(survey.unreadable):
+            self.reporter.metrics.store_failed("meta")
+        if facts.names.image_id is None:
+            return metadata.list_reply(facts, self.policy, survey.found)
+        if not survey.found:
+            return self.fail(facts, 500 if survey.unreadable else 404)
+        return metadata.image_reply(facts, self.policy, *survey.found[0])
+
+    async def _bytes(self, exchange: Exchange) -> Reply:
+        facts = exchange.facts
+        if not facts.names.valid:
+            return self.fail(facts, 404)
+        exchange.place = await self._admission.acquire()
+        image = self._find(facts)
+        artifact = self._artifact(facts, image)
+        blob = await (self._store.open(image) if artifact is None else self._store.open_artifact(artifact))
+        exchange.blob = blob
+        return decide(facts, self.policy, self._represent(facts, image, blob.status))
+
+    def _find(self, facts: Facts) -> Image:
+        image_id, catalog = facts.names.image_id or "", self._keeper.current
+        image = catalog.find(image_id)
+        if image is not None:
+            return image
+        if catalog.listing and facts.route and facts.route.resource in (Resource.CHUNK, Resource.CHUNK_MANIFEST):
+            return Image(id=image_id, file=image_id, name=image_id)  # contract §6: the raw file need not exist
+        raise BlobNotFoundError(image_id)
+
+    def _artifact(self, facts: Facts, image: Image) -> PurePosixPath | None:
+        """Where the chunk artifact that is asked for lies; None for the image itself."""
+        resource = facts.route and facts.route.resource
+        if resource is Resource.IMAGE:
+            return None
+        version = facts.names.version
+        directory = image.chunked_directory if version is None else PurePosixPath("chunked", image.id, version)
+        if resource is Resource.CHUNK_MANIFEST:
+            return directory / MANIFEST_NAME
+        return directory / "chunks" / (facts.names.chunk_name or "")
+
+    def _represent(self, facts: Facts, image: Image, status: BlobStatus) -> Representation:
+        if facts.route and facts.route.resource is Resource.IMAGE:
+            return image_representation(facts, self.policy, image, status.size, status.validators)
+        return chunk_representation(facts, self.policy, image, status.size, status.validators)

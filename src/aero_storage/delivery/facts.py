@@ -1,0 +1,133 @@
+"""What a request says, as far as any decision needs it: no web framework's request, no raw bytes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from uuid import uuid4
+
+import attrs
+
+from aero_storage.delivery.routes import DATA_PREFIX, UNKNOWN, Plane, Route, plane_of
+from aero_storage.protocol.conditional import Preconditions
+from aero_storage.protocol.identifiers import parse_chunk_name, parse_image_id, parse_version
+
+MAX_LOGGED_PATH = 256
+"""Characters of the path that a log line shows."""
+
+_INVALID = "<invalid>"
+_OTHER_METHOD = "<other>"
+_STANDARD_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
+_TOKEN_TEXT = re.compile(r"[\x21-\x7e]{1,128}")
+_PARSERS: Mapping[str, Callable[[bytes], str | None]] = {
+    "image_id": parse_image_id,
+    "version": parse_version,
+    "chunk_name": parse_chunk_name,
+}
+
+HeaderReader = Callable[[str], str | None]
+"""A header's value by its name: lines given twice joined by commas (RFC 9110 §5.3), None where it is absent."""
+
+
+@attrs.frozen
+class Names:
+    """The names in a path, checked; None where the route has no such name or where it breaks the rule."""
+
+    image_id: str | None = None
+    version: str | None = None
+    chunk_name: str | None = None
+    valid: bool = True
+    """Whether every name that the route has follows its rule."""
+
+    @classmethod
+    def parse(cls, segments: Mapping[str, bytes]) -> Names:
+        """Check the raw path segments that a route captured."""
+        parsed = {name: _PARSERS[name](raw) for name, raw in segments.items()}
+        return cls(**parsed, valid=None not in parsed.values())
+
+
+@attrs.frozen
+class Facts:
+    """The facts of one request. `now` is its time of arrival in seconds since the epoch, `client` the peer's host."""
+
+    method: str
+    path: str
+    route: Route | None = None
+    names: Names = Names()
+    preconditions: Preconditions = Preconditions()
+    range: str | None = None
+    origin: str | None = None
+    authorization: str | None = None
+    credentials: bool = False
+    announces_body: bool = False
+    request_id: str = attrs.field(factory=lambda: str(uuid4()))
+    user_id: str | None = None
+    client: str | None = None
+
+    @property
+    def plane(self) -> Plane:
+        """Whose rules the response follows."""
+        return self.route.plane if self.route else plane_of(self.path)
+
+    @property
+    def route_label(self) -> str:
+        """The template of the route, or `<unknown>`."""
+        return self.route.template if self.route else UNKNOWN
+
+    @property
+    def method_label(self) -> str:
+        """The method if it is a standard one, or `<other>`: a label takes no text from outside."""
+        return self.method if self.method in _STANDARD_METHODS else _OTHER_METHOD
+
+    @property
+    def logged_path(self) -> str:
+        """The path with what breaks the rule for image ids taken out, cut to 256 characters."""
+        if not self.path.startswith(DATA_PREFIX):
+            return self.path[:MAX_LOGGED_PATH]
+        image_id, slash, rest = self.path.removeprefix(DATA_PREFIX).partition("/")
+        shown = parse_image_id(image_id.encode("latin-1")) or _INVALID
+        if not self.names.valid and self.names.image_id is not None:
+            rest = _INVALID
+        return f"{DATA_PREFIX}{shown}{slash}{rest}"[:MAX_LOGGED_PATH]
+
+
+def read_facts(  # noqa: PLR0913 - what a request line and a connection know
+    *,
+    method: str,
+    path: str,
+    route: Route | None,
+    segments: Mapping[str, bytes],
+    header: HeaderReader,
+    announces_body: bool,
+    client: str | None,
+    now: float,
+) -> Facts:
+    """Gather the facts of a request; `segments` are the raw path segments by the names of the route's template."""
+    authorization = header("Authorization")
+    return Facts(
+        method=method,
+        path=path,
+        route=route,
+        names=Names.parse(segments),
+        preconditions=Preconditions(
+            if_match=header("If-Match"),
+            if_none_match=header("If-None-Match"),
+            if_modified_since=header("If-Modified-Since"),
+            if_unmodified_since=header("If-Unmodified-Since"),
+            if_range=header("If-Range"),
+            now=now,
+        ),
+        range=header("Range"),
+        origin=header("Origin"),
+        authorization=authorization,
+        credentials=authorization is not None or header("Cookie") is not None,
+        announces_body=announces_body,
+        request_id=_token(header("X-Request-Id")) or str(uuid4()),
+        user_id=_token(header("X-Aero-User-Id")),
+        client=client,
+    )
+
+
+def _token(value: str | None) -> str | None:
+    """`value` if it is 1 to 128 visible ASCII characters."""
+    return value if value is not None and _TOKEN_TEXT.fullmatch(value) else None

@@ -1,0 +1,62 @@
+"""The metadata plane: what images there are, as JSON (contract §4)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+from aero_storage.catalog.model import Image
+from aero_storage.delivery.decision import OCTETS, image_validators
+from aero_storage.delivery.facts import Facts
+from aero_storage.delivery.policy import Policy
+from aero_storage.delivery.reply import Reply, error, json_body, plane_headers
+from aero_storage.protocol import caching
+from aero_storage.protocol.conditional import Outcome, Validators, evaluate
+from aero_storage.protocol.dates import format_http_date, format_rfc3339
+from aero_storage.store.blob import BlobStatus
+
+_TAG_DIGITS = 32
+
+
+def describe(image: Image, status: BlobStatus) -> dict[str, object]:
+    """The JSON object of an image; keys that are unset are absent."""
+    validators = image_validators(image, status.validators)
+    document = {
+        "id": image.id,
+        "name": image.name,
+        "description": image.description,
+        "size_bytes": status.size,
+        "etag": validators.etag,
+        "last_modified": format_rfc3339(validators.last_modified or 0),
+        "content_type": OCTETS,
+        "recommended_chunk_size_bytes": image.recommended_chunk_size_bytes,
+        "public": image.public,
+    }
+    return {key: value for key, value in document.items() if value is not None}
+
+
+def image_reply(facts: Facts, policy: Policy, image: Image, status: BlobStatus) -> Reply:
+    """The metadata of one image; its tag is the image's own, as clients use it as such."""
+    return _answer(facts, policy, json_body(describe(image, status)), image_validators(image, status.validators))
+
+
+def list_reply(facts: Facts, policy: Policy, found: Iterable[tuple[Image, BlobStatus]]) -> Reply:
+    """The array of all images."""
+    body = json_body([describe(image, status) for image, status in found])
+    digest = hashlib.sha256(body).hexdigest()[:_TAG_DIGITS]
+    return _answer(facts, policy, body, Validators(f'"images-{digest}"', None))
+
+
+def _answer(facts: Facts, policy: Policy, body: bytes, validators: Validators) -> Reply:
+    outcome = evaluate(facts.preconditions, validators)
+    if outcome is Outcome.FAILED:
+        return error(facts, policy, 412)
+    second = validators.last_modified_second
+    headers = (
+        *plane_headers(facts, policy),
+        ("Cache-Control", caching.REVALIDATE),
+        ("ETag", validators.etag),
+        *((("Last-Modified", format_http_date(second)),) if second is not None else ()),
+        ("Content-Type", "application/json"),
+    )
+    return Reply(304, headers) if outcome is Outcome.NOT_MODIFIED else Reply(200, headers, body)

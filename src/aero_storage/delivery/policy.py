@@ -1,0 +1,22 @@
+"""The settings that decisions hang on, as one value."""
+
+from __future__ import annotations
+
+import attrs
+
+from aero_storage.protocol.cors import CorsPolicy
+
+
+@attrs.frozen
+class Policy:
+    """How requests are answered; sizes in bytes, ages in seconds."""
+
+    cors: CorsPolicy = CorsPolicy()
+    resource_policy: str = "same-site"
+    """`Cross-Origin-Resource-Policy` of the data plane."""
+    max_range_bytes: int = 8 * 1024 * 1024
+    max_chunk_bytes: int = 8 * 1024 * 1024
+    limit_open_ended: bool = False
+    """Whether `bytes=N-` is held to `max_range_bytes` too."""
+    require_range: bool = False
+    public_max_age: int = 3600

@@ -1,0 +1,88 @@
+"""A response as a value, and the responses that are alike on a whole plane."""
+
+from __future__ import annotations
+
+import json
+
+import attrs
+
+from aero_storage.delivery.facts import Facts
+from aero_storage.delivery.policy import Policy
+from aero_storage.delivery.routes import Plane, Resource
+from aero_storage.protocol import caching
+from aero_storage.protocol.cors import DATA_EXPOSED, METADATA_EXPOSED, Headers
+from aero_storage.protocol.ranges import Segment
+
+_NO_BODY = frozenset({204, 304})
+_REASONS = {
+    400: "bad request",
+    401: "a bearer token is required",
+    403: "wrong bearer token",
+    404: "not found",
+    405: "method not allowed",
+    412: "precondition failed",
+    413: "content too large: no route takes a body",
+    414: "the request target is too long",
+    431: "the request head is too large",
+    500: "internal error",
+    503: "not ready",
+}
+
+
+@attrs.frozen
+class Reply:
+    """Status, headers, and a short body or a segment of the blob that the request opened."""
+
+    status: int
+    headers: Headers = ()
+    body: bytes = b""
+    segment: Segment | None = None
+
+    @property
+    def length(self) -> int | None:
+        """`Content-Length`, which HEAD announces too; None for the statuses that have none (RFC 9110 §8.6)."""
+        if self.status in _NO_BODY:
+            return None
+        return self.segment.length if self.segment else len(self.body)
+
+
+def plane_headers(facts: Facts, policy: Policy) -> Headers:
+    """CORS, and on the data plane CORP: what every response of a plane carries (contract §7)."""
+    if facts.plane is Plane.DATA:
+        return (
+            *policy.cors.headers(facts.origin, DATA_EXPOSED),
+            ("Cross-Origin-Resource-Policy", policy.resource_policy),
+        )
+    exposed = METADATA_EXPOSED if facts.plane is Plane.METADATA else None
+    return policy.cors.headers(facts.origin, exposed)
+
+
+def preflight(facts: Facts, policy: Policy) -> Reply:
+    """The 204 to an `OPTIONS` on any known route."""
+    headers = policy.cors.preflight(facts.origin)
+    if facts.plane is Plane.DATA:
+        headers = (*headers, ("Cross-Origin-Resource-Policy", policy.resource_policy))
+    return Reply(204, headers)
+
+
+def error(facts: Facts, policy: Policy, status: int, *extra: tuple[str, str]) -> Reply:
+    """An error in the shape of its plane: data empty, metadata JSON, else a short text."""
+    headers = (*plane_headers(facts, policy), *extra)
+    if facts.plane is Plane.DATA:
+        return Reply(status, (*headers, ("Cache-Control", caching.ERROR), *_accept_ranges(facts)))
+    headers = (*headers, ("Cache-Control", caching.NO_STORE))
+    reason = _REASONS[status]
+    if facts.plane is Plane.METADATA:
+        return Reply(status, (*headers, ("Content-Type", "application/json")), json_body({"error": reason}))
+    return Reply(status, (*headers, ("Content-Type", "text/plain; charset=utf-8")), f"{reason}\n".encode())
+
+
+def _accept_ranges(facts: Facts) -> Headers:
+    if facts.route is not None and facts.route.resource is Resource.IMAGE:
+        return (("Accept-Ranges", "bytes"),)
+    return ()
+
+
+def json_body(value: object) -> bytes:
+    """`value` as compact JSON in UTF-8."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()

@@ -1,0 +1,91 @@
+"""Every route of the server (contract §2): one table, from which routing, labels, `Allow` and tests come."""
+
+from __future__ import annotations
+
+import enum
+
+import attrs
+
+UNKNOWN = "<unknown>"
+"""The route label of requests that match no route."""
+
+DATA_PREFIX = "/v1/images/"
+"""Paths below this belong to the data plane, unless a route says otherwise."""
+
+METHODS = ("GET", "HEAD", "OPTIONS")
+
+
+class Plane(enum.Enum):
+    """Which rules for headers and errors a response follows."""
+
+    OPERATIONS = "operations"
+    METADATA = "metadata"
+    DATA = "data"
+
+
+class Resource(enum.Enum):
+    """What a route leads to."""
+
+    LIVENESS = "liveness"
+    LIVENESS_TEXT = "liveness, as text"
+    READINESS = "readiness"
+    VERSION = "version"
+    METRICS = "metrics"
+    LIST = "list of images"
+    META = "metadata of an image"
+    IMAGE = "bytes of an image"
+    CHUNK_MANIFEST = "chunk manifest"
+    CHUNK = "chunk object"
+
+
+@attrs.frozen
+class Route:
+    """A path template with colon names, what it leads to, and the plane it belongs to."""
+
+    template: str
+    resource: Resource
+    plane: Plane
+    methods: tuple[str, ...] = METHODS
+
+    @property
+    def allow(self) -> str:
+        """The value of `Allow`."""
+        return ", ".join(self.methods)
+
+    @property
+    def limited(self) -> bool:
+        """Whether its requests take a place under the concurrency cap (contract §5)."""
+        return self.plane is Plane.DATA
+
+
+_CHUNKED = "/v1/images/:image_id/chunked"
+_VERSIONED = f"{_CHUNKED}/:version"
+
+ROUTES = (
+    Route("/healthz", Resource.LIVENESS, Plane.OPERATIONS),
+    Route("/health", Resource.LIVENESS_TEXT, Plane.OPERATIONS),
+    Route("/readyz", Resource.READINESS, Plane.OPERATIONS),
+    Route("/ready", Resource.READINESS, Plane.OPERATIONS),
+    Route("/version", Resource.VERSION, Plane.OPERATIONS),
+    Route("/metrics", Resource.METRICS, Plane.OPERATIONS),
+    Route("/v1/images", Resource.LIST, Plane.METADATA),
+    Route("/v1/images/:image_id/meta", Resource.META, Plane.METADATA),
+    Route("/v1/images/:image_id", Resource.IMAGE, Plane.DATA),
+    Route("/v1/images/:image_id/data", Resource.IMAGE, Plane.DATA),
+    Route(f"{_CHUNKED}/manifest.json", Resource.CHUNK_MANIFEST, Plane.DATA),
+    Route(f"{_CHUNKED}/manifest", Resource.CHUNK_MANIFEST, Plane.DATA),
+    Route(f"{_CHUNKED}/chunks/:chunk_name", Resource.CHUNK, Plane.DATA),
+    Route(f"{_VERSIONED}/manifest.json", Resource.CHUNK_MANIFEST, Plane.DATA),
+    Route(f"{_VERSIONED}/manifest", Resource.CHUNK_MANIFEST, Plane.DATA),
+    Route(f"{_VERSIONED}/chunks/:chunk_name", Resource.CHUNK, Plane.DATA),
+)
+
+
+def routes(*, metrics: bool) -> tuple[Route, ...]:
+    """The routes to mount; without `metrics` there is no such path (contract §9)."""
+    return tuple(route for route in ROUTES if metrics or route.resource is not Resource.METRICS)
+
+
+def plane_of(path: str) -> Plane:
+    """The plane of a path that matches no route."""
+    return Plane.DATA if path.startswith(DATA_PREFIX) else Plane.OPERATIONS

@@ -1,0 +1,164 @@
+"""The daemon's log: one JSON object a line, never blocking the reactor (contract §8)."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import deque
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Protocol
+
+import attrs
+from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, formatEvent
+from zope.interface import implementer
+
+LEVELS = ("debug", "info", "warn", "error", "critical")
+"""Levels from the most talkative to the most silent."""
+
+_RANK = {level: rank for rank, level in enumerate(LEVELS)}
+_MAX_QUEUED_LINES = 10_000
+_FLUSH_SECONDS = 2.0
+_MAX_TEXT = 4096
+
+Fields = Mapping[str, object]
+
+
+class EventLog(Protocol):
+    """Where events go."""
+
+    def event(self, level: str, message: str, fields: Fields = {}) -> None:  # noqa: B006 - never changed
+        """Log `message` with `fields`, which hold JSON values."""
+        ...
+
+
+class Sink(Protocol):
+    """A text file, or what looks like one."""
+
+    def write(self, text: str, /) -> object:
+        """Take `text`; raises OSError where there is no room, ValueError once closed."""
+        ...
+
+    def flush(self) -> object:
+        """Pass on what was written."""
+        ...
+
+
+@attrs.frozen
+class TwistedLog:
+    """Hands events to Twisted's own log: for an operator who brought another observer (`--logger`, `--syslog`)."""
+
+    _logger: Logger = attrs.field(factory=lambda: Logger(namespace="aero_storage"))
+
+    def event(self, level: str, message: str, fields: Fields = {}) -> None:  # noqa: B006
+        """See EventLog.event."""
+        self._logger.emit(
+            LogLevel.levelWithName(level), "{message} {fields}", message=message, fields=json.dumps(dict(fields))
+        )
+
+
+@implementer(ILogObserver)
+@attrs.define(eq=False)
+class JsonLines:
+    """Writes events of ours, and those of Twisted as an observer, as JSON lines to `sink`.
+
+    Until `start` lines are written at once; from then on by a thread behind a bounded queue, so that a full pipe or
+    a slow disk never holds the reactor. Lines that find the queue full are dropped, counted and reported.
+    """
+
+    _sink: Sink
+    _level: str = "info"
+    _max_queued: int = _MAX_QUEUED_LINES
+    _queue: deque[str] = attrs.field(init=False, factory=deque)
+    _wake: threading.Condition = attrs.field(init=False, factory=threading.Condition)
+    _dropped: int = attrs.field(init=False, default=0)
+    _writer: threading.Thread | None = attrs.field(init=False, default=None)
+    _stopping: bool = attrs.field(init=False, default=False)
+    _stuck: bool = attrs.field(init=False, default=False)
+
+    def start(self) -> None:
+        """Write from a thread of its own from now on; not before the process has forked for the last time."""
+        self._stopping = False
+        self._writer = threading.Thread(target=self._write_queued, name="log", daemon=True)
+        self._writer.start()
+
+    def stop(self) -> None:
+        """Write what is queued, end the thread, and write at once from now on.
+
+        If the sink has not taken it all within two seconds, the rest is lost, and so is what comes later.
+        """
+        if self._writer is None:
+            return
+        with self._wake:
+            self._stopping = True
+            self._wake.notify()
+        self._writer.join(_FLUSH_SECONDS)
+        self._stuck = self._writer.is_alive()
+        self._writer = None
+
+    def event(self, level: str, message: str, fields: Fields = {}) -> None:  # noqa: B006
+        """See EventLog.event."""
+        if _RANK[level] >= _RANK[self._level]:
+            self._put({"timestamp": timestamp(), "level": level, "message": message, **fields})
+
+    def __call__(self, event: LogEvent) -> None:
+        """Log an event of Twisted's."""
+        level = event.get("log_level", LogLevel.info).name
+        if _RANK[level] < _RANK[self._level]:
+            return
+        record = {"timestamp": timestamp(event.get("log_time")), "level": level, "message": _message(event)}
+        failure = event.get("log_failure")
+        if failure is not None:
+            record["traceback"] = failure.getTraceback()[-_MAX_TEXT:]
+        self._put(record)
+
+    def _put(self, record: Fields) -> None:
+        line = json.dumps(record, default=repr) + "\n"
+        if self._stuck:
+            return
+        if self._writer is None:
+            self._write(line)
+            return
+        with self._wake:
+            if len(self._queue) >= self._max_queued:
+                self._dropped += 1
+                return
+            self._queue.append(line)
+            self._wake.notify()
+
+    def _write_queued(self) -> None:
+        while self._wait():
+            self._write(self._take())
+
+    def _wait(self) -> bool:
+        with self._wake:
+            self._wake.wait_for(lambda: self._queue or self._stopping)
+            return bool(self._queue)
+
+    def _take(self) -> str:
+        with self._wake:
+            lines, self._queue = list(self._queue), deque()
+            dropped, self._dropped = self._dropped, 0
+        if dropped:
+            record = {"timestamp": timestamp(), "level": "warn", "message": "log lines dropped", "count": dropped}
+            lines.append(json.dumps(record) + "\n")
+        return "".join(lines)
+
+    def _write(self, text: str) -> None:
+        try:
+            self._sink.write(text)
+            self._sink.flush()
+        except (OSError, ValueError):
+            # There is nowhere left to complain to (disk full, pipe closed): count, and say so when it works again.
+            self._dropped += text.count("\n")
+
+
+def timestamp(seconds: float | None = None) -> str:
+    """RFC 3339 in UTC with milliseconds, of `seconds` since the epoch or of now."""
+    moment = datetime.now(UTC) if seconds is None else datetime.fromtimestamp(seconds, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _message(event: LogEvent) -> str:
+    text = formatEvent(event)
+    return text if len(text) <= _MAX_TEXT else text[:_MAX_TEXT] + "…"

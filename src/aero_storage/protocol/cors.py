@@ -1,0 +1,75 @@
+"""Who may read responses from another origin (WHATWG Fetch: CORS; contract §7)."""
+
+from __future__ import annotations
+
+import attrs
+
+Headers = tuple[tuple[str, str], ...]
+"""Response headers in order: (name, value) pairs."""
+
+ALLOWED_METHODS = "GET, HEAD, OPTIONS"
+
+_ALLOWED_HEADERS = (
+    "Range, If-Range, If-None-Match, If-Modified-Since, Authorization, Content-Type, If-Match, "
+    "If-Unmodified-Since, X-Accept-Encoding, X-Request-Id, X-Aero-User-Id"
+)
+_PREFLIGHT_VARY = "Access-Control-Request-Method, Access-Control-Request-Headers"
+
+DATA_EXPOSED = (
+    "ETag, Last-Modified, Cache-Control, Content-Range, Accept-Ranges, Content-Length, Content-Encoding, "
+    "Retry-After, X-Request-Id"
+)
+"""What scripts may read of a data plane response."""
+
+METADATA_EXPOSED = "ETag, Last-Modified, Cache-Control"
+"""What scripts may read of a metadata response."""
+
+
+def _comparable(origin: str) -> str:
+    return origin.lower().removesuffix("/")
+
+
+@attrs.frozen
+class CorsPolicy:
+    """Which origins may read responses: any one if `origins` is empty or has a `*`, else those it lists."""
+
+    origins: tuple[str, ...] = ()
+    max_age: int = 86400
+    """Seconds for which a browser may keep a preflight's answer."""
+    _allowed: frozenset[str] = attrs.field(init=False)
+    any_origin: bool = attrs.field(init=False)
+
+    @_allowed.default
+    def _compare_once(self) -> frozenset[str]:
+        return frozenset(_comparable(origin) for origin in self.origins)
+
+    @any_origin.default
+    def _see_wildcard(self) -> bool:
+        return not self.origins or "*" in self.origins
+
+    def headers(self, origin: str | None, exposed: str | None = None) -> Headers:
+        """The CORS headers of a response, `Vary` included, to a request whose `Origin` is `origin`."""
+        allowed = self._allow(origin)
+        if allowed and exposed:
+            allowed = (*allowed, ("Access-Control-Expose-Headers", exposed))
+        return allowed if self.any_origin else (*allowed, ("Vary", "Origin"))
+
+    def preflight(self, origin: str | None) -> Headers:
+        """The headers of a preflight's 204; for an origin that is not allowed, `Vary` alone."""
+        vary = _PREFLIGHT_VARY if self.any_origin else f"Origin, {_PREFLIGHT_VARY}"
+        allowed = self._allow(origin)
+        if allowed:
+            allowed = (
+                *allowed,
+                ("Access-Control-Allow-Methods", ALLOWED_METHODS),
+                ("Access-Control-Allow-Headers", _ALLOWED_HEADERS),
+                ("Access-Control-Max-Age", str(self.max_age)),
+            )
+        return (*allowed, ("Vary", vary))
+
+    def _allow(self, origin: str | None) -> Headers:
+        if self.any_origin:
+            return (("Access-Control-Allow-Origin", "*"),)
+        if origin is None or _comparable(origin) not in self._allowed:
+            return ()
+        return (("Access-Control-Allow-Origin", origin), ("Access-Control-Allow-Credentials", "true"))

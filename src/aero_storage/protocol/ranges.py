@@ -1,0 +1,116 @@
+"""The `Range` header for one representation (RFC 9110 §14, contract §5).
+
+`parse_range` reads the header without knowing the representation; `resolve` lays one range on its size.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+
+import attrs
+
+MAX_HEADER_LENGTH = 8 * 1024
+"""Longest `Range` value that is read, in bytes."""
+
+MAX_RANGES = 1000
+"""Most ranges that one header may list."""
+
+_UNSIGNED_64 = 2**64
+_RANGE = re.compile(r"([0-9]*)[ \t]*-[ \t]*([0-9]*)")
+_BLANKS = " \t"
+
+
+class RangeProblem(enum.Enum):
+    """Why a `Range` header names no single byte range."""
+
+    OTHER_UNIT = "other unit"
+    """RFC 9110 §14.2: a range unit that is not understood is ignored."""
+    BROKEN = "broken"
+    MULTIPLE = "multiple"
+    OVERSIZED = "oversized"
+    """The header is longer, or lists more ranges, than anybody needs."""
+
+
+@attrs.frozen
+class ByteRange:
+    """One range as it was asked for, in bytes: `first-last`, `first-` or, with `first` None, the suffix `-last`."""
+
+    first: int | None
+    last: int | None
+
+    @property
+    def open_ended(self) -> bool:
+        """Whether this is `first-`: the rest of the representation, however long."""
+        return self.last is None
+
+
+@attrs.frozen
+class Segment:
+    """A stretch of a representation: `length` bytes from `offset` on."""
+
+    offset: int
+    length: int
+
+
+def parse_range(header: str) -> ByteRange | RangeProblem:
+    """Read a `Range` header value; the size of the representation plays no part yet."""
+    if len(header) > MAX_HEADER_LENGTH:
+        return RangeProblem.OVERSIZED
+    unit, equals, ranges = header.strip(_BLANKS).partition("=")
+    if not equals:
+        return RangeProblem.BROKEN
+    if unit.strip(_BLANKS).lower() != "bytes":
+        return RangeProblem.OTHER_UNIT
+    return _parse_set(ranges.split(","))
+
+
+def _parse_set(texts: list[str]) -> ByteRange | RangeProblem:
+    if len(texts) > MAX_RANGES:
+        return RangeProblem.OVERSIZED
+    ranges = [_parse_one(text.strip(_BLANKS)) for text in texts]
+    if None in ranges:
+        return RangeProblem.BROKEN
+    return ranges[0] or RangeProblem.BROKEN if len(ranges) == 1 else RangeProblem.MULTIPLE
+
+
+def _parse_one(text: str) -> ByteRange | None:
+    match = _RANGE.fullmatch(text)
+    if match is None:
+        return None
+    try:
+        first, last = (_number(digits) if digits else None for digits in match.groups())
+    except OverflowError:
+        return None
+    if first is None:
+        return ByteRange(None, last) if last else None
+    return ByteRange(first, last) if last is None or first <= last else None
+
+
+def _number(digits: str) -> int:
+    significant = digits.lstrip("0") or "0"
+    # The length first: int() takes quadratic time on long strings of digits.
+    if len(significant) > len(str(_UNSIGNED_64)) or int(significant) >= _UNSIGNED_64:
+        raise OverflowError
+    return int(significant)
+
+
+def resolve(wanted: ByteRange, size: int) -> Segment | None:
+    """Lay a range on a representation of `size` bytes; None if it is not satisfiable (RFC 9110 §14.1.2)."""
+    if wanted.first is None:
+        length = min(wanted.last or 0, size)
+        return Segment(size - length, length) if length else None
+    if wanted.first >= size:
+        return None
+    last = size - 1 if wanted.last is None else min(wanted.last, size - 1)
+    return Segment(wanted.first, last - wanted.first + 1)
+
+
+def content_range(segment: Segment, size: int) -> str:
+    """The `Content-Range` of a 206 (RFC 9110 §14.4)."""
+    return f"bytes {segment.offset}-{segment.offset + segment.length - 1}/{size}"
+
+
+def unsatisfied_range(size: int) -> str:
+    """The `Content-Range` of a 416 (RFC 9110 §14.4)."""
+    return f"bytes */{size}"

@@ -1,0 +1,197 @@
+"""From a parsed command line to a running daemon: what is built, what is started, what is stopped."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Mapping
+from importlib.metadata import version as package_version
+
+import attrs
+from prometheus_client import CollectorRegistry
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.posixbase import PosixReactorBase
+from twisted.internet.task import LoopingCall
+from twisted.logger import ILogObserver
+from twisted.python.components import Componentized
+from twisted.python.threadpool import ThreadPool
+
+from aero_storage.catalog.keeper import CatalogKeeper
+from aero_storage.catalog.reader import CatalogReader
+from aero_storage.delivery.admission import Admission
+from aero_storage.delivery.desk import Desk
+from aero_storage.delivery.exchange import Reporter
+from aero_storage.delivery.operations import Build
+from aero_storage.delivery.policy import Policy
+from aero_storage.delivery.routes import routes
+from aero_storage.delivery.watch import POLL_SECONDS, CatalogWatch
+from aero_storage.disk import DiskThreads
+from aero_storage.errors import SettingsError
+from aero_storage.logs import EventLog, JsonLines
+from aero_storage.metrics import Metrics
+from aero_storage.protocol.cors import CorsPolicy
+from aero_storage.service.listening import address_text, listen
+from aero_storage.service.options import Options, prepare_images_root, refuse
+from aero_storage.settings import Settings
+from aero_storage.store.images import LocalStore
+from aero_storage.store.local import LocalDirectory
+from aero_storage.web.app import build_resource
+from aero_storage.web.channel import ImageSite
+from aero_storage.web.respond import Responder
+
+DISK_THREADS = 16
+"""Reads under way at once: enough to keep a disk's queue filled, few enough to cost no memory to speak of."""
+
+_STOP_SECONDS = 2.0
+"""How long connections that are broken off may take to go."""
+
+
+@attrs.frozen
+class Parts:
+    """What the service starts and stops."""
+
+    reactor: PosixReactorBase
+    log: EventLog
+    pool: ThreadPool
+    watch: CatalogWatch
+    desk: Desk
+    site: ImageSite
+    ports: tuple[IListeningPort, ...]
+
+
+def makeService(options: Options, reactor: PosixReactorBase | None = None) -> AeroService:
+    """The service of a parsed command line: bound to its addresses, not yet started.
+
+    Raises SystemExit with one line if the images root cannot be used or an address cannot be listened at.
+    """
+    if reactor is None:
+        from twisted.internet import reactor as installed  # noqa: PLC0415 - a dropin must not install one early
+
+        reactor = installed  # type: ignore[assignment]
+    assert reactor is not None  # noqa: S101
+    resolved = options.resolved
+    try:
+        prepare_images_root(resolved)
+        parts = compose(resolved.settings, reactor, options.log, options.environ)
+        return AeroService(attrs.evolve(parts, ports=listen(reactor, parts.site, resolved)))
+    except SettingsError as error:
+        refuse(error)
+
+
+def compose(settings: Settings, reactor: PosixReactorBase, log: EventLog, environ: Mapping[str, str]) -> Parts:
+    """Build everything that the settings ask for, upwards from the disk, and read the catalog."""
+    version = package_version("aero-storage")
+    metrics = Metrics(CollectorRegistry(), version, settings.image_metrics_max_ids)
+    pool = ThreadPool(0, DISK_THREADS, "disk")
+    disk = DiskThreads(reactor, pool)
+    keeper = CatalogKeeper()
+    reader = CatalogReader(settings.images_root, settings.require_manifest)
+    watch = CatalogWatch(reader, keeper, disk, metrics, log, time.time)
+    watch.load()
+    desk = Desk(
+        policy_of(settings),
+        build_of(version, environ),
+        settings.metrics_auth_token,
+        Reporter(reactor, disk, metrics, log if settings.request_log else None),
+        keeper,
+        LocalStore(LocalDirectory(settings.images_root), disk),
+        Admission(settings.max_concurrent_bytes_requests, settings.bytes_queue_timeout_secs, reactor),
+    )
+    responder = Responder(desk, disk, reactor, log)
+    resource = build_resource(routes(metrics=not settings.disable_metrics), responder.respond)
+    return Parts(reactor, log, pool, watch, desk, ImageSite(resource, reactor), ())
+
+
+def policy_of(settings: Settings) -> Policy:
+    """The part of the settings that decisions hang on."""
+    return Policy(
+        cors=CorsPolicy(settings.cors_origin, settings.cors_preflight_max_age_secs),
+        resource_policy=settings.cross_origin_resource_policy,
+        max_range_bytes=settings.max_range_bytes,
+        max_chunk_bytes=settings.max_chunk_bytes,
+        limit_open_ended=settings.open_ended_ranges == "limit",
+        require_range=settings.require_range,
+        public_max_age=settings.public_cache_max_age_secs,
+    )
+
+
+def build_of(version: str, environ: Mapping[str, str]) -> Build:
+    """What `/version` says; whoever packages the daemon may set the two variables."""
+    return Build(version, environ.get("AERO_STORAGE_GIT_SHA") or "dev", environ.get("AERO_STORAGE_BUILT_AT") or "")
+
+
+class AeroService(Service):
+    """The running daemon."""
+
+    name = "aero-storage"
+
+    def __init__(self, parts: Parts, set_signal: Callable[..., object] = signal.signal) -> None:
+        self._parts = parts
+        self._set_signal = set_signal
+        self._poll = LoopingCall(lambda: Deferred.fromCoroutine(parts.watch.check()))
+        self._poll.clock = parts.reactor
+        self._stopping = False
+
+    def setServiceParent(self, parent: object) -> None:
+        """Join an application, and become its log, so that Twisted's own lines are JSON too."""
+        if isinstance(self._parts.log, JsonLines) and isinstance(parent, Componentized):
+            parent.setComponent(ILogObserver, self._parts.log)
+        super().setServiceParent(parent)
+
+    def startService(self) -> None:
+        """Start threads, timers and signal handlers, and say where we listen."""
+        super().startService()
+        parts = self._parts
+        if isinstance(parts.log, JsonLines):
+            parts.log.start()
+        parts.pool.start()
+        parts.reactor.addSystemEventTrigger("after", "shutdown", parts.pool.stop)
+        self._poll.start(POLL_SECONDS, now=False)
+        # Twisted installs its own handlers while it starts: ours come in the first turn after that.
+        parts.reactor.callWhenRunning(parts.reactor.callLater, 0, self._handle_signals)
+        for port in parts.ports:
+            parts.log.event("info", "listening", {"address": address_text(port.getHost())})
+
+    def _handle_signals(self) -> None:
+        reactor = self._parts.reactor
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._set_signal(number, lambda received, _frame: reactor.callFromThread(self._stop, received))
+        self._set_signal(signal.SIGHUP, lambda _received, _frame: reactor.callFromThread(self._reload))
+
+    def _stop(self, received: int) -> None:
+        """End the process with status 0, however often it is asked to."""
+        if not self._stopping:
+            self._stopping = True
+            self._parts.log.event("info", "stopping", {"signal": signal.Signals(received).name})
+            self._parts.reactor.stop()
+
+    def _reload(self) -> None:
+        Deferred.fromCoroutine(self._parts.watch.check(asked=True))
+
+    async def _shut(self) -> None:
+        parts = self._parts
+        parts.desk.shutting_down = True
+        if self._poll.running:
+            self._poll.stop()
+        await gatherResults([_done(port.stopListening()) for port in parts.ports], consumeErrors=True)
+        gone = parts.site.shut()
+        gone.addTimeout(_STOP_SECONDS, parts.reactor, onTimeoutCancel=lambda _result, _seconds: None)
+        await gone
+        if isinstance(parts.log, JsonLines):
+            parts.log.stop()
+
+    def stopService(self) -> Deferred[None]:
+        """Close the ports, break off what is under way, and write out the log."""
+        super().stopService()
+        return Deferred.fromCoroutine(self._shut())
+
+
+def _done(result: Deferred[None] | None) -> Deferred[None]:
+    done: Deferred[None] = Deferred()
+    if result is None:
+        done.callback(None)
+    else:
+        result.chainDeferred(done)
+    return done

@@ -1,0 +1,78 @@
+"""Where the daemon listens: the default address, or the endpoints that replace it (contract §10)."""
+
+from __future__ import annotations
+
+from twisted.internet.address import IPv6Address, UNIXAddress
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint, serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IAddress, IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.internet.posixbase import PosixReactorBase
+
+from aero_storage.errors import SettingsError
+from aero_storage.settings import ListenAddress, Resolved
+from aero_storage.streaming.outlet import install
+
+BACKLOG = 1024
+"""Connections that the kernel holds for us while the reactor is busy."""
+
+
+def listen(reactor: PosixReactorBase, factory: IProtocolFactory, resolved: Resolved) -> tuple[IListeningPort, ...]:
+    """Bind everything that the settings name, now.
+
+    Raises SettingsError with one line if an address cannot be used: a daemon that does not listen must not start.
+    """
+    settings, origins = resolved.settings, resolved.origins
+    if not settings.endpoint:
+        endpoint = _default_endpoint(reactor, settings.listen_addr)
+        return (_bind(endpoint, factory, str(settings.listen_addr), origins["listen_addr"]),)
+    return tuple(
+        _bind(_parse(reactor, text, origins["endpoint"]), factory, text, origins["endpoint"])
+        for text in settings.endpoint
+    )
+
+
+def _default_endpoint(reactor: PosixReactorBase, address: ListenAddress) -> IStreamServerEndpoint:
+    kind = TCP6ServerEndpoint if ":" in address.host else TCP4ServerEndpoint
+    return kind(reactor, address.port, backlog=BACKLOG, interface=address.host)
+
+
+def _parse(reactor: PosixReactorBase, text: str, origin: str) -> IStreamServerEndpoint:
+    try:
+        endpoint: IStreamServerEndpoint = serverFromString(reactor, text)
+    # A plugin that parses its arguments may raise anything: a bad number, a key file that is not there, no TLS.
+    except Exception as error:
+        raise SettingsError(f"{origin}: {text!r} is no usable endpoint: {_one_line(error)}") from error
+    return endpoint
+
+
+def _bind(endpoint: IStreamServerEndpoint, factory: IProtocolFactory, text: str, origin: str) -> IListeningPort:
+    bound: list[IListeningPort] = []
+    failures: list[BaseException] = []
+    result: Deferred[IListeningPort] = endpoint.listen(factory)
+    result.addCallbacks(bound.append, lambda failure: failures.append(failure.value))
+    if failures:
+        raise SettingsError(f"{origin}: cannot listen at {text}: {_reason(failures[0])}") from failures[0]
+    if not bound:
+        raise SettingsError(f"{origin}: {text!r} does not bind at once, as this daemon has to know")
+    install(bound[0])
+    return bound[0]
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, CannotListenError) and isinstance(error.socketError, OSError):
+        return error.socketError.strerror or str(error.socketError)
+    return _one_line(error)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def address_text(address: IAddress) -> str:
+    """An address as an operator writes it: `host:port`, `[v6]:port` or `unix:/path`."""
+    if isinstance(address, UNIXAddress):
+        name = address.name or b""
+        return f"unix:{name.decode(errors='replace')}"
+    host, port = getattr(address, "host", "?"), getattr(address, "port", 0)
+    return f"[{host}]:{port}" if isinstance(address, IPv6Address) else f"{host}:{port}"

@@ -1,0 +1,144 @@
+"""The command line of `twistd aero-storage`, made from the table of settings."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import NoReturn, cast
+
+from twisted.python.logfile import LogFile
+from twisted.python.usage import Options as UsageOptions
+from twisted.python.usage import UsageError
+
+from aero_storage import settings
+from aero_storage.errors import SettingsError
+from aero_storage.logs import EventLog, JsonLines, Sink, TwistedLog
+from aero_storage.settings import Resolved, Setting
+
+PROGRAM = "twistd aero-storage"
+
+_ROTATE_BYTES = 100 * 1024 * 1024
+_ROTATED_FILES = 10
+
+
+def refuse(error: object) -> NoReturn:
+    """End the process with one line on standard error and status 1."""
+    raise SystemExit(f"aero-storage: {error}")
+
+
+class Options(UsageOptions):
+    """Records what flags were given, and resolves them with variables, file and defaults once all are known.
+
+    Afterwards `resolved` holds the settings and `log` is where the daemon logs.
+    """
+
+    environ: Mapping[str, str] = os.environ
+    resolved: Resolved
+    log: EventLog
+
+    def __init__(self) -> None:
+        self.given: dict[str, list[str]] = {}
+        self._check_only = False
+        super().__init__()
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """Parse; a mistake ends the process with one line instead of a page of help."""
+        try:
+            super().parseOptions(options)
+        except UsageError as error:
+            refuse(f"command line: {error}; see {PROGRAM} --help")
+
+    def postOptions(self) -> None:
+        """Settle the settings, and then where to log."""
+        try:
+            self.resolved = settings.resolve(self.given, self.environ, Path.cwd())
+        except SettingsError as error:
+            refuse(error)
+        if self._check_only:
+            print(settings.describe(self.resolved))  # noqa: T201 - what the flag is for
+            raise SystemExit(0)
+        self.log = self._choose_log()
+
+    def opt_config(self, path: str) -> None:
+        """Read settings from this TOML file."""
+        self.given.setdefault("config", []).append(path)
+
+    def opt_check_config(self) -> None:
+        """Print every setting with its value and where it came from, and exit."""
+        self._check_only = True
+
+    def opt_help(self) -> NoReturn:
+        """Explain every setting, and exit."""
+        print(settings.usage(PROGRAM))  # noqa: T201
+        raise SystemExit(0)
+
+    def opt_version(self) -> NoReturn:
+        """Print the version, and exit."""
+        print(f"aero-storage {version('aero-storage')}")  # noqa: T201
+        raise SystemExit(0)
+
+    def _choose_log(self) -> EventLog:
+        """JSON lines where `twistd` would log, unless the operator brought an observer or asked for syslog."""
+        level = self.resolved.settings.log_level
+        parent = self.parent
+        if parent is None:
+            return JsonLines(sys.stdout, level)
+        if parent.get("logger") is not None or parent.get("syslog"):
+            return TwistedLog()
+        return JsonLines(_sink(parent), level)
+
+
+def _sink(twistd: Mapping[str, object]) -> Sink:
+    """Where `twistd --logfile` points: standard output in the foreground, `twistd.log` in the background."""
+    name, foreground = str(twistd.get("logfile") or ""), bool(twistd.get("nodaemon") or twistd.get("debug"))
+    if foreground and name in ("", "-"):
+        return sys.stdout
+    if name == "-":
+        refuse("twistd --logfile=-: a daemon in the background has no standard output; add --nodaemon")
+    try:
+        file: LogFile = LogFile.fromFullPath(
+            str(Path(name or "twistd.log").absolute()), rotateLength=_ROTATE_BYTES, maxRotatedFiles=_ROTATED_FILES
+        )
+    except OSError as error:
+        refuse(f"twistd --logfile={name}: {error.strerror}")
+    if not signal.getsignal(signal.SIGUSR1):
+        signal.signal(signal.SIGUSR1, lambda _number, _frame: file.rotate())
+    return cast("Sink", file)
+
+
+def prepare_images_root(resolved: Resolved) -> None:
+    """Make the images root if it is missing; raises SettingsError with one line if it cannot be made or read."""
+    root = resolved.settings.images_root
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with os.scandir(root) as entries:
+            next(entries, None)
+    except OSError as error:
+        where = resolved.origins["images_root"]
+        raise SettingsError(f"{where}: {root} cannot be used as images root: {error.strerror}") from error
+
+
+def _recorder(row: Setting, text: str | None) -> Callable[..., None]:
+    """A method for `usage.Options`: with an argument for a value, without one for a switch that means `text`."""
+
+    def switch(self: Options) -> None:
+        self.given.setdefault(row.name, []).append(text or "")
+
+    def value(self: Options, given: str) -> None:
+        self.given.setdefault(row.name, []).append(given)
+
+    method = value if text is None else switch
+    method.__doc__ = row.help
+    return method
+
+
+for _row in settings.table():
+    if _row.is_boolean:
+        setattr(Options, f"opt_{_row.name}", _recorder(_row, "true"))
+        setattr(Options, f"opt_no_{_row.name}", _recorder(_row, "false"))
+    else:
+        setattr(Options, f"opt_{_row.name}", _recorder(_row, None))

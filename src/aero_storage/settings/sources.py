@@ -1,0 +1,173 @@
+"""Where settings come from: flags, variables, the configuration file, the file of the token."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import attrs
+
+from aero_storage.errors import SettingsError
+from aero_storage.settings.table import CONFIG, Setting, Settings, UnfitError, table
+
+_MAX_CONFIG_FILE_BYTES = 1 << 20
+_MAX_TOKEN_FILE_BYTES = 4096
+_MAX_SHOWN = 80
+WHITE_SPACE = " \t\r\n\v\f"  # a bare strip() takes Unicode's too, and would change a token unseen
+_TOML_TYPES: dict[str, tuple[type, ...]] = {  # exact types: a bool is an int to Python, not to TOML
+    "boolean": (bool,),
+    "integer": (int,),
+    "number": (int, float),
+    "string": (str,),
+    "array of strings": (str,),
+}
+
+
+@attrs.frozen
+class Resolved:
+    """Settings, and for each of them where its value came from."""
+
+    settings: Settings
+    origins: Mapping[str, str]
+    config_file: Path | None
+
+
+def resolve(given: Mapping[str, Sequence[str]], environ: Mapping[str, str], cwd: Path) -> Resolved:
+    """Settle every setting: flag, variable, configuration file, default, in this order.
+
+    `given` maps a setting's name, or `config`, to the texts of its flags; relative paths start at `cwd`.
+    Raises SettingsError, even for a wrong value that a stronger source overrides: it would bite later.
+    """
+    config, document = _configuration(given, environ, cwd)
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for row in table():
+        claims = [*_claims(row, given, environ), *_file_claim(row, document, f"{config}, key {row.key}")]
+        read = [(_value(row, texts, origin, cwd), origin) for texts, origin in (*claims, _default_claim(row))]
+        values[row.name], origins[row.name] = read[0]
+    _take_token(values, origins)
+    return Resolved(Settings(**values), MappingProxyType(origins), config)
+
+
+def _configuration(
+    given: Mapping[str, Sequence[str]], environ: Mapping[str, str], cwd: Path
+) -> tuple[Path | None, dict[str, object]]:
+    """Find and read the configuration file, if one is named."""
+    for texts, origin in _claims(CONFIG, given, environ):
+        path = Path(cwd, str(_value(CONFIG, texts, origin, cwd)))
+        return path, _document(path, f"{path}, named by {origin}")
+    return None, {}
+
+
+def _document(path: Path, origin: str) -> dict[str, object]:
+    content = _content(path, origin, _MAX_CONFIG_FILE_BYTES)
+    # "from None": the causes hold the file's text, and that may hold the token.
+    try:
+        document = tomllib.loads(content.decode())
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise _error(origin, f"not UTF-8 (at line {line}); TOML has to be") from None
+    except (ValueError, RecursionError) as error:
+        raise _error(origin, f"not TOML: {error}") from None
+    _refuse_unknown(path, document)
+    return document
+
+
+def _content(path: Path, origin: str, limit: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            content = file.read(limit + 1)
+    except (OSError, ValueError) as error:  # ValueError: a name that the file system's encoding lacks
+        raise _error(origin, f"cannot be read: {getattr(error, 'strerror', error)}") from None
+    if len(content) > limit:
+        raise _error(origin, f"longer than {limit} bytes, the most that are read")
+    return content
+
+
+def _refuse_unknown(path: Path, document: Mapping[str, object]) -> None:
+    known = [row.key for row in table()]
+    for key in document:
+        if key not in known:
+            close = difflib.get_close_matches(key, known) or difflib.get_close_matches(key, known, 1, 0)
+            raise _error(f"{path}, key {_shown(key)}", f"no such setting; the closest is {' or '.join(close)}")
+
+
+# A claim is what one source says of one setting: its texts and its origin.
+def _claims(
+    row: Setting, given: Mapping[str, Sequence[str]], environ: Mapping[str, str]
+) -> Iterator[tuple[Sequence[str], str]]:
+    """Yield what the flags and then what the variable says, where they say anything."""
+    if texts := given.get(row.name):
+        yield texts, f"flag {row.twin if row.is_boolean and texts[-1] == 'false' else row.flag}"
+    if text := environ.get(row.variable, "").strip(WHITE_SPACE):
+        yield [text], f"variable {row.variable}"
+
+
+def _file_claim(row: Setting, document: Mapping[str, object], origin: str) -> Iterator[tuple[Sequence[str], str]]:
+    """Yield what the file says, as texts, so that one parser reads every source."""
+    if row.key in document:
+        value = document[row.key]
+        items = value if row.is_list and isinstance(value, list) else [value]
+        if any(type(item) not in _TOML_TYPES[row.kind] for item in items):
+            raise _error(origin, f"{_shown(value, row)} is not a TOML {row.kind}")
+        # Decimal writes a float without an exponent, an integer of any length, and a bool as 1 or 0.
+        yield [format(Decimal(i), "f") if isinstance(i, int | float) else str(i) for i in items], origin
+
+
+def _default_claim(row: Setting) -> tuple[Sequence[str], str]:
+    return [row.default] if row.default else [], "default"
+
+
+def _value(row: Setting, texts: Sequence[str], origin: str, cwd: Path) -> object:
+    """Read the texts of one source; a list is what all of them hold, any other setting what the last says."""
+    items = [text.strip(WHITE_SPACE) for text in (",".join(texts).split(",") if row.is_list else texts)]
+    values = [_parsed(row, item, origin, cwd) for item in items if item or not row.is_list]
+    if row.is_list:
+        return tuple(values)
+    return values[-1] if values else None
+
+
+def _parsed(row: Setting, text: str, origin: str, cwd: Path) -> object:
+    try:
+        value = row.parse(text)
+    except UnfitError as error:
+        raise _error(origin, f"{_shown(text, row)} is not {error}") from None
+    return Path(cwd, value) if isinstance(value, Path) else value
+
+
+def _take_token(values: dict[str, Any], origins: dict[str, str]) -> None:
+    """Put the content of the token file, if one is named, where the token belongs."""
+    path, origin = values["metrics_auth_token_file"], origins["metrics_auth_token_file"]
+    if path is None:
+        return
+    if values["metrics_auth_token"] is not None:
+        both = f"{origins['metrics_auth_token']} and {origin}"
+        raise _error(both, "a token and a file for it exclude each other; give one of them")
+    origins["metrics_auth_token"] = origin = f"{path}, named by {origin}"
+    text = _content(path, origin, _MAX_TOKEN_FILE_BYTES).decode("latin-1")
+    row = next(row for row in table() if row.name == "metrics_auth_token")
+    values["metrics_auth_token"] = _value(row, [text], origin, Path())
+
+
+def _error(origin: str, fault: str) -> SettingsError:
+    return SettingsError(one_line(f"{origin}: {fault}"))
+
+
+def _shown(value: object, row: Setting | None = None) -> str:
+    if row is not None and row.is_secret:
+        return "the value (not shown)"
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no integer of more than 4300 digits; TOML can, in hexadecimal
+        text = "a huge number"
+    return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 1]}…"
+
+
+def one_line(text: str) -> str:
+    """Escape what would break the line or hide in it: a path may hold a line feed."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

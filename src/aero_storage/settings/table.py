@@ -1,0 +1,206 @@
+"""One table of settings, from which flags, variables, file keys, help and documentation all come.
+
+`Settings` is that table: a field is a setting, its metadata say how the setting is read and explained.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import attrs
+
+T = TypeVar("T")
+_MAX_INTEGER = 2**63 - 1
+_MAX_PORT = 65535
+_KINDS: dict[type, str] = {bool: "boolean", int: "integer", float: "number", str: "string"}
+_TRUE = {"1", "true", "t", "yes", "y", "on"}
+
+
+class UnfitError(ValueError):
+    """A text is no value of its setting; the message completes "… is not"."""
+
+
+def _reader(
+    wanted: str, pattern: str, convert: Callable[[str], T], fits: Callable[[T], bool] = lambda _: True
+) -> Callable[[str], T]:
+    """Make a parser: a whole text that matches (ASCII, any case), once converted, has to fit."""
+
+    def parse(text: str) -> T:
+        if re.fullmatch(pattern, text, re.ASCII | re.IGNORECASE | re.DOTALL) and fits(value := convert(text)):
+            return value
+        raise UnfitError(wanted)
+
+    return parse
+
+
+def _one_of(*words: str, convert: Callable[[str], str] = str) -> Callable[[str], str]:
+    return _reader(f"one of {', '.join(words)}", ".*", convert, words.__contains__)
+
+
+def _whole(least: int) -> Callable[[str], int]:
+    # int() alone would take "1_000", "+8" and every script's digits, and choke on 4301 of them.
+    wanted = f"a whole number from {least} to {_MAX_INTEGER}"
+    return _reader(wanted, "[0-9]{1,99}", int, lambda number: least <= number <= _MAX_INTEGER)
+
+
+@attrs.frozen
+class ListenAddress:
+    """A host (IPv6 without brackets) and a TCP port, 0 to 65535; `str()` gives back the text form."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def _is_bindable(address: ListenAddress) -> bool:
+    try:
+        ipaddress.ip_address(address.host)
+    except ValueError:  # a name, then, unless it only looks like an address
+        return address.port <= _MAX_PORT and ":" not in address.host and bool(address.host.strip("0123456789."))
+    return address.port <= _MAX_PORT
+
+
+_listen_address = _reader(
+    f"host:port or [IPv6]:port with a port from 0 to {_MAX_PORT}",
+    r"(\[[0-9a-f.]*:[0-9a-f:.]+(%[a-z0-9_.-]+)?\]|[a-z0-9_.-]+):[0-9]{1,5}",
+    lambda text: ListenAddress(text.rpartition(":")[0].strip("[]"), int(text.rpartition(":")[2])),
+    _is_bindable,
+)
+_origin = _reader(
+    "*, null or scheme://host[:port], such as https://app.example.com",
+    # No user, path or wildcard: a browser never sends such an Origin, so an entry with one would never match.
+    r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9_.~-]+)(:[0-9]{1,5})?/?|\*|null",
+    str,
+)
+_token = _reader("one or more visible ASCII characters without white space", "[!-~]+", str)
+_path = _reader("a path: something, without NUL", r"[^\0]+", Path)
+_endpoint = _reader("a Twisted endpoint description, such as tcp:8080", ".+", str, str.isprintable)
+_decimal = _reader("a decimal number, 0 or more, such as 0.5", r"[0-9]+(\.[0-9]+)?", float, math.isfinite)
+_boolean = _reader(
+    "one of 1 true t yes y on, 0 false f no n off",
+    "1|true|t|yes|y|on|0|false|f|no|n|off",
+    lambda text: text.lower() in _TRUE,
+)
+_level = _one_of("debug", "info", "warn", "error", "critical", convert=str.lower)
+_policy = _one_of("same-origin", "same-site", "cross-origin")
+
+
+def setting(parse: Callable[[str], T], default: str, metavar: str, meaning: str, **exceptions: str) -> T:
+    """Make a field with a default, given as text; `variable=` is for a name that breaks the rule."""
+    value = parse(default)
+    row = {"parse": parse, "kind": _KINDS.get(type(value), "string"), "metavar": metavar, "help": meaning}
+    return attrs.field(default=value, metadata={**row, "default": default, **exceptions})
+
+
+def optional(parse: Callable[[str], T], metavar: str, meaning: str, *, is_secret: bool = False) -> T | None:
+    """Make a field that is None unless given; a secret one is never shown."""
+    row = {"parse": parse, "kind": "string", "metavar": metavar, "help": meaning, "is_secret": is_secret}
+    field: T | None = attrs.field(default=None, repr=not is_secret, metadata=row)
+    return field
+
+
+def several(parse: Callable[[str], T], metavar: str, meaning: str) -> tuple[T, ...]:
+    """Make a field that takes any number of items, each read by `parse`."""
+    row = {"parse": parse, "kind": "array of strings", "metavar": metavar, "help": meaning}
+    return attrs.field(default=(), metadata=row)
+
+
+@attrs.frozen
+class Settings:
+    """Every setting, parsed: bytes, seconds and counts as numbers; paths absolute once resolved."""
+
+    listen_addr: ListenAddress = setting(
+        _listen_address, "0.0.0.0:8080", "ADDRESS", "Listen at host:port or [IPv6]:port; port 0 is any free one."
+    )
+    endpoint: tuple[str, ...] = several(
+        _endpoint, "DESCRIPTION", "Listen at this Twisted endpoint, such as unix:/run/aero, not at --listen-addr."
+    )
+    cors_origin: tuple[str, ...] = several(
+        _origin, "ORIGIN", "Let pages of this origin read, with credentials; with * or none: all, without."
+    )
+    cross_origin_resource_policy: str = setting(
+        _policy, "same-site", "POLICY", "Let same-origin, same-site or cross-origin pages embed images."
+    )
+    images_root: Path = setting(
+        _path, "./images", "DIR", "Serve the images in this directory.", variable="AERO_STORAGE_IMAGE_ROOT"
+    )
+    require_manifest: bool = setting(
+        _boolean, "false", "", "Serve only what manifest.json lists, never a bare directory; do so in production."
+    )
+    log_level: str = setting(
+        _level, "info", "LEVEL", "Log what is at least this grave: debug, info, warn, error or critical."
+    )
+    request_log: bool = setting(_boolean, "true", "", "Log one line, of level info, for every request.")
+    max_concurrent_bytes_requests: int = setting(
+        _whole(0), "64", "N", "Answer at most this many requests for image bytes at once; 0 is no limit."
+    )
+    bytes_queue_timeout_secs: float = setting(
+        _decimal, "1", "SECONDS", "Let a request over that limit wait this long before its 429; 0 is not at all."
+    )
+    max_range_bytes: int = setting(_whole(1), "8388608", "BYTES", "Refuse longer ranges with a 413.")
+    max_chunk_bytes: int = setting(_whole(1), "8388608", "BYTES", "Refuse longer chunk files with a 413.")
+    open_ended_ranges: str = setting(
+        _one_of("stream", "limit"), "stream", "MODE", "Either stream bytes=N- to the end, or limit it like others."
+    )
+    public_cache_max_age_secs: int = setting(
+        _whole(0), "3600", "SECONDS", "Let shared caches keep the bytes of public images this long."
+    )
+    cors_preflight_max_age_secs: int = setting(
+        _whole(0), "86400", "SECONDS", "Let browsers remember the answer to a preflight this long."
+    )
+    require_range: bool = setting(_boolean, "false", "", "Refuse to stream a whole image to a GET without a range.")
+    disable_metrics: bool = setting(_boolean, "false", "", "Do not serve /metrics; this wins over a token.")
+    metrics_auth_token: str | None = optional(
+        _token, "TOKEN", "Ask for this bearer token at /metrics; ps shows it, so prefer a file.", is_secret=True
+    )
+    metrics_auth_token_file: Path | None = optional(
+        _path, "FILE", "Read that token from this file: 4 KiB at most, white space around it ignored."
+    )
+    image_metrics_max_ids: int = setting(
+        _whole(0),
+        "100",
+        "N",
+        "Count this many images by name, all others as one.",
+        variable="AERO_IMAGE_METRICS_MAX_IDS",
+    )
+
+
+@attrs.frozen
+class Setting:
+    """A row of the table: what one setting is called, how it is read, what it means."""
+
+    name: str
+    flag: str  # with its dashes
+    twin: str  # the --no-… of a boolean, or empty
+    variable: str
+    key: str  # in the configuration file
+    help: str
+    metavar: str
+    kind: str  # one of _KINDS
+    is_boolean: bool
+    is_list: bool
+    parse: Callable[[str], object]
+    default: str = ""  # as text; empty where nothing is the default
+    is_secret: bool = False
+
+
+def _row(name: str, kind: str, **rest: Any) -> Setting:
+    dashed, is_boolean = name.replace("_", "-"), kind == "boolean"
+    names = {"key": name, "flag": f"--{dashed}", "variable": f"AERO_STORAGE_{name.upper()}", **rest}
+    twin = f"--no-{dashed}" if is_boolean else ""
+    return Setting(name, kind=kind, is_boolean=is_boolean, is_list=kind == "array of strings", twin=twin, **names)
+
+
+CONFIG = _row("config", "string", key="", help="Read settings from this TOML file.", metavar="FILE", parse=_path)
+
+
+def table() -> tuple[Setting, ...]:
+    """Return the settings in the order in which they are explained."""
+    return tuple(_row(field.name, **field.metadata) for field in attrs.fields(Settings))

@@ -1,0 +1,43 @@
+"""What a store hands out, and what it is asked for."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import attrs
+
+from aero_storage.protocol.conditional import Validators, file_etag
+from aero_storage.protocol.dates import usable_mtime
+
+
+@attrs.frozen
+class BlobStatus:
+    """Size in bytes and mtime in nanoseconds since the epoch, both from one `fstat`."""
+
+    size: int
+    mtime_ns: int
+
+    @property
+    def validators(self) -> Validators:
+        """The validators that a file has by itself (contract §3)."""
+        return Validators(file_etag(self.size, self.mtime_ns), usable_mtime(self.mtime_ns))
+
+
+class Blob(Protocol):
+    """An open representation. Whoever holds it closes it, once; reads may wait for a disk."""
+
+    @property
+    def status(self) -> BlobStatus:
+        """Size and mtime at the time of opening: what the headers promise."""
+        ...
+
+    def read(self, offset: int, length: int) -> bytes:
+        """`length` bytes from `offset` on, all of them and of the version that was opened.
+
+        Raises ShortReadError if they are not there any more, OSError if the disk fails.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give the descriptor back; a second call does nothing."""
+        ...

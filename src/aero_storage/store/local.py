@@ -1,0 +1,138 @@
+"""A directory on this machine as a store (contract §1, last rule).
+
+Names are resolved first and walked afterwards: from the root downwards, one directory descriptor after the other,
+no symbolic link followed. So the file that is checked is the file that is opened, wherever links are moved meanwhile.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import threading
+from pathlib import Path, PurePath
+
+import attrs
+
+from aero_storage.errors import BlobNotFoundError, BlobUnreadableError, ShortReadError
+from aero_storage.store.blob import BlobStatus
+
+_DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_NO_LINKS = os.O_NOFOLLOW
+# Without O_NONBLOCK the open of a FIFO would wait for a writer.
+_FILE_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW
+_NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO, errno.EINVAL})
+_CLOSED = -1
+
+
+@attrs.define(eq=False)
+class LocalBlob:
+    """A regular file, open for reading, to be read and closed from any thread.
+
+    The descriptor is given back when the last read has ended: closed under a read, its number could already mean
+    another file.
+    """
+
+    status: BlobStatus
+    _descriptor: int
+    _lock: threading.Lock = attrs.field(init=False, factory=threading.Lock)
+    _reads: int = attrs.field(init=False, default=0)
+    _closing: bool = attrs.field(init=False, default=False)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """See Blob.read. A file whose size or mtime has changed since is another version: a short read."""
+        with self._lock:
+            if self._closing:
+                raise ShortReadError("the blob is closed")
+            self._reads += 1
+        try:
+            return self._read(offset, length)
+        finally:
+            with self._lock:
+                self._reads -= 1
+                self._close_if_idle()
+
+    def close(self) -> None:
+        """See Blob.close."""
+        with self._lock:
+            self._closing = True
+            self._close_if_idle()
+
+    def _close_if_idle(self) -> None:
+        if self._closing and not self._reads and self._descriptor != _CLOSED:
+            descriptor, self._descriptor = self._descriptor, _CLOSED
+            os.close(descriptor)
+
+    def _read(self, offset: int, length: int) -> bytes:
+        data = os.pread(self._descriptor, length, offset)
+        while 0 < len(data) < length and (more := os.pread(self._descriptor, length - len(data), offset + len(data))):
+            data += more
+        if len(data) < length or _status(os.fstat(self._descriptor)) != self.status:
+            raise ShortReadError(f"{len(data)} of {length} bytes at {offset}: the file has changed")
+        return data
+
+
+@attrs.frozen
+class LocalDirectory:
+    """Regular files under `root`, once all symbolic links are resolved. All methods may wait for a disk."""
+
+    root: Path
+
+    def open(self, name: str, *, follow_links: bool = True) -> LocalBlob:
+        """Open the file `name`, a path relative to the root.
+
+        Raises BlobNotFoundError if it is no regular file under the root, BlobUnreadableError if it cannot be read.
+        """
+        try:
+            descriptor = self._walk(name, follow_links=follow_links)
+        except OSError as error:
+            raise _as_ours(error, name) from error
+        return _adopt(descriptor, name)
+
+    def status(self, name: str, *, follow_links: bool = True) -> BlobStatus:
+        """Size and mtime of the file `name`; raises what `open` raises."""
+        blob = self.open(name, follow_links=follow_links)
+        blob.close()
+        return blob.status
+
+    def _walk(self, name: str, *, follow_links: bool) -> int:
+        *parents, last = self._parts(name, follow_links=follow_links)
+        directory = os.open(self.root, _DIRECTORY_FLAGS)
+        for part in parents:
+            directory = _step(directory, part, _DIRECTORY_FLAGS | _NO_LINKS)
+        return _step(directory, last, _FILE_FLAGS)
+
+    def _parts(self, name: str, *, follow_links: bool) -> tuple[str, ...]:
+        if not follow_links:
+            return PurePath(name).parts or (".",)
+        root = os.path.realpath(self.root)
+        resolved = os.path.realpath(os.path.join(root, name))  # noqa: PTH118 - as realpath takes and gives text
+        inside = PurePath(resolved).is_relative_to(root) and resolved != root
+        if not inside:
+            raise OSError(errno.ENOENT, "outside the images root")
+        return PurePath(resolved).relative_to(root).parts
+
+
+def _step(directory: int, part: str, flags: int) -> int:
+    """Open `part` in `directory`, and close `directory`."""
+    try:
+        return os.open(part, flags, dir_fd=directory)
+    finally:
+        os.close(directory)
+
+
+def _adopt(descriptor: int, name: str) -> LocalBlob:
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        raise BlobNotFoundError(f"{name}: not a regular file")
+    return LocalBlob(_status(status), descriptor)
+
+
+def _status(status: os.stat_result) -> BlobStatus:
+    return BlobStatus(status.st_size, status.st_mtime_ns)
+
+
+def _as_ours(error: OSError, name: str) -> BlobNotFoundError | BlobUnreadableError:
+    kind = BlobNotFoundError if error.errno in _NOT_THERE else BlobUnreadableError
+    return kind(f"{name}: {error.strerror}")

@@ -1,0 +1,106 @@
+"""The general stair for bytes: a push producer with bounded read-ahead, for any blob and any consumer."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Protocol
+
+import attrs
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IConsumer, IPushProducer
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from aero_storage.disk import Disk
+
+READ_BYTES = 128 * 1024
+"""Bytes asked of the disk at a time: what one `send` of Twisted's transports takes."""
+
+READ_AHEAD = 1
+"""Reads kept ready while the consumer is not. A stream so holds 2 x READ_BYTES and what the transport buffers."""
+
+
+class Source(Protocol):
+    """What can be read at any offset; reads may wait for a disk."""
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Exactly `length` bytes from `offset` on, or an exception."""
+        ...
+
+
+@implementer(IPushProducer)
+@attrs.define(eq=False)
+class SegmentProducer:
+    """Writes `length` bytes of `source` from `offset` on to `consumer`, as fast as that takes them.
+
+    At most one read is under way. The Deferred of `start` fires once all bytes are with the consumer, fails with
+    what a read raised, and can be cancelled; from then on nothing more is written and no further read begins.
+    """
+
+    _disk: Disk
+    _source: Source
+    _consumer: IConsumer
+    _next: int
+    _left: int
+    _ready: deque[bytes] = attrs.field(init=False, factory=deque)
+    _reading: Deferred[bytes] | None = attrs.field(init=False, default=None)
+    _paused: bool = attrs.field(init=False, default=False)
+    _done: Deferred[None] | None = attrs.field(init=False, default=None)
+
+    def start(self) -> Deferred[None]:
+        """Begin; see the class."""
+        done: Deferred[None] = Deferred(lambda _: self._end())
+        self._done = done
+        self._consumer.registerProducer(self, True)  # noqa: FBT003 - IConsumer's interface
+        self._pump()
+        return done
+
+    def pauseProducing(self) -> None:
+        """See IPushProducer: write nothing until further notice."""
+        self._paused = True
+
+    def resumeProducing(self) -> None:
+        """See IPushProducer: go on writing."""
+        self._paused = False
+        self._pump()
+
+    def stopProducing(self) -> None:
+        """See IProducer: the consumer is gone."""
+        self._finish(Failure(CancelledError()))
+
+    def _pump(self) -> None:
+        while self._ready and not self._paused and self._done:
+            self._consumer.write(self._ready.popleft())
+        if self._done is None or self._reading is not None:
+            return
+        if self._left and len(self._ready) < READ_AHEAD:
+            self._read()
+        elif not self._left and not self._ready:
+            self._finish(None)
+
+    def _read(self) -> None:
+        offset, length = self._next, min(self._left, READ_BYTES)
+        self._reading = self._disk.run(lambda: self._source.read(offset, length))
+        self._reading.addCallbacks(self._have_read, self._finish)
+
+    def _have_read(self, data: bytes) -> None:
+        self._reading = None
+        self._next += len(data)
+        self._left -= len(data)
+        self._ready.append(data)
+        self._pump()
+
+    def _finish(self, result: Failure | None) -> None:
+        done = self._done
+        if done is not None:
+            self._end()
+            done.errback(result) if result else done.callback(None)
+
+    def _end(self) -> None:
+        """The one teardown."""
+        self._done = None
+        self._ready.clear()
+        reading, self._reading = self._reading, None
+        if reading is not None:
+            reading.cancel()
+        self._consumer.unregisterProducer()

@@ -1,0 +1,219 @@
+"""The HTTP/1.1 channel: limits on the head, clean refusals, no bodies, half-closed clients, a lingering close."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import (
+    IAddress,
+    IDelayedCall,
+    IHalfCloseableDescriptor,
+    IHalfCloseableProtocol,
+    IReactorTime,
+)
+from twisted.python.failure import Failure
+from twisted.web.http import HTTPChannel
+from twisted.web.http import Request as HTTPRequest
+from twisted.web.resource import IResource
+from twisted.web.server import Site
+from zope.interface import implementer
+
+from aero_storage.web.request import AeroRequest
+
+IDLE_SECONDS = 60
+"""How long a connection may stay silent between and inside request heads."""
+
+_LINGER_SECONDS = 2.0
+_MAX_LINE = 32 * 1024
+_MAX_HEAD = 64 * 1024
+_MAX_HEADERS = 200
+
+
+class Transport(Protocol):
+    """What the channel asks of the transports it runs on: TCP, UNIX, TLS."""
+
+    def loseConnection(self) -> None:
+        """Close, once all is sent."""
+        ...
+
+    def abortConnection(self) -> None:
+        """Reset: the peer cannot take it for a clean end."""
+        ...
+
+    def loseWriteConnection(self) -> None:
+        """Close our half, once all is sent."""
+        ...
+
+    def unregisterProducer(self) -> None:
+        """Nobody is left to be paused."""
+        ...
+
+    def resumeProducing(self) -> None:
+        """Read on."""
+        ...
+
+
+@implementer(IHalfCloseableProtocol)
+class AeroChannel(HTTPChannel):
+    """One connection."""
+
+    MAX_LENGTH = _MAX_LINE
+    totalHeadersSize = _MAX_HEAD
+    maxHeaders = _MAX_HEADERS
+    callLater: Callable[..., IDelayedCall]
+    factory: ImageSite
+    site: ImageSite
+    transport: Transport  # type: ignore[assignment]
+    _refused = False
+    _unread_body = False
+    _discarding = False
+    _lingering: IDelayedCall | None = None
+
+    def connectionMade(self) -> None:
+        """Join the open connections of the site."""
+        self.factory.channels.add(self)
+        super().connectionMade()
+
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+        """Leave them, and tell the request that is being answered."""
+        if self._lingering is not None and self._lingering.active():
+            self._lingering.cancel()
+        super().connectionLost(reason)
+        self.factory.leave(self)
+
+    def readConnectionLost(self) -> None:
+        """The client will send no more: answer what it has sent, then close."""
+        if self.requests and not self._discarding:
+            self.persistent = 0
+        else:
+            self.transport.loseConnection()
+
+    def writeConnectionLost(self) -> None:
+        """Our half is closed, as a lingering close wants it."""
+
+    def dataReceived(self, data: bytes) -> None:
+        """Parse, or throw away what follows a refused head."""
+        if not self._discarding:
+            super().dataReceived(data)
+
+    def lineLengthExceeded(self, line: bytes) -> None:  # noqa: ARG002
+        """Refuse a head with an endless line."""
+        self._refuse(414 if not self.requests else 431)
+
+    def allHeadersReceived(self) -> None:
+        """Mark a request that announces a body, and read none of it (contract §2)."""
+        request = self.requests[-1]
+        if self.length != 0 or request.requestHeaders.hasHeader(b"Transfer-Encoding"):
+            request.announces_body = True
+            request.requestHeaders.removeHeader(b"Expect")  # no 100 Continue
+            self.length, self._transferDecoder = 0, None
+            self._unread_body = True
+        super().allHeadersReceived()
+        if self._unread_body:
+            self._close_after(request)
+
+    def checkPersistence(self, request: HTTPRequest, version: bytes) -> bool:
+        """Whether the connection stays open (RFC 9112 §9.3); `Connection` is a list (RFC 9110 §7.6.1)."""
+        values = request.requestHeaders.getRawHeaders(b"Connection", [])
+        options = {option.strip().lower() for value in values for option in value.split(b",")}
+        if version == b"HTTP/1.1" and b"close" not in options:
+            return True
+        request.responseHeaders.setRawHeaders(b"Connection", [b"close"])
+        return False
+
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        too_large = self._receivedHeaderSize > self.totalHeadersSize or self._receivedHeaderCount > self.maxHeaders
+        self._refuse(431 if too_large else 400)
+
+    def _refuse(self, status: int) -> None:
+        """Answer a head that cannot be parsed like any request, with id, `Date` and log line, then close."""
+        if self._refused:
+            return
+        self._refused = self._unread_body = True
+        if not self.requests:
+            self.requests.append(self.requestFactory(self))
+        request = self.requests[-1]
+        request.refusal = status
+        request.gotLength(0)
+        self._close_after(request)
+        self._command, self._path = getattr(self, "_command", b"-"), getattr(self, "_path", b"-")
+        self._version = b"HTTP/1.1"
+        self.allContentReceived()
+
+    def _close_after(self, request: HTTPRequest) -> None:
+        self.persistent = 0
+        request.responseHeaders.setRawHeaders(b"Connection", [b"close"])
+
+    def loseConnection(self) -> None:
+        """Close; if the client may still be sending, half-close first and throw away what comes.
+
+        A close with unread data makes the kernel reset the connection, and the client lose our answer.
+        """
+        if not self._unread_body or not IHalfCloseableDescriptor.providedBy(self.transport):
+            super().loseConnection()
+        elif not self._discarding:
+            self._discarding = True
+            self.transport.unregisterProducer()
+            self.transport.loseWriteConnection()
+            self.transport.resumeProducing()
+            self._lingering = self.callLater(_LINGER_SECONDS, self.transport.loseConnection)
+
+    def timeoutConnection(self) -> None:
+        """Close an idle connection, quietly: it happens to every client."""
+        self._abortingCall = self.callLater(self.abortTimeout, self.forceAbortClient)
+        self.loseConnection()
+
+    def shut(self) -> None:
+        """The server stops: break off a request in work, close an idle connection."""
+        if not self.requests:
+            self.transport.loseConnection()
+            return
+        for request in self.requests:
+            request.aborted_by_us = True
+        self.transport.abortConnection()
+
+
+class ImageSite(Site):
+    """The factory of channels; knows which are open."""
+
+    protocol = AeroChannel  # type: ignore[assignment]
+    noisy = False
+
+    def __init__(self, resource: IResource, reactor: IReactorTime) -> None:
+        super().__init__(resource, AeroRequest, timeout=IDLE_SECONDS, reactor=reactor)
+        self.channels: set[AeroChannel] = set()
+        self._all_gone: Deferred[None] | None = None
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """HTTP/1.1 alone: the channel speaks nothing else, whatever is installed."""
+        return [b"http/1.1"]
+
+    def log(self, request: HTTPRequest) -> None:
+        """No access log of Twisted's: an exchange writes its own line."""
+
+    def buildProtocol(self, addr: IAddress | None) -> AeroChannel | None:  # type: ignore[override]
+        """A channel for a new connection."""
+        channel: AeroChannel | None = super().buildProtocol(addr)
+        return channel
+
+    def shut(self) -> Deferred[None]:
+        """Break off every request in work and close every idle connection; fires once all are gone."""
+        gone: Deferred[None] = Deferred()
+        self._all_gone = gone
+        for channel in tuple(self.channels):
+            channel.shut()
+        self._tell_if_empty()
+        return gone
+
+    def leave(self, channel: AeroChannel) -> None:
+        """A connection is lost."""
+        self.channels.discard(channel)
+        self._tell_if_empty()
+
+    def _tell_if_empty(self) -> None:
+        gone = self._all_gone
+        if gone is not None and not self.channels:
+            self._all_gone = None
+            gone.callback(None)

@@ -1,0 +1,78 @@
+"""The request as Twisted Web hands it over: checked, undecoded, and fed to Klein in raw segments."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, cast
+
+from twisted.python.failure import Failure
+from twisted.web.server import Request
+
+from aero_storage.protocol.hosts import MAX_TARGET_LENGTH, is_authority, origin_form
+
+if TYPE_CHECKING:
+    from aero_storage.web.channel import ImageSite, Transport
+
+_UNPRINTABLE = re.compile(rb"[^\x21-\x7e]")
+
+
+class AeroRequest(Request):
+    """A request whose path is not decoded, whose `Host` is checked, and which never becomes text/html.
+
+    `refusal` is the status with which it is refused before any route is looked at, or None.
+    """
+
+    defaultContentType = None
+    refusal: int | None = None
+    announces_body = False
+    aborted_by_us = False
+    site: ImageSite
+
+    def process(self) -> None:
+        """Check target and `Host`, then let Klein route the raw path."""
+        self.site = cast("ImageSite", self.channel.factory)
+        self.prepath = []
+        self.path = _raw_path(self.uri)
+        if self.refusal is None:
+            self.refusal = self._why_not()
+        # Klein's matcher would strip slashes at the front: what it must not see goes to the route for all else.
+        routable = self.refusal is None and not self.path.startswith(b"//")
+        self.postpath = (self.path if routable else b"/").split(b"/")
+        try:
+            self.render(self.site.resource)
+        except Exception:  # noqa: BLE001 - Twisted's last resort logs it and answers 500
+            self.processingFailed(Failure())
+
+    def _why_not(self) -> int | None:
+        if len(self.uri) > MAX_TARGET_LENGTH:
+            return 414
+        hosts = self.requestHeaders.getRawHeaders(b"Host", [])
+        missing = not hosts and self.clientproto == b"HTTP/1.1"
+        wrong = len(hosts) > 1 or not all(map(is_authority, hosts))
+        return 400 if missing or wrong or origin_form(self.uri) is None else None
+
+    def getRequestHostname(self) -> bytes:
+        """A constant: nothing here depends on it, and Werkzeug trips over odd ones."""
+        return b"localhost"
+
+    def header(self, name: str) -> str | None:
+        """A header's value; lines given twice are joined by commas (RFC 9110 §5.3)."""
+        values = self.requestHeaders.getRawHeaders(name.encode("ascii"))
+        return b", ".join(values).decode("latin-1") if values else None
+
+    def unregisterProducer(self) -> None:
+        """See IConsumer; a connection that is lost has nothing left to unregister from."""
+        if self.channel is None:
+            self.producer = None
+        else:
+            super().unregisterProducer()
+
+    def abort(self) -> None:
+        """Break the connection off, so that the client cannot take what it has for the whole."""
+        cast("Transport", self.transport).abortConnection()
+
+
+def _raw_path(uri: bytes) -> bytes:
+    """The path of a request target, still percent-encoded, in visible ASCII; empty if there is none."""
+    path = (origin_form(uri) or b"").partition(b"?")[0]
+    return _UNPRINTABLE.sub(lambda match: b"%%%02X" % match[0][0], path)

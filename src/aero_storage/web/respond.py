@@ -1,0 +1,124 @@
+"""From a Twisted request to facts, and from a reply back to a Twisted request: the coat over the desk."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+
+import attrs
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+from twisted.web.http import datetimeToString
+
+from aero_storage.delivery.desk import Desk
+from aero_storage.delivery.exchange import Ending, Exchange
+from aero_storage.delivery.facts import Facts, read_facts
+from aero_storage.delivery.reply import Reply
+from aero_storage.delivery.routes import Route
+from aero_storage.disk import Disk
+from aero_storage.errors import ShortReadError
+from aero_storage.logs import EventLog
+from aero_storage.streaming.outlet import outlet_of
+from aero_storage.streaming.producer import SegmentProducer
+from aero_storage.web.request import AeroRequest
+
+_SERVER = b"aero-storage"
+_CLIENT_CLOSED_REQUEST = 499
+"""Status in log and metrics of a request whose client left before there was one; nginx's convention."""
+
+
+@attrs.frozen
+class Responder:
+    """Answers requests through a desk; `now` gives seconds since the epoch."""
+
+    _desk: Desk
+    _disk: Disk
+    _clock: IReactorTime
+    _log: EventLog
+    _now: Callable[[], float] = time.time
+
+    async def respond(self, request: AeroRequest, route: Route | None, segments: Mapping[str, bytes]) -> None:
+        """Answer a request to its end, whatever that is."""
+        exchange = self._desk.begin(self._facts(request, route, segments))
+        ending = Ending.ABORTED
+        try:
+            await self._send(request, await self._answer(request, exchange), exchange)
+            ending = Ending.COMPLETE
+        except CancelledError:
+            ending = Ending.ABORTED if request.aborted_by_us else Ending.DISCONNECTED
+        except (ShortReadError, OSError) as error:
+            self._complain(exchange, f"response broken off: {error}")
+            request.abort()
+        finally:
+            status = request.code if request.startedWriting else _CLIENT_CLOSED_REQUEST
+            exchange.end(ending, status, _body_sent(request))
+        if ending is Ending.COMPLETE:
+            request.finish()
+
+    def _facts(self, request: AeroRequest, route: Route | None, segments: Mapping[str, bytes]) -> Facts:
+        return read_facts(
+            method=request.method.decode("latin-1"),
+            path=request.path.decode("ascii"),
+            route=route,
+            segments=segments,
+            header=request.header,
+            announces_body=request.announces_body,
+            client=getattr(request.client, "host", None) or "unix",
+            now=self._now(),
+        )
+
+    async def _answer(self, request: AeroRequest, exchange: Exchange) -> Reply:
+        if request.refusal is not None:
+            return self._desk.fail(exchange.facts, request.refusal)
+        try:
+            return await self._desk.answer(exchange)
+        except CancelledError:
+            raise
+        except Exception:  # noqa: BLE001 - a defect of ours: the client gets a clean 500, the log the traceback
+            self._complain(exchange, "request failed", traceback=Failure().getTraceback())
+            return self._desk.fail(exchange.facts, HTTPStatus.INTERNAL_SERVER_ERROR)
+
+    def _complain(self, exchange: Exchange, message: str, **fields: object) -> None:
+        self._log.event("error", message, {"request_id": exchange.facts.request_id, **fields})
+
+    async def _send(self, request: AeroRequest, reply: Reply, exchange: Exchange) -> None:
+        _write_head(request, reply, exchange.facts.request_id)
+        if reply.segment is None or request.method == b"HEAD":
+            request.write(reply.body)
+        elif exchange.blob is not None:
+            request.write(b"")
+            segment = reply.segment
+            await SegmentProducer(self._disk, exchange.blob, request, segment.offset, segment.length).start()
+        await self._drained(request)
+
+    async def _drained(self, request: AeroRequest) -> None:
+        """Wait until the kernel has every byte: only then is a response complete (contract §5 and §8)."""
+        outlet = outlet_of(request.transport)
+        if outlet is None:
+            return
+        if id(outlet) != id(request.transport):
+            # TLS gathers small writes and passes them on in the next turn of the reactor.
+            turn: Deferred[None] = Deferred(lambda _: call.cancel())
+            call = self._clock.callLater(0, turn.callback, None)
+            await turn
+        await outlet.when_drained()
+
+
+def _write_head(request: AeroRequest, reply: Reply, request_id: str) -> None:
+    request.setResponseCode(reply.status)
+    headers = request.responseHeaders
+    headers.setRawHeaders(b"Server", [_SERVER])
+    headers.setRawHeaders(b"Date", [datetimeToString()])
+    headers.setRawHeaders(b"X-Request-Id", [request_id.encode("ascii")])
+    if reply.length is not None:
+        headers.setRawHeaders(b"Content-Length", [b"%d" % reply.length])
+    for name, value in reply.headers:
+        headers.setRawHeaders(name.encode("ascii"), [value.encode("latin-1")])
+
+
+def _body_sent(request: AeroRequest) -> int:
+    """Body bytes that are with the kernel: what was written, less what still waits in the transport."""
+    outlet = outlet_of(request.transport)
+    return max(0, request.sentLength - (outlet.unsent if outlet else 0))
