@@ -35,7 +35,8 @@ class CatalogKeeper:
         """Take note of what is on disk now, and tell what is new about it."""
         before, self.error = self.error, reading.error
         if reading.catalog is None:
-            return Change.NONE if str(before) == str(reading.error) else Change.FAILED
+            again = not reading.fresh and str(before) == str(reading.error)
+            return Change.NONE if again else Change.FAILED
         if reading.catalog == self._catalog:
             return Change.RECOVERED if before else Change.NONE
         self._catalog = reading.catalog

@@ -14,7 +14,7 @@ from aero_storage.catalog.model import Catalog, Image
 from aero_storage.errors import CatalogError
 from aero_storage.protocol.conditional import is_entity_tag
 from aero_storage.protocol.dates import parse_rfc3339
-from aero_storage.protocol.identifiers import is_image_id, is_version
+from aero_storage.protocol.identifiers import NAME_RULE, is_image_id, is_version
 
 MAX_MANIFEST_BYTES = 64 * 1024 * 1024
 """A larger manifest is refused unread: it is no catalog."""
@@ -23,7 +23,6 @@ _MAX_FILE_BYTES = 512
 _MAX_ETAG_LENGTH = 1024
 _SHOWN_LENGTH = 80
 _UNSIGNED_64 = 2**64
-_NAME_RULE = "must be 1 to 128 characters of A-Z a-z 0-9 . _ - and not '.' or '..'"
 
 _T = TypeVar("_T")
 _Entry = Mapping[str, object]
@@ -151,14 +150,14 @@ def _positive(value: object) -> int:
 def _image_id(value: object) -> str:
     text = _text(value)
     if not is_image_id(text):
-        raise ValueError(_NAME_RULE)
+        raise ValueError(NAME_RULE)
     return text
 
 
 def _version(value: object) -> str:
     text = _text(value).strip()
     if not is_version(text):
-        raise ValueError(f"{_NAME_RULE} or 'chunks'")
+        raise ValueError(f"{NAME_RULE} or 'chunks'")
     return text
 
 

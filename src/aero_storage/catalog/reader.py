@@ -30,10 +30,14 @@ class _Clock(Protocol):
 
 @attrs.frozen
 class Reading:
-    """What there is on disk: a catalog, or the error that stands in its place."""
+    """What there is on disk: a catalog, or the error that stands in its place.
+
+    `fresh` is false where the file is the one of the reading before, read again to be sure.
+    """
 
     catalog: Catalog | None
     error: CatalogError | None
+    fresh: bool = True
 
 
 def _stamp(root: Path) -> _Stamp:
@@ -66,8 +70,8 @@ class CatalogReader:
             return Reading(None, CatalogError(f"{self.root}: {error.strerror}"))
         if not force and stamp == self._last and self._settled(stamp):
             return None
-        self._last = stamp
-        return self._read()
+        fresh, self._last = stamp != self._last, stamp
+        return attrs.evolve(self._read(), fresh=fresh)
 
     def _settled(self, stamp: _Stamp) -> bool:
         return abs(self._now_ns() - max(stamp[3:])) > _SETTLED_NS

@@ -18,6 +18,7 @@ from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.reply import Reply, error, preflight
 from aero_storage.delivery.routes import Plane, Resource
 from aero_storage.errors import BlobNotFoundError, BlobUnreadableError, CatalogError, ClientError, OverloadedError
+from aero_storage.protocol.identifiers import NAME_RULE
 from aero_storage.store.blob import BlobStatus
 from aero_storage.store.images import MANIFEST_NAME, Store
 
@@ -98,7 +99,7 @@ class Desk:
     async def _metadata(self, exchange: Exchange) -> Reply:
         facts = exchange.facts
         if not facts.names.valid:
-            return self.fail(facts, 400)
+            return error(facts, self.policy, 400, reason=f"invalid image id: it {NAME_RULE}")
         images = self._keeper.current.images if facts.names.image_id is None else (self._find(facts),)
         survey = await self._store.survey(images)
         for _ in range(survey.unreadable):

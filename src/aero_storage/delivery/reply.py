@@ -16,10 +16,10 @@ from aero_storage.protocol.ranges import Segment
 _NO_BODY = frozenset({204, 304})
 _REASONS = {
     400: "bad request",
+    405: "method not allowed",
     401: "a bearer token is required",
     403: "wrong bearer token",
     404: "not found",
-    405: "method not allowed",
     412: "precondition failed",
     413: "content too large: no route takes a body",
     414: "the request target is too long",
@@ -65,13 +65,16 @@ def preflight(facts: Facts, policy: Policy) -> Reply:
     return Reply(204, headers)
 
 
-def error(facts: Facts, policy: Policy, status: int, *extra: tuple[str, str]) -> Reply:
-    """An error in the shape of its plane: data empty, metadata JSON, else a short text."""
+def error(facts: Facts, policy: Policy, status: int, *extra: tuple[str, str], reason: str | None = None) -> Reply:
+    """An error in the shape of its plane: data empty, metadata JSON, else a short text.
+
+    `reason` says more than the status does; it never repeats what came from outside.
+    """
     headers = (*plane_headers(facts, policy), *extra)
     if facts.plane is Plane.DATA:
         return Reply(status, (*headers, ("Cache-Control", caching.ERROR), *_accept_ranges(facts)))
     headers = (*headers, ("Cache-Control", caching.NO_STORE))
-    reason = _REASONS[status]
+    reason = reason or _REASONS[status]
     if facts.plane is Plane.METADATA:
         return Reply(status, (*headers, ("Content-Type", "application/json")), json_body({"error": reason}))
     return Reply(status, (*headers, ("Content-Type", "text/plain; charset=utf-8")), f"{reason}\n".encode())

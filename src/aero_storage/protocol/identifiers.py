@@ -12,6 +12,9 @@ from urllib.parse import unquote_to_bytes
 MAX_NAME_LENGTH = 128
 """Longest image id or chunked version, in characters."""
 
+NAME_RULE = "must be 1 to 128 characters of A-Z a-z 0-9 . _ - and not '.' or '..'"
+"""The rule for image ids, in words."""
+
 _MAX_CHUNK_NAME_LENGTH = 36
 _NAME = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _CHUNK_NAME = re.compile(rb"[0-9]{1,32}\.bin")

@@ -26,8 +26,7 @@ IDLE_SECONDS = 60
 """How long a connection may stay silent between and inside request heads."""
 
 _LINGER_SECONDS = 2.0
-_MAX_LINE = 32 * 1024
-_MAX_HEAD = 64 * 1024
+_MAX_HEAD = 16 * 1024
 _MAX_HEADERS = 200
 
 
@@ -59,7 +58,7 @@ class Transport(Protocol):
 class AeroChannel(HTTPChannel):
     """One connection."""
 
-    MAX_LENGTH = _MAX_LINE
+    MAX_LENGTH = _MAX_HEAD
     totalHeadersSize = _MAX_HEAD
     maxHeaders = _MAX_HEADERS
     callLater: Callable[..., IDelayedCall]
@@ -101,6 +100,15 @@ class AeroChannel(HTTPChannel):
     def lineLengthExceeded(self, line: bytes) -> None:  # noqa: ARG002
         """Refuse a head with an endless line."""
         self._refuse(414 if not self.requests else 431)
+
+    def headerReceived(self, line: bytes) -> bool:
+        """Take a header; false if it cannot be digested, and the head has been refused."""
+        try:
+            taken: bool = super().headerReceived(line)
+        except ValueError:  # int() refuses a Content-Length of more than 4,300 digits
+            self._refuse(400)
+            return False
+        return taken
 
     def allHeadersReceived(self) -> None:
         """Mark a request that announces a body, and read none of it (contract §2)."""

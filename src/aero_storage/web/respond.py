@@ -107,7 +107,7 @@ class Responder:
 
 
 def _write_head(request: AeroRequest, reply: Reply, request_id: str) -> None:
-    request.setResponseCode(reply.status)
+    request.setResponseCode(reply.status, HTTPStatus(reply.status).phrase.encode("ascii"))
     headers = request.responseHeaders
     headers.setRawHeaders(b"Server", [_SERVER])
     headers.setRawHeaders(b"Date", [datetimeToString()])
