@@ -74,17 +74,19 @@ def makeService(options: Options, reactor: PosixReactorBase | None = None) -> Ae
     resolved = options.resolved
     try:
         prepare_images_root(resolved)
-        parts = compose(resolved.settings, reactor, options.log, options.environ)
+        pool = ThreadPool(0, DISK_THREADS, "disk")
+        parts = compose(resolved.settings, reactor, pool, options.log, options.environ)
         return AeroService(attrs.evolve(parts, ports=listen(reactor, parts.site, resolved)))
     except SettingsError as error:
         refuse(error)
 
 
-def compose(settings: Settings, reactor: PosixReactorBase, log: EventLog, environ: Mapping[str, str]) -> Parts:
+def compose(
+    settings: Settings, reactor: PosixReactorBase, pool: ThreadPool, log: EventLog, environ: Mapping[str, str]
+) -> Parts:
     """Build everything that the settings ask for, upwards from the disk, and read the catalog."""
     version = package_version("aero-storage")
     metrics = Metrics(CollectorRegistry(), version, settings.image_metrics_max_ids)
-    pool = ThreadPool(0, DISK_THREADS, "disk")
     disk = DiskThreads(reactor, pool)
     keeper = CatalogKeeper()
     reader = CatalogReader(settings.images_root, settings.require_manifest)

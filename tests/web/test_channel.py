@@ -1,0 +1,188 @@
+"""The HTTP channel: heads that are refused, bodies that are not read, connections that end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from twisted.internet.interfaces import IHalfCloseableDescriptor
+from zope.interface import directlyProvides, providedBy
+
+OK = b"GET /healthz HTTP/1.1\r\nHost: test\r\n\r\n"
+LONG = b"a" * 20_000
+
+REFUSED = {
+    "no host": (b"GET /healthz HTTP/1.1\r\n\r\n", 400),
+    "two hosts": (b"GET /healthz HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400),
+    "host label": (b"GET /healthz HTTP/1.1\r\nHost: " + b"a" * 70 + b"\r\n\r\n", 400),
+    "host with a path": (b"GET /healthz HTTP/1.1\r\nHost: a/b\r\n\r\n", 400),
+    "authority form": (b"GET example.org:80 HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    "other scheme": (b"GET ftp://a/healthz HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    "bad authority": (b"GET http://a b/healthz HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    "no version": (b"GET /healthz\r\n\r\n", 400),
+    "version 2": (b"GET /healthz HTTP/2.0\r\nHost: a\r\n\r\n", 400),
+    "no colon": (b"GET /healthz HTTP/1.1\r\nHost: a\r\nfoo\r\n\r\n", 400),
+    "space in a name": (b"GET /healthz HTTP/1.1\r\nHost: a\r\nfoo : bar\r\n\r\n", 400),
+    "NUL in a value": (b"GET /healthz HTTP/1.1\r\nHost: a\r\nfoo: \0\r\n\r\n", 400),
+    "long target": (b"GET /" + LONG[:9000] + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414),
+    "longer target": (b"GET /" + LONG + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414),
+    "long header": (b"GET /healthz HTTP/1.1\r\nHost: a\r\nX: " + LONG + b"\r\n\r\n", 431),
+    "long head": (b"GET /healthz HTTP/1.1\r\nHost: a\r\n" + (b"X: " + LONG[:900] + b"\r\n") * 20 + b"\r\n", 431),
+    "many headers": (b"GET /healthz HTTP/1.1\r\nHost: a\r\n" + b"X: y\r\n" * 201 + b"\r\n", 431),
+    "length of 5,000 digits": (
+        b"GET /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n",
+        400,
+    ),
+    "two lengths": (b"GET /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
+    "length and chunks": (
+        b"GET /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+        400,
+    ),
+}
+
+
+@pytest.mark.parametrize(("head", "status"), REFUSED.values(), ids=REFUSED)
+def test_refused_heads(stack: Any, head: bytes, status: int) -> None:
+    """A head that cannot be digested gets a complete 4xx with id, date and log line, and only one."""
+    connection = stack.connect()
+    connection.send(head)
+    response = connection.response()
+    assert response.status == status
+    assert {"Date", "X-Request-Id", "Content-Length", "Content-Type"} <= {name for name, _ in response.headers}
+    assert int(response["Content-Length"]) == len(response.body) <= 1024
+    (line,) = stack.log.requests
+    assert line["status"] == status
+    assert line["request_id"] == response["X-Request-Id"]
+    assert line["route"] == "<unknown>"
+    assert stack.metric(f'http_requests_total{{method="{line["method"]}",route="<unknown>",status="{status}"}}') == 1
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "POST"])
+@pytest.mark.parametrize("field", ["Content-Length: 5", "Transfer-Encoding: chunked", "Transfer-Encoding: identity"])
+def test_a_body_is_refused_unread(stack: Any, method: str, field: str) -> None:
+    """A request that announces a body gets one 4xx and the connection closes; the body is no second request."""
+    connection = stack.connect()
+    connection.send(f"{method} /healthz HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n{field}\r\n\r\n".encode() + OK)
+    response = connection.response(head=method == "HEAD")
+    assert response.status == (405 if method == "POST" else 413)
+    assert response["Connection"] == "close"
+    assert connection.transport.disconnecting
+    assert len(stack.log.requests) == 1
+
+
+def test_lingering_close(stack: Any) -> None:
+    """Where the transport can, the refusal half-closes, throws away what comes, and ends after two seconds."""
+    connection = stack.connect()
+    half_closed: list[bool] = []
+    directlyProvides(connection.transport, IHalfCloseableDescriptor, providedBy(connection.transport))
+    connection.transport.loseWriteConnection = lambda: half_closed.append(True)
+    connection.get("/healthz", ("Content-Length", "5"))
+    assert half_closed
+    assert not connection.transport.disconnecting
+    connection.send(b"12345" + OK)
+    assert len(connection.responses()) == 1
+    stack.reactor.advance(2.1)
+    assert connection.transport.disconnecting
+
+
+def test_pipelined_requests_are_answered_in_order(stack: Any) -> None:
+    """Requests sent at once get their answers in order, whatever each of them is."""
+    connection = stack.connect()
+    connection.get("/v1/images/disk.img", ("Range", "bytes=0-9"))
+    connection.send(
+        b"GET /v1/images/disk.img HTTP/1.1\r\nHost: a\r\nRange: bytes=10-19\r\n\r\n"
+        b"GET /nope HTTP/1.1\r\nHost: a\r\n\r\n" + OK + b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n"
+    )
+    responses = connection.responses()
+    assert [response.status for response in responses] == [206, 206, 404, 200, 200]
+    assert [response.body for response in responses][:2] == [bytes(range(10)), bytes(range(10, 20))]
+
+
+@pytest.mark.parametrize(
+    ("version", "connection_header", "closes"),
+    [
+        ("HTTP/1.1", "", False),
+        ("HTTP/1.1", "keep-alive", False),
+        ("HTTP/1.1", "close", True),
+        ("HTTP/1.1", "Close", True),
+        ("HTTP/1.1", "keep-alive,close", True),
+        ("HTTP/1.1", "x, close", True),
+        ("HTTP/1.0", "", True),
+        ("HTTP/1.0", "keep-alive", True),
+    ],
+)
+def test_persistence(stack: Any, version: str, connection_header: str, closes: bool) -> None:  # noqa: FBT001
+    """HTTP/1.1 stays open unless `close` is among the options; HTTP/1.0 closes."""
+    connection = stack.connect()
+    field = f"Connection: {connection_header}\r\n" if connection_header else ""
+    connection.send(f"GET /healthz {version}\r\nHost: a\r\n{field}\r\n".encode())
+    response = connection.response()
+    assert response.status == 200
+    assert ("Connection" in response) is closes
+    assert connection.transport.disconnecting is closes
+
+
+def test_half_closed_client_gets_its_answer(stack: Any) -> None:
+    """A client that has sent its request and closed its half is answered, then the connection closes."""
+    stack.pool.held = True
+    connection = stack.connect()
+    connection.get("/v1/images/disk.img", ("Range", "bytes=0-9"))
+    connection.channel.readConnectionLost()
+    assert not connection.transport.disconnecting
+    stack.pool.release()
+    assert connection.response().body == bytes(range(10))
+    assert connection.transport.disconnecting
+
+
+def test_half_close_of_an_idle_connection_closes_it(stack: Any) -> None:
+    """A client that closes its half between requests is done."""
+    connection = stack.connect()
+    connection.channel.readConnectionLost()
+    assert connection.transport.disconnecting
+
+
+def test_idle_connections_are_closed_quietly(stack: Any) -> None:
+    """A silent connection is closed after a minute, without a log line."""
+    connection = stack.connect()
+    before = len(stack.log.events)
+    stack.reactor.advance(61)
+    assert connection.transport.disconnecting
+    assert len(stack.log.events) == before
+
+
+def test_idle_timer_spares_a_slow_download(stack: Any) -> None:
+    """The idle timer does not run while a request is being answered."""
+    stack.pool.held = True
+    connection = stack.connect()
+    connection.get("/v1/images/disk.img")
+    stack.reactor.advance(3600)
+    assert not connection.transport.disconnecting
+    assert not connection.transport.aborted
+
+
+def test_shut_breaks_off_requests_and_closes_idle_connections(stack: Any) -> None:
+    """At shutdown what is under way is aborted and says so; idle connections close; then all are gone."""
+    stack.pool.held = True
+    idle, busy = stack.connect(), stack.connect()
+    busy.get("/v1/images/disk.img")
+    gone: list[None] = []
+    stack.parts.site.shut().addCallback(gone.append)
+    assert idle.transport.disconnecting
+    assert busy.transport.aborted
+    assert gone == []
+    idle.lose()
+    busy.lose()
+    assert gone == [None]
+    assert stack.log.requests[-1]["outcome"] == "aborted"
+
+
+def test_headers_given_twice_are_one_list(stack: Any) -> None:
+    """`Range` given twice is a list of two ranges, which nobody serves (RFC 9110 §5.3)."""
+    fields = [("Range", "bytes=0-1"), ("Range", "bytes=4-5")]
+    assert stack.ask("/v1/images/disk.img", *fields).status == 416
+
+
+def test_alpn_offers_http_1_1_alone(make_stack: Callable[..., Any]) -> None:
+    """TLS clients are never promised HTTP/2, whatever is installed."""
+    assert make_stack().parts.site.acceptableProtocols() == [b"http/1.1"]

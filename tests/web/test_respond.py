@@ -1,0 +1,193 @@
+"""Every way in which a response can end, and what is given back each time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+IMAGE = bytes(range(256)) * 4096
+URL = "/v1/images/disk.img"
+
+
+def open_images(stack: Any) -> int:
+    """Descriptors of this process that are open on files of the images root."""
+    links = Path("/proc/self/fd").iterdir()
+    return sum(os.path.realpath(link).startswith(str(stack.root)) for link in links)
+
+
+def places(stack: Any) -> int:
+    taken: int = stack.parts.desk._admission.taken  # noqa: SLF001
+    return taken
+
+
+def assert_nothing_is_held(stack: Any) -> None:
+    stack.pool.release()
+    assert open_images(stack) == 0
+    assert places(stack) == 0
+
+
+def test_whole_image(stack: Any) -> None:
+    """A plain GET streams every byte; log and counters know them."""
+    response = stack.ask(URL)
+    assert (response.status, response.body) == (200, IMAGE)
+    (line,) = stack.log.requests
+    assert (line["outcome"], line["bytes_sent"], line["client"]) == ("complete", len(IMAGE), "192.0.2.1")
+    assert stack.metric('image_bytes_served_total{image_id="disk.img"}') == len(IMAGE)
+    assert_nothing_is_held(stack)
+
+
+def test_head_reads_nothing(stack: Any) -> None:
+    """HEAD has the headers of GET and never touches the bytes."""
+    get = stack.ask(URL, ("Range", "bytes=5-"))
+    connection = stack.connect()
+    connection.get(URL, ("Range", "bytes=5-"), method="HEAD")
+    head = connection.response(head=True)
+    changing = {"Date", "X-Request-Id"}
+    assert [pair for pair in head.headers if pair[0] not in changing] == [
+        pair for pair in get.headers if pair[0] not in changing
+    ]
+    assert (head.status, head.body) == (206, b"")
+    assert stack.log.requests[-1]["bytes_sent"] == 0
+    assert_nothing_is_held(stack)
+
+
+def test_client_leaves_before_the_file_is_open(stack: Any) -> None:
+    """A blob that is opened for a client that has left is closed again, and its place is free at once."""
+    stack.pool.held = True
+    connection = stack.connect()
+    connection.get(URL)
+    assert places(stack) == 1
+    connection.lose()
+    assert places(stack) == 0
+    assert stack.log.requests[-1]["outcome"] == "disconnected"
+    assert stack.log.requests[-1]["status"] == 499
+    assert_nothing_is_held(stack)
+
+
+def test_client_leaves_in_the_middle(stack: Any) -> None:
+    """A client that leaves while bytes flow frees everything; what left the server is what is counted."""
+    stack.pool.held = True
+    connection = stack.connect()
+    connection.get(URL)
+    stack.pool.step()
+    stack.pool.step()
+    sent = len(connection.taken().partition(b"\r\n\r\n")[2])
+    connection.lose()
+    (line,) = stack.log.requests
+    assert (line["outcome"], line["status"], line["bytes_sent"]) == ("disconnected", 200, sent)
+    assert 0 < sent < len(IMAGE)
+    assert_nothing_is_held(stack)
+
+
+@pytest.mark.parametrize("how", ["truncate", "rewrite", "grow"])
+def test_file_changes_in_the_middle(stack: Any, how: str) -> None:
+    """A file that is changed in place is another version: the response breaks off and is never padded."""
+    stack.pool.held = True
+    connection = stack.connect()
+    connection.get(URL)
+    stack.pool.step()
+    stack.pool.step()
+    path = stack.root / "disk.img"
+    if how == "truncate":
+        os.truncate(path, 1000)
+    elif how == "rewrite":
+        path.write_bytes(bytes(len(IMAGE)))
+    else:
+        with path.open("ab") as file:
+            file.write(b"more")
+    os.utime(path, ns=(1, 1))  # no clock is fine enough to tell a rewrite within one tick of the kernel
+    stack.pool.release()
+    assert connection.transport.aborted
+    body = connection.taken().partition(b"\r\n\r\n")[2]
+    assert body == IMAGE[: len(body)]
+    assert len(body) < len(IMAGE)
+    connection.lose()
+    assert stack.log.requests[-1]["outcome"] == "aborted"
+    assert_nothing_is_held(stack)
+
+
+@pytest.mark.parametrize("how", ["unlink", "replace"])
+def test_file_is_replaced_in_the_middle(stack: Any, how: str) -> None:
+    """A file that is removed or replaced by rename streams to its end from the old one."""
+    stack.pool.held = True
+    connection = stack.connect()
+    connection.get(URL)
+    stack.pool.step()
+    path = stack.root / "disk.img"
+    if how == "unlink":
+        path.unlink()
+    else:
+        (stack.root / ".new").write_bytes(b"new")
+        (stack.root / ".new").rename(path)
+    stack.pool.release()
+    assert connection.response().body == IMAGE
+    assert_nothing_is_held(stack)
+
+
+def test_a_defect_is_a_clean_500(stack: Any) -> None:
+    """An exception that nobody foresaw ends in a 500 of the plane's shape and a traceback in the log."""
+    stack.parts.desk._keeper = None  # noqa: SLF001
+    response = stack.ask(URL)
+    assert (response.status, response.body) == (500, b"")
+    level, message, fields = stack.log.events[-2]
+    assert (level, message) == ("error", "request failed")
+    assert "AttributeError" in fields["traceback"]
+    assert fields["request_id"] == response["X-Request-Id"]
+    assert_nothing_is_held(stack)
+
+
+def test_waiting_client_leaves(make_stack: Callable[..., Any]) -> None:
+    """A client that leaves the queue takes nothing with it, and the next one is served."""
+    stack = make_stack(max_concurrent_bytes_requests="1", bytes_queue_timeout_secs="5")
+    stack.pool.held = True
+    first, second, third = stack.connect(), stack.connect(), stack.connect()
+    for connection in (first, second, third):
+        connection.get(URL, ("Range", "bytes=0-9"))
+    second.lose()
+    stack.pool.release()
+    assert first.response().body == IMAGE[:10]
+    assert third.response().body == IMAGE[:10]
+    assert second.taken() == b""
+    assert_nothing_is_held(stack)
+
+
+def test_queue_times_out(make_stack: Callable[..., Any]) -> None:
+    """Over the cap a request waits as long as it is told to, then gets 429."""
+    stack = make_stack(max_concurrent_bytes_requests="1", bytes_queue_timeout_secs="5")
+    stack.pool.held = True
+    first, second = stack.connect(), stack.connect()
+    first.get(URL)
+    second.get(URL)
+    stack.reactor.advance(4.9)
+    assert second.taken() == b""
+    stack.reactor.advance(0.2)
+    response = second.response()
+    assert (response.status, response["Retry-After"]) == (429, "1")
+    assert "Access-Control-Allow-Origin" in response
+    assert "Cross-Origin-Resource-Policy" in response
+    first.lose()
+    assert_nothing_is_held(stack)
+
+
+def test_paused_stream_reads_no_further(stack: Any) -> None:
+    """A full transport stops the stream after what is read ahead, and nothing waits in a thread."""
+    stack.pool.held = True
+    connection = stack.connect()
+    connection.get(URL)
+    stack.pool.step()
+    connection.channel.pauseProducing()
+    stack.pool.step()
+    for _ in range(5):
+        if stack.pool.jobs:
+            stack.pool.step()
+    assert not stack.pool.jobs
+    assert connection.taken().partition(b"\r\n\r\n")[2] == b""
+    connection.channel.resumeProducing()
+    stack.pool.release()
+    assert connection.taken() == IMAGE
+    assert stack.log.requests[-1]["outcome"] == "complete"
+    assert_nothing_is_held(stack)
