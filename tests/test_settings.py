@@ -309,7 +309,6 @@ def test_the_last_flag_wins() -> None:
         (["tcp:1", "tcp:2"], ("tcp:1", "tcp:2")),
         (["tcp:1,tcp:2", "tcp:3"], ("tcp:1", "tcp:2", "tcp:3")),
         ([" tcp:1 , ,tcp:2,", ""], ("tcp:1", "tcp:2")),
-        ([","], ()),
     ],
 )
 def test_lists(texts: list[str], items: tuple[str, ...], tmp_path: Path) -> None:
@@ -319,6 +318,13 @@ def test_lists(texts: list[str], items: tuple[str, ...], tmp_path: Path) -> None
     for value in (texts, ",".join(texts)):
         config = written(tmp_path / "a.toml", f"endpoint = {json.dumps(value)}")
         assert resolve({"config": [config]}, {}, CWD).settings.endpoint == items
+
+
+@pytest.mark.parametrize("text", ["", " ", ",", " , ,"])
+def test_a_list_of_nothing_is_an_error(text: str) -> None:
+    """A list given without any value is a mistake: an allowlist of nothing must not let everybody in."""
+    with pytest.raises(SettingsError, match=r"flag --cors-origin: .* holds no value"):
+        from_flag("cors_origin", text)
 
 
 def test_a_weaker_wrong_value_is_refused_too(tmp_path: Path) -> None:

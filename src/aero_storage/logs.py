@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -74,6 +74,7 @@ class JsonLines:
     _dropped: int = attrs.field(init=False, default=0)
     _writer: threading.Thread | None = attrs.field(init=False, default=None)
     _stopping: bool = attrs.field(init=False, default=False)
+    _errand: Callable[[], object] | None = attrs.field(init=False, default=None)
     _stuck: bool = attrs.field(init=False, default=False)
 
     def start(self) -> None:
@@ -112,6 +113,10 @@ class JsonLines:
             record["traceback"] = failure.getTraceback()[-_MAX_TEXT:]
         self._put(record)
 
+    def before_next_write(self, errand: Callable[[], object]) -> None:
+        """Do `errand` (a rotation, say) in the thread that writes, before it writes again."""
+        self._errand = errand
+
     def _put(self, record: Fields) -> None:
         line = json.dumps(record, default=repr) + "\n"
         if self._stuck:
@@ -145,7 +150,10 @@ class JsonLines:
         return "".join(lines)
 
     def _write(self, text: str) -> None:
+        errand, self._errand = self._errand, None
         try:
+            if errand is not None:
+                errand()
             self._sink.write(text)
             self._sink.flush()
         except (OSError, ValueError):

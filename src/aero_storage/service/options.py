@@ -89,25 +89,29 @@ class Options(UsageOptions):
             return JsonLines(sys.stdout, level)
         if parent.get("logger") is not None or parent.get("syslog"):
             return TwistedLog()
-        return JsonLines(_sink(parent), level)
+        return _log_like(parent, level)
 
 
-def _sink(twistd: Mapping[str, object]) -> Sink:
-    """Where `twistd --logfile` points: standard output in the foreground, `twistd.log` in the background."""
+def _log_like(twistd: Mapping[str, object], level: str) -> JsonLines:
+    """A log where `twistd --logfile` points: standard output in the foreground, `twistd.log` in the background.
+
+    A file is rotated at 100 MiB and on SIGUSR1; ten old ones are kept.
+    """
     name, foreground = str(twistd.get("logfile") or ""), bool(twistd.get("nodaemon") or twistd.get("debug"))
     if foreground and name in ("", "-"):
-        return sys.stdout
+        return JsonLines(sys.stdout, level)
     if name == "-":
         refuse("twistd --logfile=-: a daemon in the background has no standard output; add --nodaemon")
     try:
-        file: LogFile = LogFile.fromFullPath(
+        file = LogFile.fromFullPath(
             str(Path(name or "twistd.log").absolute()), rotateLength=_ROTATE_BYTES, maxRotatedFiles=_ROTATED_FILES
         )
     except OSError as error:
         refuse(f"twistd --logfile={name}: {error.strerror}")
+    log = JsonLines(cast("Sink", file), level)
     if not signal.getsignal(signal.SIGUSR1):
-        signal.signal(signal.SIGUSR1, lambda _number, _frame: file.rotate())
-    return cast("Sink", file)
+        signal.signal(signal.SIGUSR1, lambda _number, _frame: log.before_next_write(file.rotate))
+    return log
 
 
 def prepare_images_root(resolved: Resolved) -> None:

@@ -128,6 +128,10 @@ def _value(row: Setting, texts: Sequence[str], origin: str, cwd: Path) -> object
     items = [text.strip(WHITE_SPACE) for text in (",".join(texts).split(",") if row.is_list else texts)]
     values = [_parsed(row, item, origin, cwd) for item in items if item or not row.is_list]
     if row.is_list:
+        if texts and not values:  # an allowlist of nothing must not open the door to all
+            raise _error(
+                origin, f"{_shown(','.join(texts), row)} holds no value at all; leave the setting out instead"
+            )
         return tuple(values)
     return values[-1] if values else None
 

@@ -1,0 +1,184 @@
+"""The service: what it starts, how it hears signals, what is left when it stops."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from typing import Any, cast
+
+import attrs
+import pytest
+from twisted.application.service import Application, IService, IServiceCollection
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.defer import Deferred, succeed
+from twisted.logger import ILogObserver
+
+from aero_storage.logs import JsonLines
+from aero_storage.service.daemon import AeroService, build_of, policy_of
+from aero_storage.service.listening import address_text
+from aero_storage.settings import Settings
+
+
+@attrs.define(eq=False)
+class Port:
+    """A listening port."""
+
+    stopped: bool = False
+
+    def getHost(self) -> IPv4Address:
+        return IPv4Address("TCP", "127.0.0.1", 8080)
+
+    def stopListening(self) -> Deferred[None]:
+        self.stopped = True
+        return succeed(None)
+
+
+@attrs.define(eq=False)
+class Running:
+    """A started service over a daemon in memory."""
+
+    stack: Any
+    port: Port = attrs.field(factory=Port)
+    handlers: dict[int, Callable[..., object]] = attrs.field(factory=dict)
+    stops: list[None] = attrs.field(factory=list)
+    service: AeroService = attrs.field(init=False)
+
+    def start(self) -> Running:
+        self.stack.reactor.stop = lambda: self.stops.append(None)
+        parts = attrs.evolve(self.stack.parts, ports=(cast("Any", self.port),))
+        self.service = AeroService(parts, self.handlers.__setitem__)
+        self.service.startService()
+        ((hook, arguments, _),) = self.stack.reactor.whenRunningHooks
+        hook(*arguments)
+        self.stack.reactor.advance(0)
+        return self
+
+    def said(self, message: str) -> list[dict[str, Any]]:
+        return [fields for _, text, fields in self.stack.log.events if text == message]
+
+
+@pytest.fixture
+def running(stack: Any) -> Running:
+    """A started service."""
+    return Running(stack).start()
+
+
+def test_says_where_it_listens(running: Running) -> None:
+    """Each address is told in the log once the service has started."""
+    assert running.said("listening") == [{"address": "127.0.0.1:8080"}]
+
+
+@pytest.mark.parametrize(
+    ("address", "text"),
+    [
+        (IPv4Address("TCP", "127.0.0.1", 80), "127.0.0.1:80"),
+        (IPv6Address("TCP", "::1", 80), "[::1]:80"),
+        (UNIXAddress(b"/run/aero"), "unix:/run/aero"),
+    ],
+    ids=str,
+)
+def test_addresses_as_operators_write_them(address: Any, text: str) -> None:
+    """Addresses read as they are typed."""
+    assert address_text(address) == text
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_stops_once(running: Running, number: int) -> None:
+    """SIGTERM and SIGINT stop the reactor; asked again, nothing happens."""
+    for _ in range(3):
+        running.handlers[number](number, None)
+    assert running.stops == [None]
+    assert len(running.said("stopping")) == 1
+
+
+def test_reloads_on_sighup(running: Running) -> None:
+    """SIGHUP reads the catalog again, changed or not, and says so."""
+    before = len(running.said("catalog loaded"))
+    running.handlers[signal.SIGHUP](signal.SIGHUP, None)
+    assert running.said("catalog loaded")[before:] == [{"images": 1, "changed": False}]
+
+
+def test_a_new_image_shows_within_a_second(running: Running) -> None:
+    """A file that is dropped into the folder is served without a restart."""
+    (running.stack.root / "new.img").write_bytes(b"new")
+    running.stack.reactor.advance(0.9)
+    assert running.stack.ask("/v1/images/new.img").body == b"new"
+
+
+def test_the_watch_survives_a_defect(running: Running) -> None:
+    """An exception while the catalog is read is logged, and the next look works again."""
+    watch = running.stack.parts.watch
+    reader, watch._reader = watch._reader, None  # noqa: SLF001
+    running.stack.reactor.advance(0.6)
+    assert len(running.said("reading the catalog failed")) == 1
+    watch._reader = reader  # noqa: SLF001
+    (running.stack.root / "new.img").write_bytes(b"new")
+    running.stack.reactor.advance(0.6)
+    assert running.stack.ask("/v1/images/new.img").status == 200
+
+
+def test_not_ready_while_stopping(running: Running) -> None:
+    """From the first moment of the shutdown `/readyz` says 503."""
+    busy = running.stack.connect()
+    busy.get("/readyz")
+    assert busy.response().status == 200
+    running.service.stopService()
+    assert running.stack.ask("/readyz").status == 503
+
+
+def test_stop_closes_everything(running: Running) -> None:
+    """Stopping closes ports, timer and connections; the Deferred fires when all are gone."""
+    idle = running.stack.connect()
+    done: list[None] = []
+    running.service.stopService().addCallback(done.append)
+    assert running.port.stopped
+    assert idle.transport.disconnecting
+    assert done == []
+    idle.lose()
+    assert done == [None]
+    assert running.stack.reactor.getDelayedCalls() == []
+
+
+def test_stop_does_not_wait_for_ever(running: Running) -> None:
+    """A connection that will not go does not hold up the shutdown for more than two seconds."""
+    running.stack.connect()
+    done: list[None] = []
+    running.service.stopService().addCallback(done.append)
+    running.stack.reactor.advance(2.1)
+    assert done == [None]
+
+
+def test_becomes_the_log_of_its_application(stack: Any) -> None:
+    """In a `twistd` application Twisted's own lines become JSON too."""
+    application: Any = Application("test")
+    log = JsonLines(cast("Any", None))
+    service = AeroService(attrs.evolve(stack.parts, log=log))
+    service.setServiceParent(application)
+    assert application.getComponent(ILogObserver) is log
+    assert list(IServiceCollection(application)) == [service]
+    assert IService(application) is not service
+
+
+def test_policy_follows_the_settings() -> None:
+    """Each setting that decisions hang on reaches the policy."""
+    settings = Settings(
+        cors_origin=("https://a.test",),
+        cors_preflight_max_age_secs=1,
+        cross_origin_resource_policy="same-origin",
+        max_range_bytes=2,
+        max_chunk_bytes=3,
+        open_ended_ranges="limit",
+        require_range=True,
+        public_cache_max_age_secs=4,
+    )
+    policy = policy_of(settings)
+    assert (policy.cors.origins, policy.cors.max_age) == (("https://a.test",), 1)
+    assert (policy.resource_policy, policy.max_range_bytes, policy.max_chunk_bytes) == ("same-origin", 2, 3)
+    assert (policy.limit_open_ended, policy.require_range, policy.public_max_age) == (True, True, 4)
+
+
+def test_build_is_told_by_the_environment() -> None:
+    """Whoever packages the daemon names commit and time; unknown is `dev` and empty."""
+    told = build_of("1", {"AERO_STORAGE_GIT_SHA": "abc", "AERO_STORAGE_BUILT_AT": "now"})
+    assert (told.git_sha, told.built_at) == ("abc", "now")
+    assert (build_of("1", {}).git_sha, build_of("1", {}).built_at) == ("dev", "")

@@ -1,0 +1,249 @@
+"""The command line: what is given, what it is settled to, and how mistakes end."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet.posixbase import PosixReactorBase
+from twisted.internet.testing import MemoryReactorClock
+from twisted.python.usage import Options as UsageOptions
+
+from aero_storage.logs import JsonLines, TwistedLog
+from aero_storage.service import Options, makeService
+from aero_storage.settings import table
+
+
+def memory_reactor() -> Any:
+    """A reactor that only takes notes."""
+    return MemoryReactorClock()
+
+
+@pytest.fixture
+def parse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Options]:
+    """Parse a command line in an empty directory and environment, as a sub-command of `twistd` where told."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str, environ: Mapping[str, str] = {}, twistd: Mapping[str, object] | None = None) -> Options:
+        options = Options()
+        options.environ = environ
+        if twistd is not None:
+            options.parent = UsageOptions()
+            options.parent.update(twistd)
+        options.parseOptions(arguments)
+        return options
+
+    return run
+
+
+def test_defaults(parse: Callable[..., Options], tmp_path: Path) -> None:
+    """Without flags everything has its default, and paths start where the operator stands."""
+    settings = parse().resolved.settings
+    assert settings.images_root == tmp_path / "images"
+    assert settings.max_concurrent_bytes_requests == 64
+
+
+@pytest.mark.parametrize("row", [row for row in table() if row.is_boolean], ids=lambda row: row.name)
+def test_switches_have_twins(parse: Callable[..., Options], row: Any) -> None:
+    """Each boolean has a flag and a `--no-…` flag, of which the last wins."""
+    assert getattr(parse(row.flag).resolved.settings, row.name) is True
+    assert getattr(parse(row.twin).resolved.settings, row.name) is False
+    assert getattr(parse(row.flag, row.twin).resolved.settings, row.name) is False
+    assert getattr(parse(row.twin, row.flag).resolved.settings, row.name) is True
+
+
+def test_lists_repeat_and_split(parse: Callable[..., Options]) -> None:
+    """A list grows with each flag and with each comma."""
+    options = parse("--cors-origin", "https://a.test,https://b.test", "--cors-origin=https://c.test")
+    assert options.resolved.settings.cors_origin == ("https://a.test", "https://b.test", "https://c.test")
+
+
+def test_precedence(parse: Callable[..., Options], tmp_path: Path) -> None:
+    """Flag before variable before file."""
+    (tmp_path / "c.toml").write_text("max_range_bytes = 1\nmax_chunk_bytes = 1\npublic_cache_max_age_secs = 1\n")
+    environ = {
+        "AERO_STORAGE_MAX_RANGE_BYTES": "2",
+        "AERO_STORAGE_MAX_CHUNK_BYTES": "2",
+        "AERO_STORAGE_CONFIG": "c.toml",
+    }
+    settings = parse("--max-range-bytes=3", environ=environ).resolved.settings
+    assert (settings.max_range_bytes, settings.max_chunk_bytes, settings.public_cache_max_age_secs) == (3, 2, 1)
+
+
+MISTAKES = {
+    "unknown flag": (["--nope"], "--nope"),
+    "no argument": (["--max-range-bytes"], "--max-range-bytes"),
+    "argument too many": (["stray"], "command line"),
+    "switch with a value": (["--require-range=1"], "--require-range"),
+    "wrong value": (["--max-range-bytes", "0"], "flag --max-range-bytes"),
+    "no such file": (["--config", "nope.toml"], "nope.toml"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "named"), MISTAKES.values(), ids=MISTAKES)
+def test_mistakes_end_in_one_line(parse: Callable[..., Options], arguments: list[str], named: str) -> None:
+    """A mistake ends the process with one line that names its source; SystemExit's text goes to standard error."""
+    with pytest.raises(SystemExit) as ending:
+        parse(*arguments)
+    assert isinstance(ending.value.code, str)
+    assert named in ending.value.code
+    assert "\n" not in ending.value.code
+
+
+@pytest.mark.parametrize(("flag", "shown"), [("--help", "--max-range-bytes"), ("--version", "aero-storage 0.")])
+def test_flags_that_only_print(
+    parse: Callable[..., Options], capsys: pytest.CaptureFixture[str], flag: str, shown: str
+) -> None:
+    """`--help` and `--version` print and end well."""
+    with pytest.raises(SystemExit) as ending:
+        parse(flag)
+    assert ending.value.code in (None, 0)
+    assert shown in capsys.readouterr().out
+
+
+def test_check_config(parse: Callable[..., Options], capsys: pytest.CaptureFixture[str]) -> None:
+    """`--check-config` prints every setting with its origin, hides the token, and ends well."""
+    with pytest.raises(SystemExit) as ending:
+        parse("--check-config", "--metrics-auth-token=sesame", environ={"AERO_STORAGE_REQUIRE_RANGE": "on"})
+    assert ending.value.code == 0
+    out = capsys.readouterr().out
+    assert all(row.name in out for row in table())
+    assert "variable AERO_STORAGE_REQUIRE_RANGE" in out
+    assert "sesame" not in out
+
+
+def test_logs_where_twistd_would(parse: Callable[..., Options], tmp_path: Path) -> None:
+    """JSON lines go to standard output, in the background to `twistd.log`, or to `--logfile`."""
+    foreground = parse(twistd={"nodaemon": True}).log
+    assert isinstance(foreground, JsonLines)
+    own = {"nodaemon": True, "logfile": "own.log"}
+    for twistd, name in (({}, "twistd.log"), (own, "own.log")):
+        log = parse(twistd=twistd).log
+        assert isinstance(log, JsonLines)
+        log.event("info", "hello")
+        assert '"hello"' in (tmp_path / name).read_text()
+        log._sink.close()  # type: ignore[attr-defined]  # noqa: SLF001 - only a test outlives its log
+
+
+@pytest.mark.parametrize("twistd", [{"logger": "a.b.c"}, {"syslog": True}], ids=str)
+def test_leaves_the_log_to_an_operator_who_chose(parse: Callable[..., Options], twistd: dict[str, object]) -> None:
+    """An operator's own observer, or syslog, gets the events instead."""
+    assert isinstance(parse(twistd=twistd).log, TwistedLog)
+
+
+def test_background_has_no_standard_output(parse: Callable[..., Options]) -> None:
+    """`--logfile=-` without `--nodaemon` is a mistake."""
+    with pytest.raises(SystemExit, match="--nodaemon"):
+        parse(twistd={"logfile": "-"})
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    """A port that somebody else listens at."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def real_reactor() -> PosixReactorBase:
+    from twisted.internet import reactor  # noqa: PLC0415 - the one of the tests
+
+    assert isinstance(reactor, PosixReactorBase)
+    return reactor
+
+
+UNUSABLE = {
+    "scheme": "foo:1",
+    "number": "tcp:abc",
+    "key": "ssl:0:privateKey=/nope.pem",
+    "directory": "unix:/nope/socket",
+    "address": "tcp:0:interface=192.0.2.1",
+}
+
+
+@pytest.mark.parametrize("endpoint", UNUSABLE.values(), ids=UNUSABLE)
+def test_unusable_endpoints_end_the_process(parse: Callable[..., Options], endpoint: str) -> None:
+    """An endpoint that cannot be used ends the process with one line that says which."""
+    with pytest.raises(SystemExit) as ending:
+        makeService(parse("--endpoint", endpoint, twistd={"logger": "x"}), real_reactor())
+    assert endpoint in str(ending.value.code)
+    assert "flag --endpoint" in str(ending.value.code)
+    assert "\n" not in str(ending.value.code)
+
+
+def test_port_in_use_ends_the_process(parse: Callable[..., Options], taken_port: int) -> None:
+    """A port in use ends the process, and the line says so."""
+    with pytest.raises(SystemExit, match="Address already in use") as ending:
+        makeService(parse(f"--listen-addr=127.0.0.1:{taken_port}", twistd={"logger": "x"}), real_reactor())
+    assert "flag --listen-addr" in str(ending.value.code)
+
+
+@pytest.mark.parametrize("root", ["/dev/null/x", "file"])
+def test_unusable_images_root_ends_the_process(parse: Callable[..., Options], tmp_path: Path, root: str) -> None:
+    """An images root that is no directory and cannot become one ends the process."""
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit, match="images root"):
+        makeService(parse("--images-root", root, twistd={"logger": "x"}), memory_reactor())
+
+
+def test_images_root_is_made(parse: Callable[..., Options], tmp_path: Path) -> None:
+    """An images root that is missing is made, parents included."""
+    makeService(parse("--images-root", "a/b/c", twistd={"logger": "x"}), memory_reactor())
+    assert (tmp_path / "a/b/c").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "bound"),
+    [
+        ([], [("0.0.0.0", 8080)]),
+        (["--listen-addr=127.0.0.1:81"], [("127.0.0.1", 81)]),
+        (["--listen-addr=[::1]:82"], [("::1", 82)]),
+        (["--endpoint=tcp:83", "--endpoint=tcp:84:interface=127.0.0.1"], [("", 83), ("127.0.0.1", 84)]),
+    ],
+    ids=str,
+)
+def test_listens_where_it_is_told(
+    parse: Callable[..., Options], arguments: list[str], bound: list[tuple[str, int]]
+) -> None:
+    """Endpoints replace the default address; both families and several of them work."""
+    reactor = memory_reactor()
+    makeService(parse(*arguments, twistd={"logger": "x"}), reactor)
+    assert [(interface, port) for port, _, _, interface in reactor.tcpServers] == bound
+
+
+def test_backlog(parse: Callable[..., Options]) -> None:
+    """The kernel holds 1,024 connections for us while the reactor is busy."""
+    reactor = memory_reactor()
+    makeService(parse(twistd={"logger": "x"}), reactor)
+    ((_, _, backlog, _),) = reactor.tcpServers
+    assert backlog == 1024
+
+
+def test_rotation_on_sigusr1(parse: Callable[..., Options], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGUSR1 starts a new log file with the next line, in the thread that writes."""
+    handlers: dict[int, Callable[..., object]] = {}
+    monkeypatch.setattr(signal, "signal", handlers.__setitem__)
+    monkeypatch.setattr(signal, "getsignal", handlers.get)
+    log = parse(twistd={"nodaemon": True, "logfile": "own.log"}).log
+    log.event("info", "before")
+    handlers[signal.SIGUSR1](signal.SIGUSR1, None)
+    log.event("info", "after")
+    assert '"before"' in (tmp_path / "own.log.1").read_text()
+    assert '"after"' in (tmp_path / "own.log").read_text()
+    log._sink.close()  # type: ignore[attr-defined]  # noqa: SLF001
+
+
+def test_the_dropin_names_the_service() -> None:
+    """The dropin leads to this module, and importing it installs no reactor of its own."""
+    from twisted.application.service import IServiceMaker  # noqa: PLC0415
+    from twisted.plugin import getPlugins  # noqa: PLC0415
+
+    makers: list[Any] = list(getPlugins(IServiceMaker))
+    (maker,) = [plugin for plugin in makers if plugin.tapname == "aero-storage"]
+    assert maker.module == "aero_storage.service"
+    assert maker.options is Options
+    assert sys.modules["aero_storage.service"].makeService is makeService
