@@ -1,0 +1,143 @@
+"""The README: what it shows works when pasted, what it lists is what there is."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from aero_storage.catalog.parser import parse_manifest
+from aero_storage.delivery.routes import ROUTES
+from aero_storage.settings import markdown_table
+
+PROJECT = Path(__file__).parents[2]
+README = (PROJECT / "README.md").read_text(encoding="utf-8")
+BINARIES = Path(sys.executable).parent
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+
+
+# `make` is what runs these tests, and what .ci/run tries by itself.
+PASTED = [block for block in blocks("sh") if not block.startswith("make ")]
+
+
+def environment() -> dict[str, str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("AERO_")}
+    return clean | {"PATH": f"{BINARIES}{os.pathsep}{clean['PATH']}"}
+
+
+@pytest.fixture(scope="module")
+def pasted(
+    demo_daemon: tuple[str, int, Path],
+    tmp_path_factory: pytest.TempPathFactory,
+    require_tool: Callable[..., str],
+) -> dict[str, str]:
+    """Paste all shell blocks one after the other into one shell's directory; what each printed."""
+    require_tool("curl", package="curl")
+    place = tmp_path_factory.mktemp("readme")
+    shutil.copytree(PROJECT / "etc", place / "etc")
+    printed: dict[str, str] = {}
+    for block in PASTED:
+        script = block.replace("http://localhost:8080", demo_daemon[0])
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", script],
+            cwd=place,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, f"{block}\n{done.stdout}{done.stderr}"
+        printed[block] = done.stdout
+    printed["superblock"] = (place / "superblock.bin").read_bytes().hex()
+    printed["image"] = str(place / "demo.img")
+    return printed
+
+
+def output_of(pasted: dict[str, str], command: str) -> str:
+    (block,) = [block for block in PASTED if command in block]
+    return pasted[block]
+
+
+def test_first_requests(pasted: dict[str, str], demo_bytes: bytes) -> None:
+    """List, metadata, HEAD and a range do what the text says."""
+    printed = output_of(pasted, "/meta")
+    assert '"id":"demo.img"' in printed
+    assert f"Content-Length: {len(demo_bytes)}" in printed
+    assert pasted["superblock"] == demo_bytes[1024:2048].hex()
+
+
+def test_conditional_request(pasted: dict[str, str]) -> None:
+    """The conditional request ends as promised."""
+    assert output_of(pasted, "If-None-Match") == "304\n"
+
+
+def test_whole_image(pasted: dict[str, str], demo_bytes: bytes) -> None:
+    """The download is the image, and the file system in it is sound."""
+    assert Path(pasted["image"]).read_bytes() == demo_bytes
+    assert "Pass 5" in output_of(pasted, "e2fsck")
+
+
+def test_check_of_the_configuration(pasted: dict[str, str]) -> None:
+    """The sample configuration is accepted, and each setting is shown."""
+    printed = output_of(pasted, "--check-config")
+    assert re.search(r"^require_manifest += true +\(flag --require-manifest\)$", printed, re.MULTILINE)
+
+
+def test_catalog_example() -> None:
+    """The catalog that is shown is a valid one."""
+    (example,) = blocks("json")
+    assert [image.id for image in parse_manifest(example.encode()).images] == ["win98", "private-lab"]
+    assert json.loads(example)["images"][0]["etag"] == '"win98-se-3"'
+
+
+def test_settings_table() -> None:
+    """The table of settings is the one that the code makes."""
+    assert markdown_table().strip() in README
+
+
+def test_endpoints_table() -> None:
+    """Every route is in the table of endpoints."""
+    for route in ROUTES:
+        path = route.template.replace(":image_id", "ID").replace(":version", "VERSION").replace(":chunk_name", "NAME")
+        shown = README.replace("…/VERSION/", "/v1/images/ID/chunked/VERSION/").replace("…/", "/v1/images/ID/")
+        assert f"`{path.removesuffix('.json')}" in shown, path
+
+
+def test_links_lead_somewhere() -> None:
+    """Each relative link names a file of the project."""
+    targets = re.findall(r"\]\((?!https?:)([^)]+)\)", README)
+    assert targets
+    assert all((PROJECT / target).exists() for target in targets)
+
+
+def test_run_script(tmp_path: Path) -> None:
+    """The run script for runit starts the daemon in the foreground with the settings it is given."""
+    config = tmp_path / "aero.toml"
+    config.write_text('listen_addr = "127.0.0.1:0"\nimages_root = "images"\n')
+    process = subprocess.Popen(
+        [PROJECT / "etc/runit/aero-storage/run"],
+        cwd=tmp_path,
+        env=environment() | {"AERO_STORAGE_CONFIG": str(config)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    with process.stdout:
+        events = (json.loads(line) for line in process.stdout)
+        address = next(event["address"] for event in events if event["message"] == "listening")
+        with urllib.request.urlopen(f"http://{address}/healthz", timeout=10) as response:
+            assert response.status == 200
+        process.terminate()
+        assert process.wait(10) == 0
