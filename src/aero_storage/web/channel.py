@@ -159,7 +159,9 @@ class AeroChannel(HTTPChannel):
 
         A close with unread data makes the kernel reset the connection, and the client lose our answer.
         """
-        if not self._unread_body or not IHalfCloseableDescriptor.providedBy(self.transport):
+        # TLS closes with a word of its own, and only pretends to have the half-close of what is below it.
+        can_linger = IHalfCloseableDescriptor.providedBy(self.transport) and not self.isSecure()
+        if not self._unread_body or not can_linger:
             super().loseConnection()
         elif not self._discarding:
             self._discarding = True

@@ -1,0 +1,123 @@
+"""TLS and UNIX endpoints of the real daemon: the bytes, and what is told about them, are those of TCP."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+START_SECONDS = 20
+
+
+def write_certificate(place: Path) -> None:
+    """Write a certificate for localhost and its key, as PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    plain = serialization.NoEncryption()
+    pem, traditional = serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL
+    (place / "key.pem").write_bytes(key.private_bytes(pem, traditional, plain))
+    (place / "cert.pem").write_bytes(certificate.public_bytes(pem))
+
+
+def follow(log: Path, enough: Callable[[list[dict[str, Any]]], bool]) -> list[dict[str, Any]]:
+    """Read the daemon's log until it says enough."""
+    deadline = time.monotonic() + START_SECONDS
+    events: list[dict[str, Any]] = []
+    while not enough(events):
+        assert time.monotonic() < deadline, events
+        complete = log.read_text().rpartition("\n")[0] if log.exists() else ""
+        events = [json.loads(line) for line in complete.splitlines()]
+        time.sleep(0.01)
+    return events
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, demo_image: Path) -> Iterator[Path]:
+    """A directory with the log of a daemon that listens at a TLS port (in `port`) and at `socket`."""
+    place = tmp_path_factory.mktemp("endpoints")
+    write_certificate(place)
+    command: list[str | Path] = [
+        Path(sys.executable).with_name("twistd"),
+        "--nodaemon",
+        "--pidfile=",
+        "--logfile=log",
+    ]
+    tls = "ssl:0:interface=127.0.0.1:privateKey=key.pem:certKey=cert.pem"
+    command += ["aero-storage", "--images-root", demo_image.parent, "--endpoint", tls, "--endpoint", "unix:socket"]
+    process = subprocess.Popen(command, cwd=place)
+    events = follow(place / "log", lambda events: sum(event["message"] == "listening" for event in events) == 2)
+    addresses = [event["address"] for event in events if event["message"] == "listening"]
+    (place / "port").write_text(addresses[0].rpartition(":")[2])
+    yield place
+    process.terminate()
+    assert process.wait(10) == 0
+
+
+@pytest.fixture(params=["tls", "unix"])
+def curl(
+    request: pytest.FixtureRequest, place: Path, require_tool: Callable[..., str], run_tool: Callable[..., str]
+) -> Callable[..., str]:
+    """Ask the daemon for a path with curl, over TLS or the UNIX socket."""
+    program = require_tool("curl", package="curl")
+    port = (place / "port").read_text()
+    tls = ["--cacert", str(place / "cert.pem"), "--connect-to", f"localhost:443:127.0.0.1:{port}"]
+    unix = ["--unix-socket", str(place / "socket")]
+    how, scheme = (tls, "https") if request.param == "tls" else (unix, "http")
+    return lambda path, *options: run_tool(program, "-sS", *how, *options, f"{scheme}://localhost{path}")
+
+
+def test_whole_image(curl: Callable[..., str], demo_bytes: bytes, tmp_path: Path) -> None:
+    """A whole image arrives to the byte."""
+    curl("/v1/images/demo.img", "-o", str(tmp_path / "got"))
+    assert (tmp_path / "got").read_bytes() == demo_bytes
+
+
+def test_range(curl: Callable[..., str], demo_bytes: bytes, text_offset: int, tmp_path: Path) -> None:
+    """So does a range."""
+    span = f"{text_offset}-{text_offset + 999_999}"
+    status = curl(
+        "/v1/images/demo.img", "-r", span, "-o", str(tmp_path / "got"), "-w", "%{http_code} %{http_version}"
+    )
+    assert status == "206 1.1"
+    assert (tmp_path / "got").read_bytes() == demo_bytes[text_offset : text_offset + 1_000_000]
+
+
+def test_refused_body(curl: Callable[..., str]) -> None:
+    """A refused body still gets its answer."""
+    assert curl("/v1/images/demo.img", "-X", "GET", "-d", "x" * 100_000, "-w", "%{http_code}") == "413"
+
+
+def test_what_is_logged(curl: Callable[..., str], place: Path) -> None:
+    """Body bytes are counted as on TCP; a UNIX peer has no address."""
+    request_id = f"{id(curl)}"
+    curl("/v1/images/demo.img", "-r", "0-99999", "-o", "/dev/null", "-H", f"X-Request-Id: {request_id}")
+
+    def mine(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [event for event in events if event.get("request_id") == request_id]
+
+    (line,) = mine(follow(place / "log", lambda events: bool(mine(events))))
+    assert (line["outcome"], line["bytes_sent"], line["status"]) == ("complete", 100_000, 206)
+    assert line["client"] in ("127.0.0.1", "unix")
