@@ -78,7 +78,8 @@ def test_precedence(parse: Callable[..., Options], tmp_path: Path) -> None:
 MISTAKES = {
     "unknown flag": (["--nope"], "--nope"),
     "no argument": (["--max-range-bytes"], "--max-range-bytes"),
-    "argument too many": (["stray"], "command line"),
+    "flag for an argument": (["--max-range-bytes", "--require-range"], "--max-range-bytes needs a value"),
+    "argument too many": (["stray"], "'stray'"),
     "switch with a value": (["--require-range=1"], "--require-range"),
     "wrong value": (["--max-range-bytes", "0"], "flag --max-range-bytes"),
     "no such file": (["--config", "nope.toml"], "nope.toml"),

@@ -63,6 +63,11 @@ class Options(UsageOptions):
             raise SystemExit(0)
         self.log = self._choose_log()
 
+    def parseArgs(self, *stray: str) -> None:
+        """Refuse words that are no flags."""
+        if stray:
+            raise UsageError(f"{stray[0]!r} is no flag")
+
     def opt_config(self, path: str) -> None:
         """Read settings from this TOML file."""
         self.given.setdefault("config", []).append(path)
@@ -133,6 +138,8 @@ def _recorder(row: Setting, text: str | None) -> Callable[..., None]:
         self.given.setdefault(row.name, []).append(text or "")
 
     def value(self: Options, given: str) -> None:
+        if given.startswith("--"):
+            raise UsageError(f"{row.flag} needs a value, but {given} follows it")
         self.given.setdefault(row.name, []).append(given)
 
     method = value if text is None else switch

@@ -1,0 +1,61 @@
+"""Fixtures of the black-box suite: every test here talks to a real `twistd aero-storage` over TCP."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.blackbox.harness import Daemon, running
+from tests.blackbox.roots import full_root, small_root
+from tests.blackbox.starts import CHECKED, FAILING, Runs, run_all
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Return a function that makes a fresh directory for one daemon."""
+    return tmp_path_factory.mktemp
+
+
+@pytest.fixture(scope="session")
+def small_home(home: Callable[[str], Path]) -> Callable[[str], Path]:
+    """Return a function that makes a fresh directory with a small images root in it."""
+
+    def make(name: str) -> Path:
+        path = home(name)
+        small_root(path / "images")
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def store(home: Callable[[str], Path]) -> Iterator[Daemon]:
+    """The daemon as it comes: no setting but its address and its root."""
+    path = home("default")
+    full_root(path / "images")
+    with running(path) as daemon:
+        yield daemon
+
+
+@pytest.fixture(scope="session")
+def failing(home: Callable[[str], Path]) -> Iterator[Runs]:
+    """All starts that must fail, one after the other in the background."""
+    yield from run_all(FAILING, home)
+
+
+@pytest.fixture(scope="session")
+def checked(home: Callable[[str], Path]) -> Iterator[Runs]:
+    """All starts with `--check-config` that must succeed, in the background too."""
+    yield from run_all(CHECKED, home, "--check-config")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _early_starts(request: pytest.FixtureRequest) -> None:
+    """Begin those starts at once where they are wanted: they take their half second each while others run."""
+    wanted = {name for item in request.session.items for name in getattr(item, "fixturenames", ())}
+    for name in sorted(wanted & {"failing", "checked"}):
+        request.getfixturevalue(name)
