@@ -133,32 +133,43 @@ class JsonLines:
 
     def _write_queued(self) -> None:
         while self._wait():
-            self._write(self._take())
+            with self._wake:
+                lines, self._queue = self._queue, deque()
+            self._write("".join(lines))
 
     def _wait(self) -> bool:
         with self._wake:
             self._wake.wait_for(lambda: self._queue or self._stopping)
             return bool(self._queue)
 
-    def _take(self) -> str:
-        with self._wake:
-            lines, self._queue = list(self._queue), deque()
-            dropped, self._dropped = self._dropped, 0
-        if dropped:
-            record = {"timestamp": timestamp(), "level": "warn", "message": "log lines dropped", "count": dropped}
-            lines.append(json.dumps(record) + "\n")
-        return "".join(lines)
-
     def _write(self, text: str) -> None:
+        """Write lines, and how many were dropped before; those that the sink refuses are dropped lines too."""
         errand, self._errand = self._errand, None
+        dropped = self._take_dropped()
         try:
             if errand is not None:
                 errand()
-            self._sink.write(text)
+            self._sink.write(text + _report(dropped))
             self._sink.flush()
         except (OSError, ValueError):
-            # There is nowhere left to complain to (disk full, pipe closed): count, and say so when it works again.
-            self._dropped += text.count("\n")
+            # There is nowhere left to complain to (disk full, pipe closed): say so when it works again.
+            self._drop(dropped + text.count("\n"))
+
+    def _take_dropped(self) -> int:
+        with self._wake:
+            dropped, self._dropped = self._dropped, 0
+            return dropped
+
+    def _drop(self, lines: int) -> None:
+        with self._wake:
+            self._dropped += lines
+
+
+def _report(dropped: int) -> str:
+    if not dropped:
+        return ""
+    record = {"timestamp": timestamp(), "level": "warn", "message": "log lines dropped", "count": dropped}
+    return json.dumps(record) + "\n"
 
 
 def timestamp(seconds: float | None = None) -> str:

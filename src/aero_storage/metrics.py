@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import attrs
+from prometheus_client import CollectorRegistry as Registry
 from prometheus_client import (
-    CollectorRegistry,
     Counter,
     Gauge,
     Histogram,
@@ -13,6 +13,8 @@ from prometheus_client import (
     generate_latest,
 )
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+
+__all__ = ["CONTENT_TYPE", "OTHER", "Metrics", "Registry"]
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 """Media type of `Metrics.exposition`."""
@@ -43,7 +45,7 @@ class _BoundedLabel:
 class Metrics:
     """All counters of the daemon; its methods are named after what has happened."""
 
-    def __init__(self, registry: CollectorRegistry, version: str, max_image_ids: int) -> None:
+    def __init__(self, registry: Registry, version: str, max_image_ids: int) -> None:
         disable_created_metrics()
         self._registry = registry
         self._image_label = _BoundedLabel(max_image_ids)

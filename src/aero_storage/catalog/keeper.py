@@ -51,5 +51,6 @@ class CatalogKeeper:
     def current(self) -> Catalog:
         """The catalog in force. Raises CatalogError while no reading has been good."""
         if self._catalog is None:
-            raise self.error or CatalogError("the catalog has not been read yet")
+            # A new one each time: an exception that is raised again and again grows by a traceback each time.
+            raise CatalogError(str(self.error or "the catalog has not been read yet"))
         return self._catalog

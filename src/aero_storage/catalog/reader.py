@@ -60,21 +60,25 @@ class CatalogReader:
     _now_ns: _Clock = time.time_ns
     _seen_manifest: bool = attrs.field(init=False, default=False)
     _last: _Stamp | None = attrs.field(init=False, default=None)
+    _certain: bool = attrs.field(init=False, default=False)
+    _rootless: bool = attrs.field(init=False, default=False)
 
     def read_if_changed(self, *, force: bool = False) -> Reading | None:
         """The catalog as it is on disk now, or None if it is certainly the one that was read last."""
         try:
             stamp = _stamp(self.root)
         except OSError as error:
-            self._last = None
-            return Reading(None, CatalogError(f"{self.root}: {error.strerror}"))
-        if not force and stamp == self._last and self._settled(stamp):
+            self._seen_manifest |= os.path.lexists(self.root / MANIFEST_NAME)
+            fresh, self._rootless, self._certain = not self._rootless, True, False
+            return Reading(None, CatalogError(f"{self.root}: {error.strerror}"), fresh=fresh)
+        if not force and stamp == self._last and self._certain:
             return None
-        fresh, self._last = stamp != self._last, stamp
+        fresh = stamp != self._last or self._rootless
+        self._last, self._certain, self._rootless = stamp, self._is_settled(stamp), False
         return attrs.evolve(self._read(), fresh=fresh)
 
-    def _settled(self, stamp: _Stamp) -> bool:
-        return abs(self._now_ns() - max(stamp[3:])) > _SETTLED_NS
+    def _is_settled(self, stamp: _Stamp) -> bool:
+        return all(abs(self._now_ns() - moment) > _SETTLED_NS for moment in stamp[3:])
 
     def _read(self) -> Reading:
         try:

@@ -45,6 +45,7 @@ class Admission:
     _clock: IReactorTime
     _taken: int = attrs.field(init=False, default=0)
     _queue: deque[_Waiter] = attrs.field(init=False, factory=deque)
+    _letting_in: bool = attrs.field(init=False, default=False)
 
     @property
     def taken(self) -> int:
@@ -58,7 +59,7 @@ class Admission:
 
     def acquire(self) -> Deferred[Place]:
         """A place, perhaps later; can be cancelled. Fails with OverloadedError where none comes free in time."""
-        if not self._cap or self._taken < self._cap:
+        if self._has_room() and not self._queue:
             self._taken += 1
             return succeed(Place(self))
         if not self._patience or len(self._queue) >= max(_MIN_QUEUE, _QUEUE_PER_PLACE * self._cap):
@@ -80,11 +81,20 @@ class Admission:
         if waiter.timer is not None:
             waiter.timer.cancel()
 
+    def _has_room(self) -> bool:
+        return not self._cap or self._taken < self._cap
+
     def _free(self) -> None:
-        if not self._queue:
-            self._taken -= 1
+        self._taken -= 1
+        if self._letting_in:  # released from within the loop below: it goes on by itself, a queue is no call stack
             return
-        waiter = self._queue.popleft()
+        self._letting_in = True
+        while self._queue and self._has_room():
+            self._let_in(self._queue.popleft())
+        self._letting_in = False
+
+    def _let_in(self, waiter: _Waiter) -> None:
         if waiter.timer is not None:
             waiter.timer.cancel()
+        self._taken += 1
         waiter.deferred.callback(Place(self))

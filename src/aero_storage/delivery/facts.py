@@ -36,14 +36,19 @@ class Names:
     image_id: str | None = None
     version: str | None = None
     chunk_name: str | None = None
-    valid: bool = True
-    """Whether every name that the route has follows its rule."""
+    broken: frozenset[str] = frozenset()
+    """The names that the route has and that break their rule."""
+
+    @property
+    def valid(self) -> bool:
+        """Whether every name that the route has follows its rule."""
+        return not self.broken
 
     @classmethod
     def parse(cls, segments: Mapping[str, bytes]) -> Names:
         """Check the raw path segments that a route captured."""
         parsed = {name: _PARSERS[name](raw) for name, raw in segments.items()}
-        return cls(**parsed, valid=None not in parsed.values())
+        return cls(**parsed, broken=frozenset(name for name, value in parsed.items() if value is None))
 
 
 @attrs.frozen
@@ -86,7 +91,7 @@ class Facts:
             return self.path[:MAX_LOGGED_PATH]
         image_id, slash, rest = self.path.removeprefix(DATA_PREFIX).partition("/")
         shown = parse_image_id(image_id.encode("latin-1")) or _INVALID
-        if not self.names.valid and self.names.image_id is not None:
+        if self.names.broken - {"image_id"}:
             rest = _INVALID
         return f"{DATA_PREFIX}{shown}{slash}{rest}"[:MAX_LOGGED_PATH]
 

@@ -46,9 +46,11 @@ class CatalogWatch:
 
     def _take(self, reading: Reading | None, *, asked: bool) -> None:
         change = self._keeper.take(reading) if reading is not None else Change.NONE
-        if change is Change.FAILED:
+        if change is Change.NONE and not asked:
+            return
+        if self._keeper.error is not None:
             self._failed()
-        elif change is not Change.NONE or (asked and self._keeper.error is None):
+        else:
             self._metrics.catalog_loaded(self._now())
             images = len(self._keeper.current.images)
             self._log.event("info", "catalog loaded", {"images": images, "changed": change is Change.LOADED})

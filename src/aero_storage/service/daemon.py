@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import version as package_version
 
 import attrs
-from prometheus_client import CollectorRegistry
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IListeningPort
@@ -30,7 +29,7 @@ from aero_storage.delivery.watch import POLL_SECONDS, CatalogWatch
 from aero_storage.disk import DiskThreads
 from aero_storage.errors import SettingsError
 from aero_storage.logs import EventLog, JsonLines
-from aero_storage.metrics import Metrics
+from aero_storage.metrics import Metrics, Registry
 from aero_storage.protocol.cors import CorsPolicy
 from aero_storage.service.listening import address_text, listen
 from aero_storage.service.options import Options, prepare_images_root, refuse
@@ -86,7 +85,7 @@ def compose(
 ) -> Parts:
     """Build everything that the settings ask for, upwards from the disk, and read the catalog."""
     version = package_version("aero-storage")
-    metrics = Metrics(CollectorRegistry(), version, settings.image_metrics_max_ids)
+    metrics = Metrics(Registry(), version, settings.image_metrics_max_ids)
     disk = DiskThreads(reactor, pool)
     keeper = CatalogKeeper()
     reader = CatalogReader(settings.images_root, settings.require_manifest)

@@ -23,6 +23,7 @@ _NO_LINKS = os.O_NOFOLLOW
 _FILE_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW
 _NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO, errno.EINVAL})
 _CLOSED = -1
+_OUTSIDE = "outside the images root"
 
 
 @attrs.define(eq=False)
@@ -84,10 +85,9 @@ class LocalDirectory:
         Raises BlobNotFoundError if it is no regular file under the root, BlobUnreadableError if it cannot be read.
         """
         try:
-            descriptor = self._walk(name, follow_links=follow_links)
+            return _adopt(self._walk(name, follow_links=follow_links), name)
         except OSError as error:
             raise _as_ours(error, name) from error
-        return _adopt(descriptor, name)
 
     def status(self, name: str, *, follow_links: bool = True) -> BlobStatus:
         """Size and mtime of the file `name`; raises what `open` raises."""
@@ -104,13 +104,20 @@ class LocalDirectory:
 
     def _parts(self, name: str, *, follow_links: bool) -> tuple[str, ...]:
         if not follow_links:
-            return PurePath(name).parts or (".",)
+            return _plain_parts(name)
         root = os.path.realpath(self.root)
         resolved = os.path.realpath(os.path.join(root, name))  # noqa: PTH118 - as realpath takes and gives text
         inside = PurePath(resolved).is_relative_to(root) and resolved != root
         if not inside:
-            raise OSError(errno.ENOENT, "outside the images root")
+            raise OSError(errno.ENOENT, _OUTSIDE)
         return PurePath(resolved).relative_to(root).parts
+
+
+def _plain_parts(name: str) -> tuple[str, ...]:
+    path = PurePath(name)
+    if path.is_absolute() or ".." in path.parts or not path.parts:
+        raise OSError(errno.ENOENT, _OUTSIDE)
+    return path.parts
 
 
 def _step(directory: int, part: str, flags: int) -> int:
@@ -122,11 +129,17 @@ def _step(directory: int, part: str, flags: int) -> int:
 
 
 def _adopt(descriptor: int, name: str) -> LocalBlob:
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode):
+    try:
+        return LocalBlob(_regular(os.fstat(descriptor), name), descriptor)
+    except BaseException:
         os.close(descriptor)
+        raise
+
+
+def _regular(status: os.stat_result, name: str) -> BlobStatus:
+    if not stat.S_ISREG(status.st_mode):
         raise BlobNotFoundError(f"{name}: not a regular file")
-    return LocalBlob(_status(status), descriptor)
+    return _status(status)
 
 
 def _status(status: os.stat_result) -> BlobStatus:

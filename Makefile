@@ -1,0 +1,106 @@
+# Two commands do everything: `make run` serves a demo image, `make test` checks the whole project.
+# They need Python 3.11 or newer, make and a network; all that they install goes into .venv.
+
+PYTHON ?= python3
+HOST ?= 127.0.0.1
+PORT ?= 8080
+IMAGES ?= images
+PYTEST_ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
+
+# Directories are listed too: their time tells when a file was removed.
+SOURCES := pyproject.toml $(wildcard README.md LICENSE) \
+           $(shell find src twisted -name __pycache__ -prune -o -not -name dropin.cache -print)
+
+# What runs is what was installed, whatever the caller's environment points at.
+unexport PYTHONPATH PYTHONHOME
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL: # one .venv: two pips at once would tread on each other under -j
+.PHONY: help run test lint types clean
+
+define HELP
+aero-storage: large disk images over HTTP ranges, as a Twisted daemon.
+
+  make run     install into $(VENV), put a demo image into $(IMAGES)/ if it holds none,
+               and serve it on http://$(HOST):$(PORT)
+  make test    build the wheel, install it, then lint, types and every test against it
+  make lint    ruff: rules and format
+  make types   mypy, strict
+  make clean   remove $(VENV) and everything built; your images stay
+
+Variables:
+  PYTHON=python3.12          the Python that makes $(VENV), 3.11 or newer
+  HOST=0.0.0.0 PORT=9000     where `make run` listens
+  IMAGES=/srv/images         what `make run` serves
+  PYTEST_ARGS="-k ranges -x" passed to pytest by `make test`
+
+Settings of the daemon itself: $(BIN)/twistd aero-storage --help
+endef
+
+help:
+	$(info $(HELP))
+	@:
+
+run: $(VENV)/.installed
+	@$(BIN)/python tools/demo_image.py --base-url http://$(HOST):$(PORT) "$(IMAGES)"
+	@exec $(BIN)/twistd --nodaemon --pidfile= aero-storage \
+	    --listen-addr "$(HOST):$(PORT)" --images-root "$(IMAGES)"
+
+test: lint types
+	@$(BIN)/pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/.installed-test
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/ruff format --check --quiet || { \
+	    echo "Some files are not formatted; mend with: $(BIN)/ruff format" >&2; exit 1; }
+
+types: $(VENV)/.installed-test
+	@$(BIN)/mypy
+
+clean:
+	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@find src tests tools twisted \( -name __pycache__ -o -name dropin.cache \) -prune -exec rm -rf {} +
+
+# Twisted reads dropin.cache at every start and tries to write it where it is missing: listing the commands once
+# leaves a fresh one behind, which a daemon without write access to .venv can live with.
+# The same version may be installed from older sources: the second install replaces it.
+define install_wheel
+	@wheel=$$(echo $(VENV)/wheel/*.whl) && \
+	    $(PIP) install "$$wheel$(1)" && \
+	    $(PIP) install --force-reinstall --no-deps "$$wheel" && \
+	    $(BIN)/twistd --help >/dev/null
+endef
+
+$(VENV)/.installed: $(VENV)/.wheel
+	$(call install_wheel)
+	@touch $@
+
+$(VENV)/.installed-test: $(VENV)/.wheel
+	$(call install_wheel,[test])
+	@touch $(VENV)/.installed $@
+
+# An earlier build directory would bring modules back that are gone from the sources.
+$(VENV)/.wheel: $(SOURCES) | $(VENV)/.created
+	@rm -rf build *.egg-info $(VENV)/wheel
+	@echo "Building and installing aero-storage into $(VENV) ..."
+	@$(PIP) wheel --no-deps --wheel-dir $(VENV)/wheel .
+	@rm -rf build *.egg-info
+	@touch $@
+
+$(VENV)/.created:
+	@command -v "$(PYTHON)" >/dev/null || { \
+	    echo "There is no $(PYTHON) here. Install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3" >&2; \
+	    exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "aero-storage needs Python 3.11 or newer; $(PYTHON) is $$("$(PYTHON)" --version 2>&1)." \
+	        "Name another one: make PYTHON=python3.12" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
+	    echo "$(PYTHON) cannot make virtual environments: its venv or ensurepip module is missing." \
+	        "On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@"$(PYTHON)" -m venv --clear $(VENV)
+	@touch $@
