@@ -17,7 +17,8 @@ import attrs
 from aero_storage.errors import BlobNotFoundError, BlobUnreadableError, ShortReadError
 from aero_storage.store.blob import BlobStatus
 
-_DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+# Where there is O_PATH, to pass through a directory takes no right to list it.
+_DIRECTORY_FLAGS = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
 _NO_LINKS = os.O_NOFOLLOW
 # Without O_NONBLOCK the open of a FIFO would wait for a writer.
 _FILE_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW
