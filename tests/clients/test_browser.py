@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import queue
+import re
 import signal
 import subprocess
 import threading
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 PAGE = Path(__file__).with_name("page.html")
+README = Path(__file__).parents[2] / "README.md"
 PAGE_HOST = "app.aero.localhost"
 IMAGES_HOST = "images.aero.localhost"
 SECONDS = 30
@@ -43,13 +45,20 @@ FLAGS = [
 ]
 
 
+def page() -> str:
+    """Return the page, with the README's example in its place, reading the image that the page is given."""
+    (example,) = re.findall(r"^```js\n(.*?)^```$", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    example = example.replace('"http://localhost:8080/v1/images/demo.img"', "image")
+    return PAGE.read_text(encoding="utf-8").replace("/* the README's example stands here */", example)
+
+
 class PageHandler(BaseHTTPRequestHandler):
     """Serves the page to the browser and takes its report."""
 
     reports: queue.Queue[dict[str, Any]]
 
     def do_GET(self) -> None:
-        body = PAGE.read_bytes() if self.path.startswith("/?") else b""
+        body = page().encode() if self.path.startswith("/?") else b""
         self.send_response(200 if body else 404)
         self.send_header("Content-Type", "text/html; charset=utf-8")
         self.send_header("Content-Length", str(len(body)))
@@ -150,6 +159,11 @@ def sha256(data: bytes) -> str:
 def test_page_is_isolated(found: dict[str, Any]) -> None:
     """The page has SharedArrayBuffer's isolation, under which most emulators run, and the daemon works with it."""
     assert found["isolated"] is True
+
+
+def test_example_of_the_readme(found: dict[str, Any], demo_bytes: bytes) -> None:
+    """The README's example reads what it says it reads."""
+    assert found["readme"] == {"size": len(demo_bytes), "status": 206, "sector": sha256(demo_bytes[1024:2048])}
 
 
 def test_page_reads_the_metadata(found: dict[str, Any], demo_bytes: bytes) -> None:
