@@ -25,7 +25,7 @@ class Disk(Protocol):
         """The result of `work()`, later.
 
         A Deferred that is cancelled fails at once. Work that has not begun by then is never done; the result of work
-        that has goes to `discard`, in the thread that made it.
+        that has goes to `discard`, elsewhere too.
         """
         ...
 

@@ -94,42 +94,44 @@ class JsonLines:
             self._stopping = True
             self._wake.notify()
         self._writer.join(_FLUSH_SECONDS)
-        self._stuck = self._writer.is_alive()
-        self._writer = None
+        with self._wake:
+            self._stuck, self._writer = self._writer.is_alive(), None
+            rest, self._queue = self._queue, deque()
+        if rest and not self._stuck:
+            self._write("".join(rest))
 
     def event(self, level: str, message: str, fields: Fields = {}) -> None:  # noqa: B006
         """See EventLog.event."""
         if _RANK[level] >= _RANK[self._level]:
-            self._put({"timestamp": timestamp(), "level": level, "message": message, **fields})
+            self._put(_line(level, message, fields))
 
     def __call__(self, event: LogEvent) -> None:
         """Log an event of Twisted's."""
         level = event.get("log_level", LogLevel.info).name
         if _RANK[level] < _RANK[self._level]:
             return
-        record = {"timestamp": timestamp(event.get("log_time")), "level": level, "message": _message(event)}
         failure = event.get("log_failure")
-        if failure is not None:
-            record["traceback"] = failure.getTraceback()[-_MAX_TEXT:]
-        self._put(record)
+        fields = {} if failure is None else {"traceback": failure.getTraceback()[-_MAX_TEXT:]}
+        self._put(_line(level, _message(event), fields, event.get("log_time")))
 
     def before_next_write(self, errand: Callable[[], object]) -> None:
         """Do `errand` (a rotation, say) in the thread that writes, before it writes again."""
         self._errand = errand
 
-    def _put(self, record: Fields) -> None:
-        line = json.dumps(record, default=repr) + "\n"
-        if self._stuck:
-            return
-        if self._writer is None:
-            self._write(line)
-            return
+    def _put(self, line: str) -> None:
         with self._wake:
-            if len(self._queue) >= self._max_queued:
-                self._dropped += 1
+            if self._writer is not None:
+                self._enqueue(line)
                 return
-            self._queue.append(line)
-            self._wake.notify()
+        if not self._stuck:
+            self._write(line)
+
+    def _enqueue(self, line: str) -> None:
+        if len(self._queue) >= self._max_queued:
+            self._dropped += 1
+            return
+        self._queue.append(line)
+        self._wake.notify()
 
     def _write_queued(self) -> None:
         while self._wait():
@@ -144,16 +146,24 @@ class JsonLines:
 
     def _write(self, text: str) -> None:
         """Write lines, and how many were dropped before; those that the sink refuses are dropped lines too."""
-        errand, self._errand = self._errand, None
+        text = self._do_errand() + text
         dropped = self._take_dropped()
         try:
-            if errand is not None:
-                errand()
             self._sink.write(text + _report(dropped))
             self._sink.flush()
         except (OSError, ValueError):
             # There is nowhere left to complain to (disk full, pipe closed): say so when it works again.
             self._drop(dropped + text.count("\n"))
+
+    def _do_errand(self) -> str:
+        """Do what was asked for before this write; the line to log if that failed: the log itself goes on."""
+        errand, self._errand = self._errand, None
+        try:
+            if errand is not None:
+                errand()
+        except OSError as error:
+            return _line("error", "log rotation failed", {"reason": str(error)})
+        return ""
 
     def _take_dropped(self) -> int:
         with self._wake:
@@ -165,11 +175,13 @@ class JsonLines:
             self._dropped += lines
 
 
+def _line(level: str, message: str, fields: Fields, seconds: float | None = None) -> str:
+    record = {"timestamp": timestamp(seconds), "level": level, "message": message, **fields}
+    return json.dumps(record, default=repr) + "\n"
+
+
 def _report(dropped: int) -> str:
-    if not dropped:
-        return ""
-    record = {"timestamp": timestamp(), "level": "warn", "message": "log lines dropped", "count": dropped}
-    return json.dumps(record) + "\n"
+    return _line("warn", "log lines dropped", {"count": dropped}) if dropped else ""
 
 
 def timestamp(seconds: float | None = None) -> str:

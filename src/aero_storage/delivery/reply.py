@@ -16,13 +16,14 @@ from aero_storage.protocol.ranges import Segment
 _NO_BODY = frozenset({204, 304})
 _REASONS = {
     400: "bad request",
-    405: "method not allowed",
     401: "a bearer token is required",
     403: "wrong bearer token",
     404: "not found",
+    405: "method not allowed",
     412: "precondition failed",
     413: "content too large: no route takes a body",
     414: "the request target is too long",
+    429: "too many requests",
     431: "the request head is too large",
     500: "internal error",
     503: "not ready",

@@ -1,0 +1,280 @@
+"""Requests without a web framework, and what stands around the desk: a store, a disk and a log that do as told.
+
+Test modules name these types in annotations only, for mypy; at run time all comes through fixtures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from pathlib import PurePosixPath
+from typing import Protocol, TypeVar
+
+import attrs
+import pytest
+from twisted.internet.defer import Deferred, execute, succeed
+from twisted.internet.task import Clock
+
+from aero_storage.catalog.keeper import CatalogKeeper
+from aero_storage.catalog.model import Catalog, Image
+from aero_storage.catalog.reader import Reading
+from aero_storage.delivery.admission import Admission
+from aero_storage.delivery.decision import decide, image_representation
+from aero_storage.delivery.desk import Desk
+from aero_storage.delivery.exchange import Ending, Exchange, Reporter
+from aero_storage.delivery.facts import Facts, read_facts
+from aero_storage.delivery.operations import Build
+from aero_storage.delivery.policy import Policy
+from aero_storage.delivery.reply import Reply
+from aero_storage.delivery.routes import ROUTES, Route
+from aero_storage.errors import BlobNotFoundError, BlobUnreadableError, CatalogError
+from aero_storage.logs import Fields
+from aero_storage.metrics import Metrics, Registry
+from aero_storage.protocol.conditional import Validators
+from aero_storage.store.blob import Blob, BlobStatus
+from aero_storage.store.images import Store, Survey
+
+NOW = 1_700_000_100.0
+"""When every request arrives: 100 seconds after the images were last modified."""
+
+_LIMITED = Policy(max_range_bytes=100)
+_VALIDATORS = Validators('"v1"', 1_700_000_000_500_000_000)  # Tue, 14 Nov 2023 22:13:20 GMT, and a half
+_IMAGE = Image("disk.img", "disk.img", "disk.img")
+_T = TypeVar("_T")
+Headers = Mapping[str, str]
+
+
+def drive(awaitable: Awaitable[_T]) -> _T:
+    """The result of what needs no reactor to come to its end."""
+    results: list[_T] = []
+    failures: list[BaseException] = []
+
+    async def run() -> None:
+        results.append(await awaitable)
+
+    def fail(failure: object) -> None:
+        failures.append(getattr(failure, "value"))  # noqa: B009 - a Failure
+
+    Deferred.fromCoroutine(run()).addErrback(fail)
+    if failures:
+        raise failures[0]
+    assert results, "it is still waiting"
+    return results[0]
+
+
+class Drive(Protocol):
+    def __call__(self, awaitable: Awaitable[_T]) -> _T: ...
+
+
+@pytest.fixture(name="drive")
+def _drive() -> Drive:
+    return drive
+
+
+def _match(path: str) -> tuple[Route | None, Mapping[str, bytes]]:
+    given = path.split("/")
+    for route in ROUTES:
+        parts = route.template.split("/")
+        pairs = list(zip(parts, given, strict=False))
+        if len(parts) == len(given) and all(part.startswith(":") or part == raw for part, raw in pairs):
+            return route, {part[1:]: raw.encode("ascii") for part, raw in pairs if part.startswith(":")}
+    return None, {}
+
+
+def ask(
+    path: str = "/v1/images/disk.img",
+    headers: Headers | None = None,
+    *,
+    method: str = "GET",
+    body: bool = False,
+) -> Facts:
+    """The facts of a request whose raw path is looked up in the table of routes."""
+    route, segments = _match(path)
+    given = {name.lower(): value for name, value in (headers or {}).items()}
+    return read_facts(
+        method=method,
+        path=path,
+        route=route,
+        segments=segments,
+        header=lambda name: given.get(name.lower()),
+        announces_body=body,
+        client="192.0.2.1",
+        now=NOW,
+    )
+
+
+class Ask(Protocol):
+    def __call__(
+        self,
+        path: str = ...,
+        headers: Headers | None = ...,
+        *,
+        method: str = ...,
+        body: bool = ...,
+    ) -> Facts: ...
+
+
+@pytest.fixture(name="ask")
+def _ask() -> Ask:
+    return ask
+
+
+def reply_to(
+    facts: Facts, policy: Policy = _LIMITED, validators: Validators = _VALIDATORS, size: int = 1000
+) -> Reply:
+    """The reply to a request for an image of 1,000 bytes under a limit of 100, unless told otherwise."""
+    return decide(facts, policy, image_representation(facts, policy, _IMAGE, size, validators))
+
+
+class ReplyTo(Protocol):
+    def __call__(
+        self, facts: Facts, policy: Policy = ..., validators: Validators = ..., size: int = ...
+    ) -> Reply: ...
+
+
+@pytest.fixture(name="reply_to")
+def _reply_to() -> ReplyTo:
+    return reply_to
+
+
+@attrs.define(eq=False)
+class FakeBlob:
+    """A blob of which only the size matters; counts how often it is closed."""
+
+    status: BlobStatus
+    closes: int = 0
+
+    def read(self, offset: int, length: int) -> bytes:
+        raise AssertionError(f"nothing here reads: {length} bytes at {offset}")
+
+    def close(self) -> None:
+        self.closes += 1
+
+
+@attrs.define(eq=False)
+class FakeStore:
+    """Holds blobs by file name; what is not among them is missing, what is in `unreadable` cannot be read."""
+
+    blobs: dict[str, FakeBlob] = attrs.field(factory=dict)
+    unreadable: set[str] = attrs.field(factory=set)
+    is_complete: bool = True
+    opened: list[str] = attrs.field(factory=list)
+    asked: list[tuple[str, ...]] = attrs.field(factory=list)
+    """The ids of each survey and each question for completeness."""
+    held: Deferred[Blob] | None = None
+    """What the next open gives, instead of an answer at once."""
+
+    def put(self, name: str, size: int = 1000, mtime_ns: int = 1_700_000_000_500_000_000) -> FakeBlob:
+        self.blobs[name] = FakeBlob(BlobStatus(size, mtime_ns))
+        return self.blobs[name]
+
+    def open(self, image: Image) -> Deferred[Blob]:
+        return self._open(image.file)
+
+    def open_artifact(self, path: PurePosixPath) -> Deferred[Blob]:
+        return self._open(str(path))
+
+    def _open(self, name: str) -> Deferred[Blob]:
+        self.opened.append(name)
+        return self.held or execute(self._find, name)
+
+    def _find(self, name: str) -> Blob:
+        if name in self.unreadable:
+            raise BlobUnreadableError(name)
+        if name not in self.blobs:
+            raise BlobNotFoundError(name)
+        return self.blobs[name]
+
+    def survey(self, images: Iterable[Image]) -> Deferred[Survey]:
+        asked = tuple(images)
+        self.asked.append(tuple(image.id for image in asked))
+        found = tuple((image, self.blobs[image.file].status) for image in asked if image.file in self.blobs)
+        return succeed(Survey(found, sum(image.file in self.unreadable for image in asked)))
+
+    def complete(self, images: Iterable[Image]) -> Deferred[bool]:
+        self.asked.append(tuple(image.id for image in images))
+        return succeed(self.is_complete)
+
+
+@attrs.define(eq=False)
+class FakeDisk:
+    """Does work at once and counts it, or fails as it is told."""
+
+    works: int = 0
+    error: Exception | None = None
+
+    def run(self, work: Callable[[], _T], discard: Callable[[_T], object] = lambda _: None) -> Deferred[_T]:
+        del discard
+        self.works += 1
+        if self.error is not None:
+            error, self.error = self.error, None
+            return execute(_throw, error)
+        return execute(work)
+
+
+def _throw(error: Exception) -> _T:  # type: ignore[type-var]
+    raise error
+
+
+@attrs.define(eq=False)
+class FakeLog:
+    """Keeps what it is told."""
+
+    events: list[tuple[str, str, Fields]] = attrs.field(factory=list)
+
+    def event(self, level: str, message: str, fields: Fields = {}) -> None:  # noqa: B006
+        self.events.append((level, message, fields))
+
+
+@attrs.define(eq=False)
+class Bench:
+    """A desk, and all that stands around it."""
+
+    clock: Clock = attrs.field(factory=Clock)
+    disk: FakeDisk = attrs.field(factory=FakeDisk)
+    log: FakeLog = attrs.field(factory=FakeLog)
+    store: FakeStore = attrs.field(factory=FakeStore)
+    keeper: CatalogKeeper = attrs.field(factory=CatalogKeeper)
+    registry: Registry = attrs.field(factory=Registry)
+    metrics: Metrics = attrs.field(init=False)
+    admission: Admission = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.metrics = Metrics(self.registry, "1.2.3", 100)
+        self.admission = Admission(2, 1.0, self.clock)
+
+    def serve(self, *images: Image, listing: bool = False) -> None:
+        """Put a catalog in force."""
+        self.keeper.take(Reading(Catalog(images, listing=listing), None))
+
+    def break_catalog(self) -> None:
+        """Let a reading of the catalog fail."""
+        self.keeper.take(Reading(None, CatalogError("manifest.json: not JSON")))
+
+    @property
+    def reporter(self) -> Reporter:
+        return Reporter(self.clock, self.disk, self.metrics, self.log)
+
+    def desk(self, policy: Policy | None = None, metrics_token: str | None = None) -> Desk:
+        store: Store = self.store
+        return Desk(
+            policy or Policy(), Build("1.2.3"), metrics_token, self.reporter, self.keeper, store, self.admission
+        )
+
+    def exchange(self, facts: Facts) -> Exchange:
+        return Exchange(facts, self.reporter)
+
+    def count(self, name: str, **labels: str) -> float:
+        return self.registry.get_sample_value(name, labels) or 0
+
+    def answer(self, facts: Facts, policy: Policy | None = None) -> Reply:
+        """The reply to a request that waits for nothing, and gives back at once what it took."""
+        desk = self.desk(policy)
+        exchange = desk.begin(facts)
+        reply = drive(desk.answer(exchange))
+        exchange.end(Ending.COMPLETE, reply.status, 0)
+        return reply
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()

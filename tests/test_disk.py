@@ -1,0 +1,236 @@
+"""Blocking work in threads: where it runs, how its result comes back, and what becomes of it when nobody waits."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import attrs
+import pytest
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorFromThreads
+from twisted.python.failure import Failure
+from twisted.python.threadpool import ThreadPool
+from zope.interface import implementer
+
+from aero_storage.disk import DiskThreads
+
+HANG = 10
+
+_T = TypeVar("_T")
+
+
+@implementer(IReactorFromThreads)
+@attrs.define(eq=False)
+class QueueReactor:
+    """A reactor of which only the queue for calls from threads is left; the test turns it by hand."""
+
+    calls: queue.SimpleQueue[Callable[[], object]] = attrs.field(factory=queue.SimpleQueue)
+
+    def callFromThread(self, callable: Callable[..., object], *args: object, **kwargs: object) -> None:  # noqa: A002
+        self.calls.put(lambda: callable(*args, **kwargs))
+
+    def turn(self) -> None:
+        self.calls.get(timeout=HANG)()
+
+
+@attrs.define(eq=False)
+class Gate:
+    """Work that tells when it has begun, and goes on when it may."""
+
+    result: object = None
+    begun: threading.Event = attrs.field(factory=threading.Event)
+    may_go_on: threading.Event = attrs.field(factory=threading.Event)
+
+    def __call__(self) -> object:
+        self.begun.set()
+        assert self.may_go_on.wait(HANG)
+        if isinstance(self.result, Exception):
+            raise self.result
+        return self.result
+
+
+@attrs.define(eq=False)
+class Discarded:
+    """Takes results that nobody waits for."""
+
+    results: list[object] = attrs.field(factory=list)
+    threads: list[threading.Thread] = attrs.field(factory=list)
+    happened: threading.Event = attrs.field(factory=threading.Event)
+
+    def __call__(self, result: object) -> None:
+        self.results.append(result)
+        self.threads.append(threading.current_thread())
+        self.happened.set()
+
+
+@pytest.fixture
+def reactor() -> QueueReactor:
+    return QueueReactor()
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPool]:
+    """Give a pool of one thread, so that a second piece of work has to wait."""
+    threads = ThreadPool(1, 1)
+    threads.start()
+    yield threads
+    threads.stop()
+
+
+@pytest.fixture
+def disk(reactor: QueueReactor, pool: ThreadPool) -> DiskThreads:
+    return DiskThreads(reactor, pool)
+
+
+def outcome(deferred: Deferred[_T]) -> list[object]:
+    """The list that holds the result or the exception of a Deferred, once there is one."""
+    seen: list[object] = []
+
+    def fail(failure: Failure) -> None:
+        seen.append(failure.value)
+
+    deferred.addCallback(seen.append)
+    deferred.addErrback(fail)
+    return seen
+
+
+def test_result(disk: DiskThreads, reactor: QueueReactor) -> None:
+    """Work is done in another thread, its result arrives in the reactor's, and nothing is discarded."""
+    discarded = Discarded()
+    arrivals: list[tuple[threading.Thread, threading.Thread]] = []
+    deferred = disk.run(threading.current_thread, discarded)
+    deferred.addCallback(lambda worker: arrivals.append((worker, threading.current_thread())))
+    assert not arrivals
+    reactor.turn()
+    ((worker, arrived_in),) = arrivals
+    assert worker is not threading.current_thread()
+    assert arrived_in is threading.current_thread()
+    assert not discarded.results
+
+
+def test_failure(disk: DiskThreads, reactor: QueueReactor) -> None:
+    """What work raises arrives as the failure of its Deferred, and nothing is discarded."""
+    error, discarded = OSError("the disk is on fire"), Discarded()
+    work = Gate(error)
+    seen = outcome(disk.run(work, discarded))
+    work.may_go_on.set()
+    reactor.turn()
+    assert seen == [error]
+    assert not discarded.results
+
+
+def test_failures_do_not_end_the_thread(disk: DiskThreads, reactor: QueueReactor) -> None:
+    """After a failure the next piece of work is done as if nothing had been."""
+    broken = Gate(ValueError("no"))
+    broken.may_go_on.set()
+    first, second = outcome(disk.run(broken)), outcome(disk.run(lambda: "fine"))
+    reactor.turn()
+    reactor.turn()
+    assert [type(first[0]), second] == [ValueError, ["fine"]]
+
+
+def test_run_does_no_work_itself(disk: DiskThreads) -> None:
+    """To ask for work never waits for it: `run` returns while the only thread is busy."""
+    busy = Gate()
+    seen = outcome(disk.run(busy))
+    later = outcome(disk.run(lambda: "later"))
+    assert busy.begun.wait(HANG)
+    assert (seen, later) == ([], [])
+    busy.may_go_on.set()
+
+
+def test_cancelled_before_it_begins(disk: DiskThreads, reactor: QueueReactor) -> None:
+    """Work that is cancelled while it waits for a thread fails at once and is never done."""
+    busy, done, discarded = Gate(), list[str](), Discarded()
+    first = outcome(disk.run(busy))
+    assert busy.begun.wait(HANG)
+    waiting = disk.run(lambda: done.append("cancelled work"), discarded)
+    seen = outcome(waiting)
+    waiting.cancel()
+    assert [type(error) for error in seen] == [CancelledError]
+    last = outcome(disk.run(lambda: "last"))
+    busy.may_go_on.set()
+    reactor.turn()
+    reactor.turn()
+    assert (first, last) == ([None], ["last"])
+    assert (done, discarded.results) == ([], [])
+    assert reactor.calls.empty()
+
+
+def test_cancelled_while_it_is_done(disk: DiskThreads, reactor: QueueReactor) -> None:
+    """Work that is cancelled while it is done fails at once; its result goes to `discard`, off the reactor."""
+    work, discarded = Gate("an open file"), Discarded()
+    deferred = disk.run(work, discarded)
+    seen = outcome(deferred)
+    assert work.begun.wait(HANG)
+    deferred.cancel()
+    assert [type(error) for error in seen] == [CancelledError]
+    work.may_go_on.set()
+    settle(disk, reactor, discarded)
+    assert discarded.results == ["an open file"]
+    assert threading.current_thread() not in discarded.threads
+    assert len(seen) == 1
+
+
+def test_cancelled_between_the_threads(disk: DiskThreads, reactor: QueueReactor) -> None:
+    """A result that is on its way to the reactor when its Deferred is cancelled is discarded too, once."""
+    discarded = Discarded()
+    deferred = disk.run(lambda: "an open file", discarded)
+    seen = outcome(deferred)
+    (arriving,) = [reactor.calls.get(timeout=HANG)]
+    deferred.cancel()
+    reactor.calls.put(arriving)
+    settle(disk, reactor, discarded)
+    assert discarded.results == ["an open file"]
+    assert threading.current_thread() not in discarded.threads
+    assert [type(error) for error in seen] == [CancelledError]
+
+
+def settle(disk: DiskThreads, reactor: QueueReactor, discarded: Discarded) -> None:
+    """Turn the reactor until what was discarded has arrived, and all work before this call is done."""
+    marker = outcome(disk.run(lambda: "marker"))
+    while not marker:
+        reactor.turn()
+    assert discarded.happened.wait(HANG)
+
+
+def test_failure_of_cancelled_work(disk: DiskThreads, reactor: QueueReactor) -> None:
+    """What cancelled work raises interests nobody: no second failure, nothing to discard."""
+    work, discarded = Gate(OSError("too late")), Discarded()
+    deferred = disk.run(work, discarded)
+    seen = outcome(deferred)
+    assert work.begun.wait(HANG)
+    deferred.cancel()
+    work.may_go_on.set()
+    reactor.turn()
+    assert [type(error) for error in seen] == [CancelledError]
+    assert not discarded.results
+
+
+def test_cancelled_after_its_end(disk: DiskThreads, reactor: QueueReactor) -> None:
+    """A result that was handed over belongs to who asked: a late cancel takes nothing back."""
+    discarded = Discarded()
+    deferred = disk.run(lambda: "an open file", discarded)
+    seen = outcome(deferred)
+    reactor.turn()
+    deferred.cancel()
+    assert (seen, discarded.results) == (["an open file"], [])
+    assert reactor.calls.empty()
+
+
+def test_discard_is_optional(disk: DiskThreads, reactor: QueueReactor) -> None:
+    """Results that need no care are simply dropped when nobody waits for them."""
+    work = Gate("bytes")
+    deferred = disk.run(work)
+    seen = outcome(deferred)
+    assert work.begun.wait(HANG)
+    deferred.cancel()
+    work.may_go_on.set()
+    reactor.turn()
+    last = outcome(disk.run(lambda: "last"))
+    reactor.turn()
+    assert last == ["last"]
+    assert len(seen) == 1

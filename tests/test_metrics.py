@@ -1,0 +1,218 @@
+"""The instruments of contract §9, read back from their exposition by prometheus_client's own parser."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.metrics_core import Metric
+from prometheus_client.parser import text_string_to_metric_families
+
+from aero_storage.metrics import CONTENT_TYPE, OTHER, Metrics
+
+BUCKETS = [
+    *("0.001", "0.0025", "0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5"),
+    *("1.0", "2.5", "5.0", "10.0", "+Inf"),
+]
+RELOADED_AT = "aero_storage_catalog_reload_last_success_timestamp_seconds"
+
+Families = Mapping[str, Metric]
+Value = Callable[..., float | None]
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+@pytest.fixture
+def metrics(registry: CollectorRegistry) -> Metrics:
+    return Metrics(registry, "1.2.3", 100)
+
+
+@pytest.fixture
+def value(registry: CollectorRegistry) -> Value:
+    """Read one sample by its name and labels; None if there is no such series."""
+
+    def read(name: str, **labels: str) -> float | None:
+        return registry.get_sample_value(name, labels)
+
+    return read
+
+
+def families(metrics: Metrics) -> Families:
+    text = metrics.exposition().decode("utf-8")
+    return {family.name: family for family in text_string_to_metric_families(text)}
+
+
+def exercise(metrics: Metrics) -> None:
+    metrics.request_ended("/healthz", "GET", 200, 0.01)
+    metrics.bytes_sent("disk.img", 1)
+    metrics.range_answered(valid=True)
+    metrics.store_failed("meta")
+    metrics.catalog_loaded(1.0)
+    metrics.catalog_failed()
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "labels"),
+    [
+        ("http_requests", "counter", {"route", "method", "status"}),
+        ("http_request_duration_seconds", "histogram", {"route", "method"}),
+        ("image_bytes_served", "counter", {"image_id"}),
+        ("range_requests", "counter", {"result"}),
+        ("store_errors", "counter", {"kind"}),
+        ("aero_storage_server_build_info", "gauge", {"version"}),
+        ("aero_storage_catalog_reload", "counter", {"result"}),
+        (RELOADED_AT, "gauge", set[str]()),
+    ],
+)
+def test_instruments(metrics: Metrics, name: str, kind: str, labels: set[str]) -> None:
+    """Every instrument has the contract's name, type and labels (the parser takes `_total` off counters)."""
+    exercise(metrics)
+    family = families(metrics)[name]
+    assert family.type == kind
+    assert family.documentation
+    assert {frozenset(sample.labels) - {"le"} for sample in family.samples} == {frozenset(labels)}
+    suffix = "_total" if kind == "counter" else ""
+    assert kind == "histogram" or {sample.name for sample in family.samples} == {name + suffix}
+
+
+def test_no_other_instruments(metrics: Metrics) -> None:
+    """Beside the instruments of the contract there are only those of the process and of the catalog's reloads."""
+    exercise(metrics)
+    ours = {
+        "http_requests",
+        "http_request_duration_seconds",
+        "image_bytes_served",
+        "range_requests",
+        "store_errors",
+        "aero_storage_server_build_info",
+        "aero_storage_catalog_reload",
+        RELOADED_AT,
+    }
+    others = set(families(metrics)) - ours
+    assert all(name.startswith("process_") for name in others)
+    assert "process_open_fds" in others
+
+
+def test_zeros_from_the_start(metrics: Metrics, value: Value) -> None:
+    """Series with a fixed set of labels are there with 0 before anything has happened, and no others."""
+    samples = {name: len(family.samples) for name, family in families(metrics).items()}
+    assert [value("range_requests_total", result=result) for result in ("valid", "invalid")] == [0, 0]
+    kinds = ("meta", "open_range", "manifest")
+    assert [value("store_errors_total", kind=kind) for kind in kinds] == [0, 0, 0]
+    results = ("success", "failure")
+    assert [value("aero_storage_catalog_reload_total", result=result) for result in results] == [0, 0]
+    assert value(RELOADED_AT) == 0
+    assert value("aero_storage_server_build_info", version="1.2.3") == 1
+    assert (samples["range_requests"], samples["store_errors"]) == (2, 3)
+    assert (samples["http_requests"], samples["image_bytes_served"]) == (0, 0)
+
+
+def test_no_created_series(metrics: Metrics) -> None:
+    """No `_created` series, for counters as for histograms."""
+    exercise(metrics)
+    assert b"_created" not in metrics.exposition()
+
+
+def test_text_format(metrics: Metrics) -> None:
+    """The exposition is the plain text format 0.0.4, and its media type says so; it is no OpenMetrics."""
+    assert CONTENT_TYPE == "text/plain; version=0.0.4; charset=utf-8"
+    text = metrics.exposition()
+    assert text.endswith(b"\n")
+    assert b"# EOF" not in text
+
+
+def test_requests(metrics: Metrics, value: Value) -> None:
+    """Requests are counted by route, method and status, and timed by route and method."""
+    labels = {"route": "/v1/images/:image_id", "method": "GET"}
+    for status, seconds in ((206, 0.0005), (206, 0.2), (416, 20.0)):
+        metrics.request_ended(labels["route"], labels["method"], status, seconds)
+    assert value("http_requests_total", **labels, status="206") == 2
+    assert value("http_requests_total", **labels, status="416") == 1
+    assert value("http_request_duration_seconds_count", **labels) == 3
+    assert value("http_request_duration_seconds_sum", **labels) == pytest.approx(20.2005)
+
+
+def test_buckets(metrics: Metrics) -> None:
+    """The histogram has the buckets of the contract; a value on a bound belongs below it."""
+    metrics.request_ended("/healthz", "GET", 200, 0.005)
+    samples = families(metrics)["http_request_duration_seconds"].samples
+    counts = {sample.labels["le"]: sample.value for sample in samples if sample.name.endswith("_bucket")}
+    assert list(counts) == BUCKETS
+    assert [bound for bound in BUCKETS if counts[bound]] == BUCKETS[2:]
+
+
+def test_ranges(metrics: Metrics, value: Value) -> None:
+    """Range requests are counted as valid or invalid."""
+    for valid in (True, False, True):
+        metrics.range_answered(valid=valid)
+    assert [value("range_requests_total", result=result) for result in ("valid", "invalid")] == [2, 1]
+
+
+@pytest.mark.parametrize("kind", ["meta", "open_range", "manifest"])
+def test_store_errors(metrics: Metrics, value: Value, kind: str) -> None:
+    """A failure of the store counts for its kind alone."""
+    metrics.store_failed(kind)
+    counts = {name: value("store_errors_total", kind=name) for name in ("meta", "open_range", "manifest")}
+    assert counts == {"meta": 0, "open_range": 0, "manifest": 0} | {kind: 1}
+
+
+def test_reloads(metrics: Metrics, value: Value) -> None:
+    """Readings of the catalog are counted by result; only a good one moves the time stamp."""
+    metrics.catalog_loaded(1_700_000_000.5)
+    metrics.catalog_failed()
+    metrics.catalog_failed()
+    counts = [value("aero_storage_catalog_reload_total", result=result) for result in ("success", "failure")]
+    assert counts == [1, 2]
+    assert value(RELOADED_AT) == 1_700_000_000.5
+
+
+def test_bytes(metrics: Metrics, value: Value) -> None:
+    """Bytes add up by image, beyond 32 bits without loss."""
+    for _ in range(3):
+        metrics.bytes_sent("disk.img", 20 * 2**30 + 1)
+    metrics.bytes_sent("other.img", 5)
+    assert value("image_bytes_served_total", image_id="disk.img") == 3 * (20 * 2**30 + 1)
+    assert value("image_bytes_served_total", image_id="other.img") == 5
+
+
+def test_no_bytes_no_series(metrics: Metrics, value: Value) -> None:
+    """A response without a byte makes no series and takes no label: ids that do not exist stay out."""
+    for number in range(200):
+        metrics.bytes_sent(f"no-such-image-{number}", 0)
+    metrics.bytes_sent("disk.img", 1)
+    assert value("image_bytes_served_total", image_id="disk.img") == 1
+    assert len(families(metrics)["image_bytes_served"].samples) == 1
+
+
+@pytest.mark.parametrize("limit", [0, 1, 100])
+def test_limit_of_ids(registry: CollectorRegistry, value: Value, limit: int) -> None:
+    """The first ids keep labels of their own for good, all others share one; no byte is lost."""
+    metrics = Metrics(registry, "1", limit)
+    for _ in range(2):
+        for number in range(limit + 3):
+            metrics.bytes_sent(f"image-{number}", 10)
+    for number in range(limit):
+        assert value("image_bytes_served_total", image_id=f"image-{number}") == 20
+    assert value("image_bytes_served_total", image_id=OTHER) == 60
+    assert OTHER == "__other__"
+    assert len(families(metrics)["image_bytes_served"].samples) == limit + 1
+
+
+def test_two_registries() -> None:
+    """Instruments belong to the registry that is passed in: two sets live side by side in one process."""
+    one, other = (Metrics(CollectorRegistry(), "1", 100) for _ in range(2))
+    one.store_failed("meta")
+    exposed = [families(each)["store_errors"].samples[0].value for each in (one, other)]
+    assert exposed == [1, 0]
+
+
+def test_odd_version(registry: CollectorRegistry, value: Value) -> None:
+    """A version with characters that the format escapes survives the way out and back."""
+    metrics = Metrics(registry, 'a"b\\c\nd', 100)
+    (sample,) = families(metrics)["aero_storage_server_build_info"].samples
+    assert sample.labels == {"version": 'a"b\\c\nd'}
+    assert value("aero_storage_server_build_info", version='a"b\\c\nd') == 1
