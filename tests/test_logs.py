@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import threading
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from aero_storage import logs
-from aero_storage.logs import LEVELS, JsonLines, TwistedLog, timestamp
+from aero_storage.logs import LEVELS, DescriptorSink, JsonLines, TwistedLog, timestamp
 
 HANG = 10
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -534,3 +535,19 @@ def test_logging_never_waits_for_the_sink(small_log: JsonLines, sink: MemorySink
     threading.Thread(target=talk, daemon=True).start()
     assert done.wait(HANG)
     assert sink.records == []
+
+
+def test_descriptor_sink_writes_all() -> None:
+    """A descriptor takes a text in as many writes as it needs, and nothing waits in a buffer."""
+    reading, writing = os.pipe()
+    text = "ä" * 100_000
+
+    def write() -> None:
+        DescriptorSink(writing).write(text)
+        os.close(writing)
+
+    with open(reading, encoding="utf-8") as end:  # noqa: PTH123 - a descriptor
+        thread = threading.Thread(target=write)
+        thread.start()
+        assert end.read() == text
+        thread.join(HANG)

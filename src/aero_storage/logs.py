@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -42,6 +43,22 @@ class Sink(Protocol):
     def flush(self) -> object:
         """Pass on what was written."""
         ...
+
+
+@attrs.frozen
+class DescriptorSink:
+    """A Sink without a buffer: a thread that hangs in it holds no lock that the end of the process would wait for."""
+
+    descriptor: int
+
+    def write(self, text: str, /) -> None:
+        """See Sink.write."""
+        data = text.encode()
+        while data:
+            data = data[os.write(self.descriptor, data) :]
+
+    def flush(self) -> None:
+        """There is nothing to pass on."""
 
 
 @attrs.frozen

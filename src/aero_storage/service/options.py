@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -16,11 +15,12 @@ from twisted.python.usage import UsageError
 
 from aero_storage import settings
 from aero_storage.errors import SettingsError
-from aero_storage.logs import EventLog, JsonLines, Sink, TwistedLog
+from aero_storage.logs import DescriptorSink, EventLog, JsonLines, Sink, TwistedLog
 from aero_storage.settings import Resolved, Setting
 
 PROGRAM = "twistd aero-storage"
 
+_STDOUT = 1
 _ROTATE_BYTES = 100 * 1024 * 1024
 _ROTATED_FILES = 10
 
@@ -91,7 +91,7 @@ class Options(UsageOptions):
         level = self.resolved.settings.log_level
         parent = self.parent
         if parent is None:
-            return JsonLines(sys.stdout, level)
+            return JsonLines(DescriptorSink(_STDOUT), level)
         if parent.get("logger") is not None or parent.get("syslog"):
             return TwistedLog()
         return _log_like(parent, level)
@@ -104,7 +104,7 @@ def _log_like(twistd: Mapping[str, object], level: str) -> JsonLines:
     """
     name, foreground = str(twistd.get("logfile") or ""), bool(twistd.get("nodaemon") or twistd.get("debug"))
     if foreground and name in ("", "-"):
-        return JsonLines(sys.stdout, level)
+        return JsonLines(DescriptorSink(_STDOUT), level)
     if name == "-":
         refuse("twistd --logfile=-: a daemon in the background has no standard output; add --nodaemon")
     try:
