@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -70,10 +73,50 @@ def place(tmp_path_factory: pytest.TempPathFactory, demo_image: Path) -> Iterato
     process = subprocess.Popen(command, cwd=place)
     events = follow(place / "log", lambda events: sum(event["message"] == "listening" for event in events) == 2)
     addresses = [event["address"] for event in events if event["message"] == "listening"]
+    (place / "pid").write_text(str(process.pid))
     (place / "port").write_text(addresses[0].rpartition(":")[2])
     yield place
     process.terminate()
     assert process.wait(10) == 0
+
+
+LEAVING = {
+    "after a refused body": (
+        b"POST /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n",
+        b"x" * 40_000,
+        True,
+    ),
+    "without closing": (b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", b"", False),
+}
+
+
+@pytest.mark.parametrize(("head", "more", "closes"), LEAVING.values(), ids=LEAVING)
+def test_tls_connections_end(place: Path, head: bytes, more: bytes, closes: bool) -> None:  # noqa: FBT001
+    """A TLS connection that we close is gone soon, whatever the client still sends and if it never closes its end."""
+    process_id = int((place / "pid").read_text())
+    before = sockets_of(process_id)
+    context = ssl.create_default_context(cafile=place / "cert.pem")
+    address = ("127.0.0.1", int((place / "port").read_text()))
+    clients = [
+        context.wrap_socket(socket.create_connection(address, 10), server_hostname="localhost") for _ in range(5)
+    ]
+    for client in clients:
+        client.sendall(head)
+        assert client.recv(1000).startswith(b"HTTP/1.1 ")
+        client.sendall(more)
+        if closes:
+            client.close()
+    deadline = time.monotonic() + START_SECONDS
+    while sockets_of(process_id) > before:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    for client in clients:
+        client.close()
+
+
+def sockets_of(process_id: int) -> int:
+    links = [str(link) for link in Path(f"/proc/{process_id}/fd").iterdir()]
+    return sum(os.path.realpath(link).rpartition("/")[2].startswith("socket:") for link in links)
 
 
 @pytest.fixture(params=["tls", "unix"])

@@ -11,7 +11,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from aero_storage.catalog.model import Image
 from aero_storage.delivery.admission import Place
 from aero_storage.delivery.exchange import Ending
-from aero_storage.delivery.routes import ROUTES
+from aero_storage.delivery.routes import ROUTES, Plane
 from aero_storage.store.blob import Blob
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ PATHS = [
     route.template.replace(":image_id", "disk.img").replace(":version", "v1").replace(":chunk_name", "00000000.bin")
     for route in ROUTES
 ]
-LIMITED = [path for path, route in zip(PATHS, ROUTES, strict=True) if route.limited]
+LIMITED = [path for path, route in zip(PATHS, ROUTES, strict=True) if route.plane is Plane.DATA]
 UNLIMITED = [path for path in PATHS if path not in LIMITED]
 BAD_IDS = ["..", "%2e%2e", "a%2Fb", "%00", "%zz", "a" * 129, "a%5Cb", "%252e"]
 BYTES = "/v1/images/disk.img"

@@ -10,7 +10,7 @@ import attrs
 import pytest
 
 from aero_storage.catalog.model import Image
-from aero_storage.delivery.metadata import describe, image_reply, list_reply
+from aero_storage.delivery.metadata import describe, image_reply, list_reply, make_listing
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.reply import Reply
 from aero_storage.store.blob import BlobStatus
@@ -41,7 +41,7 @@ def meta(ask: Ask, headers: dict[str, str] | None = None, image: Image = IMAGE, 
 
 
 def listed(ask: Ask, headers: dict[str, str] | None = None, *found: tuple[Image, BlobStatus]) -> Reply:
-    return list_reply(ask("/v1/images", headers), Policy(), found or [(IMAGE, STATUS), (FULL, STATUS)])
+    return list_reply(ask("/v1/images", headers), Policy(), make_listing(found or [(IMAGE, STATUS), (FULL, STATUS)]))
 
 
 def test_plain_object() -> None:
@@ -125,7 +125,7 @@ def test_list_reply(ask: Ask) -> None:
 
 def test_empty_list(ask: Ask) -> None:
     """A list of nothing is an empty array, with a tag like any other."""
-    reply = list_reply(ask("/v1/images"), Policy(), [])
+    reply = list_reply(ask("/v1/images"), Policy(), make_listing([]))
     assert (reply.status, reply.body) == (200, b"[]")
     assert dict(reply.headers)["ETag"].startswith('"images-')
 

@@ -45,13 +45,6 @@ def test_methods() -> None:
     assert {route.allow for route in ROUTES} == {"GET, HEAD, OPTIONS"}
 
 
-def test_limited_routes() -> None:
-    """Only requests of the data plane take a place under the cap."""
-    assert {route.template for route in ROUTES if route.limited} == {
-        template for template, (plane, _) in TABLE.items() if plane is Plane.DATA
-    }
-
-
 def test_disabled_metrics() -> None:
     """Without metrics there is no such path, and all else is as it was."""
     assert routes(metrics=True) == ROUTES

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
 from typing import Any, cast
 
 import attrs
@@ -39,7 +38,7 @@ class Running:
 
     stack: Any
     port: Port = attrs.field(factory=Port)
-    handlers: dict[int, Callable[..., object]] = attrs.field(factory=dict)
+    handlers: dict[int, Any] = attrs.field(factory=dict)
     stops: list[None] = attrs.field(factory=list)
     service: AeroService = attrs.field(init=False)
 
@@ -85,10 +84,18 @@ def test_addresses_as_operators_write_them(address: Any, text: str) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_stops_once(running: Running, number: int) -> None:
     """SIGTERM and SIGINT stop the reactor; asked again, nothing happens."""
+    handler = running.handlers[number]
     for _ in range(3):
-        running.handlers[number](number, None)
+        handler(number, None)
     assert running.stops == [None]
     assert len(running.said("stopping")) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_deaf_while_stopping(running: Running, number: int) -> None:
+    """Once it stops, no signal changes its mind or its exit status, also when Twisted has let go of the handlers."""
+    running.handlers[signal.SIGTERM](signal.SIGTERM, None)
+    assert running.handlers[number] is signal.SIG_IGN
 
 
 def test_reloads_on_sighup(running: Running) -> None:

@@ -83,7 +83,18 @@ def test_lingering_close(stack: Any) -> None:
     connection.send(b"12345" + OK)
     assert len(connection.responses()) == 1
     stack.reactor.advance(2.1)
+    assert connection.transport.aborted
+
+
+def test_peer_that_does_not_close(stack: Any) -> None:
+    """Where the close waits for the peer's (TLS), a peer that keeps its end open is cut off after two seconds."""
+    connection = stack.connect()
+    connection.get("/healthz", ("Connection", "close"))
     assert connection.transport.disconnecting
+    connection.send(OK)
+    stack.reactor.advance(2.1)
+    assert connection.transport.aborted
+    assert len(stack.log.requests) == 1
 
 
 def test_pipelined_requests_are_answered_in_order(stack: Any) -> None:
@@ -132,7 +143,34 @@ def test_half_closed_client_gets_its_answer(stack: Any) -> None:
     assert not connection.transport.disconnecting
     stack.pool.release()
     assert connection.response().body == bytes(range(10))
+    connection.channel.readConnectionLost()  # the transport is read again, and ends again
     assert connection.transport.disconnecting
+
+
+def test_half_closed_client_gets_all_its_answers(stack: Any) -> None:
+    """What a client has pipelined before it closed its half is answered in full, whenever the end is noticed."""
+    stack.pool.held = True
+    connection = stack.connect()
+    for first in (0, 10, 20):
+        connection.get("/v1/images/disk.img", ("Range", f"bytes={first}-{first + 9}"))
+    connection.channel.readConnectionLost()
+    stack.pool.release()
+    assert [response.body for response in connection.responses()] == [
+        bytes(range(10)),
+        bytes(range(10, 20)),
+        bytes(range(20, 30)),
+    ]
+    connection.channel.readConnectionLost()  # as a transport tells it, each time it is read again
+    assert connection.transport.disconnecting
+
+
+def test_half_close_in_the_middle_of_a_head(stack: Any) -> None:
+    """A client that closes its half before its request is complete gets nothing, and the connection closes."""
+    connection = stack.connect()
+    connection.send(OK[:20])
+    connection.channel.readConnectionLost()
+    assert connection.transport.disconnecting
+    assert stack.log.requests == []
 
 
 def test_half_close_of_an_idle_connection_closes_it(stack: Any) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from aero_storage.store.local import LocalBlob
+
 IMAGE = bytes(range(256)) * 4096
 URL = "/v1/images/disk.img"
 
@@ -138,6 +140,46 @@ def test_a_defect_is_a_clean_500(stack: Any) -> None:
     assert "AttributeError" in fields["traceback"]
     assert fields["request_id"] == response["X-Request-Id"]
     assert_nothing_is_held(stack)
+
+
+def test_a_defect_in_the_middle_breaks_off(stack: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exception that nobody foresaw, once bytes flow, resets the connection: no other text gets into the body."""
+    stack.pool.held = True
+    connection = stack.connect()
+    connection.get(URL)
+    stack.pool.step()
+    stack.pool.step()
+
+    def fail(*_: object) -> bytes:
+        raise MemoryError
+
+    monkeypatch.setattr(LocalBlob, "read", fail)
+    stack.pool.release()
+    assert connection.transport.aborted
+    body = connection.taken().partition(b"\r\n\r\n")[2]
+    assert body == IMAGE[: len(body)]
+    connection.lose()
+    assert stack.log.requests[-1]["outcome"] == "aborted"
+    assert any("MemoryError" in fields.get("traceback", "") for _, _, fields in stack.log.events)
+    assert_nothing_is_held(stack)
+
+
+def test_no_thread_to_be_had(stack: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where work cannot be handed to a thread any more, place and descriptor come back, and the request is told."""
+    stack.pool.held = True
+    connection = stack.connect()
+    connection.get(URL, ("Range", "bytes=0-9"))
+    stack.pool.step()
+
+    def refuse(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(type(stack.pool), "callInThread", refuse)
+    connection.lose()
+    assert places(stack) == 0
+    assert open_images(stack) == 0
+    assert stack.log.requests[-1]["outcome"] == "disconnected"
+    stack.pool.jobs.clear()
 
 
 def test_waiting_client_leaves(make_stack: Callable[..., Any]) -> None:

@@ -105,7 +105,8 @@ class Desk:
         for _ in range(survey.unreadable):
             self.reporter.metrics.store_failed("meta")
         if facts.names.image_id is None:
-            return metadata.list_reply(facts, self.policy, survey.found)
+            listing = await self.reporter.disk.run(lambda: metadata.make_listing(survey.found))
+            return metadata.list_reply(facts, self.policy, listing)
         if not survey.found:
             return self.fail(facts, 500 if survey.unreadable else 404)
         return metadata.image_reply(facts, self.policy, *survey.found[0])

@@ -62,16 +62,24 @@ class Exchange:
             return
         self._ended = True
         seconds = max(0.0, self._reporter.clock.seconds() - self._started)
-        self._release()
-        self._count(status, bytes_sent, seconds)
-        if self._reporter.log is not None:
-            self._reporter.log.event("info", "request complete", self._line(ending, status, bytes_sent, seconds))
+        try:
+            self._release()
+        finally:
+            self._count(status, bytes_sent, seconds)
+            if self._reporter.log is not None:
+                self._reporter.log.event("info", "request complete", self._line(ending, status, bytes_sent, seconds))
 
     def _release(self) -> None:
-        if self.blob is not None:
-            self._reporter.disk.run(self.blob.close)
         if self.place is not None:
             self.place.release()
+        if self.blob is not None:
+            self._close(self.blob)
+
+    def _close(self, blob: Blob) -> None:
+        try:
+            self._reporter.disk.run(blob.close)
+        except Exception:  # noqa: BLE001 - no thread to be had: rather wait for the disk than lose a descriptor
+            blob.close()
 
     def _count(self, status: int, bytes_sent: int, seconds: float) -> None:
         facts, metrics = self.facts, self._reporter.metrics
@@ -79,7 +87,8 @@ class Exchange:
         resource = facts.route.resource if facts.route else None
         if resource in _BYTES and facts.names.image_id is not None:
             metrics.bytes_sent(facts.names.image_id, bytes_sent)
-        if resource is Resource.IMAGE and (status == 206 or status in _RANGE_REFUSALS):  # noqa: PLR2004
+        about_range = status == 206 or (status in _RANGE_REFUSALS and not facts.announces_body)  # noqa: PLR2004
+        if resource is Resource.IMAGE and about_range:
             metrics.range_answered(valid=status == 206)  # noqa: PLR2004
 
     def _line(self, ending: Ending, status: int, bytes_sent: int, seconds: float) -> dict[str, object]:

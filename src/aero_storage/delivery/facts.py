@@ -53,7 +53,7 @@ class Names:
 
 @attrs.frozen
 class Facts:
-    """The facts of one request. `now` is its time of arrival in seconds since the epoch, `client` the peer's host."""
+    """The facts of one request; `client` is the peer's host."""
 
     method: str
     path: str

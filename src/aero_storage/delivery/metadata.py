@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
+import attrs
+
 from aero_storage.catalog.model import Image
 from aero_storage.delivery.decision import OCTETS, image_validators
 from aero_storage.delivery.facts import Facts
@@ -40,11 +42,26 @@ def image_reply(facts: Facts, policy: Policy, image: Image, status: BlobStatus) 
     return _answer(facts, policy, json_body(describe(image, status)), image_validators(image, status.validators))
 
 
-def list_reply(facts: Facts, policy: Policy, found: Iterable[tuple[Image, BlobStatus]]) -> Reply:
-    """The array of all images."""
-    body = json_body([describe(image, status) for image, status in found])
-    digest = hashlib.sha256(body).hexdigest()[:_TAG_DIGITS]
-    return _answer(facts, policy, body, Validators(f'"images-{digest}"', None))
+@attrs.frozen
+class Listing:
+    """The array of all images as JSON, and its tag."""
+
+    body: bytes
+    etag: str
+
+
+def make_listing(found: Iterable[tuple[Image, BlobStatus]]) -> Listing:
+    """Write the array of all images; takes half a second for 50,000, so not on the reactor's thread.
+
+    Each image by itself: one long call into the JSON encoder would not let other threads run.
+    """
+    body = b"[" + b",".join(json_body(describe(image, status)) for image, status in found) + b"]"
+    return Listing(body, f'"images-{hashlib.sha256(body).hexdigest()[:_TAG_DIGITS]}"')
+
+
+def list_reply(facts: Facts, policy: Policy, listing: Listing) -> Reply:
+    """The array of all images; its tag is a digest of it."""
+    return _answer(facts, policy, listing.body, Validators(listing.etag, None))
 
 
 def _answer(facts: Facts, policy: Policy, body: bytes, validators: Validators) -> Reply:

@@ -52,11 +52,6 @@ class Route:
         """The value of `Allow`."""
         return ", ".join(self.methods)
 
-    @property
-    def limited(self) -> bool:
-        """Whether its requests take a place under the concurrency cap (contract §5)."""
-        return self.plane is Plane.DATA
-
 
 _CHUNKED = "/v1/images/:image_id/chunked"
 _VERSIONED = f"{_CHUNKED}/:version"

@@ -43,6 +43,8 @@ from aero_storage.web.respond import Responder
 DISK_THREADS = 16
 """Reads under way at once: enough to keep a disk's queue filled, few enough to cost no memory to speak of."""
 
+_STOPPING = (signal.SIGTERM, signal.SIGINT)
+
 _STOP_SECONDS = 2.0
 """How long connections that are broken off may take to go."""
 
@@ -73,7 +75,7 @@ def makeService(options: Options, reactor: PosixReactorBase | None = None) -> Ae
     resolved = options.resolved
     try:
         prepare_images_root(resolved)
-        pool = ThreadPool(0, DISK_THREADS, "disk")
+        pool = ThreadPool(DISK_THREADS, DISK_THREADS, "disk")  # all from the start: none has to be had under load
         parts = compose(resolved.settings, reactor, pool, options.log, options.environ)
         return AeroService(attrs.evolve(parts, ports=listen(reactor, parts.site, resolved)))
     except SettingsError as error:
@@ -157,7 +159,7 @@ class AeroService(Service):
 
     def _handle_signals(self) -> None:
         reactor = self._parts.reactor
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in _STOPPING:
             self._set_signal(number, lambda received, _frame: reactor.callFromThread(self._stop, received))
         self._set_signal(signal.SIGHUP, lambda _received, _frame: reactor.callFromThread(self._reload))
 
@@ -165,6 +167,8 @@ class AeroService(Service):
         """End the process with status 0, however often it is asked to."""
         if not self._stopping:
             self._stopping = True
+            for number in (*_STOPPING, signal.SIGHUP):  # to the very end, after Twisted has forgotten our handlers
+                self._set_signal(number, signal.SIG_IGN)
             self._parts.log.event("info", "stopping", {"signal": signal.Signals(received).name})
             self._parts.reactor.stop()
 

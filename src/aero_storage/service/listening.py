@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 from twisted.internet.address import IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint, serverFromString
+from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint, UNIXServerEndpoint, serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress, IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from twisted.internet.posixbase import PosixReactorBase
@@ -43,6 +45,9 @@ def _parse(reactor: PosixReactorBase, text: str, origin: str) -> IStreamServerEn
     # A plugin that parses its arguments may raise anything: a bad number, a key file that is not there, no TLS.
     except Exception as error:
         raise SettingsError(f"{origin}: {text!r} is no usable endpoint: {_one_line(error)}") from error
+    if isinstance(endpoint, UNIXServerEndpoint):
+        # The socket file is removed at the end, when --rundir has long changed what a relative path means.
+        endpoint._address = os.path.abspath(endpoint._address)  # noqa: PTH100, SLF001
     return endpoint
 
 

@@ -83,10 +83,11 @@ class AeroChannel(HTTPChannel):
         self.factory.leave(self)
 
     def readConnectionLost(self) -> None:
-        """The client will send no more: answer what it has sent, then close."""
-        if self.requests and not self._discarding:
-            self.persistent = 0
-        else:
+        """The client will send no more: answer what it has sent, then close.
+
+        While a request is in work this is all; when it is done reading starts again, and ends here again.
+        """
+        if not self._handlingRequest or self._discarding:
             self.transport.loseConnection()
 
     def writeConnectionLost(self) -> None:
@@ -155,20 +156,26 @@ class AeroChannel(HTTPChannel):
         request.responseHeaders.setRawHeaders(b"Connection", [b"close"])
 
     def loseConnection(self) -> None:
-        """Close; if the client may still be sending, half-close first and throw away what comes.
+        """Close; if the client may still be sending, throw away what comes for two seconds.
 
-        A close with unread data makes the kernel reset the connection, and the client lose our answer.
+        A close with unread data makes the kernel reset the connection, and the client lose our answer: so we
+        half-close first. TLS closes with a word of its own (it only pretends to have the half-close of what is below
+        it), but then waits for the client's: that has to be read, and not for ever.
         """
-        # TLS closes with a word of its own, and only pretends to have the half-close of what is below it.
-        can_linger = IHalfCloseableDescriptor.providedBy(self.transport) and not self.isSecure()
-        if not self._unread_body or not can_linger:
+        if self._discarding:
+            return
+        can_half_close = IHalfCloseableDescriptor.providedBy(self.transport) and not self.isSecure()
+        if can_half_close and not self._unread_body:
             super().loseConnection()
-        elif not self._discarding:
-            self._discarding = True
-            self.transport.unregisterProducer()
+            return
+        self._discarding = True
+        self.transport.unregisterProducer()
+        self.transport.resumeProducing()
+        if can_half_close:
             self.transport.loseWriteConnection()
-            self.transport.resumeProducing()
-            self._lingering = self.callLater(_LINGER_SECONDS, self.transport.loseConnection)
+        else:
+            self.transport.loseConnection()
+        self._lingering = self.callLater(_LINGER_SECONDS, self.transport.abortConnection)
 
     def timeoutConnection(self) -> None:
         """Close an idle connection, quietly: it happens to every client."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.python.failure import Failure
 from twisted.web.http import datetimeToString
 
 from aero_storage.delivery.desk import Desk
@@ -51,6 +51,9 @@ class Responder:
         except (ShortReadError, OSError) as error:
             self._complain(exchange, f"response broken off: {error}")
             request.abort()
+        except Exception:  # noqa: BLE001 - Twisted would write a page of its own into the body
+            self._complain(exchange, "response broken off", traceback=traceback.format_exc())
+            request.abort()
         finally:
             status = request.code if request.startedWriting else _CLIENT_CLOSED_REQUEST
             exchange.end(ending, status, _body_sent(request))
@@ -77,7 +80,7 @@ class Responder:
         except CancelledError:
             raise
         except Exception:  # noqa: BLE001 - a defect of ours: the client gets a clean 500, the log the traceback
-            self._complain(exchange, "request failed", traceback=Failure().getTraceback())
+            self._complain(exchange, "request failed", traceback=traceback.format_exc())
             return self._desk.fail(exchange.facts, HTTPStatus.INTERNAL_SERVER_ERROR)
 
     def _complain(self, exchange: Exchange, message: str, **fields: object) -> None:
@@ -95,10 +98,11 @@ class Responder:
 
     async def _drained(self, request: AeroRequest) -> None:
         """Wait until the kernel has every byte: only then is a response complete (contract §5 and §8)."""
-        outlet = outlet_of(request.transport)
+        transport: object = request.transport
+        outlet = outlet_of(transport)
         if outlet is None:
             return
-        if id(outlet) != id(request.transport):
+        if outlet is not transport:
             # TLS gathers small writes and passes them on in the next turn of the reactor.
             turn: Deferred[None] = Deferred(lambda _: call.cancel())
             call = self._clock.callLater(0, turn.callback, None)
