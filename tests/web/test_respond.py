@@ -197,6 +197,24 @@ def test_waiting_client_leaves(make_stack: Callable[..., Any]) -> None:
     assert_nothing_is_held(stack)
 
 
+def test_waiting_client_closes(make_stack: Callable[..., Any]) -> None:
+    """A client that closes while it waits for a place is given up at once: its turn goes to those who are there."""
+    stack = make_stack(max_concurrent_bytes_requests="1", bytes_queue_timeout_secs="5")
+    stack.pool.held = True
+    first, second, third = stack.connect(), stack.connect(), stack.connect()
+    for connection in (first, second, third):
+        connection.get(URL, ("Range", "bytes=0-9"))
+    second.channel.readConnectionLost()
+    assert second.transport.aborted
+    second.lose()
+    assert stack.log.requests[-1]["outcome"] == "disconnected"
+    first.channel.readConnectionLost()  # this one is being answered
+    assert not first.transport.aborted
+    stack.pool.release()
+    assert first.response().body == third.response().body == IMAGE[:10]
+    assert_nothing_is_held(stack)
+
+
 def test_queue_times_out(make_stack: Callable[..., Any]) -> None:
     """Over the cap a request waits as long as it is told to, then gets 429."""
     stack = make_stack(max_concurrent_bytes_requests="1", bytes_queue_timeout_secs="5")

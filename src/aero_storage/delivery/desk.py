@@ -115,7 +115,9 @@ class Desk:
         facts = exchange.facts
         if not facts.names.valid:
             return self.fail(facts, 404)
+        exchange.waiting = True
         exchange.place = await self._admission.acquire()
+        exchange.waiting = False
         image = self._find(facts)
         artifact = self._artifact(facts, image)
         blob = await (self._store.open(image) if artifact is None else self._store.open_artifact(artifact))

@@ -48,6 +48,8 @@ class Exchange:
     _started: float = attrs.field(init=False)
     _ended: bool = attrs.field(init=False, default=False)
     place: Place | None = attrs.field(init=False, default=None)
+    waiting: bool = attrs.field(init=False, default=False)
+    """Whether it stands in the queue for a place, with nothing done yet."""
     blob: Blob | None = attrs.field(init=False, default=None)
 
     def __attrs_post_init__(self) -> None:

@@ -64,6 +64,7 @@ class AeroChannel(HTTPChannel):
     callLater: Callable[..., IDelayedCall]
     factory: ImageSite
     site: ImageSite
+    requests: list[AeroRequest]
     transport: Transport  # type: ignore[assignment]
     _refused = False
     _unread_body = False
@@ -85,10 +86,13 @@ class AeroChannel(HTTPChannel):
     def readConnectionLost(self) -> None:
         """The client will send no more: answer what it has sent, then close.
 
-        While a request is in work this is all; when it is done reading starts again, and ends here again.
+        While a request is in work this is all; when it is done reading starts again, and ends here again. A request
+        that waits for a place is given up: nearly always its client has closed for good, and others wait as well.
         """
         if not self._handlingRequest or self._discarding:
             self.transport.loseConnection()
+        elif any(request.waits for request in self.requests):
+            self.transport.abortConnection()
 
     def writeConnectionLost(self) -> None:
         """Our half is closed, as a lingering close wants it."""
@@ -142,7 +146,7 @@ class AeroChannel(HTTPChannel):
             return
         self._refused = self._unread_body = True
         if not self.requests:
-            self.requests.append(self.requestFactory(self))
+            self.requests.append(self.requestFactory(self))  # type: ignore[arg-type]
         request = self.requests[-1]
         request.refusal = status
         request.gotLength(0)

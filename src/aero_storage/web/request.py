@@ -11,6 +11,7 @@ from twisted.web.server import Request
 from aero_storage.protocol.hosts import MAX_TARGET_LENGTH, is_authority, origin_form
 
 if TYPE_CHECKING:
+    from aero_storage.delivery.exchange import Exchange
     from aero_storage.web.channel import ImageSite, Transport
 
 _UNPRINTABLE = re.compile(rb"[^\x21-\x7e]")
@@ -26,6 +27,7 @@ class AeroRequest(Request):
     refusal: int | None = None
     announces_body = False
     aborted_by_us = False
+    exchange: Exchange | None = None
     site: ImageSite
 
     def process(self) -> None:
@@ -66,6 +68,11 @@ class AeroRequest(Request):
             self.producer = None
         else:
             super().unregisterProducer()
+
+    @property
+    def waits(self) -> bool:
+        """Whether it stands in the queue for a place under the cap."""
+        return self.exchange is not None and self.exchange.waiting
 
     def abort(self) -> None:
         """Break the connection off, so that the client cannot take what it has for the whole."""

@@ -41,7 +41,7 @@ class Responder:
 
     async def respond(self, request: AeroRequest, route: Route | None, segments: Mapping[str, bytes]) -> None:
         """Answer a request to its end, whatever that is."""
-        exchange = self._desk.begin(self._facts(request, route, segments))
+        request.exchange = exchange = self._desk.begin(self._facts(request, route, segments))
         ending = Ending.ABORTED
         try:
             await self._send(request, await self._answer(request, exchange), exchange)
