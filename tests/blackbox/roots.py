@@ -13,6 +13,18 @@ if TYPE_CHECKING:
 
 Entry: TypeAlias = dict[str, Any]
 
+# What scripts may read of the data plane (contract §7).
+DATA_EXPOSED = [
+    "etag",
+    "last-modified",
+    "cache-control",
+    "content-range",
+    "accept-ranges",
+    "content-length",
+    "content-encoding",
+    "retry-after",
+    "x-request-id",
+]
 SIZE = 300_000
 DISK = random.Random(7).randbytes(SIZE)
 SECONDS, NANOS = 1_600_000_000, 123_456_789

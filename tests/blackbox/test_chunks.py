@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.blackbox.harness import SHOWS_WITHIN, running, until
-from tests.blackbox.roots import DISK, MODIFIED, NANOS, SECONDS, entry, put, put_catalog, write
+from tests.blackbox.roots import DATA_EXPOSED, DISK, MODIFIED, NANOS, SECONDS, entry, put, put_catalog, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,17 +21,7 @@ CHUNK = 65_536
 IMMUTABLE = "public, max-age=31536000, immutable, no-transform"
 MOVING = "public, max-age=3600, no-transform"
 PRIVATE = "private, no-store, no-transform"
-EXPOSED = {
-    "etag",
-    "last-modified",
-    "cache-control",
-    "content-range",
-    "accept-ranges",
-    "content-length",
-    "content-encoding",
-    "retry-after",
-    "x-request-id",
-}
+EXPOSED = set(DATA_EXPOSED)
 
 
 def manifest(image_id: str, version: str) -> bytes:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.blackbox.harness import running
-from tests.blackbox.roots import put_catalog, small_root
+from tests.blackbox.roots import DATA_EXPOSED, put_catalog, small_root
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -16,17 +16,6 @@ if TYPE_CHECKING:
     from tests.blackbox.wire import Fields
 
 APP = "https://app.test"
-DATA_EXPOSED = [
-    "etag",
-    "last-modified",
-    "cache-control",
-    "content-range",
-    "accept-ranges",
-    "content-length",
-    "content-encoding",
-    "retry-after",
-    "x-request-id",
-]
 META_EXPOSED = ["etag", "last-modified", "cache-control"]
 ALLOWED_HEADERS = [
     "range",

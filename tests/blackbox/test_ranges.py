@@ -10,6 +10,7 @@ from tests.blackbox.roots import (
     BIG_SIZE,
     CATALOG_DATE,
     CATALOG_HTTP_DATE,
+    DATA_EXPOSED,
     DISK,
     EARLIER,
     LATER,
@@ -36,17 +37,7 @@ if TYPE_CHECKING:
 LIMIT = 8 << 20
 LAST = SIZE - 1
 BYTES_ROUTES = ("/v1/images/disk", "/v1/images/disk/data")
-EXPOSED = {
-    "etag",
-    "last-modified",
-    "cache-control",
-    "content-range",
-    "accept-ranges",
-    "content-length",
-    "content-encoding",
-    "retry-after",
-    "x-request-id",
-}
+EXPOSED = set(DATA_EXPOSED)
 
 
 def _is_part(reply: Reply, first: int, last: int, size: int = SIZE) -> None:

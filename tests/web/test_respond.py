@@ -224,7 +224,10 @@ def test_queue_times_out(make_stack: Callable[..., Any]) -> None:
     second.get(URL)
     stack.reactor.advance(4.9)
     assert second.taken() == b""
+    (request,) = second.channel.requests
+    assert request.waits
     stack.reactor.advance(0.2)
+    assert not request.waits  # a client that half-closes now still gets its 429
     response = second.response()
     assert (response.status, response["Retry-After"]) == (429, "1")
     assert "Access-Control-Allow-Origin" in response

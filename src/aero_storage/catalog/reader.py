@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
 import attrs
 
@@ -22,10 +22,6 @@ _SETTLED_NS = 2 * NANOSECONDS
 
 _Stamp = tuple[bool, int, int, int, int]
 """Whether there is a manifest, then inode, size, mtime and ctime of it, or of the directory where there is none."""
-
-
-class _Clock(Protocol):
-    def __call__(self) -> int: ...
 
 
 @attrs.frozen
@@ -57,7 +53,7 @@ class CatalogReader:
 
     root: Path
     require_manifest: bool = False
-    _now_ns: _Clock = time.time_ns
+    _now_ns: Callable[[], int] = time.time_ns
     _seen_manifest: bool = attrs.field(init=False, default=False)
     _last: _Stamp | None = attrs.field(init=False, default=None)
     _certain: bool = attrs.field(init=False, default=False)

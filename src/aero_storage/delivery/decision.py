@@ -65,7 +65,7 @@ def image_representation(facts: Facts, policy: Policy, image: Image, size: int, 
 def chunk_representation(facts: Facts, policy: Policy, image: Image, size: int, found: Validators) -> Representation:
     """A chunk object or a chunk manifest; `size` and `found` are those of its own file (contract §6)."""
     public = caching.publicly_cacheable(public_image=image.public, credentials=facts.credentials)
-    is_chunk = facts.route is not None and facts.route.resource is Resource.CHUNK
+    is_chunk = facts.resource is Resource.CHUNK
     moving = facts.names.version is None and image.chunked_version is not None
     return Representation(
         size,

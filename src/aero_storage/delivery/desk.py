@@ -78,7 +78,7 @@ class Desk:
 
     async def _operations(self, exchange: Exchange) -> Reply:
         facts, policy = exchange.facts, self.policy
-        match facts.route and facts.route.resource:
+        match facts.resource:
             case Resource.LIVENESS:
                 return operations.liveness(facts, policy)
             case Resource.LIVENESS_TEXT:
@@ -115,9 +115,7 @@ class Desk:
         facts = exchange.facts
         if not facts.names.valid:
             return self.fail(facts, 404)
-        exchange.waiting = True
-        exchange.place = await self._admission.acquire()
-        exchange.waiting = False
+        await exchange.take_place(self._admission)
         image = self._find(facts)
         artifact = self._artifact(facts, image)
         blob = await (self._store.open(image) if artifact is None else self._store.open_artifact(artifact))
@@ -129,22 +127,21 @@ class Desk:
         image = catalog.find(image_id)
         if image is not None:
             return image
-        if catalog.listing and facts.route and facts.route.resource in (Resource.CHUNK, Resource.CHUNK_MANIFEST):
+        if catalog.listing and facts.resource in (Resource.CHUNK, Resource.CHUNK_MANIFEST):
             return Image(id=image_id, file=image_id, name=image_id)  # contract §6: the raw file need not exist
         raise BlobNotFoundError(image_id)
 
     def _artifact(self, facts: Facts, image: Image) -> PurePosixPath | None:
         """Where the chunk artifact that is asked for lies; None for the image itself."""
-        resource = facts.route and facts.route.resource
-        if resource is Resource.IMAGE:
+        if facts.resource is Resource.IMAGE:
             return None
         version = facts.names.version
         directory = image.chunked_directory if version is None else PurePosixPath("chunked", image.id, version)
-        if resource is Resource.CHUNK_MANIFEST:
+        if facts.resource is Resource.CHUNK_MANIFEST:
             return directory / MANIFEST_NAME
         return directory / "chunks" / (facts.names.chunk_name or "")
 
     def _represent(self, facts: Facts, image: Image, status: BlobStatus) -> Representation:
-        if facts.route and facts.route.resource is Resource.IMAGE:
+        if facts.resource is Resource.IMAGE:
             return image_representation(facts, self.policy, image, status.size, status.validators)
         return chunk_representation(facts, self.policy, image, status.size, status.validators)

@@ -7,7 +7,7 @@ import enum
 import attrs
 from twisted.internet.interfaces import IReactorTime
 
-from aero_storage.delivery.admission import Place
+from aero_storage.delivery.admission import Admission, Place
 from aero_storage.delivery.facts import Facts
 from aero_storage.delivery.routes import Resource
 from aero_storage.disk import Disk
@@ -55,6 +55,14 @@ class Exchange:
     def __attrs_post_init__(self) -> None:
         self._started = self._reporter.clock.seconds()
 
+    async def take_place(self, admission: Admission) -> None:
+        """Wait for a place under the cap, to be held until the end. Raises OverloadedError."""
+        self.waiting = True
+        try:
+            self.place = await admission.acquire()
+        finally:
+            self.waiting = False
+
     def end(self, ending: Ending, status: int, bytes_sent: int) -> None:
         """Release everything, count and log; a second call does nothing.
 
@@ -86,11 +94,10 @@ class Exchange:
     def _count(self, status: int, bytes_sent: int, seconds: float) -> None:
         facts, metrics = self.facts, self._reporter.metrics
         metrics.request_ended(facts.route_label, facts.method_label, status, seconds)
-        resource = facts.route.resource if facts.route else None
-        if resource in _BYTES and facts.names.image_id is not None:
+        if facts.resource in _BYTES and facts.names.image_id is not None:
             metrics.bytes_sent(facts.names.image_id, bytes_sent)
         about_range = status == 206 or (status in _RANGE_REFUSALS and not facts.announces_body)  # noqa: PLR2004
-        if resource is Resource.IMAGE and about_range:
+        if facts.resource is Resource.IMAGE and about_range:
             metrics.range_answered(valid=status == 206)  # noqa: PLR2004
 
     def _line(self, ending: Ending, status: int, bytes_sent: int, seconds: float) -> dict[str, object]:

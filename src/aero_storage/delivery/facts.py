@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import attrs
 
-from aero_storage.delivery.routes import DATA_PREFIX, UNKNOWN, Plane, Route, plane_of
+from aero_storage.delivery.routes import DATA_PREFIX, UNKNOWN, Plane, Resource, Route, plane_of
 from aero_storage.protocol.conditional import Preconditions
 from aero_storage.protocol.identifiers import parse_chunk_name, parse_image_id, parse_version
 
@@ -73,6 +73,11 @@ class Facts:
     def plane(self) -> Plane:
         """Whose rules the response follows."""
         return self.route.plane if self.route else plane_of(self.path)
+
+    @property
+    def resource(self) -> Resource | None:
+        """What the route leads to; None without a route."""
+        return self.route.resource if self.route else None
 
     @property
     def route_label(self) -> str:

@@ -14,6 +14,7 @@ from aero_storage.protocol.cors import DATA_EXPOSED, METADATA_EXPOSED, Headers
 from aero_storage.protocol.ranges import Segment
 
 _NO_BODY = frozenset({204, 304})
+_EXPOSED = {Plane.DATA: DATA_EXPOSED, Plane.METADATA: METADATA_EXPOSED}
 _REASONS = {
     400: "bad request",
     401: "a bearer token is required",
@@ -49,21 +50,16 @@ class Reply:
 
 def plane_headers(facts: Facts, policy: Policy) -> Headers:
     """CORS, and on the data plane CORP: what every response of a plane carries (contract §7)."""
-    if facts.plane is Plane.DATA:
-        return (
-            *policy.cors.headers(facts.origin, DATA_EXPOSED),
-            ("Cross-Origin-Resource-Policy", policy.resource_policy),
-        )
-    exposed = METADATA_EXPOSED if facts.plane is Plane.METADATA else None
-    return policy.cors.headers(facts.origin, exposed)
+    return (*policy.cors.headers(facts.origin, _EXPOSED.get(facts.plane)), *_resource_policy(facts, policy))
 
 
 def preflight(facts: Facts, policy: Policy) -> Reply:
     """The 204 to an `OPTIONS` on any known route."""
-    headers = policy.cors.preflight(facts.origin)
-    if facts.plane is Plane.DATA:
-        headers = (*headers, ("Cross-Origin-Resource-Policy", policy.resource_policy))
-    return Reply(204, headers)
+    return Reply(204, (*policy.cors.preflight(facts.origin), *_resource_policy(facts, policy)))
+
+
+def _resource_policy(facts: Facts, policy: Policy) -> Headers:
+    return (("Cross-Origin-Resource-Policy", policy.resource_policy),) if facts.plane is Plane.DATA else ()
 
 
 def error(facts: Facts, policy: Policy, status: int, *extra: tuple[str, str], reason: str | None = None) -> Reply:
@@ -82,9 +78,7 @@ def error(facts: Facts, policy: Policy, status: int, *extra: tuple[str, str], re
 
 
 def _accept_ranges(facts: Facts) -> Headers:
-    if facts.route is not None and facts.route.resource is Resource.IMAGE:
-        return (("Accept-Ranges", "bytes"),)
-    return ()
+    return (("Accept-Ranges", "bytes"),) if facts.resource is Resource.IMAGE else ()
 
 
 def json_body(value: object) -> bytes:

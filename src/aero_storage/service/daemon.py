@@ -9,7 +9,7 @@ from importlib.metadata import version as package_version
 
 import attrs
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.posixbase import PosixReactorBase
 from twisted.internet.task import LoopingCall
@@ -180,7 +180,7 @@ class AeroService(Service):
         parts.desk.shutting_down = True
         if self._poll.running:
             self._poll.stop()
-        await gatherResults([_done(port.stopListening()) for port in parts.ports], consumeErrors=True)
+        await gatherResults([maybeDeferred(port.stopListening) for port in parts.ports], consumeErrors=True)
         gone = parts.site.shut()
         gone.addTimeout(_STOP_SECONDS, parts.reactor, onTimeoutCancel=lambda _result, _seconds: None)
         await gone
@@ -191,12 +191,3 @@ class AeroService(Service):
         """Close the ports, break off what is under way, and write out the log."""
         super().stopService()
         return Deferred.fromCoroutine(self._shut())
-
-
-def _done(result: Deferred[None] | None) -> Deferred[None]:
-    done: Deferred[None] = Deferred()
-    if result is None:
-        done.callback(None)
-    else:
-        result.chainDeferred(done)
-    return done

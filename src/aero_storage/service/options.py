@@ -89,9 +89,7 @@ class Options(UsageOptions):
     def _choose_log(self) -> EventLog:
         """JSON lines where `twistd` would log, unless the operator brought an observer or asked for syslog."""
         level = self.resolved.settings.log_level
-        parent = self.parent
-        if parent is None:
-            return JsonLines(DescriptorSink(_STDOUT), level)
+        parent = {"nodaemon": True} if self.parent is None else self.parent
         if parent.get("logger") is not None or parent.get("syslog"):
             return TwistedLog()
         return _log_like(parent, level)
