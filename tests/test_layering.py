@@ -24,6 +24,7 @@ FLOORS = {
     "errors": 0,
     "protocol": 0,
     "catalog": 1,
+    "durable": 1,  # locks, renames and syncs, which the catalog's writer and the rooms above it need
     "disk": 1,  # threads for blocking work, which both store and streaming are given
     "logs": 1,
     "metrics": 1,
@@ -41,14 +42,18 @@ FLOORS = {
 # (who, whom) on one floor
 NEIGHBOURS = {
     ("protocol", "errors"),  # the rules raise our own errors
+    ("catalog", "durable"),  # its writer replaces the manifest
 }
-PURE_ROOMS = {"protocol", "catalog", "settings", "errors"}
+PURE_ROOMS = {"protocol", "catalog", "settings", "errors", "durable", "chunks", "cli"}
 # library -> the modules (or packages) that may import it
 LIBRARIES = {
     "klein": {"web.app"},
     "prometheus_client": {"metrics"},
+    "click": {"cli"},
+    "rich": {"cli"},
+    "urllib3": {"chunks.remote"},
 }
-FRAMEWORKS = {"twisted", *LIBRARIES}
+FRAMEWORKS = {"twisted", "klein", "prometheus_client"}
 REACTOR = "twisted.internet.reactor"
 REACTOR_ROOM = "service"
 MOST_LINES = 300

@@ -13,6 +13,18 @@ class SettingsError(AeroStorageError):
     """A setting cannot be used; the message is one line: what is wrong, where from, how to mend it."""
 
 
+class BusyError(AeroStorageError):
+    """Another process is at work on the same thing."""
+
+
+class OperatorError(AeroStorageError):
+    """What the operator asked for cannot be done; the message is one line: what is wrong, and how to mend it."""
+
+
+class ChunkFormatError(AeroStorageError):
+    """A chunk manifest, or a chunk size for an image, breaks the rules of the chunked format (contract §6)."""
+
+
 class ClientError(AeroStorageError):
     """An error that ends as a response with the status `status`."""
 

@@ -1,0 +1,1 @@
+"""The operator's command, `aero-storage`: feeds the images root. No reactor in here."""

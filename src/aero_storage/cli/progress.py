@@ -1,0 +1,71 @@
+"""Telling how far long work has come: a bar on a terminal, else a plain line every few seconds."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import attrs
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from aero_storage.cli.sizes import format_size
+
+LINE_SECONDS = 3.0
+"""How often a plain line is written."""
+
+Advance = Callable[[int], None]
+"""Tell that so many more bytes are done; may be called from any thread."""
+
+
+@attrs.define
+class _Lines:
+    """Plain lines on standard error."""
+
+    task: str
+    total: int
+    now: Callable[[], float] = time.monotonic
+    _done: int = attrs.field(init=False, default=0)
+    _started: float = attrs.field(init=False)
+    _told: float = attrs.field(init=False)
+    _lock: threading.Lock = attrs.field(init=False, factory=threading.Lock)
+
+    def __attrs_post_init__(self) -> None:
+        self._started = self._told = self.now()
+
+    def advance(self, count: int) -> None:
+        with self._lock:
+            self._done += count
+            now = self.now()
+            if now - self._told >= LINE_SECONDS:
+                self._told = now
+                print(self._line(now - self._started), file=sys.stderr, flush=True)
+
+    def _line(self, seconds: float) -> str:
+        rate = self._done / seconds if seconds else 0.0
+        left = f"{(self.total - self._done) / rate:.0f} s left" if rate else "time left unknown"
+        share = 100 * self._done / self.total if self.total else 100.0
+        amount = f"{format_size(self._done)} of {format_size(self.total)}"
+        return f"{self.task}: {share:.0f} %, {amount}, {format_size(rate)}/s, {left}"
+
+
+@contextmanager
+def progress(task: str, total: int) -> Iterator[Advance]:
+    """Show the progress of `task` through `total` bytes on standard error for the length of a with block."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _Lines(task, total).advance
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(binary_units=True),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        bar_task = bar.add_task(task, total=total)
+        yield lambda count: bar.advance(bar_task, count)

@@ -1,0 +1,155 @@
+"""Changes on disk that are there whole or not at all, whatever ends the process meanwhile.
+
+Locks are `flock`s on files: the kernel gives them back however their holder ends. All functions may wait for a disk.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import attrs
+
+from aero_storage.errors import BusyError
+
+_LOCK = "lock"
+_MODE = 0o644
+
+
+def sync_directory(path: Path) -> None:
+    """Make what was created, renamed or removed in a directory survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Put `data` in the place of a file, atomically and durably; mode and owner stay, a link is followed.
+
+    The caller holds a lock that keeps others from doing the same.
+    """
+    target = Path(os.path.realpath(path))
+    fresh = target.with_name(f".{target.name}~")
+    try:
+        with fresh.open("wb") as file:
+            _dress(file.fileno(), target)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(target)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
+    sync_directory(target.parent)
+
+
+def _dress(descriptor: int, like: Path) -> None:
+    try:
+        status = like.stat()
+    except FileNotFoundError:
+        os.fchmod(descriptor, _MODE)
+        return
+    with suppress(PermissionError):  # only root gives files away
+        os.fchown(descriptor, status.st_uid, status.st_gid)
+    os.fchmod(descriptor, status.st_mode & 0o7777)
+
+
+@contextmanager
+def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
+    """Hold the lock file `path`, made if it is missing, for the length of a with block.
+
+    Raises BusyError if another process holds it and we should not `wait`.
+    """
+    descriptor = _lock(path, wait=wait)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(path: Path, *, wait: bool) -> int:
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _MODE)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            if _is_still(path, descriptor):  # its last holder may have removed it while we waited
+                return descriptor
+        except BlockingIOError:
+            os.close(descriptor)
+            raise BusyError(f"another process is at work in {path.parent}; wait for its end") from None
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _is_still(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+@attrs.frozen
+class Workshop:
+    """A directory to work in, ours alone; `remains` are the bytes on disk that an interrupted run had left there."""
+
+    path: Path
+    remains: int | None
+    """None if nothing was left."""
+
+
+@contextmanager
+def workshop(path: Path) -> Iterator[Workshop]:
+    """Own the directory `path` for the length of a with block; it is emptied before and gone afterwards.
+
+    What is done lies elsewhere by then, moved by a rename. Raises BusyError if another process works there.
+    """
+    descriptor = _enter(path)
+    try:
+        remains = _clear(path)
+        yield Workshop(path, remains)
+    finally:
+        try:
+            shutil.rmtree(path, ignore_errors=True)
+        finally:
+            os.close(descriptor)
+
+
+def _enter(path: Path) -> int:
+    while True:
+        path.mkdir(parents=True, exist_ok=True)
+        try:
+            return _lock(path / _LOCK, wait=False)
+        except FileNotFoundError:  # removed by its last owner in between
+            continue
+
+
+def _clear(path: Path) -> int | None:
+    others = [entry for entry in path.iterdir() if entry.name != _LOCK]
+    if not others:
+        return None
+    size = sum(map(disk_usage, others))
+    for entry in others:
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+    return size
+
+
+def disk_usage(path: Path) -> int:
+    """Bytes that a file or a tree takes on disk; holes take none, and a file with several names counts once."""
+    seen: dict[tuple[int, int], int] = {}
+    places = [path, *(path.rglob("*") if path.is_dir() and not path.is_symlink() else ())]
+    for place in places:
+        with suppress(FileNotFoundError):
+            status = place.lstat()
+            seen[status.st_dev, status.st_ino] = status.st_blocks * 512
+    return sum(seen.values())
