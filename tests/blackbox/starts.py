@@ -45,6 +45,10 @@ FAILING: dict[str, Start] = {
     "range-bytes-words": _flag("--max-range-bytes", "many"),
     "range-bytes-empty": _flag("--max-range-bytes", ""),
     "chunk-bytes-zero": _flag("--max-chunk-bytes", "0"),
+    "virtual-chunk-zero": _flag("--virtual-chunk-bytes", "0"),
+    "virtual-chunk-uneven": _flag("--virtual-chunk-bytes", "1000"),
+    "virtual-chunk-large": _flag("--virtual-chunk-bytes", "67109376"),
+    "variable-virtual": _variable("AERO_STORAGE_VIRTUAL_CHUNKS", "maybe"),
     "cap-negative": _flag("--max-concurrent-bytes-requests", "-1"),
     "queue-negative": _flag("--bytes-queue-timeout-secs", "-1"),
     "queue-nan": _flag("--bytes-queue-timeout-secs", "nan"),
@@ -114,6 +118,7 @@ CHECKED: dict[str, Start] = {
             *("--log-level", "WARN", "--max-concurrent-bytes-requests", "0", "--max-range-bytes", "1"),
             *("--max-chunk-bytes", "1", "--public-cache-max-age-secs", "0", "--cors-preflight-max-age-secs", "0"),
             *("--require-range", "--disable-metrics", "--metrics-auth-token", "x", "--open-ended-ranges", "limit"),
+            *("--virtual-chunks", "--virtual-chunk-bytes", "512"),
             *("--bytes-queue-timeout-secs", "0", "--image-metrics-max-ids", "5", "--no-request-log"),
         )
     ),

@@ -18,20 +18,22 @@ from aero_storage.catalog.keeper import CatalogKeeper
 from aero_storage.catalog.model import Catalog, Image
 from aero_storage.catalog.reader import Reading
 from aero_storage.delivery.admission import Admission
-from aero_storage.delivery.decision import decide, image_representation
+from aero_storage.delivery.decision import decide
 from aero_storage.delivery.desk import Desk
 from aero_storage.delivery.exchange import Ending, Exchange, Reporter
 from aero_storage.delivery.facts import Facts, read_facts
 from aero_storage.delivery.operations import Build
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.reply import Reply
+from aero_storage.delivery.representation import image_representation
 from aero_storage.delivery.routes import ROUTES, Route
+from aero_storage.delivery.virtual import VirtualChunks
 from aero_storage.errors import BlobNotFoundError, BlobUnreadableError, CatalogError
 from aero_storage.logs import Fields
 from aero_storage.metrics import Metrics, Registry
 from aero_storage.protocol.conditional import Validators
 from aero_storage.store.blob import Blob, BlobStatus
-from aero_storage.store.images import Store, Survey
+from aero_storage.store.images import Opened, Store, Survey
 
 NOW = 1_700_000_100.0
 """When every request arrives: 100 seconds after the images were last modified."""
@@ -173,6 +175,11 @@ class FakeStore:
     def open_artifact(self, path: PurePosixPath) -> Deferred[Blob]:
         return self._open(str(path))
 
+    def open_published(self, path: PurePosixPath, manifest: PurePosixPath, image: Image) -> Deferred[Opened]:
+        published = str(manifest) in self.blobs
+        opened = self._open(str(path) if published else image.file)
+        return opened.addCallback(Opened, raw=not published)  # type: ignore[arg-type,return-value]
+
     def _open(self, name: str) -> Deferred[Blob]:
         self.opened.append(name)
         return self.held or execute(self._find, name)
@@ -256,9 +263,10 @@ class Bench:
 
     def desk(self, policy: Policy | None = None, metrics_token: str | None = None) -> Desk:
         store: Store = self.store
-        return Desk(
-            policy or Policy(), Build("1.2.3"), metrics_token, self.reporter, self.keeper, store, self.admission
-        )
+        policy = policy or Policy()
+        virtual = VirtualChunks(policy, self.log)
+        build = Build("1.2.3")
+        return Desk(policy, build, metrics_token, self.reporter, self.keeper, store, self.admission, virtual)
 
     def exchange(self, facts: Facts) -> Exchange:
         return Exchange(facts, self.reporter)
@@ -266,9 +274,9 @@ class Bench:
     def count(self, name: str, **labels: str) -> float:
         return self.registry.get_sample_value(name, labels) or 0
 
-    def answer(self, facts: Facts, policy: Policy | None = None) -> Reply:
+    def answer(self, facts: Facts, policy: Policy | None = None, desk: Desk | None = None) -> Reply:
         """The reply to a request that waits for nothing, and gives back at once what it took."""
-        desk = self.desk(policy)
+        desk = desk or self.desk(policy)
         exchange = desk.begin(facts)
         reply = drive(desk.answer(exchange))
         exchange.end(Ending.COMPLETE, reply.status, 0)

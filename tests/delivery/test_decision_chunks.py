@@ -8,10 +8,11 @@ import attrs
 import pytest
 
 from aero_storage.catalog.model import Image
-from aero_storage.delivery.decision import chunk_representation, decide
+from aero_storage.delivery.decision import decide
 from aero_storage.delivery.facts import Facts
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.reply import Reply
+from aero_storage.delivery.representation import chunk_representation
 from aero_storage.protocol.conditional import Validators
 from aero_storage.protocol.ranges import Segment
 

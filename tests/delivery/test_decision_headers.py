@@ -8,8 +8,9 @@ import attrs
 import pytest
 
 from aero_storage.catalog.model import Image
-from aero_storage.delivery.decision import decide, image_representation, image_validators
+from aero_storage.delivery.decision import decide
 from aero_storage.delivery.policy import Policy
+from aero_storage.delivery.representation import image_representation, image_validators
 from aero_storage.protocol.conditional import Validators
 from aero_storage.protocol.cors import CorsPolicy
 

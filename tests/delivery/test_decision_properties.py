@@ -6,9 +6,10 @@ import attrs
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aero_storage.delivery.decision import Representation, decide
+from aero_storage.delivery.decision import decide
 from aero_storage.delivery.facts import Facts
 from aero_storage.delivery.policy import Policy
+from aero_storage.delivery.representation import Representation
 from aero_storage.delivery.routes import ROUTES, Resource
 from aero_storage.protocol.conditional import Validators
 from aero_storage.protocol.ranges import Segment

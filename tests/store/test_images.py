@@ -16,7 +16,7 @@ from aero_storage.catalog.model import Image
 from aero_storage.disk import Disk
 from aero_storage.errors import BlobNotFoundError, BlobUnreadableError
 from aero_storage.store.blob import Blob
-from aero_storage.store.images import LocalStore, Store
+from aero_storage.store.images import LocalStore, Opened, Store
 from aero_storage.store.local import LocalDirectory
 
 _T = TypeVar("_T")
@@ -106,6 +106,51 @@ def test_open_artifact(root: Path, disk: SlowDisk, store: Store) -> None:
     (root / "chunked" / "x" / "chunks" / "0.bin").write_bytes(b"chunk")
     blob = result_of(disk, store.open_artifact(PurePosixPath("chunked/x/chunks/0.bin")))
     assert read_and_close(blob) == b"chunk"
+
+
+def open_published(store: Store, name: str = "chunks/0.bin") -> Deferred[Opened]:
+    directory = PurePosixPath("chunked/x")
+    return store.open_published(directory / name, directory / "manifest.json", image("x", file="disk.img"))
+
+
+def test_raw_image_where_nothing_is_published(root: Path, disk: SlowDisk, store: Store) -> None:
+    """Without a chunk manifest it is the raw image that is opened, whatever else lies there."""
+    (root / "chunked" / "x" / "chunks").mkdir(parents=True)
+    (root / "chunked" / "x" / "chunks" / "0.bin").write_bytes(b"chunk")
+    opened = result_of(disk, open_published(store))
+    assert (opened.raw, read_and_close(opened.blob)) == (True, b"0123456789")
+
+
+def test_artifact_where_a_manifest_is_published(root: Path, disk: SlowDisk, store: Store) -> None:
+    """With a chunk manifest it is the artifact, and what is not among the artifacts is not there."""
+    (root / "chunked" / "x" / "chunks").mkdir(parents=True)
+    (root / "chunked" / "x" / "chunks" / "0.bin").write_bytes(b"chunk")
+    (root / "chunked" / "x" / "manifest.json").write_bytes(b"{}")
+    opened = result_of(disk, open_published(store))
+    assert (opened.raw, read_and_close(opened.blob)) == (False, b"chunk")
+    with pytest.raises(BlobNotFoundError):
+        result_of(disk, open_published(store, "chunks/1.bin"))
+
+
+def test_a_manifest_that_cannot_be_read_is_there(
+    root: Path, disk: SlowDisk, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A published manifest that cannot be read is an error, and no reason to cut the raw image."""
+    (root / "bad.img").write_bytes(b"{}")
+    refuse_bad(monkeypatch)
+    manifest = PurePosixPath("bad.img")
+    with pytest.raises(BlobUnreadableError):
+        result_of(disk, store.open_published(manifest, manifest, image("x", file="disk.img")))
+
+
+def test_cancelled_open_of_what_is_published(disk: SlowDisk, store: Store) -> None:
+    """Here too, what is opened for nobody is closed (the fixture counts)."""
+    deferred = open_published(store)
+    disk.work()
+    deferred.cancel()
+    disk.hand_back()
+    with pytest.raises(CancelledError):
+        result_of(disk, deferred)
 
 
 def test_open_fails(disk: SlowDisk, store: Store) -> None:

@@ -9,6 +9,11 @@ from types import MappingProxyType
 import attrs
 
 
+def chunked_directory(image_id: str, version: str | None) -> PurePosixPath:
+    """Where the chunk artifacts of a version lie, or those without one, relative to the images root (contract §6)."""
+    return PurePosixPath("chunked", image_id, version or "")
+
+
 @attrs.frozen
 class Image:
     """One disk image as its catalog entry describes it.
@@ -26,13 +31,15 @@ class Image:
     chunked_version: str | None = None
     etag: str | None = None
     last_modified: int | None = None
+    virtual_chunks: bool | None = None
+    """Whether it may be served in chunks cut from its raw file on request; None leaves it to the daemon's setting."""
     follow_links: bool = True
     """Whether the file may be reached through symbolic links; a directory listing shows none, so it serves none."""
 
     @property
     def chunked_directory(self) -> PurePosixPath:
         """Where the chunk artifacts that unversioned URLs mean lie, relative to the images root (contract §6)."""
-        return PurePosixPath("chunked", self.id, self.chunked_version or "")
+        return chunked_directory(self.id, self.chunked_version)
 
 
 def _by_id(catalog: Catalog) -> Mapping[str, Image]:

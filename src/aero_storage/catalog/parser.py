@@ -92,6 +92,7 @@ def _parse_entry(index: int, entry: object) -> Image:
         description=fields.optional("description", _text),
         recommended_chunk_size_bytes=fields.optional("recommended_chunk_size_bytes", _positive),
         chunked_version=fields.optional("chunked_version", _version),
+        virtual_chunks=fields.optional("virtual_chunks", _boolean),
         etag=fields.optional("etag", _etag),
         last_modified=fields.optional("last_modified", _last_modified),
     )

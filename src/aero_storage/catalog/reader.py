@@ -64,7 +64,7 @@ class CatalogReader:
         try:
             stamp = _stamp(self.root)
         except OSError as error:
-            self._seen_manifest |= os.path.lexists(self.root / MANIFEST_NAME)
+            self._seen_manifest |= has_manifest(self.root)
             fresh, self._rootless, self._certain = not self._rootless, True, False
             return Reading(None, CatalogError(f"{self.root}: {error.strerror}"), fresh=fresh)
         if not force and stamp == self._last and self._certain:
@@ -83,16 +83,30 @@ class CatalogReader:
             return Reading(None, error)
 
     def _read_catalog(self) -> Catalog:
-        path = self.root / MANIFEST_NAME
-        if not os.path.lexists(path) and not self._seen_manifest and not self.require_manifest:
+        if not has_manifest(self.root) and not self._seen_manifest and not self.require_manifest:
             return list_directory(self.root)
         self._seen_manifest = True
-        try:
-            return parse_manifest(_read_regular(path))
-        except OSError as error:
-            raise CatalogError(f"{path}: {error.strerror}") from error
-        except CatalogError as error:
-            raise CatalogError(f"{path}: {error}") from error
+        return load_manifest(self.root)[0]
+
+
+def has_manifest(root: Path) -> bool:
+    """Whether there is something of the manifest's name, good or bad: then a directory is no catalog."""
+    return os.path.lexists(root / MANIFEST_NAME)
+
+
+def load_manifest(root: Path) -> tuple[Catalog, bytes]:
+    """The catalog of the manifest that is on disk now, and its bytes.
+
+    Raises CatalogError, with the file's name, if it cannot be read or is invalid.
+    """
+    path = root / MANIFEST_NAME
+    try:
+        data = _read_regular(path)
+        return parse_manifest(data), data
+    except OSError as error:
+        raise CatalogError(f"{path}: {error.strerror}") from error
+    except CatalogError as error:
+        raise CatalogError(f"{path}: {error}") from error
 
 
 def _read_regular(path: Path) -> bytes:

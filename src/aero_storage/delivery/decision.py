@@ -5,15 +5,11 @@ Pure: facts and a representation in, a reply out. The order of evaluation is tha
 
 from __future__ import annotations
 
-import attrs
-
-from aero_storage.catalog.model import Image
 from aero_storage.delivery.facts import Facts
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.reply import Reply, error, plane_headers
-from aero_storage.delivery.routes import Resource
-from aero_storage.protocol import caching
-from aero_storage.protocol.conditional import Outcome, Validators, evaluate, if_range_holds
+from aero_storage.delivery.representation import Representation
+from aero_storage.protocol.conditional import Outcome, evaluate, if_range_holds
 from aero_storage.protocol.cors import Headers
 from aero_storage.protocol.dates import format_http_date
 from aero_storage.protocol.ranges import (
@@ -25,58 +21,6 @@ from aero_storage.protocol.ranges import (
     resolve,
     unsatisfied_range,
 )
-
-OCTETS = "application/octet-stream"
-"""Media type of images and chunk objects."""
-
-
-@attrs.frozen
-class Representation:
-    """What is behind a URL of the data plane: a size in bytes, validators, and how it may be sent."""
-
-    size: int
-    validators: Validators
-    cache_control: str
-    content_type: str = OCTETS
-    ranges: bool = True
-    """Whether `Range` is honoured."""
-    max_bytes: int | None = None
-    """Largest size that is sent at all; None for any."""
-
-
-def image_validators(image: Image, found: Validators) -> Validators:
-    """The validators of an image: what its catalog entry says, else what its file says (contract §3)."""
-    return Validators(
-        image.etag or found.etag,
-        found.last_modified if image.last_modified is None else image.last_modified,
-    )
-
-
-def image_representation(facts: Facts, policy: Policy, image: Image, size: int, found: Validators) -> Representation:
-    """The bytes of an image; `size` and `found` are those of its open file."""
-    public = caching.publicly_cacheable(public_image=image.public, credentials=facts.credentials)
-    return Representation(
-        size,
-        image_validators(image, found),
-        caching.image_bytes(public=public, max_age=policy.public_max_age),
-    )
-
-
-def chunk_representation(facts: Facts, policy: Policy, image: Image, size: int, found: Validators) -> Representation:
-    """A chunk object or a chunk manifest; `size` and `found` are those of its own file (contract §6)."""
-    public = caching.publicly_cacheable(public_image=image.public, credentials=facts.credentials)
-    is_chunk = facts.resource is Resource.CHUNK
-    moving = facts.names.version is None and image.chunked_version is not None
-    return Representation(
-        size,
-        found,
-        caching.image_bytes(public=public, max_age=policy.public_max_age)
-        if moving
-        else caching.immutable_object(public=public),
-        content_type=OCTETS if is_chunk else "application/json",
-        ranges=False,
-        max_bytes=policy.max_chunk_bytes if is_chunk else None,
-    )
 
 
 def decide(facts: Facts, policy: Policy, representation: Representation) -> Reply:
@@ -118,8 +62,10 @@ def _send(common: Headers, representation: Representation, selected: Segment | N
         ("Content-Encoding", "identity"),
         ("X-Content-Type-Options", "nosniff"),
     )
+    if representation.body is not None:
+        return Reply(200, headers, representation.body)
     if selected is None:
-        return Reply(200, headers, segment=Segment(0, representation.size))
+        return Reply(200, headers, segment=Segment(representation.offset, representation.size))
     return Reply(206, (*headers, ("Content-Range", content_range(selected, representation.size))), segment=selected)
 
 

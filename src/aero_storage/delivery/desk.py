@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from pathlib import PurePosixPath
 
 import attrs
 
 from aero_storage.catalog.keeper import CatalogKeeper
-from aero_storage.catalog.model import Image
+from aero_storage.catalog.model import Image, chunked_directory
 from aero_storage.delivery import metadata, operations
 from aero_storage.delivery.admission import Admission
-from aero_storage.delivery.decision import Representation, chunk_representation, decide, image_representation
+from aero_storage.delivery.decision import decide
 from aero_storage.delivery.exchange import Exchange, Reporter
 from aero_storage.delivery.facts import Facts
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.reply import Reply, error, preflight
+from aero_storage.delivery.representation import (
+    Representation,
+    chunk_representation,
+    image_representation,
+    virtual_representation,
+)
 from aero_storage.delivery.routes import Plane, Resource
+from aero_storage.delivery.virtual import VirtualChunks
 from aero_storage.errors import BlobNotFoundError, BlobUnreadableError, CatalogError, ClientError, OverloadedError
 from aero_storage.protocol.identifiers import NAME_RULE
-from aero_storage.store.blob import BlobStatus
-from aero_storage.store.images import MANIFEST_NAME, Store
+from aero_storage.store.images import MANIFEST_NAME, Opened, Store
 
 _Handler = Callable[[Exchange], Awaitable[Reply]]
 
@@ -36,6 +41,7 @@ class Desk:
     _keeper: CatalogKeeper
     _store: Store
     _admission: Admission
+    _virtual: VirtualChunks
     shutting_down: bool = attrs.field(init=False, default=False)
 
     def begin(self, facts: Facts) -> Exchange:
@@ -117,10 +123,9 @@ class Desk:
             return self.fail(facts, 404)
         await exchange.take_place(self._admission)
         image = self._find(facts)
-        artifact = self._artifact(facts, image)
-        blob = await (self._store.open(image) if artifact is None else self._store.open_artifact(artifact))
-        exchange.blob = blob
-        return decide(facts, self.policy, self._represent(facts, image, blob.status))
+        opened = await self._open(facts, image)
+        exchange.blob = opened.blob
+        return decide(facts, self.policy, self._represent(facts, image, opened))
 
     def _find(self, facts: Facts) -> Image:
         image_id, catalog = facts.names.image_id or "", self._keeper.current
@@ -128,20 +133,27 @@ class Desk:
         if image is not None:
             return image
         if catalog.listing and facts.resource in (Resource.CHUNK, Resource.CHUNK_MANIFEST):
-            return Image(id=image_id, file=image_id, name=image_id)  # contract §6: the raw file need not exist
+            # Contract §6: the raw file need not exist. If it does, it is one that is not served.
+            return Image(id=image_id, file=image_id, name=image_id, virtual_chunks=False)
         raise BlobNotFoundError(image_id)
 
-    def _artifact(self, facts: Facts, image: Image) -> PurePosixPath | None:
-        """Where the chunk artifact that is asked for lies; None for the image itself."""
+    async def _open(self, facts: Facts, image: Image) -> Opened:
         if facts.resource is Resource.IMAGE:
-            return None
+            return Opened(await self._store.open(image), raw=True)
         version = facts.names.version
-        directory = image.chunked_directory if version is None else PurePosixPath("chunked", image.id, version)
-        if facts.resource is Resource.CHUNK_MANIFEST:
-            return directory / MANIFEST_NAME
-        return directory / "chunks" / (facts.names.chunk_name or "")
+        directory = image.chunked_directory if version is None else chunked_directory(image.id, version)
+        manifest = directory / MANIFEST_NAME
+        chunk = directory / "chunks" / (facts.names.chunk_name or "")
+        artifact = chunk if facts.resource is Resource.CHUNK else manifest
+        if self._virtual.may_serve(image, version):
+            return await self._store.open_published(artifact, manifest, image)
+        return Opened(await self._store.open_artifact(artifact), raw=False)
 
-    def _represent(self, facts: Facts, image: Image, status: BlobStatus) -> Representation:
+    def _represent(self, facts: Facts, image: Image, opened: Opened) -> Representation:
+        status = opened.blob.status
         if facts.resource is Resource.IMAGE:
             return image_representation(facts, self.policy, image, status.size, status.validators)
+        if opened.raw:
+            cut = self._virtual.cut(image, status)
+            return virtual_representation(facts, self.policy, image, cut, status.validators)
         return chunk_representation(facts, self.policy, image, status.size, status.validators)

@@ -8,10 +8,10 @@ from collections.abc import Iterable
 import attrs
 
 from aero_storage.catalog.model import Image
-from aero_storage.delivery.decision import OCTETS, image_validators
 from aero_storage.delivery.facts import Facts
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.reply import Reply, error, json_body, plane_headers
+from aero_storage.delivery.representation import OCTETS, image_validators
 from aero_storage.protocol import caching
 from aero_storage.protocol.conditional import Outcome, Validators, evaluate
 from aero_storage.protocol.dates import format_http_date, format_rfc3339

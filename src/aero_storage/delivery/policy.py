@@ -16,6 +16,9 @@ class Policy:
     """`Cross-Origin-Resource-Policy` of the data plane."""
     max_range_bytes: int = 8 * 1024 * 1024
     max_chunk_bytes: int = 8 * 1024 * 1024
+    virtual_chunks: bool = False
+    """Whether images without chunk artifacts are served in virtual chunks, where their entries leave it open."""
+    virtual_chunk_bytes: int = 4 * 1024 * 1024
     limit_open_ended: bool = False
     """Whether `bytes=N-` is held to `max_range_bytes` too."""
     require_range: bool = False

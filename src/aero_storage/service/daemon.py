@@ -25,6 +25,7 @@ from aero_storage.delivery.exchange import Reporter
 from aero_storage.delivery.operations import Build
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.routes import routes
+from aero_storage.delivery.virtual import VirtualChunks
 from aero_storage.delivery.watch import POLL_SECONDS, CatalogWatch
 from aero_storage.disk import DiskThreads
 from aero_storage.errors import SettingsError
@@ -93,14 +94,16 @@ def compose(
     reader = CatalogReader(settings.images_root, settings.require_manifest)
     watch = CatalogWatch(reader, keeper, disk, metrics, log, time.time)
     watch.load()
+    policy = policy_of(settings)
     desk = Desk(
-        policy_of(settings),
+        policy,
         build_of(version, environ),
         settings.metrics_auth_token,
         Reporter(reactor, disk, metrics, log if settings.request_log else None),
         keeper,
         LocalStore(LocalDirectory(settings.images_root), disk),
         Admission(settings.max_concurrent_bytes_requests, settings.bytes_queue_timeout_secs, reactor),
+        VirtualChunks(policy, log),
     )
     responder = Responder(desk, disk, reactor, log)
     resource = build_resource(routes(metrics=not settings.disable_metrics), responder.respond)
@@ -114,6 +117,8 @@ def policy_of(settings: Settings) -> Policy:
         resource_policy=settings.cross_origin_resource_policy,
         max_range_bytes=settings.max_range_bytes,
         max_chunk_bytes=settings.max_chunk_bytes,
+        virtual_chunks=settings.virtual_chunks,
+        virtual_chunk_bytes=settings.virtual_chunk_bytes,
         limit_open_ended=settings.open_ended_ranges == "limit",
         require_range=settings.require_range,
         public_max_age=settings.public_cache_max_age_secs,

@@ -17,6 +17,7 @@ import attrs
 T = TypeVar("T")
 _MAX_INTEGER = 2**63 - 1
 _MAX_PORT = 65535
+_SECTOR, _MAX_CHUNK_SIZE = 512, 64 * 1024 * 1024  # the chunked format's, and what its clients take (contract §6)
 _KINDS: dict[type, str] = {bool: "boolean", int: "integer", float: "number", str: "string"}
 _TRUE = {"1", "true", "t", "yes", "y", "on"}
 
@@ -67,6 +68,12 @@ def _is_bindable(address: ListenAddress) -> bool:
     return address.port <= _MAX_PORT
 
 
+_chunk_size = _reader(
+    f"a multiple of {_SECTOR} from {_SECTOR} to {_MAX_CHUNK_SIZE}",
+    "[0-9]{1,99}",
+    int,
+    lambda size: _SECTOR <= size <= _MAX_CHUNK_SIZE and not size % _SECTOR,
+)
 _listen_address = _reader(
     f"host:port or [IPv6]:port with a port from 0 to {_MAX_PORT}",
     r"(\[[0-9a-f.]*:[0-9a-f:.]+(%[a-z0-9_.-]+)?\]|[a-z0-9_.-]+):[0-9]{1,5}",
@@ -146,6 +153,12 @@ class Settings:
     )
     max_range_bytes: int = setting(_whole(1), "8388608", "BYTES", "Refuse longer ranges with a 413.")
     max_chunk_bytes: int = setting(_whole(1), "8388608", "BYTES", "Refuse longer chunk files with a 413.")
+    virtual_chunks: bool = setting(
+        _boolean, "false", "", "Serve images without chunk artifacts in chunks cut from their raw files on request."
+    )
+    virtual_chunk_bytes: int = setting(
+        _chunk_size, "4194304", "BYTES", "Cut those so, unless an image recommends a size; a multiple of 512."
+    )
     open_ended_ranges: str = setting(
         _one_of("stream", "limit"), "stream", "MODE", "Either stream bytes=N- to the end, or limit it like others."
     )

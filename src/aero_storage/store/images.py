@@ -27,6 +27,14 @@ class Survey:
     unreadable: int
 
 
+@attrs.frozen
+class Opened:
+    """A chunk artifact, or, `raw`, the image that it would have been cut from."""
+
+    blob: Blob
+    raw: bool
+
+
 class Store(Protocol):
     """Where images lie. What is opened belongs to the caller, who closes it."""
 
@@ -36,6 +44,10 @@ class Store(Protocol):
 
     def open_artifact(self, path: PurePosixPath) -> Deferred[Blob]:
         """A chunk manifest or object by its place under the root; fails like `open`."""
+        ...
+
+    def open_published(self, path: PurePosixPath, manifest: PurePosixPath, image: Image) -> Deferred[Opened]:
+        """Open a chunk artifact by its place, or the raw image where there is no such chunk manifest; like `open`."""
         ...
 
     def survey(self, images: Iterable[Image]) -> Deferred[Survey]:
@@ -62,6 +74,10 @@ class LocalStore:
         """See Store.open_artifact."""
         return self._disk.run(lambda: self._directory.open(str(path)), discard=_close)
 
+    def open_published(self, path: PurePosixPath, manifest: PurePosixPath, image: Image) -> Deferred[Opened]:
+        """See Store.open_published: one trip to the disk."""
+        return self._disk.run(lambda: self._open_published(path, manifest, image), discard=_close_opened)
+
     def survey(self, images: Iterable[Image]) -> Deferred[Survey]:
         """See Store.survey."""
         return self._disk.run(lambda: self._survey(images))
@@ -72,6 +88,13 @@ class LocalStore:
 
     def _open(self, image: Image) -> Blob:
         return self._directory.open(image.file, follow_links=image.follow_links)
+
+    def _open_published(self, path: PurePosixPath, manifest: PurePosixPath, image: Image) -> Opened:
+        try:
+            self._directory.status(str(manifest))
+        except BlobNotFoundError:
+            return Opened(self._open(image), raw=True)
+        return Opened(self._directory.open(str(path)), raw=False)
 
     def _survey(self, images: Iterable[Image]) -> Survey:
         found, unreadable = [], 0
@@ -98,3 +121,7 @@ class LocalStore:
 
 def _close(blob: Blob) -> None:
     blob.close()
+
+
+def _close_opened(opened: Opened) -> None:
+    opened.blob.close()

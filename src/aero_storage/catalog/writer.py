@@ -1,0 +1,89 @@
+"""Changing `manifest.json`: atomically, under a lock, in the file's order, keeping the keys that we do not know."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import attrs
+
+from aero_storage.catalog.parser import parse_manifest
+from aero_storage.catalog.reader import MANIFEST_NAME, has_manifest, list_directory, load_manifest
+from aero_storage.durable import locked, replace_file
+from aero_storage.errors import CatalogError
+
+_LOCK = ".aero-storage.lock"
+_FIRST_INDENT = re.compile(rb"\n([ \t]+)\S")
+
+Entry = dict[str, object]
+
+
+@attrs.define
+class Draft:
+    """The manifest as JSON while it is being changed; `entries` are its own objects, to be changed in place."""
+
+    entries: list[Entry]
+    listed: tuple[str, ...] = ()
+    """The ids of images that only a directory listing served until now, listed so that they go on being served."""
+    _document: object = None
+    _indent: str | None = "  "
+
+    def find(self, image_id: str) -> Entry | None:
+        """The entry of that id, or None."""
+        return next((entry for entry in self.entries if entry["id"] == image_id), None)
+
+    def put(self, entry: Entry) -> None:
+        """Add an entry at the end, or put it in the place of the one of the same id."""
+        for index, other in enumerate(self.entries):
+            if other["id"] == entry["id"]:
+                self.entries[index] = entry
+                return
+        self.entries.append(entry)
+
+    def remove(self, image_id: str) -> None:
+        """Take the entry of that id out."""
+        self.entries[:] = [entry for entry in self.entries if entry["id"] != image_id]
+
+    def to_bytes(self) -> bytes:
+        """The file's new content. Raises CatalogError if that would be no valid catalog."""
+        document = {"images": self.entries} if self._document is None else self._document
+        separators = (",", ":") if self._indent is None else None
+        try:
+            text = json.dumps(
+                document, ensure_ascii=False, allow_nan=False, indent=self._indent, separators=separators
+            )
+        except ValueError as error:  # a number such as 1e400
+            raise CatalogError(f"it holds a number that cannot be kept: {error}") from error
+        data = text.encode() + b"\n"
+        parse_manifest(data)
+        return data
+
+
+@contextmanager
+def editing(root: Path, *, listing: bool) -> Iterator[Draft]:
+    """Change the catalog of an images root: what the with block leaves in the draft replaces the file.
+
+    Others that edit wait meanwhile. With `listing`, a catalog that is new starts with the images that a directory
+    listing serves. Raises CatalogError if the file is invalid, or would become so; an exception leaves it as it is.
+    """
+    with locked(root / _LOCK):
+        draft = _read(root, listing=listing)
+        before = json.dumps(draft.entries)
+        yield draft
+        if json.dumps(draft.entries) != before or not has_manifest(root):
+            replace_file(root / MANIFEST_NAME, draft.to_bytes())
+
+
+def _read(root: Path, *, listing: bool) -> Draft:
+    if has_manifest(root):
+        _, data = load_manifest(root)
+        document = json.loads(data.decode("utf-8-sig"))
+        entries = document["images"] if isinstance(document, dict) else document
+        indent = _FIRST_INDENT.search(data)
+        return Draft(entries, document=document, indent=indent[1].decode() if indent else None)
+    images = list_directory(root).images if listing else ()
+    entries = [{"id": image.id, "file": image.file, "name": image.name} for image in images]
+    return Draft(entries, listed=tuple(image.id for image in images))

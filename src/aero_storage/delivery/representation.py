@@ -1,0 +1,105 @@
+"""What is behind a URL of the data plane: the bytes of an image, a chunk manifest, a chunk (contract §5 and §6)."""
+
+from __future__ import annotations
+
+import hashlib
+
+import attrs
+
+from aero_storage.catalog.model import Image
+from aero_storage.chunks.manifest import ChunkManifest
+from aero_storage.delivery.facts import Facts
+from aero_storage.delivery.policy import Policy
+from aero_storage.delivery.routes import Resource
+from aero_storage.errors import BlobNotFoundError
+from aero_storage.protocol import caching
+from aero_storage.protocol.conditional import Validators
+
+OCTETS = "application/octet-stream"
+"""Media type of images and chunk objects."""
+
+_JSON = "application/json"
+_TAG_DIGITS = 32
+
+
+@attrs.frozen
+class Representation:
+    """A size in bytes, validators, and how it may be sent."""
+
+    size: int
+    validators: Validators
+    cache_control: str
+    content_type: str = OCTETS
+    ranges: bool = True
+    """Whether `Range` is honoured."""
+    max_bytes: int | None = None
+    """Largest size that is sent at all; None for any."""
+    offset: int = 0
+    """Where in the open file it begins."""
+    body: bytes | None = None
+    """All of it, where it is made and not read from the file."""
+
+
+def image_validators(image: Image, found: Validators) -> Validators:
+    """The validators of an image: what its catalog entry says, else what its file says (contract §3)."""
+    return Validators(
+        image.etag or found.etag,
+        found.last_modified if image.last_modified is None else image.last_modified,
+    )
+
+
+def image_representation(facts: Facts, policy: Policy, image: Image, size: int, found: Validators) -> Representation:
+    """The bytes of an image; `size` and `found` are those of its open file."""
+    public = caching.publicly_cacheable(public_image=image.public, credentials=facts.credentials)
+    return Representation(
+        size,
+        image_validators(image, found),
+        caching.image_bytes(public=public, max_age=policy.public_max_age),
+    )
+
+
+def chunk_representation(facts: Facts, policy: Policy, image: Image, size: int, found: Validators) -> Representation:
+    """A chunk object or a chunk manifest; `size` and `found` are those of its own file (contract §6)."""
+    moving = facts.names.version is None and image.chunked_version is not None
+    cache_control = _chunk_caching(facts, policy, image, moving=moving)
+    return _chunked(facts, policy, Representation(size, found, cache_control))
+
+
+def virtual_representation(
+    facts: Facts, policy: Policy, image: Image, cut: ChunkManifest, found: Validators
+) -> Representation:
+    """A chunk that is a piece of the open image, or `cut`, the manifest of such chunks.
+
+    The tags hang on all that the bytes do. `found` are the validators of the image's file. Raises BlobNotFoundError
+    if there is no such version or chunk.
+    """
+    if facts.names.version not in (None, cut.version):
+        raise BlobNotFoundError("the image is no longer of that version")
+    date = image_validators(image, found).last_modified
+    cache_control = _chunk_caching(facts, policy, image, moving=facts.names.version is None)
+    if facts.resource is Resource.CHUNK_MANIFEST:
+        body = cut.to_json()
+        tag = f'"manifest-{hashlib.sha256(body).hexdigest()[:_TAG_DIGITS]}"'
+        return _chunked(facts, policy, Representation(len(body), Validators(tag, date), cache_control, body=body))
+    index = cut.index_of(facts.names.chunk_name or "")
+    if index is None:
+        raise BlobNotFoundError("the image has no such chunk")
+    tag, offset = f'"{cut.version}-{index}"', cut.chunk_offset(index)
+    return _chunked(
+        facts, policy, Representation(cut.chunk_length(index), Validators(tag, date), cache_control, offset=offset)
+    )
+
+
+def _chunk_caching(facts: Facts, policy: Policy, image: Image, *, moving: bool) -> str:
+    """`Cache-Control`; `moving` where the URL may mean another version one day."""
+    public = caching.publicly_cacheable(public_image=image.public, credentials=facts.credentials)
+    if moving:
+        return caching.image_bytes(public=public, max_age=policy.public_max_age)
+    return caching.immutable_object(public=public)
+
+
+def _chunked(facts: Facts, policy: Policy, representation: Representation) -> Representation:
+    """What all of chunked delivery has in common: no ranges, a limit for chunks."""
+    if facts.resource is Resource.CHUNK:
+        return attrs.evolve(representation, ranges=False, max_bytes=policy.max_chunk_bytes)
+    return attrs.evolve(representation, ranges=False, content_type=_JSON)
