@@ -1,0 +1,167 @@
+"""`aero-storage import`: an image of any format becomes a raw file in the images root and an entry in its catalog."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import attrs
+import click
+
+from aero_storage.catalog.reader import has_manifest, load_manifest
+from aero_storage.catalog.writer import Draft, Entry, editing
+from aero_storage.cli.files import is_used, settle
+from aero_storage.cli.formats import FORMATS
+from aero_storage.cli.intake import Source, bring_in, examine
+from aero_storage.cli.options import WORK, ImageIdType, Shop, with_json, with_root
+from aero_storage.cli.output import Output
+from aero_storage.cli.progress import progress
+from aero_storage.cli.sizes import format_size
+from aero_storage.durable import disk_usage, sync_directory, workshop
+
+IMPORTED = "imported"
+"""Where imported files lie, under the images root: `imported/ID/N.img`, N one more with every import."""
+
+_OF_THE_CONTENT = ("etag", "last_modified", "chunked_version")
+"""What an entry says of the bytes, and so must not outlive them."""
+
+
+@attrs.frozen
+class Wishes:
+    """What the operator wants the entry to say; None leaves what is there, or the default."""
+
+    id: str
+    name: str | None = None
+    description: str | None = None
+    public: bool | None = None
+
+    def entry(self, file: str, before: Entry | None) -> Entry:
+        """The new entry; of the one `before`, what it says of the old content goes, all else stays."""
+        kept = {key: value for key, value in (before or {}).items() if key not in _OF_THE_CONTENT}
+        given = {"name": self.name, "description": self.description, "public": self.public}
+        new: Entry = {"id": self.id, "file": file, "name": self.id}
+        return new | kept | {"file": file} | {key: value for key, value in given.items() if value is not None}
+
+
+def _text(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    try:
+        (value or "").encode()
+    except UnicodeEncodeError:
+        raise click.BadParameter("is not valid UTF-8") from None
+    return value
+
+
+@click.command("import")
+@click.argument("source", metavar="SOURCE", type=click.Path(path_type=Path))
+@click.option("--id", "image_id", required=True, type=ImageIdType(), help="What URLs will call the image.")
+@click.option("--name", callback=_text, help="Its name, for people.")
+@click.option("--description", callback=_text, help="What it is, for people.")
+@click.option(
+    "--private/--public",
+    default=None,
+    help="Whether nobody may cache it. This is no access control: who can reach the daemon can read it.",
+)
+@click.option(
+    "--format",
+    "given_format",
+    type=click.Choice(FORMATS),
+    help="The format of SOURCE; found out from its content by default.",
+)
+@with_root
+@with_json
+@click.pass_obj
+def import_image(  # noqa: PLR0913, PLR0917 - the flags of a command
+    shop: Shop,
+    source: Path,
+    image_id: str,
+    name: str | None,
+    description: str | None,
+    private: bool | None,  # noqa: FBT001 - click's
+    given_format: str | None,
+) -> None:
+    """Bring a disk image into the images root, as a sparse raw file, and list it in the catalog.
+
+    SOURCE is raw, qcow2, VMDK, VDI, VHD or VHDX; all but raw need qemu-img (Debian: qemu-utils). An image of the same
+    id is replaced; downloads under way end with the old bytes.
+    """
+    examined = examine(source, given_format)
+    root = shop.make_root()
+    if has_manifest(root):
+        load_manifest(root)  # better to learn now that it is broken than after the work
+    wishes = Wishes(image_id, name, description, None if private is None else not private)
+    file, draft, on_disk = _bring(shop, root, examined, wishes)
+    output = shop.output
+    if draft.listed:
+        output.say(f"Made manifest.json; it lists what the directory listing was serving: {', '.join(draft.listed)}.")
+    if private:
+        output.say("Private keeps caches away. It is no access control: who can reach the daemon can read the image.")
+    output.result(
+        {"id": image_id, "file": file, "format": examined.format, "size": examined.size, "disk_usage": on_disk},
+        f"Imported {examined.path.name} ({examined.format}) as {image_id}: {file}, {format_size(examined.size)}, "
+        f"{format_size(on_disk)} on disk",
+    )
+    _remark(output, root, examined, image_id)
+
+
+def _bring(shop: Shop, root: Path, source: Source, wishes: Wishes) -> tuple[str, Draft, int]:
+    """Do it; the file relative to the root, the catalog as it has become, and the bytes taken on disk."""
+    shelf = root / IMPORTED / wishes.id
+    with workshop(root / WORK / f"import-{wishes.id}") as work:
+        if work.remains is not None:
+            _clean_up(shop, root, shelf, wishes.id, work.remains)
+        fresh = work.path / "image.raw"
+        with progress(f"Importing {source.path.name}", source.size) as advance:
+            bring_in(source, fresh, advance)
+        on_disk = disk_usage(fresh)
+        place = _place(fresh, shelf)
+        file = str(place.relative_to(root))
+        with editing(root, listing=shop.listing) as draft:
+            before = draft.find(wishes.id)
+            draft.put(wishes.entry(file, before))
+        _retire(shop.output, root, draft, shelf, before)
+    return file, draft, on_disk
+
+
+def _place(fresh: Path, shelf: Path) -> Path:
+    """Move the finished file to the first free place; no catalog names it yet."""
+    shelf.mkdir(parents=True, exist_ok=True)
+    place = next(path for n in itertools.count(1) if not (path := shelf / f"{n}.img").exists())
+    fresh.rename(place)
+    for directory in (shelf, shelf.parent, shelf.parent.parent):
+        sync_directory(directory)
+    return place
+
+
+def _clean_up(shop: Shop, root: Path, shelf: Path, image_id: str, remains: int) -> None:
+    """Remove what an import that was interrupted has left: its work, and a file that no catalog came to name."""
+    used = [{"file": image.file} for image in shop.catalog().images]
+    for path in sorted(shelf.glob("*.img")):
+        if path.stem.isdecimal() and not is_used(root, path, used):
+            remains += disk_usage(path)
+            path.unlink()
+    shop.output.say(f"An import of {image_id} was interrupted; removed what it had left ({format_size(remains)}).")
+
+
+def _retire(output: Output, root: Path, draft: Draft, shelf: Path, before: Entry | None) -> None:
+    """Remove the file that the new one replaces, if an import made it and no other entry names it."""
+    if before is None:
+        return
+    old = root / str(before["file"])
+    if is_used(root, old, draft.entries):
+        return
+    if old.parent == shelf:
+        settle()
+        old.unlink(missing_ok=True)
+    elif old.exists():
+        output.say(f"{before['file']}, which the image was until now, is kept: no import made it.")
+
+
+def _remark(output: Output, root: Path, source: Source, image_id: str) -> None:
+    if source.size % 512:
+        output.say(
+            f"Its size is no multiple of 512, so it cannot be cut into chunks; "
+            f"pad a copy with: truncate -s %512 {source.path.name}"
+        )
+    stale = root / "chunked" / image_id / "manifest.json"
+    if stale.exists():
+        output.say(f"{stale} is of older content; remove it with: aero-storage remove {image_id} --chunks-only")

@@ -1,0 +1,88 @@
+"""`aero-storage`, the operator's command: entry point, and how failures end."""
+
+from __future__ import annotations
+
+import errno
+import signal
+import sys
+from typing import NoReturn
+
+import click
+
+from aero_storage.cli.importing import import_image
+from aero_storage.cli.options import Shop, with_json, with_root
+from aero_storage.cli.output import Output
+from aero_storage.cli.publishing import publish_image
+from aero_storage.cli.removing import remove
+from aero_storage.cli.shelf import catalog, show
+from aero_storage.cli.verifying import verify_chunks
+from aero_storage.errors import AeroStorageError
+
+_INTERRUPTED = 128
+_TERMINATED = (signal.SIGTERM, signal.SIGHUP)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="aero-storage", prog_name="aero-storage")
+@with_json
+@with_root
+def command() -> None:
+    """Feed an aero-storage daemon: bring disk images into its images root, cut them into chunks, check them.
+
+    \b
+      aero-storage import win98.qcow2 --id win98 --name "Windows 98 SE"
+      aero-storage publish win98
+      aero-storage verify win98
+
+    The daemon (twistd aero-storage) may run meanwhile: it sees each change whole, within a second, or not at all.
+    """  # noqa: D301 - click's mark for text that keeps its lines
+
+
+for _command in (import_image, publish_image, verify_chunks, show, remove, catalog):
+    command.add_command(_command)
+
+
+def _interrupt(number: int, _frame: object) -> NoReturn:
+    raise _InterruptedBySignal(number)
+
+
+class _InterruptedBySignal(KeyboardInterrupt):
+    """A signal that ends us in the same orderly way as Control-C."""
+
+
+def main() -> None:
+    """Run the command; the status is 0, 1 for a failure, 2 for a wrong command line, 128 + n after signal n."""
+    for number in _TERMINATED:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup means it
+            signal.signal(number, _interrupt)
+    output = Output()
+    sys.exit(run(None, output))
+
+
+def run(arguments: list[str] | None, output: Output) -> int:
+    """Run one command line (None: the process's) and return its exit status; whatever goes wrong is told."""
+    try:
+        return command.main(arguments, "aero-storage", standalone_mode=False, obj=Shop(output)) or 0
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    except click.ClickException as error:
+        error.show()
+        if output.as_json:
+            output.failure(error.format_message())
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt) as error:
+        number = error.args[0] if isinstance(error, _InterruptedBySignal) else signal.SIGINT
+        output.failure("interrupted; what was there before is as it was")
+        return _INTERRUPTED + int(number)
+    except AeroStorageError as error:
+        output.failure(str(error))
+    except OSError as error:
+        output.failure(_explain(error))
+    return 1
+
+
+def _explain(error: OSError) -> str:
+    where = f"{error.filename}: " if error.filename else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{where}no space left; what was there before is as it was, what was written is removed again"
+    return f"{where}{error.strerror or error}"

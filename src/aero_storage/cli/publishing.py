@@ -1,0 +1,116 @@
+"""`aero-storage publish`: cut an image into chunks, and point the catalog at them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from aero_storage.catalog.model import chunked_directory
+from aero_storage.catalog.writer import editing
+from aero_storage.chunks.manifest import DEFAULT_CHUNK_SIZE, check_geometry
+from aero_storage.chunks.publisher import Published, publish
+from aero_storage.cli.files import image_path
+from aero_storage.cli.options import ImageIdType, Shop, SizeType, with_json, with_root
+from aero_storage.cli.progress import progress
+from aero_storage.cli.sizes import format_size
+from aero_storage.delivery.policy import Policy
+from aero_storage.errors import OperatorError
+from aero_storage.protocol.identifiers import NAME_RULE, is_version
+
+AUTO = "auto"
+
+
+def _version(_context: click.Context, _parameter: click.Parameter, value: str) -> str | None:
+    if value == AUTO:
+        return None
+    if not is_version(value):
+        raise click.BadParameter(f"{value!r} is no version: it {NAME_RULE}, and not 'chunks'")
+    return value
+
+
+@click.command("publish")
+@click.argument("image_id", metavar="ID", type=ImageIdType())
+@click.option(
+    "--chunk-size",
+    type=SizeType(),
+    default=DEFAULT_CHUNK_SIZE,
+    metavar="SIZE",
+    help="Bytes in a chunk, such as 4MiB (the default): a multiple of 512, 64MiB at the most.",
+)
+@click.option(
+    "--image-version",
+    default=AUTO,
+    callback=_version,
+    metavar="NAME",
+    help="The version's name in URLs; auto (the default) makes it from the content, so that equal content is equal.",
+)
+@click.option("--jobs", type=click.IntRange(1, 256), metavar="N", help="Threads at work; one per core by default.")
+@with_root
+@with_json
+@click.pass_obj
+def publish_image(shop: Shop, image_id: str, chunk_size: int, image_version: str | None, jobs: int | None) -> None:
+    """Cut the image ID into chunks with SHA-256 digests, for CDNs and browsers that read with plain GETs.
+
+    Writes chunked/ID/VERSION/ under the images root and makes it the version that the unversioned URLs mean. Versions
+    that were published before stay where they are.
+    """
+    root, output = shop.root, shop.output
+    source = image_path(root, shop.image(image_id))
+    size = source.stat().st_size
+    check_geometry(size, chunk_size)
+    limit = Policy().max_chunk_bytes
+    if min(chunk_size, size) > limit:
+        output.say(
+            f"Chunks of {format_size(chunk_size)} are over the daemon's default limit of {format_size(limit)}: "
+            f"start it with --max-chunk-bytes {chunk_size} or they are refused with 413."
+        )
+    with progress(f"Publishing {image_id}", size) as advance:
+        published = publish(
+            source=source,
+            image_id=image_id,
+            directory=root / chunked_directory(image_id, None),
+            chunk_size=chunk_size,
+            version=image_version,
+            jobs=jobs or _cores(),
+            advance=advance,
+            say=output.say,
+        )
+    listed = _point_catalog(shop, root, image_id, published.version)
+    if listed:
+        output.say(f"Made manifest.json; it lists what the directory listing was serving: {', '.join(listed)}.")
+    _tell(shop, image_id, published)
+
+
+def _cores() -> int:
+    return min(32, len(os.sched_getaffinity(0)))
+
+
+def _point_catalog(shop: Shop, root: Path, image_id: str, version: str) -> tuple[str, ...]:
+    with editing(root, listing=shop.listing) as draft:
+        entry = draft.find(image_id)
+        if entry is None:
+            raise OperatorError(f"the image {image_id!r} was taken out of the catalog meanwhile")
+        entry["chunked_version"] = version
+        return draft.listed
+
+
+def _tell(shop: Shop, image_id: str, published: Published) -> None:
+    manifest, version = published.manifest, published.version
+    url = f"/v1/images/{image_id}/chunked/{version}/manifest.json"
+    chunks = f"{manifest.chunk_count} chunks of {format_size(manifest.chunk_size)}"
+    done = "was published already" if published.already_there else "is published"
+    shop.output.result(
+        {
+            "id": image_id,
+            "version": version,
+            "already_published": published.already_there,
+            "directory": str(published.directory),
+            "total_size": manifest.total_size,
+            "chunk_size": manifest.chunk_size,
+            "chunk_count": manifest.chunk_count,
+            "manifest_path": url,
+        },
+        f"{image_id} {done}: {chunks}, version {version}\n  {url}",
+    )

@@ -1,0 +1,424 @@
+"""The operator's command from its words to what lies in the images root."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from aero_storage.cli import files
+from aero_storage.cli.main import run
+from aero_storage.cli.output import Output
+
+MIB = 1 << 20
+DISK = random.Random(3).randbytes(3 * MIB) + bytes(2 * MIB) + random.Random(4).randbytes(512)
+
+
+@attrs.frozen
+class Said:
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+Command = Callable[..., Said]
+
+
+@pytest.fixture(autouse=True)
+def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No daemon has to take a new catalog here, and no setting comes from outside."""
+    monkeypatch.setattr(files, "SETTLE_SECONDS", 0)
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("AERO_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str]) -> Command:
+    """Give a function that runs one command line."""
+
+    def call(*words: str | Path) -> Said:
+        status = run([str(word) for word in words], Output())
+        printed = capsys.readouterr()
+        return Said(status, printed.out, printed.err)
+
+    return call
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "images").mkdir()
+    return tmp_path / "images"
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "disk.raw"
+    path.write_bytes(DISK)
+    return path
+
+
+def entries(root: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads((root / "manifest.json").read_bytes())["images"]
+    return found
+
+
+def hidden(root: Path) -> set[str]:
+    """What work has left behind."""
+    return {str(path.relative_to(root)) for path in root.rglob("*~*") if path.name != ".aero-storage~"}
+
+
+def test_import(command: Command, root: Path, source: Path) -> None:
+    """An import makes a file in the root and an entry in the catalog, and leaves nothing else behind."""
+    said = command("import", source, "--id", "disk", "--name", "A disk", "--description", "Words", "--json")
+    assert said.status == 0, said.err
+    assert said.json == {
+        "id": "disk",
+        "file": "imported/disk/1.img",
+        "format": "raw",
+        "size": len(DISK),
+        "disk_usage": said.json["disk_usage"],
+    }
+    assert entries(root) == [{"id": "disk", "file": "imported/disk/1.img", "name": "A disk", "description": "Words"}]
+    assert (root / "imported/disk/1.img").read_bytes() == DISK
+    assert hidden(root) == set()
+
+
+def test_import_makes_the_root(command: Command, tmp_path: Path, source: Path) -> None:
+    """The first import makes the images root, ./images where nothing else is said."""
+    assert command("import", source, "--id", "disk").status == 0
+    assert entries(tmp_path / "images")[0]["name"] == "disk"
+
+
+def test_first_import_lists_what_was_served(command: Command, root: Path, source: Path) -> None:
+    """What the directory listing was serving is listed, and that is said."""
+    (root / "old.img").write_bytes(b"x" * 512)
+    said = command("import", source, "--id", "disk")
+    assert "old.img" in said.err
+    assert [entry["id"] for entry in entries(root)] == ["old.img", "disk"]
+
+
+def test_first_import_under_require_manifest(
+    command: Command, root: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the daemon serves no directory listing, none is made public."""
+    monkeypatch.setenv("AERO_STORAGE_REQUIRE_MANIFEST", "true")
+    (root / "secret.img").write_bytes(b"x" * 512)
+    assert command("import", source, "--id", "disk").status == 0
+    assert [entry["id"] for entry in entries(root)] == ["disk"]
+
+
+def test_import_again(command: Command, root: Path, source: Path) -> None:
+    """New content goes into a new file; what the entry said of the old content goes with it, all else stays."""
+    command("import", source, "--id", "disk", "--name", "A disk", "--private")
+    old = entries(root)[0] | {
+        "etag": '"x"',
+        "last_modified": "2020-01-01T00:00:00Z",
+        "chunked_version": "v",
+        "mine": 1,
+    }
+    (root / "manifest.json").write_text(json.dumps({"images": [old]}))
+    source.write_bytes(DISK[::-1])
+    said = command("import", source, "--id", "disk", "--description", "New")
+    assert said.status == 0
+    assert entries(root) == [
+        {
+            "id": "disk",
+            "file": "imported/disk/2.img",
+            "name": "A disk",
+            "public": False,
+            "mine": 1,
+            "description": "New",
+        }
+    ]
+    assert [path.name for path in (root / "imported/disk").iterdir()] == ["2.img"]
+    assert (root / "imported/disk/2.img").read_bytes() == DISK[::-1]
+
+
+def test_import_keeps_files_of_others(command: Command, root: Path, source: Path) -> None:
+    """A file that no import made, or that another entry names, outlives the entry that is replaced."""
+    (root / "mine.img").write_bytes(b"x" * 512)
+    (root / "manifest.json").write_text(json.dumps([{"id": "disk", "file": "mine.img", "name": "Mine"}]))
+    said = command("import", source, "--id", "disk")
+    assert "mine.img" in said.err
+    assert (root / "mine.img").exists()
+    catalog = json.loads((root / "manifest.json").read_bytes())
+    (root / "manifest.json").write_text(
+        json.dumps([*catalog, {"id": "b", "file": "imported/disk/1.img", "name": "B"}])
+    )
+    command("import", source, "--id", "disk")
+    assert (root / "imported/disk/1.img").exists()
+
+
+def test_private(command: Command, root: Path, source: Path) -> None:
+    """--private says that it is no access control; --public takes it back."""
+    said = command("import", source, "--id", "disk", "--private")
+    assert "no access control" in said.err
+    assert entries(root)[0]["public"] is False
+    command("import", source, "--id", "disk", "--public")
+    assert entries(root)[0]["public"] is True
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '[{"id": "x"}]'])
+def test_broken_catalog(command: Command, root: Path, source: Path, content: str) -> None:
+    """A broken catalog stops every command with one line that names it, before any work, and stays as it is."""
+    (root / "manifest.json").write_text(content)
+    for words in (
+        ["import", source, "--id", "disk"],
+        ["publish", "disk"],
+        ["list"],
+        ["remove", "x"],
+        ["catalog", "check"],
+    ):
+        said = command(*words)
+        assert said.status == 1
+        assert said.err.startswith(f"aero-storage: {root}/manifest.json: "), said.err
+        assert said.err.count("\n") == 1
+    assert (root / "manifest.json").read_text() == content
+    assert not (root / "imported").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "part"),
+    [
+        (["import", "no-such.img", "--id", "x"], 1, "no-such.img"),
+        (["import", "disk.raw", "--id", "a/b"], 2, "is no image id"),
+        (["import", "disk.raw"], 2, "--id"),
+        (["import", "disk.raw", "--id", "x", "--format", "iso"], 2, "iso"),
+        (["publish", "nobody"], 1, "no image 'nobody'"),
+        (["publish", "disk", "--chunk-size", "1000"], 1, "512"),
+        (["publish", "disk", "--chunk-size", "128MiB"], 1, "67108864"),
+        (["publish", "disk", "--chunk-size", "4 bananas"], 2, "is no size"),
+        (["publish", "disk", "--image-version", "chunks"], 2, "is no version"),
+        (["publish", "disk", "--image-version", ".."], 2, "is no version"),
+        (["publish", "disk", "--jobs", "0"], 2, "jobs"),
+        (["remove", "nobody"], 1, "no image 'nobody'"),
+        (["verify", "nobody"], 1, "nobody"),
+        (["verify", "disk"], 1, "publish"),
+        (["list", "--images-root", "/no/such"], 1, "/no/such"),
+        (["frobnicate"], 2, "frobnicate"),
+    ],
+)
+def test_mistakes(command: Command, root: Path, source: Path, words: list[str], status: int, part: str) -> None:
+    """Every mistake ends with a message that names it, status 1 for a failure and 2 for the command line."""
+    command("import", source, "--id", "disk")
+    before = sorted(root.rglob("*"))
+    said = command(*words)
+    assert (said.status, part in said.err, said.out) == (status, True, ""), said.err
+    assert "Traceback" not in said.err
+    assert sorted(root.rglob("*")) == before
+
+
+def test_mistakes_as_json(command: Command, root: Path) -> None:
+    """With --json a failure is a JSON document too."""
+    assert "nobody" in command("publish", "nobody", "--json").json["error"]
+    assert "chunk-size" in command("publish", "--chunk-size", "x", "--json", "nobody").json["error"]
+    assert root.exists()
+
+
+def test_publish_and_verify(command: Command, root: Path, source: Path) -> None:
+    """What is published is what the catalog points at, verifies, and is there already the second time."""
+    command("import", source, "--id", "disk")
+    said = command("publish", "disk", "--chunk-size", "1MiB", "--json")
+    assert said.status == 0, said.err
+    version = said.json["version"]
+    assert version.startswith("sha256-")
+    assert entries(root)[0]["chunked_version"] == version
+    chunks = sorted((root / "chunked/disk" / version / "chunks").iterdir())
+    assert b"".join(path.read_bytes() for path in chunks) == DISK
+    assert command("verify", "disk").status == 0
+    assert command("verify", root / "chunked/disk" / version / "manifest.json").status == 0
+    assert command("publish", "disk", "--chunk-size", "1MiB", "--json").json["already_published"] is True
+    assert hidden(root) == set()
+
+
+def test_equal_content_has_an_equal_version(command: Command, root: Path, source: Path) -> None:
+    """The automatic version hangs on content and chunk size alone."""
+    for image_id in ("one", "two"):
+        command("import", source, "--id", image_id)
+    versions = [command("publish", image_id, "--json").json["version"] for image_id in ("one", "two")]
+    assert versions[0] == versions[1]
+    assert command("publish", "one", "--chunk-size", "1MiB", "--json").json["version"] != versions[0]
+    assert len(list((root / "chunked/one").iterdir())) == 2
+
+
+def test_named_versions_are_immutable(command: Command, root: Path, source: Path) -> None:
+    """A name that is taken by other content is refused, and all stays as it was."""
+    command("import", source, "--id", "disk")
+    assert command("publish", "disk", "--image-version", "v1").status == 0
+    source.write_bytes(DISK[::-1])
+    command("import", source, "--id", "disk")
+    before = (root / "chunked/disk/v1/manifest.json").read_bytes()
+    said = command("publish", "disk", "--image-version", "v1")
+    assert (said.status, "v1" in said.err) == (1, True)
+    assert (root / "chunked/disk/v1/manifest.json").read_bytes() == before
+    assert "chunked_version" not in entries(root)[0]
+    assert command("publish", "disk", "--image-version", "v2").status == 0
+
+
+def test_publish_warns_of_large_chunks(command: Command, root: Path, tmp_path: Path) -> None:
+    """Chunks over the daemon's default limit are published with a warning that names the flag."""
+    image = tmp_path / "large.raw"
+    with image.open("wb") as file:
+        file.truncate(32 * MIB)
+    command("import", image, "--id", "large")
+    assert "--max-chunk-bytes" not in command("publish", "large", "--chunk-size", "8MiB").err
+    assert "--max-chunk-bytes 16777216" in command("publish", "large", "--chunk-size", "16MiB").err
+    assert root.exists()
+
+
+def test_publish_from_a_listing(command: Command, root: Path) -> None:
+    """Publishing what only a directory listing serves makes the catalog, and says so."""
+    (root / "old.img").write_bytes(DISK)
+    (root / "other.img").write_bytes(DISK)
+    said = command("publish", "old.img")
+    assert "other.img" in said.err
+    assert [entry["id"] for entry in entries(root)] == ["old.img", "other.img"]
+    assert entries(root)[0]["chunked_version"].startswith("sha256-")
+
+
+def test_odd_sizes(command: Command, root: Path, tmp_path: Path) -> None:
+    """An image of an odd size is imported as it is, with a remark; it cannot be published, and why is said."""
+    odd = tmp_path / "odd.raw"
+    odd.write_bytes(DISK[:1000])
+    assert "512" in command("import", odd, "--id", "odd").err
+    assert (root / "imported/odd/1.img").read_bytes() == DISK[:1000]
+    said = command("publish", "odd")
+    assert (said.status, "512" in said.err) == (1, True)
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "lose", "manifest"])
+def test_verify_finds_damage(command: Command, root: Path, source: Path, damage: str) -> None:
+    """Each kind of damage is told with its place, and the status is 1."""
+    command("import", source, "--id", "disk")
+    version = command("publish", "disk", "--chunk-size", "1MiB", "--json").json["version"]
+    base = root / "chunked/disk" / version
+    victim = base / "chunks/00000001.bin"
+    data = victim.read_bytes()
+    if damage == "flip":
+        victim.write_bytes(data[:1000] + bytes([data[1000] ^ 1]) + data[1001:])
+    elif damage == "cut":
+        victim.write_bytes(data[:-1])
+    elif damage == "lose":
+        victim.unlink()
+    else:
+        manifest = base / "manifest.json"
+        manifest.write_text(manifest.read_text().replace('"chunkCount":6', '"chunkCount":7'))
+    said = command("verify", "disk")
+    assert said.status == 1
+    assert ("chunkCount" if damage == "manifest" else "00000001.bin") in said.out
+    assert command("verify", "disk", "--json").json["ok"] is False
+
+
+def test_list(command: Command, root: Path, source: Path) -> None:
+    """The list shows what there is, and what is wrong with it."""
+    assert "no image" in command("list").out
+    command("import", source, "--id", "disk", "--name", "[red]A disk\x1b[0m")
+    command("import", source, "--id", "gone")
+    (root / "imported/gone/1.img").unlink()
+    command("publish", "disk")
+    said = command("list", "--json")
+    assert [(row["id"], row["size"], row["chunks"], bool(row["problems"])) for row in said.json] == [
+        ("disk", len(DISK), "published", False),
+        ("gone", None, None, True),
+    ]
+    printed = command("list").out
+    assert "[red]A disk" in printed
+    assert "\x1b" not in printed
+
+
+def test_catalog_check(command: Command, root: Path, source: Path) -> None:
+    """The check passes on a sound catalog; each fault is told with its image and makes the status 1."""
+    command("import", source, "--id", "disk")
+    assert command("catalog", "check").status == 0
+    command("import", source, "--id", "cut")
+    command("publish", "cut")
+    catalog = entries(root)
+    catalog[0]["chunked_version"] = "v9"
+    catalog += [
+        {"id": "missing", "file": "no-such", "name": "x"},
+        {"id": "outside", "file": "link", "name": "x"},
+        {
+            "id": "uneven",
+            "file": "imported/disk/1.img",
+            "name": "x",
+            "virtual_chunks": True,
+            "recommended_chunk_size_bytes": 1000,
+        },
+    ]
+    (root / "link").symlink_to(source)
+    (root / "manifest.json").write_text(json.dumps({"images": catalog}))
+    (root / "imported/cut/9.img").write_bytes(b"")
+    with (root / "imported/cut/1.img").open("ab") as file:
+        file.write(bytes(512))
+    said = command("catalog", "check", "--json")
+    assert said.status == 1
+    assert set(said.json["problems"]) == {"disk", "cut", "missing", "outside", "uneven"}
+    assert said.json["unused_files"] == ["imported/cut/9.img"]
+
+
+def test_remove(command: Command, root: Path, source: Path) -> None:
+    """Removing takes entry, file and chunks; the last image stays, as a catalog cannot be empty."""
+    for image_id in ("one", "two"):
+        command("import", source, "--id", image_id)
+        command("publish", image_id)
+    assert command("remove", "one").status == 0
+    assert [entry["id"] for entry in entries(root)] == ["two"]
+    assert not (root / "imported/one").exists()
+    assert not (root / "chunked/one").exists()
+    said = command("remove", "two")
+    assert (said.status, "only image" in said.err) == (1, True)
+    assert (root / "imported/two/1.img").exists()
+    assert hidden(root) == set()
+
+
+def test_remove_chunks_only(command: Command, root: Path, source: Path) -> None:
+    """--chunks-only takes the chunks and the pointer to them, and leaves the image."""
+    command("import", source, "--id", "disk")
+    command("publish", "disk")
+    assert command("remove", "disk", "--chunks-only").status == 0
+    assert entries(root) == [{"id": "disk", "file": "imported/disk/1.img", "name": "disk"}]
+    assert not (root / "chunked/disk").exists()
+    assert (root / "imported/disk/1.img").read_bytes() == DISK
+
+
+def test_remove_keeps_shared_files(command: Command, root: Path, source: Path) -> None:
+    """A file that another entry names stays."""
+    command("import", source, "--id", "one")
+    catalog = [*entries(root), {"id": "two", "file": "imported/one/1.img", "name": "Two"}]
+    (root / "manifest.json").write_text(json.dumps(catalog))
+    assert command("remove", "one").status == 0
+    assert (root / "imported/one/1.img").exists()
+
+
+def test_interrupted_import_is_cleaned_up(command: Command, root: Path, source: Path) -> None:
+    """What a killed import left, work and a file that no entry names, goes with the next one, which says so."""
+    command("import", source, "--id", "disk")
+    work = root / ".aero-storage~/import-disk"
+    work.mkdir(parents=True)
+    (work / "image.raw").write_bytes(b"half")
+    (root / "imported/disk/2.img").write_bytes(b"placed, and then killed")
+    said = command("import", source, "--id", "disk")
+    assert "interrupted" in said.err
+    assert [path.name for path in (root / "imported/disk").iterdir()] == ["2.img"]
+    assert (root / "imported/disk/2.img").read_bytes() == DISK
+    assert entries(root)[0]["file"] == "imported/disk/2.img"
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["import"], ["publish"], ["verify"], ["list"], ["remove"], ["catalog", "check"]]
+)
+def test_help(command: Command, words: list[str]) -> None:
+    """Every command explains itself."""
+    said = command(*words, "--help")
+    assert (said.status, "Usage: aero-storage" in said.out) == (0, True)
