@@ -20,7 +20,9 @@ LEVELS = ("debug", "info", "warn", "error", "critical")
 _RANK = {level: rank for rank, level in enumerate(LEVELS)}
 _MAX_QUEUED_LINES = 10_000
 _FLUSH_SECONDS = 2.0
+_GATHER_SECONDS = 0.02
 _MAX_TEXT = 4096
+_encode = json.JSONEncoder(default=repr).encode  # one for all: json.dumps would make a new one for every line
 
 Fields = Mapping[str, object]
 
@@ -148,7 +150,8 @@ class JsonLines:
             self._dropped += 1
             return
         self._queue.append(line)
-        self._wake.notify()
+        if len(self._queue) in (1, self._max_queued // 2):
+            self._wake.notify()
 
     def _write_queued(self) -> None:
         while self._wait():
@@ -159,6 +162,8 @@ class JsonLines:
     def _wait(self) -> bool:
         with self._wake:
             self._wake.wait_for(lambda: self._queue or self._stopping)
+            # Every switch of threads costs a request that is being answered meanwhile: rather few writes of many lines.
+            self._wake.wait_for(lambda: self._stopping or len(self._queue) >= self._max_queued // 2, _GATHER_SECONDS)
             return bool(self._queue)
 
     def _write(self, text: str) -> None:
@@ -194,7 +199,7 @@ class JsonLines:
 
 def _line(level: str, message: str, fields: Fields, seconds: float | None = None) -> str:
     record = {"timestamp": timestamp(seconds), "level": level, "message": message, **fields}
-    return json.dumps(record, default=repr) + "\n"
+    return _encode(record) + "\n"
 
 
 def _report(dropped: int) -> str:

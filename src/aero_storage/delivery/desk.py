@@ -25,7 +25,7 @@ from aero_storage.delivery.routes import Plane, Resource
 from aero_storage.delivery.virtual import VirtualChunks
 from aero_storage.errors import BlobNotFoundError, BlobUnreadableError, CatalogError, ClientError, OverloadedError
 from aero_storage.protocol.identifiers import NAME_RULE
-from aero_storage.store.images import MANIFEST_NAME, Opened, Store
+from aero_storage.store.images import MANIFEST_NAME, Opened, Store, Wanted
 
 _Handler = Callable[[Exchange], Awaitable[Reply]]
 
@@ -117,15 +117,36 @@ class Desk:
             return self.fail(facts, 500 if survey.unreadable else 404)
         return metadata.image_reply(facts, self.policy, *survey.found[0])
 
+    def answer_now(self, exchange: Exchange) -> Reply | None:
+        """The reply to a GET or HEAD for bytes, if nothing has to be waited for: no place, no disk.
+
+        None otherwise; the exchange then holds a place at the most.
+        """
+        facts = exchange.facts
+        try:
+            return self._bytes_now(exchange) if facts.names.valid else self.fail(facts, 404)
+        except ClientError as failure:
+            return self._explain(facts, failure)
+
     async def _bytes(self, exchange: Exchange) -> Reply:
         facts = exchange.facts
         if not facts.names.valid:
             return self.fail(facts, 404)
+        reply = self._bytes_now(exchange)
+        if reply is not None:
+            return reply
         await exchange.take_place(self._admission)
         image = self._find(facts)
-        opened = await self._open(facts, image)
-        exchange.blob = opened.blob
+        exchange.blob = opened = await self._store.open(self._wanted(facts, image))
         return decide(facts, self.policy, self._represent(facts, image, opened))
+
+    def _bytes_now(self, exchange: Exchange) -> Reply | None:
+        if not exchange.take_place_now(self._admission):
+            return None
+        facts = exchange.facts
+        image = self._find(facts)
+        exchange.blob = opened = self._store.open_cached(self._wanted(facts, image))
+        return None if opened is None else decide(facts, self.policy, self._represent(facts, image, opened))
 
     def _find(self, facts: Facts) -> Image:
         image_id, catalog = facts.names.image_id or "", self._keeper.current
@@ -137,20 +158,19 @@ class Desk:
             return Image(id=image_id, file=image_id, name=image_id, virtual_chunks=False)
         raise BlobNotFoundError(image_id)
 
-    async def _open(self, facts: Facts, image: Image) -> Opened:
+    def _wanted(self, facts: Facts, image: Image) -> Wanted:
         if facts.resource is Resource.IMAGE:
-            return Opened(await self._store.open(image), raw=True)
+            return Wanted(image)
         version = facts.names.version
         directory = image.chunked_directory if version is None else chunked_directory(image.id, version)
-        manifest = directory / MANIFEST_NAME
-        chunk = directory / "chunks" / (facts.names.chunk_name or "")
-        artifact = chunk if facts.resource is Resource.CHUNK else manifest
+        manifest = f"{directory}/{MANIFEST_NAME}"
+        artifact = f"{directory}/chunks/{facts.names.chunk_name}" if facts.resource is Resource.CHUNK else manifest
         if self._virtual.may_serve(image, version):
-            return await self._store.open_published(artifact, manifest, image)
-        return Opened(await self._store.open_artifact(artifact), raw=False)
+            return Wanted(image, artifact, manifest)
+        return Wanted(artifact=artifact)
 
     def _represent(self, facts: Facts, image: Image, opened: Opened) -> Representation:
-        status = opened.blob.status
+        status = opened.status
         if facts.resource is Resource.IMAGE:
             return image_representation(facts, self.policy, image, status.size, status.validators)
         if opened.raw:

@@ -57,11 +57,23 @@ class Exchange:
 
     async def take_place(self, admission: Admission) -> None:
         """Wait for a place under the cap, to be held until the end. Raises OverloadedError."""
+        if self.place is not None:
+            return
         self.waiting = True
         try:
             self.place = await admission.acquire()
         finally:
             self.waiting = False
+
+    def take_place_now(self, admission: Admission) -> bool:
+        """Take a place if there is one at once."""
+        self.place = admission.try_acquire()
+        return self.place is not None
+
+    def give_up(self) -> None:
+        """Release everything without a word: the request is answered in another exchange."""
+        self._ended = True
+        self._release()
 
     def end(self, ending: Ending, status: int, bytes_sent: int) -> None:
         """Release everything, count and log; a second call does nothing.
@@ -83,13 +95,7 @@ class Exchange:
         if self.place is not None:
             self.place.release()
         if self.blob is not None:
-            self._close(self.blob)
-
-    def _close(self, blob: Blob) -> None:
-        try:
-            self._reporter.disk.run(blob.close)
-        except Exception:  # noqa: BLE001 - no thread to be had: rather wait for the disk than lose a descriptor
-            blob.close()
+            self.blob.close()
 
     def _count(self, status: int, bytes_sent: int, seconds: float) -> None:
         facts, metrics = self.facts, self._reporter.metrics

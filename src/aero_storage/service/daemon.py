@@ -37,12 +37,16 @@ from aero_storage.service.options import Options, prepare_images_root, refuse
 from aero_storage.settings import Settings
 from aero_storage.store.images import LocalStore
 from aero_storage.store.local import LocalDirectory
+from aero_storage.store.opened import OpenFiles
 from aero_storage.web.app import build_resource
 from aero_storage.web.channel import ImageSite
 from aero_storage.web.respond import Responder
 
 DISK_THREADS = 16
 """Reads under way at once: enough to keep a disk's queue filled, few enough to cost no memory to speak of."""
+
+OPEN_FILES = 256
+"""Files kept open for the next request: a quarter of the descriptors that a process may have by default."""
 
 _STOPPING = (signal.SIGTERM, signal.SIGINT)
 
@@ -60,6 +64,7 @@ class Parts:
     watch: CatalogWatch
     desk: Desk
     site: ImageSite
+    store: LocalStore
     ports: tuple[IListeningPort, ...]
 
 
@@ -95,19 +100,20 @@ def compose(
     watch = CatalogWatch(reader, keeper, disk, metrics, log, time.time)
     watch.load()
     policy = policy_of(settings)
+    store = LocalStore(LocalDirectory(settings.images_root), disk, OpenFiles(disk, reactor, OPEN_FILES))
     desk = Desk(
         policy,
         build_of(version, environ),
         settings.metrics_auth_token,
         Reporter(reactor, disk, metrics, log if settings.request_log else None),
         keeper,
-        LocalStore(LocalDirectory(settings.images_root), disk),
+        store,
         Admission(settings.max_concurrent_bytes_requests, settings.bytes_queue_timeout_secs, reactor),
         VirtualChunks(policy, log),
     )
     responder = Responder(desk, disk, reactor, log)
     resource = build_resource(routes(metrics=not settings.disable_metrics), responder.respond)
-    return Parts(reactor, log, pool, watch, desk, ImageSite(resource, reactor), ())
+    return Parts(reactor, log, pool, watch, desk, ImageSite(resource, reactor), store, ())
 
 
 def policy_of(settings: Settings) -> Policy:
@@ -189,6 +195,7 @@ class AeroService(Service):
         gone = parts.site.shut()
         gone.addTimeout(_STOP_SECONDS, parts.reactor, onTimeoutCancel=lambda _result, _seconds: None)
         await gone
+        parts.store.close()
         if isinstance(parts.log, JsonLines):
             parts.log.stop()
 

@@ -36,6 +36,8 @@ class LocalBlob:
     """
 
     status: BlobStatus
+    identity: tuple[int, int, int, int]
+    """Device, inode, size and mtime: what is equal of an unchanged file, and of no other."""
     _descriptor: int
     _lock: threading.Lock = attrs.field(init=False, factory=threading.Lock)
     _reads: int = attrs.field(init=False, default=0)
@@ -54,6 +56,10 @@ class LocalBlob:
                 self._reads -= 1
                 self._close_if_idle()
 
+    def is_current(self) -> bool:
+        """Whether the file still has the size and mtime that it was opened with; asks memory, not the disk."""
+        return _status(os.fstat(self._descriptor)) == self.status
+
     def close(self) -> None:
         """See Blob.close."""
         with self._lock:
@@ -69,7 +75,7 @@ class LocalBlob:
         data = os.pread(self._descriptor, length, offset)
         while 0 < len(data) < length and (more := os.pread(self._descriptor, length - len(data), offset + len(data))):
             data += more
-        if len(data) < length or _status(os.fstat(self._descriptor)) != self.status:
+        if len(data) < length or not self.is_current():
             raise ShortReadError(f"{len(data)} of {length} bytes at {offset}: the file has changed")
         return data
 
@@ -131,7 +137,9 @@ def _step(directory: int, part: str, flags: int) -> int:
 
 def _adopt(descriptor: int, name: str) -> LocalBlob:
     try:
-        return LocalBlob(_regular(os.fstat(descriptor), name), descriptor)
+        status = os.fstat(descriptor)
+        identity = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+        return LocalBlob(_regular(status, name), identity, descriptor)
     except BaseException:
         os.close(descriptor)
         raise

@@ -14,7 +14,7 @@ from twisted.web.http import datetimeToString
 
 from aero_storage.delivery.desk import Desk
 from aero_storage.delivery.exchange import Ending, Exchange
-from aero_storage.delivery.facts import Facts, read_facts
+from aero_storage.delivery.facts import Facts, Names, read_facts
 from aero_storage.delivery.reply import Reply
 from aero_storage.delivery.routes import Route
 from aero_storage.disk import Disk
@@ -65,7 +65,7 @@ class Responder:
             method=request.method.decode("latin-1"),
             path=request.path.decode("ascii"),
             route=route,
-            segments=segments,
+            names=Names.parse(segments),
             header=request.header,
             announces_body=request.announces_body,
             client=getattr(request.client, "host", None) or "unix",
