@@ -65,6 +65,11 @@ class Exchange:
         finally:
             self.waiting = False
 
+    @property
+    def ended(self) -> bool:
+        """Whether it has come to its end."""
+        return self._ended
+
     def take_place_now(self, admission: Admission) -> bool:
         """Take a place if there is one at once."""
         self.place = admission.try_acquire()

@@ -40,6 +40,7 @@ from aero_storage.store.local import LocalDirectory
 from aero_storage.store.opened import OpenFiles
 from aero_storage.web.app import build_resource
 from aero_storage.web.channel import ImageSite
+from aero_storage.web.express import ExpressLane
 from aero_storage.web.respond import Responder
 
 DISK_THREADS = 16
@@ -113,7 +114,8 @@ def compose(
     )
     responder = Responder(desk, disk, reactor, log)
     resource = build_resource(routes(metrics=not settings.disable_metrics), responder.respond)
-    return Parts(reactor, log, pool, watch, desk, ImageSite(resource, reactor), store, ())
+    lane = ExpressLane(desk, log) if settings.express else None
+    return Parts(reactor, log, pool, watch, desk, ImageSite(resource, reactor, lane), store, ())
 
 
 def policy_of(settings: Settings) -> Policy:

@@ -79,6 +79,11 @@ class AeroRequest(Request):
         cast("Transport", self.transport).abortConnection()
 
 
+def host_of(peer: object) -> str:
+    """The peer's host as logs show it; a UNIX socket has none."""
+    return getattr(peer, "host", None) or "unix"
+
+
 def _raw_path(uri: bytes) -> bytes:
     """The path of a request target, still percent-encoded, in visible ASCII; empty if there is none."""
     path = (origin_form(uri) or b"").partition(b"?")[0]

@@ -22,7 +22,7 @@ from aero_storage.errors import ShortReadError
 from aero_storage.logs import EventLog
 from aero_storage.streaming.outlet import outlet_of
 from aero_storage.streaming.producer import SegmentProducer
-from aero_storage.web.request import AeroRequest
+from aero_storage.web.request import AeroRequest, host_of
 
 _SERVER = b"aero-storage"
 _CLIENT_CLOSED_REQUEST = 499
@@ -68,7 +68,7 @@ class Responder:
             names=Names.parse(segments),
             header=request.header,
             announces_body=request.announces_body,
-            client=getattr(request.client, "host", None) or "unix",
+            client=host_of(request.client),
             now=self._now(),
         )
 
