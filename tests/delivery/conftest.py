@@ -144,6 +144,7 @@ class FakeBlob:
     status: BlobStatus
     closes: int = 0
     raw: bool = True
+    file: None = None
 
     def read(self, offset: int, length: int) -> bytes:
         raise AssertionError(f"nothing here reads: {length} bytes at {offset}")

@@ -68,6 +68,11 @@ class Lease:
         """Whether this is the raw image."""
         return self._file.found.raw
 
+    @property
+    def file(self) -> LocalBlob:
+        """See Blob.file."""
+        return self._file.found.blob
+
     def read(self, offset: int, length: int) -> bytes:
         """See Blob.read."""
         return self._file.found.blob.read(offset, length)
