@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Protocol
 
 import attrs
@@ -162,7 +164,7 @@ class JsonLines:
     def _wait(self) -> bool:
         with self._wake:
             self._wake.wait_for(lambda: self._queue or self._stopping)
-            # Every switch of threads costs a request that is being answered meanwhile: rather few writes of many lines.
+            # Every switch of threads costs the request that is being answered: rather few writes of many lines.
             self._wake.wait_for(lambda: self._stopping or len(self._queue) >= self._max_queued // 2, _GATHER_SECONDS)
             return bool(self._queue)
 
@@ -198,7 +200,12 @@ class JsonLines:
 
 
 def _line(level: str, message: str, fields: Fields, seconds: float | None = None) -> str:
-    record = {"timestamp": timestamp(seconds), "level": level, "message": message, **fields}
+    record = {
+        "timestamp": timestamp(time.time() if seconds is None else seconds),
+        "level": level,
+        "message": message,
+        **fields,
+    }
     return _encode(record) + "\n"
 
 
@@ -206,10 +213,15 @@ def _report(dropped: int) -> str:
     return _line("warn", "log lines dropped", {"count": dropped}) if dropped else ""
 
 
-def timestamp(seconds: float | None = None) -> str:
-    """RFC 3339 in UTC with milliseconds, of `seconds` since the epoch or of now."""
-    moment = datetime.now(UTC) if seconds is None else datetime.fromtimestamp(seconds, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def timestamp(seconds: float) -> str:
+    """RFC 3339 in UTC with milliseconds, of `seconds` since the epoch."""
+    whole = int(seconds // 1)
+    return f"{_second(whole)}.{int((seconds - whole) * 1000):03}Z"
+
+
+@lru_cache(4)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat().removesuffix("+00:00")
 
 
 def _message(event: LogEvent) -> str:

@@ -5,6 +5,8 @@ Pure: facts and a representation in, a reply out. The order of evaluation is tha
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from aero_storage.delivery.facts import Facts
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.reply import Reply, error, plane_headers
@@ -30,13 +32,13 @@ def decide(facts: Facts, policy: Policy, representation: Representation) -> Repl
     outcome = evaluate(facts.preconditions, representation.validators)
     if outcome is Outcome.FAILED:
         return error(facts, policy, 412)
-    common = (*plane_headers(facts, policy), *_validator_headers(representation))
+    plane = plane_headers(facts, policy)
     if outcome is Outcome.NOT_MODIFIED:
-        return Reply(304, common)
+        return Reply(304, (*plane, *_validator_headers(representation)))
     selected = _select(facts, policy, representation) if representation.ranges else None
     if isinstance(selected, int):
         return _refuse(facts, policy, selected, representation.size)
-    return _send(common, representation, selected)
+    return _send(plane, representation, selected)
 
 
 def _validator_headers(representation: Representation) -> Headers:
@@ -55,18 +57,26 @@ def _refuse(facts: Facts, policy: Policy, status: int, size: int) -> Reply:
     return error(facts, policy, status)
 
 
-def _send(common: Headers, representation: Representation, selected: Segment | None) -> Reply:
-    headers = (
-        *common,
+@lru_cache(1024)
+def _body_headers(plane: Headers, representation: Representation) -> Headers:
+    """The headers of 200 and 206, made once for each image, configuration and kind of client."""
+    return (
+        *plane,
+        *_validator_headers(representation),
         ("Content-Type", representation.content_type),
         ("Content-Encoding", "identity"),
         ("X-Content-Type-Options", "nosniff"),
     )
+
+
+def _send(plane: Headers, representation: Representation, selected: Segment | None) -> Reply:
+    headers = _body_headers(plane, representation)
     if representation.body is not None:
         return Reply(200, headers, representation.body)
     if selected is None:
         return Reply(200, headers, segment=Segment(representation.offset, representation.size))
-    return Reply(206, (*headers, ("Content-Range", content_range(selected, representation.size))), segment=selected)
+    own = (("Content-Range", content_range(selected, representation.size)),)
+    return Reply(206, headers, segment=selected, own=own)
 
 
 def _select(facts: Facts, policy: Policy, representation: Representation) -> Segment | int | None:

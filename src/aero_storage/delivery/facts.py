@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 import attrs
 
 from aero_storage.delivery.routes import DATA_PREFIX, UNKNOWN, Plane, Resource, Route, plane_of
-from aero_storage.protocol.conditional import Preconditions
+from aero_storage.protocol.conditional import UNCONDITIONAL, Preconditions
 from aero_storage.protocol.identifiers import parse_chunk_name, parse_image_id, parse_version
 
 MAX_LOGGED_PATH = 256
@@ -18,6 +18,10 @@ MAX_LOGGED_PATH = 256
 _random = random.Random()  # noqa: S311 - request ids are no secrets
 _UUID_MASK = ~(0xF << 76 | 0x3 << 62)
 _UUID_BITS = 0x4 << 76 | 0x2 << 62
+_CONDITIONAL = ("If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range")
+"""In the order of the fields of Preconditions."""
+
+_NONE_OF_THEM = (None,) * len(_CONDITIONAL)
 _INVALID = "<invalid>"
 _OTHER_METHOD = "<other>"
 _STANDARD_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
@@ -33,7 +37,7 @@ HeaderReader = Callable[[str], str | None]
 
 
 def make_request_id() -> str:
-    """A UUID of version 4 (RFC 9562 §5.4), not for secrets: from a generator that was seeded once, it costs a third."""
+    """A UUID of version 4 (RFC 9562 §5.4), not for secrets: a generator that was seeded once takes a third as long."""
     number = _random.getrandbits(128) & _UUID_MASK | _UUID_BITS
     digits = f"{number:032x}"
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
@@ -102,7 +106,7 @@ class Facts:
     @property
     def logged_path(self) -> str:
         """The path with what breaks the rule for image ids taken out, cut to 256 characters."""
-        if not self.path.startswith(DATA_PREFIX):
+        if not self.path.startswith(DATA_PREFIX) or (self.route and not self.names.broken and "%" not in self.path):
             return self.path[:MAX_LOGGED_PATH]
         image_id, slash, rest = self.path.removeprefix(DATA_PREFIX).partition("/")
         shown = parse_image_id(image_id.encode("latin-1")) or _INVALID
@@ -129,14 +133,7 @@ def read_facts(  # noqa: PLR0913 - what a request line and a connection know
         path=path,
         route=route,
         names=names,
-        preconditions=Preconditions(
-            if_match=header("If-Match"),
-            if_none_match=header("If-None-Match"),
-            if_modified_since=header("If-Modified-Since"),
-            if_unmodified_since=header("If-Unmodified-Since"),
-            if_range=header("If-Range"),
-            now=now,
-        ),
+        preconditions=_read_preconditions(header, now),
         range=header("Range"),
         origin=header("Origin"),
         authorization=authorization,
@@ -146,6 +143,11 @@ def read_facts(  # noqa: PLR0913 - what a request line and a connection know
         user_id=_token(header("X-Aero-User-Id")),
         client=client,
     )
+
+
+def _read_preconditions(header: HeaderReader, now: float) -> Preconditions:
+    values = tuple(map(header, _CONDITIONAL))
+    return UNCONDITIONAL if values == _NONE_OF_THEM else Preconditions(*values, now=now)
 
 
 def _token(value: str | None) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Protocol
 
 import attrs
@@ -20,7 +21,12 @@ class BlobStatus:
     @property
     def validators(self) -> Validators:
         """The validators that a file has by itself (contract §3)."""
-        return Validators(file_etag(self.size, self.mtime_ns), usable_mtime(self.mtime_ns))
+        return _validators(self.size, self.mtime_ns)
+
+
+@lru_cache(1024)
+def _validators(size: int, mtime_ns: int) -> Validators:
+    return Validators(file_etag(size, mtime_ns), usable_mtime(mtime_ns))
 
 
 class OpenFile(Protocol):

@@ -27,7 +27,7 @@ class Survey:
     unreadable: int
 
 
-@attrs.frozen(cache_hash=True)
+@attrs.frozen
 class Wanted:
     """What a request wants opened: an image, a chunk artifact, or the one of them that is there."""
 
@@ -36,6 +36,11 @@ class Wanted:
     """Place of a chunk artifact relative to the root."""
     manifest: str | None = None
     """If both are wanted: the chunk manifest whose presence makes it the artifact."""
+
+    @property
+    def key(self) -> tuple[Image | None, str | None, str | None]:
+        """What tells it from others; tuples compare by identity first."""
+        return self.image, self.artifact, self.manifest
 
 
 class Opened(Blob, Protocol):
@@ -77,12 +82,12 @@ class LocalStore:
 
     def open(self, wanted: Wanted) -> Deferred[Opened]:
         """See Store.open."""
-        opening: Deferred[Opened] = self._files.open(wanted, lambda: self._find(wanted))  # type: ignore[assignment]
+        opening: Deferred[Opened] = self._files.open(wanted.key, lambda: self._find(wanted))  # type: ignore[assignment]
         return opening
 
     def open_cached(self, wanted: Wanted) -> Opened | None:
         """See Store.open_cached."""
-        return self._files.lease(wanted)
+        return self._files.lease(wanted.key)
 
     def close(self) -> None:
         """Give back every descriptor that nobody uses; those in use follow with their last user."""

@@ -24,6 +24,7 @@ from aero_storage.delivery.reply import Reply
 from aero_storage.delivery.routes import ROUTES, Plane, Route
 from aero_storage.errors import ShortReadError
 from aero_storage.logs import EventLog
+from aero_storage.protocol.cors import Headers
 from aero_storage.protocol.dates import format_http_date
 from aero_storage.protocol.plain import PlainRequest, recognise
 from aero_storage.store.blob import OpenFile
@@ -49,9 +50,13 @@ def find_route(path: str) -> tuple[Route, Names] | None:
     return None
 
 
-@lru_cache(4096)
 def _line(name: str, value: str) -> bytes:
     return f"{name}: {value}\r\n".encode("latin-1")
+
+
+@lru_cache(1024)
+def _block(headers: Headers) -> bytes:
+    return b"".join(_line(name, value) for name, value in headers)
 
 
 @lru_cache(64)
@@ -67,15 +72,18 @@ def _date_line(second: int) -> bytes:
 def head_bytes(reply: Reply, request_id: str, now: float, *, persistent: bool) -> bytes:
     """The head of a response as it goes over the wire."""
     length = reply.length
-    return b"".join((
-        _status_line(reply.status),
-        _date_line(int(now)),
-        b"X-Request-Id: %b\r\n" % request_id.encode("ascii"),
-        b"" if length is None else b"Content-Length: %d\r\n" % length,
-        b"" if persistent else b"Connection: close\r\n",
-        *[_line(name, value) for name, value in reply.headers],
-        b"\r\n",
-    ))
+    return b"".join(
+        (
+            _status_line(reply.status),
+            _date_line(int(now)),
+            b"X-Request-Id: %b\r\n" % request_id.encode("ascii"),
+            b"" if length is None else b"Content-Length: %d\r\n" % length,
+            b"" if persistent else b"Connection: close\r\n",
+            _block(reply.common),
+            *[_line(name, value) for name, value in reply.own],
+            b"\r\n",
+        )
+    )
 
 
 class Connection(Protocol):
@@ -106,7 +114,7 @@ class Delivery:
 
     def follow(self, sending: Deferred[None]) -> None:
         """Wait until all is with the kernel, or the connection or the file has failed."""
-        sending.addCallbacks(lambda _: self._complete(), self._fail)
+        sending.addCallbacks(lambda _: self.complete(), self._fail)
         if not self.exchange.ended:
             self.connection.delivery_begins(self)
 
@@ -121,7 +129,8 @@ class Delivery:
         self.lost()
         self.transport.abortConnection()
 
-    def _complete(self) -> None:
+    def complete(self) -> None:
+        """The kernel has all of it."""
         self._end(Ending.COMPLETE)
         self.connection.delivered(persistent=self.persistent)
 
@@ -221,4 +230,7 @@ def _send(delivery: Delivery, head: bytes, answer: _Answer) -> None:
         delivery.follow(transport.send_file(answer.file, segment.offset, segment.length, head))
         return
     transport.write_through(head + answer.body)
-    delivery.follow(transport.when_drained())
+    if transport.unsent:
+        delivery.follow(transport.when_drained())
+    else:
+        delivery.complete()
