@@ -156,7 +156,7 @@ def test_headers(daemon: Daemon, image_id: str, fields: dict[str, str], moving: 
 
 @pytest.mark.parametrize("rest", ["manifest.json", "chunks/00000000.bin", "chunks/00000001.bin"])
 def test_head_range_and_conditions(daemon: Daemon, rest: str) -> None:
-    """HEAD has the headers of GET, Range is ignored, a tag or date that is current gives 304, another one the body."""
+    """HEAD has the headers of GET, Range is ignored, a current tag or date gives 304, another one the body."""
     for base in ("/v1/images/disk/chunked", versioned(daemon, "disk")):
         got = daemon.ask(f"{base}/{rest}")
         head = daemon.ask(f"{base}/{rest}", "HEAD")

@@ -178,7 +178,7 @@ class FakeStore:
     def open_published(self, path: PurePosixPath, manifest: PurePosixPath, image: Image) -> Deferred[Opened]:
         published = str(manifest) in self.blobs
         opened = self._open(str(path) if published else image.file)
-        return opened.addCallback(Opened, raw=not published)  # type: ignore[arg-type,return-value]
+        return opened.addCallback(Opened, raw=not published)
 
     def _open(self, name: str) -> Deferred[Blob]:
         self.opened.append(name)

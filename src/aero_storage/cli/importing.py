@@ -134,7 +134,7 @@ def _place(fresh: Path, shelf: Path) -> Path:
 
 def _clean_up(shop: Shop, root: Path, shelf: Path, image_id: str, remains: int) -> None:
     """Remove what an import that was interrupted has left: its work, and a file that no catalog came to name."""
-    used = [{"file": image.file} for image in shop.catalog().images]
+    used: list[Entry] = [{"file": image.file} for image in shop.catalog().images]
     for path in sorted(shelf.glob("*.img")):
         if path.stem.isdecimal() and not is_used(root, path, used):
             remains += disk_usage(path)
