@@ -51,7 +51,7 @@ def _text(_context: click.Context, _parameter: click.Parameter, value: str | Non
     return value
 
 
-@click.command("import")
+@click.command("import", short_help="Bring in a disk image.")
 @click.argument("source", metavar="SOURCE", type=click.Path(path_type=Path))
 @click.option("--id", "image_id", required=True, type=ImageIdType(), help="What URLs will call the image.")
 @click.option("--name", callback=_text, help="Its name, for people.")

@@ -29,7 +29,7 @@ def _version(_context: click.Context, _parameter: click.Parameter, value: str) -
     return value
 
 
-@click.command("publish")
+@click.command("publish", short_help="Cut an image into chunks.")
 @click.argument("image_id", metavar="ID", type=ImageIdType())
 @click.option(
     "--chunk-size",

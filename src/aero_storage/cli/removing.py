@@ -20,7 +20,7 @@ from aero_storage.durable import disk_usage, workshop
 from aero_storage.errors import OperatorError
 
 
-@click.command("remove")
+@click.command("remove", short_help="Remove an image, or its chunks.")
 @click.argument("image_id", metavar="ID", type=ImageIdType())
 @click.option("--chunks-only", is_flag=True, help="Remove its published chunks of every version; keep the image.")
 @click.option("--yes", is_flag=True, help="Do not ask on a terminal.")

@@ -32,7 +32,7 @@ class _Target:
     version: str | None = None
 
 
-@click.command("verify")
+@click.command("verify", short_help="Check published chunks.")
 @click.argument("target", metavar="ID|MANIFEST-FILE|MANIFEST-URL")
 @click.option(
     "--sample",
