@@ -9,6 +9,7 @@ import attrs
 
 from aero_storage.cli import formats, qemu
 from aero_storage.cli.copying import Advance, Stamp, copy_sparse, require_same
+from aero_storage.cli.packed import refuse_packed
 from aero_storage.errors import OperatorError
 
 _MODE = 0o644
@@ -39,6 +40,8 @@ def examine(path: Path, format_override: str | None = None) -> Source:
         name = formats.choose(image, format_override)
         stamp = Stamp.of(image.descriptor)
         if name == formats.RAW:
+            if format_override is None:
+                refuse_packed(image)
             return Source(path, name, image.size, stamp)
         formats.refuse_incomplete(image, name)
         facts = qemu.info(path, name)
