@@ -47,6 +47,8 @@ def cut(descriptor: int, geometry: Geometry, directory: Path, *, jobs: int, adva
     chunks.mkdir()
     cutter = _Cutter(descriptor, geometry, str(chunks), advance, ZeroChunks())
     share_out(range(geometry.chunk_count), _THREADS_PER_JOB * jobs, cutter.work)
+    if os.fstat(descriptor).st_size < geometry.total_size:  # what is cut off looks like a hole
+        raise _too_short()
     return bytes(cutter.digests)
 
 
@@ -98,8 +100,12 @@ def _read(descriptor: int, buffer: memoryview, offset: int) -> None:
     while done < len(buffer):
         count = os.preadv(descriptor, [buffer[done:]], offset + done)
         if not count:
-            raise OperatorError("the image became shorter while it was cut; try again when nothing writes to it")
+            raise _too_short()
         done += count
+
+
+def _too_short() -> OperatorError:
+    return OperatorError("the image became shorter while it was cut; try again when nothing writes to it")
 
 
 def _is_zero(piece: memoryview) -> bool:
