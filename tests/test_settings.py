@@ -34,6 +34,7 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 # One text per setting and level of precedence, all different from each other and from the default.
 LEVELS = {
+    "virtual_chunk_bytes": ["512", "1024", "1536"],
     "listen_addr": ["127.0.0.1:1", "[::1]:2", "localhost:3"],
     "endpoint": ["tcp:1", "tcp:2", "tcp:3"],
     "cors_origin": ["https://a.example", "https://b.example:8443", "null"],

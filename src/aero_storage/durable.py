@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -36,8 +37,9 @@ def replace_file(path: Path, data: bytes) -> None:
     """
     target = Path(os.path.realpath(path))
     fresh = target.with_name(f".{target.name}~")
+    fresh.unlink(missing_ok=True)  # an interrupted run's
     try:
-        with fresh.open("wb") as file:
+        with fresh.open("xb") as file:
             _dress(file.fileno(), target)
             file.write(data)
             file.flush()
@@ -55,8 +57,10 @@ def _dress(descriptor: int, like: Path) -> None:
     except FileNotFoundError:
         os.fchmod(descriptor, _MODE)
         return
-    with suppress(PermissionError):  # only root gives files away
-        os.fchown(descriptor, status.st_uid, status.st_gid)
+    with suppress(PermissionError):  # only members give files to a group
+        os.fchown(descriptor, -1, status.st_gid)
+    with suppress(PermissionError):  # only root gives them to others
+        os.fchown(descriptor, status.st_uid, -1)
     os.fchmod(descriptor, status.st_mode & 0o7777)
 
 
@@ -102,7 +106,7 @@ class Workshop:
 
     path: Path
     remains: int | None
-    """None if nothing was left."""
+    """None if there was none: every run that comes to an end, good or bad, takes the directory away."""
 
 
 @contextmanager
@@ -111,30 +115,42 @@ def workshop(path: Path) -> Iterator[Workshop]:
 
     What is done lies elsewhere by then, moved by a rename. Raises BusyError if another process works there.
     """
-    descriptor = _enter(path)
+    descriptor, is_new = _enter(path)
     try:
         remains = _clear(path)
-        yield Workshop(path, remains)
+        yield Workshop(path, None if is_new else remains)
     finally:
         try:
-            shutil.rmtree(path, ignore_errors=True)
+            _leave(path)
         finally:
             os.close(descriptor)
 
 
-def _enter(path: Path) -> int:
+def _enter(path: Path) -> tuple[int, bool]:
+    """The descriptor of the lock, and whether the directory is new."""
     while True:
-        path.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            return _lock(path / _LOCK, wait=False)
+            path.mkdir()
+            is_new = True
+        except FileExistsError:
+            is_new = False
+        try:
+            return _lock(path / _LOCK, wait=False), is_new
         except FileNotFoundError:  # removed by its last owner in between
             continue
 
 
-def _clear(path: Path) -> int | None:
+def _leave(path: Path) -> None:
+    """Take the directory away; the lock last, so that nobody comes in while things still go."""
+    with suppress(OSError):  # what cannot be removed now, or has been entered anew, is the next run's
+        _clear(path)
+        (path / _LOCK).unlink()
+        path.rmdir()
+
+
+def _clear(path: Path) -> int:
     others = [entry for entry in path.iterdir() if entry.name != _LOCK]
-    if not others:
-        return None
     size = sum(map(disk_usage, others))
     for entry in others:
         if entry.is_dir() and not entry.is_symlink():
@@ -146,10 +162,14 @@ def _clear(path: Path) -> int | None:
 
 def disk_usage(path: Path) -> int:
     """Bytes that a file or a tree takes on disk; holes take none, and a file with several names counts once."""
-    seen: dict[tuple[int, int], int] = {}
-    places = [path, *(path.rglob("*") if path.is_dir() and not path.is_symlink() else ())]
-    for place in places:
-        with suppress(FileNotFoundError):
-            status = place.lstat()
-            seen[status.st_dev, status.st_ino] = status.st_blocks * 512
-    return sum(seen.values())
+    return sum({(status.st_dev, status.st_ino): status.st_blocks * 512 for status in _statuses(path)}.values())
+
+
+def _statuses(path: Path) -> Iterator[os.stat_result]:
+    """The status of a file, or of everything in a tree that is not removed meanwhile."""
+    with suppress(FileNotFoundError):
+        status = path.lstat()
+        yield status
+        if stat.S_ISDIR(status.st_mode):
+            for entry in path.iterdir():
+                yield from _statuses(entry)

@@ -150,13 +150,13 @@ def test_headers(daemon: Daemon, image_id: str, fields: dict[str, str], moving: 
         assert reply["Content-Length"] == str(len(reply.body))
         exposed = reply["Access-Control-Expose-Headers"].lower().replace(" ", "").split(",")
         assert set(exposed) == set(DATA_EXPOSED)
-        assert "Accept-Ranges" not in reply
+        assert reply.get("Accept-Ranges") is None
         assert not reply["ETag"].startswith("W/")
 
 
 @pytest.mark.parametrize("rest", ["manifest.json", "chunks/00000000.bin", "chunks/00000001.bin"])
 def test_head_range_and_conditions(daemon: Daemon, rest: str) -> None:
-    """HEAD has the headers of GET, Range is ignored, a tag or date that is current gives 304, another one the body."""
+    """HEAD has the headers of GET, Range is ignored, a current tag or date gives 304, another one the body."""
     for base in ("/v1/images/disk/chunked", versioned(daemon, "disk")):
         got = daemon.ask(f"{base}/{rest}")
         head = daemon.ask(f"{base}/{rest}", "HEAD")
@@ -278,10 +278,10 @@ def test_version_is_that_of_the_content(home: Callable[[str], Path]) -> None:
 
 def test_chunk_size_changes_the_version(home: Callable[[str], Path]) -> None:
     """Another chunk size is another version, so that a URL never means other bytes than before."""
-    path = home("chunk-size")
-    write(path / "images" / "disk.img", DISK)
     found = []
     for size in ("1048576", "524288"):
+        path = home("chunk-size")
+        write(path / "images" / "disk.img", DISK)
         with running(path, "--virtual-chunks", "--virtual-chunk-bytes", size) as daemon:
             chunk = daemon.ask("/v1/images/disk.img/chunked/chunks/00000005.bin")
             found.append((versioned(daemon, "disk.img"), chunk["ETag"]))

@@ -97,9 +97,14 @@ def test_last_entry_stays(tmp_path: Path) -> None:
 def test_an_exception_changes_nothing(tmp_path: Path) -> None:
     """What is raised while editing leaves the file alone."""
     write(tmp_path, [FIRST])
-    with pytest.raises(KeyboardInterrupt), editing(tmp_path, listing=True) as draft:
-        draft.entries.clear()
-        raise KeyboardInterrupt
+
+    def interrupted() -> None:
+        with editing(tmp_path, listing=True) as draft:
+            draft.entries.clear()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert read(tmp_path) == [FIRST]
 
 

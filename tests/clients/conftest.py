@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 TWISTD = Path(sys.executable).parent / "twistd"
+COMMAND = Path(sys.executable).parent / "aero-storage"
 MAKE_IMAGE = Path(__file__).parents[2] / "tools" / "demo_image.py"
 # Debian keeps e2fsck out of the PATH of users who are not root.
 PLACES = os.pathsep.join([os.environ.get("PATH", os.defpath), "/sbin", "/usr/sbin"])
@@ -123,6 +124,36 @@ def start_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
     yield start
     for process in running:
         end(process)
+
+
+@pytest.fixture(scope="session")
+def operate() -> Callable[..., str]:
+    """Give a function that runs `aero-storage` on an images root and returns what it printed on standard output."""
+
+    def run(root: Path, *words: str | Path, status: int = 0) -> str:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("AERO_")}
+        command = [str(COMMAND), *map(str, words)]
+        environment["AERO_STORAGE_IMAGE_ROOT"] = str(root)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == status, f"{command} ended with {done.returncode}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def chunked_daemon(
+    start_daemon: Callable[..., tuple[str, int, Path]],
+    operate: Callable[..., str],
+    demo_image: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> str:
+    """Serve the demo image in published and in virtual chunks, `published` and `virtual`; give the list's address."""
+    root = tmp_path_factory.mktemp("chunked") / "images"
+    for image_id in ("published", "virtual"):
+        operate(root, "import", demo_image, "--id", image_id)
+    operate(root, "publish", "published", "--chunk-size", "1MiB")
+    return f"{start_daemon(root, '--virtual-chunks')[0]}/v1/images"
 
 
 @pytest.fixture(scope="session")

@@ -46,10 +46,12 @@ FLAGS = [
 
 
 def page() -> str:
-    """Return the page, with the README's example in its place, reading the image that the page is given."""
-    (example,) = re.findall(r"^```js\n(.*?)^```$", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
-    example = example.replace('"http://localhost:8080/v1/images/demo.img"', "image")
-    return PAGE.read_text(encoding="utf-8").replace("/* the README's example stands here */", example)
+    """Return the page, with the README's examples in their places, reading the images that the page is given."""
+    ranges, chunks = re.findall(r"^```js\n(.*?)^```$", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    ranges = ranges.replace('"http://localhost:8080/v1/images/demo.img"', "image")
+    chunks = chunks.replace('const chunked = "http://localhost:8080/v1/images/win98/chunked";\n', "")
+    text = PAGE.read_text(encoding="utf-8").replace("/* the README's example stands here */", ranges)
+    return text.replace("/* the README's example of chunks stands here */", chunks)
 
 
 class PageHandler(BaseHTTPRequestHandler):
@@ -136,6 +138,7 @@ def wait_for(
 def found(
     require_tool: Callable[..., str],
     image_url: str,
+    chunked_daemon: str,
     text_offset: int,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, Any]:
@@ -143,7 +146,9 @@ def found(
     path = require_tool("chromium", "chromium-browser", "google-chrome", package="chromium")
     with page_server() as (origin, reports):
         image = image_url.replace("127.0.0.1", IMAGES_HOST)
-        address = f"{origin}/?{urlencode({'image': image, 'foreign': image_url, 'text': text_offset})}"
+        chunks = chunked_daemon.replace("127.0.0.1", IMAGES_HOST)
+        given = {"image": image, "foreign": image_url, "text": text_offset, "chunks": chunks}
+        address = f"{origin}/?{urlencode(given)}"
         with browser(path, address, tmp_path_factory.mktemp("browser")) as (process, complaints):
             report = wait_for(reports, process, complaints)
     if "error" in report:
@@ -227,3 +232,15 @@ def test_page_downloads_the_whole(found: dict[str, Any], demo_bytes: bytes) -> N
     """The whole image, hashed in the browser, is the file."""
     whole = found["whole"]
     assert (whole["status"], whole["length"], whole["sha256"]) == (200, len(demo_bytes), sha256(demo_bytes))
+
+
+@pytest.mark.parametrize(
+    ("image_id", "chunk_size", "has_digests"), [("published", 1 << 20, 1), ("virtual", 4 << 20, 0)]
+)
+def test_page_reads_chunks(
+    found: dict[str, Any], demo_bytes: bytes, image_id: str, chunk_size: int, has_digests: int
+) -> None:
+    """The README's example reads all chunks, checks each digest there is, and what it gets is the image."""
+    count = len(demo_bytes) // chunk_size
+    expected = {"chunks": count, "digests": count * has_digests}
+    assert found[image_id] == expected | {"length": len(demo_bytes), "sha256": sha256(demo_bytes)}

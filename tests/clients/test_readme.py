@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from aero_storage.catalog.parser import parse_manifest
+from aero_storage.cli.main import command
 from aero_storage.delivery.routes import ROUTES
 from aero_storage.settings import markdown_table
 
@@ -27,8 +29,8 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
 
 
-# `make` is what runs these tests, and what .ci/run tries by itself.
-PASTED = [block for block in blocks("sh") if not block.startswith("make ")]
+# `make` is what runs these tests, and what .ci/run tries by itself; what ends in a daemon is tried below.
+PASTED = [block for block in blocks("sh") if not re.search("^(make|twistd --nodaemon) ", block, re.MULTILINE)]
 
 
 def environment() -> dict[str, str]:
@@ -87,6 +89,53 @@ def test_whole_image(pasted: dict[str, str], demo_bytes: bytes) -> None:
     """The download is the image, and the file system in it is sound."""
     assert Path(pasted["image"]).read_bytes() == demo_bytes
     assert "Pass 5" in output_of(pasted, "e2fsck")
+
+
+def test_from_qcow2_to_the_browser(
+    require_tool: Callable[..., str],
+    run_tool: Callable[..., str],
+    demo_image: Path,
+    demo_bytes: bytes,
+    tmp_path: Path,
+) -> None:
+    """The three commands lead from a qcow2 file to chunks with digests."""
+    qemu_img = require_tool("qemu-img", package="qemu-utils")
+    run_tool(qemu_img, "convert", "-f", "raw", "-O", "qcow2", demo_image, tmp_path / "win98.qcow2")
+    (block,) = [block for block in blocks("sh") if "aero-storage import" in block]
+    assert block.count("\n") == 3
+    process = subprocess.Popen(
+        ["bash", "-euc", block.replace("twistd", "exec twistd")],
+        cwd=tmp_path,
+        env=environment() | {"AERO_STORAGE_LISTEN_ADDR": "127.0.0.1:0"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        lines = (line for line in process.stdout if line.startswith("{"))
+        address = next(event["address"] for event in map(json.loads, lines) if event["message"] == "listening")
+        chunked = f"http://{address}/v1/images/win98/chunked"
+        manifest = json.loads(fetched(f"{chunked}/manifest.json"))
+        chunk = fetched(f"{chunked}/{manifest['version']}/chunks/00000000.bin")
+        assert chunk == demo_bytes[: manifest["chunkSize"]]
+        assert hashlib.sha256(chunk).hexdigest() == manifest["chunks"][0]["sha256"]
+    finally:
+        process.terminate()
+        process.communicate(timeout=10)
+    assert process.returncode == 0
+
+
+def fetched(url: str) -> bytes:
+    with urllib.request.urlopen(url, timeout=10) as response:
+        data: bytes = response.read()
+        return data
+
+
+def test_commands_table() -> None:
+    """Every command of the operator is in the table, and no other."""
+    shown = set(re.findall(r"^\| `aero-storage ([a-z]+)", README, re.MULTILINE))
+    assert shown == set(command.commands)
 
 
 def test_check_of_the_configuration(pasted: dict[str, str]) -> None:

@@ -128,10 +128,8 @@ def test_published_win(ask: Ask, bench: Bench) -> None:
         (SIZE, 2048, 2047, 413, 1),
     ],
 )
-def test_unfit(  # noqa: PLR0917
-    ask: Ask, bench: Bench, size: int, chunk_size: int, limit: int, status: int, warnings: int
-) -> None:
-    """What breaks the format's rules is a 404, what is over the limit a 413; each is warned of once, not per request."""
+def test_unfit(ask: Ask, bench: Bench, size: int, chunk_size: int, limit: int, status: int, warnings: int) -> None:
+    """What breaks the format's rules is a 404, what is over the limit a 413; each is warned of just once."""
     bench.serve(attrs.evolve(IMAGE, recommended_chunk_size_bytes=chunk_size))
     bench.store.put("files/disk.raw", size)
     desk = bench.desk(Policy(max_chunk_bytes=limit))

@@ -51,7 +51,7 @@ def _text(_context: click.Context, _parameter: click.Parameter, value: str | Non
     return value
 
 
-@click.command("import")
+@click.command("import", short_help="Bring in a disk image.")
 @click.argument("source", metavar="SOURCE", type=click.Path(path_type=Path))
 @click.option("--id", "image_id", required=True, type=ImageIdType(), help="What URLs will call the image.")
 @click.option("--name", callback=_text, help="Its name, for people.")
@@ -134,7 +134,7 @@ def _place(fresh: Path, shelf: Path) -> Path:
 
 def _clean_up(shop: Shop, root: Path, shelf: Path, image_id: str, remains: int) -> None:
     """Remove what an import that was interrupted has left: its work, and a file that no catalog came to name."""
-    used = [{"file": image.file} for image in shop.catalog().images]
+    used: list[Entry] = [{"file": image.file} for image in shop.catalog().images]
     for path in sorted(shelf.glob("*.img")):
         if path.stem.isdecimal() and not is_used(root, path, used):
             remains += disk_usage(path)

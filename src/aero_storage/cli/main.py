@@ -71,7 +71,8 @@ def run(arguments: list[str] | None, output: Output) -> int:
             output.failure(error.format_message())
         return error.exit_code
     except (click.Abort, KeyboardInterrupt) as error:
-        number = error.args[0] if isinstance(error, _InterruptedBySignal) else signal.SIGINT
+        interrupt = error.__cause__ or error  # click makes an Abort of it
+        number = interrupt.args[0] if isinstance(interrupt, _InterruptedBySignal) else signal.SIGINT
         output.failure("interrupted; what was there before is as it was")
         return _INTERRUPTED + int(number)
     except AeroStorageError as error:

@@ -101,7 +101,12 @@ def with_json(command: _F) -> _F:
     )(command)
 
 
-class SizeType(click.ParamType):
+def cores() -> int:
+    """How many threads to put to work: one for each core that we may use, within reason."""
+    return min(32, len(os.sched_getaffinity(0)))
+
+
+class SizeType(click.ParamType[int]):
     """A size in bytes as people write it."""
 
     name = "size"
@@ -116,7 +121,7 @@ class SizeType(click.ParamType):
             self.fail(f"{value!r} is {error}", param, ctx)
 
 
-class ImageIdType(click.ParamType):
+class ImageIdType(click.ParamType[str]):
     """An image id (contract §1)."""
 
     name = "id"

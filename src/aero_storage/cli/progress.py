@@ -42,7 +42,8 @@ class _Lines:
             now = self.now()
             if now - self._told >= LINE_SECONDS:
                 self._told = now
-                print(self._line(now - self._started), file=sys.stderr, flush=True)
+                sys.stderr.write(self._line(now - self._started) + "\n")
+                sys.stderr.flush()
 
     def _line(self, seconds: float) -> str:
         rate = self._done / seconds if seconds else 0.0
@@ -56,11 +57,12 @@ class _Lines:
 def progress(task: str, total: int) -> Iterator[Advance]:
     """Show the progress of `task` through `total` bytes on standard error for the length of a with block."""
     console = Console(stderr=True)
-    if not console.is_terminal:
+    # FORCE_COLOR makes a terminal of everything for rich; on a dumb one it would show nothing until the end.
+    if not (console.is_interactive and sys.stderr.isatty()):
         yield _Lines(task, total).advance
         return
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),  # file names may hold brackets
         BarColumn(),
         DownloadColumn(binary_units=True),
         TransferSpeedColumn(),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
@@ -12,7 +11,7 @@ from aero_storage.catalog.writer import editing
 from aero_storage.chunks.manifest import DEFAULT_CHUNK_SIZE, check_geometry
 from aero_storage.chunks.publisher import Published, publish
 from aero_storage.cli.files import image_path
-from aero_storage.cli.options import ImageIdType, Shop, SizeType, with_json, with_root
+from aero_storage.cli.options import ImageIdType, Shop, SizeType, cores, with_json, with_root
 from aero_storage.cli.progress import progress
 from aero_storage.cli.sizes import format_size
 from aero_storage.delivery.policy import Policy
@@ -30,7 +29,7 @@ def _version(_context: click.Context, _parameter: click.Parameter, value: str) -
     return value
 
 
-@click.command("publish")
+@click.command("publish", short_help="Cut an image into chunks.")
 @click.argument("image_id", metavar="ID", type=ImageIdType())
 @click.option(
     "--chunk-size",
@@ -73,7 +72,7 @@ def publish_image(shop: Shop, image_id: str, chunk_size: int, image_version: str
             directory=root / chunked_directory(image_id, None),
             chunk_size=chunk_size,
             version=image_version,
-            jobs=jobs or _cores(),
+            jobs=jobs or cores(),
             advance=advance,
             say=output.say,
         )
@@ -81,10 +80,6 @@ def publish_image(shop: Shop, image_id: str, chunk_size: int, image_version: str
     if listed:
         output.say(f"Made manifest.json; it lists what the directory listing was serving: {', '.join(listed)}.")
     _tell(shop, image_id, published)
-
-
-def _cores() -> int:
-    return min(32, len(os.sched_getaffinity(0)))
 
 
 def _point_catalog(shop: Shop, root: Path, image_id: str, version: str) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from aero_storage.durable import disk_usage, workshop
 from aero_storage.errors import OperatorError
 
 
-@click.command("remove")
+@click.command("remove", short_help="Remove an image, or its chunks.")
 @click.argument("image_id", metavar="ID", type=ImageIdType())
 @click.option("--chunks-only", is_flag=True, help="Remove its published chunks of every version; keep the image.")
 @click.option("--yes", is_flag=True, help="Do not ask on a terminal.")
@@ -38,7 +38,7 @@ def remove(shop: Shop, image_id: str, chunks_only: bool, yes: bool) -> None:  # 
         click.confirm(
             f"Remove {'the chunks of ' if chunks_only else ''}{image_id} from {root}?", abort=True, err=True
         )
-    file = _take_out(shop, root, image, chunks_only=chunks_only) if image else None
+    file = _take_out(root, image, chunks_only=chunks_only) if image else None
     settle()
     freed = _discard(root, image_id, [path for path in (file, chunks) if path is not None])
     with suppress(OSError):  # not there, or not empty
@@ -50,7 +50,7 @@ def remove(shop: Shop, image_id: str, chunks_only: bool, yes: bool) -> None:  # 
     )
 
 
-def _take_out(shop: Shop, root: Path, image: Image, *, chunks_only: bool) -> Path | None:
+def _take_out(root: Path, image: Image, *, chunks_only: bool) -> Path | None:
     """Change the catalog, and tell which raw file nobody names any more."""
     if not has_manifest(root):
         return None if chunks_only else root / image.file

@@ -82,7 +82,7 @@ def _unpublished(image: Image, size: int | None) -> Iterator[str]:
             yield f"it cannot be served in virtual chunks: {error}"
 
 
-@click.command("list")
+@click.command("list", short_help="List the images.")
 @with_root
 @with_json
 @click.pass_obj
@@ -128,7 +128,7 @@ def _plain(text: str) -> str:
     return "".join(char if char.isprintable() else "?" for char in text)
 
 
-@click.group("catalog")
+@click.group("catalog", short_help="Check the catalog.")
 def catalog() -> None:
     """Look after the catalog, manifest.json."""
 

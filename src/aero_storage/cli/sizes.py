@@ -32,10 +32,12 @@ def format_size(size: float) -> str:
     """A size for people, three digits or so: `512 B`, `4 MiB`, `19.6 GiB`."""
     value, unit = float(size), ""
     for letter in _BINARY:
-        if value < 1024:  # noqa: PLR2004 - what the next unit is made of
+        if round(value, _digits(value)) < 1024:  # noqa: PLR2004 - what the next unit is made of
             break
-        value, unit = value / 1024, letter
-    if not unit:
-        return f"{int(size)} B"
-    digits = 0 if value >= 100 or value == int(value) else 1  # noqa: PLR2004 - three digits
-    return f"{value:.{digits}f} {unit}iB"
+        value, unit = value / 1024, f"{letter}i"
+    digits = _digits(value) if unit and value != int(value) else 0
+    return f"{value:.{digits}f} {unit}B"
+
+
+def _digits(value: float) -> int:
+    return 0 if value >= 99.95 else 1  # noqa: PLR2004 - three digits, once it is rounded

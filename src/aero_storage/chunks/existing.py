@@ -1,0 +1,54 @@
+"""What lies under a version's name already. A published version never changes: clients keep it for a year."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import attrs
+
+from aero_storage.chunks.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, ChunkManifest, parse_chunk_manifest
+from aero_storage.errors import ChunkFormatError, OperatorError
+
+
+def require_room(place: Path, draft: ChunkManifest) -> None:
+    """Raise OperatorError if `place` holds what cannot be the version of the `draft`, which lacks its digests yet."""
+    if not os.path.lexists(place) or _begins_with(place, [draft.to_json().removesuffix(b"}")]):
+        return
+    existing = _parsed(place)
+    if existing.digests is None or attrs.evolve(existing, digests=None) != draft:
+        raise _taken(place, "it is of other content")
+
+
+def is_published(place: Path, manifest: ChunkManifest) -> bool:
+    """Whether `place` holds exactly this version. Raises OperatorError if it holds anything else."""
+    if not os.path.lexists(place):
+        return False
+    # Compared as bytes first, since a parsed manifest of half a million chunks takes 130 MiB.
+    if _begins_with(place, manifest.pieces(), whole=True) or _parsed(place) == manifest:
+        return True
+    raise _taken(place, "it is of other content")
+
+
+def _begins_with(place: Path, pieces: Iterable[bytes], *, whole: bool = False) -> bool:
+    """Whether the manifest there begins with these bytes, or is nothing else."""
+    try:
+        with (place / MANIFEST_NAME).open("rb") as file:
+            return all(file.read(len(piece)) == piece for piece in pieces) and not (whole and file.read(1))
+    except OSError:  # told by whoever parses it
+        return False
+
+
+def _parsed(place: Path) -> ChunkManifest:
+    try:
+        with (place / MANIFEST_NAME).open("rb") as file:
+            return parse_chunk_manifest(file.read(MAX_MANIFEST_BYTES + 1))
+    except OSError as error:
+        raise _taken(place, f"{MANIFEST_NAME} in it cannot be read ({error.strerror})") from error
+    except ChunkFormatError as error:
+        raise _taken(place, f"{MANIFEST_NAME} in it is invalid ({error})") from error
+
+
+def _taken(place: Path, reason: str) -> OperatorError:
+    return OperatorError(f"{place} is there already and {reason}; choose another version name, or remove it first")

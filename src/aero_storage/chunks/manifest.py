@@ -1,0 +1,290 @@
+"""The manifest of a chunked image (contract §6): its rules, to JSON and from JSON. Pure.
+
+`parse_chunk_manifest` refuses what the contract forbids and what clients refuse.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+
+import attrs
+
+from aero_storage.chunks.strict_json import Doubled, Fields, Values, load, show
+from aero_storage.errors import ChunkFormatError
+from aero_storage.protocol.identifiers import NAME_RULE, is_image_id, is_version
+
+SCHEMA = "aero.chunked-disk-image.v1"
+MIME_TYPE = "application/octet-stream"
+MANIFEST_NAME = "manifest.json"
+CHUNKS_DIRECTORY = "chunks"
+
+SECTOR = 512
+"""Image size and chunk size are multiples of it."""
+
+DEFAULT_CHUNK_SIZE = 4 * 1024 * 1024
+DEFAULT_INDEX_WIDTH = 8
+DIGEST_SIZE = 32
+"""Bytes of a SHA-256 digest."""
+
+# Beyond these, clients refuse the image.
+MAX_CHUNK_SIZE = 64 * 1024 * 1024
+MAX_CHUNK_COUNT = 500_000
+MAX_INDEX_WIDTH = 32
+MAX_MANIFEST_BYTES = 64 * 1024 * 1024
+
+_SUFFIX = ".bin"
+_SIZE_BYTES = 8
+_ENTRIES_AT_ONCE = 4096
+_ENTRY_KEYS = frozenset({"size", "sha256"})
+_SHA256 = re.compile(r"[0-9A-Fa-f]{64}")
+_MEDIA_TYPE = re.compile(r"[!-.0-~]{1,100}/[ -~]{1,200}")
+_CONTENT_VERSION = re.compile(r"sha256-[0-9a-f]{64}")
+_VIRTUAL_VERSION = re.compile(r"virtual-[0-9a-f]{32}")
+
+
+def check_geometry(total_size: int, chunk_size: int) -> None:
+    """Raise ChunkFormatError, which tells how to mend it, unless an image can be cut into chunks of that size."""
+    if total_size <= 0:
+        raise ChunkFormatError("the image is empty; an image in chunks has at least 512 bytes")
+    if total_size % SECTOR:
+        raise ChunkFormatError(
+            f"the image has {total_size} bytes, no multiple of 512; pad it with: truncate --size=%512 FILE"
+        )
+    if chunk_size <= 0 or chunk_size % SECTOR:
+        raise ChunkFormatError(
+            f"a chunk size of {chunk_size} bytes is no multiple of 512; {DEFAULT_CHUNK_SIZE} (4 MiB) is usual"
+        )
+    if chunk_size > MAX_CHUNK_SIZE:
+        raise ChunkFormatError(
+            f"clients refuse chunks of {chunk_size} bytes; choose {MAX_CHUNK_SIZE} (64 MiB) or less"
+        )
+    _check_count(total_size, chunk_size)
+
+
+def _check_count(total_size: int, chunk_size: int) -> None:
+    least = -(-total_size // MAX_CHUNK_COUNT)
+    if chunk_size >= least:
+        return
+    if least > MAX_CHUNK_SIZE:
+        raise ChunkFormatError(
+            f"the image has {total_size} bytes; chunks hold {MAX_CHUNK_COUNT * MAX_CHUNK_SIZE} at the most"
+        )
+    better = max(SECTOR, 1 << (least - 1).bit_length())
+    raise ChunkFormatError(
+        f"clients refuse more than {MAX_CHUNK_COUNT} chunks, and these would be {-(-total_size // chunk_size)}; "
+        f"choose a chunk size of {better} bytes or more"
+    )
+
+
+@attrs.frozen(kw_only=True)
+class Geometry:
+    """How an image is cut: every chunk but the last has `chunk_size` bytes. Sizes are in bytes, above 0."""
+
+    total_size: int
+    chunk_size: int
+    index_width: int = DEFAULT_INDEX_WIDTH
+    """Digits in a chunk's name, at least as many as the last index has."""
+
+    @property
+    def chunk_count(self) -> int:
+        """Number of chunks."""
+        return -(-self.total_size // self.chunk_size)
+
+    def chunk_name(self, index: int) -> str:
+        """The name of a chunk: `00000000.bin`."""
+        return f"{index:0{self.index_width}}{_SUFFIX}"
+
+    def index_of(self, name: str) -> int | None:
+        """Which chunk has that name, or None; there is one spelling for each chunk."""
+        digits = name.removesuffix(_SUFFIX)
+        if len(digits) > MAX_INDEX_WIDTH or not (digits.isascii() and digits.isdecimal()):
+            return None
+        index = int(digits)
+        return index if index < self.chunk_count and name == self.chunk_name(index) else None
+
+    def chunk_offset(self, index: int) -> int:
+        """Where in the image a chunk begins."""
+        return index * self.chunk_size
+
+    def chunk_length(self, index: int) -> int:
+        """Bytes in a chunk."""
+        return min(self.chunk_size, self.total_size - self.chunk_offset(index))
+
+
+@attrs.frozen(kw_only=True)
+class ChunkManifest(Geometry):
+    """What a client knows of a chunked image before it reads one."""
+
+    image_id: str
+    version: str
+    mime_type: str = MIME_TYPE
+    digests: bytes | None = attrs.field(default=None, repr=False)
+    """The chunks' SHA-256 digests, 32 bytes each, in order; None where the manifest has none."""
+
+    def digest(self, index: int) -> bytes | None:
+        """The SHA-256 digest of a chunk, if the manifest has it."""
+        return None if self.digests is None else self.digests[DIGEST_SIZE * index : DIGEST_SIZE * (index + 1)]
+
+    def to_json(self) -> bytes:
+        """The manifest as JSON."""
+        return b"".join(self.pieces())
+
+    def pieces(self) -> Iterator[bytes]:
+        """The manifest as JSON, piece by piece: with half a million digests it has 47 MB."""
+        head = {
+            "schema": SCHEMA,
+            "imageId": self.image_id,
+            "version": self.version,
+            "mimeType": self.mime_type,
+            "totalSize": self.total_size,
+            "chunkSize": self.chunk_size,
+            "chunkCount": self.chunk_count,
+            "chunkIndexWidth": self.index_width,
+        }
+        text = json.dumps(head, separators=(",", ":"))
+        if self.digests is None:
+            yield text.encode()
+            return
+        yield f'{text[:-1]},"chunks":['.encode()
+        for first in range(0, self.chunk_count, _ENTRIES_AT_ONCE):
+            group = range(first, min(first + _ENTRIES_AT_ONCE, self.chunk_count))
+            yield (("," if first else "") + ",".join(map(self._entry, group))).encode()
+        yield b"]}"
+
+    def _entry(self, index: int) -> str:
+        digest = self.digest(index) or b""
+        return f'{{"size":{self.chunk_length(index)},"sha256":"{digest.hex()}"}}'
+
+
+def content_version(total_size: int, chunk_size: int, digests: bytes) -> str:
+    r"""The version that equal content gets, and no other: `sha256-<64 hex digits>`.
+
+    The digest is over the ASCII text `aero.chunked-disk-image.v1\n<total size>\n<chunk size>\n`, both in decimal,
+    followed by the 32 bytes of each chunk's SHA-256 digest, in order.
+    """
+    digest = hashlib.sha256(f"{SCHEMA}\n{total_size}\n{chunk_size}\n".encode())
+    digest.update(digests)
+    return f"sha256-{digest.hexdigest()}"
+
+
+def is_content_version(text: str) -> bool:
+    """Whether a version looks like one of `content_version`."""
+    return _CONTENT_VERSION.fullmatch(text) is not None
+
+
+def virtual_version(size: int, chunk_size: int, validator: str) -> str:
+    """The version of an image that is cut on request, `virtual-<32 hex digits>`; another one once the image changes.
+
+    `validator` tells the states of the image apart, as an entity-tag does.
+    """
+    digest = hashlib.sha256(f"{size}\n{chunk_size}\n{validator}".encode()).hexdigest()
+    return f"virtual-{digest[:32]}"
+
+
+def is_virtual_version(text: str) -> bool:
+    """Whether a version looks like one of `virtual_version`."""
+    return _VIRTUAL_VERSION.fullmatch(text) is not None
+
+
+def parse_chunk_manifest(data: bytes) -> ChunkManifest:
+    """Parse and check a chunk manifest; keys that the format does not know are ignored.
+
+    Raises ChunkFormatError with one line that names the field and the reason.
+    """
+    if len(data) > MAX_MANIFEST_BYTES:
+        raise ChunkFormatError(f"larger than {MAX_MANIFEST_BYTES} bytes, which clients refuse")
+    fields = Fields(_values(load(data, _pack)))
+    fields.text("schema", SCHEMA.__eq__, f'must be "{SCHEMA}"')
+    image_id = fields.text("imageId", is_image_id, NAME_RULE)
+    version = fields.text("version", is_version, f"{NAME_RULE} or 'chunks'")
+    mime_type = fields.text("mimeType", _is_media_type, "must be a media type")
+    total, size, width = _geometry(fields)
+    manifest = ChunkManifest(
+        image_id=image_id,
+        version=version,
+        mime_type=mime_type,
+        total_size=total,
+        chunk_size=size,
+        index_width=width,
+    )
+    if "chunks" not in fields.values:
+        return manifest
+    return attrs.evolve(manifest, digests=_digests(fields.values["chunks"], manifest))
+
+
+def _geometry(fields: Fields) -> tuple[int, int, int]:
+    whole = "must be a multiple of 512 above 0"
+    total = fields.number("totalSize", lambda size: size > 0 and not size % SECTOR, whole)
+    most = f"{whole} and at most {MAX_CHUNK_SIZE}"
+    size = fields.number("chunkSize", lambda size: 0 < size <= MAX_CHUNK_SIZE and not size % SECTOR, most)
+    count = -(-total // size)
+    if count > MAX_CHUNK_COUNT:
+        raise ChunkFormatError(f"chunkCount: clients refuse more than {MAX_CHUNK_COUNT}, as these sizes make")
+    fields.number("chunkCount", count.__eq__, f"must be totalSize / chunkSize rounded up, {count}")
+    if "chunkIndexWidth" not in fields.values:
+        return total, size, DEFAULT_INDEX_WIDTH
+    digits = len(str(count - 1))
+    rule = f"must be {digits} to {MAX_INDEX_WIDTH}"
+    return total, size, fields.number("chunkIndexWidth", lambda width: digits <= width <= MAX_INDEX_WIDTH, rule)
+
+
+def _digests(entries: object, geometry: Geometry) -> bytes | None:
+    if not isinstance(entries, list):
+        raise ChunkFormatError(f"chunks: must be an array, not {show(entries)}")
+    count = geometry.chunk_count
+    if len(entries) != count:
+        raise ChunkFormatError(f"chunks: must have {count} entries, one a chunk, not {len(entries)}")
+    digests = bytearray()
+    for index, entry in enumerate(entries):
+        digests += _digest(index, entry, geometry)
+    if len(digests) not in (0, DIGEST_SIZE * count):
+        raise ChunkFormatError("chunks: sha256 must be in all entries or in none")
+    return bytes(digests) or None
+
+
+def _digest(index: int, entry: object, geometry: Geometry) -> bytes:
+    """The digest in one entry of `chunks`, empty if there is none."""
+    label = f"chunks[{index}]"
+    packed = entry if isinstance(entry, bytes) else _packed(Fields(_values(entry, f"{label}: "), f"{label}."))
+    size, length = int.from_bytes(packed[:_SIZE_BYTES], "big"), geometry.chunk_length(index)
+    if size != length:
+        raise ChunkFormatError(f"{label}.size: must be {length}, not {size}")
+    return packed[_SIZE_BYTES:]
+
+
+def _packed(fields: Fields) -> bytes:
+    """An entry of `chunks` as 8 bytes of size and 32 of digest, if it has one."""
+    size = fields.number("size", lambda size: 0 < size <= MAX_CHUNK_SIZE, "must be the size of a chunk")
+    digest = fields.text("sha256", _is_sha256, "must be 64 hex digits") if "sha256" in fields.values else ""
+    return size.to_bytes(_SIZE_BYTES, "big") + bytes.fromhex(digest)
+
+
+def _pack(values: Values) -> object:
+    """Pack what is an entry of `chunks` while it is read: half a million dicts would take 150 MiB."""
+    if not values.keys() <= _ENTRY_KEYS:
+        return values
+    try:
+        return _packed(Fields(values))
+    except ChunkFormatError:  # told once its place is known, if it is an entry at all
+        return values
+
+
+def _values(document: object, label: str = "") -> Values:
+    if isinstance(document, Doubled):
+        raise ChunkFormatError(f"{label}{show(document.key)}: given twice")
+    if isinstance(document, bytes):  # no manifest, as it was packed
+        return {}
+    if not isinstance(document, dict):
+        raise ChunkFormatError(f"{label}must be an object, not {show(document)}")
+    return document
+
+
+def _is_sha256(text: str) -> bool:
+    return _SHA256.fullmatch(text) is not None
+
+
+def _is_media_type(text: str) -> bool:
+    return _MEDIA_TYPE.fullmatch(text) is not None

@@ -1,0 +1,297 @@
+"""Which format a disk image has, and whether all of it lies in the one file: told from its bytes, without qemu.
+
+qemu is never left to guess, and never sees an image that names another file: a raw disk could begin with the header
+of a qcow2 image that asks for /etc/passwd.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import stat
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+import attrs
+
+from aero_storage.errors import OperatorError
+
+RAW = "raw"
+FORMATS: Mapping[str, str] = {
+    RAW: "raw",
+    "qcow2": "qcow2",
+    "qcow": "qcow",
+    "vmdk": "vmdk",
+    "vdi": "vdi",
+    "vhd": "vpc",
+    "vhdx": "vhdx",
+}
+"""The formats that an operator may name → the names that qemu has for them. We may also detect "qed"."""
+
+_SECTOR = 512
+_SHOWN_LENGTH = 80
+_LONGEST_NAME = 1023  # of a backing file, as qemu has it
+
+_QCOW = b"QFI\xfb"
+_QCOW2_EXTERNAL_DATA = 1 << 2
+_QCOW2_DATA_FILE_NAME = 0x44415441
+_VMDK_TEXT = b"# disk descriptorfile"
+_VMDK_DESCRIPTOR_SECTORS = 20  # as much as qemu reads
+_VMDK_FOOTER = 2**64 - 1
+_VMDK_NO_PARENT = 0xFFFFFFFF
+_VHD = b"conectix"
+_VHD_DIFFERENCING = 4
+_VDI = 0xBEDA107F
+_VDI_VERSION = 0x00010001
+_QED_BACKING = 1 << 0
+
+
+@attrs.frozen
+class ImageFile:
+    """A regular file that is open for reading; `size` is in bytes."""
+
+    path: Path
+    descriptor: int
+    size: int
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Bytes of the file, and zeros where it has none."""
+        data = os.pread(self.descriptor, length, offset) if 0 <= offset < self.size else b""
+        return data.ljust(length, b"\0")
+
+    def number(self, layout: str, offset: int) -> int:
+        """One number, laid out as `struct` says."""
+        (value,) = struct.unpack(layout, self.read(offset, struct.calcsize(layout)))
+        return int(value)
+
+    def text(self, offset: int, length: int) -> str:
+        """Text up to its first NUL."""
+        return self.read(offset, length).partition(b"\0")[0].decode("utf-8", "backslashreplace")
+
+    def refuse(self, why: str) -> NoReturn:
+        """Raise OperatorError about this file."""
+        raise OperatorError(f"{printable(self.path, None)}: {why}")
+
+
+def printable(text: str | Path, most: int | None = _SHOWN_LENGTH) -> str:
+    """Foreign text, fit for one line of a terminal: escaped where it cannot be printed, cut to `most` characters."""
+    shown = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in str(text))
+    return shown if most is None or len(shown) <= most else shown[:most] + "…"
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[ImageFile]:
+    """Open a source image for the length of a with block; a link is followed.
+
+    Raises OperatorError if it is no regular file with something in it, or cannot be read.
+    """
+    try:
+        # Without O_NONBLOCK the open of a FIFO would wait for a writer.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise OperatorError(f"{printable(path, None)}: cannot be opened: {error.strerror}") from error
+    try:
+        yield _regular(path, descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _regular(path: Path, descriptor: int) -> ImageFile:
+    status = os.fstat(descriptor)
+    image = ImageFile(path, descriptor, status.st_size)
+    if stat.S_ISDIR(status.st_mode):
+        image.refuse("is a directory; name the image file in it")
+    if stat.S_ISBLK(status.st_mode) or stat.S_ISCHR(status.st_mode):
+        image.refuse(f"is a device; make a file of it first: dd if={_quoted(path)} of=disk.img bs=16M conv=sparse")
+    if not stat.S_ISREG(status.st_mode):
+        image.refuse("is no regular file; write the image into a file first")
+    if not image.size:
+        image.refuse("is empty; there is nothing to import")
+    return image
+
+
+def detect(image: ImageFile) -> str:
+    """Tell the format by its magic: a name of FORMATS, or "qed"; what has none is raw."""
+    return next((name for name, shows in _SIGNS.items() if shows(image)), RAW)
+
+
+def choose(image: ImageFile, override: str | None) -> str:
+    """The format to read an image in: the one that is detected, or that the operator names, a key of FORMATS.
+
+    Raises OperatorError if the named one cannot be.
+    """
+    if override is None:
+        return detect(image)
+    if override not in FORMATS:
+        raise OperatorError(f"{printable(override)}: no format that can be imported; they are {', '.join(FORMATS)}")
+    if override != RAW and not _SIGNS[override](image):
+        image.refuse(f"is no {override} image (it looks like {detect(image)}); leave out --format {override}")
+    return override
+
+
+def refuse_incomplete(image: ImageFile, name: str) -> None:
+    """Raise OperatorError unless all that a disk in the format `name` needs lies in this file, readable."""
+    check = _CHECKS.get(name)
+    if check is not None:
+        check(image)
+
+
+def refuse_other_file(image: ImageFile, name: str, kind: str, other: str) -> NoReturn:
+    """Raise OperatorError: the image needs another file, as `kind` tells, and we do not open that."""
+    needed = f'{kind} "{printable(other)}"' if other else f"{kind} that it does not name"
+    image.refuse(f"needs {needed}, not opened; make one image of both, where they are: {_convert(image.path, name)}")
+
+
+def refuse_encrypted(image: ImageFile, name: str) -> NoReturn:
+    """Raise OperatorError: the image cannot be read without a key."""
+    source = f"driver={name},encrypt.key-secret=key,file.filename={image.path.name.replace(',', ',,')}"
+    image.refuse(
+        "is encrypted; decrypt it first: qemu-img convert --object secret,id=key,file=FILE-WITH-THE-PASSPHRASE "
+        f"-O qcow2 --image-opts {shlex.quote(printable(source, None))} {_quoted(_whole(image.path))}"
+    )
+
+
+def _convert(path: Path, name: str) -> str:
+    return f"qemu-img convert -f {name} -O qcow2 {_quoted(path.name)} {_quoted(_whole(path))}"
+
+
+def _whole(path: Path) -> str:
+    return f"{path.stem}-whole.qcow2"
+
+
+def _quoted(name: str | Path) -> str:
+    shown = printable(name, None)
+    return shlex.quote(f"./{shown}" if shown.startswith("-") or ":" in shown.partition("/")[0] else shown)
+
+
+def _check_qcow(image: ImageFile) -> None:
+    _check_qcow_backing(image, "qcow")
+    if image.number(">L", 36):
+        refuse_encrypted(image, "qcow")
+
+
+def _check_qcow2(image: ImageFile) -> None:
+    _check_qcow_backing(image, "qcow2")
+    if image.number(">L", 4) > 2 and image.number(">Q", 72) & _QCOW2_EXTERNAL_DATA:  # noqa: PLR2004 - version 2 ends before
+        refuse_other_file(image, "qcow2", "the data file", _qcow2_data_file(image))
+    if image.number(">L", 32):
+        refuse_encrypted(image, "qcow2")
+
+
+def _check_qcow_backing(image: ImageFile, name: str) -> None:
+    if offset := image.number(">Q", 8):
+        length = min(image.number(">L", 16), _LONGEST_NAME)
+        refuse_other_file(image, name, "the backing file", image.text(offset, length))
+
+
+def _qcow2_data_file(image: ImageFile) -> str:
+    """Find the name among the header extensions: type, length, data in steps of eight bytes."""
+    offset, end = image.number(">L", 100), min(image.size, 1 << 16)
+    while offset < end:
+        kind, length = image.number(">L", offset), image.number(">L", offset + 4)
+        if kind == _QCOW2_DATA_FILE_NAME:
+            return image.text(offset + 8, min(length, _LONGEST_NAME))
+        offset += 8 + (length + 7) // 8 * 8
+    return ""
+
+
+def _check_qed(image: ImageFile) -> None:
+    if image.number("<Q", 16) & _QED_BACKING:
+        offset, length = image.number("<L", 56), min(image.number("<L", 60), _LONGEST_NAME)
+        refuse_other_file(image, "qed", "the backing file", image.text(offset, length))
+
+
+def _check_vmdk(image: ImageFile) -> None:
+    magic = image.read(0, 4)
+    if magic == b"COWD":  # ESX writes it as one extent of a disk, mostly a snapshot's
+        _refuse_part(image)
+    if magic != b"KDMV":
+        _refuse_descriptor(image, image.text(0, _VMDK_DESCRIPTOR_SECTORS * _SECTOR))
+    _check_sparse_vmdk(image, 0)
+    if image.number("<Q", 56) == _VMDK_FOOTER:  # then qemu believes the header in the footer
+        _check_sparse_vmdk(image, image.size - 2 * _SECTOR)
+
+
+def _check_sparse_vmdk(image: ImageFile, header: int) -> None:
+    offset = image.number("<Q", header + 28) * _SECTOR
+    text = image.text(offset, _VMDK_DESCRIPTOR_SECTORS * _SECTOR) if offset else ""
+    if not image.number("<Q", header + 12):  # no capacity: qemu goes by the extents in the text
+        _refuse_descriptor(image, text)
+    parent = re.search(r"parentCID\s*=\s*([0-9a-f]{1,16})", text, re.IGNORECASE)
+    hint = re.search(r'parentFileNameHint\s*=?\s*"?([^"\r\n]*)', text, re.IGNORECASE)
+    if hint or (parent and int(parent[1], 16) != _VMDK_NO_PARENT):
+        refuse_other_file(image, "vmdk", "the parent disk", hint[1] if hint else "")
+    if not text:
+        _refuse_part(image)
+
+
+def _refuse_descriptor(image: ImageFile, text: str) -> NoReturn:
+    extent = re.search(r'^\s*\w+\s+\d+\s+\w+\s+"([^"\r\n]*)', text, re.MULTILINE)
+    refuse_other_file(image, "vmdk", "the extent", extent[1] if extent else "")
+
+
+def _refuse_part(image: ImageFile) -> NoReturn:
+    command = _convert(Path("DISK.vmdk"), "vmdk")
+    image.refuse(f"is one part of a VMDK disk; make a whole image from the disk's descriptor file: {command}")
+
+
+def _vhd_footer(image: ImageFile) -> int:
+    """Its place; images of old have 511 bytes of it."""
+    return (image.size - 1) // _SECTOR * _SECTOR
+
+
+def _is_vhd(image: ImageFile) -> bool:
+    return _VHD in (image.read(0, 8), image.read(_vhd_footer(image), 8))
+
+
+def _check_vhd(image: ImageFile) -> None:
+    footer = _vhd_footer(image)
+    fixed = image.read(0, 8) != _VHD
+    header = footer if fixed else 0
+    if image.number(">L", header + 60) == _VHD_DIFFERENCING:
+        command = (
+            f"Convert-VHD -Path {_quoted(image.path.name)} -DestinationPath {_quoted(image.path.stem)}-whole.vhdx"
+        )
+        image.refuse(
+            f"holds only differences to a parent disk; make a whole image, where both are, in PowerShell: {command}"
+        )
+    if image.read(footer, 8) != _VHD or (fixed and image.number(">Q", header + 48) > footer):
+        _refuse_cut(image)
+
+
+def _check_vdi(image: ImageFile) -> None:
+    """Compare lengths, as qemu would read zeros past the end: all blocks that are there follow each other."""
+    block = image.number("<L", 0x178) + image.number("<L", 0x17C)
+    end = image.number("<L", 0x158) + image.number("<L", 0x184) * block
+    if image.number("<L", 0x44) == _VDI_VERSION and end > image.size:
+        _refuse_cut(image)
+
+
+def _refuse_cut(image: ImageFile) -> NoReturn:
+    """Raise OperatorError: the file ends too early."""
+    image.refuse("is cut short; copy it here again")
+
+
+_SIGNS: Mapping[str, Callable[[ImageFile], bool]] = {
+    "qcow2": lambda image: image.read(0, 4) == _QCOW and image.number(">L", 4) != 1,
+    "qcow": lambda image: image.read(0, 4) == _QCOW and image.number(">L", 4) == 1,
+    "vmdk": lambda image: (
+        image.read(0, 4) in {b"KDMV", b"COWD"} or image.read(0, 4096).lstrip().lower().startswith(_VMDK_TEXT)
+    ),
+    "vdi": lambda image: image.number("<L", 64) == _VDI,
+    "vhdx": lambda image: image.read(0, 8) == b"vhdxfile",
+    "qed": lambda image: image.read(0, 4) == b"QED\0",
+    "vhd": _is_vhd,  # the last, as its sign may stand at the end of anything
+}
+_CHECKS: Mapping[str, Callable[[ImageFile], None]] = {
+    "qcow": _check_qcow,
+    "qcow2": _check_qcow2,
+    "qed": _check_qed,
+    "vdi": _check_vdi,
+    "vhd": _check_vhd,
+    "vmdk": _check_vmdk,
+}
