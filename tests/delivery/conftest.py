@@ -142,6 +142,7 @@ class FakeBlob:
 
     status: BlobStatus
     closes: int = 0
+    file: None = None
 
     def read(self, offset: int, length: int) -> bytes:
         raise AssertionError(f"nothing here reads: {length} bytes at {offset}")

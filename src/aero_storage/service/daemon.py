@@ -40,7 +40,10 @@ from aero_storage.web.app import build_resource
 from aero_storage.web.channel import ImageSite
 from aero_storage.web.respond import Responder
 
-DISK_THREADS = 16
+DISK_THREADS = 8
+"""Opens, closes and looks at the catalog under way at once."""
+
+READ_THREADS = 16
 """Reads under way at once: enough to keep a disk's queue filled, few enough to cost no memory to speak of."""
 
 _STOPPING = (signal.SIGTERM, signal.SIGINT)
@@ -50,12 +53,20 @@ _STOP_SECONDS = 2.0
 
 
 @attrs.frozen
+class Threads:
+    """Two pools, so that what is short never waits behind a read."""
+
+    disk: DiskThreads
+    readers: DiskThreads
+
+
+@attrs.frozen
 class Parts:
     """What the service starts and stops."""
 
     reactor: PosixReactorBase
     log: EventLog
-    pool: ThreadPool
+    threads: Threads
     watch: CatalogWatch
     desk: Desk
     site: ImageSite
@@ -75,21 +86,25 @@ def makeService(options: Options, reactor: PosixReactorBase | None = None) -> Ae
     resolved = options.resolved
     try:
         prepare_images_root(resolved)
-        pool = ThreadPool(DISK_THREADS, DISK_THREADS, "disk")  # all from the start: none has to be had under load
-        parts = compose(resolved.settings, reactor, pool, options.log, options.environ)
-        return AeroService(attrs.evolve(parts, ports=listen(reactor, parts.site, resolved)))
+        threads = Threads(_pool(reactor, DISK_THREADS, "disk"), _pool(reactor, READ_THREADS, "read"))
+        parts = compose(resolved.settings, reactor, threads, options.log, options.environ)
+        return AeroService(attrs.evolve(parts, ports=listen(reactor, parts.site, resolved, threads.readers)))
     except SettingsError as error:
         refuse(error)
 
 
+def _pool(reactor: PosixReactorBase, number: int, name: str) -> DiskThreads:
+    """Threads that are all there from the start: none has to be had under load."""
+    return DiskThreads(reactor, ThreadPool(number, number, name))
+
+
 def compose(
-    settings: Settings, reactor: PosixReactorBase, pool: ThreadPool, log: EventLog, environ: Mapping[str, str]
+    settings: Settings, reactor: PosixReactorBase, threads: Threads, log: EventLog, environ: Mapping[str, str]
 ) -> Parts:
     """Build everything that the settings ask for, upwards from the disk, and read the catalog."""
     version = package_version("aero-storage")
     metrics = Metrics(Registry(), version, settings.image_metrics_max_ids)
-    disk = DiskThreads(reactor, pool)
-    keeper = CatalogKeeper()
+    disk, keeper = threads.disk, CatalogKeeper()
     reader = CatalogReader(settings.images_root, settings.require_manifest)
     watch = CatalogWatch(reader, keeper, disk, metrics, log, time.time)
     watch.load()
@@ -102,9 +117,9 @@ def compose(
         LocalStore(LocalDirectory(settings.images_root), disk),
         Admission(settings.max_concurrent_bytes_requests, settings.bytes_queue_timeout_secs, reactor),
     )
-    responder = Responder(desk, disk, reactor, log)
+    responder = Responder(desk, threads.readers, reactor, log)
     resource = build_resource(routes(metrics=not settings.disable_metrics), responder.respond)
-    return Parts(reactor, log, pool, watch, desk, ImageSite(resource, reactor), ())
+    return Parts(reactor, log, threads, watch, desk, ImageSite(resource, reactor), ())
 
 
 def policy_of(settings: Settings) -> Policy:
@@ -149,8 +164,9 @@ class AeroService(Service):
         parts = self._parts
         if isinstance(parts.log, JsonLines):
             parts.log.start()
-        parts.pool.start()
-        parts.reactor.addSystemEventTrigger("after", "shutdown", parts.pool.stop)
+        for threads in (parts.threads.disk, parts.threads.readers):
+            threads.pool.start()
+            parts.reactor.addSystemEventTrigger("after", "shutdown", threads.pool.stop)
         self._poll.start(POLL_SECONDS, now=False)
         # Twisted installs its own handlers while it starts: ours come in the first turn after that.
         parts.reactor.callWhenRunning(parts.reactor.callLater, 0, self._handle_signals)

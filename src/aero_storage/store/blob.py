@@ -23,12 +23,33 @@ class BlobStatus:
         return Validators(file_etag(self.size, self.mtime_ns), usable_mtime(self.mtime_ns))
 
 
+class OpenFile(Protocol):
+    """A blob that is an open file as well, for those who let the kernel copy. They send before it is closed."""
+
+    def fileno(self) -> int:
+        """The descriptor."""
+        ...
+
+    def verify(self) -> None:
+        """Raise ShortReadError if this is not the version any more that was opened; waits for no disk."""
+        ...
+
+    def warm(self, offset: int, length: int) -> None:
+        """Bring bytes into the page cache; may wait for a disk."""
+        ...
+
+
 class Blob(Protocol):
     """An open representation. Whoever holds it closes it, once; reads may wait for a disk."""
 
     @property
     def status(self) -> BlobStatus:
         """Size and mtime at the time of opening: what the headers promise."""
+        ...
+
+    @property
+    def file(self) -> OpenFile | None:
+        """The same as an open file, where there is one."""
         ...
 
     def read(self, offset: int, length: int) -> bytes:

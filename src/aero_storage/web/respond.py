@@ -9,6 +9,7 @@ from http import HTTPStatus
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.http import datetimeToString
 
@@ -20,7 +21,9 @@ from aero_storage.delivery.routes import Route
 from aero_storage.disk import Disk
 from aero_storage.errors import ShortReadError
 from aero_storage.logs import EventLog
-from aero_storage.streaming.outlet import outlet_of
+from aero_storage.protocol.ranges import Segment
+from aero_storage.store.blob import Blob
+from aero_storage.streaming.outlet import outlet_of, sender_of
 from aero_storage.streaming.producer import SegmentProducer
 from aero_storage.web.request import AeroRequest
 
@@ -31,10 +34,10 @@ _CLIENT_CLOSED_REQUEST = 499
 
 @attrs.frozen
 class Responder:
-    """Answers requests through a desk; `now` gives seconds since the epoch."""
+    """Answers requests through a desk, reading through `readers`; `now` gives seconds since the epoch."""
 
     _desk: Desk
-    _disk: Disk
+    _readers: Disk
     _clock: IReactorTime
     _log: EventLog
     _now: Callable[[], float] = time.time
@@ -46,7 +49,7 @@ class Responder:
         try:
             await self._send(request, await self._answer(request, exchange), exchange)
             ending = Ending.COMPLETE
-        except CancelledError:
+        except (CancelledError, ConnectionLost):
             ending = Ending.ABORTED if request.aborted_by_us else Ending.DISCONNECTED
         except (ShortReadError, OSError) as error:
             self._complain(exchange, f"response broken off: {error}")
@@ -92,9 +95,16 @@ class Responder:
             request.write(reply.body)
         elif exchange.blob is not None:
             request.write(b"")
-            segment = reply.segment
-            await SegmentProducer(self._disk, exchange.blob, request, segment.offset, segment.length).start()
+            await self._stream(request, exchange.blob, reply.segment)
         await self._drained(request)
+
+    def _stream(self, request: AeroRequest, blob: Blob, segment: Segment) -> Deferred[None]:
+        """Let the kernel copy where it can: a file over plain TCP. Fires when all was handed on."""
+        sender, file = sender_of(request.transport), blob.file
+        if sender is None or file is None:
+            return SegmentProducer(self._readers, blob, request, segment.offset, segment.length).start()
+        request.sentLength += segment.length
+        return sender.send_file(file, segment.offset, segment.length)
 
     async def _drained(self, request: AeroRequest) -> None:
         """Wait until the kernel has every byte: only then is a response complete (contract §5 and §8)."""
