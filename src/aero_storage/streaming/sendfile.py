@@ -228,4 +228,4 @@ class SendfileServer(Lineup):
             super().connectionLost(reason)
         finally:
             for segment in segments:
-                segment.finish(Failure(ConnectionLost(str(reason.value))))
+                segment.finish(Failure(ConnectionLost()))
