@@ -174,7 +174,7 @@ class FakeStore:
 
     def open(self, wanted: Wanted) -> Deferred[Opened]:
         published = wanted.artifact is not None and (wanted.image is None or wanted.manifest in self.blobs)
-        name = wanted.artifact if published else wanted.image and wanted.image.file
+        name = wanted.artifact if published or wanted.image is None else wanted.image.file
         assert name is not None
         self.opened.append(name)
         return self.held or execute(self._find, name, raw=not published)

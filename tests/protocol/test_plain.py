@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -32,14 +34,15 @@ LINE = b"GET /v1/images/disk.img HTTP/1.1\r\n"
 BROWSER = (
     LINE + b'Host: images.example.com:8080\r\nConnection: keep-alive\r\nsec-ch-ua: "Chromium";v="130"\r\n'
     b"User-Agent: Mozilla/5.0 (X11; Linux x86_64)\r\nAccept: */*\r\nSec-Fetch-Mode: cors\r\nOrigin: https://a.example\r\n"
-    b"Referer: https://a.example/\r\nAccept-Encoding: gzip, deflate, br\r\nRange: bytes=0-1023\r\nX-Request-Id:\t r-1 \r\n\r\n"
+    b"Referer: https://a.example/\r\nAccept-Encoding: gzip, deflate, br\r\n"
+    b"Range: bytes=0-1023\r\nX-Request-Id:\t r-1 \r\n\r\n"
 )
 
 
 class Seen(AeroRequest):
     """Keeps what the general lane has parsed, and answers nothing."""
 
-    seen: list[Seen] = []
+    seen: ClassVar[list[Seen]] = []
 
     def process(self) -> None:
         self.seen.append(self)
@@ -48,7 +51,7 @@ class Seen(AeroRequest):
 def general(data: bytes) -> tuple[list[Seen], StringTransport]:
     """What Twisted's channel makes of the same bytes."""
     site = ImageSite(Resource(), Clock())
-    site.requestFactory = Seen  # type: ignore[assignment]
+    site.requestFactory = Seen
     Seen.seen = []
     channel = site.buildProtocol(None)
     assert channel is not None
@@ -203,7 +206,7 @@ def heads(draw: st.DrawFn) -> bytes:
 @given(data=heads())
 @example(data=BROWSER)
 def test_read_alike(data: bytes) -> None:
-    """Whatever is recognised, Twisted's parser reads in the same way: no request can be smuggled between the lanes."""
+    """Whatever is recognised, Twisted's parser reads in the same way: nothing is smuggled between the lanes."""
     request = recognise(data)
     if request is not None:
         assert_read_alike(data, request)

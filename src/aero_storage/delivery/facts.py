@@ -21,7 +21,7 @@ _UUID_BITS = 0x4 << 76 | 0x2 << 62
 _CONDITIONAL = ("If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range")
 """In the order of the fields of Preconditions."""
 
-_NONE_OF_THEM = (None,) * len(_CONDITIONAL)
+_NONE_OF_THEM = [None] * len(_CONDITIONAL)
 _INVALID = "<invalid>"
 _OTHER_METHOD = "<other>"
 _STANDARD_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
@@ -37,7 +37,7 @@ HeaderReader = Callable[[str], str | None]
 
 
 def make_request_id() -> str:
-    """A UUID of version 4 (RFC 9562 §5.4), not for secrets: a generator that was seeded once takes a third as long."""
+    """A UUID of version 4 (RFC 9562 §5.4) and no secret: a generator that was seeded once takes a third of the time."""
     number = _random.getrandbits(128) & _UUID_MASK | _UUID_BITS
     digits = f"{number:032x}"
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
@@ -146,8 +146,8 @@ def read_facts(  # noqa: PLR0913 - what a request line and a connection know
 
 
 def _read_preconditions(header: HeaderReader, now: float) -> Preconditions:
-    values = tuple(map(header, _CONDITIONAL))
-    return UNCONDITIONAL if values == _NONE_OF_THEM else Preconditions(*values, now=now)
+    values = [header(name) for name in _CONDITIONAL]
+    return UNCONDITIONAL if values == _NONE_OF_THEM else Preconditions(*values, now)  # type: ignore[arg-type]
 
 
 def _token(value: str | None) -> str | None:

@@ -45,22 +45,6 @@ class OpenFile(Protocol):
         ...
 
 
-class OpenFile(Protocol):
-    """A blob that is an open file as well, for those who let the kernel copy. They send before it is closed."""
-
-    def fileno(self) -> int:
-        """The descriptor."""
-        ...
-
-    def verify(self) -> None:
-        """Raise ShortReadError if this is not the version any more that was opened; waits for no disk."""
-        ...
-
-    def warm(self, offset: int, length: int) -> None:
-        """Bring bytes into the page cache; may wait for a disk."""
-        ...
-
-
 class Blob(Protocol):
     """An open representation. Whoever holds it closes it, once; reads may wait for a disk."""
 

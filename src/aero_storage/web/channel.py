@@ -132,12 +132,16 @@ class AeroChannel(HTTPChannel):
 
     def _goes_express(self, data: bytes) -> bool:
         lane, sender = self._lane, self._sender
-        between = not (self.requests or self._buffer or self._busyReceiving) and self._HTTPChannel__first_line
-        if lane is None or sender is None or not between or not self.persistent:
+        if lane is None or sender is None or not self._is_between_requests():
             return False
         if sender.unsent or sender.disconnecting:
             return False
         return lane.take(data, self._peer, sender, self)
+
+    def _is_between_requests(self) -> bool:
+        """Whether all that came so far has been answered, and what comes now begins a request."""
+        busy = self.requests or self._buffer or self._busyReceiving or not self.persistent
+        return not busy and bool(self._HTTPChannel__first_line)  # type: ignore[attr-defined]
 
     def delivery_begins(self, delivery: Delivery) -> None:
         """Hold what comes until the response has gone out: the idle timer has to wait as well."""
