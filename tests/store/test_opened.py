@@ -83,6 +83,14 @@ def bench(root: Path) -> Iterator[Bench]:
     assert clock.getDelayedCalls() == []
 
 
+def failure_of(opening: Deferred[Lease]) -> BaseException:
+    leases: list[Lease] = []
+    failures: list[BaseException] = []
+    opening.addCallbacks(leases.append, lambda failure: failures.append(failure.value))
+    assert not leases
+    return failures[0]
+
+
 def content(lease: Lease | None) -> bytes:
     assert lease is not None
     data = lease.read(0, lease.status.size)
@@ -214,19 +222,15 @@ def test_cancelled(bench: Bench, opened: Callable[[], list[str]]) -> None:
     bench.disk.held = True
     opening = bench.files.open("disk.img", lambda: bench.find("disk.img"))
     opening.cancel()
-    failures: list[BaseException] = []
-    opening.addErrback(lambda failure: failures.append(failure.value))
-    assert isinstance(failures[0], CancelledError)
+    assert isinstance(failure_of(opening), CancelledError)
     bench.disk.release()
     assert opened() == []
 
 
 def test_failure(bench: Bench) -> None:
     """What cannot be opened fails as it does, and is not kept."""
-    failures: list[BaseException] = []
     opening = bench.files.open("no", lambda: bench.find("no"))
-    opening.addErrback(lambda failure: failures.append(failure.value))
-    assert isinstance(failures[0], BlobNotFoundError)
+    assert isinstance(failure_of(opening), BlobNotFoundError)
     assert bench.files.lease("no") is None
 
 

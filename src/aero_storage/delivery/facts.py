@@ -37,7 +37,7 @@ HeaderReader = Callable[[str], str | None]
 
 
 def make_request_id() -> str:
-    """A UUID of version 4 (RFC 9562 §5.4) and no secret: a generator that was seeded once takes a third of the time."""
+    """A UUID of version 4 (RFC 9562 §5.4) and no secret: a generator that was seeded once takes a third as long."""
     number = _random.getrandbits(128) & _UUID_MASK | _UUID_BITS
     digits = f"{number:032x}"
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
@@ -147,7 +147,7 @@ def read_facts(  # noqa: PLR0913 - what a request line and a connection know
 
 def _read_preconditions(header: HeaderReader, now: float) -> Preconditions:
     values = [header(name) for name in _CONDITIONAL]
-    return UNCONDITIONAL if values == _NONE_OF_THEM else Preconditions(*values, now)  # type: ignore[arg-type]
+    return UNCONDITIONAL if values == _NONE_OF_THEM else Preconditions(*values, now)  # type: ignore[arg-type, call-arg]
 
 
 def _token(value: str | None) -> str | None:

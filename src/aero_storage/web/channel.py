@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
@@ -24,6 +23,7 @@ from aero_storage.streaming.outlet import sender_of
 from aero_storage.streaming.sendfile import SendfileServer
 from aero_storage.web.express import Delivery, ExpressLane
 from aero_storage.web.request import AeroRequest, host_of
+from aero_storage.web.transport import Transport
 
 IDLE_SECONDS = 60
 """How long a connection may stay silent between and inside request heads."""
@@ -31,38 +31,6 @@ IDLE_SECONDS = 60
 _LINGER_SECONDS = 2.0
 _MAX_HEAD = 16 * 1024
 _MAX_HEADERS = 200
-
-
-class Transport(Protocol):
-    """What the channel asks of the transports it runs on: TCP, UNIX, TLS."""
-
-    def loseConnection(self) -> None:
-        """Close, once all is sent."""
-        ...
-
-    def abortConnection(self) -> None:
-        """Reset: the peer cannot take it for a clean end."""
-        ...
-
-    def loseWriteConnection(self) -> None:
-        """Close our half, once all is sent."""
-        ...
-
-    def unregisterProducer(self) -> None:
-        """Nobody is left to be paused."""
-        ...
-
-    def pauseProducing(self) -> None:
-        """Read no more for now."""
-        ...
-
-    def resumeProducing(self) -> None:
-        """Read on."""
-        ...
-
-    def getPeer(self) -> IAddress:
-        """The other end."""
-        ...
 
 
 @implementer(IHalfCloseableProtocol)

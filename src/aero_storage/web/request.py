@@ -12,7 +12,8 @@ from aero_storage.protocol.hosts import MAX_TARGET_LENGTH, is_authority, origin_
 
 if TYPE_CHECKING:
     from aero_storage.delivery.exchange import Exchange
-    from aero_storage.web.channel import ImageSite, Transport
+    from aero_storage.web.channel import ImageSite
+    from aero_storage.web.transport import Transport
 
 _UNPRINTABLE = re.compile(rb"[^\x21-\x7e]")
 
