@@ -218,10 +218,10 @@ def _prepare(reply: Reply, exchange: Exchange) -> _Answer | None:
     file = exchange.blob.file if exchange.blob is not None else None
     if file is None:
         return None
-    if segment.length > SMALL:
-        return _Answer(reply, b"", file)
-    body = read_resident(file.fileno(), segment.offset, segment.length) if segment.length else b""
-    return None if body is None else _Answer(reply, body)
+    if not segment.length:
+        return _Answer(reply, b"")
+    body = read_resident(file.fileno(), segment.offset, segment.length) if segment.length <= SMALL else None
+    return _Answer(reply, b"", file) if body is None else _Answer(reply, body)
 
 
 def _send(delivery: Delivery, head: bytes, answer: _Answer) -> None:
