@@ -98,7 +98,6 @@ def ask(
         names=Names.parse(segments),
         header=lambda name: given.get(name.lower()),
         announces_body=body,
-        client="192.0.2.1",
         now=NOW,
     )
 
@@ -268,7 +267,7 @@ class Bench:
         return Desk(policy, build, metrics_token, self.reporter, self.keeper, store, self.admission, virtual)
 
     def exchange(self, facts: Facts) -> Exchange:
-        return Exchange(facts, self.reporter)
+        return Exchange(facts, self.reporter, "192.0.2.1", "req-1")
 
     def count(self, name: str, **labels: str) -> float:
         return self.registry.get_sample_value(name, labels) or 0

@@ -31,11 +31,11 @@ class Sender:
     files: list[tuple[Any, int, int]] = attrs.field(factory=list)
     waiting: list[Deferred[None]] = attrs.field(factory=list)
 
-    def write_through(self, data: bytes) -> None:
+    def write_through(self, data: bytes | memoryview) -> None:
         if self.full:
             self.unsent += len(data)
         else:
-            self.sent += data
+            self.sent += bytes(data)
 
     def send_file(self, source: Any, offset: int, length: int, head: bytes = b"") -> Deferred[None]:
         self.files.append((source, offset, length))
@@ -195,12 +195,45 @@ def test_a_queue_is_left(make_stack: Callable[..., Any]) -> None:
     assert lane.take()
 
 
-def test_cold_bytes_are_left(lane: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small bodies that are not in memory are for the general lane, which has threads for that."""
-    monkeypatch.setattr("aero_storage.web.express.read_resident", lambda *_: None)
-    assert not lane.take("Range: bytes=0-99")
-    nothing_happened(lane)
-    assert lane.stack.parts.desk._admission.taken == 0  # noqa: SLF001
+def test_cold_bytes(lane: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small bodies that are not in memory are left to the transport, which has threads for that."""
+    monkeypatch.setattr("aero_storage.web.express.read_resident_into", lambda *_: False)
+    assert lane.take("Range: bytes=0-99")
+    assert [(offset, length) for _, offset, length in lane.sender.files] == [(0, 100)]
+    assert lane.sender.sent.endswith(b"\r\n\r\n" + IMAGE[:100])
+    assert lane.assert_over()["bytes_sent"] == 100
+
+
+def test_many_ranges_in_one_plan(lane: Lane) -> None:
+    """Requests that differ in their range alone share what was decided, and each gets its own bytes and id."""
+    for first in range(0, 5000, 77):
+        assert lane.take(f"Range: bytes={first}-{first + 9}")
+        assert lane.sender.sent.endswith(f"bytes {first}-{first + 9}/1048576\r\n\r\n".encode() + IMAGE[first : first + 10])
+    assert len(lane.stack.parts.site.lane._plans) == 1  # noqa: SLF001
+    ids = [line["request_id"] for line in lane.stack.log.requests]
+    assert len(set(ids)) == len(ids)
+
+
+def test_a_plan_follows_the_image(lane: Lane) -> None:
+    """A plan outlives its image's content, and not what was decided for it."""
+    assert lane.take("Range: bytes=0-9")
+    (lane.stack.root / "new").write_bytes(b"0123456789")
+    (lane.stack.root / "new").rename(lane.stack.root / "disk.img")
+    lane.stack.reactor.advance(2)
+    lane.stack.ask(URL, method="HEAD")
+    lane.sender.sent = b""
+    assert lane.take("Range: bytes=0-9")
+    assert lane.sender.sent.endswith(b"Content-Range: bytes 0-9/10\r\n\r\n0123456789")
+
+
+def test_plans_are_bounded(lane: Lane) -> None:
+    """However many different heads come, only so many are remembered, and none with an id of its own."""
+    for number in range(1500):
+        assert lane.take(f"User-Agent: {number}", method="HEAD")
+        assert lane.take(f"X-Request-Id: {number}", method="HEAD")
+    assert len(lane.stack.parts.site.lane._plans) <= 1024  # noqa: SLF001
+    assert lane.take("X-Request-Id: mine", method="HEAD")
+    assert lane.sender.sent.count(b"X-Request-Id: mine") == 1
 
 
 def test_a_defect_is_left(lane: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,7 +242,7 @@ def test_a_defect_is_left(lane: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("defect")
 
-    monkeypatch.setattr("aero_storage.delivery.desk.decide", fail)
+    monkeypatch.setattr("aero_storage.delivery.desk.judge", fail)
     assert not lane.take()
     nothing_happened(lane)
     assert [message for level, message, _ in lane.stack.log.events if level == "error"] == ["express lane failed"]

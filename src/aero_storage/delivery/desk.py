@@ -10,9 +10,9 @@ from aero_storage.catalog.keeper import CatalogKeeper
 from aero_storage.catalog.model import Image, chunked_directory
 from aero_storage.delivery import metadata, operations
 from aero_storage.delivery.admission import Admission
-from aero_storage.delivery.decision import decide
+from aero_storage.delivery.decision import Verdict, decide, judge
 from aero_storage.delivery.exchange import Exchange, Reporter
-from aero_storage.delivery.facts import Facts
+from aero_storage.delivery.facts import Facts, make_request_id
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.reply import Reply, error, preflight
 from aero_storage.delivery.representation import (
@@ -25,7 +25,19 @@ from aero_storage.delivery.routes import Plane, Resource
 from aero_storage.delivery.virtual import VirtualChunks
 from aero_storage.errors import BlobNotFoundError, BlobUnreadableError, CatalogError, ClientError, OverloadedError
 from aero_storage.protocol.identifiers import NAME_RULE
+from aero_storage.store.blob import BlobStatus
 from aero_storage.store.images import MANIFEST_NAME, Opened, Store, Wanted
+
+@attrs.define(eq=False)
+class Memo:
+    """What was found and decided for requests that differ in nothing but their range."""
+
+    image: Image | None = None
+    target: Wanted = Wanted()
+    status: BlobStatus | None = None
+    """Of the file that the verdict was made for; the same object as long as it is the same file."""
+    verdict: Verdict | None = None
+
 
 _Handler = Callable[[Exchange], Awaitable[Reply]]
 
@@ -44,9 +56,9 @@ class Desk:
     _virtual: VirtualChunks
     shutting_down: bool = attrs.field(init=False, default=False)
 
-    def begin(self, facts: Facts) -> Exchange:
-        """A request has arrived."""
-        return Exchange(facts, self.reporter)
+    def begin(self, facts: Facts, client: str | None = None, request_id: str | None = None) -> Exchange:
+        """A request has arrived from the host `client`."""
+        return Exchange(facts, self.reporter, client, request_id or make_request_id())
 
     def fail(self, facts: Facts, status: int) -> Reply:
         """The reply to a request that cannot be taken further, in the shape of its plane."""
@@ -117,22 +129,23 @@ class Desk:
             return self.fail(facts, 500 if survey.unreadable else 404)
         return metadata.image_reply(facts, self.policy, *survey.found[0])
 
-    def answer_now(self, exchange: Exchange) -> Reply | None:
-        """The reply to a GET or HEAD for bytes, if nothing has to be waited for: no place, no disk.
+    def answer_now(self, exchange: Exchange, wanted: str | None, memo: Memo) -> Reply | None:
+        """The reply to a GET or HEAD for bytes with the `Range` `wanted`, if nothing has to be waited for.
 
-        None otherwise; the exchange then holds a place at the most.
+        None otherwise; the exchange then holds a place at the most. `memo` is the same for requests that differ in
+        nothing but their range.
         """
         facts = exchange.facts
         try:
-            return self._bytes_now(exchange) if facts.names.valid else self.fail(facts, 404)
+            return self._bytes_now(exchange, wanted, memo) if facts.names.valid else self.fail(facts, 404)
         except ClientError as failure:
             return self._explain(facts, failure)
 
     async def _bytes(self, exchange: Exchange) -> Reply:
-        facts = exchange.facts
+        facts, memo = exchange.facts, Memo()
         if not facts.names.valid:
             return self.fail(facts, 404)
-        reply = self._bytes_now(exchange)
+        reply = self._bytes_now(exchange, facts.range, memo)
         if reply is not None:
             return reply
         await exchange.take_place(self._admission)
@@ -140,13 +153,20 @@ class Desk:
         exchange.blob = opened = await self._store.open(self._wanted(facts, image))
         return decide(facts, self.policy, self._represent(facts, image, opened))
 
-    def _bytes_now(self, exchange: Exchange) -> Reply | None:
+    def _bytes_now(self, exchange: Exchange, wanted: str | None, memo: Memo) -> Reply | None:
         if not exchange.take_place_now(self._admission):
             return None
         facts = exchange.facts
         image = self._find(facts)
-        exchange.blob = opened = self._store.open_cached(self._wanted(facts, image))
-        return None if opened is None else decide(facts, self.policy, self._represent(facts, image, opened))
+        if memo.image is not image:
+            memo.image, memo.target, memo.status = image, self._wanted(facts, image), None
+        exchange.blob = opened = self._store.open_cached(memo.target)
+        if opened is None:
+            return None
+        if memo.status is not opened.status:
+            memo.verdict = judge(facts, self.policy, self._represent(facts, image, opened))
+            memo.status = opened.status
+        return memo.verdict.reply(wanted) if memo.verdict is not None else None
 
     def _find(self, facts: Facts) -> Image:
         image_id, catalog = facts.names.image_id or "", self._keeper.current

@@ -8,7 +8,7 @@ import attrs
 from twisted.internet.interfaces import IReactorTime
 
 from aero_storage.delivery.admission import Admission, Place
-from aero_storage.delivery.facts import Facts
+from aero_storage.delivery.facts import Facts, make_request_id
 from aero_storage.delivery.routes import Resource
 from aero_storage.disk import Disk
 from aero_storage.logs import EventLog
@@ -45,6 +45,9 @@ class Exchange:
 
     facts: Facts
     _reporter: Reporter
+    client: str | None = None
+    """The peer's host."""
+    request_id: str = attrs.field(factory=make_request_id)
     _started: float = attrs.field(init=False)
     _ended: bool = attrs.field(init=False, default=False)
     place: Place | None = attrs.field(init=False, default=None)
@@ -114,7 +117,7 @@ class Exchange:
     def _line(self, ending: Ending, status: int, bytes_sent: int, seconds: float) -> dict[str, object]:
         facts = self.facts
         line: dict[str, object] = {
-            "request_id": facts.request_id,
+            "request_id": self.request_id,
             "method": facts.method_label,
             "path": facts.logged_path,
             "route": facts.route_label,
@@ -122,7 +125,7 @@ class Exchange:
             "outcome": ending.value,
             "bytes_sent": bytes_sent,
             "latency_seconds": round(seconds, 6),
-            "client": facts.client,
+            "client": self.client,
         }
         optional = {"image_id": facts.names.image_id, "user_id": facts.user_id}
         return line | {name: value for name, value in optional.items() if value is not None}

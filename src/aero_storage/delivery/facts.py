@@ -36,6 +36,11 @@ HeaderReader = Callable[[str], str | None]
 """A header's value by its name: lines given twice joined by commas (RFC 9110 §5.3), None where it is absent."""
 
 
+def request_id_of(given: str | None) -> str:
+    """The id that a client gave its request in `X-Request-Id`, if it is usable, or a new one (contract §8)."""
+    return _token(given) or make_request_id()
+
+
 def make_request_id() -> str:
     """A UUID of version 4 (RFC 9562 §5.4) and no secret: a generator that was seeded once takes a third as long."""
     number = _random.getrandbits(128) & _UUID_MASK | _UUID_BITS
@@ -67,7 +72,7 @@ class Names:
 
 @attrs.frozen
 class Facts:
-    """The facts of one request; `client` is the peer's host."""
+    """The facts of one request, as far as its head tells them."""
 
     method: str
     path: str
@@ -79,9 +84,7 @@ class Facts:
     authorization: str | None = None
     credentials: bool = False
     announces_body: bool = False
-    request_id: str = attrs.field(factory=make_request_id)
     user_id: str | None = None
-    client: str | None = None
 
     @property
     def plane(self) -> Plane:
@@ -123,7 +126,6 @@ def read_facts(  # noqa: PLR0913 - what a request line and a connection know
     names: Names,
     header: HeaderReader,
     announces_body: bool,
-    client: str | None,
     now: float,
 ) -> Facts:
     """Gather the facts of a request."""
@@ -139,9 +141,7 @@ def read_facts(  # noqa: PLR0913 - what a request line and a connection know
         authorization=authorization,
         credentials=authorization is not None or header("Cookie") is not None,
         announces_body=announces_body,
-        request_id=_token(header("X-Request-Id")) or make_request_id(),
         user_id=_token(header("X-Aero-User-Id")),
-        client=client,
     )
 
 

@@ -20,6 +20,7 @@ _HEAD = re.compile(
     rb"(GET|HEAD) (/[A-Za-z0-9._/-]+) HTTP/1\.1\r\n"
     rb"((?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e]*\r\n){1,64})\r\n"
 )
+_RANGE_LINE = re.compile(rb"\r\nRange: (bytes=[0-9]{1,18}-[0-9]{1,18})\r\n")
 _READ: Mapping[bytes, str] = {
     name.lower().encode("ascii"): name
     for name in (
@@ -69,6 +70,15 @@ def recognise(data: bytes) -> PlainRequest | None:
     if persistent is None:
         return None
     return PlainRequest(match[1].decode("ascii"), match[2].decode("ascii"), headers, persistent)
+
+
+def split_range(data: bytes) -> tuple[bytes, str | None]:
+    """A head without the value of its plain `Range` line, and that value; all of it and None without such a line.
+
+    Heads from one client differ in that value alone, mostly. What comes of it is only for comparing.
+    """
+    match = _RANGE_LINE.search(data)
+    return (data, None) if match is None else (data[: match.start(1)] + data[match.end(1) :], match[1].decode("ascii"))
 
 
 def _read(block: bytes) -> dict[str, str] | None:

@@ -68,8 +68,8 @@ class LocalBlob:
 
     def verify(self) -> None:
         """See OpenFile.verify."""
-        now, then = os.fstat(self.fileno()), self.status
-        if now.st_size != then.size or now.st_mtime_ns != then.mtime_ns:
+        self.fileno()
+        if not self.is_current():
             raise ShortReadError(_HAS_CHANGED)
 
     def warm(self, offset: int, length: int) -> None:
@@ -92,7 +92,8 @@ class LocalBlob:
 
     def is_current(self) -> bool:
         """Whether the file still has the size and mtime that it was opened with; asks memory, not the disk."""
-        return _status(os.fstat(self._descriptor)) == self.status
+        now, then = os.fstat(self._descriptor), self.status
+        return now.st_size == then.size and now.st_mtime_ns == then.mtime_ns
 
     def close(self) -> None:
         """See Blob.close."""

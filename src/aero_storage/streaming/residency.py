@@ -79,14 +79,18 @@ def _is_there(descriptor: int, place: int) -> bool:
 
 
 def read_resident(descriptor: int, offset: int, length: int) -> bytearray | None:
-    """`length` bytes from `offset` on, if all of them can be had at once; else None, and they may take a disk.
+    """`length` bytes from `offset` on, if all of them can be had at once; else None, and they may take a disk."""
+    data = bytearray(length)
+    return data if read_resident_into(descriptor, offset, data) else None
 
-    None too where the file system does not know the question (tmpfs: EOPNOTSUPP), where the file is too short, and
+
+def read_resident_into(descriptor: int, offset: int, target: bytearray | memoryview) -> bool:
+    """Fill `target` from `offset` on, if all its bytes can be had at once; else they may take a disk.
+
+    False too where the file system does not know the question (tmpfs: EOPNOTSUPP), where the file is too short, and
     for any other error: whoever then reads in the ordinary way meets it again.
     """
-    data = bytearray(length)
     try:
-        there = os.preadv(descriptor, (data,), offset, _NOWAIT) if _NOWAIT else -1
+        return bool(_NOWAIT) and os.preadv(descriptor, (target,), offset, _NOWAIT) == len(target)
     except OSError:
-        return None
-    return data if there == length else None
+        return False

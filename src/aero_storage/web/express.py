@@ -17,22 +17,27 @@ import attrs
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from aero_storage.delivery.desk import Desk
+from aero_storage.delivery.desk import Desk, Memo
 from aero_storage.delivery.exchange import Ending, Exchange
-from aero_storage.delivery.facts import Names, read_facts
+from aero_storage.delivery.facts import Facts, Names, read_facts, request_id_of
 from aero_storage.delivery.reply import Reply
 from aero_storage.delivery.routes import ROUTES, Plane, Route
 from aero_storage.errors import ShortReadError
 from aero_storage.logs import EventLog
 from aero_storage.protocol.cors import Headers
 from aero_storage.protocol.dates import format_http_date
-from aero_storage.protocol.plain import PlainRequest, recognise
+from aero_storage.protocol.conditional import UNCONDITIONAL
+from aero_storage.protocol.plain import PlainRequest, recognise, split_range
+from aero_storage.protocol.ranges import Segment
 from aero_storage.store.blob import OpenFile
-from aero_storage.streaming.residency import read_resident
+from aero_storage.streaming.residency import read_resident_into
 from aero_storage.streaming.sendfile import SendfileServer
 
 SMALL = 64 * 1024
 """Bodies up to this many bytes are read at once and leave in one write with their head."""
+
+_HEAD_ROOM = 2048
+_MAX_PLANS = 1024
 
 _DATA_ROUTES = tuple((route, tuple(route.template.split("/"))) for route in ROUTES if route.plane is Plane.DATA)
 
@@ -48,6 +53,16 @@ def find_route(path: str) -> tuple[Route, Names] | None:
         if len(parts) == len(given) and all(part[:1] == ":" or part == raw for part, raw in pairs):
             return route, Names.parse({part[1:]: raw.encode("ascii") for part, raw in pairs if part[:1] == ":"})
     return None
+
+
+@attrs.frozen
+class Plan:
+    """What is known of all plain requests that differ in nothing but their range."""
+
+    facts: Facts
+    persistent: bool
+    is_head: bool
+    memo: Memo = attrs.field(factory=Memo)
 
 
 def _line(name: str, value: str) -> bytes:
@@ -72,18 +87,12 @@ def _date_line(second: int) -> bytes:
 def head_bytes(reply: Reply, request_id: str, now: float, *, persistent: bool) -> bytes:
     """The head of a response as it goes over the wire."""
     length = reply.length
-    return b"".join(
-        (
-            _status_line(reply.status),
-            _date_line(int(now)),
-            b"X-Request-Id: %b\r\n" % request_id.encode("ascii"),
-            b"" if length is None else b"Content-Length: %d\r\n" % length,
-            b"" if persistent else b"Connection: close\r\n",
-            _block(reply.common),
-            *[_line(name, value) for name, value in reply.own],
-            b"\r\n",
-        )
-    )
+    own = "".join([f"{name}: {value}\r\n" for name, value in reply.own])
+    more = "" if persistent else "Connection: close\r\n"
+    if length is not None:
+        more += f"Content-Length: {length}\r\n"
+    fixed = _status_line(reply.status) + _date_line(int(now)) + _block(reply.common)
+    return fixed + f"X-Request-Id: {request_id}\r\n{more}{own}\r\n".encode("latin-1")
 
 
 class Connection(Protocol):
@@ -118,21 +127,21 @@ class Delivery:
         if not self.exchange.ended:
             self.connection.delivery_begins(self)
 
+    def complete(self) -> None:
+        """The kernel has all of it."""
+        self._end(Ending.COMPLETE)
+        self.connection.delivered(persistent=self.persistent)
+
     def lost(self) -> None:
         """The connection is gone."""
         self._end(Ending.ABORTED if self.aborted_by_us else Ending.DISCONNECTED)
 
     def break_off(self, reason: str) -> None:
         """The body cannot be finished: reset, so that the client does not take what it has for the whole."""
-        self.log.event("error", f"response broken off: {reason}", {"request_id": self.exchange.facts.request_id})
+        self.log.event("error", f"response broken off: {reason}", {"request_id": self.exchange.request_id})
         self.aborted_by_us = True
         self.lost()
         self.transport.abortConnection()
-
-    def complete(self) -> None:
-        """The kernel has all of it."""
-        self._end(Ending.COMPLETE)
-        self.connection.delivered(persistent=self.persistent)
 
     def _fail(self, failure: Failure) -> None:
         if failure.check(ShortReadError, OSError):
@@ -144,93 +153,97 @@ class Delivery:
         self.exchange.end(ending, self.status, max(0, self.length - self.transport.unsent))
 
 
-@attrs.frozen
-class _Answer:
-    """A reply that can be sent without waiting: with its `body`, or with a segment of `file` as body."""
-
-    reply: Reply
-    body: bytes | bytearray
-    file: OpenFile | None = None
-
-
-@attrs.frozen
+@attrs.define(eq=False)
 class ExpressLane:
     """Answers plain requests through the desk; `now` gives seconds since the epoch."""
 
     _desk: Desk
     _log: EventLog
     _now: Callable[[], float] = time.time
+    _plans: dict[bytes, Plan] = attrs.field(init=False, factory=dict)
+    _buffer: memoryview = attrs.field(init=False, factory=lambda: memoryview(bytearray(_HEAD_ROOM + SMALL)))
+    """Where a small body is read to, behind the room for its head, so that both leave in one piece."""
 
     def take(self, data: bytes, client: str, transport: SendfileServer, connection: Connection) -> bool:
         """Answer what a connection has received between two requests; false if it is for the other lane.
 
         `transport` has nothing unsent, and is not being closed.
         """
-        request = recognise(data)
-        found = find_route(request.path) if request is not None else None
-        if request is None or found is None:
-            return False
-        now = self._now()
-        exchange = self._begin(request, *found, client, now)
-        answer = self._answer(exchange)
-        if answer is None:
+        key, wanted = split_range(data)
+        plan = self._plans.get(key)
+        request_id = None
+        if plan is None:
+            request = recognise(data)
+            plan = None if request is None else self._plan(request)
+            if request is None or plan is None:
+                return False
+            request_id, wanted = request.headers.get("X-Request-Id"), request.headers.get("Range")
+            if request_id is None and plan.facts.preconditions is UNCONDITIONAL:
+                self._keep(key, plan)
+        exchange = self._desk.begin(plan.facts, client, request_id_of(request_id))
+        reply = self._decide(exchange, wanted, plan.memo)
+        if reply is None:
             exchange.give_up()
             return False
-        reply = answer.reply
-        head = head_bytes(reply, exchange.facts.request_id, now, persistent=request.persistent)
-        length = reply.segment.length if answer.file and reply.segment else len(answer.body)
-        delivery = Delivery(exchange, reply.status, length, request.persistent, transport, connection, self._log)
-        try:
-            _send(delivery, head, answer)
-        except Exception:  # noqa: BLE001 - a defect of ours, and the head may have gone out
-            delivery.break_off(traceback.format_exc())
+        self._send(plan, reply, exchange, transport, connection)
         return True
 
-    def _begin(self, request: PlainRequest, route: Route, names: Names, client: str, now: float) -> Exchange:
-        return self._desk.begin(
-            read_facts(
-                method=request.method,
-                path=request.path,
-                route=route,
-                names=names,
-                header=request.headers.get,
-                announces_body=False,
-                client=client,
-                now=now,
-            )
+    def _plan(self, request: PlainRequest) -> Plan | None:
+        found = find_route(request.path)
+        if found is None:
+            return None
+        route, names = found
+        facts = read_facts(
+            method=request.method,
+            path=request.path,
+            route=route,
+            names=names,
+            header=request.headers.get,
+            announces_body=False,
+            now=self._now(),
         )
+        return Plan(facts, request.persistent, request.method == "HEAD")
 
-    def _answer(self, exchange: Exchange) -> _Answer | None:
+    def _keep(self, key: bytes, plan: Plan) -> None:
+        if len(self._plans) >= _MAX_PLANS:
+            self._plans.clear()
+        self._plans[key] = plan
+
+    def _decide(self, exchange: Exchange, wanted: str | None, memo: Memo) -> Reply | None:
         try:
-            reply = self._desk.answer_now(exchange)
-            return None if reply is None else _prepare(reply, exchange)
+            reply = self._desk.answer_now(exchange, wanted, memo)
         except Exception:  # noqa: BLE001 - a defect of ours: the other lane says what a client is to see of it
             self._log.event("error", "express lane failed", {"traceback": traceback.format_exc()})
             return None
+        sends_file = reply is not None and reply.segment is not None and exchange.facts.method != "HEAD"
+        return None if sends_file and (exchange.blob is None or exchange.blob.file is None) else reply
 
+    def _send(
+        self, plan: Plan, reply: Reply, exchange: Exchange, transport: SendfileServer, connection: Connection
+    ) -> None:
+        head = head_bytes(reply, exchange.request_id, self._now(), persistent=plan.persistent)
+        segment, file = reply.segment, exchange.blob.file if exchange.blob is not None else None
+        length = 0 if plan.is_head else reply.length or 0
+        delivery = Delivery(exchange, reply.status, length, plan.persistent, transport, connection, self._log)
+        try:
+            if plan.is_head or segment is None or file is None or not segment.length:
+                transport.write_through(head if plan.is_head else head + reply.body)
+            elif segment.length > SMALL or not self._write_small(transport, head, file, segment):
+                delivery.follow(transport.send_file(file, segment.offset, segment.length, head))
+                return
+            if transport.unsent:
+                delivery.follow(transport.when_drained())
+            else:
+                delivery.complete()
+        except Exception:  # noqa: BLE001 - a defect of ours, and the head may have gone out
+            delivery.break_off(traceback.format_exc())
 
-def _prepare(reply: Reply, exchange: Exchange) -> _Answer | None:
-    if exchange.facts.method == "HEAD":
-        return _Answer(reply, b"")
-    segment = reply.segment
-    if segment is None:
-        return _Answer(reply, reply.body)
-    file = exchange.blob.file if exchange.blob is not None else None
-    if file is None:
-        return None
-    if not segment.length:
-        return _Answer(reply, b"")
-    body = read_resident(file.fileno(), segment.offset, segment.length) if segment.length <= SMALL else None
-    return _Answer(reply, b"", file) if body is None else _Answer(reply, body)
-
-
-def _send(delivery: Delivery, head: bytes, answer: _Answer) -> None:
-    transport, segment = delivery.transport, answer.reply.segment
-    if answer.file is not None and segment is not None:
-        delivery.follow(transport.send_file(answer.file, segment.offset, segment.length, head))
-        return
-    transport.write_through(head + answer.body)
-    if transport.unsent:
-        delivery.follow(transport.when_drained())
-    else:
-        delivery.complete()
+    def _write_small(self, transport: SendfileServer, head: bytes, file: OpenFile, segment: Segment) -> bool:
+        """Send head and body in one piece, if the body is in memory."""
+        start, end = _HEAD_ROOM - len(head), _HEAD_ROOM + segment.length
+        if start < 0 or not read_resident_into(file.fileno(), segment.offset, self._buffer[_HEAD_ROOM:end]):
+            return False
+        file.verify()
+        self._buffer[start:_HEAD_ROOM] = head
+        transport.write_through(self._buffer[start:end])
+        return True

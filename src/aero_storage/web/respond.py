@@ -15,7 +15,7 @@ from twisted.web.http import datetimeToString
 
 from aero_storage.delivery.desk import Desk
 from aero_storage.delivery.exchange import Ending, Exchange
-from aero_storage.delivery.facts import Facts, Names, read_facts
+from aero_storage.delivery.facts import Facts, Names, read_facts, request_id_of
 from aero_storage.delivery.reply import Reply
 from aero_storage.delivery.routes import Route
 from aero_storage.disk import Disk
@@ -44,7 +44,9 @@ class Responder:
 
     async def respond(self, request: AeroRequest, route: Route | None, segments: Mapping[str, bytes]) -> None:
         """Answer a request to its end, whatever that is."""
-        request.exchange = exchange = self._desk.begin(self._facts(request, route, segments))
+        request.exchange = exchange = self._desk.begin(
+            self._facts(request, route, segments), host_of(request.client), request_id_of(request.header("X-Request-Id"))
+        )
         ending = Ending.ABORTED
         try:
             await self._send(request, await self._answer(request, exchange), exchange)
@@ -71,7 +73,6 @@ class Responder:
             names=Names.parse(segments),
             header=request.header,
             announces_body=request.announces_body,
-            client=host_of(request.client),
             now=self._now(),
         )
 
@@ -87,10 +88,10 @@ class Responder:
             return self._desk.fail(exchange.facts, HTTPStatus.INTERNAL_SERVER_ERROR)
 
     def _complain(self, exchange: Exchange, message: str, **fields: object) -> None:
-        self._log.event("error", message, {"request_id": exchange.facts.request_id, **fields})
+        self._log.event("error", message, {"request_id": exchange.request_id, **fields})
 
     async def _send(self, request: AeroRequest, reply: Reply, exchange: Exchange) -> None:
-        _write_head(request, reply, exchange.facts.request_id)
+        _write_head(request, reply, exchange.request_id)
         if reply.segment is None or request.method == b"HEAD":
             request.write(reply.body)
         elif exchange.blob is not None:
