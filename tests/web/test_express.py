@@ -14,7 +14,8 @@ from twisted.internet.error import ConnectionLost
 
 from aero_storage.delivery.routes import ROUTES, Plane
 from aero_storage.errors import ShortReadError
-from aero_storage.web.express import SMALL, find_route
+from aero_storage.web.express import find_route
+from aero_storage.web.sending import SMALL
 
 IMAGE = bytes(range(256)) * 4096
 URL = "/v1/images/disk.img"
@@ -197,7 +198,7 @@ def test_a_queue_is_left(make_stack: Callable[..., Any]) -> None:
 
 def test_cold_bytes(lane: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
     """Small bodies that are not in memory are left to the transport, which has threads for that."""
-    monkeypatch.setattr("aero_storage.web.express.read_resident_into", lambda *_: False)
+    monkeypatch.setattr("aero_storage.web.sending.read_resident_into", lambda *_: False)
     assert lane.take("Range: bytes=0-99")
     assert [(offset, length) for _, offset, length in lane.sender.files] == [(0, 100)]
     assert lane.sender.sent.endswith(b"\r\n\r\n" + IMAGE[:100])
@@ -208,7 +209,9 @@ def test_many_ranges_in_one_plan(lane: Lane) -> None:
     """Requests that differ in their range alone share what was decided, and each gets its own bytes and id."""
     for first in range(0, 5000, 77):
         assert lane.take(f"Range: bytes={first}-{first + 9}")
-        assert lane.sender.sent.endswith(f"bytes {first}-{first + 9}/1048576\r\n\r\n".encode() + IMAGE[first : first + 10])
+        assert lane.sender.sent.endswith(
+            f"bytes {first}-{first + 9}/1048576\r\n\r\n".encode() + IMAGE[first : first + 10]
+        )
     assert len(lane.stack.parts.site.lane._plans) == 1  # noqa: SLF001
     ids = [line["request_id"] for line in lane.stack.log.requests]
     assert len(set(ids)) == len(ids)

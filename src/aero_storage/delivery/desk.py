@@ -28,6 +28,7 @@ from aero_storage.protocol.identifiers import NAME_RULE
 from aero_storage.store.blob import BlobStatus
 from aero_storage.store.images import MANIFEST_NAME, Opened, Store, Wanted
 
+
 @attrs.define(eq=False)
 class Memo:
     """What was found and decided for requests that differ in nothing but their range."""

@@ -78,7 +78,9 @@ def split_range(data: bytes) -> tuple[bytes, str | None]:
     Heads from one client differ in that value alone, mostly. What comes of it is only for comparing.
     """
     match = _RANGE_LINE.search(data)
-    return (data, None) if match is None else (data[: match.start(1)] + data[match.end(1) :], match[1].decode("ascii"))
+    return (
+        (data, None) if match is None else (data[: match.start(1)] + data[match.end(1) :], match[1].decode("ascii"))
+    )
 
 
 def _read(block: bytes) -> dict[str, str] | None:

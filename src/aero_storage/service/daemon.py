@@ -42,6 +42,7 @@ from aero_storage.web.app import build_resource
 from aero_storage.web.channel import ImageSite
 from aero_storage.web.express import ExpressLane
 from aero_storage.web.respond import Responder
+from aero_storage.web.sending import FileSender
 
 DISK_THREADS = 8
 """Opens, closes and looks at the catalog under way at once."""
@@ -127,9 +128,10 @@ def compose(
         Admission(settings.max_concurrent_bytes_requests, settings.bytes_queue_timeout_secs, reactor),
         VirtualChunks(policy, log),
     )
-    responder = Responder(desk, threads.readers, reactor, log)
+    sender = FileSender()
+    responder = Responder(desk, sender, threads.readers, reactor, log)
     resource = build_resource(routes(metrics=not settings.disable_metrics), responder.respond)
-    lane = ExpressLane(desk, log) if settings.express else None
+    lane = ExpressLane(desk, sender, log) if settings.express else None
     return Parts(reactor, log, threads, watch, desk, ImageSite(resource, reactor, lane), store, ())
 
 

@@ -72,7 +72,7 @@ class SendfileServer(Lineup):
         self._maybePauseProducer()
         return done
 
-    def write_through(self, data: bytes | bytearray) -> None:
+    def write_through(self, data: bytes | bytearray | memoryview) -> None:
         """Like `write`, but if nothing is queued `data` goes to the kernel at once, as far as the socket takes it."""
         if self._is_idle() and self._spent + len(data) <= TURN_BYTES:
             sent = self._send(data, 0)

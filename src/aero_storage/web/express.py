@@ -10,7 +10,6 @@ import time
 import traceback
 from collections.abc import Callable
 from functools import lru_cache
-from http import HTTPStatus
 from typing import Protocol
 
 import attrs
@@ -24,19 +23,11 @@ from aero_storage.delivery.reply import Reply
 from aero_storage.delivery.routes import ROUTES, Plane, Route
 from aero_storage.errors import ShortReadError
 from aero_storage.logs import EventLog
-from aero_storage.protocol.cors import Headers
-from aero_storage.protocol.dates import format_http_date
 from aero_storage.protocol.conditional import UNCONDITIONAL
 from aero_storage.protocol.plain import PlainRequest, recognise, split_range
-from aero_storage.protocol.ranges import Segment
-from aero_storage.store.blob import OpenFile
-from aero_storage.streaming.residency import read_resident_into
 from aero_storage.streaming.sendfile import SendfileServer
+from aero_storage.web.sending import FileSender, head_bytes
 
-SMALL = 64 * 1024
-"""Bodies up to this many bytes are read at once and leave in one write with their head."""
-
-_HEAD_ROOM = 2048
 _MAX_PLANS = 1024
 
 _DATA_ROUTES = tuple((route, tuple(route.template.split("/"))) for route in ROUTES if route.plane is Plane.DATA)
@@ -63,36 +54,6 @@ class Plan:
     persistent: bool
     is_head: bool
     memo: Memo = attrs.field(factory=Memo)
-
-
-def _line(name: str, value: str) -> bytes:
-    return f"{name}: {value}\r\n".encode("latin-1")
-
-
-@lru_cache(1024)
-def _block(headers: Headers) -> bytes:
-    return b"".join(_line(name, value) for name, value in headers)
-
-
-@lru_cache(64)
-def _status_line(status: int) -> bytes:
-    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nServer: aero-storage\r\n".encode("ascii")
-
-
-@lru_cache(2)
-def _date_line(second: int) -> bytes:
-    return _line("Date", format_http_date(second))
-
-
-def head_bytes(reply: Reply, request_id: str, now: float, *, persistent: bool) -> bytes:
-    """The head of a response as it goes over the wire."""
-    length = reply.length
-    own = "".join([f"{name}: {value}\r\n" for name, value in reply.own])
-    more = "" if persistent else "Connection: close\r\n"
-    if length is not None:
-        more += f"Content-Length: {length}\r\n"
-    fixed = _status_line(reply.status) + _date_line(int(now)) + _block(reply.common)
-    return fixed + f"X-Request-Id: {request_id}\r\n{more}{own}\r\n".encode("latin-1")
 
 
 class Connection(Protocol):
@@ -158,11 +119,10 @@ class ExpressLane:
     """Answers plain requests through the desk; `now` gives seconds since the epoch."""
 
     _desk: Desk
+    _sender: FileSender
     _log: EventLog
     _now: Callable[[], float] = time.time
     _plans: dict[bytes, Plan] = attrs.field(init=False, factory=dict)
-    _buffer: memoryview = attrs.field(init=False, factory=lambda: memoryview(bytearray(_HEAD_ROOM + SMALL)))
-    """Where a small body is read to, behind the room for its head, so that both leave in one piece."""
 
     def take(self, data: bytes, client: str, transport: SendfileServer, connection: Connection) -> bool:
         """Answer what a connection has received between two requests; false if it is for the other lane.
@@ -222,28 +182,15 @@ class ExpressLane:
         self, plan: Plan, reply: Reply, exchange: Exchange, transport: SendfileServer, connection: Connection
     ) -> None:
         head = head_bytes(reply, exchange.request_id, self._now(), persistent=plan.persistent)
-        segment, file = reply.segment, exchange.blob.file if exchange.blob is not None else None
-        length = 0 if plan.is_head else reply.length or 0
+        if plan.is_head:
+            reply = attrs.evolve(reply, body=b"", segment=None)
+        length = reply.length or 0
         delivery = Delivery(exchange, reply.status, length, plan.persistent, transport, connection, self._log)
         try:
-            if plan.is_head or segment is None or file is None or not segment.length:
-                transport.write_through(head if plan.is_head else head + reply.body)
-            elif segment.length > SMALL or not self._write_small(transport, head, file, segment):
-                delivery.follow(transport.send_file(file, segment.offset, segment.length, head))
-                return
-            if transport.unsent:
-                delivery.follow(transport.when_drained())
-            else:
+            sending = self._sender.send(transport, head, reply, exchange.blob)
+            if sending is None:
                 delivery.complete()
+            else:
+                delivery.follow(sending)
         except Exception:  # noqa: BLE001 - a defect of ours, and the head may have gone out
             delivery.break_off(traceback.format_exc())
-
-    def _write_small(self, transport: SendfileServer, head: bytes, file: OpenFile, segment: Segment) -> bool:
-        """Send head and body in one piece, if the body is in memory."""
-        start, end = _HEAD_ROOM - len(head), _HEAD_ROOM + segment.length
-        if start < 0 or not read_resident_into(file.fileno(), segment.offset, self._buffer[_HEAD_ROOM:end]):
-            return False
-        file.verify()
-        self._buffer[start:_HEAD_ROOM] = head
-        transport.write_through(self._buffer[start:end])
-        return True

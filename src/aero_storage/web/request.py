@@ -63,6 +63,15 @@ class AeroRequest(Request):
         values = self.requestHeaders.getRawHeaders(name.encode("ascii"))
         return b", ".join(values).decode("latin-1") if values else None
 
+    def begin(self, status: int, length: int) -> None:
+        """The head of the response goes out, and a body of `length` bytes follows: Twisted need not make one."""
+        self.code, self.startedWriting, self.sentLength = status, 1, length
+
+    def push(self, data: bytes) -> None:
+        """Write bytes of the response that are counted already, or are none of its body."""
+        if self.channel is not None:
+            self.channel.write(data)
+
     def unregisterProducer(self) -> None:
         """See IConsumer; a connection that is lost has nothing left to unregister from."""
         if self.channel is None:

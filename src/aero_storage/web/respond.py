@@ -11,7 +11,6 @@ import attrs
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IReactorTime
-from twisted.web.http import datetimeToString
 
 from aero_storage.delivery.desk import Desk
 from aero_storage.delivery.exchange import Ending, Exchange
@@ -21,13 +20,11 @@ from aero_storage.delivery.routes import Route
 from aero_storage.disk import Disk
 from aero_storage.errors import ShortReadError
 from aero_storage.logs import EventLog
-from aero_storage.protocol.ranges import Segment
-from aero_storage.store.blob import Blob
 from aero_storage.streaming.outlet import outlet_of, sender_of
 from aero_storage.streaming.producer import SegmentProducer
 from aero_storage.web.request import AeroRequest, host_of
+from aero_storage.web.sending import FileSender, head_bytes
 
-_SERVER = b"aero-storage"
 _CLIENT_CLOSED_REQUEST = 499
 """Status in log and metrics of a request whose client left before there was one; nginx's convention."""
 
@@ -37,6 +34,7 @@ class Responder:
     """Answers requests through a desk, reading through `readers`; `now` gives seconds since the epoch."""
 
     _desk: Desk
+    _sender: FileSender
     _readers: Disk
     _clock: IReactorTime
     _log: EventLog
@@ -45,7 +43,9 @@ class Responder:
     async def respond(self, request: AeroRequest, route: Route | None, segments: Mapping[str, bytes]) -> None:
         """Answer a request to its end, whatever that is."""
         request.exchange = exchange = self._desk.begin(
-            self._facts(request, route, segments), host_of(request.client), request_id_of(request.header("X-Request-Id"))
+            self._facts(request, route, segments),
+            host_of(request.client),
+            request_id_of(request.header("X-Request-Id")),
         )
         ending = Ending.ABORTED
         try:
@@ -91,21 +91,25 @@ class Responder:
         self._log.event("error", message, {"request_id": exchange.request_id, **fields})
 
     async def _send(self, request: AeroRequest, reply: Reply, exchange: Exchange) -> None:
-        _write_head(request, reply, exchange.request_id)
-        if reply.segment is None or request.method == b"HEAD":
-            request.write(reply.body)
-        elif exchange.blob is not None:
-            request.write(b"")
-            await self._stream(request, exchange.blob, reply.segment)
-        await self._drained(request)
+        persistent = not request.responseHeaders.hasHeader(b"Connection")
+        head = head_bytes(reply, exchange.request_id, self._now(), persistent=persistent)
+        if request.method == b"HEAD":
+            reply = attrs.evolve(reply, body=b"", segment=None)
+        request.begin(reply.status, reply.length or 0)
+        transport = sender_of(request.transport)
+        if transport is None:
+            await self._produce(request, head, reply, exchange)
+        elif (sending := self._sender.send(transport, head, reply, exchange.blob)) is not None:
+            await sending
 
-    def _stream(self, request: AeroRequest, blob: Blob, segment: Segment) -> Deferred[None]:
-        """Let the kernel copy where it can: a file over plain TCP. Fires when all was handed on."""
-        sender, file = sender_of(request.transport), blob.file
-        if sender is None or file is None:
-            return SegmentProducer(self._readers, blob, request, segment.offset, segment.length).start()
-        request.sentLength += segment.length
-        return sender.send_file(file, segment.offset, segment.length)
+    async def _produce(self, request: AeroRequest, head: bytes, reply: Reply, exchange: Exchange) -> None:
+        """Send through a transport that knows nothing of files: TLS, a UNIX socket, what a test has made."""
+        request.push(head + reply.body)
+        if reply.segment is not None and exchange.blob is not None:
+            request.sentLength = len(reply.body)  # the producer's writes are counted as they come
+            segment = reply.segment
+            await SegmentProducer(self._readers, exchange.blob, request, segment.offset, segment.length).start()
+        await self._drained(request)
 
     async def _drained(self, request: AeroRequest) -> None:
         """Wait until the kernel has every byte: only then is a response complete (contract §5 and §8)."""
@@ -119,18 +123,6 @@ class Responder:
             call = self._clock.callLater(0, turn.callback, None)
             await turn
         await outlet.when_drained()
-
-
-def _write_head(request: AeroRequest, reply: Reply, request_id: str) -> None:
-    request.setResponseCode(reply.status, HTTPStatus(reply.status).phrase.encode("ascii"))
-    headers = request.responseHeaders
-    headers.setRawHeaders(b"Server", [_SERVER])
-    headers.setRawHeaders(b"Date", [datetimeToString()])
-    headers.setRawHeaders(b"X-Request-Id", [request_id.encode("ascii")])
-    if reply.length is not None:
-        headers.setRawHeaders(b"Content-Length", [b"%d" % reply.length])
-    for name, value in reply.headers:
-        headers.setRawHeaders(name.encode("ascii"), [value.encode("latin-1")])
 
 
 def _body_sent(request: AeroRequest) -> int:
