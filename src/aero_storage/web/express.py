@@ -35,15 +35,19 @@ _DATA_ROUTES = tuple((route, tuple(route.template.split("/"))) for route in ROUT
 
 @lru_cache(4096)
 def find_route(path: str) -> tuple[Route, Names] | None:
-    """The byte or chunk route of a plain path, and the names in it."""
+    """The byte or chunk route of a plain path, and the names in it; None if it is not clear which one."""
     given = path.split("/")
-    if "" in given[1:]:
-        return None
-    for route, parts in _DATA_ROUTES:
-        pairs = list(zip(parts, given, strict=False))
-        if len(parts) == len(given) and all(part[:1] == ":" or part == raw for part, raw in pairs):
-            return route, Names.parse({part[1:]: raw.encode("ascii") for part, raw in pairs if part[:1] == ":"})
-    return None
+    fitting = [(route, parts) for route, parts in _DATA_ROUTES if _fits(parts, given)]
+    if len(fitting) != 1 or "" in given[1:]:
+        return None  # the router knows which route goes first
+    route, parts = fitting[0]
+    pairs = zip(parts, given, strict=True)
+    return route, Names.parse({part[1:]: raw.encode("ascii") for part, raw in pairs if part[:1] == ":"})
+
+
+def _fits(parts: tuple[str, ...], given: list[str]) -> bool:
+    pairs = zip(parts, given, strict=False)
+    return len(parts) == len(given) and all(part[:1] == ":" or part == raw for part, raw in pairs)
 
 
 @attrs.frozen
