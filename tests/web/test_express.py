@@ -217,6 +217,18 @@ def test_many_ranges_in_one_plan(lane: Lane) -> None:
     assert len(set(ids)) == len(ids)
 
 
+@pytest.mark.parametrize("value", ["bytes=a-b", "", "bytes=5-", "bytes = 0 - 4", "bytes=0-0,2-3"])
+def test_other_ranges_have_no_plan(lane: Lane, value: str) -> None:
+    """A range that is not of the usual kind is looked at each time."""
+    replies = []
+    for _ in range(2):
+        lane.sender.sent = b""
+        assert lane.take(f"Range: {value}")
+        replies.append(lane.sender.sent.partition(b"\r\n")[0])
+    assert replies[0] == replies[1]
+    assert replies[0] != b"HTTP/1.1 200 OK"
+
+
 def test_a_plan_follows_the_image(lane: Lane) -> None:
     """A plan outlives its image's content, and not what was decided for it."""
     assert lane.take("Range: bytes=0-9")

@@ -141,9 +141,10 @@ class ExpressLane:
             plan = None if request is None else self._plan(request)
             if request is None or plan is None:
                 return False
-            request_id, wanted = request.headers.get("X-Request-Id"), request.headers.get("Range")
-            if request_id is None and plan.facts.preconditions is UNCONDITIONAL:
+            request_id, asked = request.headers.get("X-Request-Id"), request.headers.get("Range")
+            if request_id is None and asked == wanted and plan.facts.preconditions is UNCONDITIONAL:
                 self._keep(key, plan)
+            wanted = asked
         exchange = self._desk.begin(plan.facts, client, request_id_of(request_id))
         reply = self._decide(exchange, wanted, plan.memo)
         if reply is None:
