@@ -166,9 +166,9 @@ class Pair:
 
     reactor: Hand
     server: SendfileServer
-    protocol: Recorder
+    protocol: Any
     peer: socket.socket
-    disk: Disk
+    disk: Any
     cold: list[tuple[int, int]]
     """See the fixture of that name."""
     taken: bytearray = attrs.field(factory=bytearray)
@@ -201,7 +201,7 @@ class Pair:
         while quiet < _TURNS_WITHOUT_NEWS:
             unsent = self.server.unsent
             self.reactor.turn(0.0 if quiet < _TURNS_WITHOUT_NEWS // 2 else 0.001)
-            if step and self.disk.jobs:
+            if step and isinstance(self.disk, Disk) and self.disk.jobs:
                 self.disk.step()
                 quiet = 0
             quiet = quiet + 1 if not self.take() and self.server.unsent == unsent else 0
@@ -235,27 +235,33 @@ class Pair:
         return int(count)
 
 
-def _sockets(buffers: int | None) -> tuple[socket.socket, socket.socket]:
-    with socket.socket() as listener:
-        if buffers is not None:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffers)
-        listener.bind(("127.0.0.1", 0))
-        listener.listen()
-        peer = socket.socket()
-        if buffers is not None:
-            peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffers)
-        peer.connect(listener.getsockname())
-        peer.settimeout(0)
-        return listener.accept()[0], peer
+def _sockets(listener: socket.socket, buffers: int | None) -> tuple[socket.socket, socket.socket]:
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
+    peer = socket.socket()
+    if buffers is not None:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffers)
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffers)
+    peer.connect(listener.getsockname())
+    peer.settimeout(0)
+    return listener.accept()[0], peer
 
 
-def connect(reactor: Hand, disk: Disk, cold: list[tuple[int, int]], buffers: int | None = 64 * KIB) -> Pair:
+def connect(
+    reactor: Hand,
+    disk: Any,
+    cold: list[tuple[int, int]],
+    buffers: int | None = 64 * KIB,
+    protocol: Any = None,
+) -> Pair:
     """A connection whose sockets take about `buffers` bytes each."""
-    port: Any = Port(0, cast("Any", None), reactor=reactor)  # never listens
-    install(port, disk)
-    accepted, peer = _sockets(buffers)
+    port: Any = Port(0, cast("Any", None), reactor=reactor)
+    with socket.socket() as listener:
+        port.socket = listener
+        install(port, disk)
+        accepted, peer = _sockets(listener, buffers)
     accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    protocol = Recorder()
+    protocol = protocol or Recorder()
     server = port.transport(accepted, protocol, ("127.0.0.1", 0), None, 0, reactor)
     protocol.makeConnection(server)
     return Pair(reactor, server, protocol, peer, disk, cold)
@@ -278,6 +284,5 @@ def closing(pair: Pair) -> Iterator[Pair]:
         yield pair
     finally:
         pair.peer.close()
-        if not pair.protocol.lost:
-            pair.server.abortConnection()
+        pair.server.abortConnection()
         pair.turn(2)

@@ -13,6 +13,7 @@ from twisted.internet import tcp, unix
 from twisted.internet.defer import Deferred
 
 from aero_storage.disk import Disk
+from aero_storage.streaming import caution
 from aero_storage.streaming.draining import Draining
 from aero_storage.streaming.sendfile import SendfileServer
 
@@ -45,8 +46,11 @@ def install(port: object, disk: Disk | None = None) -> None:
     """
     if isinstance(port, unix.Port):
         port.transport = DrainingUNIXServer
+    elif isinstance(port, tcp.Port) and disk is not None and hasattr(os, "sendfile"):
+        port.transport = _sending(disk)
+        caution.limit(port.socket)
     elif isinstance(port, tcp.Port):
-        port.transport = DrainingTCPServer if disk is None or not hasattr(os, "sendfile") else _sending(disk)
+        port.transport = DrainingTCPServer
 
 
 def _sending(given: Disk) -> type[SendfileServer]:

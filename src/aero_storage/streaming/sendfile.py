@@ -4,7 +4,8 @@ To use it, give a listening port a subclass that names the threads which may wai
 `port.transport = …`. All bytes go out in the order in which they were given to `write` and its like and to
 `send_file`. No read that could wait for a disk is made on the reactor's thread.
 
-The kernel copies as late as it can: to change a file in place changes those of its bytes, too, that wait in a socket.
+The kernel copies as late as it can: to change a file in place changes those of its bytes, too, that wait in a socket
+(see `caution`).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import errno
 import socket
 from collections import deque
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.error import ConnectionDone, ConnectionLost
@@ -20,6 +21,7 @@ from twisted.internet.main import CONNECTION_LOST
 from twisted.python.failure import Failure
 
 from aero_storage.disk import Disk
+from aero_storage.streaming import caution
 from aero_storage.streaming.lineup import Lineup
 from aero_storage.streaming.segment import FileSource, Segment
 
@@ -49,6 +51,10 @@ class SendfileServer(Lineup):
     _flushing = False
     _gone = False
     """The connection, as a system call has told; the reactor will take it away."""
+
+    def __init__(self, *arguments: Any) -> None:
+        self._trial: caution.Trial | None = caution.Trial()
+        super().__init__(*arguments)
 
     def send_file(self, source: FileSource, offset: int, length: int, head: bytes = b"") -> Deferred[None]:
         """Send `head` and `length` bytes of a file from `offset` on, behind all that was written before.
@@ -180,8 +186,12 @@ class SendfileServer(Lineup):
         try:
             self._full = segment.send(self.fileno(), most) < most
         finally:
-            self._queued -= left - segment.left
-            self._spent += left - segment.left
+            sent = left - segment.left
+            self._queued -= sent
+            self._spent += sent
+        if self._trial is not None and self._trial.passed(sent):
+            self._trial = None
+            caution.lift(self.socket)
         return not self._full
 
     def _send(self, data: bytes | bytearray | memoryview, flags: int) -> int:
