@@ -79,7 +79,7 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
 
 def _lock(path: Path, *, wait: bool) -> int:
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _MODE)
+        descriptor = _open_lock(path)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             if _is_still(path, descriptor):  # its last holder may have removed it while we waited
@@ -91,6 +91,13 @@ def _lock(path: Path, *, wait: bool) -> int:
             os.close(descriptor)
             raise
         os.close(descriptor)
+
+
+def _open_lock(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _MODE)
+    except PermissionError:  # another operator's: to read it is enough for a lock
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
 def _is_still(path: Path, descriptor: int) -> bool:

@@ -59,6 +59,7 @@ BREACHES = {
     "description": st.sampled_from(["\ud800", "a\udfff"]),
     "recommended_chunk_size_bytes": TEXTS | SMALL,
     "chunked_version": NO_NAMES.filter(lambda text: text.strip() == text) | st.just("chunks"),
+    "virtual_chunks": TEXTS | SMALL,
     "etag": st.builds("{}x".format, ETAGS) | NAME,
     "last_modified": NO_TIMES | st.builds("{}x".format, NAME),
 }
@@ -103,6 +104,7 @@ def images(draw: st.DrawFn, image_id: str) -> tuple[Entry, Image]:
         description=draw(st.none() | TEXTS),
         recommended_chunk_size_bytes=draw(st.none() | st.integers(1, 2**63)),
         chunked_version=draw(st.none() | VERSIONS),
+        virtual_chunks=draw(st.none() | st.booleans()),
         etag=draw(st.none() | ETAGS),
         last_modified=None,
     )

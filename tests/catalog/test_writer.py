@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -132,22 +133,22 @@ def test_mode_and_links_stay(tmp_path: Path) -> None:
     assert len(json.loads(real.read_bytes())) == 2
 
 
-def add(root: str, first: int) -> None:
-    for number in range(first, first + 10):
-        with editing(Path(root), listing=True) as draft:
-            draft.put({"id": f"image-{number}", "file": "x", "name": "X"})
+ADD = """
+import sys
+from pathlib import Path
+from aero_storage.catalog.writer import editing
+
+for number in range(10):
+    with editing(Path(sys.argv[1]), listing=True) as draft:
+        draft.put({"id": f"image-{sys.argv[2]}-{number}", "file": "x", "name": "X"})
+"""
 
 
 def test_editors_wait_for_each_other(tmp_path: Path) -> None:
     """What several processes add at the same time is all there."""
     write(tmp_path, [FIRST])
-    context = multiprocessing.get_context("spawn")
-    editors = [context.Process(target=add, args=(str(tmp_path), first)) for first in (0, 100)]
-    for editor in editors:
-        editor.start()
-    for editor in editors:
-        editor.join(60)
-    assert [editor.exitcode for editor in editors] == [0, 0]
+    editors = [subprocess.Popen([sys.executable, "-c", ADD, str(tmp_path), name]) for name in ("a", "b")]
+    assert [editor.wait(60) for editor in editors] == [0, 0]
     assert len(read(tmp_path)) == 21
 
 

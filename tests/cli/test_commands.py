@@ -12,9 +12,11 @@ from typing import Any
 import attrs
 import pytest
 
-from aero_storage.cli import files
+from aero_storage.chunks.publisher import publish
+from aero_storage.cli import files, publishing
 from aero_storage.cli.main import run
 from aero_storage.cli.output import Output
+from aero_storage.durable import workshop
 
 MIB = 1 << 20
 DISK = random.Random(3).randbytes(3 * MIB) + bytes(2 * MIB) + random.Random(4).randbytes(512)
@@ -323,7 +325,7 @@ def test_verify_finds_damage(command: Command, root: Path, source: Path, damage:
 def test_list(command: Command, root: Path, source: Path) -> None:
     """The list shows what there is, and what is wrong with it."""
     assert "no image" in command("list").out
-    command("import", source, "--id", "disk", "--name", "[red]A disk\x1b[0m")
+    command("import", source, "--id", "disk", "--name", "[red]A\x1b[0m")
     command("import", source, "--id", "gone")
     (root / "imported/gone/1.img").unlink()
     command("publish", "disk")
@@ -333,7 +335,7 @@ def test_list(command: Command, root: Path, source: Path) -> None:
         ("gone", None, None, True),
     ]
     printed = command("list").out
-    assert "[red]A disk" in printed
+    assert "[red]A" in printed
     assert "\x1b" not in printed
 
 
@@ -401,18 +403,203 @@ def test_remove_keeps_shared_files(command: Command, root: Path, source: Path) -
     assert (root / "imported/one/1.img").exists()
 
 
-def test_interrupted_import_is_cleaned_up(command: Command, root: Path, source: Path) -> None:
-    """What a killed import left, work and a file that no entry names, goes with the next one, which says so."""
-    command("import", source, "--id", "disk")
-    work = root / ".aero-storage~/import-disk"
+def interrupted(root: Path, *, name: str = "2.img") -> None:
+    """Leave what an import leaves that is killed right before it changes the catalog."""
+    work = root / ".aero-storage~/disk"
     work.mkdir(parents=True)
+    (work / "lock").touch()
     (work / "image.raw").write_bytes(b"half")
-    (root / "imported/disk/2.img").write_bytes(b"placed, and then killed")
+    (root / "imported/disk" / name).write_bytes(b"placed, and then killed")
+    (root / "imported/disk" / f"{name}~").touch()
+
+
+@pytest.mark.parametrize("words", [["import", "disk.raw", "--id", "other"], ["publish", "disk"]])
+def test_the_next_command_cleans_up(command: Command, root: Path, source: Path, words: list[str]) -> None:
+    """What a killed import left, work and a file that no entry names, goes with the next command, which says so."""
+    command("import", source, "--id", "disk")
+    interrupted(root)
+    said = command(*words)
+    assert (said.status, "interrupted" in said.err) == (0, True)
+    assert [path.name for path in (root / "imported/disk").iterdir()] == ["1.img"]
+    assert hidden(root) == set()
+
+
+def test_nothing_is_cleaned_up_without_a_catalog(command: Command, root: Path, source: Path) -> None:
+    """A catalog that was put aside may name what seems to be left over: without one nothing is removed."""
+    command("import", source, "--id", "disk")
+    interrupted(root, name="1.img")
+    (root / "manifest.json").rename(root / "manifest.bak")
+    command("import", source, "--id", "other")
+    assert (root / "imported/disk/1.img").exists()
+
+
+def test_marked_files_of_the_catalog_stay(command: Command, root: Path, source: Path) -> None:
+    """Killed right after it had changed the catalog, an import is done: its file stays."""
+    command("import", source, "--id", "disk")
+    (root / "imported/disk/1.img~").touch()
+    assert command("publish", "disk").status == 0
+    assert [path.name for path in (root / "imported/disk").iterdir()] == ["1.img"]
+    assert (root / "imported/disk/1.img").read_bytes() == DISK
+
+
+def test_a_catalog_that_cannot_be_written(command: Command, root: Path, source: Path) -> None:
+    """If the catalog cannot be changed after all, the file that was brought in goes again."""
+    command("import", source, "--id", "disk")
+    (root / ".manifest.json~").mkdir()  # in the way of the new one
+    assert command("import", source, "--id", "disk").status == 1
+    assert [path.name for path in (root / "imported/disk").iterdir()] == ["1.img"]
+
+
+# What nobody asked to be removed stays
+
+
+@pytest.mark.parametrize("file", [".", "disks", "manifest.json", "link", "linked/op.img"])
+def test_remove_takes_files_alone(command: Command, root: Path, source: Path, tmp_path: Path, file: str) -> None:
+    """Whatever an entry names, no directory, no catalog and nothing outside the root is removed with it."""
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside/op.img").write_bytes(b"mine")
+    (root / "linked").symlink_to("../outside")
+    (root / "link").symlink_to("../outside")
+    (root / "disks").mkdir()
+    (root / "disks/keep.img").write_bytes(b"keep")
+    catalog = [{"id": "odd", "file": file, "name": "Odd"}, {"id": "keep", "file": "disks/keep.img", "name": "Keep"}]
+    (root / "manifest.json").write_text(json.dumps(catalog))
+    said = command("remove", "odd", "--yes")
+    assert said.status == 0, said.err
+    assert [entry["id"] for entry in json.loads((root / "manifest.json").read_bytes())] == ["keep"]
+    assert (root / "disks/keep.img").read_bytes() == b"keep"
+    assert (tmp_path / "outside/op.img").read_bytes() == b"mine"
+    assert source.exists()
+
+
+@pytest.mark.parametrize(("words", "stays"), [([], True), (["--yes"], False)])
+def test_remove_keeps_files_of_others(command: Command, root: Path, words: list[str], *, stays: bool) -> None:
+    """A raw file that no import made is only removed by a plain yes."""
+    (root / "mine.img").write_bytes(DISK)
+    catalog = [{"id": "mine", "file": "mine.img", "name": "Mine"}, {"id": "x", "file": "x.img", "name": "X"}]
+    (root / "manifest.json").write_text(json.dumps(catalog))
+    said = command("remove", "mine", *words)
+    assert (said.status, "no import made it" in said.err) == (0, stays)
+    assert (root / "mine.img").exists() is stays
+
+
+def test_remove_from_a_listing(command: Command, root: Path) -> None:
+    """Without a catalog the file is the image: to remove it takes a yes."""
+    (root / "mine.img").write_bytes(DISK)
+    said = command("remove", "mine.img")
+    assert (said.status, "--yes" in said.err) == (1, True)
+    assert (root / "mine.img").exists()
+    assert command("remove", "mine.img", "--yes").status == 0
+    assert not (root / "mine.img").exists()
+
+
+def test_import_keeps_what_it_did_not_make(command: Command, root: Path, source: Path) -> None:
+    """A file of the operator's among the imported ones is none of them."""
+    command("import", source, "--id", "disk")
+    (root / "imported/disk/mine.img").write_bytes(b"mine")
+    (root / "manifest.json").write_text(json.dumps([{"id": "disk", "file": "imported/disk/mine.img", "name": "M"}]))
     said = command("import", source, "--id", "disk")
-    assert "interrupted" in said.err
+    assert "mine.img" in said.err
+    assert (root / "imported/disk/mine.img").read_bytes() == b"mine"
+
+
+def test_named_versions_that_go(command: Command, root: Path, source: Path) -> None:
+    """Who removes a named version is told not to use its name again."""
+    command("import", source, "--id", "disk")
+    command("publish", "disk", "--image-version", "v1")
+    assert "v1" in command("remove", "disk", "--chunks-only").err
+    command("publish", "disk")
+    assert "sha256" not in command("remove", "disk", "--chunks-only").err
+    assert root.exists()
+
+
+# Old and new never mix
+
+
+def test_stale_chunks_stop_an_import(command: Command, root: Path, source: Path) -> None:
+    """Chunks without a version would be served for the new image: first they have to go."""
+    stale = root / "chunked/disk/manifest.json"
+    stale.parent.mkdir(parents=True)
+    stale.write_text("{}")
+    said = command("import", source, "--id", "disk")
+    assert (said.status, "--chunks-only" in said.err) == (1, True)
+    assert not (root / "manifest.json").exists()
+    assert command("remove", "disk", "--chunks-only").status == 0
+    assert command("import", source, "--id", "disk").status == 0
+
+
+def test_one_command_at_a_time(command: Command, root: Path, source: Path) -> None:
+    """While one command works on an image, others that would are refused; another image is another matter."""
+    command("import", source, "--id", "disk")
+    with workshop(root / ".aero-storage~/disk"):
+        for words in (["import", source, "--id", "disk"], ["publish", "disk"], ["remove", "disk"]):
+            said = command(*words)
+            assert (said.status, "another process is at work" in said.err) == (1, True)
+        assert command("import", source, "--id", "other").status == 0
+
+
+def test_catalog_edited_while_publishing(
+    command: Command, root: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Chunks of a file that the catalog does not name any more do not become the image's."""
+    command("import", source, "--id", "disk")
+    def publish_and_edit(**given: Any) -> Any:
+        published = publish(**given)
+        (root / "manifest.json").write_text(json.dumps([{"id": "disk", "file": "other.img", "name": "Other"}]))
+        return published
+
+    monkeypatch.setattr(publishing, "publish", publish_and_edit)
+    said = command("publish", "disk")
+    assert (said.status, "publish again" in said.err) == (1, True)
+    assert "chunked_version" not in json.loads((root / "manifest.json").read_bytes())[0]
+
+
+def test_publish_tells_of_damage(command: Command, root: Path, source: Path) -> None:
+    """What was published before and has lost a chunk is not `published already`."""
+    command("import", source, "--id", "disk")
+    version = command("publish", "disk", "--chunk-size", "1MiB", "--json").json["version"]
+    (root / "chunked/disk" / version / "chunks/00000002.bin").unlink()
+    said = command("publish", "disk", "--chunk-size", "1MiB")
+    assert (said.status, "00000002.bin" in said.err, "--chunks-only" in said.err) == (1, True, True)
+    assert "--chunks-only" in command("verify", "disk").out
+
+
+def test_chunks_without_a_file_are_listed_too(command: Command, root: Path, source: Path) -> None:
+    """The first import lists the chunks that are served without a raw file as well: none disappears."""
+    (root / "chunked/only").mkdir(parents=True)
+    (root / "chunked/only/manifest.json").write_text("{}")
+    assert "only" in command("import", source, "--id", "disk").err
+    assert [entry["id"] for entry in entries(root)] == ["only", "disk"]
+
+
+@pytest.mark.parametrize("words", [["--bogus"], ["publish", "disk", "--bogus"], ["publish"]])
+def test_any_mistake_as_json(command: Command, words: list[str]) -> None:
+    """Whatever the mistake, and wherever --json stands, there is one JSON document."""
+    assert command(*words, "--json").json["error"]
+
+
+def test_names_cannot_drive_the_terminal(command: Command, root: Path) -> None:
+    """Names from a catalog and from files reach the terminal without their control characters."""
+    evil = "\x1b[31mevil\n.img"
+    (root / "manifest.json").write_text(json.dumps([{"id": "x", "file": evil, "name": evil}]))
+    for words in (["list"], ["catalog", "check"], ["publish", "x"]):
+        said = command(*words)
+        assert "\x1b" not in said.out + said.err
+        assert "evil" in said.out + said.err
+
+
+def test_settling_can_be_cut_short(
+    command: Command, root: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An interrupt while daemons are given their time ends the wait, and not the work: it is done."""
+    command("import", source, "--id", "disk")
+
+    def interrupt(_seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("time.sleep", interrupt)
+    assert command("import", source, "--id", "disk").status == 0
     assert [path.name for path in (root / "imported/disk").iterdir()] == ["2.img"]
-    assert (root / "imported/disk/2.img").read_bytes() == DISK
-    assert entries(root)[0]["file"] == "imported/disk/2.img"
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from aero_storage.catalog.parser import parse_manifest
 from aero_storage.catalog.reader import MANIFEST_NAME, has_manifest, list_directory, load_manifest
 from aero_storage.durable import locked, replace_file
 from aero_storage.errors import CatalogError
+from aero_storage.protocol.identifiers import is_image_id
 
 _LOCK = ".aero-storage.lock"
 _FIRST_INDENT = re.compile(rb"\n([ \t]+)\S")
@@ -49,17 +50,22 @@ class Draft:
 
     def to_bytes(self) -> bytes:
         """The file's new content. Raises CatalogError if that would be no valid catalog."""
-        document = {"images": self.entries} if self._document is None else self._document
-        separators = (",", ":") if self._indent is None else None
         try:
-            text = json.dumps(
-                document, ensure_ascii=False, allow_nan=False, indent=self._indent, separators=separators
-            )
+            data = self._dump(ensure_ascii=False)
+        except UnicodeEncodeError:  # half a surrogate pair under a key that we do not know
+            data = self._dump(ensure_ascii=True)
         except ValueError as error:  # a number such as 1e400
             raise CatalogError(f"it holds a number that cannot be kept: {error}") from error
-        data = text.encode() + b"\n"
         parse_manifest(data)
         return data
+
+    def _dump(self, *, ensure_ascii: bool) -> bytes:
+        document = {"images": self.entries} if self._document is None else self._document
+        separators = (",", ":") if self._indent is None else None
+        text = json.dumps(
+            document, ensure_ascii=ensure_ascii, allow_nan=False, indent=self._indent, separators=separators
+        )
+        return text.encode() + b"\n"
 
 
 @contextmanager
@@ -81,9 +87,16 @@ def _read(root: Path, *, listing: bool) -> Draft:
     if has_manifest(root):
         _, data = load_manifest(root)
         document = json.loads(data.decode("utf-8-sig"))
-        entries = document["images"] if isinstance(document, dict) else document
+        known: list[Entry] = document["images"] if isinstance(document, dict) else document
         indent = _FIRST_INDENT.search(data)
-        return Draft(entries, document=document, indent=indent[1].decode() if indent else None)
-    images = list_directory(root).images if listing else ()
-    entries = [{"id": image.id, "file": image.file, "name": image.name} for image in images]
-    return Draft(entries, listed=tuple(image.id for image in images))
+        return Draft(known, document=document, indent=indent[1].decode() if indent else None)
+    served = _served_by_listing(root) if listing else []
+    entries: list[Entry] = [{"id": name, "file": name, "name": name} for name in served]
+    return Draft(entries, listed=tuple(served))
+
+
+def _served_by_listing(root: Path) -> list[str]:
+    """The ids that are served without a catalog: of regular files, and of chunks that have no raw file."""
+    names = {image.id for image in list_directory(root).images}
+    chunked = (path.parent.name for path in root.glob("chunked/*/manifest.json"))
+    return sorted(names | {name for name in chunked if is_image_id(name)})

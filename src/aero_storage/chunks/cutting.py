@@ -11,13 +11,13 @@ import fcntl
 import hashlib
 import mmap
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
 
-from aero_storage.chunks.extents import data_extents
+from aero_storage.chunks.extents import data_extents, next_data
 from aero_storage.chunks.manifest import CHUNKS_DIRECTORY, DIGEST_SIZE, Geometry
 from aero_storage.chunks.workers import Share, share_out
 from aero_storage.chunks.zeros import ZeroChunks, create, hash_zeros
@@ -31,8 +31,9 @@ Advance = Callable[[int], None]
 
 _PIECE = 512 * 1024  # read, hashed and written without leaving the core's own cache
 _THREADS_PER_JOB = 2  # one waits for the disk while the other hashes
+_HOLES_AT_ONCE = 64
 _ALIGNMENT = 4096  # what O_DIRECT asks of offsets and lengths on any usual disk
-_DIRECT_FROM = 256 * 1024  # smaller chunks are not worth a wait for the disk each
+_DIRECT_FROM = 64 * 1024  # below, a wait for the disk for each chunk costs more than the page cache does
 _DIRECT = getattr(os, "O_DIRECT", 0)
 _ZEROS = bytes(_PIECE)
 
@@ -46,7 +47,7 @@ def cut(descriptor: int, geometry: Geometry, directory: Path, *, jobs: int, adva
     chunks = directory / CHUNKS_DIRECTORY
     chunks.mkdir()
     cutter = _Cutter(descriptor, geometry, str(chunks), advance, ZeroChunks())
-    share_out(range(geometry.chunk_count), _THREADS_PER_JOB * jobs, cutter.work)
+    share_out(cutter.runs(), _THREADS_PER_JOB * jobs, cutter.work)
     if os.fstat(descriptor).st_size < geometry.total_size:  # what is cut off looks like a hole
         raise _too_short()
     return bytes(cutter.digests)
@@ -66,14 +67,35 @@ class _Cutter:
     def __attrs_post_init__(self) -> None:
         self.digests = bytearray(DIGEST_SIZE * self.geometry.chunk_count)
 
-    def work(self, share: Share[int]) -> None:
-        buffer = memoryview(mmap.mmap(-1, _PIECE))  # O_DIRECT asks for memory that begins with a page
-        for index in share:
-            digest = self._cut(index, buffer)
-            self.digests[DIGEST_SIZE * index : DIGEST_SIZE * (index + 1)] = digest
+    def runs(self) -> Iterator[tuple[range, bool]]:
+        """All chunks in order: some that are holes at once, or one that has data; the flag tells which."""
+        index, count, size = 0, self.geometry.chunk_count, self.geometry.chunk_size
+        while index < count:
+            position = next_data(self.descriptor, index * size)
+            first = count if position is None else min(position // size, count)
+            for begin in range(index, first, _HOLES_AT_ONCE):
+                yield range(begin, min(begin + _HOLES_AT_ONCE, first)), True
+            if first < count:
+                yield range(first, first + 1), False
+            index = first + 1
 
-    def _cut(self, index: int, buffer: memoryview) -> bytes:
-        path, length = f"{self.directory}/{self.geometry.chunk_name(index)}", self.geometry.chunk_length(index)
+    def work(self, share: Share[tuple[range, bool]]) -> None:
+        buffer = memoryview(mmap.mmap(-1, _PIECE))  # O_DIRECT asks for memory that begins with a page
+        for indexes, are_holes in share:
+            for index in indexes:
+                path, length = (
+                    f"{self.directory}/{self.geometry.chunk_name(index)}",
+                    self.geometry.chunk_length(index),
+                )
+                digest = self._fill(path, length) if are_holes else self._cut(index, path, length, buffer)
+                self.digests[DIGEST_SIZE * index : DIGEST_SIZE * (index + 1)] = digest
+
+    def _fill(self, path: str, length: int) -> bytes:
+        digest = self.zeros.make(path, length)
+        self.advance(length)
+        return digest
+
+    def _cut(self, index: int, path: str, length: int, buffer: memoryview) -> bytes:
         chunk = _ChunkFile(path, length)
         try:
             self._copy(chunk, self.geometry.chunk_offset(index), buffer)

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import attrs
 
-from aero_storage.chunks.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, ChunkManifest, parse_chunk_manifest
+from aero_storage.chunks.manifest import (
+    CHUNKS_DIRECTORY,
+    MANIFEST_NAME,
+    MAX_MANIFEST_BYTES,
+    ChunkManifest,
+    parse_chunk_manifest,
+)
 from aero_storage.errors import ChunkFormatError, OperatorError
 
 
@@ -26,9 +32,27 @@ def is_published(place: Path, manifest: ChunkManifest) -> bool:
     if not os.path.lexists(place):
         return False
     # Compared as bytes first, since a parsed manifest of half a million chunks takes 130 MiB.
-    if _begins_with(place, manifest.pieces(), whole=True) or _parsed(place) == manifest:
-        return True
-    raise _taken(place, "it is of other content")
+    if not (_begins_with(place, manifest.pieces(), whole=True) or _parsed(place) == manifest):
+        raise _taken(place, "it is of other content")
+    damaged = next(_damaged(place, manifest), None)
+    if damaged is not None:
+        raise OperatorError(
+            f"{place} was published before, but its {damaged} is missing or cut short; remove its chunks "
+            f"(aero-storage remove {manifest.image_id} --chunks-only) and publish again"
+        )
+    return True
+
+
+def _damaged(place: Path, manifest: ChunkManifest) -> Iterator[str]:
+    """The chunks that are not there in their length; their content is the verifier's business."""
+    for index in range(manifest.chunk_count):
+        name = manifest.chunk_name(index)
+        try:
+            size = (place / CHUNKS_DIRECTORY / name).stat().st_size
+        except FileNotFoundError:
+            size = -1
+        if size != manifest.chunk_length(index):
+            yield name
 
 
 def _begins_with(place: Path, pieces: Iterable[bytes], *, whole: bool = False) -> bool:

@@ -16,7 +16,7 @@ def data_extents(descriptor: int, start: int, end: int) -> Iterator[tuple[int, i
     """
     position = start
     while position < end:
-        first = _next_data(descriptor, position)
+        first = next_data(descriptor, position)
         if first is None or first >= end:
             return
         after = min(_next_hole(descriptor, first, end), end)
@@ -25,7 +25,8 @@ def data_extents(descriptor: int, start: int, end: int) -> Iterator[tuple[int, i
         position = after
 
 
-def _next_data(descriptor: int, position: int) -> int | None:
+def next_data(descriptor: int, position: int) -> int | None:
+    """Where the next byte of data lies from `position` on, or None if there are only holes."""
     try:
         return os.lseek(descriptor, position, os.SEEK_DATA)
     except OSError as error:

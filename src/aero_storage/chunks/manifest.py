@@ -39,6 +39,7 @@ _SUFFIX = ".bin"
 _SIZE_BYTES = 8
 _ENTRIES_AT_ONCE = 4096
 _ENTRY_KEYS = frozenset({"size", "sha256"})
+_MAX_CONTAINERS = MAX_CHUNK_COUNT + 10_000
 _SHA256 = re.compile(r"[0-9A-Fa-f]{64}")
 _MEDIA_TYPE = re.compile(r"[!-.0-~]{1,100}/[ -~]{1,200}")
 _CONTENT_VERSION = re.compile(r"sha256-[0-9a-f]{64}")
@@ -196,6 +197,8 @@ def parse_chunk_manifest(data: bytes) -> ChunkManifest:
     """
     if len(data) > MAX_MANIFEST_BYTES:
         raise ChunkFormatError(f"larger than {MAX_MANIFEST_BYTES} bytes, which clients refuse")
+    if data.count(b"{") + data.count(b"[") > _MAX_CONTAINERS:  # each would take a hundred times its byte in memory
+        raise ChunkFormatError(f"more than {_MAX_CONTAINERS} objects and arrays, of which no manifest has as many")
     fields = Fields(_values(load(data, _pack)))
     fields.text("schema", SCHEMA.__eq__, f'must be "{SCHEMA}"')
     image_id = fields.text("imageId", is_image_id, NAME_RULE)

@@ -6,6 +6,7 @@ import hashlib
 import random
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from operator import itemgetter
 
 import attrs
 
@@ -140,7 +141,7 @@ class _Check:
     """Digests of files with several names: all chunks of zeros may be one."""
 
     def mismatches(self) -> Iterator[Mismatch]:
-        for index, what in sorted(self._found):
+        for index, what in sorted(self._found, key=itemgetter(0)):
             yield Mismatch(f"{CHUNKS_DIRECTORY}/{self.manifest.chunk_name(index)}", what)
 
     def work(self, share: Share[int]) -> None:

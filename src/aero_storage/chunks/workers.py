@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from queue import Empty, SimpleQueue
@@ -84,10 +85,18 @@ class _Crew(Generic[_T]):
         while True:
             try:
                 self.share.halt()
+                self._await_last()
                 self.wait()
             except KeyboardInterrupt:
                 continue
             return
+
+    def _await_last(self) -> None:
+        """See whether the last thread begins yet, whose start may have been interrupted on either side of it."""
+        latest = time.monotonic() + _LOST_WAKE_SECONDS
+        while self.threads and self.threads[-1].ident is None and (left := latest - time.monotonic()) > 0:
+            with suppress(Empty):
+                self._wake.get(timeout=left)
 
 
 def share_out(items: Iterable[_T], jobs: int, work: Callable[[Share[_T]], None]) -> None:

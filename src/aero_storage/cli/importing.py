@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import itertools
-from pathlib import Path
+import os
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePath
 
 import attrs
 import click
 
+from aero_storage.catalog.model import chunked_directory
 from aero_storage.catalog.reader import has_manifest, load_manifest
 from aero_storage.catalog.writer import Draft, Entry, editing
-from aero_storage.cli.files import is_used, settle
+from aero_storage.chunks.manifest import MANIFEST_NAME as CHUNK_MANIFEST
+from aero_storage.chunks.manifest import SECTOR
+from aero_storage.cli.files import IMPORTED, Say, at_work, discard, is_imported, is_used, mark, settle, unmark
 from aero_storage.cli.formats import FORMATS
 from aero_storage.cli.intake import Source, bring_in, examine
-from aero_storage.cli.options import WORK, ImageIdType, Shop, with_json, with_root
+from aero_storage.cli.options import ImageIdType, Shop, with_json, with_root
 from aero_storage.cli.output import Output
 from aero_storage.cli.progress import progress
 from aero_storage.cli.sizes import format_size
-from aero_storage.durable import disk_usage, sync_directory, workshop
-
-IMPORTED = "imported"
-"""Where imported files lie, under the images root: `imported/ID/N.img`, N one more with every import."""
+from aero_storage.durable import disk_usage, sync_directory
+from aero_storage.errors import OperatorError
 
 _OF_THE_CONTENT = ("etag", "last_modified", "chunked_version")
 """What an entry says of the bytes, and so must not outlive them."""
@@ -100,68 +105,75 @@ def import_image(  # noqa: PLR0913, PLR0917 - the flags of a command
         f"Imported {examined.path.name} ({examined.format}) as {image_id}: {file}, {format_size(examined.size)}, "
         f"{format_size(on_disk)} on disk",
     )
-    _remark(output, root, examined, image_id)
+    _remark(output, examined)
 
 
 def _bring(shop: Shop, root: Path, source: Source, wishes: Wishes) -> tuple[str, Draft, int]:
     """Do it; the file relative to the root, the catalog as it has become, and the bytes taken on disk."""
+    say = shop.output.say
     shelf = root / IMPORTED / wishes.id
-    with workshop(root / WORK / f"import-{wishes.id}") as work:
-        if work.remains is not None:
-            _clean_up(shop, root, shelf, wishes.id, work.remains)
+    with at_work(root, wishes.id, say) as work:
+        _require_room(root, shelf, wishes.id)
         fresh = work.path / "image.raw"
         with progress(f"Importing {source.path.name}", source.size) as advance:
             bring_in(source, fresh, advance)
         on_disk = disk_usage(fresh)
-        place = _place(fresh, shelf)
-        file = str(place.relative_to(root))
-        with editing(root, listing=shop.listing) as draft:
-            before = draft.find(wishes.id)
-            draft.put(wishes.entry(file, before))
-        _retire(shop.output, root, draft, shelf, before)
+        with _placed(fresh, shelf) as place:
+            file = str(place.relative_to(root))
+            with editing(root, listing=shop.listing) as draft:
+                before = draft.find(wishes.id)
+                draft.put(wishes.entry(file, before))
+        _retire(say, root, draft, wishes.id, before)
     return file, draft, on_disk
 
 
-def _place(fresh: Path, shelf: Path) -> Path:
-    """Move the finished file to the first free place; no catalog names it yet."""
-    shelf.mkdir(parents=True, exist_ok=True)
-    place = next(path for n in itertools.count(1) if not (path := shelf / f"{n}.img").exists())
-    fresh.rename(place)
-    for directory in (shelf, shelf.parent, shelf.parent.parent):
-        sync_directory(directory)
-    return place
-
-
-def _clean_up(shop: Shop, root: Path, shelf: Path, image_id: str, remains: int) -> None:
-    """Remove what an import that was interrupted has left: its work, and a file that no catalog came to name."""
-    used: list[Entry] = [{"file": image.file} for image in shop.catalog().images]
-    for path in sorted(shelf.glob("*.img")):
-        if path.stem.isdecimal() and not is_used(root, path, used):
-            remains += disk_usage(path)
-            path.unlink()
-    shop.output.say(f"An import of {image_id} was interrupted; removed what it had left ({format_size(remains)}).")
-
-
-def _retire(output: Output, root: Path, draft: Draft, shelf: Path, before: Entry | None) -> None:
-    """Remove the file that the new one replaces, if an import made it and no other entry names it."""
-    if before is None:
-        return
-    old = root / str(before["file"])
-    if is_used(root, old, draft.entries):
-        return
-    if old.parent == shelf:
-        settle()
-        old.unlink(missing_ok=True)
-    elif old.exists():
-        output.say(f"{before['file']}, which the image was until now, is kept: no import made it.")
-
-
-def _remark(output: Output, root: Path, source: Source, image_id: str) -> None:
-    if source.size % 512:
-        output.say(
-            f"Its size is no multiple of 512, so it cannot be cut into chunks; "
-            f"pad a copy with: truncate -s %512 {source.path.name}"
-        )
-    stale = root / "chunked" / image_id / "manifest.json"
+def _require_room(root: Path, shelf: Path, image_id: str) -> None:
+    """Refuse what would come to nothing, or to a mixture of old and new, before any work is done."""
+    if not PurePath(os.path.realpath(shelf)).is_relative_to(os.path.realpath(root)):
+        raise OperatorError(f"{shelf} leads out of the images root, where the daemon serves nothing from")
+    if any(path.exists() and not path.is_dir() for path in (shelf, shelf.parent)):
+        raise OperatorError(f"{shelf} cannot be made: a file of such a name is in the way; move it")
+    stale = root / chunked_directory(image_id, None) / CHUNK_MANIFEST
     if stale.exists():
-        output.say(f"{stale} is of older content; remove it with: aero-storage remove {image_id} --chunks-only")
+        raise OperatorError(
+            f"{stale} is of older content, and would be served for the new image; "
+            f"remove it first: aero-storage remove {image_id} --chunks-only"
+        )
+
+
+@contextmanager
+def _placed(fresh: Path, shelf: Path) -> Iterator[Path]:
+    """Move the finished file to the first free place; if the catalog does not come to name it, it goes again."""
+    shelf.mkdir(parents=True, exist_ok=True)
+    place = next(path for n in itertools.count(1) if not os.path.lexists(path := shelf / f"{n}.img"))
+    mark(place)
+    try:
+        fresh.rename(place)
+        for directory in (shelf, shelf.parent, shelf.parent.parent):
+            sync_directory(directory)
+        yield place
+    except BaseException:
+        discard(place)
+        raise
+    unmark(place)
+
+
+def _retire(say: Say, root: Path, draft: Draft, image_id: str, before: Entry | None) -> None:
+    """Remove the file that the new one replaces, if an import made it and no other entry names it."""
+    old = root / str(before["file"]) if before is not None else None
+    if before is None or old is None or is_used(root, old, draft.entries):
+        return
+    if is_imported(root, image_id, str(before["file"])):
+        mark(old)
+        settle(say)
+        discard(old)
+    elif old.exists():
+        say(f"{before['file']}, which the image was until now, is kept: no import made it.")
+
+
+def _remark(output: Output, source: Source) -> None:
+    if source.size % SECTOR:
+        output.say(
+            f"Its size is no multiple of {SECTOR}, so it cannot be cut into chunks; "
+            f"pad a copy with: truncate -s %{SECTOR} {shlex.quote(source.path.name)}"
+        )

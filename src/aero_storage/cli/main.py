@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import signal
 import sys
 from typing import NoReturn
@@ -19,6 +20,9 @@ from aero_storage.cli.verifying import verify_chunks
 from aero_storage.errors import AeroStorageError
 
 _INTERRUPTED = 128
+_STRICTEST = 0o022
+"""The strictest umask that work is done under: the daemon that reads it is another user, mostly."""
+
 _TERMINATED = (signal.SIGTERM, signal.SIGHUP)
 
 
@@ -55,12 +59,13 @@ def main() -> None:
     for number in _TERMINATED:
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup means it
             signal.signal(number, _interrupt)
-    output = Output()
-    sys.exit(run(None, output))
+    os.umask(os.umask(0) & _STRICTEST)
+    sys.exit(run(sys.argv[1:], Output()))
 
 
-def run(arguments: list[str] | None, output: Output) -> int:
-    """Run one command line (None: the process's) and return its exit status; whatever goes wrong is told."""
+def run(arguments: list[str], output: Output) -> int:
+    """Run one command line and return its exit status; whatever goes wrong is told."""
+    output.as_json = "--json" in arguments  # before click, which may stop at another mistake
     try:
         return command.main(arguments, "aero-storage", standalone_mode=False, obj=Shop(output)) or 0
     except click.exceptions.Exit as end:

@@ -18,9 +18,6 @@ from aero_storage.cli.sizes import parse_size
 from aero_storage.errors import OperatorError
 from aero_storage.protocol.identifiers import NAME_RULE, is_image_id
 
-WORK = ".aero-storage~"
-"""Where work is done under the images root: no listing shows it, and `~` is in no id."""
-
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 
 import attrs
 
+from aero_storage.cli.formats import printable
+
 
 @attrs.define
 class Output:
@@ -17,15 +19,21 @@ class Output:
 
     def say(self, remark: str) -> None:
         """Tell people something on the way."""
-        print(remark, file=sys.stderr, flush=True)
+        print(_line(remark), file=sys.stderr, flush=True)
 
-    def result(self, document: object, text: str) -> None:
-        """Print what came of it all: `document` for scripts, `text` for people."""
-        print(json.dumps(document, ensure_ascii=False) if self.as_json else text, flush=True)
+    def result(self, document: object, *lines: str) -> None:
+        """Print what came of it all: `document` for scripts, `lines` for people."""
+        for line in [json.dumps(document)] if self.as_json else map(_line, lines):
+            print(line, flush=True)
 
     def failure(self, reason: str, **more: object) -> None:
         """Print why it came to nothing."""
         if self.as_json:
             document: Mapping[str, object] = {"error": reason, **more}
-            print(json.dumps(document, ensure_ascii=False), flush=True)
-        print(f"aero-storage: {reason}", file=sys.stderr, flush=True)
+            print(json.dumps(document), flush=True)
+        print(_line(f"aero-storage: {reason}"), file=sys.stderr, flush=True)
+
+
+def _line(text: str) -> str:
+    """One line, without what a terminal would take for a command: names come from files that others have made."""
+    return printable(text, None)

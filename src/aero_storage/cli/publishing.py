@@ -6,12 +6,13 @@ from pathlib import Path
 
 import click
 
-from aero_storage.catalog.model import chunked_directory
+from aero_storage.catalog.model import Image, chunked_directory
 from aero_storage.catalog.writer import editing
 from aero_storage.chunks.manifest import DEFAULT_CHUNK_SIZE, check_geometry
 from aero_storage.chunks.publisher import Published, publish
-from aero_storage.cli.files import image_path
+from aero_storage.cli.files import at_work, image_path
 from aero_storage.cli.options import ImageIdType, Shop, SizeType, cores, with_json, with_root
+from aero_storage.cli.output import Output
 from aero_storage.cli.progress import progress
 from aero_storage.cli.sizes import format_size
 from aero_storage.delivery.policy import Policy
@@ -56,37 +57,46 @@ def publish_image(shop: Shop, image_id: str, chunk_size: int, image_version: str
     that were published before stay where they are.
     """
     root, output = shop.root, shop.output
-    source = image_path(root, shop.image(image_id))
-    size = source.stat().st_size
-    check_geometry(size, chunk_size)
-    limit = Policy().max_chunk_bytes
-    if min(chunk_size, size) > limit:
-        output.say(
-            f"Chunks of {format_size(chunk_size)} are over the daemon's default limit of {format_size(limit)}: "
-            f"start it with --max-chunk-bytes {chunk_size} or they are refused with 413."
-        )
-    with progress(f"Publishing {image_id}", size) as advance:
-        published = publish(
-            source=source,
-            image_id=image_id,
-            directory=root / chunked_directory(image_id, None),
-            chunk_size=chunk_size,
-            version=image_version,
-            jobs=jobs or cores(),
-            advance=advance,
-            say=output.say,
-        )
-    listed = _point_catalog(shop, root, image_id, published.version)
+    with at_work(root, image_id, output.say):
+        image = shop.image(image_id)
+        source = image_path(root, image)
+        size = source.stat().st_size
+        check_geometry(size, chunk_size)
+        _warn(output, min(chunk_size, size))
+        with progress(f"Publishing {image_id}", size) as advance:
+            published = publish(
+                source=source,
+                image_id=image_id,
+                directory=root / chunked_directory(image_id, None),
+                chunk_size=chunk_size,
+                version=image_version,
+                jobs=jobs or cores(),
+                advance=advance,
+                say=output.say,
+            )
+        listed = _point_catalog(shop, root, image, published.version)
     if listed:
         output.say(f"Made manifest.json; it lists what the directory listing was serving: {', '.join(listed)}.")
     _tell(shop, image_id, published)
 
 
-def _point_catalog(shop: Shop, root: Path, image_id: str, version: str) -> tuple[str, ...]:
+def _warn(output: Output, largest: int) -> None:
+    limit = Policy().max_chunk_bytes
+    if largest > limit:
+        output.say(
+            f"Chunks of {format_size(largest)} are over the daemon's default limit of {format_size(limit)}: "
+            f"start it with --max-chunk-bytes {largest} or they are refused with 413."
+        )
+
+
+def _point_catalog(shop: Shop, root: Path, image: Image, version: str) -> tuple[str, ...]:
     with editing(root, listing=shop.listing) as draft:
-        entry = draft.find(image_id)
-        if entry is None:
-            raise OperatorError(f"the image {image_id!r} was taken out of the catalog meanwhile")
+        entry = draft.find(image.id)
+        if entry is None or entry["file"] != image.file:
+            raise OperatorError(
+                f"{image.id} is published as {version}, but the catalog was edited meanwhile and names another file "
+                "for it, or none; it is left as it is: publish again"
+            )
         entry["chunked_version"] = version
         return draft.listed
 
@@ -107,5 +117,6 @@ def _tell(shop: Shop, image_id: str, published: Published) -> None:
             "chunk_count": manifest.chunk_count,
             "manifest_path": url,
         },
-        f"{image_id} {done}: {chunks}, version {version}\n  {url}",
+        f"{image_id} {done}: {chunks}, version {version}",
+        f"  {url}",
     )

@@ -16,6 +16,7 @@ from aero_storage.catalog.model import Catalog, Image
 from aero_storage.catalog.reader import MANIFEST_NAME, has_manifest
 from aero_storage.chunks.manifest import MAX_MANIFEST_BYTES, check_geometry, parse_chunk_manifest
 from aero_storage.cli.files import image_path
+from aero_storage.cli.formats import printable
 from aero_storage.cli.options import Shop, with_json, with_root
 from aero_storage.cli.sizes import format_size
 from aero_storage.delivery.policy import Policy
@@ -119,13 +120,8 @@ def _table(found: list[Found]) -> Table:
         sizes = ("-" if size is None else format_size(size) for size in (one.size, one.disk_usage))
         caches = "public" if one.image.public else "private"
         cells = (one.image.id, one.image.name, *sizes, one.chunks or "-", caches, "; ".join(one.problems))
-        table.add_row(*(Text(_plain(cell)) for cell in cells))
+        table.add_row(*(Text(printable(cell, None)) for cell in cells))
     return table
-
-
-def _plain(text: str) -> str:
-    """`text` without what a terminal would take for a command."""
-    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 @click.group("catalog", short_help="Check the catalog.")
@@ -150,7 +146,7 @@ def check(shop: Shop) -> int:
         f"{len(found)} images by {source}: {'nothing' if not problems else f'{len(problems)} of them'} wrong"
     )
     document = {"images": len(found), "problems": problems, "unused_files": strays}
-    shop.output.result(document, "\n".join(lines))
+    shop.output.result(document, *lines)
     return 1 if problems else 0
 
 

@@ -63,7 +63,7 @@ def verify_chunks(shop: Shop, target: str, sample: int | None, jobs: int | None)
         version=wanted.version,
         track=track,
     )
-    shop.output.result(_document(report), _text(report))
+    shop.output.result(_document(report), *_lines(report, wanted.image_id))
     return 0 if report.is_good else 1
 
 
@@ -97,12 +97,15 @@ def _document(report: Report) -> dict[str, object]:
     }
 
 
-def _text(report: Report) -> str:
+def _lines(report: Report, image_id: str | None) -> list[str]:
     lines = [f"{one.where}: {one.what}" for one in report.mismatches[:_SHOWN]]
     if len(report.mismatches) > _SHOWN:
         lines.append(f"… and {len(report.mismatches) - _SHOWN} more; --json lists them all")
     lines += [f"remark: {remark}" for remark in report.remarks]
     verdict = "good" if report.is_good else f"{len(report.mismatches)} mismatches"
-    return "\n".join(
-        [*lines, f"{report.source}: {verdict}; {report.chunks} chunks, {format_size(report.bytes)} read"]
-    )
+    lines.append(f"{report.source}: {verdict}; {report.chunks} chunks, {format_size(report.bytes)} checked")
+    if not report.is_good and image_id is not None:
+        lines.append(
+            f"to mend it: aero-storage remove {image_id} --chunks-only, then aero-storage publish {image_id}"
+        )
+    return lines

@@ -13,7 +13,7 @@ from aero_storage.delivery.reply import Reply, error, plane_headers
 from aero_storage.delivery.representation import Representation
 from aero_storage.protocol.conditional import Outcome, evaluate, if_range_holds
 from aero_storage.protocol.cors import Headers
-from aero_storage.protocol.dates import format_http_date
+from aero_storage.protocol.dates import NANOSECONDS, format_http_date
 from aero_storage.protocol.ranges import (
     ByteRange,
     RangeProblem,
@@ -93,7 +93,8 @@ def _settle(facts: Facts, policy: Policy, representation: Representation) -> Rep
 
 
 def _validator_headers(representation: Representation) -> Headers:
-    second = representation.validators.last_modified_second
+    date = representation.validators.last_modified if representation.shown_date is None else representation.shown_date
+    second = None if date is None else date // NANOSECONDS
     return (
         ("ETag", representation.validators.etag),
         *((("Last-Modified", format_http_date(second)),) if second is not None else ()),

@@ -39,6 +39,8 @@ class Representation:
     """Where in the open file it begins."""
     body: bytes | None = None
     """All of it, where it is made and not read from the file."""
+    shown_date: int | None = None
+    """`Last-Modified` in nanoseconds since the epoch, where it is told but must not validate anything."""
 
 
 def image_validators(image: Image, found: Validators) -> Validators:
@@ -77,19 +79,22 @@ def virtual_representation(
     """
     if facts.names.version not in (None, cut.version):
         raise BlobNotFoundError("the image is no longer of that version")
-    date = image_validators(image, found).last_modified
-    cache_control = _chunk_caching(facts, policy, image, moving=facts.names.version is None)
+    date, moving = image_validators(image, found).last_modified, facts.names.version is None
+    cache_control = _chunk_caching(facts, policy, image, moving=moving)
+    # Under a moving URL the size of chunks may change, and the image's date would know nothing of it.
+    valid, shown = (None, date) if moving else (date, None)
     if facts.resource is Resource.CHUNK_MANIFEST:
         body = cut.to_json()
         tag = f'"manifest-{hashlib.sha256(body).hexdigest()[:_TAG_DIGITS]}"'
-        return _chunked(facts, policy, Representation(len(body), Validators(tag, date), cache_control, body=body))
+        made = Representation(len(body), Validators(tag, valid), cache_control, body=body, shown_date=shown)
+        return _chunked(facts, policy, made)
     index = cut.index_of(facts.names.chunk_name or "")
     if index is None:
         raise BlobNotFoundError("the image has no such chunk")
-    tag, offset = f'"{cut.version}-{index}"', cut.chunk_offset(index)
-    return _chunked(
-        facts, policy, Representation(cut.chunk_length(index), Validators(tag, date), cache_control, offset=offset)
-    )
+    length, offset = cut.chunk_length(index), cut.chunk_offset(index)
+    validators = Validators(f'"{cut.version}-{index}"', valid)
+    made = Representation(length, validators, cache_control, offset=offset, shown_date=shown)
+    return _chunked(facts, policy, made)
 
 
 def _chunk_caching(facts: Facts, policy: Policy, image: Image, *, moving: bool) -> str:
