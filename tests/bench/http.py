@@ -36,7 +36,6 @@ def main(arguments: Sequence[str]) -> int:
     given = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # through all `finally`, so that no server is left behind
     try:
-        _require(force=given.force)
         results = _read(given.redraw) if given.redraw else _measure(given, arguments)
         _write(results, given.output)
     except BenchError as error:
@@ -88,6 +87,7 @@ def _require(*, force: bool) -> None:
 
 
 def _measure(given: argparse.Namespace, arguments: Sequence[str]) -> Results:
+    _require(force=given.force)
     memory.raise_file_limit()
     help_text, start = daemon_flags(), time.monotonic()
     with tempfile.TemporaryDirectory(prefix="aero-bench-", dir=given.scratch) as name:

@@ -51,6 +51,19 @@ def usage(pid: int) -> Usage:
     )
 
 
+def parse_busy(text: str, cores: str) -> float:
+    """CPU seconds used on some cores (`0,1`) so far, and those that a hypervisor took, from /proc/stat."""
+    names = {f"cpu{core}" for core in cores.split(",")}
+    rows = [line.split()[1:9] for line in text.splitlines() if line.partition(" ")[0] in names]
+    idle_and_waiting = (3, 4)
+    return sum(int(row[at]) for row in rows for at in range(8) if at not in idle_and_waiting) / _TICKS
+
+
+def busy(cores: str) -> float:
+    """CPU seconds that all programs have used so far on some cores."""
+    return parse_busy(Path("/proc/stat").read_text(encoding="ascii"), cores)
+
+
 def kernel_socket_bytes() -> int:
     """Memory in TCP buffers, of the whole machine."""
     text = Path("/proc/net/sockstat").read_text(encoding="ascii")

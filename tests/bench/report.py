@@ -6,7 +6,17 @@ from collections.abc import Callable, Iterable, Iterator
 
 from tests.bench import tables, texts
 from tests.bench.latency import ALONE
-from tests.bench.results import BOTH_CORES, ONE_CORE, WHOLE_IMAGE, Latency, Results, Sample, middle, unique
+from tests.bench.results import (
+    BOTH_CORES,
+    ONE_CORE,
+    WHOLE_IMAGE,
+    Latency,
+    Results,
+    Sample,
+    middle,
+    nearest_rank,
+    unique,
+)
 from tests.bench.servers import AERO, KINDS, NGINX
 from tests.bench.streams import COLD, PACED, WARM
 from tests.bench.targets import TARGETS, growths
@@ -29,7 +39,7 @@ def report(results: Results) -> str:
         _section("A hot 4 KiB request beside cold streams", texts.LATENCY, latency(results)),
         texts.MEANING,
         _section("Machine, versions, flags", "", tables.listing(["What", "Here"], results.facts.items())),
-        _section("Notes", "", "\n".join(f"- {note}" for note in [*results.notes, *log_notes(results)])),
+        _section("Notes", "", "\n".join(f"- {note}" for note in notes(results))),
         texts.REPEAT,
     ]
     return "\n".join(section for section in sections if section)
@@ -133,6 +143,11 @@ def latency(results: Results) -> str:
     return tables.table(["", "p50", "p99", "p99 to alone", "worst", "streams MiB/s", "cold", "disk MiB/s"], rows)
 
 
+def notes(results: Results) -> list[str]:
+    """What the run noted, and what the figures tell of it."""
+    return [*results.notes, *log_notes(results), *noise_notes(results)]
+
+
 def log_notes(results: Results) -> Iterator[str]:
     """What is missing in request logs: a server that drops lines has less to do."""
     for server in _servers(results.samples):
@@ -141,6 +156,14 @@ def log_notes(results: Results) -> Iterator[str]:
         if worst and worst.logged is not None and worst.logged < 1:
             share = f"{100 * worst.logged:.1f} % of the requests in the worst run ({worst.load})"
             yield f"The request log of {TITLES[server]} held {share}."
+
+
+def noise_notes(results: Results) -> Iterator[str]:
+    """How much the two cores did besides."""
+    shares = [one.disturbance for one in results.samples]
+    if shares:
+        usual, most = tables.percent(nearest_rank(shares, 50)), tables.percent(max(shares))
+        yield f"Other programs took {usual} of the two cores' time in the middle run, {most} at the most."
 
 
 def _throughput(results: Results) -> list[str]:

@@ -35,6 +35,7 @@ class Sample:
     seconds: float
     server_cpu: float
     load_cpu: float
+    others: float = 0.0  # CPU seconds of all other programs on the two cores, and what the hypervisor took
     logged: float | None = None  # share of the requests that found their way into the log; None: it writes none
 
     @property
@@ -46,6 +47,11 @@ class Sample:
     def load_share(self) -> float:
         """The share of the time for which the load generator's thread computed."""
         return self.load_cpu / self.seconds
+
+    @property
+    def disturbance(self) -> float:
+        """Others' share of the time of two cores."""
+        return self.others / (2 * self.seconds)
 
     @property
     def ceiling(self) -> float:

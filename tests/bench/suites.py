@@ -14,6 +14,7 @@ from tests.bench import data, latency, loads, memory
 from tests.bench.data import Data
 from tests.bench.loads import Aim, Load, Run
 from tests.bench.machine import Cores
+from tests.bench.processes import busy
 from tests.bench.results import BOTH_CORES, ONE_CORE, WHOLE_IMAGE, Latency, Memory, Sample
 from tests.bench.servers import AERO, NGINX, NO_EXPRESS, Kind, Place, Server, free_port, running
 from tests.bench.targets import SLOW_CLIENTS
@@ -111,13 +112,13 @@ def _sample(bench: Bench, kind: Kind, load: Load, number: int, *, suite: str, co
         warm = Run(0, 0, 0.0)
         if bench.warm_seconds:
             warm = loads.wrk(server, load, aim, bench.site, cores=wrk_cores, seconds=bench.warm_seconds)
-        before = server.usage()
+        before, busy_before = server.usage(), busy(bench.cores.both)
         run = loads.wrk(server, load, aim, bench.site, cores=wrk_cores, seconds=bench.seconds)
-        cpu = server.usage().cpu - before.cpu
+        cpu, all_cpu = server.usage().cpu - before.cpu, busy(bench.cores.both) - busy_before
         logged = _logged(server, warm.requests + run.requests)
     rate = load.rate(run.requests, run.sent, run.seconds)
     say(f"{suite}: {load.name}, {kind.title}{f', workers: {count}' if shared else ''}: {rate:,.1f} a second")
-    rest = (rate, run.requests, run.sent, run.seconds, cpu, run.cpu, logged)
+    rest = (rate, run.requests, run.sent, run.seconds, cpu, run.cpu, max(all_cpu - cpu - run.cpu, 0.0), logged)
     return Sample(suite, kind.name, count, load.name, number, *rest)
 
 

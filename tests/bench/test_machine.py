@@ -8,7 +8,7 @@ import pytest
 from tests.bench.client import Head, parse_head, request
 from tests.bench.errors import BenchError
 from tests.bench.machine import Cores, choose_cores, parse_cpu_list
-from tests.bench.processes import parse_amount, parse_stat
+from tests.bench.processes import parse_amount, parse_busy, parse_stat
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,15 @@ def test_stat() -> None:
     ticks = os.sysconf("SC_CLK_TCK")
     text = f"7 (a) b ) S 4 7 7 0 -1 0 1 2 3 4 {ticks} {2 * ticks} {3 * ticks} {4 * ticks} 20 0 1"
     assert parse_stat(text) == (4, 10.0)
+
+
+def test_busy() -> None:
+    """Idle and waiting are no work; what the hypervisor takes is as good as work."""
+    ticks = os.sysconf("SC_CLK_TCK")
+    row = f"{ticks} {ticks} {ticks} {50 * ticks} {60 * ticks} {ticks} {ticks} {ticks} 7 0"
+    text = f"cpu  1 2 3 4 5 6 7 8 9 0\ncpu0 {row}\ncpu1 {row}\ncpu10 {row}\nintr 9\n"
+    assert parse_busy(text, "0,1") == 12.0
+    assert parse_busy(text, "1") == 6.0
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def test_report() -> None:
     """Each part of what was measured is told in its section, ours before the others."""
     samples = [
         sample(NGINX, 100),
-        sample(AERO, 50, load_cpu=2.0, logged=0.5),
+        sample(AERO, 50, load_cpu=2.0, others=1.0, logged=0.5),
         sample(NGINX, 100, 1),
         sample(AERO, 70, 1),
     ]
@@ -82,6 +82,7 @@ def test_report() -> None:
         "| aero-storage | 10.2 | 10.2 |",
         "| aero-storage, cold | 60 | 250 | 2.50 | 990 | 4.0 | 50 % | 2.0 |",
         "- A note.",
+        "- Other programs took 0 % of the two cores' time in the middle run, 25 % at the most.",
         "- The request log of aero-storage held 50.0 % of the requests in the worst run (4 KiB).",
     ):
         assert line in text.splitlines()
