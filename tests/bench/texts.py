@@ -36,8 +36,8 @@ MEANING = """\
   log makes of big bodies, where a log costs nothing, tells how far apart two equal servers are.
 - Before each measurement some bodies are compared with the file (sha256). A run with a single socket error, a status
   of 400 or more, or a sum of bytes that does not fit ends the benchmark.
-- Ranges begin at random multiples of the alignment; requests are prepared before the clock starts. The image and its
-  chunks are in the page cache; this is checked.
+- Ranges begin at random multiples of the alignment; requests are prepared before the clock starts. 99 % of the
+  image and its chunks are in the page cache at least; this is checked and mended before each load.
 - aero-storage runs as installed: all headers, metrics, the JSON request log into a file. nginx has sendfile,
   tcp_nopush, one worker and a JSON access log, buffered; a second one has no log. aiohttp and Starlette log nothing,
   `twisted.web.static` (under twistd) logs each request, as they come.
