@@ -46,6 +46,7 @@ def dial(stack: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Dial]:
             return exits.enter_context(closing(connect(reactor, stack.parts.threads.readers, [], protocol=channel)))
 
         yield make
+    stack.parts.store.close()  # what is still in use stays open
     stack.pool.release()
     assert descriptors() == before
     assert stack.parts.desk._admission.taken == 0  # noqa: SLF001
