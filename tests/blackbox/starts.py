@@ -123,7 +123,9 @@ CHECKED: dict[str, Start] = {
             *("--bytes-queue-timeout-secs", "0", "--image-metrics-max-ids", "5", "--no-request-log"),
         )
     ),
-    "twins": Start(("--no-require-manifest", "--no-require-range", "--no-disable-metrics", "--request-log", "--no-express")),
+    "twins": Start(
+        ("--no-require-manifest", "--no-require-range", "--no-disable-metrics", "--request-log", "--no-express")
+    ),
     "empty-variables": Start(
         env={
             "AERO_STORAGE_MAX_RANGE_BYTES": "",
