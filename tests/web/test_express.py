@@ -229,6 +229,14 @@ def test_other_ranges_have_no_plan(lane: Lane, value: str) -> None:
     assert replies[0] != b"HTTP/1.1 200 OK"
 
 
+def test_an_empty_range_is_no_plain_one(lane: Lane) -> None:
+    """A head that is what a usual one leaves without its value is another head."""
+    assert lane.take("Range: bytes=0-9")
+    lane.sender.sent = b""
+    assert lane.take("Range: ")
+    assert lane.sender.sent.startswith(b"HTTP/1.1 416 ")
+
+
 def test_a_plan_follows_the_image(lane: Lane) -> None:
     """A plan outlives its image's content, and not what was decided for it."""
     assert lane.take("Range: bytes=0-9")

@@ -72,15 +72,16 @@ def recognise(data: bytes) -> PlainRequest | None:
     return PlainRequest(match[1].decode("ascii"), match[2].decode("ascii"), headers, persistent)
 
 
-def split_range(data: bytes) -> tuple[bytes, str | None]:
-    """A head without the value of its plain `Range` line, and that value; all of it and None without such a line.
+def split_range(data: bytes) -> tuple[tuple[bytes, bytes | None], str | None]:
+    """What stands before and after the value of a head's plain `Range` line, and that value.
 
-    Heads from one client differ in that value alone, mostly. What comes of it is only for comparing.
+    Without such a line: all of it and None, and None. Heads from one client mostly differ in that value alone.
     """
     match = _RANGE_LINE.search(data)
-    return (
-        (data, None) if match is None else (data[: match.start(1)] + data[match.end(1) :], match[1].decode("ascii"))
-    )
+    if match is None:
+        return (data, None), None
+    start, end = match.span(1)
+    return (data[:start], data[end:]), data[start:end].decode("ascii")
 
 
 def _read(block: bytes) -> dict[str, str] | None:

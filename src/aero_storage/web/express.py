@@ -29,6 +29,7 @@ from aero_storage.streaming.sendfile import SendfileServer
 from aero_storage.web.sending import FileSender, head_bytes
 
 _MAX_PLANS = 1024
+_Key = tuple[bytes, bytes | None]
 
 _DATA_ROUTES = tuple((route, tuple(route.template.split("/"))) for route in ROUTES if route.plane is Plane.DATA)
 
@@ -126,7 +127,7 @@ class ExpressLane:
     _sender: FileSender
     _log: EventLog
     _now: Callable[[], float] = time.time
-    _plans: dict[bytes, Plan] = attrs.field(init=False, factory=dict)
+    _plans: dict[_Key, Plan] = attrs.field(init=False, factory=dict)
 
     def take(self, data: bytes, client: str, transport: SendfileServer, connection: Connection) -> bool:
         """Answer what a connection has received between two requests; false if it is for the other lane.
@@ -169,7 +170,7 @@ class ExpressLane:
         )
         return Plan(facts, request.persistent, request.method == "HEAD")
 
-    def _keep(self, key: bytes, plan: Plan) -> None:
+    def _keep(self, key: _Key, plan: Plan) -> None:
         if len(self._plans) >= _MAX_PLANS:
             self._plans.clear()
         self._plans[key] = plan
