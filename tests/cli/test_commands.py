@@ -543,6 +543,7 @@ def test_catalog_edited_while_publishing(
 ) -> None:
     """Chunks of a file that the catalog does not name any more do not become the image's."""
     command("import", source, "--id", "disk")
+
     def publish_and_edit(**given: Any) -> Any:
         published = publish(**given)
         (root / "manifest.json").write_text(json.dumps([{"id": "disk", "file": "other.img", "name": "Other"}]))
