@@ -151,25 +151,35 @@ def _enter(path: Path) -> tuple[int, bool]:
 def _leave(path: Path) -> None:
     """Take the directory away; the lock last, so that nobody comes in while things still go."""
     with suppress(OSError):  # what cannot be removed now, or has been entered anew, is the next run's
-        _clear(path)
+        _empty(path)
         (path / _LOCK).unlink()
         path.rmdir()
 
 
 def _clear(path: Path) -> int:
-    others = [entry for entry in path.iterdir() if entry.name != _LOCK]
-    size = sum(map(disk_usage, others))
-    for entry in others:
+    size = sum(disk_usage(entry) for entry in path.iterdir() if entry.name != _LOCK)
+    _empty(path)
+    return size
+
+
+def _empty(path: Path) -> None:
+    for entry in [entry for entry in path.iterdir() if entry.name != _LOCK]:
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
         else:
             entry.unlink()
-    return size
 
 
 def disk_usage(path: Path) -> int:
     """Bytes that a file or a tree takes on disk; holes take none, and a file with several names counts once."""
-    return sum({(status.st_dev, status.st_ino): status.st_blocks * 512 for status in _statuses(path)}.values())
+    total, seen = 0, set[tuple[int, int]]()
+    for status in _statuses(path):
+        if status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode):  # the others need not be remembered
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            seen.add((status.st_dev, status.st_ino))
+        total += status.st_blocks * 512
+    return total
 
 
 def _statuses(path: Path) -> Iterator[os.stat_result]:

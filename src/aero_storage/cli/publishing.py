@@ -46,7 +46,7 @@ def _version(_context: click.Context, _parameter: click.Parameter, value: str) -
     metavar="NAME",
     help="The version's name in URLs; auto (the default) makes it from the content, so that equal content is equal.",
 )
-@click.option("--jobs", type=click.IntRange(1, 256), metavar="N", help="Threads at work; one per core by default.")
+@click.option("--jobs", type=click.IntRange(1, 256), metavar="N", help="Cores to keep busy; all by default.")
 @with_root
 @with_json
 @click.pass_obj

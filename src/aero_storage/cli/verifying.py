@@ -40,7 +40,7 @@ class _Target:
     metavar="N",
     help="Check N chunks at random, the first and the last among them.",
 )
-@click.option("--jobs", type=click.IntRange(1, 256), metavar="N", help="Threads at work; one per core by default.")
+@click.option("--jobs", type=click.IntRange(1, 256), metavar="N", help="Cores to keep busy; all by default.")
 @with_root
 @with_json
 @click.pass_obj
