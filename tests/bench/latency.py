@@ -44,7 +44,7 @@ class Streamed:
 def hot_times(port: int, path: str, size: int, seconds: float, chance: random.Random) -> list[int]:
     """Nanoseconds of one request after the other on one connection.
 
-    For some seconds, and on until there are 1,000, but no longer than four times as long.
+    For some seconds, and on until there are 1,000, but no longer than three times as long.
     """
     places = size // _SIZE
     prepared = [request(path, (chance.randrange(places) * _SIZE, _SIZE)) for _ in range(_PREPARED)]
@@ -54,7 +54,7 @@ def hot_times(port: int, path: str, size: int, seconds: float, chance: random.Ra
     try:
         with dial(port) as peer:
             start = time.perf_counter()
-            while (passed := time.perf_counter() - start) < seconds or (len(times) < _LEAST and passed < 4 * seconds):
+            while (passed := time.perf_counter() - start) < seconds or (len(times) < _LEAST and passed < 3 * seconds):
                 times.append(_one(peer, prepared[len(times) % _PREPARED]))
     finally:
         gc.enable()
