@@ -24,7 +24,18 @@ _MAX_QUEUED_LINES = 10_000
 _FLUSH_SECONDS = 2.0
 _GATHER_SECONDS = 0.02
 _MAX_TEXT = 4096
-_encode = json.JSONEncoder(default=repr).encode  # one for all: json.dumps would make a new one for every line
+
+
+def _make_encode() -> Callable[[object], str]:
+    """One encoder for all lines: the library's own ways in make one, or two, for each."""
+    make = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:
+        return json.JSONEncoder(default=repr).encode
+    chunks = make(None, repr, json.encoder.encode_basestring_ascii, None, ": ", ", ", False, False, True)  # noqa: FBT003
+    return lambda record: "".join(chunks(record, 0))
+
+
+_encode = _make_encode()
 
 Fields = Mapping[str, object]
 
@@ -91,12 +102,17 @@ class JsonLines:
     _level: str = "info"
     _max_queued: int = _MAX_QUEUED_LINES
     _queue: deque[str] = attrs.field(init=False, factory=deque)
-    _wake: threading.Condition = attrs.field(init=False, factory=threading.Condition)
+    _lock: threading.Lock = attrs.field(init=False, factory=threading.Lock)
+    _wake: threading.Condition = attrs.field(init=False)
     _dropped: int = attrs.field(init=False, default=0)
     _writer: threading.Thread | None = attrs.field(init=False, default=None)
     _stopping: bool = attrs.field(init=False, default=False)
     _errand: Callable[[], object] | None = attrs.field(init=False, default=None)
     _stuck: bool = attrs.field(init=False, default=False)
+
+    @_wake.default
+    def _make_wake(self) -> threading.Condition:
+        return threading.Condition(self._lock)
 
     def start(self) -> None:
         """Write from a thread of its own from now on; not before the process has forked for the last time."""
@@ -140,7 +156,7 @@ class JsonLines:
         self._errand = errand
 
     def _put(self, line: str) -> None:
-        with self._wake:
+        with self._lock:
             if self._writer is not None:
                 self._enqueue(line)
                 return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -54,6 +55,9 @@ OPEN_FILES = 256
 """Files kept open for the next request: a quarter of the descriptors that a process may have by default."""
 
 _STOPPING = (signal.SIGTERM, signal.SIGINT)
+
+_GARBAGE_THRESHOLD = 10_000
+"""New objects after which Python looks for cycles among them; a request makes some fifty, and no cycles."""
 
 _STOP_SECONDS = 2.0
 """How long connections that are broken off may take to go."""
@@ -185,6 +189,9 @@ class AeroService(Service):
         self._poll.start(POLL_SECONDS, now=False)
         # Twisted installs its own handlers while it starts: ours come in the first turn after that.
         parts.reactor.callWhenRunning(parts.reactor.callLater, 0, self._handle_signals)
+        gc.collect()
+        gc.freeze()  # what there is by now stays: no need to look at it again and again
+        gc.set_threshold(_GARBAGE_THRESHOLD)
         for port in parts.ports:
             parts.log.event("info", "listening", {"address": address_text(port.getHost())})
 
