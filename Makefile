@@ -6,6 +6,7 @@ HOST ?= 127.0.0.1
 PORT ?= 8080
 IMAGES ?= images
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -21,7 +22,7 @@ unexport PYTHONPATH PYTHONHOME
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # one .venv: two pips at once would tread on each other under -j
-.PHONY: help run test lint types clean
+.PHONY: help run test bench lint types clean
 
 define HELP
 aero-storage: large disk images over HTTP ranges, as a Twisted daemon.
@@ -29,6 +30,8 @@ aero-storage: large disk images over HTTP ranges, as a Twisted daemon.
   make run     install into $(VENV), put a demo image into $(IMAGES)/ if it holds none,
                and serve it on http://$(HOST):$(PORT)
   make test    build the wheel, install it, then lint, types and every test against it
+  make bench   measure it beside nginx and others, some 20 minutes, into docs/benchmarks.md
+               (Debian packages nginx-light and wrk); BENCH_ARGS=--quick takes under 3
   make lint    ruff: rules and format
   make types   mypy, strict
   make clean   remove $(VENV) and everything built; your images stay
@@ -38,6 +41,7 @@ Variables:
   HOST=0.0.0.0 PORT=9000     where `make run` listens
   IMAGES=/srv/images         what `make run` serves
   PYTEST_ARGS="-k ranges -x" passed to pytest by `make test`
+  BENCH_ARGS="--rounds 5"    passed to the benchmark by `make bench`; --help lists them
 
 Settings of the daemon itself: $(BIN)/twistd aero-storage --help
 endef
@@ -53,6 +57,9 @@ run: $(VENV)/.installed
 
 test: lint types
 	@$(BIN)/pytest $(PYTEST_ARGS)
+
+bench: $(VENV)/.installed-bench
+	@PYTHONPATH=. $(BIN)/python -m tests.bench.http $(BENCH_ARGS)
 
 lint: $(VENV)/.installed-test
 	@$(BIN)/ruff check --quiet
@@ -82,6 +89,10 @@ $(VENV)/.installed: $(VENV)/.wheel
 
 $(VENV)/.installed-test: $(VENV)/.wheel
 	$(call install_wheel,[test])
+	@touch $(VENV)/.installed $@
+
+$(VENV)/.installed-bench: $(VENV)/.wheel
+	$(call install_wheel,[bench])
 	@touch $(VENV)/.installed $@
 
 # An earlier build directory would bring modules back that are gone from the sources.

@@ -14,7 +14,8 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 
-from aero_storage.service.daemon import Parts, compose
+from aero_storage.disk import DiskThreads
+from aero_storage.service.daemon import Parts, Threads, compose
 from aero_storage.settings import resolve
 from aero_storage.web.channel import AeroChannel
 
@@ -174,7 +175,8 @@ def make_stack(tmp_path: Path) -> Callable[..., Stack]:
         texts = {name: [text] for name, text in given.items()}
         settings = resolve({"images_root": [str(root)], **texts}, {}, tmp_path).settings
         reactor, pool, log = Reactor(), Pool(), Log()
-        parts = compose(settings, cast("Any", reactor), cast("Any", pool), log, {})
+        threads = DiskThreads(cast("Any", reactor), cast("Any", pool))
+        parts = compose(settings, cast("Any", reactor), Threads(threads, threads), log, {})
         return Stack(root, reactor, pool, log, parts)
 
     return make

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Protocol
 
 import attrs
@@ -20,7 +22,20 @@ LEVELS = ("debug", "info", "warn", "error", "critical")
 _RANK = {level: rank for rank, level in enumerate(LEVELS)}
 _MAX_QUEUED_LINES = 10_000
 _FLUSH_SECONDS = 2.0
+_GATHER_SECONDS = 0.02
 _MAX_TEXT = 4096
+
+
+def _make_encode() -> Callable[[object], str]:
+    """One encoder for all lines: the library's own ways in make one, or two, for each."""
+    make = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:
+        return json.JSONEncoder(default=repr).encode
+    chunks = make(None, repr, json.encoder.encode_basestring_ascii, None, ": ", ", ", False, False, True)  # noqa: FBT003
+    return lambda record: "".join(chunks(record, 0))
+
+
+_encode = _make_encode()
 
 Fields = Mapping[str, object]
 
@@ -87,12 +102,17 @@ class JsonLines:
     _level: str = "info"
     _max_queued: int = _MAX_QUEUED_LINES
     _queue: deque[str] = attrs.field(init=False, factory=deque)
-    _wake: threading.Condition = attrs.field(init=False, factory=threading.Condition)
+    _lock: threading.Lock = attrs.field(init=False, factory=threading.Lock)
+    _wake: threading.Condition = attrs.field(init=False)
     _dropped: int = attrs.field(init=False, default=0)
     _writer: threading.Thread | None = attrs.field(init=False, default=None)
     _stopping: bool = attrs.field(init=False, default=False)
     _errand: Callable[[], object] | None = attrs.field(init=False, default=None)
     _stuck: bool = attrs.field(init=False, default=False)
+
+    @_wake.default
+    def _make_wake(self) -> threading.Condition:
+        return threading.Condition(self._lock)
 
     def start(self) -> None:
         """Write from a thread of its own from now on; not before the process has forked for the last time."""
@@ -136,7 +156,7 @@ class JsonLines:
         self._errand = errand
 
     def _put(self, line: str) -> None:
-        with self._wake:
+        with self._lock:
             if self._writer is not None:
                 self._enqueue(line)
                 return
@@ -148,7 +168,8 @@ class JsonLines:
             self._dropped += 1
             return
         self._queue.append(line)
-        self._wake.notify()
+        if len(self._queue) in (1, self._max_queued // 2):
+            self._wake.notify()
 
     def _write_queued(self) -> None:
         while self._wait():
@@ -159,6 +180,8 @@ class JsonLines:
     def _wait(self) -> bool:
         with self._wake:
             self._wake.wait_for(lambda: self._queue or self._stopping)
+            # Every switch of threads costs the request that is being answered: rather few writes of many lines.
+            self._wake.wait_for(lambda: self._stopping or len(self._queue) >= self._max_queued // 2, _GATHER_SECONDS)
             return bool(self._queue)
 
     def _write(self, text: str) -> None:
@@ -193,18 +216,28 @@ class JsonLines:
 
 
 def _line(level: str, message: str, fields: Fields, seconds: float | None = None) -> str:
-    record = {"timestamp": timestamp(seconds), "level": level, "message": message, **fields}
-    return json.dumps(record, default=repr) + "\n"
+    record = {
+        "timestamp": timestamp(time.time() if seconds is None else seconds),
+        "level": level,
+        "message": message,
+        **fields,
+    }
+    return _encode(record) + "\n"
 
 
 def _report(dropped: int) -> str:
     return _line("warn", "log lines dropped", {"count": dropped}) if dropped else ""
 
 
-def timestamp(seconds: float | None = None) -> str:
-    """RFC 3339 in UTC with milliseconds, of `seconds` since the epoch or of now."""
-    moment = datetime.now(UTC) if seconds is None else datetime.fromtimestamp(seconds, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def timestamp(seconds: float) -> str:
+    """RFC 3339 in UTC with milliseconds, of `seconds` since the epoch."""
+    whole = int(seconds // 1)
+    return f"{_second(whole)}.{int((seconds - whole) * 1000):03}Z"
+
+
+@lru_cache(4)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat().removesuffix("+00:00")
 
 
 def _message(event: LogEvent) -> str:

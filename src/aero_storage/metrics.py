@@ -1,20 +1,24 @@
-"""The instruments of contract §9, on a registry that is passed in."""
+"""The instruments of contract §9, on a registry that is passed in.
+
+What happens is counted in plain dictionaries, on the reactor's thread alone, and becomes Prometheus' families only
+when somebody asks: the library's own counters, made for many threads, would take a small range a tenth of its time.
+Counts are values that can be added up, so that any one worker can show the sum of all.
+"""
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
+from itertools import accumulate
+
 import attrs
 from prometheus_client import CollectorRegistry as Registry
-from prometheus_client import (
-    Counter,
-    Gauge,
-    Histogram,
-    ProcessCollector,
-    disable_created_metrics,
-    generate_latest,
-)
+from prometheus_client import ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.registry import Collector
 
-__all__ = ["CONTENT_TYPE", "OTHER", "Metrics", "Registry"]
+__all__ = ["CONTENT_TYPE", "OTHER", "Counts", "Metrics", "Registry"]
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 """Media type of `Metrics.exposition`."""
@@ -22,10 +26,50 @@ CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 OTHER = "__other__"
 """The `image_id` of all images beyond the label limit."""
 
-_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_BOUNDS = (*map(str, _BUCKETS), "+Inf")
 _STORE_ERRORS = ("meta", "open_range", "manifest")
 _RANGE_RESULTS = ("valid", "invalid")
 _RELOAD_RESULTS = ("success", "failure")
+_START_TIME = "process_start_time_seconds"
+
+Labels = tuple[str, ...]
+Tally = dict[Labels, float]
+
+
+def _zeros(values: Iterable[str]) -> Tally:
+    return dict.fromkeys(((value,) for value in values), 0)
+
+
+@attrs.define
+class Counts:
+    """What has been counted, by label values; a histogram has a number for each bucket, and the sum of all values."""
+
+    requests: Tally = attrs.field(factory=dict)
+    durations: dict[Labels, list[float]] = attrs.field(factory=dict)
+    """For each the buckets, not cumulative, and behind them the sum in seconds."""
+    bytes: Tally = attrs.field(factory=dict)
+    ranges: Tally = attrs.field(factory=lambda: _zeros(_RANGE_RESULTS))
+    store_errors: Tally = attrs.field(factory=lambda: _zeros(_STORE_ERRORS))
+    reloads: Tally = attrs.field(factory=lambda: _zeros(_RELOAD_RESULTS))
+    reloaded_at: float = 0.0
+    process: dict[str, float] = attrs.field(factory=dict)
+    """Of the processes that these are the counts of, by the names of Prometheus' process metrics."""
+
+    def add(self, other: Counts) -> None:
+        """Add what another process has counted."""
+        for name in ("requests", "bytes", "ranges", "store_errors", "reloads"):
+            tally: Tally = getattr(self, name)
+            for labels, count in getattr(other, name).items():
+                tally[labels] = tally.get(labels, 0) + count
+        for labels, durations in other.durations.items():
+            ours = self.durations.get(labels, [0] * len(durations))
+            self.durations[labels] = [one + two for one, two in zip(ours, durations, strict=True)]
+        self.reloaded_at = max(self.reloaded_at, other.reloaded_at)
+        for sample, value in other.process.items():
+            known = self.process.get(sample)
+            total = value if known is None else min(known, value) if sample == _START_TIME else known + value
+            self.process[sample] = total
 
 
 @attrs.define
@@ -33,93 +77,138 @@ class _BoundedLabel:
     """The first `limit` values seen keep their own; all others become OTHER."""
 
     limit: int
-    _seen: set[str] = attrs.field(init=False, factory=set)
+    _seen: dict[str, Labels] = attrs.field(init=False, factory=dict)
 
-    def of(self, value: str) -> str:
-        if value not in self._seen and len(self._seen) >= self.limit:
-            return OTHER
-        self._seen.add(value)
-        return value
+    def of(self, value: str) -> Labels:
+        labels = self._seen.get(value)
+        if labels is None:
+            if len(self._seen) >= self.limit:
+                return (OTHER,)
+            labels = self._seen[value] = (value,)
+        return labels
 
 
 class Metrics:
     """All counters of the daemon; its methods are named after what has happened."""
 
     def __init__(self, registry: Registry, version: str, max_image_ids: int) -> None:
-        disable_created_metrics()
+        self.counts = Counts()
         self._registry = registry
+        self._version = version
         self._image_label = _BoundedLabel(max_image_ids)
-        self._requests = Counter(
-            "http_requests_total", "Requests answered.", ["route", "method", "status"], registry=registry
-        )
-        self._durations = Histogram(
-            "http_request_duration_seconds",
-            "Time from the request's head to the last byte of its response.",
-            ["route", "method"],
-            buckets=_BUCKETS,
-            registry=registry,
-        )
-        self._bytes = Counter(
-            "image_bytes_served_total", "Body bytes sent of images and chunks.", ["image_id"], registry=registry
-        )
-        self._ranges = Counter(
-            "range_requests_total",
-            "Byte requests that got a 206, or a 412, 413 or 416.",
-            ["result"],
-            registry=registry,
-        )
-        self._store_errors = Counter(
-            "store_errors_total", "Failures of the disk or of the catalog.", ["kind"], registry=registry
-        )
-        self._reloads = Counter(
-            "aero_storage_catalog_reload_total", "Readings of a changed catalog.", ["result"], registry=registry
-        )
-        self._reloaded_at = Gauge(
-            "aero_storage_catalog_reload_last_success_timestamp_seconds",
-            "When the catalog was last read and found good, in seconds since the epoch.",
-            registry=registry,
-        )
-        build = Gauge("aero_storage_server_build_info", "Constant 1.", ["version"], registry=registry)
-        build.labels(version).set(1)
-        ProcessCollector(registry=registry)
-        self._start_from_zero()
+        self._process = ProcessCollector(registry=None)
+        self._others: tuple[Counts, ...] = ()
+        registry.register(_Families(self))
 
-    def _start_from_zero(self) -> None:
-        for counter, values in (
-            (self._ranges, _RANGE_RESULTS),
-            (self._store_errors, _STORE_ERRORS),
-            (self._reloads, _RELOAD_RESULTS),
-        ):
-            for value in values:
-                counter.labels(value)
+    @property
+    def version(self) -> str:
+        """Of the daemon."""
+        return self._version
 
     def request_ended(self, route: str, method: str, status: int, seconds: float) -> None:
         """A request has been answered, to the last byte or to where it broke off."""
-        self._requests.labels(route, method, status).inc()
-        self._durations.labels(route, method).observe(seconds)
+        requests, durations = self.counts.requests, self.counts.durations
+        key, timed = (route, method, str(status)), (route, method)
+        requests[key] = requests.get(key, 0) + 1
+        row = durations.get(timed)
+        if row is None:
+            row = durations[timed] = [0] * (len(_BOUNDS) + 1)
+        row[bisect_left(_BUCKETS, seconds)] += 1
+        row[-1] += seconds
 
     def bytes_sent(self, image_id: str, count: int) -> None:
         """`count` body bytes of an image or chunk have left the server."""
         if count:
-            self._bytes.labels(self._image_label.of(image_id)).inc(count)
+            _count(self.counts.bytes, self._image_label.of(image_id), count)
 
     def range_answered(self, *, valid: bool) -> None:
         """A range request got its 206 (`valid`), or one of 412, 413, 416."""
-        self._ranges.labels("valid" if valid else "invalid").inc()
+        _count(self.counts.ranges, ("valid" if valid else "invalid",))
 
     def store_failed(self, kind: str) -> None:
         """A disk or catalog failure of one of the kinds `meta`, `open_range`, `manifest`."""
-        self._store_errors.labels(kind).inc()
+        _count(self.counts.store_errors, (kind,))
 
     def catalog_loaded(self, now: float) -> None:
         """A changed catalog has been read and is in force; `now` in seconds since the epoch."""
-        self._reloads.labels("success").inc()
-        self._reloaded_at.set(now)
+        _count(self.counts.reloads, ("success",))
+        self.counts.reloaded_at = now
 
     def catalog_failed(self) -> None:
         """The catalog on disk is invalid."""
-        self._reloads.labels("failure").inc()
+        _count(self.counts.reloads, ("failure",))
 
-    def exposition(self) -> bytes:
-        """All metrics in the text format 0.0.4."""
-        return generate_latest(self._registry)
+    def snapshot(self) -> Counts:
+        """The counts of this process, those of the process itself included."""
+        self.counts.process = {
+            sample.name: sample.value for family in self._process.collect() for sample in family.samples
+        }
+        return self.counts
+
+    def exposition(self, others: Iterable[Counts] = ()) -> bytes:
+        """All metrics in the text format 0.0.4, with what other processes have counted."""
+        self._others = tuple(others)
+        try:
+            return generate_latest(self._registry)
+        finally:
+            self._others = ()
+
+    def total(self) -> Counts:
+        """The counts that are to be shown."""
+        total = Counts()
+        for counts in (self.snapshot(), *self._others):
+            total.add(counts)
+        return total
+
+
+def _count(tally: Tally, labels: Labels, count: float = 1) -> None:
+    tally[labels] = tally.get(labels, 0) + count
+
+
+@attrs.frozen(eq=False)
+class _Families(Collector):
+    """Counts as Prometheus' families."""
+
+    _metrics: Metrics
+
+    def collect(self) -> Iterator[Metric]:
+        """See Collector."""
+        counts = self._metrics.total()
+        yield _counter("http_requests", "Requests answered.", ("route", "method", "status"), counts.requests)
+        yield _histogram(counts.durations)
+        yield _counter("image_bytes_served", "Body bytes sent of images and chunks.", ("image_id",), counts.bytes)
+        ranges = "Byte requests that got a 206, or a 412, 413 or 416."
+        yield _counter("range_requests", ranges, ("result",), counts.ranges)
+        yield _counter("store_errors", "Failures of the disk or of the catalog.", ("kind",), counts.store_errors)
+        reloads = "Readings of a changed catalog."
+        yield _counter("aero_storage_catalog_reload", reloads, ("result",), counts.reloads)
+        yield GaugeMetricFamily(
+            "aero_storage_catalog_reload_last_success_timestamp_seconds",
+            "When the catalog was last read and found good, in seconds since the epoch.",
+            value=counts.reloaded_at,
+        )
+        build = GaugeMetricFamily("aero_storage_server_build_info", "Constant 1.", labels=["version"])
+        build.add_metric([self._metrics.version], 1)
+        yield build
+        yield from _process_families(counts.process)
+
+
+def _counter(name: str, text: str, labels: Labels, tally: Tally) -> Metric:
+    family = CounterMetricFamily(name, text, labels=labels)
+    for values, count in tally.items():
+        family.add_metric(values, count)
+    return family
+
+
+def _histogram(durations: dict[Labels, list[float]]) -> Metric:
+    text = "Time from the request's head to the last byte of its response."
+    family = HistogramMetricFamily("http_request_duration_seconds", text, labels=("route", "method"))
+    for values, (*row, total) in durations.items():
+        family.add_metric(values, list(zip(_BOUNDS, accumulate(row), strict=True)), total)
+    return family
+
+
+def _process_families(process: dict[str, float]) -> Iterator[Metric]:
+    for family in ProcessCollector(registry=None).collect():
+        family.samples = [sample._replace(value=process[sample.name]) for sample in family.samples]
+        yield family

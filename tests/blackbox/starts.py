@@ -48,6 +48,7 @@ FAILING: dict[str, Start] = {
     "virtual-chunk-zero": _flag("--virtual-chunk-bytes", "0"),
     "virtual-chunk-uneven": _flag("--virtual-chunk-bytes", "1000"),
     "virtual-chunk-large": _flag("--virtual-chunk-bytes", "67109376"),
+    "variable-express": _variable("AERO_STORAGE_EXPRESS", "fast"),
     "variable-virtual": _variable("AERO_STORAGE_VIRTUAL_CHUNKS", "maybe"),
     "cap-negative": _flag("--max-concurrent-bytes-requests", "-1"),
     "queue-negative": _flag("--bytes-queue-timeout-secs", "-1"),
@@ -122,7 +123,9 @@ CHECKED: dict[str, Start] = {
             *("--bytes-queue-timeout-secs", "0", "--image-metrics-max-ids", "5", "--no-request-log"),
         )
     ),
-    "twins": Start(("--no-require-manifest", "--no-require-range", "--no-disable-metrics", "--request-log")),
+    "twins": Start(
+        ("--no-require-manifest", "--no-require-range", "--no-disable-metrics", "--request-log", "--no-express")
+    ),
     "empty-variables": Start(
         env={
             "AERO_STORAGE_MAX_RANGE_BYTES": "",

@@ -6,7 +6,6 @@ Test modules name these types in annotations only, for mypy; at run time all com
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from pathlib import PurePosixPath
 from typing import Protocol, TypeVar
 
 import attrs
@@ -21,7 +20,7 @@ from aero_storage.delivery.admission import Admission
 from aero_storage.delivery.decision import decide
 from aero_storage.delivery.desk import Desk
 from aero_storage.delivery.exchange import Ending, Exchange, Reporter
-from aero_storage.delivery.facts import Facts, read_facts
+from aero_storage.delivery.facts import Facts, Names, read_facts
 from aero_storage.delivery.operations import Build
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.reply import Reply
@@ -32,8 +31,8 @@ from aero_storage.errors import BlobNotFoundError, BlobUnreadableError, CatalogE
 from aero_storage.logs import Fields
 from aero_storage.metrics import Metrics, Registry
 from aero_storage.protocol.conditional import Validators
-from aero_storage.store.blob import Blob, BlobStatus
-from aero_storage.store.images import Opened, Store, Survey
+from aero_storage.store.blob import BlobStatus
+from aero_storage.store.images import Opened, Store, Survey, Wanted
 
 NOW = 1_700_000_100.0
 """When every request arrives: 100 seconds after the images were last modified."""
@@ -96,10 +95,9 @@ def ask(
         method=method,
         path=path,
         route=route,
-        segments=segments,
+        names=Names.parse(segments),
         header=lambda name: given.get(name.lower()),
         announces_body=body,
-        client="192.0.2.1",
         now=NOW,
     )
 
@@ -144,6 +142,8 @@ class FakeBlob:
 
     status: BlobStatus
     closes: int = 0
+    raw: bool = True
+    file: None = None
 
     def read(self, offset: int, length: int) -> bytes:
         raise AssertionError(f"nothing here reads: {length} bytes at {offset}")
@@ -162,33 +162,31 @@ class FakeStore:
     opened: list[str] = attrs.field(factory=list)
     asked: list[tuple[str, ...]] = attrs.field(factory=list)
     """The ids of each survey and each question for completeness."""
-    held: Deferred[Blob] | None = None
+    held: Deferred[Opened] | None = None
     """What the next open gives, instead of an answer at once."""
+    cached: dict[Wanted, FakeBlob] = attrs.field(factory=dict)
+    """What can be had without waiting."""
 
     def put(self, name: str, size: int = 1000, mtime_ns: int = 1_700_000_000_500_000_000) -> FakeBlob:
         self.blobs[name] = FakeBlob(BlobStatus(size, mtime_ns))
         return self.blobs[name]
 
-    def open(self, image: Image) -> Deferred[Blob]:
-        return self._open(image.file)
-
-    def open_artifact(self, path: PurePosixPath) -> Deferred[Blob]:
-        return self._open(str(path))
-
-    def open_published(self, path: PurePosixPath, manifest: PurePosixPath, image: Image) -> Deferred[Opened]:
-        published = str(manifest) in self.blobs
-        opened = self._open(str(path) if published else image.file)
-        return opened.addCallback(Opened, raw=not published)
-
-    def _open(self, name: str) -> Deferred[Blob]:
+    def open(self, wanted: Wanted) -> Deferred[Opened]:
+        published = wanted.artifact is not None and (wanted.image is None or wanted.manifest in self.blobs)
+        name = wanted.artifact if published or wanted.image is None else wanted.image.file
+        assert name is not None
         self.opened.append(name)
-        return self.held or execute(self._find, name)
+        return self.held or execute(self._find, name, raw=not published)
 
-    def _find(self, name: str) -> Blob:
+    def open_cached(self, wanted: Wanted) -> Opened | None:
+        return self.cached.get(wanted)
+
+    def _find(self, name: str, *, raw: bool) -> Opened:
         if name in self.unreadable:
             raise BlobUnreadableError(name)
         if name not in self.blobs:
             raise BlobNotFoundError(name)
+        self.blobs[name].raw = raw
         return self.blobs[name]
 
     def survey(self, images: Iterable[Image]) -> Deferred[Survey]:
@@ -269,7 +267,7 @@ class Bench:
         return Desk(policy, build, metrics_token, self.reporter, self.keeper, store, self.admission, virtual)
 
     def exchange(self, facts: Facts) -> Exchange:
-        return Exchange(facts, self.reporter)
+        return Exchange(facts, self.reporter, "192.0.2.1", "req-1")
 
     def count(self, name: str, **labels: str) -> float:
         return self.registry.get_sample_value(name, labels) or 0

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TypeVar
 
 import attrs
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
 
 from aero_storage.catalog.model import Image
 from aero_storage.disk import Disk
 from aero_storage.errors import BlobNotFoundError, BlobUnreadableError
 from aero_storage.store.blob import Blob
-from aero_storage.store.images import LocalStore, Opened, Store
+from aero_storage.store.images import LocalStore, Opened, Store, Wanted
 from aero_storage.store.local import LocalDirectory
+from aero_storage.store.opened import OpenFiles
 
 _T = TypeVar("_T")
 
@@ -62,9 +64,17 @@ def disk() -> SlowDisk:
 
 
 @pytest.fixture
-def store(directory: LocalDirectory, disk: SlowDisk) -> Store:
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def store(directory: LocalDirectory, disk: SlowDisk, clock: Clock) -> Iterator[Store]:
     typed: Disk = disk
-    return LocalStore(directory, typed)
+    store = LocalStore(directory, typed, OpenFiles(typed, clock, 100))
+    yield store
+    store.close()
+    disk.work()
 
 
 def image(
@@ -95,7 +105,7 @@ def read_and_close(blob: Blob) -> bytes:
 
 def test_open(disk: SlowDisk, store: Store) -> None:
     """The bytes of an image are those of the file that its entry names."""
-    deferred = store.open(image("some-id", file="disk.img"))
+    deferred = store.open(Wanted(image("some-id", file="disk.img")))
     assert not deferred.called
     assert read_and_close(result_of(disk, deferred)) == b"0123456789"
 
@@ -104,13 +114,12 @@ def test_open_artifact(root: Path, disk: SlowDisk, store: Store) -> None:
     """A chunk artifact is opened by its place under the root."""
     (root / "chunked" / "x" / "chunks").mkdir(parents=True)
     (root / "chunked" / "x" / "chunks" / "0.bin").write_bytes(b"chunk")
-    blob = result_of(disk, store.open_artifact(PurePosixPath("chunked/x/chunks/0.bin")))
+    blob = result_of(disk, store.open(Wanted(artifact="chunked/x/chunks/0.bin")))
     assert read_and_close(blob) == b"chunk"
 
 
 def open_published(store: Store, name: str = "chunks/0.bin") -> Deferred[Opened]:
-    directory = PurePosixPath("chunked/x")
-    return store.open_published(directory / name, directory / "manifest.json", image("x", file="disk.img"))
+    return store.open(Wanted(image("x", file="disk.img"), f"chunked/x/{name}", "chunked/x/manifest.json"))
 
 
 def test_raw_image_where_nothing_is_published(root: Path, disk: SlowDisk, store: Store) -> None:
@@ -118,7 +127,7 @@ def test_raw_image_where_nothing_is_published(root: Path, disk: SlowDisk, store:
     (root / "chunked" / "x" / "chunks").mkdir(parents=True)
     (root / "chunked" / "x" / "chunks" / "0.bin").write_bytes(b"chunk")
     opened = result_of(disk, open_published(store))
-    assert (opened.raw, read_and_close(opened.blob)) == (True, b"0123456789")
+    assert (opened.raw, read_and_close(opened)) == (True, b"0123456789")
 
 
 def test_artifact_where_a_manifest_is_published(root: Path, disk: SlowDisk, store: Store) -> None:
@@ -127,7 +136,7 @@ def test_artifact_where_a_manifest_is_published(root: Path, disk: SlowDisk, stor
     (root / "chunked" / "x" / "chunks" / "0.bin").write_bytes(b"chunk")
     (root / "chunked" / "x" / "manifest.json").write_bytes(b"{}")
     opened = result_of(disk, open_published(store))
-    assert (opened.raw, read_and_close(opened.blob)) == (False, b"chunk")
+    assert (opened.raw, read_and_close(opened)) == (False, b"chunk")
     with pytest.raises(BlobNotFoundError):
         result_of(disk, open_published(store, "chunks/1.bin"))
 
@@ -138,9 +147,8 @@ def test_a_manifest_that_cannot_be_read_is_there(
     """A published manifest that cannot be read is an error, and no reason to cut the raw image."""
     (root / "bad.img").write_bytes(b"{}")
     refuse_bad(monkeypatch)
-    manifest = PurePosixPath("bad.img")
     with pytest.raises(BlobUnreadableError):
-        result_of(disk, store.open_published(manifest, manifest, image("x", file="disk.img")))
+        result_of(disk, store.open(Wanted(image("x", file="disk.img"), "bad.img", "bad.img")))
 
 
 def test_cancelled_open_of_what_is_published(disk: SlowDisk, store: Store) -> None:
@@ -156,9 +164,9 @@ def test_cancelled_open_of_what_is_published(disk: SlowDisk, store: Store) -> No
 def test_open_fails(disk: SlowDisk, store: Store) -> None:
     """What is not there fails with the store's own error, images and artifacts alike."""
     with pytest.raises(BlobNotFoundError):
-        result_of(disk, store.open(image("missing.img")))
+        result_of(disk, store.open(Wanted(image("missing.img"))))
     with pytest.raises(BlobNotFoundError):
-        result_of(disk, store.open_artifact(PurePosixPath("chunked/x/manifest.json")))
+        result_of(disk, store.open(Wanted(artifact="chunked/x/manifest.json")))
 
 
 def test_artifact_behind_a_link_out(root: Path, outside: Path, disk: SlowDisk, store: Store) -> None:
@@ -166,7 +174,7 @@ def test_artifact_behind_a_link_out(root: Path, outside: Path, disk: SlowDisk, s
     (root / "chunked").mkdir()
     (root / "chunked" / "x").symlink_to(outside)
     with pytest.raises(BlobNotFoundError):
-        result_of(disk, store.open_artifact(PurePosixPath("chunked/x/secret.img")))
+        result_of(disk, store.open(Wanted(artifact="chunked/x/secret.img")))
 
 
 def test_links_of_a_listing(root: Path, disk: SlowDisk, store: Store) -> None:
@@ -174,17 +182,17 @@ def test_links_of_a_listing(root: Path, disk: SlowDisk, store: Store) -> None:
     (root / "link.img").symlink_to("disk.img")
     listed = image("link.img", follow_links=False)
     with pytest.raises(BlobNotFoundError):
-        result_of(disk, store.open(listed))
+        result_of(disk, store.open(Wanted(listed)))
     assert result_of(disk, store.survey([listed])).found == ()
     assert result_of(disk, store.complete([listed])) is False
-    assert read_and_close(result_of(disk, store.open(image("link.img")))) == b"0123456789"
+    assert read_and_close(result_of(disk, store.open(Wanted(image("link.img"))))) == b"0123456789"
 
 
 @pytest.mark.parametrize("artifact", [False, True])
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_cancelled_open(disk: SlowDisk, store: Store, when: str, *, artifact: bool) -> None:
     """Who cancels an open gets no blob, and one that was opened meanwhile is closed (the fixture counts)."""
-    deferred = store.open_artifact(PurePosixPath("disk.img")) if artifact else store.open(image("disk.img"))
+    deferred = store.open(Wanted(artifact="disk.img")) if artifact else store.open(Wanted(image("disk.img")))
     if when == "after":
         disk.work()
         assert disk.finished
@@ -224,7 +232,7 @@ def test_open_of_an_unreadable_image(
     (root / "bad.img").write_bytes(b"x")
     refuse_bad(monkeypatch)
     with pytest.raises(BlobUnreadableError):
-        result_of(disk, store.open(image("bad.img")))
+        result_of(disk, store.open(Wanted(image("bad.img"))))
 
 
 def manifest(root: Path, *parts: str) -> None:

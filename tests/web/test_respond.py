@@ -27,6 +27,7 @@ def places(stack: Any) -> int:
 
 
 def assert_nothing_is_held(stack: Any) -> None:
+    stack.parts.store.close()  # what is still in use stays open
     stack.pool.release()
     assert open_images(stack) == 0
     assert places(stack) == 0
@@ -176,6 +177,7 @@ def test_no_thread_to_be_had(stack: Any, monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(type(stack.pool), "callInThread", refuse)
     connection.lose()
+    stack.parts.store.close()
     assert places(stack) == 0
     assert open_images(stack) == 0
     assert stack.log.requests[-1]["outcome"] == "disconnected"

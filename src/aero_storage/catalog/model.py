@@ -14,7 +14,7 @@ def chunked_directory(image_id: str, version: str | None) -> PurePosixPath:
     return PurePosixPath("chunked", image_id, version or "")
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class Image:
     """One disk image as its catalog entry describes it.
 

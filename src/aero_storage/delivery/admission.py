@@ -59,12 +59,19 @@ class Admission:
 
     def acquire(self) -> Deferred[Place]:
         """A place, perhaps later; can be cancelled. Fails with OverloadedError where none comes free in time."""
-        if self._has_room() and not self._queue:
-            self._taken += 1
-            return succeed(Place(self))
+        place = self.try_acquire()
+        if place is not None:
+            return succeed(place)
         if not self._patience or len(self._queue) >= max(_MIN_QUEUE, _QUEUE_PER_PLACE * self._cap):
             return fail(OverloadedError("all places are taken"))
         return self._wait()
+
+    def try_acquire(self) -> Place | None:
+        """A place at once, or None; nobody who waits is overtaken."""
+        if self._queue or not self._has_room():
+            return None
+        self._taken += 1
+        return Place(self)
 
     def _wait(self) -> Deferred[Place]:
         waiter = _Waiter(Deferred(lambda _: self._leave(waiter)))

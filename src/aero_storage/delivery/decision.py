@@ -5,6 +5,8 @@ Pure: facts and a representation in, a reply out. The order of evaluation is tha
 
 from __future__ import annotations
 
+import attrs
+
 from aero_storage.delivery.facts import Facts
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.reply import Reply, error, plane_headers
@@ -23,20 +25,71 @@ from aero_storage.protocol.ranges import (
 )
 
 
+@attrs.frozen
+class Verdict:
+    """All that is decided of a request but for its range; requests that differ in nothing else have it in common."""
+
+    facts: Facts
+    policy: Policy
+    representation: Representation
+    settled: Reply | None
+    """The reply, where the range plays no part."""
+    headers: Headers
+    """Those of 200 and 206."""
+    fresh: bool
+    """Whether `If-Range` lets `Range` be honoured."""
+    strict: bool
+    """Whether a whole body is never sent."""
+
+    def reply(self, wanted: str | None) -> Reply:
+        """The reply to such a request whose `Range` is `wanted`."""
+        if self.settled is not None:
+            return self.settled
+        selected = self._select(wanted) if self.representation.ranges else None
+        if isinstance(selected, int):
+            return _refuse(self.facts, self.policy, selected, self.representation.size)
+        return _send(self.headers, self.representation, selected)
+
+    def _select(self, text: str | None) -> Segment | int | None:
+        """The segment that `Range` asks for, None for the whole representation, or the status of a refusal."""
+        strict, fresh = self.strict, self.fresh
+        wanted = None if text is None or not (fresh or strict) else parse_range(text)
+        if wanted is None or wanted is RangeProblem.OTHER_UNIT:
+            return 416 if strict else None
+        if isinstance(wanted, RangeProblem):
+            return 413 if wanted is RangeProblem.OVERSIZED else 416
+        if not fresh:
+            return 412
+        return _fit(wanted, self.representation.size, self.policy, strict=strict)
+
+
+def judge(facts: Facts, policy: Policy, representation: Representation) -> Verdict:
+    """Decide all but the range of a GET or HEAD for a representation that is open."""
+    return Verdict(
+        facts,
+        policy,
+        representation,
+        settled=_settle(facts, policy, representation),
+        headers=_body_headers(plane_headers(facts, policy), representation),
+        fresh=if_range_holds(facts.preconditions, representation.validators),
+        strict=policy.require_range and facts.method == "GET",
+    )
+
+
 def decide(facts: Facts, policy: Policy, representation: Representation) -> Reply:
     """The reply to a GET or HEAD for a representation that is open."""
+    return judge(facts, policy, representation).reply(facts.range)
+
+
+def _settle(facts: Facts, policy: Policy, representation: Representation) -> Reply | None:
     if representation.max_bytes is not None and representation.size > representation.max_bytes:
         return error(facts, policy, 413)
     outcome = evaluate(facts.preconditions, representation.validators)
     if outcome is Outcome.FAILED:
         return error(facts, policy, 412)
-    common = (*plane_headers(facts, policy), *_validator_headers(representation))
     if outcome is Outcome.NOT_MODIFIED:
-        return Reply(304, common)
-    selected = _select(facts, policy, representation) if representation.ranges else None
-    if isinstance(selected, int):
-        return _refuse(facts, policy, selected, representation.size)
-    return _send(common, representation, selected)
+        return Reply(304, (*plane_headers(facts, policy), *_validator_headers(representation)))
+    return None
 
 
 def _validator_headers(representation: Representation) -> Headers:
@@ -50,38 +103,30 @@ def _validator_headers(representation: Representation) -> Headers:
     )
 
 
+def _body_headers(plane: Headers, representation: Representation) -> Headers:
+    """The headers of 200 and 206."""
+    return (
+        *plane,
+        *_validator_headers(representation),
+        ("Content-Type", representation.content_type),
+        ("Content-Encoding", "identity"),
+        ("X-Content-Type-Options", "nosniff"),
+    )
+
+
 def _refuse(facts: Facts, policy: Policy, status: int, size: int) -> Reply:
     if status == 416:  # noqa: PLR2004
         return error(facts, policy, status, ("Content-Range", unsatisfied_range(size)))
     return error(facts, policy, status)
 
 
-def _send(common: Headers, representation: Representation, selected: Segment | None) -> Reply:
-    headers = (
-        *common,
-        ("Content-Type", representation.content_type),
-        ("Content-Encoding", "identity"),
-        ("X-Content-Type-Options", "nosniff"),
-    )
+def _send(headers: Headers, representation: Representation, selected: Segment | None) -> Reply:
     if representation.body is not None:
         return Reply(200, headers, representation.body)
     if selected is None:
         return Reply(200, headers, segment=Segment(representation.offset, representation.size))
-    return Reply(206, (*headers, ("Content-Range", content_range(selected, representation.size))), segment=selected)
-
-
-def _select(facts: Facts, policy: Policy, representation: Representation) -> Segment | int | None:
-    """The segment that `Range` asks for, None for the whole representation, or the status of a refusal."""
-    strict = policy.require_range and facts.method == "GET"
-    fresh = if_range_holds(facts.preconditions, representation.validators)
-    wanted = None if facts.range is None or not (fresh or strict) else parse_range(facts.range)
-    if wanted is None or wanted is RangeProblem.OTHER_UNIT:
-        return 416 if strict else None
-    if isinstance(wanted, RangeProblem):
-        return 413 if wanted is RangeProblem.OVERSIZED else 416
-    if not fresh:
-        return 412
-    return _fit(wanted, representation.size, policy, strict=strict)
+    own = (("Content-Range", content_range(selected, representation.size)),)
+    return Reply(206, headers, segment=selected, own=own)
 
 
 def _fit(wanted: ByteRange, size: int, policy: Policy, *, strict: bool) -> Segment | int:

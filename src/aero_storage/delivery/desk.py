@@ -10,9 +10,9 @@ from aero_storage.catalog.keeper import CatalogKeeper
 from aero_storage.catalog.model import Image, chunked_directory
 from aero_storage.delivery import metadata, operations
 from aero_storage.delivery.admission import Admission
-from aero_storage.delivery.decision import decide
+from aero_storage.delivery.decision import Verdict, decide, judge
 from aero_storage.delivery.exchange import Exchange, Reporter
-from aero_storage.delivery.facts import Facts
+from aero_storage.delivery.facts import Facts, make_request_id
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.reply import Reply, error, preflight
 from aero_storage.delivery.representation import (
@@ -25,7 +25,20 @@ from aero_storage.delivery.routes import Plane, Resource
 from aero_storage.delivery.virtual import VirtualChunks
 from aero_storage.errors import BlobNotFoundError, BlobUnreadableError, CatalogError, ClientError, OverloadedError
 from aero_storage.protocol.identifiers import NAME_RULE
-from aero_storage.store.images import MANIFEST_NAME, Opened, Store
+from aero_storage.store.blob import BlobStatus
+from aero_storage.store.images import MANIFEST_NAME, Opened, Store, Wanted
+
+
+@attrs.define(eq=False)
+class Memo:
+    """What was found and decided for requests that differ in nothing but their range."""
+
+    image: Image | None = None
+    target: Wanted = Wanted()
+    status: BlobStatus | None = None
+    """Of the file that the verdict was made for; the same object as long as it is the same file."""
+    verdict: Verdict | None = None
+
 
 _Handler = Callable[[Exchange], Awaitable[Reply]]
 
@@ -44,9 +57,9 @@ class Desk:
     _virtual: VirtualChunks
     shutting_down: bool = attrs.field(init=False, default=False)
 
-    def begin(self, facts: Facts) -> Exchange:
-        """A request has arrived."""
-        return Exchange(facts, self.reporter)
+    def begin(self, facts: Facts, client: str | None = None, request_id: str | None = None) -> Exchange:
+        """A request has arrived from the host `client`."""
+        return Exchange(facts, self.reporter, client, request_id or make_request_id())
 
     def fail(self, facts: Facts, status: int) -> Reply:
         """The reply to a request that cannot be taken further, in the shape of its plane."""
@@ -117,15 +130,44 @@ class Desk:
             return self.fail(facts, 500 if survey.unreadable else 404)
         return metadata.image_reply(facts, self.policy, *survey.found[0])
 
-    async def _bytes(self, exchange: Exchange) -> Reply:
+    def answer_now(self, exchange: Exchange, wanted: str | None, memo: Memo) -> Reply | None:
+        """The reply to a GET or HEAD for bytes with the `Range` `wanted`, if nothing has to be waited for.
+
+        None otherwise; the exchange then holds a place at the most. `memo` is the same for requests that differ in
+        nothing but their range.
+        """
         facts = exchange.facts
+        try:
+            return self._bytes_now(exchange, wanted, memo) if facts.names.valid else self.fail(facts, 404)
+        except ClientError as failure:
+            return self._explain(facts, failure)
+
+    async def _bytes(self, exchange: Exchange) -> Reply:
+        facts, memo = exchange.facts, Memo()
         if not facts.names.valid:
             return self.fail(facts, 404)
+        reply = self._bytes_now(exchange, facts.range, memo)
+        if reply is not None:
+            return reply
         await exchange.take_place(self._admission)
         image = self._find(facts)
-        opened = await self._open(facts, image)
-        exchange.blob = opened.blob
+        exchange.blob = opened = await self._store.open(self._wanted(facts, image))
         return decide(facts, self.policy, self._represent(facts, image, opened))
+
+    def _bytes_now(self, exchange: Exchange, wanted: str | None, memo: Memo) -> Reply | None:
+        if not exchange.take_place_now(self._admission):
+            return None
+        facts = exchange.facts
+        image = self._find(facts)
+        if memo.image is not image:
+            memo.image, memo.target, memo.status = image, self._wanted(facts, image), None
+        exchange.blob = opened = self._store.open_cached(memo.target)
+        if opened is None:
+            return None
+        if memo.status is not opened.status:
+            memo.verdict = judge(facts, self.policy, self._represent(facts, image, opened))
+            memo.status = opened.status
+        return memo.verdict.reply(wanted) if memo.verdict is not None else None
 
     def _find(self, facts: Facts) -> Image:
         image_id, catalog = facts.names.image_id or "", self._keeper.current
@@ -137,20 +179,19 @@ class Desk:
             return Image(id=image_id, file=image_id, name=image_id, virtual_chunks=False)
         raise BlobNotFoundError(image_id)
 
-    async def _open(self, facts: Facts, image: Image) -> Opened:
+    def _wanted(self, facts: Facts, image: Image) -> Wanted:
         if facts.resource is Resource.IMAGE:
-            return Opened(await self._store.open(image), raw=True)
+            return Wanted(image)
         version = facts.names.version
         directory = image.chunked_directory if version is None else chunked_directory(image.id, version)
-        manifest = directory / MANIFEST_NAME
-        chunk = directory / "chunks" / (facts.names.chunk_name or "")
-        artifact = chunk if facts.resource is Resource.CHUNK else manifest
+        manifest = f"{directory}/{MANIFEST_NAME}"
+        artifact = f"{directory}/chunks/{facts.names.chunk_name}" if facts.resource is Resource.CHUNK else manifest
         if self._virtual.may_serve(image, version):
-            return await self._store.open_published(artifact, manifest, image)
-        return Opened(await self._store.open_artifact(artifact), raw=False)
+            return Wanted(image, artifact, manifest)
+        return Wanted(artifact=artifact)
 
     def _represent(self, facts: Facts, image: Image, opened: Opened) -> Representation:
-        status = opened.blob.status
+        status = opened.status
         if facts.resource is Resource.IMAGE:
             return image_representation(facts, self.policy, image, status.size, status.validators)
         if opened.raw:

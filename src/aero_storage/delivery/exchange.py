@@ -8,7 +8,7 @@ import attrs
 from twisted.internet.interfaces import IReactorTime
 
 from aero_storage.delivery.admission import Admission, Place
-from aero_storage.delivery.facts import Facts
+from aero_storage.delivery.facts import Facts, make_request_id
 from aero_storage.delivery.routes import Resource
 from aero_storage.disk import Disk
 from aero_storage.logs import EventLog
@@ -45,6 +45,9 @@ class Exchange:
 
     facts: Facts
     _reporter: Reporter
+    client: str | None = None
+    """The peer's host."""
+    request_id: str = attrs.field(factory=make_request_id)
     _started: float = attrs.field(init=False)
     _ended: bool = attrs.field(init=False, default=False)
     place: Place | None = attrs.field(init=False, default=None)
@@ -57,11 +60,28 @@ class Exchange:
 
     async def take_place(self, admission: Admission) -> None:
         """Wait for a place under the cap, to be held until the end. Raises OverloadedError."""
+        if self.place is not None:
+            return
         self.waiting = True
         try:
             self.place = await admission.acquire()
         finally:
             self.waiting = False
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has come to its end."""
+        return self._ended
+
+    def take_place_now(self, admission: Admission) -> bool:
+        """Take a place if there is one at once."""
+        self.place = admission.try_acquire()
+        return self.place is not None
+
+    def give_up(self) -> None:
+        """Release everything without a word: the request is answered in another exchange."""
+        self._ended = True
+        self._release()
 
     def end(self, ending: Ending, status: int, bytes_sent: int) -> None:
         """Release everything, count and log; a second call does nothing.
@@ -83,13 +103,7 @@ class Exchange:
         if self.place is not None:
             self.place.release()
         if self.blob is not None:
-            self._close(self.blob)
-
-    def _close(self, blob: Blob) -> None:
-        try:
-            self._reporter.disk.run(blob.close)
-        except Exception:  # noqa: BLE001 - no thread to be had: rather wait for the disk than lose a descriptor
-            blob.close()
+            self.blob.close()
 
     def _count(self, status: int, bytes_sent: int, seconds: float) -> None:
         facts, metrics = self.facts, self._reporter.metrics
@@ -103,7 +117,7 @@ class Exchange:
     def _line(self, ending: Ending, status: int, bytes_sent: int, seconds: float) -> dict[str, object]:
         facts = self.facts
         line: dict[str, object] = {
-            "request_id": facts.request_id,
+            "request_id": self.request_id,
             "method": facts.method_label,
             "path": facts.logged_path,
             "route": facts.route_label,
@@ -111,7 +125,7 @@ class Exchange:
             "outcome": ending.value,
             "bytes_sent": bytes_sent,
             "latency_seconds": round(seconds, 6),
-            "client": facts.client,
+            "client": self.client,
         }
         optional = {"image_id": facts.names.image_id, "user_id": facts.user_id}
         return line | {name: value for name, value in optional.items() if value is not None}

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Callable, Mapping
-from uuid import uuid4
 
 import attrs
 
 from aero_storage.delivery.routes import DATA_PREFIX, UNKNOWN, Plane, Resource, Route, plane_of
-from aero_storage.protocol.conditional import Preconditions
+from aero_storage.protocol.conditional import UNCONDITIONAL, Preconditions
 from aero_storage.protocol.identifiers import parse_chunk_name, parse_image_id, parse_version
 
 MAX_LOGGED_PATH = 256
 """Characters of the path that a log line shows."""
 
+_random = random.Random()  # noqa: S311 - request ids are no secrets
+_UUID_MASK = ~(0xF << 76 | 0x3 << 62)
+_UUID_BITS = 0x4 << 76 | 0x2 << 62
+_CONDITIONAL = ("If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range")
+"""In the order of the fields of Preconditions."""
+
+_NONE_OF_THEM = [None] * len(_CONDITIONAL)
 _INVALID = "<invalid>"
 _OTHER_METHOD = "<other>"
 _STANDARD_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
@@ -27,6 +34,18 @@ _PARSERS: Mapping[str, Callable[[bytes], str | None]] = {
 
 HeaderReader = Callable[[str], str | None]
 """A header's value by its name: lines given twice joined by commas (RFC 9110 §5.3), None where it is absent."""
+
+
+def request_id_of(given: str | None) -> str:
+    """The id that a client gave its request in `X-Request-Id`, if it is usable, or a new one (contract §8)."""
+    return _token(given) or make_request_id()
+
+
+def make_request_id() -> str:
+    """A UUID of version 4 (RFC 9562 §5.4) and no secret: a generator that was seeded once takes a third as long."""
+    number = _random.getrandbits(128) & _UUID_MASK | _UUID_BITS
+    digits = f"{number:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 @attrs.frozen
@@ -53,7 +72,7 @@ class Names:
 
 @attrs.frozen
 class Facts:
-    """The facts of one request; `client` is the peer's host."""
+    """The facts of one request, as far as its head tells them."""
 
     method: str
     path: str
@@ -65,9 +84,7 @@ class Facts:
     authorization: str | None = None
     credentials: bool = False
     announces_body: bool = False
-    request_id: str = attrs.field(factory=lambda: str(uuid4()))
     user_id: str | None = None
-    client: str | None = None
 
     @property
     def plane(self) -> Plane:
@@ -92,7 +109,7 @@ class Facts:
     @property
     def logged_path(self) -> str:
         """The path with what breaks the rule for image ids taken out, cut to 256 characters."""
-        if not self.path.startswith(DATA_PREFIX):
+        if not self.path.startswith(DATA_PREFIX) or (self.route and not self.names.broken and "%" not in self.path):
             return self.path[:MAX_LOGGED_PATH]
         image_id, slash, rest = self.path.removeprefix(DATA_PREFIX).partition("/")
         shown = parse_image_id(image_id.encode("latin-1")) or _INVALID
@@ -106,36 +123,31 @@ def read_facts(  # noqa: PLR0913 - what a request line and a connection know
     method: str,
     path: str,
     route: Route | None,
-    segments: Mapping[str, bytes],
+    names: Names,
     header: HeaderReader,
     announces_body: bool,
-    client: str | None,
     now: float,
 ) -> Facts:
-    """Gather the facts of a request; `segments` are the raw path segments by the names of the route's template."""
+    """Gather the facts of a request."""
     authorization = header("Authorization")
     return Facts(
         method=method,
         path=path,
         route=route,
-        names=Names.parse(segments),
-        preconditions=Preconditions(
-            if_match=header("If-Match"),
-            if_none_match=header("If-None-Match"),
-            if_modified_since=header("If-Modified-Since"),
-            if_unmodified_since=header("If-Unmodified-Since"),
-            if_range=header("If-Range"),
-            now=now,
-        ),
+        names=names,
+        preconditions=_read_preconditions(header, now),
         range=header("Range"),
         origin=header("Origin"),
         authorization=authorization,
         credentials=authorization is not None or header("Cookie") is not None,
         announces_body=announces_body,
-        request_id=_token(header("X-Request-Id")) or str(uuid4()),
         user_id=_token(header("X-Aero-User-Id")),
-        client=client,
     )
+
+
+def _read_preconditions(header: HeaderReader, now: float) -> Preconditions:
+    values = [header(name) for name in _CONDITIONAL]
+    return UNCONDITIONAL if values == _NONE_OF_THEM else Preconditions(*values, now)  # type: ignore[arg-type, call-arg]
 
 
 def _token(value: str | None) -> str | None:

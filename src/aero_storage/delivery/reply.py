@@ -36,9 +36,17 @@ class Reply:
     """Status, headers, and a short body or a segment of the blob that the request opened."""
 
     status: int
-    headers: Headers = ()
+    common: Headers = ()
+    """Headers that many replies share, as one tuple."""
     body: bytes = b""
     segment: Segment | None = None
+    own: Headers = ()
+    """Headers of this reply alone."""
+
+    @property
+    def headers(self) -> Headers:
+        """All headers that a decision makes."""
+        return (*self.common, *self.own)
 
     @property
     def length(self) -> int | None:
@@ -50,7 +58,9 @@ class Reply:
 
 def plane_headers(facts: Facts, policy: Policy) -> Headers:
     """CORS, and on the data plane CORP: what every response of a plane carries (contract §7)."""
-    return (*policy.cors.headers(facts.origin, _EXPOSED.get(facts.plane)), *_resource_policy(facts, policy))
+    plane = facts.plane
+    headers = policy.cors.headers(facts.origin, _EXPOSED.get(plane))
+    return (*headers, ("Cross-Origin-Resource-Policy", policy.resource_policy)) if plane is Plane.DATA else headers
 
 
 def preflight(facts: Facts, policy: Policy) -> Reply:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 
 import attrs
 
@@ -22,7 +23,7 @@ _JSON = "application/json"
 _TAG_DIGITS = 32
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class Representation:
     """A size in bytes, validators, and how it may be sent."""
 
@@ -53,11 +54,12 @@ def image_validators(image: Image, found: Validators) -> Validators:
 def image_representation(facts: Facts, policy: Policy, image: Image, size: int, found: Validators) -> Representation:
     """The bytes of an image; `size` and `found` are those of its open file."""
     public = caching.publicly_cacheable(public_image=image.public, credentials=facts.credentials)
-    return Representation(
-        size,
-        image_validators(image, found),
-        caching.image_bytes(public=public, max_age=policy.public_max_age),
-    )
+    return _whole_image(image, size, found, caching.image_bytes(public=public, max_age=policy.public_max_age))
+
+
+@lru_cache(1024)
+def _whole_image(image: Image, size: int, found: Validators, cache_control: str) -> Representation:
+    return Representation(size, image_validators(image, found), cache_control)
 
 
 def chunk_representation(facts: Facts, policy: Policy, image: Image, size: int, found: Validators) -> Representation:

@@ -24,7 +24,7 @@ class Outcome(enum.Enum):
     FAILED = "failed"
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class Validators:
     """What tells one version of a representation from another.
 
@@ -56,6 +56,10 @@ class Preconditions:
     now: float = 0.0
 
 
+UNCONDITIONAL = Preconditions()
+"""Those of a request without any."""
+
+
 def is_entity_tag(text: str) -> bool:
     """Whether `text` is one quoted entity-tag of visible ASCII, `"…"` or `W/"…"`."""
     return _ENTITY_TAG.fullmatch(text) is not None
@@ -69,6 +73,8 @@ def file_etag(size: int, mtime_ns: int) -> str:
 
 def evaluate(conditions: Preconditions, current: Validators) -> Outcome:
     """Evaluate the preconditions of a GET or HEAD in the order of RFC 9110 §13.2.2, `If-Range` apart."""
+    if conditions is UNCONDITIONAL:
+        return Outcome.PROCEED
     if _precondition_fails(conditions, current):
         return Outcome.FAILED
     return Outcome.NOT_MODIFIED if _not_modified(conditions, current) else Outcome.PROCEED

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta, timezone
+from functools import lru_cache
 
 NANOSECONDS = 10**9
 """Nanoseconds in a second."""
@@ -33,6 +34,7 @@ _LEAP_SECOND = 60
 _NANOSECOND_DIGITS = 9
 
 
+@lru_cache(1024)
 def format_http_date(seconds: int) -> str:
     """IMF-fixdate (RFC 9110 §5.6.7) of whole seconds since the epoch, whatever the locale."""
     moment = datetime.fromtimestamp(seconds, UTC)

@@ -18,6 +18,7 @@ MAX_RANGES = 1000
 
 _UNSIGNED_64 = 2**64
 _RANGE = re.compile(r"([0-9]*)[ \t]*-[ \t]*([0-9]*)")
+_PLAIN = re.compile(r"bytes=([0-9]{1,18})-([0-9]{1,18})", re.ASCII)
 _BLANKS = " \t"
 
 
@@ -57,6 +58,10 @@ def parse_range(header: str) -> ByteRange | RangeProblem:
     """Read a `Range` header value; the size of the representation plays no part yet."""
     if len(header) > MAX_HEADER_LENGTH:
         return RangeProblem.OVERSIZED
+    plain = _PLAIN.fullmatch(header)  # nearly all that come, and the general way takes five times as long
+    if plain is not None:
+        first, last = map(int, plain.groups())
+        return ByteRange(first, last) if first <= last else RangeProblem.BROKEN
     unit, equals, ranges = header.strip(_BLANKS).partition("=")
     if not equals:
         return RangeProblem.BROKEN

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -37,17 +38,37 @@ from aero_storage.service.options import Options, prepare_images_root, refuse
 from aero_storage.settings import Settings
 from aero_storage.store.images import LocalStore
 from aero_storage.store.local import LocalDirectory
+from aero_storage.store.opened import OpenFiles
 from aero_storage.web.app import build_resource
 from aero_storage.web.channel import ImageSite
+from aero_storage.web.express import ExpressLane
 from aero_storage.web.respond import Responder
+from aero_storage.web.sending import FileSender
 
-DISK_THREADS = 16
+DISK_THREADS = 8
+"""Opens, closes and looks at the catalog under way at once."""
+
+READ_THREADS = 16
 """Reads under way at once: enough to keep a disk's queue filled, few enough to cost no memory to speak of."""
+
+OPEN_FILES = 256
+"""Files kept open for the next request: a quarter of the descriptors that a process may have by default."""
 
 _STOPPING = (signal.SIGTERM, signal.SIGINT)
 
+_GARBAGE_THRESHOLD = 10_000
+"""New objects after which Python looks for cycles among them; a request makes some fifty, and no cycles."""
+
 _STOP_SECONDS = 2.0
 """How long connections that are broken off may take to go."""
+
+
+@attrs.frozen
+class Threads:
+    """Two pools, so that what is short never waits behind a read."""
+
+    disk: DiskThreads
+    readers: DiskThreads
 
 
 @attrs.frozen
@@ -56,10 +77,11 @@ class Parts:
 
     reactor: PosixReactorBase
     log: EventLog
-    pool: ThreadPool
+    threads: Threads
     watch: CatalogWatch
     desk: Desk
     site: ImageSite
+    store: LocalStore
     ports: tuple[IListeningPort, ...]
 
 
@@ -76,38 +98,45 @@ def makeService(options: Options, reactor: PosixReactorBase | None = None) -> Ae
     resolved = options.resolved
     try:
         prepare_images_root(resolved)
-        pool = ThreadPool(DISK_THREADS, DISK_THREADS, "disk")  # all from the start: none has to be had under load
-        parts = compose(resolved.settings, reactor, pool, options.log, options.environ)
-        return AeroService(attrs.evolve(parts, ports=listen(reactor, parts.site, resolved)))
+        threads = Threads(_pool(reactor, DISK_THREADS, "disk"), _pool(reactor, READ_THREADS, "read"))
+        parts = compose(resolved.settings, reactor, threads, options.log, options.environ)
+        return AeroService(attrs.evolve(parts, ports=listen(reactor, parts.site, resolved, threads.readers)))
     except SettingsError as error:
         refuse(error)
 
 
+def _pool(reactor: PosixReactorBase, number: int, name: str) -> DiskThreads:
+    """Threads that are all there from the start: none has to be had under load."""
+    return DiskThreads(reactor, ThreadPool(number, number, name))
+
+
 def compose(
-    settings: Settings, reactor: PosixReactorBase, pool: ThreadPool, log: EventLog, environ: Mapping[str, str]
+    settings: Settings, reactor: PosixReactorBase, threads: Threads, log: EventLog, environ: Mapping[str, str]
 ) -> Parts:
     """Build everything that the settings ask for, upwards from the disk, and read the catalog."""
     version = package_version("aero-storage")
     metrics = Metrics(Registry(), version, settings.image_metrics_max_ids)
-    disk = DiskThreads(reactor, pool)
-    keeper = CatalogKeeper()
+    disk, keeper = threads.disk, CatalogKeeper()
     reader = CatalogReader(settings.images_root, settings.require_manifest)
     watch = CatalogWatch(reader, keeper, disk, metrics, log, time.time)
     watch.load()
     policy = policy_of(settings)
+    store = LocalStore(LocalDirectory(settings.images_root), disk, OpenFiles(disk, reactor, OPEN_FILES))
     desk = Desk(
         policy,
         build_of(version, environ),
         settings.metrics_auth_token,
         Reporter(reactor, disk, metrics, log if settings.request_log else None),
         keeper,
-        LocalStore(LocalDirectory(settings.images_root), disk),
+        store,
         Admission(settings.max_concurrent_bytes_requests, settings.bytes_queue_timeout_secs, reactor),
         VirtualChunks(policy, log),
     )
-    responder = Responder(desk, disk, reactor, log)
+    sender = FileSender()
+    responder = Responder(desk, sender, threads.readers, reactor, log)
     resource = build_resource(routes(metrics=not settings.disable_metrics), responder.respond)
-    return Parts(reactor, log, pool, watch, desk, ImageSite(resource, reactor), ())
+    lane = ExpressLane(desk, sender, log) if settings.express else None
+    return Parts(reactor, log, threads, watch, desk, ImageSite(resource, reactor, lane), store, ())
 
 
 def policy_of(settings: Settings) -> Policy:
@@ -154,11 +183,15 @@ class AeroService(Service):
         parts = self._parts
         if isinstance(parts.log, JsonLines):
             parts.log.start()
-        parts.pool.start()
-        parts.reactor.addSystemEventTrigger("after", "shutdown", parts.pool.stop)
+        for threads in (parts.threads.disk, parts.threads.readers):
+            threads.pool.start()
+            parts.reactor.addSystemEventTrigger("after", "shutdown", threads.pool.stop)
         self._poll.start(POLL_SECONDS, now=False)
         # Twisted installs its own handlers while it starts: ours come in the first turn after that.
         parts.reactor.callWhenRunning(parts.reactor.callLater, 0, self._handle_signals)
+        gc.collect()
+        gc.freeze()  # what there is by now stays: no need to look at it again and again
+        gc.set_threshold(_GARBAGE_THRESHOLD)
         for port in parts.ports:
             parts.log.event("info", "listening", {"address": address_text(port.getHost())})
 
@@ -189,6 +222,7 @@ class AeroService(Service):
         gone = parts.site.shut()
         gone.addTimeout(_STOP_SECONDS, parts.reactor, onTimeoutCancel=lambda _result, _seconds: None)
         await gone
+        parts.store.close()
         if isinstance(parts.log, JsonLines):
             parts.log.stop()
 

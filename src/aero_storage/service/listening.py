@@ -11,6 +11,7 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress, IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from twisted.internet.posixbase import PosixReactorBase
 
+from aero_storage.disk import Disk
 from aero_storage.errors import SettingsError
 from aero_storage.settings import ListenAddress, Resolved
 from aero_storage.streaming.outlet import install
@@ -19,19 +20,27 @@ BACKLOG = 1024
 """Connections that the kernel holds for us while the reactor is busy."""
 
 
-def listen(reactor: PosixReactorBase, factory: IProtocolFactory, resolved: Resolved) -> tuple[IListeningPort, ...]:
-    """Bind everything that the settings name, now.
+def listen(
+    reactor: PosixReactorBase, factory: IProtocolFactory, resolved: Resolved, readers: Disk
+) -> tuple[IListeningPort, ...]:
+    """Bind everything that the settings name, now; `readers` wait for the disk where connections send files.
 
     Raises SettingsError with one line if an address cannot be used: a daemon that does not listen must not start.
     """
     settings, origins = resolved.settings, resolved.origins
     if not settings.endpoint:
         endpoint = _default_endpoint(reactor, settings.listen_addr)
-        return (_bind(endpoint, factory, str(settings.listen_addr), origins["listen_addr"]),)
-    return tuple(
-        _bind(_parse(reactor, text, origins["endpoint"]), factory, text, origins["endpoint"])
-        for text in settings.endpoint
-    )
+        ports: tuple[IListeningPort, ...] = (
+            _bind(endpoint, factory, str(settings.listen_addr), origins["listen_addr"]),
+        )
+    else:
+        ports = tuple(
+            _bind(_parse(reactor, text, origins["endpoint"]), factory, text, origins["endpoint"])
+            for text in settings.endpoint
+        )
+    for port in ports:
+        install(port, readers)
+    return ports
 
 
 def _default_endpoint(reactor: PosixReactorBase, address: ListenAddress) -> IStreamServerEndpoint:
@@ -60,7 +69,6 @@ def _bind(endpoint: IStreamServerEndpoint, factory: IProtocolFactory, text: str,
         raise SettingsError(f"{origin}: cannot listen at {text}: {_reason(failures[0])}") from failures[0]
     if not bound:
         raise SettingsError(f"{origin}: {text!r} does not bind at once, as this daemon has to know")
-    install(bound[0])
     return bound[0]
 
 

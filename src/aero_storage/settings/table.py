@@ -169,6 +169,9 @@ class Settings:
         _whole(0), "86400", "SECONDS", "Let browsers remember the answer to a preflight this long."
     )
     require_range: bool = setting(_boolean, "false", "", "Refuse to stream a whole image to a GET without a range.")
+    express: bool = setting(
+        _boolean, "true", "", "Answer plain requests for bytes before the general HTTP machinery looks at them."
+    )
     disable_metrics: bool = setting(_boolean, "false", "", "Do not serve /metrics; this wins over a token.")
     metrics_auth_token: str | None = optional(
         _token, "TOKEN", "Ask for this bearer token at /metrics; ps shows it, so prefer a file.", is_secret=True

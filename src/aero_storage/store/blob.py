@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Protocol
 
 import attrs
@@ -20,7 +21,28 @@ class BlobStatus:
     @property
     def validators(self) -> Validators:
         """The validators that a file has by itself (contract §3)."""
-        return Validators(file_etag(self.size, self.mtime_ns), usable_mtime(self.mtime_ns))
+        return _validators(self.size, self.mtime_ns)
+
+
+@lru_cache(1024)
+def _validators(size: int, mtime_ns: int) -> Validators:
+    return Validators(file_etag(size, mtime_ns), usable_mtime(mtime_ns))
+
+
+class OpenFile(Protocol):
+    """A blob that is an open file as well, for those who let the kernel copy. They send before it is closed."""
+
+    def fileno(self) -> int:
+        """The descriptor."""
+        ...
+
+    def verify(self) -> None:
+        """Raise ShortReadError if this is not the version any more that was opened; waits for no disk."""
+        ...
+
+    def warm(self, offset: int, length: int) -> None:
+        """Bring bytes into the page cache; may wait for a disk."""
+        ...
 
 
 class Blob(Protocol):
@@ -29,6 +51,11 @@ class Blob(Protocol):
     @property
     def status(self) -> BlobStatus:
         """Size and mtime at the time of opening: what the headers promise."""
+        ...
+
+    @property
+    def file(self) -> OpenFile | None:
+        """The same as an open file, where there is one."""
         ...
 
     def read(self, offset: int, length: int) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import PurePosixPath
 from typing import Protocol
 
 import attrs
@@ -14,6 +13,7 @@ from aero_storage.disk import Disk
 from aero_storage.errors import BlobNotFoundError, BlobUnreadableError
 from aero_storage.store.blob import Blob, BlobStatus
 from aero_storage.store.local import LocalDirectory
+from aero_storage.store.opened import Found, OpenFiles
 
 MANIFEST_NAME = "manifest.json"
 """File name of a chunk manifest in its directory (contract §6)."""
@@ -28,26 +28,39 @@ class Survey:
 
 
 @attrs.frozen
-class Opened:
-    """A chunk artifact, or, `raw`, the image that it would have been cut from."""
+class Wanted:
+    """What a request wants opened: an image, a chunk artifact, or the one of them that is there."""
 
-    blob: Blob
-    raw: bool
+    image: Image | None = None
+    artifact: str | None = None
+    """Place of a chunk artifact relative to the root."""
+    manifest: str | None = None
+    """If both are wanted: the chunk manifest whose presence makes it the artifact."""
+
+    @property
+    def key(self) -> tuple[Image | None, str | None, str | None]:
+        """What tells it from others; tuples compare by identity first."""
+        return self.image, self.artifact, self.manifest
+
+
+class Opened(Blob, Protocol):
+    """An open file; `raw` where it is an image, not a chunk artifact."""
+
+    @property
+    def raw(self) -> bool:
+        """Whether chunks would have to be cut from it."""
+        ...
 
 
 class Store(Protocol):
     """Where images lie. What is opened belongs to the caller, who closes it."""
 
-    def open(self, image: Image) -> Deferred[Blob]:
-        """The bytes of an image. Fails with BlobNotFoundError or BlobUnreadableError; can be cancelled."""
+    def open(self, wanted: Wanted) -> Deferred[Opened]:
+        """Open. Fails with BlobNotFoundError or BlobUnreadableError; can be cancelled."""
         ...
 
-    def open_artifact(self, path: PurePosixPath) -> Deferred[Blob]:
-        """A chunk manifest or object by its place under the root; fails like `open`."""
-        ...
-
-    def open_published(self, path: PurePosixPath, manifest: PurePosixPath, image: Image) -> Deferred[Opened]:
-        """Open a chunk artifact by its place, or the raw image where there is no such chunk manifest; like `open`."""
+    def open_cached(self, wanted: Wanted) -> Opened | None:
+        """The same at once, from memory, or not at all: how old it may be is the contract's second (§3)."""
         ...
 
     def survey(self, images: Iterable[Image]) -> Deferred[Survey]:
@@ -65,18 +78,20 @@ class LocalStore:
 
     _directory: LocalDirectory
     _disk: Disk
+    _files: OpenFiles
 
-    def open(self, image: Image) -> Deferred[Blob]:
+    def open(self, wanted: Wanted) -> Deferred[Opened]:
         """See Store.open."""
-        return self._disk.run(lambda: self._open(image), discard=_close)
+        opening: Deferred[Opened] = self._files.open(wanted.key, lambda: self._find(wanted))  # type: ignore[assignment]
+        return opening
 
-    def open_artifact(self, path: PurePosixPath) -> Deferred[Blob]:
-        """See Store.open_artifact."""
-        return self._disk.run(lambda: self._directory.open(str(path)), discard=_close)
+    def open_cached(self, wanted: Wanted) -> Opened | None:
+        """See Store.open_cached."""
+        return self._files.lease(wanted.key)
 
-    def open_published(self, path: PurePosixPath, manifest: PurePosixPath, image: Image) -> Deferred[Opened]:
-        """See Store.open_published: one trip to the disk."""
-        return self._disk.run(lambda: self._open_published(path, manifest, image), discard=_close_opened)
+    def close(self) -> None:
+        """Give back every descriptor that nobody uses; those in use follow with their last user."""
+        self._files.close()
 
     def survey(self, images: Iterable[Image]) -> Deferred[Survey]:
         """See Store.survey."""
@@ -86,15 +101,18 @@ class LocalStore:
         """See Store.complete."""
         return self._disk.run(lambda: all(self._is_complete(image) for image in images))
 
-    def _open(self, image: Image) -> Blob:
-        return self._directory.open(image.file, follow_links=image.follow_links)
+    def _find(self, wanted: Wanted) -> Found:
+        image, artifact = wanted.image, wanted.artifact
+        if image is None or (artifact is not None and self._is_published(wanted.manifest)):
+            return Found(self._directory.open(artifact or ""), raw=False)
+        return Found(self._directory.open(image.file, follow_links=image.follow_links), raw=True)
 
-    def _open_published(self, path: PurePosixPath, manifest: PurePosixPath, image: Image) -> Opened:
+    def _is_published(self, manifest: str | None) -> bool:
         try:
-            self._directory.status(str(manifest))
+            self._directory.status(manifest or "")
         except BlobNotFoundError:
-            return Opened(self._open(image), raw=True)
-        return Opened(self._directory.open(str(path)), raw=False)
+            return False
+        return True
 
     def _survey(self, images: Iterable[Image]) -> Survey:
         found, unreadable = [], 0
@@ -117,11 +135,3 @@ class LocalStore:
         except (BlobNotFoundError, BlobUnreadableError):
             return False
         return True
-
-
-def _close(blob: Blob) -> None:
-    blob.close()
-
-
-def _close_opened(opened: Opened) -> None:
-    opened.blob.close()

@@ -10,6 +10,8 @@ import errno
 import os
 import stat
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePath
 
 import attrs
@@ -25,6 +27,11 @@ _FILE_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW
 _NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO, errno.EINVAL})
 _CLOSED = -1
 _OUTSIDE = "outside the images root"
+_IS_CLOSED = "the blob is closed"
+_HAS_CHANGED = "the file has changed"
+
+_SCRATCH = bytearray(128 * 1024)
+"""What lands here is never looked at, so that all threads may share it."""
 
 
 @attrs.define(eq=False)
@@ -36,23 +43,57 @@ class LocalBlob:
     """
 
     status: BlobStatus
+    identity: tuple[int, int, int, int]
+    """Device, inode, size and mtime: what is equal of an unchanged file, and of no other."""
     _descriptor: int
     _lock: threading.Lock = attrs.field(init=False, factory=threading.Lock)
     _reads: int = attrs.field(init=False, default=0)
     _closing: bool = attrs.field(init=False, default=False)
 
+    @property
+    def file(self) -> LocalBlob:
+        """See Blob.file."""
+        return self
+
     def read(self, offset: int, length: int) -> bytes:
         """See Blob.read. A file whose size or mtime has changed since is another version: a short read."""
+        with self._kept_open():
+            return self._read(offset, length)
+
+    def fileno(self) -> int:
+        """See OpenFile.fileno."""
+        if self._closing:
+            raise ShortReadError(_IS_CLOSED)
+        return self._descriptor
+
+    def verify(self) -> None:
+        """See OpenFile.verify."""
+        self.fileno()
+        if not self.is_current():
+            raise ShortReadError(_HAS_CHANGED)
+
+    def warm(self, offset: int, length: int) -> None:
+        """See OpenFile.warm."""
+        with self._kept_open():
+            _warm(self._descriptor, offset, length)
+
+    @contextmanager
+    def _kept_open(self) -> Iterator[None]:
         with self._lock:
             if self._closing:
-                raise ShortReadError("the blob is closed")
+                raise ShortReadError(_IS_CLOSED)
             self._reads += 1
         try:
-            return self._read(offset, length)
+            yield
         finally:
             with self._lock:
                 self._reads -= 1
                 self._close_if_idle()
+
+    def is_current(self) -> bool:
+        """Whether the file still has the size and mtime that it was opened with; asks memory, not the disk."""
+        now, then = os.fstat(self._descriptor), self.status
+        return now.st_size == then.size and now.st_mtime_ns == then.mtime_ns
 
     def close(self) -> None:
         """See Blob.close."""
@@ -69,8 +110,8 @@ class LocalBlob:
         data = os.pread(self._descriptor, length, offset)
         while 0 < len(data) < length and (more := os.pread(self._descriptor, length - len(data), offset + len(data))):
             data += more
-        if len(data) < length or _status(os.fstat(self._descriptor)) != self.status:
-            raise ShortReadError(f"{len(data)} of {length} bytes at {offset}: the file has changed")
+        if len(data) < length or not self.is_current():
+            raise ShortReadError(f"{len(data)} of {length} bytes at {offset}: {_HAS_CHANGED}")
         return data
 
 
@@ -114,6 +155,15 @@ class LocalDirectory:
         return PurePath(resolved).relative_to(root).parts
 
 
+def _warm(descriptor: int, offset: int, length: int) -> None:
+    """Bring bytes into the page cache: told of all at once, the kernel asks the disk in few long requests."""
+    end = offset + length
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(descriptor, offset, length, os.POSIX_FADV_WILLNEED)
+    while offset < end and (came := os.preadv(descriptor, (memoryview(_SCRATCH)[: end - offset],), offset)):
+        offset += came
+
+
 def _plain_parts(name: str) -> tuple[str, ...]:
     path = PurePath(name)
     if path.is_absolute() or ".." in path.parts or not path.parts:
@@ -131,7 +181,9 @@ def _step(directory: int, part: str, flags: int) -> int:
 
 def _adopt(descriptor: int, name: str) -> LocalBlob:
     try:
-        return LocalBlob(_regular(os.fstat(descriptor), name), descriptor)
+        status = os.fstat(descriptor)
+        identity = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+        return LocalBlob(_regular(status, name), identity, descriptor)
     except BaseException:
         os.close(descriptor)
         raise

@@ -1,4 +1,4 @@
-"""Knowing what has left: server transports that tell when their buffers are with the kernel.
+"""Server transports that tell when their bytes are with the kernel, and those among them that send files.
 
 Twisted reports a response as finished while its last bytes still wait in the transport, and says nothing of a reset
 after that. These transports count what is unsent and call back when it is nothing.
@@ -6,11 +6,16 @@ after that. These transports count what is unsent and call back when it is nothi
 
 from __future__ import annotations
 
+import os
 from typing import Protocol, cast
 
 from twisted.internet import tcp, unix
-from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred
+
+from aero_storage.disk import Disk
+from aero_storage.streaming import caution
+from aero_storage.streaming.draining import Draining
+from aero_storage.streaming.sendfile import SendfileServer
 
 
 class Outlet(Protocol):
@@ -18,7 +23,7 @@ class Outlet(Protocol):
 
     @property
     def unsent(self) -> int:
-        """Bytes that were written and are not with the kernel yet."""
+        """Bytes that were written and are not with the kernel yet; a lost connection leaves them so."""
         ...
 
     def when_drained(self) -> Deferred[None]:
@@ -26,52 +31,44 @@ class Outlet(Protocol):
         ...
 
 
-class _Draining(FileDescriptor):
-    """A mixin for socket transports."""
-
-    _drained: Deferred[None] | None = None
-
-    @property
-    def unsent(self) -> int:
-        return len(self.dataBuffer) - self.offset + self._tempDataLen
-
-    def when_drained(self) -> Deferred[None]:
-        drained: Deferred[None] = Deferred(lambda _: setattr(self, "_drained", None))
-        if self.unsent:
-            self._drained = drained
-        else:
-            drained.callback(None)
-        return drained
-
-    def doWrite(self) -> object:
-        result: object = super().doWrite()
-        drained = self._drained
-        if drained is not None and not self.unsent:
-            self._drained = None
-            drained.callback(None)
-        return result
-
-
-class DrainingTCPServer(_Draining, tcp.Server):  # type: ignore[misc]
+class DrainingTCPServer(Draining, tcp.Server):  # type: ignore[misc]
     """A TCP connection that is an Outlet."""
 
 
-class DrainingUNIXServer(_Draining, unix.Server):  # type: ignore[misc]
+class DrainingUNIXServer(Draining, unix.Server):  # type: ignore[misc]
     """A UNIX stream connection that is an Outlet."""
 
 
-def install(port: object) -> None:
-    """Make the connections of a listening port Outlets, where its kind is known (TCP, TLS over TCP, UNIX)."""
+def install(port: object, disk: Disk | None = None) -> None:
+    """Make the connections of a listening port Outlets, where its kind is known (TCP, TLS over TCP, UNIX).
+
+    Given threads that may wait for a disk, TCP connections send files as well.
+    """
     if isinstance(port, unix.Port):
         port.transport = DrainingUNIXServer
+    elif isinstance(port, tcp.Port) and disk is not None and hasattr(os, "sendfile"):
+        port.transport = _sending(disk)
+        caution.limit(port.socket)
     elif isinstance(port, tcp.Port):
         port.transport = DrainingTCPServer
+
+
+def _sending(given: Disk) -> type[SendfileServer]:
+    class Sending(SendfileServer):
+        disk = given
+
+    return Sending
 
 
 def outlet_of(transport: object) -> Outlet | None:
     """The Outlet at the bottom of a stack of transports (TLS above TCP), or None."""
     while transport is not None:
-        if isinstance(transport, _Draining):
+        if isinstance(transport, Draining):
             return cast("Outlet", transport)
         transport = getattr(transport, "transport", None)
     return None
+
+
+def sender_of(transport: object) -> SendfileServer | None:
+    """The transport itself, if bytes of a file can go out by it as they are: not from under TLS or a wrapper."""
+    return transport if isinstance(transport, SendfileServer) and not transport.TLS else None

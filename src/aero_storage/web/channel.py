@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
@@ -20,7 +19,11 @@ from twisted.web.resource import IResource
 from twisted.web.server import Site
 from zope.interface import implementer
 
-from aero_storage.web.request import AeroRequest
+from aero_storage.streaming.outlet import sender_of
+from aero_storage.streaming.sendfile import SendfileServer
+from aero_storage.web.express import Delivery, ExpressLane
+from aero_storage.web.request import AeroRequest, host_of
+from aero_storage.web.transport import Transport
 
 IDLE_SECONDS = 60
 """How long a connection may stay silent between and inside request heads."""
@@ -28,30 +31,6 @@ IDLE_SECONDS = 60
 _LINGER_SECONDS = 2.0
 _MAX_HEAD = 16 * 1024
 _MAX_HEADERS = 200
-
-
-class Transport(Protocol):
-    """What the channel asks of the transports it runs on: TCP, UNIX, TLS."""
-
-    def loseConnection(self) -> None:
-        """Close, once all is sent."""
-        ...
-
-    def abortConnection(self) -> None:
-        """Reset: the peer cannot take it for a clean end."""
-        ...
-
-    def loseWriteConnection(self) -> None:
-        """Close our half, once all is sent."""
-        ...
-
-    def unregisterProducer(self) -> None:
-        """Nobody is left to be paused."""
-        ...
-
-    def resumeProducing(self) -> None:
-        """Read on."""
-        ...
 
 
 @implementer(IHalfCloseableProtocol)
@@ -70,16 +49,27 @@ class AeroChannel(HTTPChannel):
     _unread_body = False
     _discarding = False
     _lingering: IDelayedCall | None = None
+    _lane: ExpressLane | None = None
+    _sender: SendfileServer | None = None
+    _delivery: Delivery | None = None
+    """A response of the express lane that is still on its way."""
+    _held = b""
+    """What came meanwhile."""
 
     def connectionMade(self) -> None:
         """Join the open connections of the site."""
         self.factory.channels.add(self)
         super().connectionMade()
+        self._sender = sender_of(self.transport)
+        self._lane = self.factory.lane if self._sender is not None else None
+        self._peer = host_of(self.transport.getPeer())
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         """Leave them, and tell the request that is being answered."""
         if self._lingering is not None and self._lingering.active():
             self._lingering.cancel()
+        if self._delivery is not None:
+            self._delivery.lost()
         super().connectionLost(reason)
         self.factory.leave(self)
 
@@ -98,9 +88,52 @@ class AeroChannel(HTTPChannel):
         """Our half is closed, as a lingering close wants it."""
 
     def dataReceived(self, data: bytes) -> None:
-        """Parse, or throw away what follows a refused head."""
-        if not self._discarding:
+        """Take the express lane, or parse, or throw away what follows a refused head."""
+        if self._discarding:
+            return
+        if self._delivery is not None:
+            self._hold(data)
+        elif self._goes_express(data):
+            self.resetTimeout()
+        else:
             super().dataReceived(data)
+
+    def _goes_express(self, data: bytes) -> bool:
+        lane, sender = self._lane, self._sender
+        if lane is None or sender is None or not self._is_between_requests():
+            return False
+        if sender.unsent or sender.disconnecting:
+            return False
+        return lane.take(data, self._peer, sender, self)
+
+    def _is_between_requests(self) -> bool:
+        """Whether all that came so far has been answered, and what comes now begins a request."""
+        busy = self.requests or self._buffer or self._busyReceiving or not self.persistent
+        return not busy and bool(self._HTTPChannel__first_line)  # type: ignore[attr-defined]
+
+    def delivery_begins(self, delivery: Delivery) -> None:
+        """Hold what comes until the response has gone out: the idle timer has to wait as well."""
+        self._delivery = delivery
+        self.setTimeout(None)
+
+    def delivered(self, *, persistent: bool) -> None:
+        """Go on with what was held, or close."""
+        if self._delivery is not None:
+            self._delivery = None
+            self.setTimeout(self.factory.timeOut)
+        held, self._held = self._held, b""
+        if not persistent:
+            self.persistent = 0
+            self.loseConnection()
+        elif held:
+            if not self._waitingForTransport:
+                self.transport.resumeProducing()
+            self.dataReceived(held)
+
+    def _hold(self, data: bytes) -> None:
+        self._held += data
+        if len(self._held) > self._optimisticEagerReadSize:
+            self.transport.pauseProducing()
 
     def lineLengthExceeded(self, line: bytes) -> None:  # noqa: ARG002
         """Refuse a head with an endless line."""
@@ -188,7 +221,9 @@ class AeroChannel(HTTPChannel):
 
     def shut(self) -> None:
         """The server stops: break off a request in work, close an idle connection."""
-        if not self.requests:
+        if self._delivery is not None:
+            self._delivery.aborted_by_us = True
+        elif not self.requests:
             self.transport.loseConnection()
             return
         for request in self.requests:
@@ -202,8 +237,9 @@ class ImageSite(Site):
     protocol = AeroChannel  # type: ignore[assignment]
     noisy = False
 
-    def __init__(self, resource: IResource, reactor: IReactorTime) -> None:
+    def __init__(self, resource: IResource, reactor: IReactorTime, lane: ExpressLane | None = None) -> None:
         super().__init__(resource, AeroRequest, timeout=IDLE_SECONDS, reactor=reactor)
+        self.lane = lane
         self.channels: set[AeroChannel] = set()
         self._all_gone: Deferred[None] | None = None
 

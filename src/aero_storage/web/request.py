@@ -12,7 +12,8 @@ from aero_storage.protocol.hosts import MAX_TARGET_LENGTH, is_authority, origin_
 
 if TYPE_CHECKING:
     from aero_storage.delivery.exchange import Exchange
-    from aero_storage.web.channel import ImageSite, Transport
+    from aero_storage.web.channel import ImageSite
+    from aero_storage.web.transport import Transport
 
 _UNPRINTABLE = re.compile(rb"[^\x21-\x7e]")
 
@@ -62,6 +63,15 @@ class AeroRequest(Request):
         values = self.requestHeaders.getRawHeaders(name.encode("ascii"))
         return b", ".join(values).decode("latin-1") if values else None
 
+    def begin(self, status: int, length: int) -> None:
+        """The head of the response goes out, and a body of `length` bytes follows: Twisted need not make one."""
+        self.code, self.startedWriting, self.sentLength = status, 1, length
+
+    def push(self, data: bytes) -> None:
+        """Write bytes of the response that are counted already, or are none of its body."""
+        if self.channel is not None:
+            self.channel.write(data)
+
     def unregisterProducer(self) -> None:
         """See IConsumer; a connection that is lost has nothing left to unregister from."""
         if self.channel is None:
@@ -77,6 +87,11 @@ class AeroRequest(Request):
     def abort(self) -> None:
         """Break the connection off, so that the client cannot take what it has for the whole."""
         cast("Transport", self.transport).abortConnection()
+
+
+def host_of(peer: object) -> str:
+    """The peer's host as logs show it; a UNIX socket has none."""
+    return getattr(peer, "host", None) or "unix"
 
 
 def _raw_path(uri: bytes) -> bytes:

@@ -9,44 +9,49 @@ from http import HTTPStatus
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IReactorTime
-from twisted.web.http import datetimeToString
 
 from aero_storage.delivery.desk import Desk
 from aero_storage.delivery.exchange import Ending, Exchange
-from aero_storage.delivery.facts import Facts, read_facts
+from aero_storage.delivery.facts import Facts, Names, read_facts, request_id_of
 from aero_storage.delivery.reply import Reply
 from aero_storage.delivery.routes import Route
 from aero_storage.disk import Disk
 from aero_storage.errors import ShortReadError
 from aero_storage.logs import EventLog
-from aero_storage.streaming.outlet import outlet_of
+from aero_storage.streaming.outlet import outlet_of, sender_of
 from aero_storage.streaming.producer import SegmentProducer
-from aero_storage.web.request import AeroRequest
+from aero_storage.web.request import AeroRequest, host_of
+from aero_storage.web.sending import FileSender, head_bytes
 
-_SERVER = b"aero-storage"
 _CLIENT_CLOSED_REQUEST = 499
 """Status in log and metrics of a request whose client left before there was one; nginx's convention."""
 
 
 @attrs.frozen
 class Responder:
-    """Answers requests through a desk; `now` gives seconds since the epoch."""
+    """Answers requests through a desk, reading through `readers`; `now` gives seconds since the epoch."""
 
     _desk: Desk
-    _disk: Disk
+    _sender: FileSender
+    _readers: Disk
     _clock: IReactorTime
     _log: EventLog
     _now: Callable[[], float] = time.time
 
     async def respond(self, request: AeroRequest, route: Route | None, segments: Mapping[str, bytes]) -> None:
         """Answer a request to its end, whatever that is."""
-        request.exchange = exchange = self._desk.begin(self._facts(request, route, segments))
+        request.exchange = exchange = self._desk.begin(
+            self._facts(request, route, segments),
+            host_of(request.client),
+            request_id_of(request.header("X-Request-Id")),
+        )
         ending = Ending.ABORTED
         try:
             await self._send(request, await self._answer(request, exchange), exchange)
             ending = Ending.COMPLETE
-        except CancelledError:
+        except (CancelledError, ConnectionLost):
             ending = Ending.ABORTED if request.aborted_by_us else Ending.DISCONNECTED
         except (ShortReadError, OSError) as error:
             self._complain(exchange, f"response broken off: {error}")
@@ -65,10 +70,9 @@ class Responder:
             method=request.method.decode("latin-1"),
             path=request.path.decode("ascii"),
             route=route,
-            segments=segments,
+            names=Names.parse(segments),
             header=request.header,
             announces_body=request.announces_body,
-            client=getattr(request.client, "host", None) or "unix",
             now=self._now(),
         )
 
@@ -84,16 +88,27 @@ class Responder:
             return self._desk.fail(exchange.facts, HTTPStatus.INTERNAL_SERVER_ERROR)
 
     def _complain(self, exchange: Exchange, message: str, **fields: object) -> None:
-        self._log.event("error", message, {"request_id": exchange.facts.request_id, **fields})
+        self._log.event("error", message, {"request_id": exchange.request_id, **fields})
 
     async def _send(self, request: AeroRequest, reply: Reply, exchange: Exchange) -> None:
-        _write_head(request, reply, exchange.facts.request_id)
-        if reply.segment is None or request.method == b"HEAD":
-            request.write(reply.body)
-        elif exchange.blob is not None:
-            request.write(b"")
+        persistent = not request.responseHeaders.hasHeader(b"Connection")
+        head = head_bytes(reply, exchange.request_id, self._now(), persistent=persistent)
+        if request.method == b"HEAD":
+            reply = attrs.evolve(reply, body=b"", segment=None)
+        request.begin(reply.status, reply.length or 0)
+        transport = sender_of(request.transport)
+        if transport is None:
+            await self._produce(request, head, reply, exchange)
+        elif (sending := self._sender.send(transport, head, reply, exchange.blob)) is not None:
+            await sending
+
+    async def _produce(self, request: AeroRequest, head: bytes, reply: Reply, exchange: Exchange) -> None:
+        """Send through a transport that knows nothing of files: TLS, a UNIX socket, what a test has made."""
+        request.push(head + reply.body)
+        if reply.segment is not None and exchange.blob is not None:
+            request.sentLength = len(reply.body)  # the producer's writes are counted as they come
             segment = reply.segment
-            await SegmentProducer(self._disk, exchange.blob, request, segment.offset, segment.length).start()
+            await SegmentProducer(self._readers, exchange.blob, request, segment.offset, segment.length).start()
         await self._drained(request)
 
     async def _drained(self, request: AeroRequest) -> None:
@@ -108,18 +123,6 @@ class Responder:
             call = self._clock.callLater(0, turn.callback, None)
             await turn
         await outlet.when_drained()
-
-
-def _write_head(request: AeroRequest, reply: Reply, request_id: str) -> None:
-    request.setResponseCode(reply.status, HTTPStatus(reply.status).phrase.encode("ascii"))
-    headers = request.responseHeaders
-    headers.setRawHeaders(b"Server", [_SERVER])
-    headers.setRawHeaders(b"Date", [datetimeToString()])
-    headers.setRawHeaders(b"X-Request-Id", [request_id.encode("ascii")])
-    if reply.length is not None:
-        headers.setRawHeaders(b"Content-Length", [b"%d" % reply.length])
-    for name, value in reply.headers:
-        headers.setRawHeaders(name.encode("ascii"), [value.encode("latin-1")])
 
 
 def _body_sent(request: AeroRequest) -> int:

@@ -1,0 +1,204 @@
+"""Open files, kept for the next request: a thread for every open and close would cost a small range most of its time.
+
+What is kept is looked at again, in a thread, while it is in use: a file that was replaced shows within a second.
+All of it happens on the reactor's thread but for the work that is handed to the disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.python.failure import Failure
+
+from aero_storage.disk import Disk
+from aero_storage.store.blob import BlobStatus
+from aero_storage.store.local import LocalBlob
+
+FRESH_SECONDS = 0.9
+"""For how long after a look at the disk a file may be handed out: a change has to show within one second."""
+
+CHECK_SECONDS = 0.4
+"""How old the last look is when the next use orders another."""
+
+_IDLE_SECONDS = 5.0
+"""A file that nobody has asked for so long is closed, as it may have been removed to free its space."""
+
+
+@attrs.frozen
+class Found:
+    """A file that was just opened; `raw` where it is an image from which a chunk is to be cut."""
+
+    blob: LocalBlob
+    raw: bool
+
+
+Opener = Callable[[], Found]
+
+
+@attrs.define(eq=False)
+class _File:
+    """An open file with the requests that use it; `checked` is when the last look at the disk began."""
+
+    found: Found
+    opener: Opener
+    checked: float
+    users: int = 0
+    kept: bool = True
+    checking: bool = False
+
+
+@attrs.define(eq=False)
+class Lease:
+    """A request's share of an open file: a Blob whose close costs nothing, wherever it is called."""
+
+    _file: _File
+    _files: OpenFiles
+    _held: bool = True
+
+    @property
+    def status(self) -> BlobStatus:
+        """See Blob.status."""
+        return self._file.found.blob.status
+
+    @property
+    def raw(self) -> bool:
+        """Whether this is the raw image."""
+        return self._file.found.raw
+
+    @property
+    def file(self) -> LocalBlob:
+        """See Blob.file."""
+        return self._file.found.blob
+
+    def read(self, offset: int, length: int) -> bytes:
+        """See Blob.read."""
+        return self._file.found.blob.read(offset, length)
+
+    def close(self) -> None:
+        """See Blob.close; on the reactor's thread."""
+        if self._held:
+            self._held = False
+            self._files.give_back(self._file)
+
+
+@attrs.define(eq=False)
+class OpenFiles:
+    """Keeps up to `limit` files open, those that were used last."""
+
+    _disk: Disk
+    _clock: IReactorTime
+    _limit: int
+    _kept: dict[Hashable, _File] = attrs.field(init=False, factory=dict)
+    _sweep: IDelayedCall | None = attrs.field(init=False, default=None)
+
+    def lease(self, key: Hashable) -> Lease | None:
+        """The file of that key, if it is open and was looked at within the last second."""
+        file = self._kept.get(key)
+        if file is None:
+            return None
+        if not file.found.blob.is_current():  # changed in place: what was found there is gone
+            self._drop(key)
+            return None
+        age = self._clock.seconds() - file.checked
+        if age > CHECK_SECONDS:
+            self._check(key, file)
+            if age > FRESH_SECONDS:
+                return None
+        file.users += 1
+        return Lease(file, self)
+
+    def open(self, key: Hashable, opener: Opener) -> Deferred[Lease]:
+        """Open the file in a thread, and keep it. Fails as `opener` does; can be cancelled."""
+        started = self._clock.seconds()
+        opening = self._disk.run(opener, discard=_close)
+        return opening.addCallback(lambda found: self._keep(key, found, opener, started))
+
+    def close(self) -> None:
+        """Keep nothing any more; what is in use is closed by its last user."""
+        for key in tuple(self._kept):
+            self._drop(key)
+        if self._sweep is not None:
+            self._sweep.cancel()
+            self._sweep = None
+
+    def give_back(self, file: _File) -> None:
+        """A request has done with the file."""
+        file.users -= 1
+        self._close_if_unused(file)
+
+    def _keep(self, key: Hashable, found: Found, opener: Opener, started: float) -> Lease:
+        file = self._take(key, found, opener, started)
+        file.users += 1
+        return Lease(file, self)
+
+    def _take(self, key: Hashable, found: Found, opener: Opener, started: float) -> _File:
+        """The file to hand out: the one that is kept if it still is what was found, else the new one, kept now."""
+        kept = self._kept.get(key)
+        if kept is not None and kept.found.raw == found.raw and kept.found.blob.identity == found.blob.identity:
+            self._close(found)
+            kept.checked = max(kept.checked, started)
+            return kept
+        self._drop(key)
+        while len(self._kept) >= self._limit:
+            self._drop(next(iter(self._kept)))
+        file = self._kept[key] = _File(found, opener, started)
+        if self._sweep is None:
+            self._sweep = self._clock.callLater(_IDLE_SECONDS, self._sweep_idle)
+        return file
+
+    def _check(self, key: Hashable, file: _File) -> None:
+        """Look at the disk again, in a thread, and move the file to the end of the line to be dropped."""
+        if file.checking:
+            return
+        file.checking = True
+        del self._kept[key]
+        self._kept[key] = file
+        started = self._clock.seconds()
+        looking = self._disk.run(file.opener, discard=_close)
+        looking.addCallbacks(
+            lambda found: self._checked(key, file, found, started), lambda failure: self._gone(key, file, failure)
+        )
+
+    def _checked(self, key: Hashable, file: _File, found: Found, started: float) -> None:
+        file.checking = False
+        if self._kept.get(key) is file:
+            self._take(key, found, file.opener, started)
+        else:
+            self._close(found)
+
+    def _gone(self, key: Hashable, file: _File, _failure: Failure) -> None:
+        """It cannot be opened any more; the next request opens it itself, and learns why."""
+        file.checking = False
+        if self._kept.get(key) is file:
+            self._drop(key)
+
+    def _drop(self, key: Hashable) -> None:
+        file = self._kept.pop(key, None)
+        if file is not None:
+            file.kept = False
+            self._close_if_unused(file)
+
+    def _close_if_unused(self, file: _File) -> None:
+        if not file.kept and not file.users:
+            self._close(file.found)
+
+    def _close(self, found: Found) -> None:
+        try:
+            self._disk.run(found.blob.close)
+        except Exception:  # noqa: BLE001 - no thread to be had: rather wait for the disk than lose a descriptor
+            found.blob.close()
+
+    def _sweep_idle(self) -> None:
+        self._sweep = None
+        now = self._clock.seconds()
+        for key in [key for key, file in self._kept.items() if now - file.checked > _IDLE_SECONDS and not file.users]:
+            self._drop(key)
+        if self._kept:
+            self._sweep = self._clock.callLater(_IDLE_SECONDS, self._sweep_idle)
+
+
+def _close(found: Found) -> None:
+    found.blob.close()

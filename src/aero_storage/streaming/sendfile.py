@@ -1,0 +1,241 @@
+"""A TCP transport for Twisted that sends files: pieces of them, queued between ordinary writes, copied by the kernel.
+
+To use it, give a listening port a subclass that names the threads which may wait for a disk:
+`port.transport = …`. All bytes go out in the order in which they were given to `write` and its like and to
+`send_file`. No read that could wait for a disk is made on the reactor's thread.
+
+The kernel copies as late as it can: to change a file in place changes those of its bytes, too, that wait in a socket
+(see `caution`).
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections import deque
+from typing import Any, ClassVar
+
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.main import CONNECTION_LOST
+from twisted.python.failure import Failure
+
+from aero_storage.disk import Disk
+from aero_storage.streaming import caution
+from aero_storage.streaming.lineup import Lineup
+from aero_storage.streaming.segment import FileSource, Segment
+
+TURN_BYTES = 1024 * 1024
+"""What a connection may send before all others have had their turn of the reactor."""
+
+_HEAD_BYTES = 16 * 1024
+"""How many ordinary bytes are held back for a moment, to go in one packet with the file that follows."""
+
+_MORE: int = getattr(socket, "MSG_MORE", 0)
+_FULL = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS})
+
+
+class SendfileServer(Lineup):
+    """A TCP connection that sends files, and an Outlet.
+
+    A segment that fails or is cancelled leaves a hole in the stream: the connection is aborted with it.
+    """
+
+    disk: ClassVar[Disk]
+    _spent = 0
+    """Bytes sent since the reactor last gave us a turn."""
+    _full = False
+    """The socket: only the reactor knows when it is not any more."""
+    _waiting = False
+    """For a thread that reads what is to go next."""
+    _flushing = False
+    _gone = False
+    """The connection, as a system call has told; the reactor will take it away."""
+
+    def __init__(self, *arguments: Any) -> None:
+        self._trial: caution.Trial | None = caution.Trial()
+        super().__init__(*arguments)
+
+    def send_file(self, source: FileSource, offset: int, length: int, head: bytes = b"") -> Deferred[None]:
+        """Send `head` and `length` bytes of a file from `offset` on, behind all that was written before.
+
+        At once if nothing is queued, as far as the socket takes it. The Deferred fires when the kernel has the last
+        byte. It fails with what the file raises, and with ConnectionLost if the connection goes first.
+        """
+        if self.TLS:
+            raise RuntimeError("the bytes of a file cannot pass through TLS")
+        self._queued += length
+        if not self.connected or self._aborting or self._writeDisconnected:
+            return fail(ConnectionLost())
+        segment = Segment(source, offset, length, self.disk, self._has_read, self.abortConnection)
+        done = segment.done
+        assert done is not None  # noqa: S101
+        self._append(segment, head)
+        if not (self._waiting or self._full or self.disconnecting):
+            self._push()
+        elif not self._waiting:
+            self.startWriting()
+        self._maybePauseProducer()
+        return done
+
+    def write_through(self, data: bytes | bytearray | memoryview) -> None:
+        """Like `write`, but if nothing is queued `data` goes to the kernel at once, as far as the socket takes it."""
+        if self._is_idle() and self._spent + len(data) <= TURN_BYTES:
+            sent = self._send(data, 0)
+            if sent == len(data):
+                return
+            data = data[sent:]
+        self.write(bytes(data))
+
+    def _is_idle(self) -> bool:
+        return not (
+            self._segments
+            or self._tempDataLen
+            or self.dataBuffer
+            or self.disconnecting
+            or self._writeDisconnecting
+            or self._aborting
+            or self.TLS
+            or not self.connected
+        )
+
+    # Turns
+
+    def doRead(self) -> ConnectionLost | ConnectionDone | None:  # type: ignore[override]
+        """See IReadDescriptor."""
+        self._spent = 0
+        return super().doRead()
+
+    def doWrite(self) -> object:  # type: ignore[override]
+        """See IWriteDescriptor."""
+        self._full = False
+        if self._segments:
+            self._flush()
+        self._spent = 0
+        if self._gone:
+            return CONNECTION_LOST
+        if self._aborting or not self.connected:
+            return None
+        if not self._segments:
+            return super().doWrite()
+        if self._waiting:
+            self.stopWriting()
+        return None
+
+    def _push(self) -> None:
+        """Send at once what can be sent; the reactor's turns do the rest."""
+        if self._flushing:
+            return
+        self._flush()
+        if self._aborting or not self.connected:
+            return
+        if self._waiting:
+            self.stopWriting()
+        elif self.unsent or self._has_more_to_do():
+            self.startWriting()
+        else:
+            self.stopWriting()
+            self._tell_if_drained()
+
+    def _has_more_to_do(self) -> bool:
+        """Whether Twisted has plans for the moment when all is sent."""
+        hungry = self.producer is not None and (self.producerPaused or not self.streamingProducer)
+        return hungry or bool(self.disconnecting) or self._writeDisconnecting
+
+    def _flush(self) -> None:
+        self._flushing = True
+        try:
+            while self._segments and self._send_next():
+                pass
+        finally:
+            self._flushing = False
+
+    def _send_next(self) -> bool:
+        """Send of the first segment, and of what is before it; whether more may go now."""
+        segment, room = self._segments[0], TURN_BYTES - self._spent
+        self._waiting = False
+        if room <= 0 or self._aborting or not self.connected:
+            return False
+        try:
+            return self._send_in_order(segment, room)
+        except BlockingIOError:
+            self._full = True
+        except OSError as error:
+            if not self._is_lost(error):
+                self._break_off(segment, Failure())
+        except Exception:  # noqa: BLE001 - whatever a file raises
+            self._break_off(segment, Failure())
+        return False
+
+    def _send_in_order(self, segment: Segment, room: int) -> bool:
+        before = len(self.dataBuffer) - self.offset + self._tempDataLen
+        asked = segment.left > 0 and before <= _HEAD_BYTES
+        ready = segment.ready() if asked else 0
+        if before and not self._strike(self._send(self._gather()[:room], _MORE if ready else 0)):
+            return False
+        if ready and not self._send_file(segment, min(ready, room)):
+            return False
+        if not segment.left:
+            self._complete(segment)
+            return True
+        self._waiting = asked and not ready
+        return not self._waiting
+
+    def _send_file(self, segment: Segment, most: int) -> bool:
+        left = segment.left
+        try:
+            self._full = segment.send(self.fileno(), most) < most
+        finally:
+            sent = left - segment.left
+            self._queued -= sent
+            self._spent += sent
+        if self._trial is not None and self._trial.passed(sent):
+            self._trial = None
+            caution.lift(self.socket)
+        return not self._full
+
+    def _send(self, data: bytes | bytearray | memoryview, flags: int) -> int:
+        try:
+            sent = self.socket.send(data, flags)
+        except OSError as error:
+            self._full = True
+            self._gone = error.errno not in _FULL
+            return 0
+        self._spent += sent
+        return sent
+
+    # How it ends
+
+    def _has_read(self, segment: Segment, failure: Failure | None) -> None:
+        if failure is not None:
+            self._break_off(segment, failure)
+        elif self._waiting:
+            self._spent = 0
+            self._push()
+
+    def _break_off(self, segment: Segment, failure: Failure) -> None:
+        self.abortConnection()
+        segment.finish(failure)
+
+    def _is_lost(self, error: OSError) -> bool:
+        """Whether `sendfile` spoke of the connection, and not of the file."""
+        self._gone = isinstance(error, ConnectionError) or not self._has_peer()
+        return self._gone
+
+    def _has_peer(self) -> bool:
+        try:
+            self.socket.getpeername()
+        except OSError:
+            return False
+        return True
+
+    def connectionLost(self, reason: Failure) -> None:
+        """See IReadWriteDescriptor."""
+        segments, self._segments = self._segments, deque()
+        for segment in segments:
+            segment.drop()
+        try:
+            super().connectionLost(reason)
+        finally:
+            for segment in segments:
+                segment.finish(Failure(ConnectionLost()))

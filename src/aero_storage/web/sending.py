@@ -1,0 +1,82 @@
+"""From a reply to bytes on a connection whose kernel sends files: what both lanes have in common."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from http import HTTPStatus
+
+import attrs
+from twisted.internet.defer import Deferred
+
+from aero_storage.delivery.reply import Reply
+from aero_storage.protocol.cors import Headers
+from aero_storage.protocol.dates import format_http_date
+from aero_storage.protocol.ranges import Segment
+from aero_storage.store.blob import Blob, OpenFile
+from aero_storage.streaming.residency import read_resident_into
+from aero_storage.streaming.sendfile import SendfileServer
+
+SMALL = 64 * 1024
+"""Bodies up to this many bytes are read at once and leave in one piece with their head."""
+
+_HEAD_ROOM = 2048
+
+
+def _line(name: str, value: str) -> bytes:
+    return f"{name}: {value}\r\n".encode("latin-1")
+
+
+@lru_cache(1024)
+def _block(headers: Headers) -> bytes:
+    return b"".join(_line(name, value) for name, value in headers)
+
+
+@lru_cache(64)
+def _status_line(status: int) -> bytes:
+    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nServer: aero-storage\r\n".encode("ascii")
+
+
+@lru_cache(2)
+def _date_line(second: int) -> bytes:
+    return _line("Date", format_http_date(second))
+
+
+def head_bytes(reply: Reply, request_id: str, now: float, *, persistent: bool) -> bytes:
+    """The head of a response as it goes over the wire; `now` in seconds since the epoch."""
+    length = reply.length
+    own = "".join([f"{name}: {value}\r\n" for name, value in reply.own])
+    more = "" if persistent else "Connection: close\r\n"
+    if length is not None:
+        more += f"Content-Length: {length}\r\n"
+    fixed = _status_line(reply.status) + _date_line(int(now)) + _block(reply.common)
+    return fixed + f"X-Request-Id: {request_id}\r\n{more}{own}\r\n".encode("latin-1")
+
+
+@attrs.frozen(eq=False)
+class FileSender:
+    """Sends replies by transports that send files."""
+
+    _buffer: memoryview = attrs.field(init=False, factory=lambda: memoryview(bytearray(_HEAD_ROOM + SMALL)))
+    """Where a small body is read to, behind the room for its head, so that both leave in one piece."""
+
+    def send(self, transport: SendfileServer, head: bytes, reply: Reply, blob: Blob | None) -> Deferred[None] | None:
+        """Send head and body (without a `blob` no more of it than the reply holds), as far as possible at once.
+
+        None if all is with the kernel; else a Deferred that fires when it is, and fails as `send_file` does.
+        """
+        segment, file = reply.segment, blob.file if blob is not None else None
+        if segment is None or file is None or not segment.length:
+            transport.write_through(head + reply.body)
+        elif segment.length > SMALL or not self._write_small(transport, head, file, segment):
+            return transport.send_file(file, segment.offset, segment.length, head)
+        return transport.when_drained() if transport.unsent else None
+
+    def _write_small(self, transport: SendfileServer, head: bytes, file: OpenFile, segment: Segment) -> bool:
+        """Send head and body in one piece, if the body is in memory."""
+        start, end = _HEAD_ROOM - len(head), _HEAD_ROOM + segment.length
+        if start < 0 or not read_resident_into(file.fileno(), segment.offset, self._buffer[_HEAD_ROOM:end]):
+            return False
+        file.verify()
+        self._buffer[start:_HEAD_ROOM] = head
+        transport.write_through(self._buffer[start:end])
+        return True
