@@ -58,15 +58,16 @@ def log() -> Log:
     return Log()
 
 
-@given(st.lists(st.text(max_size=30) | st.text(min_size=5000, max_size=9000), min_size=1, max_size=5), st.data())
-def test_lines_as_they_are(messages: list[str], data: st.DataObject) -> None:
+MESSAGES = st.builds(str.__mul__, st.text(max_size=30), st.sampled_from([1, 300]))
+
+
+@given(st.lists(MESSAGES, min_size=1, max_size=5), st.integers(1, 9000))
+def test_lines_as_they_are(messages: list[str], size: int) -> None:
     """Lines of any length come through to the byte and in order, however they are cut on the way."""
     log, whole = Log(), logged(*messages)
-    relay, stream = LogRelay(1, log), whole
-    while stream:
-        size = data.draw(st.integers(1, len(stream)))
-        relay.take(stream[:size])
-        stream = stream[size:]
+    relay = LogRelay(1, log)
+    for start in range(0, len(whole), size):
+        relay.take(whole[start : start + size])
     assert "".join(log.kept).encode() == whole
     assert [json.loads(line)["message"] for line in log.kept] == messages
 
@@ -108,11 +109,11 @@ def test_killed_in_a_line(log: Log) -> None:
 
 def test_killed_before_the_end_of_a_line(log: Log) -> None:
     """A line that lacks but its end is whole, and so is the log of a worker that ends well."""
-    relay = LogRelay(1, log)
-    relay.take(logged("one")[:-1])
+    relay, line = LogRelay(1, log), logged("one")
+    relay.take(line[:-1])
     relay.finish()
     relay.finish()
-    assert "".join(log.kept).encode() == logged("one")
+    assert "".join(log.kept).encode() == line
 
 
 def test_a_line_without_end(log: Log) -> None:

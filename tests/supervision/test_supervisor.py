@@ -161,9 +161,10 @@ def test_stop(stopping: tuple[House, list[None]]) -> None:
     """All are told once to stop; the end comes with the last of them, whatever its status, and nobody is replaced."""
     house, done = stopping
     assert [worker.orders for worker in house.started] == [["stop"]] * 3
-    for worker, how in zip(house.started, ({"status": 0}, {"status": 1}, {"signal": "SIGTERM"}), strict=True):
+    endings: list[dict[str, object]] = [{"status": 0}, {"status": 1}, {"signal": "SIGTERM"}]
+    for worker, how in zip(house.started, endings, strict=True):
         assert done == []
-        worker.ended(dict(how))
+        worker.ended(how)
     assert done == [None]
     assert house.clock.getDelayedCalls() == []
     assert len(house.started) == 3

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import attrs
 
 if TYPE_CHECKING:  # pyOpenSSL is an extra, which is there where there are such endpoints
-    from OpenSSL import crypto
     from twisted.internet.ssl import CertificateOptions, DiffieHellmanParameters
 
 
@@ -29,33 +28,29 @@ class TLSMaterial:
     @classmethod
     def of(cls, options: CertificateOptions) -> TLSMaterial:
         """What the options of an endpoint hold."""
-        from OpenSSL import SSL, crypto  # noqa: PLC0415
-
-        def pem(certificate: crypto.X509) -> bytes:
-            return crypto.dump_certificate(crypto.FILETYPE_PEM, certificate)
+        from cryptography.hazmat.primitives import serialization as form  # noqa: PLC0415
+        from OpenSSL import SSL  # noqa: PLC0415
 
         assert options.privateKey is not None  # noqa: S101
         assert options.certificate is not None  # noqa: S101
+        key, pem = options.privateKey.to_cryptography_key(), form.Encoding.PEM
         return cls(
-            key=crypto.dump_privatekey(crypto.FILETYPE_PEM, options.privateKey),
-            certificate=pem(options.certificate),
-            chain=tuple(pem(certificate) for certificate in options.extraCertChain),
+            key=key.private_bytes(pem, form.PrivateFormat.PKCS8, form.NoEncryption()),  # type: ignore[union-attr]
+            certificate=options.certificate.to_cryptography().public_bytes(pem),
+            chain=tuple(one.to_cryptography().public_bytes(pem) for one in options.extraCertChain),
             method=None if options.method == SSL.TLS_METHOD else options.method,
             parameters=options.dhParameters,
         )
 
     def options(self) -> CertificateOptions:
         """The options again, as Twisted's parser of endpoints makes them."""
-        from OpenSSL import crypto  # noqa: PLC0415
-        from twisted.internet.ssl import CertificateOptions  # noqa: PLC0415
+        from twisted.internet import ssl  # noqa: PLC0415
 
-        def certificate(pem: bytes) -> crypto.X509:
-            return crypto.load_certificate(crypto.FILETYPE_PEM, pem)
-
-        return CertificateOptions(
-            privateKey=crypto.load_privatekey(crypto.FILETYPE_PEM, self.key),
-            certificate=certificate(self.certificate),
-            extraCertChain=[certificate(pem) for pem in self.chain],
+        own = ssl.PrivateCertificate.loadPEM(self.certificate + b"\n" + self.key)
+        return ssl.CertificateOptions(
+            privateKey=own.privateKey.original,
+            certificate=own.original,
+            extraCertChain=[ssl.Certificate.loadPEM(pem).original for pem in self.chain],
             method=self.method,
             dhParameters=self.parameters,
         )
