@@ -43,6 +43,8 @@ FLOORS = {
 NEIGHBOURS = {
     ("protocol", "errors"),  # the rules raise our own errors
     ("catalog", "durable"),  # its writer replaces the manifest
+    ("service", "supervision"),  # the parent is wired like all else
+    ("supervision", "service"),  # the first steps of a worker lead to its wiring
 }
 PURE_ROOMS = {"protocol", "catalog", "settings", "errors", "durable", "chunks", "cli"}
 # library -> the modules (or packages) that may import it

@@ -239,6 +239,60 @@ def test_odd_twisted_events(log: JsonLines, sink: MemorySink, event: LogEvent) -
     assert len(sink.records) == 1
 
 
+@pytest.mark.parametrize("publishing", [False, True], ids=["ours", "Twisted's"])
+def test_constant_fields(sink: MemorySink, *, publishing: bool) -> None:
+    """What a log is told to say of itself is in every line, its own reports included."""
+    log = JsonLines(sink, constant={"worker": 2})
+    if publishing:
+        Logger(namespace="t", observer=log).info("hello")
+    else:
+        log.event("info", "hello", {"status": 200})
+    sink.errors = [OSError("full")]
+    log.event("info", "lost")
+    log.event("info", "kept")
+    assert sink.messages == ["hello", "kept", "log lines dropped"]
+    assert [record["worker"] for record in sink.records] == [2, 2, 2]
+
+
+# Lines of other processes
+
+LINE = '{"timestamp": "2026-01-01T00:00:00.000Z", "level": "debug", "message": "hello", "worker": 1, "status": 206}\n'
+
+
+def test_passed_on(log: JsonLines, sink: MemorySink) -> None:
+    """Lines of another process are written as they are, at once or by the thread, whatever our own level."""
+    log.pass_on([LINE])
+    log.start()
+    log.pass_on([LINE, LINE])
+    log.stop()
+    log.pass_on([LINE])
+    assert sink.text == LINE * 4
+
+
+def test_too_many_to_pass_on(small_log: JsonLines, sink: MemorySink) -> None:
+    """Lines passed on find the same bounded queue: what has no room is dropped, counted and reported."""
+    sink.open.clear()
+    small_log.event("info", "hanging")
+    assert sink.entered.acquire(timeout=HANG)
+    small_log.pass_on([LINE] * 10)
+    sink.open.set()
+    small_log.stop()
+    assert sink.messages.count("hello") == 3
+    assert sink.records[-1]["count"] == 7
+
+
+def test_passed_on_to_twisted() -> None:
+    """Under another observer the lines of another process become events with level, message and fields."""
+    observer = Observer()
+    TwistedLog(Logger(namespace="n", observer=observer)).pass_on([LINE])
+    (event,) = observer.events
+    assert event["log_level"] is LogLevel.debug
+    text = event["log_format"].format(**event)
+    assert text.startswith("hello ")
+    assert '"worker": 1' in text
+    assert '"status": 206' in text
+
+
 # Twisted's own log
 
 

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from aero_storage.metrics import CONTENT_TYPE, OTHER, Metrics
+from aero_storage.metrics import CONTENT_TYPE, OTHER, Counts, Metrics
 
 BUCKETS = [
     *("0.001", "0.0025", "0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5"),
@@ -216,3 +216,48 @@ def test_odd_version(registry: CollectorRegistry, value: Value) -> None:
     (sample,) = families(metrics)["aero_storage_server_build_info"].samples
     assert sample.labels == {"version": 'a"b\\c\nd'}
     assert value("aero_storage_server_build_info", version='a"b\\c\nd') == 1
+
+
+def test_counts_add_up(metrics: Metrics) -> None:
+    """Counts of two processes add up, label by label; of times of reading a catalog the latest is kept."""
+    exercise(metrics)
+    other = Metrics(CollectorRegistry(), "1", 100)
+    exercise(other)
+    other.bytes_sent("other.img", 5)
+    other.request_ended("/healthz", "GET", 404, 0.01)
+    other.catalog_loaded(0.5)
+    total = Counts()
+    for counts in (metrics.counts, other.counts):
+        total.add(counts)
+    assert total.bytes == {("disk.img",): 2, ("other.img",): 5}
+    assert total.requests == {("/healthz", "GET", "200"): 2, ("/healthz", "GET", "404"): 1}
+    (row,) = total.durations.values()
+    assert sum(row[:-1]) == 3
+    assert row[-1] == pytest.approx(0.03)
+    assert total.reloads == {("success",): 3, ("failure",): 2}
+    assert total.reloaded_at == 1.0
+    assert metrics.counts.bytes == {("disk.img",): 1}, "what is added stays as it is"
+
+
+def test_processes_add_up() -> None:
+    """Of processes everything adds up but the start, of which the earliest counts; of a dead one time is left."""
+    start, spent, files = "process_start_time_seconds", "process_cpu_seconds_total", "process_open_fds"
+    total = Counts()
+    total.add(Counts(process={start: 20.0, spent: 1.0, files: 3.0}))
+    total.add(Counts(process={start: 10.0, spent: 2.0, files: 4.0}))
+    assert total.process == {start: 10.0, spent: 3.0, files: 7.0}
+    assert total.remains().process == {spent: 3.0}
+    assert Counts(bytes={("a",): 1}).remains() == Counts(bytes={("a",): 1})
+
+
+def test_total_is_shown(metrics: Metrics, value: Value) -> None:
+    """A total is shown in place of what this process has counted, once."""
+    exercise(metrics)
+    total = Counts(process=metrics.snapshot().process)
+    for _ in range(3):
+        total.add(metrics.counts)
+    text = metrics.exposition(total).decode()
+    assert 'image_bytes_served_total{image_id="disk.img"} 3.0' in text
+    assert 'http_request_duration_seconds_bucket{le="+Inf",method="GET",route="/healthz"} 3.0' in text
+    assert 'aero_storage_server_build_info{version="1.2.3"} 1.0' in text
+    assert value("image_bytes_served_total", image_id="disk.img") == 1

@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Protocol
@@ -48,6 +48,14 @@ class EventLog(Protocol):
         ...
 
 
+class LineLog(EventLog, Protocol):
+    """A log that takes the lines of other processes as well."""
+
+    def pass_on(self, lines: Sequence[str]) -> None:
+        """Log whole lines, as a JsonLines elsewhere has made them."""
+        ...
+
+
 class Sink(Protocol):
     """A text file, or what looks like one."""
 
@@ -82,6 +90,12 @@ class TwistedLog:
 
     _logger: Logger = attrs.field(factory=lambda: Logger(namespace="aero_storage"))
 
+    def pass_on(self, lines: Sequence[str]) -> None:
+        """See LineLog.pass_on."""
+        for line in lines:
+            record = json.loads(line)
+            self.event(record.pop("level"), record.pop("message"), record)
+
     def event(self, level: str, message: str, fields: Fields = {}) -> None:  # noqa: B006
         """See EventLog.event."""
         self._logger.emit(
@@ -92,7 +106,7 @@ class TwistedLog:
 @implementer(ILogObserver)
 @attrs.define(eq=False)
 class JsonLines:
-    """Writes events of ours, and those of Twisted as an observer, as JSON lines to `sink`.
+    """Writes events of ours, and those of Twisted as an observer, as JSON lines to `sink`; `_constant` is in all.
 
     Until `start` lines are written at once; from then on by a thread behind a bounded queue, so that a full pipe or
     a slow disk never holds the reactor. Lines that find the queue full are dropped, counted and reported.
@@ -101,6 +115,7 @@ class JsonLines:
     _sink: Sink
     _level: str = "info"
     _max_queued: int = _MAX_QUEUED_LINES
+    _constant: Fields = attrs.field(factory=dict)
     _queue: deque[str] = attrs.field(init=False, factory=deque)
     _lock: threading.Lock = attrs.field(init=False, factory=threading.Lock)
     _wake: threading.Condition = attrs.field(init=False)
@@ -140,7 +155,17 @@ class JsonLines:
     def event(self, level: str, message: str, fields: Fields = {}) -> None:  # noqa: B006
         """See EventLog.event."""
         if _RANK[level] >= _RANK[self._level]:
-            self._put(_line(level, message, fields))
+            self._put(self._line(level, message, fields))
+
+    def pass_on(self, lines: Sequence[str]) -> None:
+        """See LineLog.pass_on; the level was the other process' business."""
+        with self._wake:
+            if self._writer is not None:
+                for line in lines:
+                    self._enqueue(line)
+                return
+        if not self._stuck:
+            self._write("".join(lines))
 
     def __call__(self, event: LogEvent) -> None:
         """Log an event of Twisted's."""
@@ -149,7 +174,7 @@ class JsonLines:
             return
         failure = event.get("log_failure")
         fields = {} if failure is None else {"traceback": failure.getTraceback()[-_MAX_TEXT:]}
-        self._put(_line(level, _message(event), fields, event.get("log_time")))
+        self._put(self._line(level, _message(event), fields, event.get("log_time")))
 
     def before_next_write(self, errand: Callable[[], object]) -> None:
         """Do `errand` (a rotation, say) in the thread that writes, before it writes again."""
@@ -189,7 +214,7 @@ class JsonLines:
         text = self._do_errand() + text
         dropped = self._take_dropped()
         try:
-            self._sink.write(text + _report(dropped))
+            self._sink.write(text + self._report(dropped))
             self._sink.flush()
         except (OSError, ValueError):
             # There is nowhere left to complain to (disk full, pipe closed): say so when it works again.
@@ -202,7 +227,7 @@ class JsonLines:
             if errand is not None:
                 errand()
         except OSError as error:
-            return _line("error", "log rotation failed", {"reason": str(error)})
+            return self._line("error", "log rotation failed", {"reason": str(error)})
         return ""
 
     def _take_dropped(self) -> int:
@@ -214,19 +239,18 @@ class JsonLines:
         with self._wake:
             self._dropped += lines
 
+    def _report(self, dropped: int) -> str:
+        return self._line("warn", "log lines dropped", {"count": dropped}) if dropped else ""
 
-def _line(level: str, message: str, fields: Fields, seconds: float | None = None) -> str:
-    record = {
-        "timestamp": timestamp(time.time() if seconds is None else seconds),
-        "level": level,
-        "message": message,
-        **fields,
-    }
-    return _encode(record) + "\n"
-
-
-def _report(dropped: int) -> str:
-    return _line("warn", "log lines dropped", {"count": dropped}) if dropped else ""
+    def _line(self, level: str, message: str, fields: Fields, seconds: float | None = None) -> str:
+        record = {
+            "timestamp": timestamp(time.time() if seconds is None else seconds),
+            "level": level,
+            "message": message,
+            **self._constant,
+            **fields,
+        }
+        return _encode(record) + "\n"
 
 
 def timestamp(seconds: float) -> str:

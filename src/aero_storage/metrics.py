@@ -31,7 +31,7 @@ _BOUNDS = (*map(str, _BUCKETS), "+Inf")
 _STORE_ERRORS = ("meta", "open_range", "manifest")
 _RANGE_RESULTS = ("valid", "invalid")
 _RELOAD_RESULTS = ("success", "failure")
-_START_TIME = "process_start_time_seconds"
+_START_TIME, _CPU_TIME = "process_start_time_seconds", "process_cpu_seconds_total"
 
 Labels = tuple[str, ...]
 Tally = dict[Labels, float]
@@ -71,6 +71,11 @@ class Counts:
             total = value if known is None else min(known, value) if sample == _START_TIME else known + value
             self.process[sample] = total
 
+    def remains(self) -> Counts:
+        """What stays when the process has ended: it holds no memory and no file any more, but has used its time."""
+        spent = self.process.get(_CPU_TIME)
+        return attrs.evolve(self, process={} if spent is None else {_CPU_TIME: spent})
+
 
 @attrs.define
 class _BoundedLabel:
@@ -97,7 +102,7 @@ class Metrics:
         self._version = version
         self._image_label = _BoundedLabel(max_image_ids)
         self._process = ProcessCollector(registry=None)
-        self._others: tuple[Counts, ...] = ()
+        self._shown: Counts | None = None
         registry.register(_Families(self))
 
     @property
@@ -145,20 +150,18 @@ class Metrics:
         }
         return self.counts
 
-    def exposition(self, others: Iterable[Counts] = ()) -> bytes:
-        """All metrics in the text format 0.0.4, with what other processes have counted."""
-        self._others = tuple(others)
+    def exposition(self, total: Counts | None = None) -> bytes:
+        """All metrics in the text format 0.0.4: the counts of this process, or a total that it is a part of."""
+        self._shown = total
         try:
             return generate_latest(self._registry)
         finally:
-            self._others = ()
+            self._shown = None
 
-    def total(self) -> Counts:
+    @property
+    def shown(self) -> Counts:
         """The counts that are to be shown."""
-        total = Counts()
-        for counts in (self.snapshot(), *self._others):
-            total.add(counts)
-        return total
+        return self.snapshot() if self._shown is None else self._shown
 
 
 def _count(tally: Tally, labels: Labels, count: float = 1) -> None:
@@ -173,7 +176,7 @@ class _Families(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """See Collector."""
-        counts = self._metrics.total()
+        counts = self._metrics.shown
         yield _counter("http_requests", "Requests answered.", ("route", "method", "status"), counts.requests)
         yield _histogram(counts.durations)
         yield _counter("image_bytes_served", "Body bytes sent of images and chunks.", ("image_id",), counts.bytes)

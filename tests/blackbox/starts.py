@@ -50,6 +50,11 @@ FAILING: dict[str, Start] = {
     "virtual-chunk-large": _flag("--virtual-chunk-bytes", "67109376"),
     "variable-express": _variable("AERO_STORAGE_EXPRESS", "fast"),
     "variable-virtual": _variable("AERO_STORAGE_VIRTUAL_CHUNKS", "maybe"),
+    "workers-negative": _flag("--workers", "-1"),
+    "workers-too-many": _flag("--workers", "129"),
+    "workers-that-cannot-share": Start(
+        ("--workers", "2", "--endpoint", "systemd:domain=INET:index=0"), names=("flag --endpoint",)
+    ),
     "cap-negative": _flag("--max-concurrent-bytes-requests", "-1"),
     "queue-negative": _flag("--bytes-queue-timeout-secs", "-1"),
     "queue-nan": _flag("--bytes-queue-timeout-secs", "nan"),
@@ -84,6 +89,7 @@ FAILING: dict[str, Start] = {
     "variable-listen": Start(env={"AERO_STORAGE_LISTEN_ADDR": "nowhere"}, names=("AERO_STORAGE_LISTEN_ADDR",)),
     "variable-age": _variable("AERO_STORAGE_PUBLIC_CACHE_MAX_AGE_SECS", "x"),
     "variable-preflight-age": _variable("AERO_STORAGE_CORS_PREFLIGHT_MAX_AGE_SECS", "x"),
+    "variable-workers": _variable("AERO_STORAGE_WORKERS", "all"),
     "variable-ids": _variable("AERO_IMAGE_METRICS_MAX_IDS", "x"),
     "variable-require-range": _variable("AERO_STORAGE_REQUIRE_RANGE", "maybe"),
     "variable-require-manifest": _variable("AERO_STORAGE_REQUIRE_MANIFEST", "2"),
@@ -94,6 +100,7 @@ FAILING: dict[str, Start] = {
     "file-unknown-key": _file("max_range_byte = 5", "max_range_byte"),
     "file-key-with-dashes": _file("max-range-bytes = 5", "max-range-bytes"),
     "file-table": _file("[aero]\nmax_range_bytes = 5", "aero"),
+    "file-workers": _file("workers = 'two'", "workers"),
     "file-zero": _file("max_range_bytes = 0", "max_range_bytes"),
     "file-words": _file("max_range_bytes = 'x'", "max_range_bytes"),
     "file-boolean-for-number": _file("max_range_bytes = true", "max_range_bytes"),
@@ -119,7 +126,7 @@ CHECKED: dict[str, Start] = {
             *("--log-level", "WARN", "--max-concurrent-bytes-requests", "0", "--max-range-bytes", "1"),
             *("--max-chunk-bytes", "1", "--public-cache-max-age-secs", "0", "--cors-preflight-max-age-secs", "0"),
             *("--require-range", "--disable-metrics", "--metrics-auth-token", "x", "--open-ended-ranges", "limit"),
-            *("--virtual-chunks", "--virtual-chunk-bytes", "512"),
+            *("--virtual-chunks", "--virtual-chunk-bytes", "512", "--workers", "0"),
             *("--bytes-queue-timeout-secs", "0", "--image-metrics-max-ids", "5", "--no-request-log"),
         )
     ),

@@ -13,6 +13,7 @@ from aero_storage.catalog.model import Image
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.reply import Reply
 from aero_storage.delivery.routes import ROUTES, Plane, Resource
+from aero_storage.metrics import Counts
 
 if TYPE_CHECKING:
     from tests.delivery.conftest import Ask, Bench, Drive
@@ -288,6 +289,22 @@ def test_metrics_token(ask: Ask, bench: Bench, drive: Drive, headers: dict[str, 
     desk = bench.desk(metrics_token="t")
     assert drive(desk.answer(desk.begin(ask("/metrics", headers)))).status == status
     assert drive(desk.answer(desk.begin(ask("/version", headers)))).status == 200
+
+
+def test_metrics_of_all_workers(ask: Ask, bench: Bench, drive: Drive) -> None:
+    """Where there are several workers, the desk asks for the total, and only for those who may read it."""
+    asked: list[None] = []
+
+    async def total() -> Counts:
+        asked.append(None)
+        return Counts(bytes={("everywhere",): 7}, process=bench.metrics.snapshot().process)
+
+    desk = bench.desk(metrics_token="t")
+    desk.total = total
+    assert drive(desk.answer(desk.begin(ask("/metrics")))).status == 401
+    assert asked == []
+    reply = drive(desk.answer(desk.begin(ask("/metrics", {"Authorization": "Bearer t"}))))
+    assert b'image_bytes_served_total{image_id="everywhere"} 7.0' in reply.body
 
 
 @pytest.mark.parametrize(

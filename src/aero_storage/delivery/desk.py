@@ -24,6 +24,7 @@ from aero_storage.delivery.representation import (
 from aero_storage.delivery.routes import Plane, Resource
 from aero_storage.delivery.virtual import VirtualChunks
 from aero_storage.errors import BlobNotFoundError, BlobUnreadableError, CatalogError, ClientError, OverloadedError
+from aero_storage.metrics import Counts
 from aero_storage.protocol.identifiers import NAME_RULE
 from aero_storage.store.blob import BlobStatus
 from aero_storage.store.images import MANIFEST_NAME, Opened, Store, Wanted
@@ -55,6 +56,8 @@ class Desk:
     _store: Store
     _admission: Admission
     _virtual: VirtualChunks
+    total: Callable[[], Awaitable[Counts]] | None = attrs.field(init=False, default=None)
+    """Asks for the counts of all workers together, ours among them; None where there is but this process."""
     shutting_down: bool = attrs.field(init=False, default=False)
 
     def begin(self, facts: Facts, client: str | None = None, request_id: str | None = None) -> Exchange:
@@ -105,9 +108,16 @@ class Desk:
             case Resource.READINESS:
                 return operations.readiness(facts, policy, ready=await self._is_ready())
             case Resource.METRICS:
-                return operations.exposition(facts, policy, self.reporter.metrics, self.metrics_token)
+                return await self._metrics(facts)
             case _:
                 return operations.version(facts, policy, self.build)
+
+    async def _metrics(self, facts: Facts) -> Reply:
+        refusal = operations.refusal(facts, self.policy, self.metrics_token)
+        if refusal is not None:
+            return refusal
+        total = None if self.total is None else await self.total()
+        return operations.exposition(facts, self.policy, self.reporter.metrics, total)
 
     async def _is_ready(self) -> bool:
         try:

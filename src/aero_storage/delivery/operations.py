@@ -9,7 +9,7 @@ import attrs
 from aero_storage.delivery.facts import Facts
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.reply import Reply, error, json_body, plane_headers
-from aero_storage.metrics import CONTENT_TYPE, Metrics
+from aero_storage.metrics import CONTENT_TYPE, Counts, Metrics
 from aero_storage.protocol import caching
 
 _TEXT = "text/plain; charset=utf-8"
@@ -47,15 +47,21 @@ def version(facts: Facts, policy: Policy, build: Build) -> Reply:
     return _plain(facts, policy, 200, _JSON, json_body(document))
 
 
-def exposition(facts: Facts, policy: Policy, metrics: Metrics, token: str | None) -> Reply:
-    """All metrics; with `token` set, only for those who bear it (RFC 6750 §2.1)."""
-    if token is not None:
-        scheme, _, given = (facts.authorization or "").partition(" ")
-        if scheme.lower() != "bearer" or not given.strip():
-            return error(facts, policy, 401, ("WWW-Authenticate", "Bearer"))
-        if not hmac.compare_digest(given.strip().encode(), token.encode()):
-            return error(facts, policy, 403)
-    return _plain(facts, policy, 200, CONTENT_TYPE, metrics.exposition())
+def refusal(facts: Facts, policy: Policy, token: str | None) -> Reply | None:
+    """The reply to those who may not read the metrics: with `token` set, all who do not bear it (RFC 6750 §2.1)."""
+    if token is None:
+        return None
+    scheme, _, given = (facts.authorization or "").partition(" ")
+    if scheme.lower() != "bearer" or not given.strip():
+        return error(facts, policy, 401, ("WWW-Authenticate", "Bearer"))
+    if not hmac.compare_digest(given.strip().encode(), token.encode()):
+        return error(facts, policy, 403)
+    return None
+
+
+def exposition(facts: Facts, policy: Policy, metrics: Metrics, total: Counts | None = None) -> Reply:
+    """All metrics: of this process, or the total of all workers."""
+    return _plain(facts, policy, 200, CONTENT_TYPE, metrics.exposition(total))
 
 
 def _plain(facts: Facts, policy: Policy, status: int, content_type: str, body: bytes) -> Reply:

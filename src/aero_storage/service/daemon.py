@@ -5,17 +5,14 @@ from __future__ import annotations
 import gc
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib.metadata import version as package_version
 
 import attrs
-from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.posixbase import PosixReactorBase
 from twisted.internet.task import LoopingCall
-from twisted.logger import ILogObserver
-from twisted.python.components import Componentized
 from twisted.python.threadpool import ThreadPool
 
 from aero_storage.catalog.keeper import CatalogKeeper
@@ -30,11 +27,13 @@ from aero_storage.delivery.virtual import VirtualChunks
 from aero_storage.delivery.watch import POLL_SECONDS, CatalogWatch
 from aero_storage.disk import DiskThreads
 from aero_storage.errors import SettingsError
-from aero_storage.logs import EventLog, JsonLines
+from aero_storage.logs import EventLog
 from aero_storage.metrics import Metrics, Registry
 from aero_storage.protocol.cors import CorsPolicy
+from aero_storage.service.base import SetSignal, SignalledService
 from aero_storage.service.listening import address_text, listen
 from aero_storage.service.options import Options, prepare_images_root, refuse
+from aero_storage.service.parent import ParentService, number_of_workers, supervise
 from aero_storage.settings import Settings
 from aero_storage.store.images import LocalStore
 from aero_storage.store.local import LocalDirectory
@@ -53,8 +52,6 @@ READ_THREADS = 16
 
 OPEN_FILES = 256
 """Files kept open for the next request: a quarter of the descriptors that a process may have by default."""
-
-_STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 _GARBAGE_THRESHOLD = 10_000
 """New objects after which Python looks for cycles among them; a request makes some fifty, and no cycles."""
@@ -85,7 +82,7 @@ class Parts:
     ports: tuple[IListeningPort, ...]
 
 
-def makeService(options: Options, reactor: PosixReactorBase | None = None) -> AeroService:
+def makeService(options: Options, reactor: PosixReactorBase | None = None) -> AeroService | ParentService:
     """The service of a parsed command line: bound to its addresses, not yet started.
 
     Raises SystemExit with one line if the images root cannot be used or an address cannot be listened at.
@@ -98,11 +95,19 @@ def makeService(options: Options, reactor: PosixReactorBase | None = None) -> Ae
     resolved = options.resolved
     try:
         prepare_images_root(resolved)
-        threads = Threads(_pool(reactor, DISK_THREADS, "disk"), _pool(reactor, READ_THREADS, "read"))
+        workers = number_of_workers(resolved.settings)
+        if workers > 1:
+            return supervise(options, reactor, workers)
+        threads = make_threads(reactor)
         parts = compose(resolved.settings, reactor, threads, options.log, options.environ)
         return AeroService(attrs.evolve(parts, ports=listen(reactor, parts.site, resolved, threads.readers)))
     except SettingsError as error:
         refuse(error)
+
+
+def make_threads(reactor: PosixReactorBase) -> Threads:
+    """The pools, not yet started."""
+    return Threads(_pool(reactor, DISK_THREADS, "disk"), _pool(reactor, READ_THREADS, "read"))
 
 
 def _pool(reactor: PosixReactorBase, number: int, name: str) -> DiskThreads:
@@ -159,58 +164,31 @@ def build_of(version: str, environ: Mapping[str, str]) -> Build:
     return Build(version, environ.get("AERO_STORAGE_GIT_SHA") or "dev", environ.get("AERO_STORAGE_BUILT_AT") or "")
 
 
-class AeroService(Service):
+class AeroService(SignalledService):
     """The running daemon."""
 
-    name = "aero-storage"
-
-    def __init__(self, parts: Parts, set_signal: Callable[..., object] = signal.signal) -> None:
+    def __init__(self, parts: Parts, set_signal: SetSignal = signal.signal) -> None:
+        super().__init__(parts.reactor, parts.log, set_signal)
         self._parts = parts
-        self._set_signal = set_signal
         self._poll = LoopingCall(lambda: Deferred.fromCoroutine(parts.watch.check()))
         self._poll.clock = parts.reactor
-        self._stopping = False
-
-    def setServiceParent(self, parent: object) -> None:
-        """Join an application, and become its log, so that Twisted's own lines are JSON too."""
-        if isinstance(self._parts.log, JsonLines) and isinstance(parent, Componentized):
-            parent.setComponent(ILogObserver, self._parts.log)
-        super().setServiceParent(parent)
 
     def startService(self) -> None:
         """Start threads, timers and signal handlers, and say where we listen."""
         super().startService()
         parts = self._parts
-        if isinstance(parts.log, JsonLines):
-            parts.log.start()
         for threads in (parts.threads.disk, parts.threads.readers):
             threads.pool.start()
             parts.reactor.addSystemEventTrigger("after", "shutdown", threads.pool.stop)
         self._poll.start(POLL_SECONDS, now=False)
-        # Twisted installs its own handlers while it starts: ours come in the first turn after that.
-        parts.reactor.callWhenRunning(parts.reactor.callLater, 0, self._handle_signals)
         gc.collect()
         gc.freeze()  # what there is by now stays: no need to look at it again and again
         gc.set_threshold(_GARBAGE_THRESHOLD)
         for port in parts.ports:
             parts.log.event("info", "listening", {"address": address_text(port.getHost())})
 
-    def _handle_signals(self) -> None:
-        reactor = self._parts.reactor
-        for number in _STOPPING:
-            self._set_signal(number, lambda received, _frame: reactor.callFromThread(self._stop, received))
-        self._set_signal(signal.SIGHUP, lambda _received, _frame: reactor.callFromThread(self._reload))
-
-    def _stop(self, received: int) -> None:
-        """End the process with status 0, however often it is asked to."""
-        if not self._stopping:
-            self._stopping = True
-            for number in (*_STOPPING, signal.SIGHUP):  # to the very end, after Twisted has forgotten our handlers
-                self._set_signal(number, signal.SIG_IGN)
-            self._parts.log.event("info", "stopping", {"signal": signal.Signals(received).name})
-            self._parts.reactor.stop()
-
-    def _reload(self) -> None:
+    def reload(self) -> None:
+        """Read the catalog again, changed or not."""
         Deferred.fromCoroutine(self._parts.watch.check(asked=True))
 
     async def _shut(self) -> None:
@@ -223,8 +201,7 @@ class AeroService(Service):
         gone.addTimeout(_STOP_SECONDS, parts.reactor, onTimeoutCancel=lambda _result, _seconds: None)
         await gone
         parts.store.close()
-        if isinstance(parts.log, JsonLines):
-            parts.log.stop()
+        self.end_log()
 
     def stopService(self) -> Deferred[None]:
         """Close the ports, break off what is under way, and write out the log."""

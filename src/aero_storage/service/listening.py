@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 from twisted.internet.address import IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred
@@ -27,20 +28,19 @@ def listen(
 
     Raises SettingsError with one line if an address cannot be used: a daemon that does not listen must not start.
     """
-    settings, origins = resolved.settings, resolved.origins
-    if not settings.endpoint:
-        endpoint = _default_endpoint(reactor, settings.listen_addr)
-        ports: tuple[IListeningPort, ...] = (
-            _bind(endpoint, factory, str(settings.listen_addr), origins["listen_addr"]),
-        )
-    else:
-        ports = tuple(
-            _bind(_parse(reactor, text, origins["endpoint"]), factory, text, origins["endpoint"])
-            for text in settings.endpoint
-        )
+    ports = tuple(bind(*wanted, factory) for wanted in endpoints_of(reactor, resolved))
     for port in ports:
         install(port, readers)
     return ports
+
+
+def endpoints_of(reactor: PosixReactorBase, resolved: Resolved) -> Iterator[tuple[IStreamServerEndpoint, str, str]]:
+    """Yield where to listen, and for each endpoint its text and where that came from; raises SettingsError."""
+    settings, origins = resolved.settings, resolved.origins
+    if not settings.endpoint:
+        yield _default_endpoint(reactor, settings.listen_addr), str(settings.listen_addr), origins["listen_addr"]
+    for text in settings.endpoint:
+        yield _parse(reactor, text, origins["endpoint"]), text, origins["endpoint"]
 
 
 def _default_endpoint(reactor: PosixReactorBase, address: ListenAddress) -> IStreamServerEndpoint:
@@ -60,22 +60,24 @@ def _parse(reactor: PosixReactorBase, text: str, origin: str) -> IStreamServerEn
     return endpoint
 
 
-def _bind(endpoint: IStreamServerEndpoint, factory: IProtocolFactory, text: str, origin: str) -> IListeningPort:
+def bind(endpoint: IStreamServerEndpoint, text: str, origin: str, factory: IProtocolFactory) -> IListeningPort:
+    """Listen at an endpoint, now; raises SettingsError."""
     bound: list[IListeningPort] = []
     failures: list[BaseException] = []
     result: Deferred[IListeningPort] = endpoint.listen(factory)
     result.addCallbacks(bound.append, lambda failure: failures.append(failure.value))
     if failures:
-        raise SettingsError(f"{origin}: cannot listen at {text}: {_reason(failures[0])}") from failures[0]
+        raise cannot_listen(text, origin, failures[0]) from failures[0]
     if not bound:
         raise SettingsError(f"{origin}: {text!r} does not bind at once, as this daemon has to know")
     return bound[0]
 
 
-def _reason(error: BaseException) -> str:
-    if isinstance(error, CannotListenError) and isinstance(error.socketError, OSError):
-        return error.socketError.strerror or str(error.socketError)
-    return _one_line(error)
+def cannot_listen(text: str, origin: str, error: BaseException) -> SettingsError:
+    """The one line about an address that cannot be used."""
+    cause = error.socketError if isinstance(error, CannotListenError) else error
+    reason = cause.strerror if isinstance(cause, OSError) else None
+    return SettingsError(f"{origin}: cannot listen at {text}: {reason or _one_line(error)}")
 
 
 def _one_line(error: BaseException) -> str:

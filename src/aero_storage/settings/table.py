@@ -17,6 +17,7 @@ import attrs
 T = TypeVar("T")
 _MAX_INTEGER = 2**63 - 1
 _MAX_PORT = 65535
+_MAX_WORKERS = 128  # some five descriptors each, and a process may have 1,024
 _SECTOR, _MAX_CHUNK_SIZE = 512, 64 * 1024 * 1024  # the chunked format's, and what its clients take (contract §6)
 _KINDS: dict[type, str] = {bool: "boolean", int: "integer", float: "number", str: "string"}
 _TRUE = {"1", "true", "t", "yes", "y", "on"}
@@ -43,10 +44,10 @@ def _one_of(*words: str, convert: Callable[[str], str] = str) -> Callable[[str],
     return _reader(f"one of {', '.join(words)}", ".*", convert, words.__contains__)
 
 
-def _whole(least: int) -> Callable[[str], int]:
+def _whole(least: int, most: int = _MAX_INTEGER) -> Callable[[str], int]:
     # int() alone would take "1_000", "+8" and every script's digits, and choke on 4301 of them.
-    wanted = f"a whole number from {least} to {_MAX_INTEGER}"
-    return _reader(wanted, "[0-9]{1,99}", int, lambda number: least <= number <= _MAX_INTEGER)
+    wanted = f"a whole number from {least} to {most}"
+    return _reader(wanted, "[0-9]{1,99}", int, lambda number: least <= number <= most)
 
 
 @attrs.frozen
@@ -128,6 +129,9 @@ class Settings:
     )
     endpoint: tuple[str, ...] = several(
         _endpoint, "DESCRIPTION", "Listen at this Twisted endpoint, such as unix:/run/aero, not at --listen-addr."
+    )
+    workers: int = setting(
+        _whole(0, _MAX_WORKERS), "1", "N", "Answer with this many processes, each on a core; 0 is one for every core."
     )
     cors_origin: tuple[str, ...] = several(
         _origin, "ORIGIN", "Let pages of this origin read, with credentials; with * or none: all, without."

@@ -1,0 +1,156 @@
+"""Where several workers listen: sockets that the parent opens and keeps, so that none is lost with a worker.
+
+Each worker has a TCP socket of its own for every address (SO_REUSEPORT: the kernel shares new connections out evenly,
+idle ones too, while one socket for all gives most of them to one worker). A UNIX address has one socket for all.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import attrs
+from twisted.internet import tcp, unix
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.endpoints import (
+    SSL4ServerEndpoint,
+    TCP4ServerEndpoint,
+    TCP6ServerEndpoint,
+    UNIXServerEndpoint,
+)
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.internet.posixbase import PosixReactorBase
+from twisted.internet.protocol import Factory
+from twisted.python.failure import Failure
+
+from aero_storage.disk import Disk
+from aero_storage.errors import SettingsError
+from aero_storage.service.listening import bind, cannot_listen, endpoints_of
+from aero_storage.service.tls import TLSMaterial
+from aero_storage.settings import Resolved
+from aero_storage.streaming.outlet import install
+
+_TCP = (TCP4ServerEndpoint, TCP6ServerEndpoint, SSL4ServerEndpoint)
+
+
+@attrs.frozen
+class Door:
+    """One address, with a listening socket for each worker in the order of their numbers."""
+
+    sockets: tuple[socket.socket, ...]
+    tls: TLSMaterial | None = None
+    port: IListeningPort | None = None
+    """Of a UNIX address: what made the one socket and its file, and is to remove them."""
+
+    def close(self) -> Deferred[None]:
+        """Listen no longer."""
+        if self.port is not None:
+            return self.port.stopListening() or succeed(None)
+        for one in self.sockets:
+            one.close()
+        return succeed(None)
+
+
+@attrs.frozen
+class Entrance:
+    """A door as one worker sees it: a descriptor that it has inherited, and how to speak there."""
+
+    descriptor: int
+    family: int
+    tls: TLSMaterial | None
+
+    def open(self, reactor: PosixReactorBase, factory: IProtocolFactory, readers: Disk) -> IListeningPort:
+        """Listen there; `readers` wait for the disk where connections send files."""
+        if self.tls is not None:
+            from twisted.protocols.tls import TLSMemoryBIOFactory  # noqa: PLC0415 - an extra
+
+            factory = TLSMemoryBIOFactory(self.tls.options(), False, factory)  # noqa: FBT003
+        if self.family == socket.AF_UNIX:
+            port: tcp.Port = _SharedUNIXPort._fromListeningDescriptor(reactor, self.descriptor, factory)  # noqa: SLF001
+            port.startListening()
+        else:
+            port = reactor.adoptStreamPort(self.descriptor, self.family, factory)
+        socket.close(self.descriptor)  # the port has made a copy
+        install(port, readers)
+        return port
+
+
+class _SharedUNIXPort(unix.Port):
+    """A UNIX socket that others listen at too: it is not made here, nor shut down, nor its file removed."""
+
+    _shouldShutdown = False
+
+    def startListening(self) -> None:
+        """Accept connections."""
+        assert self.factory is not None  # noqa: S101
+        assert self._preexistingSocket is not None  # noqa: S101
+        self.factory.doStart()
+        self.socket, self._preexistingSocket = self._preexistingSocket, None
+        self.fileno = self.socket.fileno  # type: ignore[method-assign]
+        self.connected = True
+        self.numberAccepts = 100
+        self.startReading()
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Close our copy."""
+        tcp.Port.connectionLost(self, reason)
+
+
+def open_doors(reactor: PosixReactorBase, resolved: Resolved, workers: int) -> tuple[Door, ...]:
+    """Bind everything that the settings name, for so many workers.
+
+    Raises SettingsError with one line if an address cannot be used, or not by several workers.
+    """
+    with ExitStack() as opened:
+        doors = tuple(
+            _open(endpoint, text, origin, workers, opened)
+            for endpoint, text, origin in endpoints_of(reactor, resolved)
+        )
+        opened.pop_all()
+        return doors
+
+
+def _open(endpoint: IStreamServerEndpoint, text: str, origin: str, workers: int, opened: ExitStack) -> Door:
+    if isinstance(endpoint, UNIXServerEndpoint):
+        port = bind(endpoint, text, origin, Factory())
+        opened.callback(port.stopListening)
+        port.stopReading()  # type: ignore[attr-defined]
+        port._shouldShutdown = False  # type: ignore[attr-defined]  # noqa: SLF001 - that would shut it for the workers
+        return Door((port.socket,) * workers, port=port)  # type: ignore[attr-defined]
+    if not isinstance(endpoint, _TCP):
+        raise SettingsError(
+            f"{origin}: {text!r} cannot be shared by workers: use tcp:, tcp6:, ssl: or unix:, or --workers 1"
+        )
+    tls = TLSMaterial.of(endpoint._sslContextFactory) if isinstance(endpoint, SSL4ServerEndpoint) else None  # noqa: SLF001
+    try:
+        sockets = tuple(opened.enter_context(one) for one in _listening(endpoint, workers))
+    except OSError as error:
+        raise cannot_listen(text, origin, error) from error
+    return Door(sockets, tls)
+
+
+def _listening(endpoint: IStreamServerEndpoint, workers: int) -> Iterator[socket.socket]:
+    host, port, backlog = endpoint._interface, endpoint._port, endpoint._backlog  # type: ignore[attr-defined]  # noqa: SLF001
+    if port:
+        # Among sockets that share, a port that another daemon has would pass for a free one: so first without.
+        _bound(host, port, shared=False).close()
+    for _ in range(workers):
+        listening = _bound(host, port, shared=True)
+        listening.listen(backlog)
+        port = listening.getsockname()[1]
+        yield listening
+
+
+def _bound(host: str, port: int, *, shared: bool) -> socket.socket:
+    made = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        made.settimeout(0)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        made.bind((host, port))
+    except OSError:
+        made.close()
+        raise
+    return made

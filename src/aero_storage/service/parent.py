@@ -1,0 +1,116 @@
+"""`twistd aero-storage --workers N`: the parent, which binds, looks after workers, and serves nothing itself."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import sys
+from importlib.metadata import version
+from typing import cast
+
+import attrs
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.posixbase import PosixReactorBase
+
+from aero_storage.errors import SettingsError
+from aero_storage.logs import LineLog
+from aero_storage.metrics import Metrics, Registry
+from aero_storage.service.base import SetSignal, SignalledService
+from aero_storage.service.doors import Door, Entrance, open_doors
+from aero_storage.service.options import Options
+from aero_storage.settings import Settings
+from aero_storage.supervision.accounts import Accounts
+from aero_storage.supervision.process import FIRST, Commission, Starter
+from aero_storage.supervision.supervisor import Supervisor
+
+_MOST_WORKERS = 128
+_LAUNCH = "aero_storage.supervision.launch"
+
+
+@attrs.frozen
+class Brief:
+    """All that a worker has to know. One brief is written for each, and read again by its replacements."""
+
+    number: int
+    settings: Settings
+    entrances: tuple[Entrance, ...]
+
+
+def number_of_workers(settings: Settings) -> int:
+    """How many processes are to answer; 0 in the settings is one for every core that this process may use."""
+    return settings.workers or min(len(os.sched_getaffinity(0)), _MOST_WORKERS)
+
+
+def supervise(options: Options, reactor: PosixReactorBase, workers: int) -> ParentService:
+    """The service of the parent: bound to its addresses, no worker started yet. Raises SettingsError."""
+    if options.parent is not None and options.parent.get("chroot"):
+        raise SettingsError("twistd --chroot: workers cannot be started from there; use --workers 1")
+    doors = open_doors(reactor, options.resolved, workers)
+    log = cast("LineLog", options.log)
+    own = Metrics(Registry(), version("aero-storage"), 0)
+    starter = Starter(reactor, log, Accounts(reactor, own.snapshot), Recruiter(reactor, options, doors).commission)
+    return ParentService(reactor, log, doors, Supervisor(starter.start, reactor, log, workers))
+
+
+class Recruiter:
+    """Says what a worker is started with; settled once, before `twistd` changes directories and privileges."""
+
+    def __init__(self, reactor: PosixReactorBase, options: Options, doors: tuple[Door, ...]) -> None:
+        self._reactor = type(reactor).__module__
+        self._settings = options.resolved.settings
+        self._doors = doors
+        path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)  # noqa: PTH100 - no links resolved
+        self._environ = {**options.environ, "PYTHONPATH": path}
+
+    def commission(self, number: int) -> Commission:
+        """For the worker of this number."""
+        sockets = [door.sockets[number - 1] for door in self._doors]
+        entrances = tuple(
+            Entrance(FIRST + index, one.family, door.tls)
+            for index, (one, door) in enumerate(zip(sockets, self._doors, strict=True))
+        )
+        brief = Brief(number, self._settings, entrances)
+        return Commission(
+            # -P: no directory that the daemon happens to stand in is searched for modules. The number is for `ps`.
+            command=[sys.executable, "-P", "-m", _LAUNCH, self._reactor, str(number)],
+            environ=self._environ,
+            brief=pickle.dumps(brief),
+            descriptors=[one.fileno() for one in sockets],
+        )
+
+
+class ParentService(SignalledService):
+    """The running parent."""
+
+    def __init__(
+        self,
+        reactor: PosixReactorBase,
+        log: LineLog,
+        doors: tuple[Door, ...],
+        supervisor: Supervisor,
+        set_signal: SetSignal = signal.signal,
+    ) -> None:
+        super().__init__(reactor, log, set_signal)
+        self._doors = doors
+        self._supervisor = supervisor
+
+    def startService(self) -> None:
+        """Start the log and signal handlers, and, once the reactor notices children that end, the workers."""
+        super().startService()
+        self._reactor.callWhenRunning(self._supervisor.start)
+
+    def reload(self) -> None:
+        """Have all workers read the catalog again."""
+        self._supervisor.reload()
+
+    async def _shut(self) -> None:
+        closed = [door.close() for door in self._doors]
+        await self._supervisor.stop()
+        await gatherResults(closed)
+        self.end_log()
+
+    def stopService(self) -> Deferred[None]:
+        """Close the doors, stop the workers, and write out the log."""
+        super().stopService()
+        return Deferred.fromCoroutine(self._shut())

@@ -1,0 +1,264 @@
+"""Several workers are one daemon: one port, one log, one set of counters, one answer to signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections import Counter
+from contextlib import ExitStack
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.blackbox.crew import SOON, alive, children_of, crew, pids, replaced
+from tests.blackbox.harness import parse_metrics, until
+from tests.blackbox.roots import DISK, SIZE, entry, put_catalog
+from tests.blackbox.starts import Start, run
+from tests.blackbox.wire import head
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.blackbox.harness import Daemon, Exposition
+    from tests.blackbox.wire import Wire
+
+IMAGE = "/v1/images/:image_id"
+PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.fixture(scope="module")
+def pair(home: Callable[[str], Path]) -> Iterator[Daemon]:
+    """A daemon with two workers, which these tests leave as they find it."""
+    with crew(home("pair")) as daemon:
+        yield daemon
+
+
+@pytest.fixture
+def fresh(home: Callable[[str], Path]) -> Iterator[Daemon]:
+    """A daemon with two workers for one test."""
+    with crew(home("fresh")) as daemon:
+        yield daemon
+
+
+def worker_of(daemon: Daemon) -> int:
+    """Ask something on a new connection; which worker has answered."""
+    number: int = daemon.traced("/healthz")[1]["worker"]
+    return number
+
+
+def exact(metrics: Exposition) -> tuple[float, float, float]:
+    """What has been counted of whole images: requests, their durations, bytes."""
+    labels = {"route": IMAGE, "method": "GET"}
+    return (
+        metrics.value("http_requests_total", **labels, status="200"),
+        metrics.value("http_request_duration_seconds_count", **labels),
+        metrics.value("image_bytes_served_total", image_id="disk"),
+    )
+
+
+def test_one_parent_and_its_children(pair: Daemon) -> None:
+    """Each worker is a process of its own, all are children of the one that was started."""
+    started = pids(pair)
+    assert sorted(started) == [1, 2]
+    assert sorted(children_of(pair.process.pid)) == sorted(started.values())
+
+
+def test_all_answer(pair: Daemon) -> None:
+    """Every worker gets its share of connections, and each line says whose it is."""
+    until(lambda: worker_of(pair) == 1)
+    until(lambda: worker_of(pair) == 2)
+
+
+def test_readiness(pair: Daemon) -> None:
+    """Each worker speaks for itself, and each is ready."""
+    for _ in range(8):
+        assert pair.ask("/readyz").status == 200
+
+
+def test_idle_connections_spread(pair: Daemon) -> None:
+    """Of 200 connections that are opened first and used later, each worker has its fair part."""
+    with ExitStack() as stack:
+        wires = [stack.enter_context(pair.dial()) for _ in range(200)]
+        for number, wire in enumerate(wires):
+            wire.send(head("GET", "/v1/images/disk", {"Range": "bytes=5-9", "X-Request-Id": f"spread-{number}"}))
+        assert [wire.reply().body for wire in wires] == [DISK[5:10]] * 200
+    lines = [pair.complete(f"spread-{number}") for number in range(200)]
+    shares = Counter(line["worker"] for line in lines)
+    assert all(60 <= shares[worker] <= 140 for worker in (1, 2)), shares
+
+
+def test_reload_in_all(fresh: Daemon) -> None:
+    """SIGHUP to the one process makes every worker read its catalog again."""
+    since = fresh.log_size()
+    fresh.process.send_signal(signal.SIGHUP)
+
+    def loaded() -> bool:
+        lines = [line for line in fresh.lines(since) if line["message"] == "catalog loaded"]
+        return {line.get("worker") for line in lines} == {1, 2}
+
+    until(loaded)
+
+
+def test_a_new_catalog_shows_in_all(fresh: Daemon) -> None:
+    """A catalog that changes is seen by every worker without a word."""
+    put_catalog(fresh.root, [entry("other")])
+    for _ in range(20):
+        until(lambda: fresh.ask("/v1/images/other").body == DISK)
+
+
+def test_sums(fresh: Daemon) -> None:
+    """Whichever worker is asked for the metrics, it shows the exact sum of all."""
+    for _ in range(40):
+        fresh.traced("/v1/images/disk")
+    wanted = (40, 40, 40 * SIZE)
+    assert {exact(fresh.metrics()) for _ in range(12)} == {wanted}
+
+
+def test_processes_sum_up(pair: Daemon) -> None:
+    """Memory and files are those of parent and workers together; the start is that of the parent, the first."""
+    metrics = pair.metrics()
+    processes = [pair.process.pid, *pids(pair).values()]
+    opened = sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in processes)
+    assert abs(metrics.value("process_open_fds") - opened) <= 5
+    resident = sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in processes) * PAGE
+    assert 0.8 < metrics.value("process_resident_memory_bytes") / resident < 1.2
+    began = datetime.fromisoformat(pair.line(lambda line: line["message"] == "worker started")["timestamp"])
+    assert metrics.value("process_start_time_seconds") < began.timestamp()
+
+
+def test_the_dead_are_counted_on(fresh: Daemon) -> None:
+    """What a killed worker had counted stays in the sum, to the last that anybody has seen, for good."""
+    for _ in range(20):
+        fresh.traced("/v1/images/disk")
+    assert exact(fresh.metrics()) == (20, 20, 20 * SIZE)
+    spent = fresh.metrics().value("process_cpu_seconds_total")
+    for number in (1, 2):
+        os.kill(pids(fresh)[number], signal.SIGKILL)
+        assert exact(fresh.metrics()) == (20, 20, 20 * SIZE)
+        replaced(fresh, number, 2)
+    for _ in range(20):
+        fresh.traced("/v1/images/disk")
+    assert {exact(fresh.metrics()) for _ in range(8)} == {(40, 40, 40 * SIZE)}
+    assert fresh.metrics().value("process_cpu_seconds_total") >= spent
+
+
+def test_counts_are_told_unasked(fresh: Daemon) -> None:
+    """Workers that are killed lose a second's counts at the most, though nobody has asked for the metrics."""
+    done = time.monotonic()
+    fresh.traced("/v1/images/disk")
+    until(lambda: fresh.ask("/healthz").status == 200 and time.monotonic() > done + 2)
+    for number in (1, 2):
+        os.kill(pids(fresh)[number], signal.SIGKILL)
+    for number in (1, 2):
+        replaced(fresh, number, 2)
+    assert exact(fresh.metrics()) == (1, 1, SIZE)
+
+
+def test_a_stuck_worker(fresh: Daemon) -> None:
+    """A worker that hangs neither holds up the metrics of the others for long nor takes its counts out of them."""
+    for _ in range(20):
+        fresh.traced("/v1/images/disk")
+    assert exact(fresh.metrics()) == (20, 20, 20 * SIZE)
+    with ExitStack() as stack:
+        wires: dict[int, Wire] = {}
+        while len(wires) < 2:
+            wire = stack.enter_context(fresh.dial())
+            name = f"who-{len(wires)}-{id(wire)}"
+            wire.ask("GET", "/healthz", {"X-Request-Id": name})
+            wires[fresh.complete(name)["worker"]] = wire
+        os.kill(pids(fresh)[1], signal.SIGSTOP)
+        metrics = parse_metrics(wires[2].ask("GET", "/metrics").body.decode())
+    assert exact(metrics) == (20, 20, 20 * SIZE)
+
+
+def test_killed_and_replaced(fresh: Daemon) -> None:
+    """A killed worker is told and replaced; its port refuses nobody meanwhile, and who waits there is answered."""
+    victim = pids(fresh)[2]
+    os.kill(victim, signal.SIGKILL)
+    until(lambda: not alive(victim))
+    with ExitStack() as stack:
+        wires = [stack.enter_context(fresh.dial()) for _ in range(40)]
+        for wire in wires:
+            wire.send(head("GET", "/v1/images/disk", {"Range": "bytes=0-9"}))
+        assert [wire.reply(patience=SOON).body for wire in wires] == [DISK[:10]] * 40
+    replaced(fresh, 2, 2)
+    line = fresh.line(lambda line: line["message"] == "worker ended unasked")
+    assert (line["child"], line["pid"], line["signal"]) == (2, victim, "SIGKILL")
+    assert "worker" not in line
+    assert pids(fresh)[2] != victim
+    until(lambda: worker_of(fresh) == 2)
+
+
+def test_a_worker_that_is_asked_to_end(fresh: Daemon) -> None:
+    """SIGTERM to one worker ends it well, without the loss of a count; it is replaced, and the daemon goes on."""
+    for _ in range(20):
+        fresh.traced("/v1/images/disk")
+    for number in (1, 2):
+        os.kill(pids(fresh)[number], signal.SIGTERM)
+        replaced(fresh, number, 2)
+    ended = [line for line in fresh.lines() if line["message"] == "worker ended unasked"]
+    assert [line["status"] for line in ended] == [0, 0]
+    assert exact(fresh.metrics()) == (20, 20, 20 * SIZE)
+
+
+def test_every_request_has_its_line(fresh: Daemon) -> None:
+    """Under load every request has one line, with its worker, and every line is JSON of its own."""
+    odd = "%c3%a4%22%5c" * 15
+    names = [[f"load-{number}-{turn}-" + "\\" * 90 for turn in range(100)] for number in range(20)]
+    with ExitStack() as stack:
+        wires = [stack.enter_context(fresh.dial()) for _ in names]
+        for wire, own in zip(wires, names, strict=True):
+            wire.send(b"".join(head("GET", f"/{odd}", {"X-Request-Id": name}) for name in own))
+        for wire, own in zip(wires, names, strict=True):
+            assert [wire.reply().status for _ in own] == [404] * len(own)
+    last = [fresh.complete(own[-1].replace("\\", "\\\\")) for own in names]
+    assert {line["worker"] for line in last} == {1, 2}
+    lines = [json.loads(raw) for raw in fresh.log_text().split("\n")[:-1]]
+    said = Counter(line["request_id"] for line in lines if line["message"] == "request complete")
+    assert [said[name] for own in names for name in own] == [1] * 2000
+    assert {line["worker"] for line in lines if line["message"] == "request complete"} == {1, 2}
+
+
+def test_lines_of_the_parent(pair: Daemon) -> None:
+    """What the parent says of itself names no worker as its speaker; what workers say names them."""
+    speakers: dict[str, set[object]] = {}
+    for line in pair.lines():
+        speakers.setdefault(line["message"], set()).add(line.get("worker"))
+    assert speakers["worker started"] == {None}
+    assert speakers["listening"] == speakers["catalog loaded"] == {1, 2}
+
+
+@pytest.mark.parametrize("how", ["flag", "variable", "file"])
+def test_settings(home: Callable[[str], Path], how: str) -> None:
+    """The number of workers comes from wherever settings come from, and 0 is one for every core."""
+    path = home("settings")
+    (path / "aero.toml").write_text("workers = 0\n")
+    start = {
+        "flag": Start(("--workers", "0")),
+        "variable": Start(env={"AERO_STORAGE_WORKERS": "0"}),
+        "file": Start(("--config", "aero.toml")),
+    }[how]
+    done = run(path, start, "--check-config")
+    assert "workers" in done.stdout.decode()
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_port_of_others(pair: Daemon, home: Callable[[str], Path], workers: str) -> None:
+    """A second daemon never shares a port with a daemon of several workers, however many it has itself."""
+    done = run(home("second"), Start(("--listen-addr", f"127.0.0.1:{pair.port}", "--workers", workers)))
+    said = done.stderr.decode()
+    assert done.returncode != 0
+    assert len(said.strip().splitlines()) == 1
+    assert "in use" in said
+    assert str(pair.port) in said
+
+
+def test_port_of_one_process(store: Daemon, home: Callable[[str], Path]) -> None:
+    """A daemon of several workers never shares the port of a daemon of one process."""
+    done = run(home("second"), Start(("--listen-addr", f"127.0.0.1:{store.port}", "--workers", "2")))
+    assert done.returncode != 0
+    assert len(done.stderr.decode().strip().splitlines()) == 1

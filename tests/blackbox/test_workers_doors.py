@@ -1,0 +1,125 @@
+"""Several workers at other addresses than a TCP port: UNIX sockets, TLS, and what they cannot share."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import ssl
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from tests.blackbox.crew import SOON, alive, crew, pids, replaced
+from tests.blackbox.harness import until
+from tests.blackbox.roots import DISK
+from tests.blackbox.wire import Wire
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.blackbox.harness import Daemon
+
+
+def write_certificate(place: Path) -> None:
+    """Write a certificate for localhost and its key, as PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem, form = serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL
+    (place / "key.pem").write_bytes(key.private_bytes(pem, form, serialization.NoEncryption()))
+    (place / "cert.pem").write_bytes(certificate.public_bytes(pem))
+
+
+def dead(pid: int) -> bool:
+    return not alive(pid)
+
+
+def image_through(connection: socket.socket) -> bytes:
+    connection.settimeout(SOON)
+    with Wire(connection) as wire:
+        return wire.ask("GET", "/v1/images/disk").body
+
+
+def both_serve(daemon: Daemon, dial: Callable[[], socket.socket]) -> None:
+    """Ask through connection after connection until both workers have answered."""
+
+    def look() -> bool:
+        with Wire(dial()) as wire:
+            assert wire.ask("GET", "/v1/images/disk").body == DISK
+        done = [line for line in daemon.lines() if line["message"] == "request complete"]
+        return {line["worker"] for line in done} == {1, 2}
+
+    until(look, SOON)
+
+
+def test_unix(home: Callable[[str], Path]) -> None:
+    """Workers share a UNIX socket: its file outlives each of them, and goes with the daemon."""
+    path = home("unix")
+    address = str(path / "socket")
+
+    def dial() -> socket.socket:
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect(address)
+        return connection
+
+    endpoints = ("--endpoint", "tcp:0:interface=127.0.0.1", "--endpoint", f"unix:{address}")
+    with crew(path, *endpoints, addresses=2) as daemon:
+        assert image_through(dial()) == DISK
+        for number, how in ((1, signal.SIGKILL), (2, signal.SIGTERM)):
+            victim = pids(daemon)[number]
+            os.kill(victim, how)
+            until(partial(dead, victim))  # until then it may accept one more
+            assert image_through(dial()) == DISK
+            replaced(daemon, number, 2 * 2)
+        assert daemon.ask("/v1/images/disk").body == DISK
+        assert daemon.stop() == 0
+    assert not (path / "socket").exists()
+
+
+def test_tls(home: Callable[[str], Path]) -> None:
+    """Workers speak TLS with one certificate; a successor does too, though the files of the key are gone by then."""
+    path = home("tls")
+    write_certificate(path)
+    context = ssl.create_default_context(cafile=path / "cert.pem")
+    with crew(path, "--endpoint", "ssl:0:interface=127.0.0.1:privateKey=key.pem:certKey=cert.pem") as daemon:
+
+        def dial() -> socket.socket:
+            plain = socket.create_connection(("127.0.0.1", daemon.port), SOON)
+            return context.wrap_socket(plain, server_hostname="localhost")
+
+        both_serve(daemon, dial)
+        (path / "key.pem").unlink()
+        (path / "cert.pem").unlink()
+        for number in (1, 2):
+            os.kill(pids(daemon)[number], signal.SIGKILL)
+            replaced(daemon, number, 2)
+        assert [image_through(dial()) for _ in range(8)] == [DISK] * 8
+        assert daemon.stop() == 0
+
+
+def test_ipv6(home: Callable[[str], Path]) -> None:
+    """An IPv6 address is shared like any other."""
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("no IPv6 here")
+    with crew(home("six"), "--listen-addr", "[::1]:0") as daemon:
+        both_serve(daemon, lambda: socket.create_connection(("::1", daemon.port), SOON))

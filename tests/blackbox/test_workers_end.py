@@ -1,0 +1,176 @@
+"""Several workers end as one: no process is left, whoever ends how; and how they run under other roofs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.blackbox.crew import SOON, alive, crew, pids, replaced, serving
+from tests.blackbox.harness import TWISTD, Daemon, environment, until
+from tests.blackbox.roots import DISK, entry, put, small_root, wide_bytes
+from tests.blackbox.wire import head
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def fresh(home: Callable[[str], Path]) -> Iterator[Daemon]:
+    """A daemon with two workers in a process group of its own."""
+    path = home("ending")
+    small_root(path / "images", entry("wide", "wide.img"))
+    put(path / "images" / "wide.img", wide_bytes())
+    with crew(path, prefix=("setsid",)) as daemon:
+        yield daemon
+
+
+def gone(daemon: Daemon) -> bool:
+    """Whether no worker that was ever started is left."""
+    started = [line["pid"] for line in daemon.lines() if line["message"] == "worker started"]
+    return not any(alive(pid) for pid in started)
+
+
+def ended_well(daemon: Daemon) -> None:
+    """Check that all stopped in order: status 0, nobody left, nobody started again, nothing gone wrong."""
+    assert daemon.process.wait(SOON) == 0
+    assert gone(daemon)
+    lines = daemon.lines()
+    assert len([line for line in lines if line["message"] == "worker started"]) == 2
+    assert [line.get("status") for line in lines if line["message"] == "worker stopped"] == [0, 0]
+    assert {line["level"] for line in lines} <= {"info", "debug"}
+    assert (daemon.home / "stderr").read_text() == ""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("group", [False, True], ids=["parent", "group"])
+def test_ends_in_order(fresh: Daemon, number: signal.Signals, *, group: bool) -> None:
+    """SIGTERM and SIGINT to the parent, or as from a terminal to all at once, end all with status 0."""
+    (os.killpg if group else os.kill)(fresh.process.pid, number)
+    ended_well(fresh)
+
+
+def test_impatient_operator(fresh: Daemon) -> None:
+    """Signals that follow the first change nothing, whoever gets them."""
+    while fresh.process.poll() is None:
+        os.killpg(fresh.process.pid, signal.SIGTERM)
+    ended_well(fresh)
+
+
+def test_breaks_off_what_is_under_way(fresh: Daemon) -> None:
+    """Streams under way in any worker break off as they do in a single process, and say so in the log."""
+    wires = [fresh.dial(receive_buffer=65536) for _ in range(10)]
+    for number, wire in enumerate(wires):
+        wire.send(head("GET", "/v1/images/wide", {"X-Request-Id": f"cut-{number}"}))
+        assert wire.reply_head().status == 200
+    fresh.process.terminate()
+    ended_well(fresh)
+    for number, wire in enumerate(wires):
+        wire.rest()
+        assert wire.ending == "reset"
+        assert fresh.complete(f"cut-{number}")["outcome"] == "aborted"
+        wire.close()
+
+
+def test_signalled_at_once(home: Callable[[str], Path]) -> None:
+    """Ended while the workers are still starting, all end well too: an early Ctrl-C leaves no traceback."""
+    path = home("early")
+    small_root(path / "images")
+    flags = ["--nodaemon", "--pidfile=", f"--logfile={path / 'log'}"]
+    command = ["setsid", str(TWISTD), *flags, "aero-storage", "--workers=2", "--listen-addr=127.0.0.1:0"]
+    with (path / "stderr").open("wb") as error:
+        process = subprocess.Popen(command, cwd=path, env=environment(), stderr=error)
+    daemon = Daemon(process, path, path / "images")
+    until(lambda: len(pids(daemon)) == 2, SOON)
+    until(lambda: all(_ignores_interrupts(pid) for pid in pids(daemon).values()), SOON)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(SOON) == 0
+    assert gone(daemon)
+    assert "Traceback" not in daemon.log_text()
+    assert (path / "stderr").read_text() == ""
+
+
+def _ignores_interrupts(pid: int) -> bool:
+    with open(f"/proc/{pid}/status", encoding="ascii") as status:  # noqa: PTH123
+        ignored = next(line for line in status if line.startswith("SigIgn:"))
+    return bool(int(ignored.split()[1], 16) >> (signal.SIGINT - 1) & 1)
+
+
+def test_parent_killed(fresh: Daemon) -> None:
+    """A parent that is killed takes its workers along."""
+    fresh.process.kill()
+    until(lambda: gone(fresh))
+
+
+def test_parent_killed_with_workers_that_hang(fresh: Daemon) -> None:
+    """Not even workers that are stopped outlive it."""
+    for pid in pids(fresh).values():
+        os.kill(pid, signal.SIGSTOP)
+    fresh.process.kill()
+    until(lambda: gone(fresh))
+
+
+def test_worker_that_does_not_stop(fresh: Daemon) -> None:
+    """A worker that hangs when all are to stop is killed after a while; the status is still 0."""
+    os.kill(pids(fresh)[1], signal.SIGSTOP)
+    fresh.process.terminate()
+    assert fresh.process.wait(SOON) == 0
+    assert gone(fresh)
+    assert fresh.line(lambda line: line["message"] == "worker stopped" and line["child"] == 1)["signal"] == "SIGKILL"
+
+
+def test_workers_that_keep_dying(fresh: Daemon) -> None:
+    """A worker that dies again and again is replaced with growing patience; the daemon stops well meanwhile."""
+    for times in (2, 3):
+        os.kill(pids(fresh)[1], signal.SIGKILL)
+        replaced(fresh, 1, times)
+    os.kill(pids(fresh)[1], signal.SIGKILL)
+    fresh.line(lambda line: line.get("restart_in_seconds") == 2)
+    fresh.process.terminate()
+    assert fresh.process.wait(SOON) == 0
+    assert gone(fresh)
+
+
+def test_rotation(fresh: Daemon) -> None:
+    """SIGUSR1 starts a new log file for all; workers that get it as well do not mind."""
+    os.killpg(fresh.process.pid, signal.SIGUSR1)
+    fresh.traced("/healthz")
+    assert (fresh.home / "log.1").exists()
+    for _ in range(8):
+        assert fresh.traced("/healthz")[1]["status"] == 200
+
+
+def test_in_the_background(home: Callable[[str], Path]) -> None:
+    """A daemon in the background is one process to signal, named in the pid file; its workers go with it."""
+    path = home("background")
+    small_root(path / "images")
+    flags = [f"--pidfile={path / 'pid'}", f"--logfile={path / 'log'}"]
+    command = [str(TWISTD), *flags, "aero-storage", "--workers=2", "--listen-addr=127.0.0.1:0"]
+    process = subprocess.Popen(command, cwd=path, env=environment())
+    assert process.wait(SOON) == 0
+    daemon = Daemon(process, path, path / "images")
+    until(lambda: serving(daemon, 1) and serving(daemon, 2), SOON)
+    parent = int((path / "pid").read_text())
+    daemon.port = int(next(line for line in daemon.lines() if "address" in line)["address"].rpartition(":")[2])
+    assert daemon.ask("/v1/images/disk").body == DISK
+    os.kill(parent, signal.SIGTERM)
+    until(lambda: not alive(parent), SOON)
+    assert gone(daemon)
+    assert not (path / "pid").exists()
+
+
+def test_on_standard_output(home: Callable[[str], Path]) -> None:
+    """Under a supervisor, with its log on standard output, the log of all comes out there, whole to the last line."""
+    path = home("runit")
+    small_root(path / "images")
+    command = [str(TWISTD), "--nodaemon", "--pidfile=", "aero-storage", "--workers=2", "--listen-addr=127.0.0.1:0"]
+    with (path / "log").open("wb") as out:
+        process = subprocess.Popen(command, cwd=path, env=environment(), stdout=out)
+    daemon = Daemon(process, path, path / "images")
+    until(lambda: serving(daemon, 1) and serving(daemon, 2), SOON)
+    process.terminate()
+    assert process.wait(SOON) == 0
+    assert sorted(line["worker"] for line in daemon.lines() if "asked_by" in line) == [1, 2]

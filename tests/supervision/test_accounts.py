@@ -1,0 +1,208 @@
+"""The parent's books: sums that are exact, never wait for ever, and never go down."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+from twisted.internet.task import Clock
+
+from aero_storage.metrics import Counts
+from aero_storage.supervision.accounts import ANSWER_SECONDS, Accounts
+from aero_storage.supervision.messages import Kind, Message
+
+
+def counted(number: float, **process: float) -> Counts:
+    return Counts(bytes={("disk.img",): number}, process=process)
+
+
+def bytes_of(counts: Counts | None) -> float:
+    assert counts is not None
+    return counts.bytes["disk.img",]
+
+
+@attrs.define(eq=False)
+class Worker:
+    """A worker that counts, and answers when it is told to."""
+
+    number: int
+    accounts: Accounts
+    count: float = 0
+    said: list[Message] = attrs.field(factory=list)
+
+    def __attrs_post_init__(self) -> None:
+        self.accounts.join(self.number, self.said.append)
+
+    def heard(self) -> Message:
+        return self.said.pop(0)
+
+    def ask(self, number: int = 1) -> None:
+        self.accounts.receive(self.number, Message(Kind.SUM, number, counted(self.count)))
+
+    def tell(self, number: int = 0) -> None:
+        self.accounts.receive(self.number, Message(Kind.COUNTS, number, counted(self.count)))
+
+    def answer(self) -> None:
+        message = self.heard()
+        assert message.kind is Kind.COUNT
+        self.tell(message.number)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def accounts(clock: Clock) -> Accounts:
+    return Accounts(clock, lambda: counted(0.5))
+
+
+@pytest.fixture
+def workers(accounts: Accounts) -> list[Worker]:
+    """Three workers that have counted 1, 10 and 100 and have said nothing yet."""
+    return [Worker(number + 1, accounts, 10**number) for number in range(3)]
+
+
+def test_total_of_all(workers: list[Worker]) -> None:
+    """A worker that asks gets the sum of the parent's counts, its own and what the others answer."""
+    one, two, three = workers
+    one.ask(7)
+    two.answer()
+    assert one.said == []
+    three.answer()
+    answer = one.heard()
+    assert (answer.kind, answer.number) == (Kind.TOTAL, 7)
+    assert bytes_of(answer.counts) == 111.5
+
+
+def test_alone(accounts: Accounts) -> None:
+    """A worker whose siblings are all dead is answered at once."""
+    alone = Worker(1, accounts, 3)
+    alone.ask()
+    assert bytes_of(alone.heard().counts) == 3.5
+
+
+def test_stuck(workers: list[Worker], clock: Clock) -> None:
+    """A worker that does not answer is waited for a second, and summed with what it told last."""
+    one, two, three = workers
+    two.tell()
+    two.count = 90
+    one.ask()
+    three.answer()
+    clock.advance(ANSWER_SECONDS - 0.1)
+    assert one.said == []
+    clock.advance(0.2)
+    assert bytes_of(one.heard().counts) == 111.5
+    two.answer()  # late, and not lost
+    one.ask()
+    three.answer()
+    two.answer()
+    assert bytes_of(one.heard().counts) == 191.5
+
+
+def test_news_is_no_answer(workers: list[Worker]) -> None:
+    """Counts that come unasked are older than the question: the answer is waited for."""
+    one, two, three = workers
+    one.ask()
+    three.answer()
+    two.tell()
+    assert one.said == []
+    two.count = 90
+    two.answer()
+    assert bytes_of(one.heard().counts) == 191.5
+
+
+def test_stuck_for_long(workers: list[Worker], clock: Clock) -> None:
+    """A worker that never answers is not asked without end, and soon not waited for; once it answers, it is again."""
+    one, two, three = workers
+    for _ in range(100):
+        one.ask()
+        three.answer()
+        clock.advance(ANSWER_SECONDS)
+        one.heard()
+    assert 1 <= len(two.said) <= 10
+    while two.said:
+        two.answer()
+    one.ask()
+    three.answer()
+    assert one.said == []
+    two.answer()
+    assert bytes_of(one.heard().counts) == 111.5
+
+
+def test_several_at_once(workers: list[Worker]) -> None:
+    """Workers that ask at the same time each get their answer."""
+    one, two, three = workers
+    one.ask()
+    two.ask()
+    for worker in (two, one, three, three):
+        worker.answer()
+    assert [bytes_of(worker.heard().counts) for worker in (one, two)] == [111.5, 111.5]
+
+
+def test_death_while_it_is_asked(workers: list[Worker], accounts: Accounts) -> None:
+    """A worker that dies before it answers holds nobody up."""
+    one, two, three = workers
+    two.tell()
+    one.ask()
+    three.answer()
+    accounts.leave(2)
+    assert bytes_of(one.heard().counts) == 111.5
+
+
+def test_death_after_the_wait(workers: list[Worker], accounts: Accounts, clock: Clock) -> None:
+    """A worker that dies with questions open that nobody waits for any more does no harm."""
+    one, two, _ = workers
+    two.tell()
+    one.ask()
+    clock.advance(ANSWER_SECONDS)
+    accounts.leave(2)
+    assert bytes_of(accounts.total()) == 11.5
+
+
+def test_death_of_the_asker(workers: list[Worker], accounts: Accounts) -> None:
+    """What a worker sent along with its question is kept when it dies before the answer."""
+    one, two, three = workers
+    one.ask()
+    accounts.leave(1)
+    successor = Worker(1, accounts)
+    two.answer()
+    three.answer()
+    assert bytes_of(accounts.total()) == 111.5
+    assert successor.said == []
+
+
+def test_the_dead_count_on(workers: list[Worker], accounts: Accounts) -> None:
+    """What dead workers had counted stays in the sum, beside what their successors count."""
+    for _ in range(3):
+        for worker in workers:
+            worker.tell()
+            accounts.leave(worker.number)
+            accounts.join(worker.number, worker.said.append)
+    assert bytes_of(accounts.total()) == 3 * 111 + 0.5
+
+
+def test_shown_is_known(workers: list[Worker], accounts: Accounts) -> None:
+    """Whatever a total has shown is in the books: no death that follows makes a counter go down."""
+    one, two, three = workers
+    one.count = 5
+    one.ask()
+    two.answer()
+    three.answer()
+    shown = bytes_of(one.heard().counts)
+    for number in (1, 2, 3):
+        accounts.leave(number)
+        assert bytes_of(accounts.total()) == shown
+
+
+def test_processes(clock: Clock) -> None:
+    """Processor time of the dead stays, their memory and files do not; the start is the earliest of all."""
+    start, cpu, memory = "process_start_time_seconds", "process_cpu_seconds_total", "process_resident_memory_bytes"
+    accounts = Accounts(clock, lambda: counted(0, **{start: 50.0, cpu: 1.0, memory: 10.0}))
+    for number in (1, 2):
+        accounts.join(number, lambda _: None)
+        counts = counted(0, **{start: 100.0 - number, cpu: 2.0, memory: 20.0})
+        accounts.receive(number, Message(Kind.COUNTS, 0, counts))
+    assert accounts.total().process == {start: 50.0, cpu: 5.0, memory: 50.0}
+    accounts.leave(1)
+    assert accounts.total().process == {start: 50.0, cpu: 5.0, memory: 30.0}

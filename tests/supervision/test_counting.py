@@ -1,0 +1,52 @@
+"""Counts on their way from one process to another."""
+
+from __future__ import annotations
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aero_storage.metrics import Counts
+from aero_storage.supervision.counting import from_document, to_document
+
+NUMBERS = st.integers(0, 2**63) | st.floats(0, allow_infinity=False)
+LABELS = st.lists(st.text(max_size=20), min_size=1, max_size=3).map(tuple)
+TALLIES = st.dictionaries(LABELS, NUMBERS, max_size=4)
+COUNTS = st.builds(
+    Counts,
+    requests=TALLIES,
+    durations=st.dictionaries(LABELS, st.lists(NUMBERS, min_size=14, max_size=14), max_size=3),
+    bytes=TALLIES,
+    ranges=TALLIES,
+    store_errors=TALLIES,
+    reloads=TALLIES,
+    reloaded_at=NUMBERS,
+    process=st.dictionaries(st.text(max_size=20), NUMBERS, max_size=4),
+)
+
+
+@given(COUNTS)
+def test_round_trip(counts: Counts) -> None:
+    """Through JSON counts come back as they were: every label, every number to the last bit."""
+    assert from_document(json.loads(json.dumps(to_document(counts)))) == counts
+
+
+@given(COUNTS, COUNTS)
+def test_sums_travel_as_well(one: Counts, other: Counts) -> None:
+    """It does not matter whether counts are added before they travel or after."""
+    arrived = from_document(json.loads(json.dumps(to_document(one))))
+    arrived.add(from_document(json.loads(json.dumps(to_document(other)))))
+    one.add(other)
+    assert arrived == one
+
+
+def test_a_copy() -> None:
+    """A document does not change with the counts that it was made of."""
+    counts = Counts(durations={("/", "GET"): [0.0] * 14})
+    before = to_document(counts)
+    counts.durations["/", "GET"][0] += 1
+    counts.bytes["a",] = 1
+    counts.process["x"] = 1
+    assert before != to_document(counts)
+    assert before == to_document(Counts(durations={("/", "GET"): [0.0] * 14}))

@@ -1,0 +1,146 @@
+"""A worker's line to its parent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+import pytest
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+
+from aero_storage.metrics import Counts, Metrics, Registry
+from aero_storage.supervision.line import ParentLine
+from aero_storage.supervision.messages import Channel, Kind, Message
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@attrs.define(eq=False)
+class Worker:
+    """A worker with its line, and what went out on it."""
+
+    metrics: Metrics = attrs.field(factory=lambda: Metrics(Registry(), "1", 100))
+    orders: list[str] = attrs.field(factory=list)
+    line: ParentLine = attrs.field(init=False)
+    transport: StringTransport = attrs.field(factory=StringTransport)
+
+    def __attrs_post_init__(self) -> None:
+        self.line = ParentLine(self.metrics, lambda: self.orders.append("stop"), lambda: self.orders.append("reload"))
+        self.line.channel.makeConnection(self.transport)
+
+    def said(self) -> list[Message]:
+        heard: list[Message] = []
+        parent = Channel(heard.append)
+        parent.makeConnection(StringTransport())
+        parent.dataReceived(self.transport.value())
+        self.transport.clear()
+        return heard
+
+    def hear(self, message: Message) -> None:
+        parent, transport = Channel(lambda _: None), StringTransport()
+        parent.makeConnection(transport)
+        parent.send(message)
+        self.line.channel.dataReceived(transport.value())
+
+
+@pytest.fixture
+def worker() -> Worker:
+    return Worker()
+
+
+@pytest.mark.parametrize("kind", [Kind.STOP, Kind.RELOAD])
+def test_orders(worker: Worker, kind: Kind) -> None:
+    """The parent's orders are carried out."""
+    worker.hear(Message(kind))
+    assert worker.orders == [kind.value]
+
+
+def test_parent_gone(worker: Worker) -> None:
+    """Without a parent there is no worker."""
+    worker.line.channel.connectionLost(Failure(ConnectionError()))
+    assert worker.orders == ["stop"]
+
+
+def test_answers(worker: Worker) -> None:
+    """Asked for its counts, it tells them, under the number of the question."""
+    worker.metrics.bytes_sent("disk.img", 5)
+    worker.hear(Message(Kind.COUNT, 9))
+    (answer,) = worker.said()
+    assert (answer.kind, answer.number) == (Kind.COUNTS, 9)
+    assert answer.counts is not None
+    assert answer.counts.bytes == {("disk.img",): 5}
+    assert answer.counts.process["process_open_fds"] > 0
+
+
+CHANGES: dict[str, Callable[[Metrics], None]] = {
+    "request": lambda metrics: metrics.request_ended("/healthz", "GET", 200, 0.0),
+    "bytes": lambda metrics: metrics.bytes_sent("disk.img", 1),
+    "range": lambda metrics: metrics.range_answered(valid=True),
+    "store": lambda metrics: metrics.store_failed("meta"),
+    "reload": lambda metrics: metrics.catalog_loaded(1.0),
+    "failure": lambda metrics: metrics.catalog_failed(),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_news(worker: Worker, change: Callable[[Metrics], None]) -> None:
+    """Whatever is counted is told unasked, once each time it has changed."""
+    for _ in range(2):
+        change(worker.metrics)
+        worker.line.push()
+        (news,) = worker.said()
+        assert (news.kind, news.number) == (Kind.COUNTS, 0)
+        worker.line.push()
+        assert worker.said() == []
+
+
+def test_what_was_told_is_no_news(worker: Worker) -> None:
+    """What went out with an answer or a question is not told again."""
+    worker.metrics.store_failed("meta")
+    worker.hear(Message(Kind.COUNT, 9))
+    assert len(worker.said()) == 1
+    worker.line.push()
+    assert worker.said() == []
+
+
+def test_total(worker: Worker) -> None:
+    """It asks for the total with its own counts along, and gets the answer to its question, not another's."""
+    worker.metrics.bytes_sent("disk.img", 5)
+    first, second = (Deferred.fromCoroutine(worker.line.total()) for _ in range(2))
+    got: list[tuple[str, Counts]] = []
+    first.addCallback(lambda counts: got.append(("first", counts)))
+    second.addCallback(lambda counts: got.append(("second", counts)))
+    questions = worker.said()
+    assert [question.kind for question in questions] == [Kind.SUM, Kind.SUM]
+    assert all(question.counts is not None and question.counts.bytes for question in questions)
+    worker.hear(Message(Kind.TOTAL, 99, Counts()))
+    assert got == []
+    worker.hear(Message(Kind.TOTAL, questions[1].number, Counts(reloaded_at=2.0)))
+    worker.hear(Message(Kind.TOTAL, questions[0].number, Counts(reloaded_at=1.0)))
+    assert got == [("second", Counts(reloaded_at=2.0)), ("first", Counts(reloaded_at=1.0))]
+
+
+def test_nobody_waits_any_more(worker: Worker) -> None:
+    """An answer to a client that has left in the meantime does no harm."""
+    waiting = Deferred.fromCoroutine(worker.line.total())
+    (question,) = worker.said()
+    ended: list[Failure] = []
+    waiting.addErrback(ended.append)
+    waiting.cancel()
+    assert ended[0].check(CancelledError)
+    worker.hear(Message(Kind.TOTAL, question.number, Counts()))
+
+
+def test_last_word(worker: Worker) -> None:
+    """Before it hangs up it tells what is new; it waits until the parent has that."""
+    worker.metrics.store_failed("meta")
+    done: list[None] = []
+    worker.line.hang_up().addCallback(done.append)
+    assert len(worker.said()) == 1
+    assert worker.transport.disconnecting
+    assert done == []
+    worker.line.channel.connectionLost(Failure(ConnectionError()))
+    assert done == [None]
