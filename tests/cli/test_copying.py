@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import itertools
 import os
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aero_storage.cli.copying import Stamp, copy_sparse, data_extents
+from aero_storage.cli.copying import Stamp, copy_sparse
 from aero_storage.durable import disk_usage
 from aero_storage.errors import OperatorError
 
@@ -151,53 +150,6 @@ def test_source_that_has_changed_before(tmp_path: Path) -> None:
     os.utime(source, ns=(0, stamp.mtime_ns))
     with (tmp_path / "copy").open("xb") as file, pytest.raises(OperatorError, match="changed"):
         copy_sparse(source, stamp, file.fileno(), lambda _: None)
-
-
-# Where there is data
-
-
-def extents(path: Path, seek: Callable[[int, int, int], int] = os.lseek) -> list[tuple[int, int]]:
-    with path.open("rb") as file:
-        return list(data_extents(file.fileno(), path.stat().st_size, seek))
-
-
-def refusing(number: int, *whence: int) -> Callable[[int, int, int], int]:
-    """Make an lseek of a file system that knows nothing of holes."""
-
-    def seek(descriptor: int, position: int, how: int) -> int:
-        if how in whence:
-            raise OSError(number, os.strerror(number))
-        return os.lseek(descriptor, position, how)
-
-    return seek
-
-
-def test_extents(tmp_path: Path) -> None:
-    """Data is found between holes, at the start, in the middle and at the end."""
-    block = os.statvfs(tmp_path).f_bsize
-    parts = [(0, b"x"), (64 * block, b"y" * 2 * block), (128 * block, b"z")]
-    source = make(tmp_path / "source", 128 * block + 1, parts)
-    assert extents(source) == [(0, block), (64 * block, 66 * block), (128 * block, 128 * block + 1)]
-
-
-def test_nothing_but_a_hole(tmp_path: Path) -> None:
-    """A file without data has no extents."""
-    assert extents(make(tmp_path / "source", 10 * MI, [])) == []
-
-
-@pytest.mark.parametrize("whence", [(os.SEEK_DATA, os.SEEK_HOLE), (os.SEEK_DATA,), (os.SEEK_HOLE,)])
-@pytest.mark.parametrize("number", [errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS])
-def test_no_telling_of_holes(tmp_path: Path, number: int, whence: tuple[int, ...]) -> None:
-    """Where the file system cannot tell holes, all of the file is data."""
-    source = make(tmp_path / "source", 10 * MI, [(5 * MI, b"x")])
-    assert extents(source, refusing(number, *whence)) == [(0, 10 * MI)]
-
-
-def test_other_errors_are_told(tmp_path: Path) -> None:
-    """An error of the disk is no hole."""
-    source = make(tmp_path / "source", MI, [])
-    with pytest.raises(OSError, match="Input/output error"):
-        extents(source, refusing(errno.EIO, os.SEEK_DATA))
 
 
 @settings(max_examples=30)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import attrs
 
+from aero_storage.chunks.extents import data_extents
 from aero_storage.cli.formats import printable
 from aero_storage.errors import OperatorError
 
@@ -17,7 +18,6 @@ Advance = Callable[[int], None]
 
 _PIECE = 32 * 1024 * 1024  # long enough for the kernel, short enough for a steady progress
 _BUFFER = 1024 * 1024
-_NO_HOLES = frozenset({errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS})
 # The last two: some sandboxes forbid the call, and swap files refuse it.
 _NOT_BY_KERNEL = frozenset({errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EPERM, errno.ETXTBSY})
 
@@ -65,7 +65,7 @@ def copy_sparse(path: Path, stamp: Stamp, target: int, advance: Advance) -> None
 def _copy_extents(path: Path, source: int, target: int, size: int, advance: Advance) -> None:
     os.ftruncate(target, size)
     done = 0
-    for start, end in data_extents(source, size):
+    for start, end in data_extents(source, 0, size):
         if start > done:
             advance(start - done)
         for moved in _copy_extent(path, source, target, start, end):
@@ -82,25 +82,6 @@ def _copy_extent(path: Path, source: int, target: int, start: int, end: int) -> 
             raise _unsteady(path, f"ended early, at byte {start}")
         yield moved
         start += moved
-
-
-def data_extents(
-    descriptor: int, size: int, seek: Callable[[int, int, int], int] = os.lseek
-) -> Iterator[tuple[int, int]]:
-    """Yield start and end of each stretch between the holes of a file: one over all where holes cannot be told."""
-    end = 0
-    while end < size:
-        try:
-            start = seek(descriptor, end, os.SEEK_DATA)
-            end = seek(descriptor, start, os.SEEK_HOLE)
-        except OSError as error:
-            if error.errno == errno.ENXIO:  # nothing but a hole follows
-                return
-            if error.errno not in _NO_HOLES:
-                raise
-            start, end = end, size
-        if start < size:
-            yield start, min(end, size)
 
 
 def _move(source: int, target: int, offset: int, count: int) -> int:
