@@ -245,18 +245,19 @@ def test_pipelined_requests_share_a_turn(pair: Pair, file: File, monkeypatch: py
     assert sum(sent) == 3000 * KIB
 
 
-def test_writing_through_shares_it(pair: Pair) -> None:
-    """Write-throughs count as well."""
-    pair.take()
-    for _ in range(3):
-        pair.server.write_through(bytes(400 * KIB))
-        pair.run()
-    before = len(pair.taken)
-    pair.peer.send(b"a request")
+def test_a_new_request_is_a_new_turn(pair: Pair, file: File, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once a turn's worth is sent the next answer waits for the reactor, unless a new request has come since."""
+    monkeypatch.setattr(os, "sendfile", lambda _out, _file, _offset, count: count)
+    pair.server.send_file(file, 0, TURN_BYTES)
+    pair.server.write_through(b"too much")
+    assert pair.server.unsent == len(b"too much")
     pair.turn()
-    pair.server.write_through(b"answer")
-    pair.take()
-    assert pair.taken[before:] == b"answer"
+    for _ in range(3):
+        pair.peer.send(b"a request")
+        pair.turn()
+        pair.server.send_file(file, 0, TURN_BYTES)
+        assert pair.server.unsent == 0
+        assert not pair.writes
 
 
 def test_interrupted_by_signals(pair: Pair, file: File) -> None:

@@ -64,6 +64,29 @@ def test_a_stalled_stream_reads_no_further(pair: Pair, file: File) -> None:
     assert file.warmed == [(0, MIB), (MIB, MIB)]
 
 
+def test_a_slow_stream_reads_one_window_ahead(pair: Pair, file: File) -> None:
+    """A client that takes a little at a time never has more read for it than the window after the one it is at."""
+    pair.disk_is_cold()
+    pair.server.send_file(file, 0, 8 * MIB)
+    while pair.server.unsent > 5 * MIB:
+        pair.turn()
+        pair.take(20 * KIB)
+        while pair.disk.jobs:
+            pair.disk.step()
+        sent = 8 * MIB - pair.server.unsent
+        assert max(offset + length for offset, length in file.warmed) <= sent + 2 * MIB
+
+
+def test_drained_by_a_thread(pair: Pair, file: File) -> None:
+    """What a thread brought in is sent when it comes, and whoever waits until all is sent hears of it."""
+    pair.disk_is_cold()
+    pair.server.send_file(file, 0, KIB)
+    drained = outcome(pair.server.when_drained())
+    assert drained == []
+    pair.disk.step()
+    assert drained == [None]
+
+
 def test_only_the_first_in_line_reads(pair: Pair, file: File) -> None:
     """Of many segments in a line one reads; the others wait for their turn."""
     pair.disk_is_cold()

@@ -232,8 +232,6 @@ class SendfileServer(Lineup):
     def connectionLost(self, reason: Failure) -> None:
         """See IReadWriteDescriptor."""
         segments, self._segments = self._segments, deque()
-        for segment in segments:
-            segment.drop()
         try:
             super().connectionLost(reason)
         finally:
