@@ -7,6 +7,7 @@ import signal
 import socket
 import ssl
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from tests.blackbox.crew import SOON, crew, pids, replaced
+from tests.blackbox.crew import SOON, alive, crew, pids, replaced
 from tests.blackbox.harness import until
 from tests.blackbox.roots import DISK
 from tests.blackbox.wire import Wire
@@ -45,6 +46,10 @@ def write_certificate(place: Path) -> None:
     pem, form = serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL
     (place / "key.pem").write_bytes(key.private_bytes(pem, form, serialization.NoEncryption()))
     (place / "cert.pem").write_bytes(certificate.public_bytes(pem))
+
+
+def dead(pid: int) -> bool:
+    return not alive(pid)
 
 
 def image_through(connection: socket.socket) -> bytes:
@@ -79,7 +84,9 @@ def test_unix(home: Callable[[str], Path]) -> None:
     with crew(path, *endpoints, addresses=2) as daemon:
         assert image_through(dial()) == DISK
         for number, how in ((1, signal.SIGKILL), (2, signal.SIGTERM)):
-            os.kill(pids(daemon)[number], how)
+            victim = pids(daemon)[number]
+            os.kill(victim, how)
+            until(partial(dead, victim))  # until then it may accept one more
             assert image_through(dial()) == DISK
             replaced(daemon, number, 2 * 2)
         assert daemon.ask("/v1/images/disk").body == DISK
