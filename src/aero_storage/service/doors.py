@@ -76,6 +76,12 @@ class Entrance:
         return port
 
 
+class _Nobody(Factory):
+    """Of a port at which nothing is accepted."""
+
+    noisy = False
+
+
 class _SharedUNIXPort(unix.Port):
     """A UNIX socket that others listen at too: it is not made here, nor shut down, nor its file removed."""
 
@@ -113,7 +119,7 @@ def open_doors(reactor: PosixReactorBase, resolved: Resolved, workers: int) -> t
 
 def _open(endpoint: IStreamServerEndpoint, text: str, origin: str, workers: int, opened: ExitStack) -> Door:
     if isinstance(endpoint, UNIXServerEndpoint):
-        port = bind(endpoint, text, origin, Factory())
+        port = bind(endpoint, text, origin, _Nobody())
         opened.callback(port.stopListening)
         port.stopReading()  # type: ignore[attr-defined]
         port._shouldShutdown = False  # type: ignore[attr-defined]  # noqa: SLF001 - that would shut it for the workers
