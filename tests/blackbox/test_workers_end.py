@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.blackbox.crew import SOON, alive, crew, pids, replaced, serving
+from tests.blackbox.crew import SOON, alive, children_of, crew, pids, replaced, serving
 from tests.blackbox.harness import TWISTD, Daemon, environment, until
 from tests.blackbox.roots import DISK, entry, put, small_root, wide_bytes
 from tests.blackbox.wire import head
@@ -160,6 +162,33 @@ def test_in_the_background(home: Callable[[str], Path]) -> None:
     until(lambda: not alive(parent), SOON)
     assert gone(daemon)
     assert not (path / "pid").exists()
+
+
+def test_log_that_nobody_reads(home: Callable[[str], Path]) -> None:
+    """A log at whose end nobody reads holds up neither workers nor the end, though all pipes are full."""
+    path = home("unread")
+    small_root(path / "images")
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    flags = ["--nodaemon", "--pidfile=", "aero-storage", "--workers=2", f"--listen-addr=127.0.0.1:{port}"]
+    with subprocess.Popen([str(TWISTD), *flags], cwd=path, env=environment(), stdout=subprocess.PIPE) as process:
+        daemon = Daemon(process, path, path / "images", port)
+        until(lambda: is_up(daemon), SOON)
+        children = children_of(process.pid)
+        with ExitStack() as stack:
+            wires = [stack.enter_context(daemon.dial()) for _ in range(10)]
+            for _ in range(300):  # some 300 bytes of log each; a pipe takes 64 KiB
+                assert [wire.ask("GET", "/healthz").status for wire in wires] == [200] * 10
+        process.terminate()
+        assert process.wait(SOON) == 0
+    assert not any(alive(child) for child in children)
+
+
+def is_up(daemon: Daemon) -> bool:
+    try:
+        return daemon.ask("/healthz").status == 200
+    except ConnectionRefusedError:
+        return False
 
 
 def test_on_standard_output(home: Callable[[str], Path]) -> None:

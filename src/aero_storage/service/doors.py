@@ -76,6 +76,12 @@ class Entrance:
         return port
 
 
+class _Nobody(Factory):
+    """Of a port at which nothing is accepted."""
+
+    noisy = False
+
+
 class _SharedUNIXPort(unix.Port):
     """A UNIX socket that others listen at too: it is not made here, nor shut down, nor its file removed."""
 
@@ -113,7 +119,7 @@ def open_doors(reactor: PosixReactorBase, resolved: Resolved, workers: int) -> t
 
 def _open(endpoint: IStreamServerEndpoint, text: str, origin: str, workers: int, opened: ExitStack) -> Door:
     if isinstance(endpoint, UNIXServerEndpoint):
-        port = bind(endpoint, text, origin, Factory())
+        port = bind(endpoint, text, origin, _Nobody())
         opened.callback(port.stopListening)
         port.stopReading()  # type: ignore[attr-defined]
         port._shouldShutdown = False  # type: ignore[attr-defined]  # noqa: SLF001 - that would shut it for the workers
@@ -134,23 +140,31 @@ def _listening(endpoint: IStreamServerEndpoint, workers: int) -> Iterator[socket
     host, port, backlog = endpoint._interface, endpoint._port, endpoint._backlog  # type: ignore[attr-defined]  # noqa: SLF001
     if port:
         # Among sockets that share, a port that another daemon has would pass for a free one: so first without.
-        _bound(host, port, shared=False).close()
+        _bound(host, port).close()
     for _ in range(workers):
-        listening = _bound(host, port, shared=True)
-        listening.listen(backlog)
+        listening = _bound(host, port, backlog)
         port = listening.getsockname()[1]
         yield listening
 
 
-def _bound(host: str, port: int, *, shared: bool) -> socket.socket:
+def _bound(host: str, port: int, backlog: int | None = None) -> socket.socket:
+    """A socket that listens and shares its port, or, without `backlog`, one that does neither."""
     made = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
         made.settimeout(0)
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if shared:
+        if backlog is not None:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        made.bind((host, port))
+        made.bind(_scoped(host, port) if ":" in host else (host, port))
+        if backlog is not None:
+            made.listen(backlog)
     except OSError:
         made.close()
         raise
     return made
+
+
+def _scoped(host: str, port: int) -> tuple[object, ...]:
+    """An IPv6 address with its scope as a number: of `fe80::1%eth0`, bind() alone would forget the interface."""
+    numeric = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+    return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=numeric)[0][4]

@@ -15,7 +15,7 @@ from twisted.python.usage import UsageError
 
 from aero_storage import settings
 from aero_storage.errors import SettingsError
-from aero_storage.logs import DescriptorSink, EventLog, JsonLines, Sink, TwistedLog
+from aero_storage.logs import DescriptorSink, JsonLines, LineLog, Sink, TwistedLog
 from aero_storage.settings import Resolved, Setting
 
 PROGRAM = "twistd aero-storage"
@@ -38,7 +38,7 @@ class Options(UsageOptions):
 
     environ: Mapping[str, str] = os.environ
     resolved: Resolved
-    log: EventLog
+    log: LineLog
 
     def __init__(self) -> None:
         self.given: dict[str, list[str]] = {}
@@ -86,7 +86,7 @@ class Options(UsageOptions):
         print(f"aero-storage {version('aero-storage')}")  # noqa: T201
         raise SystemExit(0)
 
-    def _choose_log(self) -> EventLog:
+    def _choose_log(self) -> LineLog:
         """JSON lines where `twistd` would log, unless the operator brought an observer or asked for syslog."""
         level = self.resolved.settings.log_level
         parent = {"nodaemon": True} if self.parent is None else self.parent

@@ -7,7 +7,6 @@ import pickle
 import signal
 import sys
 from importlib.metadata import version
-from typing import cast
 
 import attrs
 from twisted.internet.defer import Deferred, gatherResults
@@ -30,7 +29,7 @@ _LAUNCH = "aero_storage.supervision.launch"
 
 @attrs.frozen
 class Brief:
-    """All that a worker has to know. One brief is written for each, and read again by its replacements."""
+    """All that a worker has to know. A worker that replaces another is told the same."""
 
     number: int
     settings: Settings
@@ -39,7 +38,8 @@ class Brief:
 
 def number_of_workers(settings: Settings) -> int:
     """How many processes are to answer; 0 in the settings is one for every core that this process may use."""
-    return settings.workers or min(len(os.sched_getaffinity(0)), _MOST_WORKERS)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return settings.workers or min(cores, _MOST_WORKERS)
 
 
 def supervise(options: Options, reactor: PosixReactorBase, workers: int) -> ParentService:
@@ -47,10 +47,9 @@ def supervise(options: Options, reactor: PosixReactorBase, workers: int) -> Pare
     if options.parent is not None and options.parent.get("chroot"):
         raise SettingsError("twistd --chroot: workers cannot be started from there; use --workers 1")
     doors = open_doors(reactor, options.resolved, workers)
-    log = cast("LineLog", options.log)
-    own = Metrics(Registry(), version("aero-storage"), 0)
-    starter = Starter(reactor, log, Accounts(reactor, own.snapshot), Recruiter(reactor, options, doors).commission)
-    return ParentService(reactor, log, doors, Supervisor(starter.start, reactor, log, workers))
+    accounts = Accounts(reactor, Metrics(Registry(), version("aero-storage"), 0).snapshot)
+    starter = Starter(reactor, options.log, accounts, Recruiter(reactor, options, doors).commission)
+    return ParentService(reactor, options.log, doors, Supervisor(starter.start, reactor, options.log, workers))
 
 
 class Recruiter:
