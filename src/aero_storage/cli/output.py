@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
 
 import attrs
 
@@ -26,11 +25,10 @@ class Output:
         for line in [json.dumps(document)] if self.as_json else map(_line, lines):
             print(line, flush=True)
 
-    def failure(self, reason: str, **more: object) -> None:
+    def failure(self, reason: str) -> None:
         """Print why it came to nothing."""
         if self.as_json:
-            document: Mapping[str, object] = {"error": reason, **more}
-            print(json.dumps(document), flush=True)
+            print(json.dumps({"error": reason}), flush=True)
         print(_line(f"aero-storage: {reason}"), file=sys.stderr, flush=True)
 
 
