@@ -1,4 +1,4 @@
-"""The request as Twisted Web hands it over: checked, undecoded, and fed to Klein in raw segments."""
+"""The request as Twisted Web hands it over: checked, and its path never decoded."""
 
 from __future__ import annotations
 
@@ -29,22 +29,30 @@ class AeroRequest(Request):
     announces_body = False
     aborted_by_us = False
     exchange: Exchange | None = None
+    routed_path = "/"
+    """What the router is to see of the path."""
     site: ImageSite
 
     def process(self) -> None:
         """Check target and `Host`, then let Klein route the raw path."""
         self.site = cast("ImageSite", self.channel.factory)
-        self.prepath = []
         self.path = _raw_path(self.uri)
         if self.refusal is None:
             self.refusal = self._why_not()
         # Klein's matcher would strip slashes at the front: what it must not see goes to the route for all else.
-        routable = self.refusal is None and not self.path.startswith(b"//")
-        self.postpath = (self.path if routable else b"/").split(b"/")
+        if self.refusal is None and not self.path.startswith(b"//"):
+            self.routed_path = self.path.decode("ascii")
         try:
             self.render(self.site.resource)
-        except Exception:  # noqa: BLE001 - Twisted's last resort logs it and answers 500
-            self.processingFailed(Failure())
+        except Exception:  # noqa: BLE001 - a defect of ours
+            self.fail(Failure())
+
+    def fail(self, failure: Failure) -> None:
+        """The last resort: log what nobody foresaw, and answer 500 if there still is somebody to answer."""
+        if self.finished or self.channel is None:
+            self._log.failure("", failure)
+        else:
+            self.processingFailed(failure)
 
     def _why_not(self) -> int | None:
         if len(self.uri) > MAX_TARGET_LENGTH:
@@ -54,14 +62,10 @@ class AeroRequest(Request):
         wrong = len(hosts) > 1 or not all(map(is_authority, hosts))
         return 400 if missing or wrong or origin_form(self.uri) is None else None
 
-    def getRequestHostname(self) -> bytes:
-        """A constant: nothing here depends on it, and Werkzeug trips over odd ones."""
-        return b"localhost"
-
-    def header(self, name: str) -> str | None:
-        """A header's value; lines given twice are joined by commas (RFC 9110 §5.3)."""
-        values = self.requestHeaders.getRawHeaders(name.encode("ascii"))
-        return b", ".join(values).decode("latin-1") if values else None
+    def read_headers(self) -> dict[str, str]:
+        """All headers by their names in Twisted's spelling, lines given twice joined by commas (RFC 9110 §5.3)."""
+        lines = self.requestHeaders.getAllRawHeaders()
+        return {name.decode("ascii"): b", ".join(values).decode("latin-1") for name, values in lines}
 
     def begin(self, status: int, length: int) -> None:
         """The head of the response goes out, and a body of `length` bytes follows: Twisted need not make one."""

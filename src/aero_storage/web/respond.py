@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from http import HTTPStatus
 
 import attrs
@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from aero_storage.delivery.desk import Desk
 from aero_storage.delivery.exchange import Ending, Exchange
-from aero_storage.delivery.facts import Facts, Names, read_facts, request_id_of
+from aero_storage.delivery.facts import Facts, HeaderReader, Names, read_facts, request_id_of
 from aero_storage.delivery.reply import Reply
 from aero_storage.delivery.routes import Route
 from aero_storage.disk import Disk
@@ -40,12 +40,13 @@ class Responder:
     _log: EventLog
     _now: Callable[[], float] = time.time
 
-    async def respond(self, request: AeroRequest, route: Route | None, segments: Mapping[str, bytes]) -> None:
+    async def respond(self, request: AeroRequest, route: Route | None, names: Names) -> None:
         """Answer a request to its end, whatever that is."""
+        header = request.read_headers().get
         request.exchange = exchange = self._desk.begin(
-            self._facts(request, route, segments),
+            self._facts(request, route, names, header),
             host_of(request.client),
-            request_id_of(request.header("X-Request-Id")),
+            request_id_of(header("X-Request-Id")),
         )
         ending = Ending.ABORTED
         try:
@@ -65,13 +66,13 @@ class Responder:
         if ending is Ending.COMPLETE:
             request.finish()
 
-    def _facts(self, request: AeroRequest, route: Route | None, segments: Mapping[str, bytes]) -> Facts:
+    def _facts(self, request: AeroRequest, route: Route | None, names: Names, header: HeaderReader) -> Facts:
         return read_facts(
             method=request.method.decode("latin-1"),
             path=request.path.decode("ascii"),
             route=route,
-            names=Names.parse(segments),
-            header=request.header,
+            names=names,
+            header=header,
             announces_body=request.announces_body,
             now=self._now(),
         )
