@@ -22,6 +22,7 @@ from zope.interface import implementer
 from aero_storage.streaming.outlet import sender_of
 from aero_storage.streaming.sendfile import SendfileServer
 from aero_storage.web.express import Delivery, ExpressLane
+from aero_storage.web.idling import IdleTimer
 from aero_storage.web.request import AeroRequest, host_of
 from aero_storage.web.transport import Transport
 
@@ -34,7 +35,7 @@ _MAX_HEADERS = 200
 
 
 @implementer(IHalfCloseableProtocol)
-class AeroChannel(HTTPChannel):
+class AeroChannel(IdleTimer, HTTPChannel):
     """One connection."""
 
     MAX_LENGTH = _MAX_HEAD
@@ -51,6 +52,8 @@ class AeroChannel(HTTPChannel):
     _lingering: IDelayedCall | None = None
     _lane: ExpressLane | None = None
     _sender: SendfileServer | None = None
+    _peer_address: IAddress | None = None
+    _own_address: IAddress | None = None
     _delivery: Delivery | None = None
     """A response of the express lane that is still on its way."""
     _held = b""
@@ -62,7 +65,7 @@ class AeroChannel(HTTPChannel):
         super().connectionMade()
         self._sender = sender_of(self.transport)
         self._lane = self.factory.lane if self._sender is not None else None
-        self._peer = host_of(self.transport.getPeer())
+        self._peer = host_of(self.getPeer())
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         """Leave them, and tell the request that is being answered."""
@@ -71,7 +74,20 @@ class AeroChannel(HTTPChannel):
         if self._delivery is not None:
             self._delivery.lost()
         super().connectionLost(reason)
+        self.forget_timeout()
         self.factory.leave(self)
+
+    def getPeer(self) -> IAddress:
+        """The other end, asked for once: every request is told."""
+        if self._peer_address is None:
+            self._peer_address = super().getPeer()
+        return self._peer_address
+
+    def getHost(self) -> IAddress:
+        """Our end, asked for once: the kernel would be asked for every request."""
+        if self._own_address is None:
+            self._own_address = super().getHost()
+        return self._own_address
 
     def readConnectionLost(self) -> None:
         """The client will send no more: answer what it has sent, then close.
