@@ -6,8 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.python.failure import Failure
 
 from aero_storage.delivery.routes import ROUTES, UNKNOWN, Resource, Route
+from aero_storage.web.app import build_resource, start
 
 SEGMENTS = {":image_id": "disk.img", ":version": "v1", ":chunk_name": "00000000.bin"}
 NAMED = [route for route in ROUTES if ":image_id" in route.template]
@@ -82,3 +85,130 @@ def test_metrics_are_not_mounted_when_disabled(make_stack: Callable[..., Any]) -
 def test_every_resource_has_a_route() -> None:
     """The table leads to every kind of resource."""
     assert {route.resource for route in ROUTES} == set(Resource)
+
+
+def test_a_match_is_remembered(stack: Any) -> None:
+    """Asked again, a path has its own names and no other's; a long one is matched anew and not kept."""
+    router = stack.parts.site.resource
+    long = "a" * 250
+    for image_id in ("disk.img", "other", "disk.img", long, "other", long):
+        stack.ask(f"/v1/images/{image_id}", method="OPTIONS")
+        line = stack.log.requests[-1]
+        assert line["path"] == f"/v1/images/{image_id if image_id != long else '<invalid>'}"
+    known = router._remembered.cache_info()  # noqa: SLF001
+    assert (known.currsize, known.misses, known.hits) == (2, 2, 2)
+
+
+def test_all_methods_share_a_match(stack: Any) -> None:
+    """What is remembered of a path holds for every method, those that its route refuses too."""
+    statuses = [stack.ask("/healthz", method=method).status for method in ("GET", "POST", "HEAD", "OPTIONS", "GET")]
+    assert statuses == [200, 405, 200, 204, 200]
+
+
+def test_start_what_need_not_wait() -> None:
+    """A coroutine that ends at once costs no Deferred; what it waited for had been there."""
+    done: list[str] = []
+
+    async def work() -> None:
+        done.append(await succeed("there"))
+
+    assert start(work()) is None
+    assert done == ["there"]
+
+
+def test_start_what_has_to_wait() -> None:
+    """A coroutine that has to wait goes on when it may, as often as it must, and what it raises arrives."""
+    first, second = Deferred[str](), Deferred[str]()
+    done: list[str] = []
+
+    async def inner(waited: Deferred[str]) -> None:
+        done.append(await waited)
+
+    async def work() -> None:
+        done.append("begun")
+        await inner(first)
+        await inner(second)
+        raise KeyError
+
+    started = start(work())
+    assert started is not None
+    assert done == ["begun"]
+    first.callback("first")
+    assert done == ["begun", "first"]
+    failures: list[Failure] = []
+    started.addErrback(failures.append)
+    second.callback("second")
+    assert done == ["begun", "first", "second"]
+    assert failures[0].check(KeyError)
+
+
+def test_start_and_cancel() -> None:
+    """To cancel it is to cancel what it waits for."""
+    cancelled: list[bool] = []
+    waited = Deferred[None](lambda _: cancelled.append(True))
+
+    async def work() -> None:
+        await waited
+
+    started = start(work())
+    assert started is not None
+    started.cancel()
+    assert cancelled
+    assert isinstance(started.result, Failure)
+    assert started.result.check(CancelledError)
+    started.addErrback(lambda _: None)
+
+
+def test_start_what_fails() -> None:
+    """What a coroutine raises at once is raised."""
+
+    async def work() -> None:
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        start(work())
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_defect_of_a_handler(stack: Any, *, waits: bool) -> None:
+    """A defect outside of all nets is logged, and answered with 500, whether the handler had to wait or not."""
+    waited = Deferred[None]()
+
+    async def respond(*_: object) -> None:
+        if waits:
+            await waited
+        raise KeyError
+
+    stack.parts.site.resource = build_resource(ROUTES, respond)
+    connection = stack.connect()
+    connection.get("/healthz")
+    if waits:
+        waited.callback(None)
+    assert connection.response().status == 500
+
+
+def test_defect_after_the_client_has_gone(stack: Any) -> None:
+    """Where nobody is left to be answered, a defect is logged and nothing else."""
+
+    async def respond(*_: object) -> None:
+        try:
+            await Deferred[None]()
+        except CancelledError:
+            raise KeyError from None
+
+    stack.parts.site.resource = build_resource(ROUTES, respond)
+    connection = stack.connect()
+    connection.get("/healthz")
+    connection.lose()
+    assert connection.taken() == b""
+
+
+def test_names_of_headers_in_any_case(stack: Any) -> None:
+    """A header is found however its name is spelt; lines given twice are joined."""
+    response = stack.ask(
+        "/v1/images/disk.img", ("RANGE", "bytes=0-9"), ("x-request-id", "r-1"), ("X-AERO-USER-ID", "u-1")
+    )
+    assert (response.status, response["X-Request-Id"]) == (206, "r-1")
+    assert stack.log.requests[-1]["user_id"] == "u-1"
+    response = stack.ask("/v1/images/disk.img", ("if-none-match", '"a"'), ("IF-NONE-MATCH", response["ETag"]))
+    assert response.status == 304
