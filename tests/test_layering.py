@@ -26,6 +26,7 @@ FLOORS = {
     "catalog": 1,
     "durable": 1,  # locks, renames and syncs, which the catalog's writer and the rooms above it need
     "disk": 1,  # threads for blocking work, which both store and streaming are given
+    "json_lines": 0,
     "logs": 1,
     "metrics": 1,
     "settings": 1,

@@ -9,17 +9,21 @@ import re
 import threading
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from random import Random
 from typing import NoReturn
 
 import attrs
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, LogPublisher, globalLogPublisher
 from twisted.python.failure import Failure
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from aero_storage import logs
-from aero_storage.logs import LEVELS, DescriptorSink, JsonLines, TwistedLog, timestamp
+from aero_storage.json_lines import timestamp
+from aero_storage.logs import LEVELS, DescriptorSink, JsonLines, TwistedLog, make_form
 
 HANG = 10
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -589,6 +593,40 @@ def test_logging_never_waits_for_the_sink(small_log: JsonLines, sink: MemorySink
     threading.Thread(target=talk, daemon=True).start()
     assert done.wait(HANG)
     assert sink.records == []
+
+
+FIRST = ("timestamp", "level", "message")
+VALUES = st.none() | st.text() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+
+
+@given(st.dictionaries(st.text(), VALUES), st.dictionaries(st.text(), VALUES), st.randoms(use_true_random=False))
+def test_form_writes_what_an_event_does(constant: Record, fields: Record, order: Random) -> None:
+    """A form that is filled in gives the line of the same event, whatever is left blank."""
+    fields = {
+        name: value for name, value in fields.items() if name not in {*constant, "timestamp", "level", "message"}
+    }
+    constant = {name: value for name, value in constant.items() if name not in {"timestamp", "level", "message"}}
+    blanks = [name for name in fields if order.random() < 0.5]
+    sink = MemorySink()
+    log = JsonLines(sink, constant=constant)
+    log.event("info", "100 % done", fields)
+    make_form(log, "info", "100 % done", fields, blanks)(*(fields[name] for name in blanks))
+    one, two = (line.partition(", ")[2] for line in sink.text.splitlines())
+    assert one == two
+
+
+def test_form_keeps_to_the_level(sink: MemorySink) -> None:
+    """A form below the level is silent."""
+    make_form(JsonLines(sink, "warn"), "info", "quiet", {"n": None}, ["n"])(1)
+    make_form(JsonLines(sink, "warn"), "warn", "loud", {"n": None}, ["n"])(1)
+    assert sink.messages == ["loud"]
+
+
+def test_form_of_another_log() -> None:
+    """Another log gets an event with all fields."""
+    observer = Observer()
+    make_form(TwistedLog(Logger(observer=observer)), "info", "request", {"a": None, "b": 2}, ["a"])(1)
+    assert json.loads(str(observer.events[0]["fields"])) == {"a": 1, "b": 2}
 
 
 def test_descriptor_sink_writes_all() -> None:

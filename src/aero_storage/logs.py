@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import os
 import threading
-import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
-from functools import lru_cache
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import attrs
 from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, formatEvent
 from zope.interface import implementer
+
+from aero_storage.json_lines import Fields, make_filler, make_line
 
 LEVELS = ("debug", "info", "warn", "error", "critical")
 """Levels from the most talkative to the most silent."""
@@ -25,19 +24,8 @@ _FLUSH_SECONDS = 2.0
 _GATHER_SECONDS = 0.02
 _MAX_TEXT = 4096
 
-
-def _make_encode() -> Callable[[object], str]:
-    """One encoder for all lines: the library's own ways in make one, or two, for each."""
-    make = getattr(json.encoder, "c_make_encoder", None)
-    if make is None:
-        return json.JSONEncoder(default=repr).encode
-    chunks = make(None, repr, json.encoder.encode_basestring_ascii, None, ": ", ", ", False, False, True)  # noqa: FBT003
-    return lambda record: "".join(chunks(record, 0))
-
-
-_encode = _make_encode()
-
-Fields = Mapping[str, object]
+Form = Callable[..., None]
+"""Logs an event whose fields are known but for those that it is called with, in order."""
 
 
 class EventLog(Protocol):
@@ -46,6 +34,16 @@ class EventLog(Protocol):
     def event(self, level: str, message: str, fields: Fields = {}) -> None:  # noqa: B006 - never changed
         """Log `message` with `fields`, which hold JSON values."""
         ...
+
+
+def make_form(log: EventLog, level: str, message: str, fields: Fields, blanks: Sequence[str]) -> Form:
+    """Prepare an event of which only the `blanks` among `fields` differ: strings, numbers or None.
+
+    The lines are those of `EventLog.event`. JsonLines encodes all the rest once.
+    """
+    if isinstance(log, JsonLines):
+        return log.form(level, message, fields, blanks)
+    return lambda *values: log.event(level, message, {**fields, **dict(zip(blanks, values, strict=True))})
 
 
 class LineLog(EventLog, Protocol):
@@ -157,6 +155,13 @@ class JsonLines:
         if _RANK[level] >= _RANK[self._level]:
             self._put(self._line(level, message, fields))
 
+    def form(self, level: str, message: str, fields: Fields, blanks: Sequence[str]) -> Form:
+        """See `make_form`; the blanks come in the order of the fields."""
+        if _RANK[level] < _RANK[self._level]:
+            return lambda *_values: None
+        fill, put = make_filler(level, message, {**self._constant, **fields}, blanks), self._put
+        return lambda *values: put(fill(*values))
+
     def pass_on(self, lines: Sequence[str]) -> None:
         """See LineLog.pass_on; the level was the other process' business."""
         with self._wake:
@@ -243,25 +248,7 @@ class JsonLines:
         return self._line("warn", "log lines dropped", {"count": dropped}) if dropped else ""
 
     def _line(self, level: str, message: str, fields: Fields, seconds: float | None = None) -> str:
-        record = {
-            "timestamp": timestamp(time.time() if seconds is None else seconds),
-            "level": level,
-            "message": message,
-            **self._constant,
-            **fields,
-        }
-        return _encode(record) + "\n"
-
-
-def timestamp(seconds: float) -> str:
-    """RFC 3339 in UTC with milliseconds, of `seconds` since the epoch."""
-    whole = int(seconds // 1)
-    return f"{_second(whole)}.{int((seconds - whole) * 1000):03}Z"
-
-
-@lru_cache(4)
-def _second(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat().removesuffix("+00:00")
+        return make_line(level, message, {**self._constant, **fields}, seconds)
 
 
 def _message(event: LogEvent) -> str:

@@ -16,10 +16,11 @@ from twisted.internet.task import Clock
 from aero_storage.catalog.keeper import CatalogKeeper
 from aero_storage.catalog.model import Catalog, Image
 from aero_storage.catalog.reader import Reading
+from aero_storage.delivery.account import Account, Reporter
 from aero_storage.delivery.admission import Admission
 from aero_storage.delivery.decision import decide
 from aero_storage.delivery.desk import Desk
-from aero_storage.delivery.exchange import Ending, Exchange, Reporter
+from aero_storage.delivery.exchange import Ending, Exchange
 from aero_storage.delivery.facts import Facts, Names, read_facts
 from aero_storage.delivery.operations import Build
 from aero_storage.delivery.policy import Policy
@@ -28,7 +29,7 @@ from aero_storage.delivery.representation import image_representation
 from aero_storage.delivery.routes import ROUTES, Route
 from aero_storage.delivery.virtual import VirtualChunks
 from aero_storage.errors import BlobNotFoundError, BlobUnreadableError, CatalogError
-from aero_storage.logs import Fields
+from aero_storage.json_lines import Fields
 from aero_storage.metrics import Metrics, Registry
 from aero_storage.protocol.conditional import Validators
 from aero_storage.store.blob import BlobStatus
@@ -267,7 +268,7 @@ class Bench:
         return Desk(policy, build, metrics_token, self.reporter, self.keeper, store, self.admission, virtual)
 
     def exchange(self, facts: Facts) -> Exchange:
-        return Exchange(facts, self.reporter, "192.0.2.1", "req-1")
+        return Exchange(Account(facts, self.reporter), "192.0.2.1", "req-1")
 
     def count(self, name: str, **labels: str) -> float:
         return self.registry.get_sample_value(name, labels) or 0

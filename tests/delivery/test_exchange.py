@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import attrs
 import pytest
 
+from aero_storage.delivery.account import Account
 from aero_storage.delivery.exchange import Ending
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def test_log_off(ask: Ask, bench: Bench) -> None:
     """With the request log off all else happens as ever."""
     exchange = bench.desk().begin(ask())
     silent = attrs.evolve(bench.reporter, log=None)
-    exchange = type(exchange)(ask(), silent)
+    exchange = type(exchange)(Account(ask(), silent))
     exchange.end(Ending.COMPLETE, 200, 7)
     assert not bench.log.events
     assert bench.count("image_bytes_served_total", image_id="disk.img") == 7

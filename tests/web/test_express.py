@@ -32,11 +32,12 @@ class Sender:
     files: list[tuple[Any, int, int]] = attrs.field(factory=list)
     waiting: list[Deferred[None]] = attrs.field(factory=list)
 
-    def write_through(self, data: bytes | memoryview) -> None:
+    def write_through(self, data: bytes | memoryview) -> bool:
         if self.full:
             self.unsent += len(data)
         else:
             self.sent += bytes(data)
+        return not self.full
 
     def send_file(self, source: Any, offset: int, length: int, head: bytes = b"") -> Deferred[None]:
         self.files.append((source, offset, length))

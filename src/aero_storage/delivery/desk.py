@@ -9,9 +9,10 @@ import attrs
 from aero_storage.catalog.keeper import CatalogKeeper
 from aero_storage.catalog.model import Image, chunked_directory
 from aero_storage.delivery import metadata, operations
+from aero_storage.delivery.account import Account, Reporter
 from aero_storage.delivery.admission import Admission
 from aero_storage.delivery.decision import Verdict, decide, judge
-from aero_storage.delivery.exchange import Exchange, Reporter
+from aero_storage.delivery.exchange import Exchange
 from aero_storage.delivery.facts import Facts, make_request_id
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.reply import Reply, error, preflight
@@ -62,7 +63,11 @@ class Desk:
 
     def begin(self, facts: Facts, client: str | None = None, request_id: str | None = None) -> Exchange:
         """A request has arrived from the host `client`."""
-        return Exchange(facts, self.reporter, client, request_id or make_request_id())
+        return Exchange(self.account(facts), client, request_id or make_request_id())
+
+    def account(self, facts: Facts) -> Account:
+        """Where requests with these facts are told."""
+        return Account(facts, self.reporter)
 
     def fail(self, facts: Facts, status: int) -> Reply:
         """The reply to a request that cannot be taken further, in the shape of its plane."""

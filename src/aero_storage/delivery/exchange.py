@@ -5,21 +5,14 @@ from __future__ import annotations
 import enum
 
 import attrs
-from twisted.internet.interfaces import IReactorTime
 
+from aero_storage.delivery.account import Account
 from aero_storage.delivery.admission import Admission, Place
 from aero_storage.delivery.facts import Facts, make_request_id
-from aero_storage.delivery.routes import Resource
-from aero_storage.disk import Disk
-from aero_storage.logs import EventLog
-from aero_storage.metrics import Metrics
 from aero_storage.store.blob import Blob
 
-_RANGE_REFUSALS = frozenset({412, 413, 416})
-_BYTES = frozenset({Resource.IMAGE, Resource.CHUNK})
 
-
-class Ending(enum.Enum):
+class Ending(enum.StrEnum):
     """How an exchange ended, in the words of the log."""
 
     COMPLETE = "complete"
@@ -29,25 +22,15 @@ class Ending(enum.Enum):
     """By the client."""
 
 
-@attrs.frozen
-class Reporter:
-    """Where ended exchanges are told: the request log (None: off) and the counters."""
-
-    clock: IReactorTime
-    disk: Disk
-    metrics: Metrics
-    log: EventLog | None
-
-
 @attrs.define(eq=False)
 class Exchange:
     """Owns all that a request takes, its place and its blob, and gives it back in `end`, exactly once."""
 
-    facts: Facts
-    _reporter: Reporter
+    _account: Account
     client: str | None = None
     """The peer's host."""
     request_id: str = attrs.field(factory=make_request_id)
+    facts: Facts = attrs.field(init=False)
     _started: float = attrs.field(init=False)
     _ended: bool = attrs.field(init=False, default=False)
     place: Place | None = attrs.field(init=False, default=None)
@@ -56,7 +39,8 @@ class Exchange:
     blob: Blob | None = attrs.field(init=False, default=None)
 
     def __attrs_post_init__(self) -> None:
-        self._started = self._reporter.clock.seconds()
+        account = self._account
+        self.facts, self._started = account.facts, account.reporter.clock.seconds()
 
     async def take_place(self, admission: Admission) -> None:
         """Wait for a place under the cap, to be held until the end. Raises OverloadedError."""
@@ -90,42 +74,16 @@ class Exchange:
         """
         if self._ended:
             return
-        self._ended = True
-        seconds = max(0.0, self._reporter.clock.seconds() - self._started)
+        self._ended, account = True, self._account
+        seconds = max(0.0, account.reporter.clock.seconds() - self._started)
         try:
             self._release()
         finally:
-            self._count(status, bytes_sent, seconds)
-            if self._reporter.log is not None:
-                self._reporter.log.event("info", "request complete", self._line(ending, status, bytes_sent, seconds))
+            account.count(status, bytes_sent, seconds)
+            account.write(self.request_id, status, ending, bytes_sent, round(seconds, 6), self.client)
 
     def _release(self) -> None:
         if self.place is not None:
             self.place.release()
         if self.blob is not None:
             self.blob.close()
-
-    def _count(self, status: int, bytes_sent: int, seconds: float) -> None:
-        facts, metrics = self.facts, self._reporter.metrics
-        metrics.request_ended(facts.route_label, facts.method_label, status, seconds)
-        if facts.resource in _BYTES and facts.names.image_id is not None:
-            metrics.bytes_sent(facts.names.image_id, bytes_sent)
-        about_range = status == 206 or (status in _RANGE_REFUSALS and not facts.announces_body)  # noqa: PLR2004
-        if facts.resource is Resource.IMAGE and about_range:
-            metrics.range_answered(valid=status == 206)  # noqa: PLR2004
-
-    def _line(self, ending: Ending, status: int, bytes_sent: int, seconds: float) -> dict[str, object]:
-        facts = self.facts
-        line: dict[str, object] = {
-            "request_id": self.request_id,
-            "method": facts.method_label,
-            "path": facts.logged_path,
-            "route": facts.route_label,
-            "status": status,
-            "outcome": ending.value,
-            "bytes_sent": bytes_sent,
-            "latency_seconds": round(seconds, 6),
-            "client": self.client,
-        }
-        optional = {"image_id": facts.names.image_id, "user_id": facts.user_id}
-        return line | {name: value for name, value in optional.items() if value is not None}

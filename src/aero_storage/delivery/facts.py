@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import attrs
 
@@ -16,8 +17,7 @@ MAX_LOGGED_PATH = 256
 """Characters of the path that a log line shows."""
 
 _random = random.Random()  # noqa: S311 - request ids are no secrets
-_UUID_MASK = ~(0xF << 76 | 0x3 << 62)
-_UUID_BITS = 0x4 << 76 | 0x2 << 62
+_IDS_WITH_ONE_START = 256
 _CONDITIONAL = ("If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range")
 """In the order of the fields of Preconditions."""
 
@@ -42,10 +42,22 @@ def request_id_of(given: str | None) -> str:
 
 
 def make_request_id() -> str:
-    """A UUID of version 4 (RFC 9562 §5.4) and no secret: a generator that was seeded once takes a third as long."""
-    number = _random.getrandbits(128) & _UUID_MASK | _UUID_BITS
-    digits = f"{number:032x}"
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+    """A UUID of version 4 (RFC 9562 §5.4) and no secret; on one thread, the reactor's.
+
+    Some in a row begin alike: to draw 48 bits for each, from a generator that was seeded once, takes a fifth of the
+    time that all 122 would take from the system.
+    """
+    return f"{next(_uuid_starts)}{_random.getrandbits(48):012x}"
+
+
+def _draw_uuid_starts() -> Iterator[str]:
+    while True:
+        digits, variant = f"{_random.getrandbits(72):018x}", _random.choice("89ab")
+        start = f"{digits[:8]}-{digits[8:12]}-4{digits[12:15]}-{variant}{digits[15:]}-"
+        yield from itertools.repeat(start, _IDS_WITH_ONE_START)
+
+
+_uuid_starts = _draw_uuid_starts()
 
 
 @attrs.frozen

@@ -60,7 +60,7 @@ def parse_range(header: str) -> ByteRange | RangeProblem:
         return RangeProblem.OVERSIZED
     plain = _PLAIN.fullmatch(header)  # nearly all that come, and the general way takes five times as long
     if plain is not None:
-        first, last = map(int, plain.groups())
+        first, last = int(plain[1]), int(plain[2])
         return ByteRange(first, last) if first <= last else RangeProblem.BROKEN
     unit, equals, ranges = header.strip(_BLANKS).partition("=")
     if not equals:

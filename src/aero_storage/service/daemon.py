@@ -17,9 +17,9 @@ from twisted.python.threadpool import ThreadPool
 
 from aero_storage.catalog.keeper import CatalogKeeper
 from aero_storage.catalog.reader import CatalogReader
+from aero_storage.delivery.account import Reporter
 from aero_storage.delivery.admission import Admission
 from aero_storage.delivery.desk import Desk
-from aero_storage.delivery.exchange import Reporter
 from aero_storage.delivery.operations import Build
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.routes import routes

@@ -6,6 +6,7 @@ All of it happens on the reactor's thread but for the work that is handed to the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable
 
 import attrs
@@ -22,6 +23,9 @@ FRESH_SECONDS = 0.9
 
 CHECK_SECONDS = 0.4
 """How old the last look is when the next use orders another."""
+
+GLANCE_SECONDS = 0.002
+"""For how long a comparison of size and mtime in memory holds; the readers make their own, of what they have read."""
 
 _IDLE_SECONDS = 5.0
 """A file that nobody has asked for so long is closed, as it may have been removed to free its space."""
@@ -45,6 +49,8 @@ class _File:
     found: Found
     opener: Opener
     checked: float
+    glanced: float = -math.inf
+    """When its size and mtime were last compared, in memory."""
     users: int = 0
     kept: bool = True
     checking: bool = False
@@ -99,10 +105,13 @@ class OpenFiles:
         file = self._kept.get(key)
         if file is None:
             return None
-        if not file.found.blob.is_current():  # changed in place: what was found there is gone
-            self._drop(key)
-            return None
-        age = self._clock.seconds() - file.checked
+        now = self._clock.seconds()
+        if now - file.glanced > GLANCE_SECONDS:
+            file.glanced = now
+            if not file.found.blob.is_current():  # changed in place: what was found there is gone
+                self._drop(key)
+                return None
+        age = now - file.checked
         if age > CHECK_SECONDS:
             self._check(key, file)
             if age > FRESH_SECONDS:

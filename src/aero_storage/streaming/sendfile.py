@@ -78,16 +78,21 @@ class SendfileServer(Lineup):
         self._maybePauseProducer()
         return done
 
-    def write_through(self, data: bytes | bytearray | memoryview) -> None:
-        """Like `write`, but if nothing is queued `data` goes to the kernel at once, as far as the socket takes it."""
-        if self._is_idle() and self._spent + len(data) <= TURN_BYTES:
+    def write_through(self, data: bytes | bytearray | memoryview) -> bool:
+        """Like `write`, but if nothing is queued `data` goes to the kernel at once, as far as the socket takes it.
+
+        Whether the kernel now has all that was ever written.
+        """
+        if self.is_idle() and self._spent + len(data) <= TURN_BYTES:
             sent = self._send(data, 0)
             if sent == len(data):
-                return
+                return True
             data = data[sent:]
         self.write(bytes(data))
+        return not self.unsent
 
-    def _is_idle(self) -> bool:
+    def is_idle(self) -> bool:
+        """Whether nothing is unsent, and more may be sent."""
         return not (
             self._segments
             or self._tempDataLen

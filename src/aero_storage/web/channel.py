@@ -118,9 +118,7 @@ class AeroChannel(IdleTimer, HTTPChannel):
         lane, sender = self._lane, self._sender
         if lane is None or sender is None or not self._is_between_requests():
             return False
-        if sender.unsent or sender.disconnecting:
-            return False
-        return lane.take(data, self._peer, sender, self)
+        return sender.is_idle() and lane.take(data, self._peer, sender, self)
 
     def _is_between_requests(self) -> bool:
         """Whether all that came so far has been answered, and what comes now begins a request."""

@@ -16,6 +16,7 @@ import attrs
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from aero_storage.delivery.account import Account
 from aero_storage.delivery.desk import Desk, Memo
 from aero_storage.delivery.exchange import Ending, Exchange
 from aero_storage.delivery.facts import Facts, Names, read_facts, request_id_of
@@ -26,7 +27,7 @@ from aero_storage.logs import EventLog
 from aero_storage.protocol.conditional import UNCONDITIONAL
 from aero_storage.protocol.plain import PlainRequest, recognise, split_range
 from aero_storage.streaming.sendfile import SendfileServer
-from aero_storage.web.sending import FileSender, head_bytes
+from aero_storage.web.sending import FileSender, HeadWriter
 
 _MAX_PLANS = 1024
 _Key = tuple[bytes, bytes | None]
@@ -56,9 +57,11 @@ class Plan:
     """What is known of all plain requests that differ in nothing but their range."""
 
     facts: Facts
+    account: Account
     persistent: bool
     is_head: bool
     memo: Memo = attrs.field(factory=Memo)
+    head: HeadWriter = attrs.field(factory=HeadWriter)
 
 
 class Connection(Protocol):
@@ -146,7 +149,7 @@ class ExpressLane:
             if request_id is None and asked == wanted and plan.facts.preconditions is UNCONDITIONAL:
                 self._keep(key, plan)
             wanted = asked
-        exchange = self._desk.begin(plan.facts, client, request_id_of(request_id))
+        exchange = Exchange(plan.account, client, request_id_of(request_id))
         reply = self._decide(exchange, wanted, plan.memo)
         if reply is None:
             exchange.give_up()
@@ -168,7 +171,7 @@ class ExpressLane:
             announces_body=False,
             now=self._now(),
         )
-        return Plan(facts, request.persistent, request.method == "HEAD")
+        return Plan(facts, self._desk.account(facts), request.persistent, request.method == "HEAD")
 
     def _keep(self, key: _Key, plan: Plan) -> None:
         if len(self._plans) >= _MAX_PLANS:
@@ -187,16 +190,21 @@ class ExpressLane:
     def _send(
         self, plan: Plan, reply: Reply, exchange: Exchange, transport: SendfileServer, connection: Connection
     ) -> None:
-        head = head_bytes(reply, exchange.request_id, self._now(), persistent=plan.persistent)
+        head = plan.head.write(reply, exchange.request_id, self._now(), persistent=plan.persistent)
         if plan.is_head:
             reply = attrs.evolve(reply, body=b"", segment=None)
-        length = reply.length or 0
-        delivery = Delivery(exchange, reply.status, length, plan.persistent, transport, connection, self._log)
         try:
             sending = self._sender.send(transport, head, reply, exchange.blob)
             if sending is None:
-                delivery.complete()
+                exchange.end(Ending.COMPLETE, reply.status, reply.length or 0)
+                connection.delivered(persistent=plan.persistent)
             else:
-                delivery.follow(sending)
+                self._delivery(plan, reply, exchange, transport, connection).follow(sending)
         except Exception:  # noqa: BLE001 - a defect of ours, and the head may have gone out
-            delivery.break_off(traceback.format_exc())
+            self._delivery(plan, reply, exchange, transport, connection).break_off(traceback.format_exc())
+
+    def _delivery(
+        self, plan: Plan, reply: Reply, exchange: Exchange, transport: SendfileServer, connection: Connection
+    ) -> Delivery:
+        length = reply.length or 0
+        return Delivery(exchange, reply.status, length, plan.persistent, transport, connection, self._log)

@@ -41,15 +41,31 @@ def _date_line(second: int) -> bytes:
     return _line("Date", format_http_date(second))
 
 
+@attrs.define(eq=False)
+class HeadWriter:
+    """Writes the heads of responses, and remembers what the last one may have in common with the next."""
+
+    _common: Headers | None = None
+    _status: int = 0
+    _second: int = 0
+    _fixed: bytes = b""
+
+    def write(self, reply: Reply, request_id: str, now: float, *, persistent: bool) -> bytes:
+        """The head of a response as it goes over the wire; `now` in seconds since the epoch."""
+        second, length = int(now), reply.length
+        if self._common is not reply.common or self._second != second or self._status != reply.status:
+            self._common, self._second, self._status = reply.common, second, reply.status
+            self._fixed = _status_line(reply.status) + _date_line(second) + _block(reply.common)
+        own = "".join([f"{name}: {value}\r\n" for name, value in reply.own])
+        more = "" if persistent else "Connection: close\r\n"
+        if length is not None:
+            more += f"Content-Length: {length}\r\n"
+        return self._fixed + f"X-Request-Id: {request_id}\r\n{more}{own}\r\n".encode("latin-1")
+
+
 def head_bytes(reply: Reply, request_id: str, now: float, *, persistent: bool) -> bytes:
-    """The head of a response as it goes over the wire; `now` in seconds since the epoch."""
-    length = reply.length
-    own = "".join([f"{name}: {value}\r\n" for name, value in reply.own])
-    more = "" if persistent else "Connection: close\r\n"
-    if length is not None:
-        more += f"Content-Length: {length}\r\n"
-    fixed = _status_line(reply.status) + _date_line(int(now)) + _block(reply.common)
-    return fixed + f"X-Request-Id: {request_id}\r\n{more}{own}\r\n".encode("latin-1")
+    """The same for a response that nothing is known to have a head in common with."""
+    return HeadWriter().write(reply, request_id, now, persistent=persistent)
 
 
 @attrs.frozen(eq=False)
@@ -66,17 +82,18 @@ class FileSender:
         """
         segment, file = reply.segment, blob.file if blob is not None else None
         if segment is None or file is None or not segment.length:
-            transport.write_through(head + reply.body)
-        elif segment.length > SMALL or not self._write_small(transport, head, file, segment):
+            gone = transport.write_through(head + reply.body)
+        elif segment.length > SMALL or not self._read_small(head, file, segment):
             return transport.send_file(file, segment.offset, segment.length, head)
-        return transport.when_drained() if transport.unsent else None
+        else:
+            gone = transport.write_through(self._buffer[_HEAD_ROOM - len(head) : _HEAD_ROOM + segment.length])
+        return None if gone else transport.when_drained()
 
-    def _write_small(self, transport: SendfileServer, head: bytes, file: OpenFile, segment: Segment) -> bool:
-        """Send head and body in one piece, if the body is in memory."""
+    def _read_small(self, head: bytes, file: OpenFile, segment: Segment) -> bool:
+        """Put head and body side by side into the buffer, if the body is in memory."""
         start, end = _HEAD_ROOM - len(head), _HEAD_ROOM + segment.length
         if start < 0 or not read_resident_into(file.fileno(), segment.offset, self._buffer[_HEAD_ROOM:end]):
             return False
         file.verify()
         self._buffer[start:_HEAD_ROOM] = head
-        transport.write_through(self._buffer[start:end])
         return True

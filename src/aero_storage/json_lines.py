@@ -1,0 +1,69 @@
+"""JSON lines as text: one object each, time, level and message first (contract §8)."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Collection, Mapping
+from datetime import UTC, datetime
+from functools import lru_cache
+
+Fields = Mapping[str, object]
+
+
+def _make_encode() -> Callable[[object], str]:
+    """One encoder for all lines: the library's own ways in make one, or two, for each."""
+    make = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:
+        return json.JSONEncoder(default=repr).encode
+    chunks = make(None, repr, json.encoder.encode_basestring_ascii, None, ": ", ", ", False, False, True)  # noqa: FBT003
+    return lambda record: "".join(chunks(record, 0))
+
+
+encode_json = _make_encode()
+_escape = json.encoder.encode_basestring_ascii
+
+
+def make_line(level: str, message: str, fields: Fields, seconds: float | None = None) -> str:
+    """A line with its end, of `seconds` since the epoch, or of now."""
+    stamp = timestamp(time.time() if seconds is None else seconds)
+    return encode_json({"timestamp": stamp, "level": level, "message": message, **fields}) + "\n"
+
+
+def make_filler(level: str, message: str, fields: Fields, blanks: Collection[str]) -> Callable[..., str]:
+    """A function that makes lines of now, equal to those of `make_line`, from the values of the `blanks` in `fields`.
+
+    The values, strings, numbers or None, come in the order of the fields. All else is encoded once: a line takes a
+    third of the time.
+    """
+    record = {"timestamp": None, "level": level, "message": message, **fields}
+    open_ones = {"timestamp", *blanks}
+    pieces = [
+        _literal(name) + ": " + ("%s" if name in open_ones else _literal(value)) for name, value in record.items()
+    ]
+    template, now = f"{{{', '.join(pieces)}}}\n", time.time
+
+    def fill(*values: object) -> str:
+        texts = [_escape(v) if isinstance(v, str) else "null" if v is None else v for v in values]
+        return template % (f'"{timestamp(now())}"', *texts)
+
+    return fill
+
+
+def _literal(value: object) -> str:
+    return encode_json(value).replace("%", "%%")
+
+
+def timestamp(seconds: float) -> str:
+    """RFC 3339 in UTC with milliseconds, of `seconds` since the epoch."""
+    return _millisecond(int(seconds * 1000 // 1))
+
+
+@lru_cache(4)
+def _millisecond(milliseconds: int) -> str:
+    return f"{_second(milliseconds // 1000)}.{milliseconds % 1000:03}Z"
+
+
+@lru_cache(4)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat().removesuffix("+00:00")
