@@ -64,7 +64,7 @@ def hot_times(port: int, path: str, size: int, seconds: float, chance: random.Ra
 def measure(server: Server, site: Data, state: str, number: int, *, seconds: float, cores: str) -> Latency:
     """The latency in one state, in round `number`."""
     chance = random.Random(number)
-    with _streams(server, site, state, cores) as streamed:
+    with data.pinned(site.root / data.HOT), _streams(server, site, state, cores) as streamed:
         before, start = server.usage(), time.perf_counter()
         times = hot_times(server.port, server.kind.image(data.HOT), site.hot_size, seconds, chance)
         elapsed, after = time.perf_counter() - start, server.usage()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Callable
@@ -60,26 +61,50 @@ def test_verify_after_a_replacement(root: Path, directory: LocalDirectory, *, re
         blob.file.verify()
 
 
+def refuse(*_: int) -> int:
+    raise OSError(errno.EINVAL, "no such thing here")
+
+
+@pytest.mark.parametrize("passing", [True, False])
 @pytest.mark.parametrize(("offset", "length"), [(0, 300_000), (5, 1), (299_999, 1), (299_999, 100), (400_000, 10)])
 def test_warm_reads_all(
-    root: Path, directory: LocalDirectory, monkeypatch: pytest.MonkeyPatch, offset: int, length: int
+    root: Path, directory: LocalDirectory, monkeypatch: pytest.MonkeyPatch, offset: int, length: int, *, passing: bool
 ) -> None:
-    """Warming reads every byte that is there, once, and no other."""
+    """Warming shows every byte that is there to the null device, or reads it, once, and no other."""
     (root / "large.img").write_bytes(bytes(300_000))
     spans: list[tuple[int, int]] = []
-    real = os.preadv
+    real, pass_by = os.preadv, os.sendfile
 
     def preadv(descriptor: int, buffers: tuple[memoryview], place: int) -> int:
         came = real(descriptor, buffers, place)
         spans.append((place, place + came))
         return came
 
+    def sendfile(out: int, descriptor: int, place: int, most: int) -> int:
+        assert os.fstat(out).st_rdev == Path(os.devnull).stat().st_rdev
+        came = pass_by(out, descriptor, place, most)
+        spans.append((place, place + came))
+        return came
+
     monkeypatch.setattr(os, "preadv", preadv)
+    monkeypatch.setattr(os, "sendfile", sendfile if passing else refuse)
     with closing(directory.open("large.img")) as blob:
         blob.file.warm(offset, length)
     end = min(300_000, offset + length)
     read = [number for begin, finish in spans for number in range(begin, finish)]
     assert read == list(range(offset, end))
+
+
+def test_warm_tells_of_a_disk_that_fails(directory: LocalDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the disk answers to the second question is what is raised."""
+
+    def preadv(*_: object) -> int:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "sendfile", refuse)
+    monkeypatch.setattr(os, "preadv", preadv)
+    with closing(directory.open("disk.img")) as blob, pytest.raises(OSError, match="Input/output"):
+        blob.file.warm(0, 10)
 
 
 def test_warm_after_close(directory: LocalDirectory) -> None:
@@ -103,6 +128,7 @@ def test_close_while_warming(
         return real(descriptor, buffers, place)
 
     monkeypatch.setattr(os, "preadv", preadv)
+    monkeypatch.setattr(os, "sendfile", refuse)
     blob = directory.open("disk.img")
     worker = threading.Thread(target=blob.file.warm, args=(0, 10))
     worker.start()

@@ -253,8 +253,9 @@ def connect(
     cold: list[tuple[int, int]],
     buffers: int | None = 64 * KIB,
     protocol: Any = None,
+    like: Pair | None = None,
 ) -> Pair:
-    """A connection whose sockets take about `buffers` bytes each."""
+    """A connection whose sockets take about `buffers` bytes each, and of the same port as the one that it is like."""
     port: Any = Port(0, cast("Any", None), reactor=reactor)
     with socket.socket() as listener:
         port.socket = listener
@@ -262,7 +263,8 @@ def connect(
         accepted, peer = _sockets(listener, buffers)
     accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     protocol = protocol or Recorder()
-    server = port.transport(accepted, protocol, ("127.0.0.1", 0), None, 0, reactor)
+    kind = type(like.server) if like is not None else port.transport
+    server = kind(accepted, protocol, ("127.0.0.1", 0), None, 0, reactor)
     protocol.makeConnection(server)
     return Pair(reactor, server, protocol, peer, disk, cold)
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from tests.streaming.ends import KIB, MIB, File, Pair, outcome, pattern
 
-from aero_storage.streaming.sendfile import TURN_BYTES
+from aero_storage.streaming.turns import SHORT_TURN_BYTES, TURN_BYTES
 
 
 def test_a_file_between_writes(pair: Pair, file: File) -> None:
@@ -255,7 +255,7 @@ def test_a_new_request_is_a_new_turn(pair: Pair, file: File, monkeypatch: pytest
     for _ in range(3):
         pair.peer.send(b"a request")
         pair.turn()
-        pair.server.send_file(file, 0, TURN_BYTES)
+        pair.server.send_file(file, 0, SHORT_TURN_BYTES)
         assert pair.server.unsent == 0
         assert not pair.writes
 

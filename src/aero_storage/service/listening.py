@@ -16,6 +16,7 @@ from aero_storage.disk import Disk
 from aero_storage.errors import SettingsError
 from aero_storage.settings import ListenAddress, Resolved
 from aero_storage.streaming.outlet import install
+from aero_storage.streaming.turns import Turns
 
 BACKLOG = 1024
 """Connections that the kernel holds for us while the reactor is busy."""
@@ -29,8 +30,9 @@ def listen(
     Raises SettingsError with one line if an address cannot be used: a daemon that does not listen must not start.
     """
     ports = tuple(bind(*wanted, factory) for wanted in endpoints_of(reactor, resolved))
+    turns = Turns(reactor)
     for port in ports:
-        install(port, readers)
+        install(port, readers, turns)
     return ports
 
 

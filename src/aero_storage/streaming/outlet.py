@@ -11,11 +11,13 @@ from typing import Protocol, cast
 
 from twisted.internet import tcp, unix
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 
 from aero_storage.disk import Disk
 from aero_storage.streaming import caution
 from aero_storage.streaming.draining import Draining
 from aero_storage.streaming.sendfile import SendfileServer
+from aero_storage.streaming.turns import Turns
 
 
 class Outlet(Protocol):
@@ -39,23 +41,25 @@ class DrainingUNIXServer(Draining, unix.Server):  # type: ignore[misc]
     """A UNIX stream connection that is an Outlet."""
 
 
-def install(port: object, disk: Disk | None = None) -> None:
+def install(port: object, disk: Disk | None = None, turns: Turns | None = None) -> None:
     """Make the connections of a listening port Outlets, where its kind is known (TCP, TLS over TCP, UNIX).
 
-    Given threads that may wait for a disk, TCP connections send files as well.
+    Given threads that may wait for a disk, TCP connections send files as well, and take turns: ports of one reactor
+    should share them.
     """
     if isinstance(port, unix.Port):
         port.transport = DrainingUNIXServer
     elif isinstance(port, tcp.Port) and disk is not None and hasattr(os, "sendfile"):
-        port.transport = _sending(disk)
+        port.transport = _sending(disk, turns or Turns(cast("IReactorTime", port.reactor)))
         caution.limit(port.socket)
     elif isinstance(port, tcp.Port):
         port.transport = DrainingTCPServer
 
 
-def _sending(given: Disk) -> type[SendfileServer]:
+def _sending(given: Disk, line: Turns) -> type[SendfileServer]:
     class Sending(SendfileServer):
         disk = given
+        turns = line
 
     return Sending
 

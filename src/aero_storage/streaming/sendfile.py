@@ -24,9 +24,7 @@ from aero_storage.disk import Disk
 from aero_storage.streaming import caution
 from aero_storage.streaming.lineup import Lineup
 from aero_storage.streaming.segment import FileSource, Segment
-
-TURN_BYTES = 1024 * 1024
-"""What a connection may send before all others have had their turn of the reactor."""
+from aero_storage.streaming.turns import TURN_BYTES, Turns
 
 _HEAD_BYTES = 16 * 1024
 """How many ordinary bytes are held back for a moment, to go in one packet with the file that follows."""
@@ -42,12 +40,15 @@ class SendfileServer(Lineup):
     """
 
     disk: ClassVar[Disk]
+    turns: ClassVar[Turns]
     _spent = 0
     """Bytes sent since the reactor last gave us a turn."""
     _full = False
     """The socket: only the reactor knows when it is not any more."""
     _waiting = False
     """For a thread that reads what is to go next."""
+    _in_line = False
+    """For the next turn; meanwhile the reactor need not tell that the socket takes more."""
     _flushing = False
     _gone = False
     """The connection, as a system call has told; the reactor will take it away."""
@@ -71,9 +72,9 @@ class SendfileServer(Lineup):
         done = segment.done
         assert done is not None  # noqa: S101
         self._append(segment, head)
-        if not (self._waiting or self._full or self.disconnecting):
+        if not (self._waiting or self._in_line or self._full or self.disconnecting):
             self._push()
-        elif not self._waiting:
+        elif not (self._waiting or self._in_line):
             self.startWriting()
         self._maybePauseProducer()
         return done
@@ -83,6 +84,7 @@ class SendfileServer(Lineup):
 
         Whether the kernel now has all that was ever written.
         """
+        self.turns.hurry()
         if self.is_idle() and self._spent + len(data) <= TURN_BYTES:
             sent = self._send(data, 0)
             if sent == len(data):
@@ -114,7 +116,7 @@ class SendfileServer(Lineup):
     def doWrite(self) -> object:  # type: ignore[override]
         """See IWriteDescriptor."""
         self._full = False
-        if self._segments:
+        if self._segments and not self._in_line:
             self._flush()
         self._spent = 0
         if self._gone:
@@ -123,9 +125,16 @@ class SendfileServer(Lineup):
             return None
         if not self._segments:
             return super().doWrite()
-        if self._waiting:
+        if self._waiting or self._in_line:
             self.stopWriting()
         return None
+
+    def take_turn(self) -> None:
+        """See Stream."""
+        self._in_line = False
+        if not self._waiting:
+            self._spent = 0
+            self._push()
 
     def _push(self) -> None:
         """Send at once what can be sent; the reactor's turns do the rest."""
@@ -134,7 +143,7 @@ class SendfileServer(Lineup):
         self._flush()
         if self._aborting or not self.connected:
             return
-        if self._waiting:
+        if self._waiting or self._in_line:
             self.stopWriting()
         elif self.unsent or self._has_more_to_do():
             self.startWriting()
@@ -178,7 +187,7 @@ class SendfileServer(Lineup):
         ready = segment.ready() if asked else 0
         if before and not self._strike(self._send(self._gather()[:room], _MORE if ready else 0)):
             return False
-        if ready and not self._send_file(segment, min(ready, room)):
+        if ready and not self._send_file(segment, min(ready, room, self.turns.left)):
             return False
         if not segment.left:
             self._complete(segment)
@@ -187,17 +196,30 @@ class SendfileServer(Lineup):
         return not self._waiting
 
     def _send_file(self, segment: Segment, most: int) -> bool:
+        if most <= 0:
+            return self._stand_in_line()
         left = segment.left
         try:
             self._full = segment.send(self.fileno(), most) < most
         finally:
             sent = left - segment.left
             self._queued -= sent
-            self._spent += sent
+            self._count_file(sent)
+        if segment.left and not self._full:
+            return self._stand_in_line()
+        return not self._full
+
+    def _count_file(self, sent: int) -> None:
+        self._spent += sent
+        self.turns.spend(sent)
         if self._trial is not None and self._trial.passed(sent):
             self._trial = None
             caution.lift(self.socket)
-        return not self._full
+
+    def _stand_in_line(self) -> bool:
+        self._in_line = True
+        self.turns.wait(self)
+        return False
 
     def _send(self, data: bytes | bytearray | memoryview, flags: int) -> int:
         try:
@@ -214,7 +236,7 @@ class SendfileServer(Lineup):
     def _has_read(self, segment: Segment, failure: Failure | None) -> None:
         if failure is not None:
             self._break_off(segment, failure)
-        elif self._waiting:
+        elif self._waiting and not self._in_line:
             self._spent = 0
             self._push()
 
