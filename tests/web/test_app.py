@@ -9,6 +9,7 @@ import pytest
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.python.failure import Failure
 
+from aero_storage.delivery.exchange import Exchange
 from aero_storage.delivery.routes import ROUTES, UNKNOWN, Resource, Route
 from aero_storage.web.app import build_resource, start
 
@@ -185,6 +186,19 @@ def test_defect_of_a_handler(stack: Any, *, waits: bool) -> None:
     if waits:
         waited.callback(None)
     assert connection.response().status == 500
+
+
+def test_defect_after_the_head(stack: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A defect outside of all nets, once an answer has begun, puts nothing behind it: the connection is reset."""
+
+    def fail(*_: object) -> None:
+        raise KeyError
+
+    monkeypatch.setattr(Exchange, "end", fail)
+    connection = stack.connect()
+    connection.get("/healthz")
+    assert connection.response().status == 200
+    assert connection.transport.aborted
 
 
 def test_defect_after_the_client_has_gone(stack: Any) -> None:

@@ -22,7 +22,7 @@ _PLACEHOLDER = re.compile(r":(\w+)")
 _REST = "rest"
 _MATCHES = 4096
 _LONGEST_KEPT = 256
-"""Characters of a path whose match is remembered: all that are remembered take some 2 MB at the most."""
+"""Characters of a path whose match is remembered: all that are remembered take 4 MB at the most."""
 
 
 class _Segment(BaseConverter):
@@ -50,8 +50,8 @@ class Respond(Protocol):
 class _Router(Resource):
     """A Klein app as a resource that does less for each request than Klein's own.
 
-    That one asks the URL map anew, and makes a chain of Deferreds for whatever a handler might return or raise: half
-    of the time that a small request took. Ours answer to the end and return nothing. So what a path matches is
+    That one asks the URL map anew, and makes a chain of Deferreds for whatever a handler might return or raise: a
+    third of the time that a small request took. Ours answer to the end and return nothing. So what a path matches is
     remembered, and only who has to wait costs a Deferred.
     """
 

@@ -65,7 +65,7 @@ class AeroChannel(IdleTimer, HTTPChannel):
         super().connectionMade()
         self._sender = sender_of(self.transport)
         self._lane = self.factory.lane if self._sender is not None else None
-        self._peer = host_of(self.getPeer())
+        self._peer = host_of(self.transport.getPeer())
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         """Leave them, and tell the request that is being answered."""
@@ -78,7 +78,7 @@ class AeroChannel(IdleTimer, HTTPChannel):
         self.factory.leave(self)
 
     def getPeer(self) -> IAddress:
-        """The other end, asked for once: every request is told."""
+        """The other end, asked for once, by the first request: what a proxy says comes before that."""
         if self._peer_address is None:
             self._peer_address = super().getPeer()
         return self._peer_address

@@ -48,11 +48,13 @@ class AeroRequest(Request):
             self.fail(Failure())
 
     def fail(self, failure: Failure) -> None:
-        """The last resort: log what nobody foresaw, and answer 500 if there still is somebody to answer."""
-        if self.finished or self.channel is None:
-            self._log.failure("", failure)
-        else:
+        """The last resort: log what nobody foresaw, and answer 500 if no answer has begun, else break it off."""
+        if not self.startedWriting and self.channel is not None:
             self.processingFailed(failure)
+            return
+        self._log.failure("", failure)
+        if not self.finished:
+            self.abort()
 
     def _why_not(self) -> int | None:
         if len(self.uri) > MAX_TARGET_LENGTH:
