@@ -13,10 +13,11 @@ from __future__ import annotations
 import errno
 import socket
 from collections import deque
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import IPushProducer
 from twisted.internet.main import CONNECTION_LOST
 from twisted.python.failure import Failure
 
@@ -159,7 +160,7 @@ class SendfileServer(Lineup):
         """
         if self.producer is not None and self.producerPaused:
             self.producerPaused = False
-            self.producer.resumeProducing()
+            cast("IPushProducer", self.producer).resumeProducing()
 
     def _flush(self) -> None:
         self._flushing = True
