@@ -10,6 +10,8 @@ from tests.streaming.ends import KIB, MIB, File, Pair, outcome, pattern
 from twisted.internet.interfaces import IPullProducer, IPushProducer
 from zope.interface import implementer
 
+from aero_storage.streaming.turns import TURN_BYTES
+
 
 @implementer(IPushProducer)
 @attrs.define(eq=False)
@@ -72,6 +74,27 @@ def test_not_paused_by_what_goes_at_once(pair: Pair, file: File) -> None:
     pair.server.write_through(b"through")
     assert producer.told == []
     assert not pair.writes
+
+
+@pytest.mark.parametrize("last", ["turn", "thread"])
+def test_resumed_in_the_turn_of_the_last_byte(pair: Pair, file: File, last: str) -> None:
+    """When the last byte goes a producer is resumed at once: a close that comes next must not find it paused."""
+    producer = push(pair)
+    if last == "thread":
+        pair.disk_is_cold()
+    else:
+        pair.server.turns.spend(TURN_BYTES)
+    pair.server.send_file(file, 0, 10 * KIB)
+    told: list[list[str]] = []
+    drained = pair.server.when_drained().addCallback(lambda _: told.append(list(producer.told)))
+    pair.disk.step() if last == "thread" else pair.turn()
+    assert drained.called
+    assert told == [["pause", "resume"]]
+    assert not pair.writes
+    pair.server.loseConnection()
+    pair.server.unregisterProducer()
+    pair.run()
+    assert pair.at_end
 
 
 def test_writing_behind_a_file_pauses(pair: Pair, file: File) -> None:

@@ -13,10 +13,11 @@ from __future__ import annotations
 import errno
 import socket
 from collections import deque
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import IPushProducer
 from twisted.internet.main import CONNECTION_LOST
 from twisted.python.failure import Failure
 
@@ -149,12 +150,22 @@ class SendfileServer(Lineup):
             self.startWriting()
         else:
             self.stopWriting()
+            self._resume_producer()
             self._tell_if_drained()
 
     def _has_more_to_do(self) -> bool:
         """Whether Twisted has plans for the moment when all is sent."""
-        hungry = self.producer is not None and (self.producerPaused or not self.streamingProducer)
-        return hungry or bool(self.disconnecting) or self._writeDisconnecting
+        pulled = self.producer is not None and not self.streamingProducer
+        return pulled or bool(self.disconnecting) or self._writeDisconnecting
+
+    def _resume_producer(self) -> None:
+        """At once: a channel that is told a turn later may have been told first that its client has gone.
+
+        It then closes, and Twisted's `doWrite` resumes a paused producer instead of closing: the connection stays.
+        """
+        if self.producer is not None and self.producerPaused:
+            self.producerPaused = False
+            cast("IPushProducer", self.producer).resumeProducing()
 
     def _flush(self) -> None:
         self._flushing = True
