@@ -22,7 +22,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from aero_storage import logs
-from aero_storage.json_lines import timestamp
+from aero_storage.json_lines import quote, timestamp
 from aero_storage.logs import LEVELS, DescriptorSink, JsonLines, TwistedLog, make_form
 
 HANG = 10
@@ -610,7 +610,7 @@ def test_form_writes_what_an_event_does(constant: Record, fields: Record, order:
     sink = MemorySink()
     log = JsonLines(sink, constant=constant)
     log.event("info", "100 % done", fields)
-    make_form(log, "info", "100 % done", fields, blanks)(*(fields[name] for name in blanks))
+    make_form(log, "info", "100 % done", fields, blanks)(*(json.dumps(fields[name]) for name in blanks))
     one, two = (line.partition(", ")[2] for line in sink.text.splitlines())
     assert one == two
 
@@ -625,8 +625,10 @@ def test_form_keeps_to_the_level(sink: MemorySink) -> None:
 def test_form_of_another_log() -> None:
     """Another log gets an event with all fields."""
     observer = Observer()
-    make_form(TwistedLog(Logger(observer=observer)), "info", "request", {"a": None, "b": 2}, ["a"])(1)
-    assert json.loads(str(observer.events[0]["fields"])) == {"a": 1, "b": 2}
+    make_form(TwistedLog(Logger(observer=observer)), "info", "request", {"a": None, "b": 2, "c": 3}, ["a", "c"])(
+        1, quote("€")
+    )
+    assert json.loads(str(observer.events[0]["fields"])) == {"a": 1, "b": 2, "c": "€"}
 
 
 def test_descriptor_sink_writes_all() -> None:

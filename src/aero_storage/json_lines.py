@@ -33,21 +33,19 @@ def make_line(level: str, message: str, fields: Fields, seconds: float | None = 
 def make_filler(level: str, message: str, fields: Fields, blanks: Collection[str]) -> Callable[..., str]:
     """A function that makes lines of now, equal to those of `make_line`, from the values of the `blanks` in `fields`.
 
-    The values, strings, numbers or None, come in the order of the fields. All else is encoded once: a line takes a
-    third of the time.
+    The values come in the order of the fields, and as JSON already: numbers, or texts such as `quote` makes. All else
+    is encoded once: a line takes a quarter of the time.
     """
-    record = {"timestamp": None, "level": level, "message": message, **fields}
-    open_ones = {"timestamp", *blanks}
-    pieces = [
-        _literal(name) + ": " + ("%s" if name in open_ones else _literal(value)) for name, value in record.items()
-    ]
-    template, now = f"{{{', '.join(pieces)}}}\n", time.time
+    record = {"level": level, "message": message, **fields}
+    pieces = [_literal(name) + ": " + ("%s" if name in blanks else _literal(value)) for name, value in record.items()]
+    template, now = f'{{"timestamp": "%s", {", ".join(pieces)}}}\n', time.time
 
-    def fill(*values: object) -> str:
-        texts = [_escape(v) if isinstance(v, str) else "null" if v is None else v for v in values]
-        return template % (f'"{timestamp(now())}"', *texts)
+    return lambda *values: template % (timestamp(now()), *values)
 
-    return fill
+
+def quote(text: str | None) -> str:
+    """A string, or None, as JSON."""
+    return "null" if text is None else _escape(text)
 
 
 def _literal(value: object) -> str:

@@ -37,13 +37,18 @@ class EventLog(Protocol):
 
 
 def make_form(log: EventLog, level: str, message: str, fields: Fields, blanks: Sequence[str]) -> Form:
-    """Prepare an event of which only the `blanks` among `fields` differ: strings, numbers or None.
+    """Prepare an event of which only the `blanks` among `fields` differ: numbers, or what is JSON already.
 
     The lines are those of `EventLog.event`. JsonLines encodes all the rest once.
     """
     if isinstance(log, JsonLines):
         return log.form(level, message, fields, blanks)
-    return lambda *values: log.event(level, message, {**fields, **dict(zip(blanks, values, strict=True))})
+
+    def write(*values: object) -> None:
+        parsed = [json.loads(value) if isinstance(value, str) else value for value in values]
+        log.event(level, message, {**fields, **dict(zip(blanks, parsed, strict=True))})
+
+    return write
 
 
 class LineLog(EventLog, Protocol):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from uuid import UUID
+from uuid import RFC_4122, UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aero_storage.delivery.facts import Facts, Names, request_id_of
+from aero_storage.delivery.facts import Facts, Names, make_request_id, request_id_of
 from aero_storage.protocol.identifiers import is_image_id
 
 if TYPE_CHECKING:
@@ -182,3 +182,12 @@ def test_no_invalid_id_in_any_logged_path(rest: str) -> None:
     first = shown.removeprefix("/v1/images/").partition("/")[0]
     assert len(shown) <= 256
     assert first == "<invalid>" or is_image_id(first)
+
+
+def test_request_ids_of_ours() -> None:
+    """They are UUIDs of version 4, and no two are alike."""
+    made = [make_request_id() for _ in range(2000)]
+    assert len(set(made)) == len(made)
+    assert {(str(UUID(text)) == text, UUID(text).version, UUID(text).variant) for text in made} == {
+        (True, 4, RFC_4122)
+    }

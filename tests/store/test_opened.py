@@ -15,7 +15,7 @@ from twisted.internet.task import Clock
 
 from aero_storage.errors import BlobNotFoundError
 from aero_storage.store.local import LocalDirectory
-from aero_storage.store.opened import CHECK_SECONDS, FRESH_SECONDS, Found, Lease, OpenFiles
+from aero_storage.store.opened import CHECK_SECONDS, FRESH_SECONDS, GLANCE_SECONDS, Found, Lease, OpenFiles
 
 _T = TypeVar("_T")
 
@@ -145,6 +145,16 @@ def test_a_disk_that_does_not_answer(bench: Bench) -> None:
     assert bench.files.lease("disk.img") is None
     bench.disk.release()
     # The look began before that second was over, so it says nothing of now.
+    assert bench.files.lease("disk.img") is None
+
+
+def test_a_file_changed_in_place(bench: Bench) -> None:
+    """It is not handed out for longer than a glance at its size and mtime holds."""
+    bench.open().close()
+    assert content(bench.files.lease("disk.img")) == b"0123456789"
+    with (bench.root / "disk.img").open("ab") as image:
+        image.write(b"more")
+    bench.clock.advance(GLANCE_SECONDS * 1.01)
     assert bench.files.lease("disk.img") is None
 
 

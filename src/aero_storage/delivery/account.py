@@ -57,8 +57,11 @@ class Account:
             elif status in _RANGE_REFUSALS and not self.facts.announces_body:
                 metrics.range_answered(valid=False)
 
-    def write(self, *blanks: str | float | None) -> None:
-        """Write its line, if there is a request log: id, status, outcome, bytes sent, seconds, the client's host."""
+    def write(self, *blanks: object) -> None:
+        """Write its line, if there is a request log, from JSON or numbers.
+
+        In this order: id, status, outcome, bytes sent, seconds, the client's host.
+        """
         if self._form is None:
             if self.reporter.log is None:
                 return

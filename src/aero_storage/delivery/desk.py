@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 import attrs
 
 from aero_storage.catalog.keeper import CatalogKeeper
-from aero_storage.catalog.model import Image, chunked_directory
+from aero_storage.catalog.model import Catalog, Image, chunked_directory
 from aero_storage.delivery import metadata, operations
 from aero_storage.delivery.account import Account, Reporter
 from aero_storage.delivery.admission import Admission
@@ -35,7 +35,9 @@ from aero_storage.store.images import MANIFEST_NAME, Opened, Store, Wanted
 class Memo:
     """What was found and decided for requests that differ in nothing but their range."""
 
+    catalog: Catalog | None = None
     image: Image | None = None
+    """Found in that catalog."""
     target: Wanted = Wanted()
     status: BlobStatus | None = None
     """Of the file that the verdict was made for; the same object as long as it is the same file."""
@@ -172,10 +174,11 @@ class Desk:
     def _bytes_now(self, exchange: Exchange, wanted: str | None, memo: Memo) -> Reply | None:
         if not exchange.take_place_now(self._admission):
             return None
-        facts = exchange.facts
-        image = self._find(facts)
-        if memo.image is not image:
-            memo.image, memo.target, memo.status = image, self._wanted(facts, image), None
+        facts, catalog = exchange.facts, self._keeper.current
+        if memo.image is None or memo.catalog is not catalog:
+            image = self._find(facts)
+            memo.catalog, memo.image, memo.target, memo.status = catalog, image, self._wanted(facts, image), None
+        image = memo.image
         exchange.blob = opened = self._store.open_cached(memo.target)
         if opened is None:
             return None

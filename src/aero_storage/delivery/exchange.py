@@ -9,6 +9,7 @@ import attrs
 from aero_storage.delivery.account import Account
 from aero_storage.delivery.admission import Admission, Place
 from aero_storage.delivery.facts import Facts, make_request_id
+from aero_storage.json_lines import quote
 from aero_storage.store.blob import Blob
 
 
@@ -80,7 +81,9 @@ class Exchange:
             self._release()
         finally:
             account.count(status, bytes_sent, seconds)
-            account.write(self.request_id, status, ending, bytes_sent, round(seconds, 6), self.client)
+            account.write(
+                quote(self.request_id), status, f'"{ending}"', bytes_sent, f"{seconds:.6f}", quote(self.client)
+            )
 
     def _release(self) -> None:
         if self.place is not None:

@@ -51,9 +51,9 @@ class Reply:
     @property
     def length(self) -> int | None:
         """`Content-Length`, which HEAD announces too; None for the statuses that have none (RFC 9110 §8.6)."""
-        if self.status in _NO_BODY:
-            return None
-        return self.segment.length if self.segment else len(self.body)
+        if self.segment is not None:
+            return self.segment.length
+        return None if self.status in _NO_BODY else len(self.body)
 
 
 def plane_headers(facts: Facts, policy: Policy) -> Headers:
