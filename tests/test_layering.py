@@ -31,6 +31,7 @@ FLOORS = {
     "metrics": 1,
     "settings": 1,
     "chunks": 2,
+    "complaints": 2,  # a way to log, for the floors above
     "store": 2,
     "streaming": 2,
     "delivery": 3,

@@ -65,6 +65,7 @@ def exercise(metrics: Metrics) -> None:
         ("store_errors", "counter", {"kind"}),
         ("aero_storage_server_build_info", "gauge", {"version"}),
         ("aero_storage_catalog_reload", "counter", {"result"}),
+        ("aero_storage_connections_refused", "counter", {"reason"}),
         (RELOADED_AT, "gauge", set[str]()),
     ],
 )
@@ -80,7 +81,7 @@ def test_instruments(metrics: Metrics, name: str, kind: str, labels: set[str]) -
 
 
 def test_no_other_instruments(metrics: Metrics) -> None:
-    """Beside the instruments of the contract there are only those of the process and of the catalog's reloads."""
+    """Beside the instruments of the contract there are only those of the process, of reloads and of refusals."""
     exercise(metrics)
     ours = {
         "http_requests",
@@ -90,6 +91,7 @@ def test_no_other_instruments(metrics: Metrics) -> None:
         "store_errors",
         "aero_storage_server_build_info",
         "aero_storage_catalog_reload",
+        "aero_storage_connections_refused",
         RELOADED_AT,
     }
     others = set(families(metrics)) - ours
@@ -150,6 +152,15 @@ def test_ranges(metrics: Metrics, value: Value) -> None:
     for valid in (True, False, True):
         metrics.range_answered(valid=valid)
     assert [value("range_requests_total", result=result) for result in ("valid", "invalid")] == [2, 1]
+
+
+@pytest.mark.parametrize("reason", ["total", "client", "descriptors"])
+def test_refusals(metrics: Metrics, value: Value, reason: str) -> None:
+    """Refused connections are counted by reason, many at once too, from zero on."""
+    assert value("aero_storage_connections_refused_total", reason=reason) == 0
+    metrics.connection_refused(reason)
+    metrics.connection_refused(reason, 4)
+    assert value("aero_storage_connections_refused_total", reason=reason) == 5
 
 
 @pytest.mark.parametrize("kind", ["meta", "open_range", "manifest"])

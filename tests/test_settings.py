@@ -42,6 +42,8 @@ LEVELS = {
     "images_root": ["/a", "/b", "/c"],
     "log_level": ["debug", "warn", "critical"],
     "bytes_queue_timeout_secs": ["0", "2.5", "3"],
+    "header_timeout_secs": ["0.5", "2", "3"],
+    "idle_timeout_secs": ["0.5", "2", "3"],
     "open_ended_ranges": ["limit", "stream", "limit"],
     "metrics_auth_token": ["one", "two", "three"],
 }

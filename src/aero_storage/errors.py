@@ -49,6 +49,12 @@ class BlobUnreadableError(ClientError):
     status = 500
 
 
+class DescriptorsError(BlobUnreadableError):
+    """The file cannot be opened now: this process, or the system, has no descriptor left."""
+
+    status = 503
+
+
 class OverloadedError(ClientError):
     """All places under the cap stayed taken for as long as a request may wait."""
 

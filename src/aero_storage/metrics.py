@@ -30,6 +30,7 @@ _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 _BOUNDS = (*map(str, _BUCKETS), "+Inf")
 _STORE_ERRORS = ("meta", "open_range", "manifest")
 _RANGE_RESULTS = ("valid", "invalid")
+_REFUSALS = ("total", "client", "descriptors")
 _RELOAD_RESULTS = ("success", "failure")
 _START_TIME, _CPU_TIME = "process_start_time_seconds", "process_cpu_seconds_total"
 
@@ -52,13 +53,14 @@ class Counts:
     ranges: Tally = attrs.field(factory=lambda: _zeros(_RANGE_RESULTS))
     store_errors: Tally = attrs.field(factory=lambda: _zeros(_STORE_ERRORS))
     reloads: Tally = attrs.field(factory=lambda: _zeros(_RELOAD_RESULTS))
+    refusals: Tally = attrs.field(factory=lambda: _zeros(_REFUSALS))
     reloaded_at: float = 0.0
     process: dict[str, float] = attrs.field(factory=dict)
     """Of the processes that these are the counts of, by the names of Prometheus' process metrics."""
 
     def add(self, other: Counts) -> None:
         """Add what another process has counted."""
-        for name in ("requests", "bytes", "ranges", "store_errors", "reloads"):
+        for name in ("requests", "bytes", "ranges", "store_errors", "reloads", "refusals"):
             tally: Tally = getattr(self, name)
             for labels, count in getattr(other, name).items():
                 tally[labels] = tally.get(labels, 0) + count
@@ -143,6 +145,10 @@ class Metrics:
         """The catalog on disk is invalid."""
         _count(self.counts.reloads, ("failure",))
 
+    def connection_refused(self, reason: str, times: int = 1) -> None:
+        """A connection was not served, for one of the reasons `total`, `client`, `descriptors`."""
+        _count(self.counts.refusals, (reason,), times)
+
     def snapshot(self) -> Counts:
         """The counts of this process, those of the process itself included."""
         self.counts.process = {
@@ -185,6 +191,8 @@ class _Families(Collector):
         yield _counter("store_errors", "Failures of the disk or of the catalog.", ("kind",), counts.store_errors)
         reloads = "Readings of a changed catalog."
         yield _counter("aero_storage_catalog_reload", reloads, ("result",), counts.reloads)
+        refused = "Connections over a limit, or for which no descriptor was left."
+        yield _counter("aero_storage_connections_refused", refused, ("reason",), counts.refusals)
         yield GaugeMetricFamily(
             "aero_storage_catalog_reload_last_success_timestamp_seconds",
             "When the catalog was last read and found good, in seconds since the epoch.",

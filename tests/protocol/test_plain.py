@@ -12,8 +12,9 @@ from twisted.internet.testing import StringTransport
 from twisted.web.resource import Resource
 
 from aero_storage.protocol.plain import MAX_PLAIN_HEAD, PlainRequest, recognise
-from aero_storage.web.channel import ImageSite
+from aero_storage.web.crowd import Limits
 from aero_storage.web.request import AeroRequest
+from aero_storage.web.site import ImageSite
 
 READ = (
     "Authorization",
@@ -50,7 +51,7 @@ class Seen(AeroRequest):
 
 def general(data: bytes) -> tuple[list[Seen], StringTransport]:
     """What Twisted's channel makes of the same bytes."""
-    site = ImageSite(Resource(), Clock())
+    site = ImageSite(Resource(), Clock(), None, Limits(), print)
     site.requestFactory = Seen
     Seen.seen = []
     channel = site.buildProtocol(None)

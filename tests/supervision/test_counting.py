@@ -21,6 +21,7 @@ COUNTS = st.builds(
     ranges=TALLIES,
     store_errors=TALLIES,
     reloads=TALLIES,
+    refusals=TALLIES,
     reloaded_at=NUMBERS,
     process=st.dictionaries(st.text(max_size=20), NUMBERS, max_size=4),
 )

@@ -135,7 +135,7 @@ def say(kind, number, counts):
     data = json.dumps([kind, number, counts]).encode()
     os.write(4, struct.pack("!I", len(data)) + data)
 def counts(number):
-    empty = dict.fromkeys(["requests", "durations", "ranges", "store_errors", "reloads"], [])
+    empty = dict.fromkeys(["requests", "durations", "ranges", "store_errors", "reloads", "refusals"], [])
     return {**empty, "bytes": [[["a"], number]], "reloaded_at": 0, "process": {}}
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 
 import attrs
 
@@ -24,8 +25,9 @@ from aero_storage.delivery.representation import (
 )
 from aero_storage.delivery.routes import Plane, Resource
 from aero_storage.delivery.virtual import VirtualChunks
-from aero_storage.errors import BlobNotFoundError, BlobUnreadableError, CatalogError, ClientError, OverloadedError
+from aero_storage.errors import BlobNotFoundError, BlobUnreadableError, CatalogError, ClientError, DescriptorsError
 from aero_storage.metrics import Counts
+from aero_storage.protocol.cors import Headers
 from aero_storage.protocol.identifiers import NAME_RULE
 from aero_storage.store.blob import BlobStatus
 from aero_storage.store.images import MANIFEST_NAME, Opened, Store, Wanted
@@ -44,6 +46,7 @@ class Memo:
     verdict: Verdict | None = None
 
 
+_RETRY_SOON = (("Retry-After", "1"),)
 _Handler = Callable[[Exchange], Awaitable[Reply]]
 
 
@@ -61,6 +64,8 @@ class Desk:
     _virtual: VirtualChunks
     total: Callable[[], Awaitable[Counts]] | None = attrs.field(init=False, default=None)
     """Asks for the counts of all workers together, ours among them; None where there is but this process."""
+    ran_out: Callable[[], object] = attrs.field(init=False, default=lambda: None)
+    """Told when a file could not be opened for want of descriptors."""
     shutting_down: bool = attrs.field(init=False, default=False)
 
     def begin(self, facts: Facts, client: str | None = None, request_id: str | None = None) -> Exchange:
@@ -73,7 +78,7 @@ class Desk:
 
     def fail(self, facts: Facts, status: int) -> Reply:
         """The reply to a request that cannot be taken further, in the shape of its plane."""
-        return error(facts, self.policy, status)
+        return error(facts, self.policy, status, *_retry_after(status))
 
     async def answer(self, exchange: Exchange) -> Reply:
         """The reply to a request; what it opened belongs to the exchange."""
@@ -102,8 +107,9 @@ class Desk:
             self.reporter.metrics.store_failed("manifest")
         elif isinstance(failure, BlobUnreadableError):
             self.reporter.metrics.store_failed("open_range" if facts.plane is Plane.DATA else "meta")
-        extra = (("Retry-After", "1"),) if isinstance(failure, OverloadedError) else ()
-        return error(facts, self.policy, failure.status, *extra)
+        if isinstance(failure, DescriptorsError):
+            self.ran_out()
+        return self.fail(facts, failure.status)
 
     async def _operations(self, exchange: Exchange) -> Reply:
         facts, policy = exchange.facts, self.policy
@@ -216,3 +222,7 @@ class Desk:
             cut = self._virtual.cut(image, status)
             return virtual_representation(facts, self.policy, image, cut, status.validators)
         return chunk_representation(facts, self.policy, image, status.size, status.validators)
+
+
+def _retry_after(status: int) -> Headers:
+    return _RETRY_SOON if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE) else ()

@@ -21,13 +21,14 @@ _REASONS = {
     403: "wrong bearer token",
     404: "not found",
     405: "method not allowed",
+    408: "the request head did not come to its end in time",
     412: "precondition failed",
     413: "content too large: no route takes a body",
     414: "the request target is too long",
     429: "too many requests",
     431: "the request head is too large",
     500: "internal error",
-    503: "not ready",
+    503: "overloaded: try again later",
 }
 
 

@@ -30,7 +30,9 @@ from aero_storage.errors import SettingsError
 from aero_storage.logs import EventLog
 from aero_storage.metrics import Metrics, Registry
 from aero_storage.protocol.cors import CorsPolicy
+from aero_storage.service.accepting import Doorkeeper
 from aero_storage.service.base import SetSignal, SignalledService
+from aero_storage.service.descriptors import complain_if_few, raise_limit
 from aero_storage.service.listening import address_text, listen
 from aero_storage.service.options import Options, prepare_images_root, refuse
 from aero_storage.service.parent import ParentService, number_of_workers, supervise
@@ -39,10 +41,11 @@ from aero_storage.store.images import LocalStore
 from aero_storage.store.local import LocalDirectory
 from aero_storage.store.opened import OpenFiles
 from aero_storage.web.app import build_resource
-from aero_storage.web.channel import ImageSite
+from aero_storage.web.crowd import Limits, Refusals
 from aero_storage.web.express import ExpressLane
 from aero_storage.web.respond import Responder
 from aero_storage.web.sending import FileSender
+from aero_storage.web.site import ImageSite
 
 DISK_THREADS = 8
 """Opens, closes and looks at the catalog under way at once."""
@@ -79,6 +82,7 @@ class Parts:
     desk: Desk
     site: ImageSite
     store: LocalStore
+    doorkeeper: Doorkeeper
     ports: tuple[IListeningPort, ...]
 
 
@@ -93,6 +97,7 @@ def makeService(options: Options, reactor: PosixReactorBase | None = None) -> Ae
         reactor = installed  # type: ignore[assignment]
     assert reactor is not None  # noqa: S101
     resolved = options.resolved
+    raise_limit(reactor)
     try:
         prepare_images_root(resolved)
         workers = number_of_workers(resolved.settings)
@@ -141,7 +146,21 @@ def compose(
     responder = Responder(desk, sender, threads.readers, reactor, log)
     resource = build_resource(routes(metrics=not settings.disable_metrics), responder.respond)
     lane = ExpressLane(desk, sender, log) if settings.express else None
-    return Parts(reactor, log, threads, watch, desk, ImageSite(resource, reactor, lane), store, ())
+    limits = limits_of(settings)
+    site = ImageSite(resource, reactor, lane, limits, Refusals(limits, metrics, log, reactor))
+    doorkeeper = Doorkeeper(reactor, site.make_room, metrics, log)
+    desk.ran_out = doorkeeper.ran_out
+    return Parts(reactor, log, threads, watch, desk, site, store, doorkeeper, ())
+
+
+def limits_of(settings: Settings) -> Limits:
+    """The part of the settings that limits connections."""
+    return Limits(
+        header_timeout=settings.header_timeout_secs,
+        idle_timeout=settings.idle_timeout_secs,
+        most=settings.max_connections,
+        most_per_client=settings.max_connections_per_client,
+    )
 
 
 def policy_of(settings: Settings) -> Policy:
@@ -184,7 +203,9 @@ class AeroService(SignalledService):
         gc.collect()
         gc.freeze()  # what there is by now stays: no need to look at it again and again
         gc.set_threshold(_GARBAGE_THRESHOLD)
+        complain_if_few(parts.log, parts.site.limits, OPEN_FILES)
         for port in parts.ports:
+            parts.doorkeeper.keep(port)
             parts.log.event("info", "listening", {"address": address_text(port.getHost())})
 
     def reload(self) -> None:
@@ -197,6 +218,7 @@ class AeroService(SignalledService):
         if self._poll.running:
             self._poll.stop()
         await gatherResults([maybeDeferred(port.stopListening) for port in parts.ports], consumeErrors=True)
+        parts.doorkeeper.close()
         gone = parts.site.shut()
         gone.addTimeout(_STOP_SECONDS, parts.reactor, onTimeoutCancel=lambda _result, _seconds: None)
         await gone

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 
 from twisted.internet.address import IPv6Address, UNIXAddress
@@ -19,7 +20,9 @@ from aero_storage.streaming.outlet import install
 from aero_storage.streaming.turns import Turns
 
 BACKLOG = 1024
-"""Connections that the kernel holds for us while the reactor is busy."""
+"""Connections that the kernel holds for us while the reactor is busy (Linux: `net.core.somaxconn` at the most)."""
+
+_BACKLOG_GIVEN = re.compile(r"(?<!\\):backlog=")
 
 
 def listen(
@@ -59,7 +62,17 @@ def _parse(reactor: PosixReactorBase, text: str, origin: str) -> IStreamServerEn
     if isinstance(endpoint, UNIXServerEndpoint):
         # The socket file is removed at the end, when --rundir has long changed what a relative path means.
         endpoint._address = os.path.abspath(endpoint._address)  # noqa: PTH100, SLF001
+    if not _BACKLOG_GIVEN.search(text):
+        _lengthen_queue(endpoint)
     return endpoint
+
+
+def _lengthen_queue(endpoint: IStreamServerEndpoint) -> None:
+    """Give an endpoint, or the one that it wraps, our backlog instead of Twisted's 50."""
+    while (wrapped := getattr(endpoint, "_wrappedEndpoint", None)) is not None:
+        endpoint = wrapped
+    if hasattr(endpoint, "_backlog"):
+        endpoint._backlog = BACKLOG  # noqa: SLF001
 
 
 def bind(endpoint: IStreamServerEndpoint, text: str, origin: str, factory: IProtocolFactory) -> IListeningPort:

@@ -91,6 +91,12 @@ _token = _reader("one or more visible ASCII characters without white space", "[!
 _path = _reader("a path: something, without NUL", r"[^\0]+", Path)
 _endpoint = _reader("a Twisted endpoint description, such as tcp:8080", ".+", str, str.isprintable)
 _decimal = _reader("a decimal number, 0 or more, such as 0.5", r"[0-9]+(\.[0-9]+)?", float, math.isfinite)
+_seconds = _reader(
+    "a decimal number over 0, such as 0.5",
+    r"[0-9]+(\.[0-9]+)?",
+    float,
+    lambda number: math.isfinite(number) and number > 0,
+)
 _boolean = _reader(
     "one of 1 true t yes y on, 0 false f no n off",
     "1|true|t|yes|y|on|0|false|f|no|n|off",
@@ -154,6 +160,18 @@ class Settings:
     )
     bytes_queue_timeout_secs: float = setting(
         _decimal, "1", "SECONDS", "Let a request over that limit wait this long before its 429; 0 is not at all."
+    )
+    header_timeout_secs: float = setting(
+        _seconds, "20", "SECONDS", "Let a request's head, or a new connection's first, take this long before its 408."
+    )
+    idle_timeout_secs: float = setting(
+        _seconds, "60", "SECONDS", "Close connections on which no next request has begun for this long."
+    )
+    max_connections: int = setting(
+        _whole(0), "4096", "N", "Keep at most this many connections open; 503 beyond. 0 is no limit."
+    )
+    max_connections_per_client: int = setting(
+        _whole(0), "0", "N", "Of one IPv4 address or IPv6 /64 keep at most this many; 429 beyond. 0 is no limit."
     )
     max_range_bytes: int = setting(_whole(1), "8388608", "BYTES", "Refuse longer ranges with a 413.")
     max_chunk_bytes: int = setting(_whole(1), "8388608", "BYTES", "Refuse longer chunk files with a 413.")

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 
 from aero_storage.catalog.model import Image
 from aero_storage.disk import Disk
-from aero_storage.errors import BlobNotFoundError, BlobUnreadableError
+from aero_storage.errors import BlobNotFoundError, BlobUnreadableError, DescriptorsError
 from aero_storage.store.blob import Blob, BlobStatus
 from aero_storage.store.local import LocalDirectory
 from aero_storage.store.opened import Found, OpenFiles
@@ -121,6 +121,8 @@ class LocalStore:
                 found.append((image, self._directory.status(image.file, follow_links=image.follow_links)))
             except BlobNotFoundError:
                 continue
+            except DescriptorsError:
+                raise  # it says nothing of this image
             except BlobUnreadableError:
                 unreadable += 1
         return Survey(tuple(found), unreadable)

@@ -16,7 +16,7 @@ from pathlib import Path, PurePath
 
 import attrs
 
-from aero_storage.errors import BlobNotFoundError, BlobUnreadableError, ShortReadError
+from aero_storage.errors import BlobNotFoundError, BlobUnreadableError, DescriptorsError, ShortReadError
 from aero_storage.store.blob import BlobStatus
 
 # Where there is O_PATH, to pass through a directory takes no right to list it.
@@ -25,6 +25,7 @@ _NO_LINKS = os.O_NOFOLLOW
 # Without O_NONBLOCK the open of a FIFO would wait for a writer.
 _FILE_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW
 _NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO, errno.EINVAL})
+_RAN_OUT = frozenset({errno.EMFILE, errno.ENFILE})
 _CLOSED = -1
 _OUTSIDE = "outside the images root"
 _IS_CLOSED = "the blob is closed"
@@ -126,7 +127,8 @@ class LocalDirectory:
     def open(self, name: str, *, follow_links: bool = True) -> LocalBlob:
         """Open the file `name`, a path relative to the root.
 
-        Raises BlobNotFoundError if it is no regular file under the root, BlobUnreadableError if it cannot be read.
+        Raises BlobNotFoundError if it is no regular file under the root, BlobUnreadableError if it cannot be read,
+        DescriptorsError if there is no descriptor left for it.
         """
         try:
             return _adopt(self._walk(name, follow_links=follow_links), name)
@@ -214,5 +216,7 @@ def _status(status: os.stat_result) -> BlobStatus:
 
 
 def _as_ours(error: OSError, name: str) -> BlobNotFoundError | BlobUnreadableError:
+    if error.errno in _RAN_OUT:
+        return DescriptorsError(f"{name}: {error.strerror}")
     kind = BlobNotFoundError if error.errno in _NOT_THERE else BlobUnreadableError
     return kind(f"{name}: {error.strerror}")

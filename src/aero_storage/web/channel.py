@@ -3,39 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
     IHalfCloseableDescriptor,
     IHalfCloseableProtocol,
-    IReactorTime,
 )
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 from twisted.web.http import Request as HTTPRequest
-from twisted.web.resource import IResource
-from twisted.web.server import Site
 from zope.interface import implementer
 
 from aero_storage.streaming.outlet import sender_of
 from aero_storage.streaming.sendfile import SendfileServer
+from aero_storage.web.crowd import Ticket
 from aero_storage.web.express import Delivery, ExpressLane
-from aero_storage.web.idling import IdleTimer
 from aero_storage.web.request import AeroRequest, host_of
 from aero_storage.web.transport import Transport
+from aero_storage.web.vigil import Waiting, Watched
 
-IDLE_SECONDS = 60
-"""How long a connection may stay silent between and inside request heads."""
+if TYPE_CHECKING:
+    from aero_storage.web.site import ImageSite
 
 _LINGER_SECONDS = 2.0
+_REFUSED_SECONDS = 2.0
+"""How long a connection over the limit waits for the head to which to say so."""
+
 _MAX_HEAD = 16 * 1024
 _MAX_HEADERS = 200
 
 
 @implementer(IHalfCloseableProtocol)
-class AeroChannel(IdleTimer, HTTPChannel):
+class AeroChannel(Watched, HTTPChannel):
     """One connection."""
 
     MAX_LENGTH = _MAX_HEAD
@@ -54,18 +55,24 @@ class AeroChannel(IdleTimer, HTTPChannel):
     _sender: SendfileServer | None = None
     _peer_address: IAddress | None = None
     _own_address: IAddress | None = None
+    _ticket: Ticket | None = None
     _delivery: Delivery | None = None
     """A response of the express lane that is still on its way."""
     _held = b""
     """What came meanwhile."""
 
     def connectionMade(self) -> None:
-        """Join the open connections of the site."""
-        self.factory.channels.add(self)
+        """Join the open connections of the site, or be turned away."""
         super().connectionMade()
         self._sender = sender_of(self.transport)
-        self._lane = self.factory.lane if self._sender is not None else None
         self._peer = host_of(self.transport.getPeer())
+        self._ticket = self.factory.join(self, self._peer)
+        if self._ticket is None:
+            self.transport.abortConnection()
+        elif self._ticket.refusal is not None:
+            self.patience = _REFUSED_SECONDS
+        elif self._sender is not None:
+            self._lane = self.factory.lane
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         """Leave them, and tell the request that is being answered."""
@@ -74,8 +81,7 @@ class AeroChannel(IdleTimer, HTTPChannel):
         if self._delivery is not None:
             self._delivery.lost()
         super().connectionLost(reason)
-        self.forget_timeout()
-        self.factory.leave(self)
+        self.factory.leave(self, self._ticket)
 
     def getPeer(self) -> IAddress:
         """The other end, asked for once, by the first request: what a proxy says comes before that."""
@@ -110,7 +116,7 @@ class AeroChannel(IdleTimer, HTTPChannel):
         if self._delivery is not None:
             self._hold(data)
         elif self._goes_express(data):
-            self.resetTimeout()
+            self.heads += 1
         else:
             super().dataReceived(data)
 
@@ -126,15 +132,12 @@ class AeroChannel(IdleTimer, HTTPChannel):
         return not busy and bool(self._HTTPChannel__first_line)  # type: ignore[attr-defined]
 
     def delivery_begins(self, delivery: Delivery) -> None:
-        """Hold what comes until the response has gone out: the idle timer has to wait as well."""
+        """Hold what comes until the response has gone out."""
         self._delivery = delivery
-        self.setTimeout(None)
 
     def delivered(self, *, persistent: bool) -> None:
         """Go on with what was held, or close."""
-        if self._delivery is not None:
-            self._delivery = None
-            self.setTimeout(self.factory.timeOut)
+        self._delivery = None
         held, self._held = self._held, b""
         if not persistent:
             self.persistent = 0
@@ -163,15 +166,17 @@ class AeroChannel(IdleTimer, HTTPChannel):
         return taken
 
     def allHeadersReceived(self) -> None:
-        """Mark a request that announces a body, and read none of it (contract §2)."""
+        """Mark a request that announces a body, and read none of it (contract §2), or that comes over a limit."""
+        self.heads += 1
         request = self.requests[-1]
+        request.turned_away = self._ticket.refusal if self._ticket is not None else None
         if self.length != 0 or request.requestHeaders.hasHeader(b"Transfer-Encoding"):
             request.announces_body = True
             request.requestHeaders.removeHeader(b"Expect")  # no 100 Continue
             self.length, self._transferDecoder = 0, None
             self._unread_body = True
         super().allHeadersReceived()
-        if self._unread_body:
+        if self._unread_body or request.turned_away is not None:
             self._close_after(request)
 
     def checkPersistence(self, request: HTTPRequest, version: bytes) -> bool:
@@ -228,8 +233,28 @@ class AeroChannel(IdleTimer, HTTPChannel):
             self.transport.loseConnection()
         self._lingering = self.callLater(_LINGER_SECONDS, self.transport.abortConnection)
 
-    def timeoutConnection(self) -> None:
-        """Close an idle connection, quietly: it happens to every client."""
+    @property
+    def waiting(self) -> Waiting | None:
+        """See Watched."""
+        busy = self._delivery is not None or self._handlingRequest or self._discarding or not self.persistent
+        if busy or self._abortingCall is not None:
+            return None
+        return Waiting.REQUEST if self.heads and self.is_silent else Waiting.HEAD
+
+    @property
+    def is_silent(self) -> bool:
+        """See Watched."""
+        return self._delivery is None and not self.requests and not self._buffer
+
+    def time_out(self) -> None:
+        """Say 408 to a head that does not end (RFC 9110 §15.5.9); close a silent connection without a word."""
+        if self.is_silent:
+            self.make_way()
+        else:
+            self._refuse(408)
+
+    def make_way(self) -> None:
+        """Close a silent connection, quietly: it happens to every client."""
         self._abortingCall = self.callLater(self.abortTimeout, self.forceAbortClient)
         self.loseConnection()
 
@@ -243,48 +268,3 @@ class AeroChannel(IdleTimer, HTTPChannel):
         for request in self.requests:
             request.aborted_by_us = True
         self.transport.abortConnection()
-
-
-class ImageSite(Site):
-    """The factory of channels; knows which are open."""
-
-    protocol = AeroChannel  # type: ignore[assignment]
-    noisy = False
-
-    def __init__(self, resource: IResource, reactor: IReactorTime, lane: ExpressLane | None = None) -> None:
-        super().__init__(resource, AeroRequest, timeout=IDLE_SECONDS, reactor=reactor)
-        self.lane = lane
-        self.channels: set[AeroChannel] = set()
-        self._all_gone: Deferred[None] | None = None
-
-    def acceptableProtocols(self) -> list[bytes]:
-        """HTTP/1.1 alone: the channel speaks nothing else, whatever is installed."""
-        return [b"http/1.1"]
-
-    def log(self, request: HTTPRequest) -> None:
-        """No access log of Twisted's: an exchange writes its own line."""
-
-    def buildProtocol(self, addr: IAddress | None) -> AeroChannel | None:  # type: ignore[override]
-        """A channel for a new connection."""
-        channel: AeroChannel | None = super().buildProtocol(addr)
-        return channel
-
-    def shut(self) -> Deferred[None]:
-        """Break off every request in work and close every idle connection; fires once all are gone."""
-        gone: Deferred[None] = Deferred()
-        self._all_gone = gone
-        for channel in tuple(self.channels):
-            channel.shut()
-        self._tell_if_empty()
-        return gone
-
-    def leave(self, channel: AeroChannel) -> None:
-        """A connection is lost."""
-        self.channels.discard(channel)
-        self._tell_if_empty()
-
-    def _tell_if_empty(self) -> None:
-        gone = self._all_gone
-        if gone is not None and not self.channels:
-            self._all_gone = None
-            gone.callback(None)

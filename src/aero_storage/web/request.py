@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, cast
 from twisted.python.failure import Failure
 from twisted.web.server import Request
 
+from aero_storage.protocol.clients import plain_host
 from aero_storage.protocol.hosts import MAX_TARGET_LENGTH, is_authority, origin_form
 
 if TYPE_CHECKING:
     from aero_storage.delivery.exchange import Exchange
-    from aero_storage.web.channel import ImageSite
+    from aero_storage.web.site import ImageSite
     from aero_storage.web.transport import Transport
+
+UNIX = "unix"
+"""What stands for the host of a peer on a UNIX socket."""
 
 _UNPRINTABLE = re.compile(rb"[^\x21-\x7e]")
 
@@ -27,6 +31,8 @@ class AeroRequest(Request):
     defaultContentType = None
     refusal: int | None = None
     announces_body = False
+    turned_away: int | None = None
+    """The status with which it is refused because its connection is one too many, once its route is known."""
     aborted_by_us = False
     exchange: Exchange | None = None
     routed_path = "/"
@@ -97,7 +103,7 @@ class AeroRequest(Request):
 
 def host_of(peer: object) -> str:
     """The peer's host as logs show it; a UNIX socket has none."""
-    return getattr(peer, "host", None) or "unix"
+    return plain_host(getattr(peer, "host", None) or UNIX)
 
 
 def _raw_path(uri: bytes) -> bytes:

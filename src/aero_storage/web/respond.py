@@ -16,7 +16,7 @@ from aero_storage.delivery.desk import Desk
 from aero_storage.delivery.exchange import Ending, Exchange
 from aero_storage.delivery.facts import Facts, HeaderReader, Names, read_facts, request_id_of
 from aero_storage.delivery.reply import Reply
-from aero_storage.delivery.routes import Route
+from aero_storage.delivery.routes import Plane, Route
 from aero_storage.disk import Disk
 from aero_storage.errors import ShortReadError
 from aero_storage.logs import EventLog
@@ -80,6 +80,8 @@ class Responder:
     async def _answer(self, request: AeroRequest, exchange: Exchange) -> Reply:
         if request.refusal is not None:
             return self._desk.fail(exchange.facts, request.refusal)
+        if request.turned_away is not None and exchange.facts.plane is not Plane.OPERATIONS:
+            return self._desk.fail(exchange.facts, request.turned_away)
         try:
             return await self._desk.answer(exchange)
         except CancelledError:
