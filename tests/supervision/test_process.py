@@ -26,7 +26,8 @@ accounts = Accounts(reactor, Counts)
 reading, writing = os.pipe()
 command = [sys.executable, "-c", sys.argv[1]]
 commission = Commission(command, dict(os.environ), b"x" * 1_000_000 + b"!", [reading, writing])
-starter = Starter(reactor, log, accounts, lambda number: commission)
+ready = lambda number: log.event("info", "ready", {"number": number})
+starter = Starter(reactor, log, accounts, lambda number: commission, ready)
 
 def ended(how):
     log.event("info", "ended", {**how, "counted": accounts.total().bytes.get(("a",), 0)})
@@ -144,6 +145,13 @@ def test_last_words() -> None:
     """What a child has counted before it was killed is in the books by the time its end is told."""
     child = SAY + "for number in range(500): say('counts', 0, counts(number))\nos.kill(os.getpid(), signal.SIGKILL)"
     assert run(child)[1]["counted"] == 499
+
+
+def test_ready() -> None:
+    """A child that says so is ready, which has nothing to do with counts."""
+    lines, ended = run(SAY + "say('ready', 0, None)")
+    assert [line["number"] for line in lines if line["message"] == "ready"] == [4]
+    assert (ended["status"], ended["counted"]) == (0, 0)
 
 
 HEAR = """

@@ -6,11 +6,13 @@ import signal
 from collections.abc import Callable
 
 from twisted.application.service import Service
+from twisted.internet.defer import Deferred
 from twisted.internet.posixbase import PosixReactorBase
 from twisted.logger import ILogObserver
 from twisted.python.components import Componentized
 
 from aero_storage.logs import EventLog, JsonLines
+from aero_storage.supervision.notify import Notifier, Silent
 
 _STOPPING = (signal.SIGTERM, signal.SIGINT)
 
@@ -21,6 +23,8 @@ class SignalledService(Service):
     """A service that SIGTERM and SIGINT stop, with status 0, and that SIGHUP makes read the catalog again."""
 
     name = "aero-storage"
+    notifier: Notifier = Silent()
+    """Is told of all that."""
 
     def __init__(self, reactor: PosixReactorBase, log: EventLog, set_signal: SetSignal = signal.signal) -> None:
         self._reactor = reactor
@@ -47,6 +51,7 @@ class SignalledService(Service):
         for number in _STOPPING:
             self._set_signal(number, lambda received, _frame: reactor.callFromThread(self._stop, received))
         self._set_signal(signal.SIGHUP, lambda _received, _frame: reactor.callFromThread(self.reload))
+        self.notifier.ready()  # from now on a SIGHUP ends nothing
 
     def _stop(self, received: int) -> None:
         self.stop(signal=signal.Signals(received).name)
@@ -58,10 +63,20 @@ class SignalledService(Service):
             for number in (*_STOPPING, signal.SIGHUP):  # to the very end, after Twisted has forgotten our handlers
                 self._set_signal(number, signal.SIG_IGN)
             self._log.event("info", "stopping", cause)
+            self.notifier.stopping()
             self._reactor.stop()
 
     def reload(self) -> None:
-        """Read the catalog again."""
+        """Read the catalog again, changed or not."""
+        self.notifier.reloading()
+        Deferred.fromCoroutine(self._reload())
+
+    async def _reload(self) -> None:
+        await self.read_again()
+        self.notifier.ready()
+
+    async def read_again(self) -> None:
+        """Read the catalog again, or have it read."""
 
     def end_log(self) -> None:
         """Write out what is logged."""

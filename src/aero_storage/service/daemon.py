@@ -40,6 +40,7 @@ from aero_storage.settings import Settings
 from aero_storage.store.images import LocalStore
 from aero_storage.store.local import LocalDirectory
 from aero_storage.store.opened import OpenFiles
+from aero_storage.supervision.notify import service_manager
 from aero_storage.web.app import build_resource
 from aero_storage.web.crowd import Limits, Refusals
 from aero_storage.web.express import ExpressLane
@@ -105,9 +106,12 @@ def makeService(options: Options, reactor: PosixReactorBase | None = None) -> Ae
             return supervise(options, reactor, workers)
         threads = make_threads(reactor)
         parts = compose(resolved.settings, reactor, threads, options.log, options.environ)
-        return AeroService(attrs.evolve(parts, ports=listen(reactor, parts.site, resolved, threads.readers)))
+        parts = attrs.evolve(parts, ports=listen(reactor, parts.site, resolved, threads.readers))
+        service = AeroService(parts)
+        service.notifier = service_manager(options.environ, reactor, options.log)
     except SettingsError as error:
         refuse(error)
+    return service
 
 
 def make_threads(reactor: PosixReactorBase) -> Threads:
@@ -208,9 +212,9 @@ class AeroService(SignalledService):
             parts.doorkeeper.keep(port)
             parts.log.event("info", "listening", {"address": address_text(port.getHost())})
 
-    def reload(self) -> None:
-        """Read the catalog again, changed or not."""
-        Deferred.fromCoroutine(self._parts.watch.check(asked=True))
+    async def read_again(self) -> None:
+        """See SignalledService."""
+        await self._parts.watch.check(asked=True)
 
     async def _shut(self) -> None:
         parts = self._parts

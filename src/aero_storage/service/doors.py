@@ -1,7 +1,8 @@
 """Where several workers listen: sockets that the parent opens and keeps, so that none is lost with a worker.
 
 Each worker has a TCP socket of its own for every address (SO_REUSEPORT: the kernel shares new connections out evenly,
-idle ones too, while one socket for all gives most of them to one worker). A UNIX address has one socket for all.
+idle ones too, while one socket for all gives most of them to one worker). A UNIX address has one socket for all, and
+so has one that systemd has bound.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import attrs
-from twisted.internet import tcp, unix
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.endpoints import (
     SSL4ServerEndpoint,
@@ -22,10 +22,10 @@ from twisted.internet.endpoints import (
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from twisted.internet.posixbase import PosixReactorBase
 from twisted.internet.protocol import Factory
-from twisted.python.failure import Failure
 
 from aero_storage.disk import Disk
 from aero_storage.errors import SettingsError
+from aero_storage.service.adopted import adopt, passed_socket
 from aero_storage.service.listening import bind, cannot_listen, endpoints_of
 from aero_storage.service.tls import TLSMaterial
 from aero_storage.settings import Resolved
@@ -66,12 +66,7 @@ class Entrance:
             from twisted.protocols.tls import TLSMemoryBIOFactory  # noqa: PLC0415 - an extra
 
             factory = TLSMemoryBIOFactory(self.tls.options(), False, factory)  # noqa: FBT003
-        if self.family == socket.AF_UNIX:
-            port: tcp.Port = _SharedUNIXPort._fromListeningDescriptor(reactor, self.descriptor, factory)  # noqa: SLF001
-            port.startListening()
-        else:
-            port = reactor.adoptStreamPort(self.descriptor, self.family, factory)
-        socket.close(self.descriptor)  # the port has made a copy
+        port = adopt(reactor, self.descriptor, self.family, factory)
         install(port, readers)
         return port
 
@@ -80,27 +75,6 @@ class _Nobody(Factory):
     """Of a port at which nothing is accepted."""
 
     noisy = False
-
-
-class _SharedUNIXPort(unix.Port):
-    """A UNIX socket that others listen at too: it is not made here, nor shut down, nor its file removed."""
-
-    _shouldShutdown = False
-
-    def startListening(self) -> None:
-        """Accept connections."""
-        assert self.factory is not None  # noqa: S101
-        assert self._preexistingSocket is not None  # noqa: S101
-        self.factory.doStart()
-        self.socket, self._preexistingSocket = self._preexistingSocket, None
-        self.fileno = self.socket.fileno  # type: ignore[method-assign]
-        self.connected = True
-        self.numberAccepts = 100
-        self.startReading()
-
-    def connectionLost(self, reason: Failure) -> None:
-        """Close our copy."""
-        tcp.Port.connectionLost(self, reason)
 
 
 def open_doors(reactor: PosixReactorBase, resolved: Resolved, workers: int) -> tuple[Door, ...]:
@@ -124,9 +98,13 @@ def _open(endpoint: IStreamServerEndpoint, text: str, origin: str, workers: int,
         port.stopReading()  # type: ignore[attr-defined]
         port._shouldShutdown = False  # type: ignore[attr-defined]  # noqa: SLF001 - that would shut it for the workers
         return Door((port.socket,) * workers, port=port)  # type: ignore[attr-defined]
+    passed = passed_socket(endpoint, text, origin)
+    if passed is not None:
+        return Door((opened.enter_context(passed),) * workers)
     if not isinstance(endpoint, _TCP):
         raise SettingsError(
-            f"{origin}: {text!r} cannot be shared by workers: use tcp:, tcp6:, ssl: or unix:, or --workers 1"
+            f"{origin}: {text!r} cannot be shared by workers: "
+            "use tcp:, tcp6:, ssl:, unix: or systemd:, or --workers 1"
         )
     tls = TLSMaterial.of(endpoint._sslContextFactory) if isinstance(endpoint, SSL4ServerEndpoint) else None  # noqa: SLF001
     try:

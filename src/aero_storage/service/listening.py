@@ -15,6 +15,7 @@ from twisted.internet.posixbase import PosixReactorBase
 
 from aero_storage.disk import Disk
 from aero_storage.errors import SettingsError
+from aero_storage.service.adopted import PASSED, adopt, passed_socket
 from aero_storage.settings import ListenAddress, Resolved
 from aero_storage.streaming.outlet import install
 from aero_storage.streaming.turns import Turns
@@ -32,11 +33,20 @@ def listen(
 
     Raises SettingsError with one line if an address cannot be used: a daemon that does not listen must not start.
     """
-    ports = tuple(bind(*wanted, factory) for wanted in endpoints_of(reactor, resolved))
+    ports = tuple(_port(reactor, *wanted, factory) for wanted in endpoints_of(reactor, resolved))
     turns = Turns(reactor)
     for port in ports:
         install(port, readers, turns)
     return ports
+
+
+def _port(
+    reactor: PosixReactorBase, endpoint: IStreamServerEndpoint, text: str, origin: str, factory: IProtocolFactory
+) -> IListeningPort:
+    passed = passed_socket(endpoint, text, origin)
+    if passed is None:
+        return bind(endpoint, text, origin, factory)
+    return adopt(reactor, passed.detach(), endpoint.addressFamily, factory)  # type: ignore[attr-defined]
 
 
 def endpoints_of(reactor: PosixReactorBase, resolved: Resolved) -> Iterator[tuple[IStreamServerEndpoint, str, str]]:
@@ -58,7 +68,11 @@ def _parse(reactor: PosixReactorBase, text: str, origin: str) -> IStreamServerEn
         endpoint: IStreamServerEndpoint = serverFromString(reactor, text)
     # A plugin that parses its arguments may raise anything: a bad number, a key file that is not there, no TLS.
     except Exception as error:
-        raise SettingsError(f"{origin}: {text!r} is no usable endpoint: {_one_line(error)}") from error
+        missing = text.startswith(PASSED) and isinstance(error, LookupError)
+        reason = (
+            "no such socket was passed (LISTEN_FDS): have a .socket unit start us" if missing else _one_line(error)
+        )
+        raise SettingsError(f"{origin}: {text!r} is no usable endpoint: {reason}") from error
     if isinstance(endpoint, UNIXServerEndpoint):
         # The socket file is removed at the end, when --rundir has long changed what a relative path means.
         endpoint._address = os.path.abspath(endpoint._address)  # noqa: PTH100, SLF001

@@ -20,6 +20,8 @@ from aero_storage.service.doors import Door, Entrance, open_doors
 from aero_storage.service.options import Options
 from aero_storage.settings import Settings
 from aero_storage.supervision.accounts import Accounts
+from aero_storage.supervision.muster import Muster
+from aero_storage.supervision.notify import VARIABLES, service_manager
 from aero_storage.supervision.process import FIRST, Commission, Starter
 from aero_storage.supervision.supervisor import Supervisor
 
@@ -48,8 +50,12 @@ def supervise(options: Options, reactor: PosixReactorBase, workers: int) -> Pare
         raise SettingsError("twistd --chroot: workers cannot be started from there; use --workers 1")
     doors = open_doors(reactor, options.resolved, workers)
     accounts = Accounts(reactor, Metrics(Registry(), version("aero-storage"), 0).snapshot)
-    starter = Starter(reactor, options.log, accounts, Recruiter(reactor, options, doors).commission)
-    return ParentService(reactor, options.log, doors, Supervisor(starter.start, reactor, options.log, workers))
+    muster = Muster(workers, service_manager(options.environ, reactor, options.log))
+    starter = Starter(reactor, options.log, accounts, Recruiter(reactor, options, doors).commission, muster.answer)
+    supervisor = Supervisor(starter.start, reactor, options.log, workers)
+    service = ParentService(reactor, options.log, doors, supervisor)
+    service.notifier = muster
+    return service
 
 
 class Recruiter:
@@ -60,7 +66,8 @@ class Recruiter:
         self._settings = options.resolved.settings
         self._doors = doors
         path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)  # noqa: PTH100 - no links resolved
-        self._environ = {**options.environ, "PYTHONPATH": path}
+        ours = {name: value for name, value in options.environ.items() if name not in VARIABLES}
+        self._environ = {**ours, "PYTHONPATH": path}
 
     def commission(self, number: int) -> Commission:
         """For the worker of this number."""
@@ -99,8 +106,8 @@ class ParentService(SignalledService):
         super().startService()
         self._reactor.callWhenRunning(self._supervisor.start)
 
-    def reload(self) -> None:
-        """Have all workers read the catalog again."""
+    async def read_again(self) -> None:
+        """See SignalledService: every worker is told."""
         self._supervisor.reload()
 
     async def _shut(self) -> None:

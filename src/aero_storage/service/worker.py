@@ -41,6 +41,7 @@ def serve(brief: Brief, reactor: PosixReactorBase, log: JsonLines) -> None:
     ports = tuple(entrance.open(reactor, parts.site, threads.readers) for entrance in brief.entrances)
     service = AeroService(attrs.evolve(parts, ports=ports))
     line = ParentLine(parts.desk.reporter.metrics, lambda: service.stop(asked_by="parent"), service.reload)
+    service.notifier = line
     parts.desk.total = line.total
     pushing = LoopingCall(line.push)
 

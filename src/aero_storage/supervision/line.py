@@ -42,6 +42,16 @@ class ParentLine:
         if counted != self._told:
             self._tell(Kind.COUNTS)
 
+    def ready(self) -> None:
+        """See Notifier: the worker serves, or has read the catalog again."""
+        self.channel.send(Message(Kind.READY))
+
+    def reloading(self) -> None:
+        """See Notifier: the parent, who has asked for it, knows."""
+
+    def stopping(self) -> None:
+        """See Notifier: the parent sees the end itself."""
+
     async def total(self) -> Counts:
         """The counts of all workers and of the parent; exactly those of ours among them that it is told now."""
         number = next(self._numbers)

@@ -32,6 +32,8 @@ class Kind(enum.Enum):
     """To a worker: tell what you have counted, under this number."""
     COUNTS = "counts"
     """From a worker: what it has counted; the number is that of the question, or 0 if nobody has asked."""
+    READY = "ready"
+    """From a worker: it serves, or has read the catalog again as it was told to."""
     SUM = "sum"
     """From a worker, with what it has counted: tell me the total of all, under this number."""
     TOTAL = "total"

@@ -92,16 +92,20 @@ class Process:
 
 @attrs.frozen(eq=False)
 class Starter:
-    """Starts worker processes; what they write goes to `log`, what they count to `accounts`."""
+    """Starts worker processes; what they write goes to `log`, what they count to `accounts`.
+
+    `ready` is told the number of a worker that says it is.
+    """
 
     _reactor: PosixReactorBase
     _log: LineLog
     _accounts: Accounts
     _commission: Callable[[int], Commission]
+    _ready: Callable[[int], object]
 
     def start(self, number: int, ended: Ended) -> Process:
         """Start the worker of a number; see supervisor.Spawn."""
-        channel = Channel(lambda message: self._accounts.receive(number, message))
+        channel = Channel(lambda message: self._receive(number, message))
         pipes = _Pipes(LogRelay(number, self._log), Printed(number, self._log, self._reactor))
         ours, theirs = socket.socketpair()
         with ours, theirs:
@@ -110,6 +114,12 @@ class Starter:
         self._accounts.join(number, channel.send)
         Deferred.fromCoroutine(self._see_off(number, pipes, channel, ended))
         return Process(transport.pid, transport, channel)
+
+    def _receive(self, number: int, message: Message) -> None:
+        if message.kind is Kind.READY:
+            self._ready(number)
+        else:
+            self._accounts.receive(number, message)
 
     def _spawn(self, pipes: _Pipes, commission: Commission, channel: int) -> IProcessTransport:
         inherited = {FIRST + index: descriptor for index, descriptor in enumerate(commission.descriptors)}
