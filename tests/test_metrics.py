@@ -66,6 +66,8 @@ def exercise(metrics: Metrics) -> None:
         ("aero_storage_server_build_info", "gauge", {"version"}),
         ("aero_storage_catalog_reload", "counter", {"result"}),
         ("aero_storage_connections_refused", "counter", {"reason"}),
+        ("aero_storage_streams_stalled", "counter", set[str]()),
+        ("aero_storage_places_taken_back", "counter", set[str]()),
         (RELOADED_AT, "gauge", set[str]()),
     ],
 )
@@ -81,7 +83,7 @@ def test_instruments(metrics: Metrics, name: str, kind: str, labels: set[str]) -
 
 
 def test_no_other_instruments(metrics: Metrics) -> None:
-    """Beside the instruments of the contract there are only those of the process, of reloads and of refusals."""
+    """Beside the instruments of the contract there are those of the process, reloads, refusals and slow clients."""
     exercise(metrics)
     ours = {
         "http_requests",
@@ -92,6 +94,8 @@ def test_no_other_instruments(metrics: Metrics) -> None:
         "aero_storage_server_build_info",
         "aero_storage_catalog_reload",
         "aero_storage_connections_refused",
+        "aero_storage_streams_stalled",
+        "aero_storage_places_taken_back",
         RELOADED_AT,
     }
     others = set(families(metrics)) - ours

@@ -5,7 +5,8 @@ from __future__ import annotations
 import attrs
 from twisted.internet.interfaces import IReactorTime
 
-from aero_storage.logs import EventLog, Fields
+from aero_storage.json_lines import Fields
+from aero_storage.logs import EventLog
 
 PAUSE_SECONDS = 60.0
 """Between two lines about the same thing."""

@@ -30,6 +30,7 @@ _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 _BOUNDS = (*map(str, _BUCKETS), "+Inf")
 _STORE_ERRORS = ("meta", "open_range", "manifest")
 _RANGE_RESULTS = ("valid", "invalid")
+_SLOW = ("stalled", "place_taken_back")
 _REFUSALS = ("total", "client", "descriptors")
 _RELOAD_RESULTS = ("success", "failure")
 _START_TIME, _CPU_TIME = "process_start_time_seconds", "process_cpu_seconds_total"
@@ -53,6 +54,8 @@ class Counts:
     ranges: Tally = attrs.field(factory=lambda: _zeros(_RANGE_RESULTS))
     store_errors: Tally = attrs.field(factory=lambda: _zeros(_STORE_ERRORS))
     reloads: Tally = attrs.field(factory=lambda: _zeros(_RELOAD_RESULTS))
+    slow: Tally = attrs.field(factory=lambda: _zeros(_SLOW))
+    """What slow clients have come to."""
     refusals: Tally = attrs.field(factory=lambda: _zeros(_REFUSALS))
     reloaded_at: float = 0.0
     process: dict[str, float] = attrs.field(factory=dict)
@@ -60,7 +63,7 @@ class Counts:
 
     def add(self, other: Counts) -> None:
         """Add what another process has counted."""
-        for name in ("requests", "bytes", "ranges", "store_errors", "reloads", "refusals"):
+        for name in ("requests", "bytes", "ranges", "store_errors", "reloads", "refusals", "slow"):
             tally: Tally = getattr(self, name)
             for labels, count in getattr(other, name).items():
                 tally[labels] = tally.get(labels, 0) + count
@@ -145,6 +148,14 @@ class Metrics:
         """The catalog on disk is invalid."""
         _count(self.counts.reloads, ("failure",))
 
+    def stream_stalled(self) -> None:
+        """A response was broken off, as its client took nothing any more."""
+        _count(self.counts.slow, ("stalled",))
+
+    def place_taken_back(self) -> None:
+        """A response whose client takes nothing has lost its place under the cap to another request."""
+        _count(self.counts.slow, ("place_taken_back",))
+
     def connection_refused(self, reason: str, times: int = 1) -> None:
         """A connection was not served, for one of the reasons `total`, `client`, `descriptors`."""
         _count(self.counts.refusals, (reason,), times)
@@ -193,6 +204,10 @@ class _Families(Collector):
         yield _counter("aero_storage_catalog_reload", reloads, ("result",), counts.reloads)
         refused = "Connections over a limit, or for which no descriptor was left."
         yield _counter("aero_storage_connections_refused", refused, ("reason",), counts.refusals)
+        stalled = "Responses broken off, as their clients took nothing."
+        yield CounterMetricFamily("aero_storage_streams_stalled", stalled, value=counts.slow["stalled",])
+        taken = "Places under the cap that responses lost whose clients took nothing, while others waited."
+        yield CounterMetricFamily("aero_storage_places_taken_back", taken, value=counts.slow["place_taken_back",])
         yield GaugeMetricFamily(
             "aero_storage_catalog_reload_last_success_timestamp_seconds",
             "When the catalog was last read and found good, in seconds since the epoch.",

@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import ILogObserver
 
 from aero_storage.logs import JsonLines
-from aero_storage.service.daemon import AeroService, build_of, policy_of
+from aero_storage.service.daemon import AeroService, Drain, build_of, policy_of
 from aero_storage.service.listening import address_text
 from aero_storage.settings import Settings
 
@@ -83,7 +83,7 @@ def test_addresses_as_operators_write_them(address: Any, text: str) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_stops_once(running: Running, number: int) -> None:
-    """SIGTERM and SIGINT stop the reactor; asked again, nothing happens."""
+    """SIGTERM and SIGINT stop the reactor, once."""
     handler = running.handlers[number]
     for _ in range(3):
         handler(number, None)
@@ -93,8 +93,9 @@ def test_stops_once(running: Running, number: int) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_deaf_while_stopping(running: Running, number: int) -> None:
-    """Once it stops, no signal changes its mind or its exit status, also when Twisted has let go of the handlers."""
+    """Once it has stopped, no signal changes its exit status, also when Twisted has let go of the handlers."""
     running.handlers[signal.SIGTERM](signal.SIGTERM, None)
+    running.service.stopService()
     assert running.handlers[number] is signal.SIG_IGN
 
 
@@ -147,12 +148,76 @@ def test_stop_closes_everything(running: Running) -> None:
 
 
 def test_stop_does_not_wait_for_ever(running: Running) -> None:
-    """A connection that will not go does not hold up the shutdown for more than two seconds."""
+    """A connection that will not go holds up the shutdown for the grace and two seconds more."""
     running.stack.connect()
     done: list[None] = []
     running.service.stopService().addCallback(done.append)
+    running.stack.reactor.advance(30.1)
+    assert done == []
     running.stack.reactor.advance(2.1)
     assert done == [None]
+
+
+def begin(running: Running) -> Any:
+    """A request that waits for its image to be opened."""
+    running.stack.pool.held = True
+    busy = running.stack.connect()
+    busy.get("/v1/images/disk.img", ("Range", "bytes=0-9"))
+    return busy
+
+
+def test_what_is_under_way_is_finished(running: Running) -> None:
+    """A response that has begun comes to its end, says that the connection closes, and then the daemon stops."""
+    busy, idle = begin(running), running.stack.connect()
+    done: list[None] = []
+    running.service.stopService().addCallback(done.append)
+    assert (idle.transport.disconnecting, busy.transport.disconnecting) == (True, False)
+    assert running.said("draining") == [{"responses": 1, "grace_seconds": 30.0}]
+    idle.lose()
+    running.stack.reactor.advance(29)
+    running.stack.pool.release()
+    response = busy.response()
+    assert (response.status, response["Connection"]) == (206, "close")
+    assert busy.transport.disconnecting
+    assert done == []
+    busy.lose()
+    assert done == [None]
+    assert not running.said("breaking off responses")
+
+
+def test_grace_has_an_end(running: Running) -> None:
+    """What is not finished when the grace is over is broken off, and that is told."""
+    busy = begin(running)
+    running.service.stopService()
+    running.stack.reactor.advance(30.1)
+    assert running.said("breaking off responses") == [{"responses": 1}]
+    assert busy.transport.aborted
+
+
+def test_a_second_signal_ends_the_grace(running: Running) -> None:
+    """Asked again in the same way it breaks off at once; asked in another way, as workers are, it does not."""
+    busy = begin(running)
+    running.handlers[signal.SIGTERM](signal.SIGTERM, None)
+    running.service.stopService()
+    running.service.stop(asked_by="parent")
+    assert not busy.transport.aborted
+    running.handlers[signal.SIGINT](signal.SIGINT, None)
+    assert busy.transport.aborted
+    assert len(running.said("stopping at once")) == 1
+
+
+def test_serves_on_for_balancers(stack: Any) -> None:
+    """For the delay it answers as ever, but that it is not ready; only then ports close."""
+    parts = attrs.evolve(stack.parts, drain=Drain(delay=5.0, grace=30.0))
+    stack.parts = parts
+    running = Running(stack).start()
+    running.service.stopService()
+    assert not running.port.stopped
+    assert stack.ask("/readyz").status == 503
+    response = stack.ask("/v1/images/disk.img", ("Range", "bytes=0-9"))
+    assert (response.status, "Connection" in response) == (206, False)
+    stack.reactor.advance(5.1)
+    assert running.port.stopped
 
 
 def test_becomes_the_log_of_its_application(stack: Any) -> None:

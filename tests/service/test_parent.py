@@ -54,6 +54,9 @@ class Supervisor:
         self.told.append("stop")
         return self.gone
 
+    def hurry(self) -> None:
+        self.told.append("hurry")
+
 
 @attrs.define(eq=False)
 class Lines:
@@ -122,14 +125,15 @@ def test_hangup_is_passed_on(parent: Parent) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_stops_once(parent: Parent, number: int) -> None:
-    """The first SIGTERM or SIGINT stops the reactor, a second does nothing."""
+    """The first SIGTERM or SIGINT stops the reactor, others have workers hurry; in the end none does anything."""
     parent.run()
     handler = parent.handlers[number]
     for _ in range(3):
         handler(number, None)
     assert parent.reactor.hasStopped
-    assert {parent.handlers[one] for one in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)} == {signal.SIG_IGN}
+    assert parent.supervisor.told == ["start", "hurry", "hurry"]
     parent.service.end_log()
+    assert {parent.handlers[one] for one in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)} == {signal.SIG_IGN}
     assert parent.sink.text.count('"stopping"') == 1
 
 
@@ -143,6 +147,17 @@ def test_stop(parent: Parent) -> None:
     assert done == []
     parent.supervisor.gone.callback(None)
     assert done == [None]
+
+
+def test_doors_stay_open_for_the_delay(parent: Parent) -> None:
+    """Workers serve on for a while: a UNIX socket's file must be there for so long."""
+    parent.service.drain_delay = 5.0
+    parent.run()
+    parent.service.stopService()
+    assert parent.supervisor.told == ["start", "stop"]
+    assert parent.closed == []
+    parent.reactor.advance(5)
+    assert parent.closed == [None]
 
 
 def test_is_the_log_of_its_application(parent: Parent) -> None:

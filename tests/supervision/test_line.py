@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import attrs
@@ -28,7 +29,8 @@ class Worker:
     transport: StringTransport = attrs.field(factory=StringTransport)
 
     def __attrs_post_init__(self) -> None:
-        self.line = ParentLine(self.metrics, lambda: self.orders.append("stop"), lambda: self.orders.append("reload"))
+        stop, reload, orphaned = (partial(self.orders.append, order) for order in ("stop", "reload", "orphaned"))
+        self.line = ParentLine(self.metrics, stop, reload, orphaned)
         self.line.channel.makeConnection(self.transport)
 
     def said(self) -> list[Message]:
@@ -61,7 +63,7 @@ def test_orders(worker: Worker, kind: Kind) -> None:
 def test_parent_gone(worker: Worker) -> None:
     """Without a parent there is no worker."""
     worker.line.channel.connectionLost(Failure(ConnectionError()))
-    assert worker.orders == ["stop"]
+    assert worker.orders == ["orphaned"]
 
 
 def test_answers(worker: Worker) -> None:

@@ -197,6 +197,18 @@ def test_what_cannot_be_killed(stopping: tuple[House, list[None]]) -> None:
     assert done == [None]
 
 
+def test_patience(house: House) -> None:
+    """Workers may go on for the time that they were promised, unless they are to hurry."""
+    house.supervisor._patience = 30.0  # noqa: SLF001
+    house.supervisor.stop()
+    house.clock.advance(30 + STOP_SECONDS - 0.1)
+    assert [worker.orders for worker in house.started] == [["stop"]] * 3
+    house.supervisor.hurry()
+    assert [worker.orders for worker in house.started] == [["stop"] * 2] * 3
+    house.clock.advance(STOP_SECONDS)
+    assert [worker.orders for worker in house.started] == [["stop", "stop", "kill"]] * 3
+
+
 def test_stop_while_waiting(house: House) -> None:
     """Nobody is started any more once the stop has begun, though a place was to be filled."""
     for worker in house.started[:]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 import attrs
 from twisted.internet.defer import Deferred, fail, succeed
@@ -46,6 +47,8 @@ class Admission:
     _taken: int = attrs.field(init=False, default=0)
     _queue: deque[_Waiter] = attrs.field(init=False, factory=deque)
     _letting_in: bool = attrs.field(init=False, default=False)
+    crowded: Callable[[], object] | None = attrs.field(init=False, default=None)
+    """Called when a request has begun to wait: somebody may be able to give a place up."""
 
     @property
     def taken(self) -> int:
@@ -77,6 +80,8 @@ class Admission:
         waiter = _Waiter(Deferred(lambda _: self._leave(waiter)))
         waiter.timer = self._clock.callLater(self._patience, self._give_up, waiter)
         self._queue.append(waiter)
+        if self.crowded is not None:
+            self.crowded()
         return waiter.deferred
 
     def _give_up(self, waiter: _Waiter) -> None:

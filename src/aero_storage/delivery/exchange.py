@@ -63,6 +63,13 @@ class Exchange:
         self.place = admission.try_acquire()
         return self.place is not None
 
+    def give_place_up(self) -> bool:
+        """Let another request have the place; false if there is none."""
+        place, self.place = self.place, None
+        if place is not None:
+            place.release()
+        return place is not None
+
     def give_up(self) -> None:
         """Release everything without a word: the request is answered in another exchange."""
         self._ended = True

@@ -12,6 +12,7 @@ from twisted.logger import ILogObserver
 from twisted.python.components import Componentized
 
 from aero_storage.logs import EventLog, JsonLines
+from aero_storage.service.patience import Patience
 from aero_storage.supervision.notify import Notifier, Silent
 
 _STOPPING = (signal.SIGTERM, signal.SIGINT)
@@ -30,7 +31,8 @@ class SignalledService(Service):
         self._reactor = reactor
         self._log = log
         self._set_signal = set_signal
-        self._stopping = False
+        self._causes: set[str] = set()
+        self.patience = Patience(reactor)
 
     def setServiceParent(self, parent: object) -> None:
         """Join an application, and become its log, so that Twisted's own lines are JSON too."""
@@ -57,14 +59,24 @@ class SignalledService(Service):
         self.stop(signal=signal.Signals(received).name)
 
     def stop(self, **cause: str) -> None:
-        """End the process with status 0, however often it is asked to; `cause` is logged."""
-        if not self._stopping:
-            self._stopping = True
-            for number in (*_STOPPING, signal.SIGHUP):  # to the very end, after Twisted has forgotten our handlers
-                self._set_signal(number, signal.SIG_IGN)
+        """End the process with status 0; `cause` is logged. Asked again in the same way, hurry.
+
+        A worker is asked both by its parent and, where a terminal or a service manager signals all processes, by a
+        signal: that is once.
+        """
+        if not self._causes:
+            self._set_signal(signal.SIGHUP, signal.SIG_IGN)
             self._log.event("info", "stopping", cause)
             self.notifier.stopping()
             self._reactor.stop()
+        elif self._causes & set(cause):
+            self.hurry()
+        self._causes |= set(cause)
+
+    def hurry(self) -> None:
+        """Stop waiting for anything."""
+        if self.patience.end():
+            self._log.event("info", "stopping at once")
 
     def reload(self) -> None:
         """Read the catalog again, changed or not."""
@@ -79,6 +91,8 @@ class SignalledService(Service):
         """Read the catalog again, or have it read."""
 
     def end_log(self) -> None:
-        """Write out what is logged."""
+        """Write out what is logged: the last thing to do, and nothing is to interrupt it."""
+        for number in (*_STOPPING, signal.SIGHUP):  # to the very end, after Twisted has forgotten our handlers
+            self._set_signal(number, signal.SIG_IGN)
         if isinstance(self._log, JsonLines):
             self._log.stop()

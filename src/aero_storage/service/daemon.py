@@ -10,7 +10,7 @@ from importlib.metadata import version as package_version
 
 import attrs
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.interfaces import IListeningPort, IReactorTime
 from twisted.internet.posixbase import PosixReactorBase
 from twisted.internet.task import LoopingCall
 from twisted.python.threadpool import ThreadPool
@@ -47,6 +47,7 @@ from aero_storage.web.express import ExpressLane
 from aero_storage.web.respond import Responder
 from aero_storage.web.sending import FileSender
 from aero_storage.web.site import ImageSite
+from aero_storage.web.stalls import Stalls
 
 DISK_THREADS = 8
 """Opens, closes and looks at the catalog under way at once."""
@@ -73,6 +74,14 @@ class Threads:
 
 
 @attrs.frozen
+class Drain:
+    """How the daemon stops, in seconds: how long it serves on, not ready any more; how long responses have then."""
+
+    delay: float
+    grace: float
+
+
+@attrs.frozen
 class Parts:
     """What the service starts and stops."""
 
@@ -84,7 +93,8 @@ class Parts:
     site: ImageSite
     store: LocalStore
     doorkeeper: Doorkeeper
-    ports: tuple[IListeningPort, ...]
+    drain: Drain
+    ports: tuple[IListeningPort, ...] = ()
 
 
 def makeService(options: Options, reactor: PosixReactorBase | None = None) -> AeroService | ParentService:
@@ -136,6 +146,7 @@ def compose(
     watch.load()
     policy = policy_of(settings)
     store = LocalStore(LocalDirectory(settings.images_root), disk, OpenFiles(disk, reactor, OPEN_FILES))
+    admission = Admission(settings.max_concurrent_bytes_requests, settings.bytes_queue_timeout_secs, reactor)
     desk = Desk(
         policy,
         build_of(version, environ),
@@ -143,7 +154,7 @@ def compose(
         Reporter(reactor, disk, metrics, log if settings.request_log else None),
         keeper,
         store,
-        Admission(settings.max_concurrent_bytes_requests, settings.bytes_queue_timeout_secs, reactor),
+        admission,
         VirtualChunks(policy, log),
     )
     sender = FileSender()
@@ -152,9 +163,28 @@ def compose(
     lane = ExpressLane(desk, sender, log) if settings.express else None
     limits = limits_of(settings)
     site = ImageSite(resource, reactor, lane, limits, Refusals(limits, metrics, log, reactor))
+    look_after_stalls(site, admission, reactor, settings.stall_timeout_secs, desk.reporter)
     doorkeeper = Doorkeeper(reactor, site.make_room, metrics, log)
     desk.ran_out = doorkeeper.ran_out
-    return Parts(reactor, log, threads, watch, desk, site, store, doorkeeper, ())
+    drain = Drain(settings.drain_delay_secs, settings.shutdown_grace_secs)
+    return Parts(reactor, log, threads, watch, desk, site, store, doorkeeper, drain)
+
+
+def look_after_stalls(
+    site: ImageSite, admission: Admission, clock: IReactorTime, timeout: float, reporter: Reporter
+) -> None:
+    """Have streams broken off, or their places given to others, whose clients take nothing."""
+    metrics, log = reporter.metrics, reporter.log
+
+    def stalled(request_id: str, seconds: float) -> None:
+        metrics.stream_stalled()
+        if log is not None:
+            fields = {"request_id": request_id, "stalled_seconds": round(seconds, 1)}
+            log.event("info", "response broken off: the client takes nothing", fields)
+
+    site.stalled = stalled
+    site.stalls = Stalls(clock, timeout, site.channels, lambda: admission.waiting, metrics.place_taken_back)
+    admission.crowded = site.stalls.make_room
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -219,17 +249,30 @@ class AeroService(SignalledService):
     async def _shut(self) -> None:
         parts = self._parts
         parts.desk.shutting_down = True
+        await self.patience.wait(parts.drain.delay)
         if self._poll.running:
             self._poll.stop()
         await gatherResults([maybeDeferred(port.stopListening) for port in parts.ports], consumeErrors=True)
         parts.doorkeeper.close()
+        await self._drain()
         gone = parts.site.shut()
         gone.addTimeout(_STOP_SECONDS, parts.reactor, onTimeoutCancel=lambda _result, _seconds: None)
         await gone
         parts.store.close()
         self.end_log()
 
+    async def _drain(self) -> None:
+        """Close idle connections, and let responses that are under way be finished."""
+        site, log, grace = self._parts.site, self._parts.log, self._parts.drain.grace
+        site.drain(self.patience.skip)
+        if site.responses:
+            log.event("info", "draining", {"responses": site.responses, "grace_seconds": grace})
+        if site.channels:
+            await self.patience.wait(grace)
+        if site.responses:
+            log.event("warn", "breaking off responses", {"responses": site.responses})
+
     def stopService(self) -> Deferred[None]:
-        """Close the ports, break off what is under way, and write out the log."""
+        """Close the ports, let what is under way be finished or break it off, and write out the log."""
         super().stopService()
         return Deferred.fromCoroutine(self._shut())

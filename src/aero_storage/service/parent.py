@@ -52,8 +52,11 @@ def supervise(options: Options, reactor: PosixReactorBase, workers: int) -> Pare
     accounts = Accounts(reactor, Metrics(Registry(), version("aero-storage"), 0).snapshot)
     muster = Muster(workers, service_manager(options.environ, reactor, options.log))
     starter = Starter(reactor, options.log, accounts, Recruiter(reactor, options, doors).commission, muster.answer)
-    supervisor = Supervisor(starter.start, reactor, options.log, workers)
+    settings = options.resolved.settings
+    patience = settings.drain_delay_secs + settings.shutdown_grace_secs
+    supervisor = Supervisor(starter.start, reactor, options.log, workers, patience)
     service = ParentService(reactor, options.log, doors, supervisor)
+    service.drain_delay = settings.drain_delay_secs
     service.notifier = muster
     return service
 
@@ -89,6 +92,9 @@ class Recruiter:
 class ParentService(SignalledService):
     """The running parent."""
 
+    drain_delay = 0.0
+    """Seconds for which workers serve on after they were told to stop."""
+
     def __init__(
         self,
         reactor: PosixReactorBase,
@@ -110,9 +116,17 @@ class ParentService(SignalledService):
         """See SignalledService: every worker is told."""
         self._supervisor.reload()
 
+    def hurry(self) -> None:
+        """See SignalledService: the workers are the ones that wait."""
+        self.patience.end()
+        self._log.event("info", "stopping at once")
+        self._supervisor.hurry()
+
     async def _shut(self) -> None:
+        gone = self._supervisor.stop()
+        await self.patience.wait(self.drain_delay)
         closed = [door.close() for door in self._doors]
-        await self._supervisor.stop()
+        await gone
         await gatherResults(closed)
         self.end_log()
 

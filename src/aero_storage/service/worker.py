@@ -40,7 +40,13 @@ def serve(brief: Brief, reactor: PosixReactorBase, log: JsonLines) -> None:
     parts = compose(brief.settings, reactor, threads, log, os.environ)
     ports = tuple(entrance.open(reactor, parts.site, threads.readers) for entrance in brief.entrances)
     service = AeroService(attrs.evolve(parts, ports=ports))
-    line = ParentLine(parts.desk.reporter.metrics, lambda: service.stop(asked_by="parent"), service.reload)
+
+    def orphaned() -> None:
+        service.stop(orphaned="yes")
+        service.hurry()
+
+    metrics = parts.desk.reporter.metrics
+    line = ParentLine(metrics, lambda: service.stop(asked_by="parent"), service.reload, orphaned)
     service.notifier = line
     parts.desk.total = line.total
     pushing = LoopingCall(line.push)

@@ -173,6 +173,15 @@ class Settings:
     max_connections_per_client: int = setting(
         _whole(0), "0", "N", "Of one IPv4 address or IPv6 /64 keep at most this many; 429 beyond. 0 is no limit."
     )
+    stall_timeout_secs: float = setting(
+        _decimal, "60", "SECONDS", "Break off responses whose clients have taken no byte for so long; 0 is never."
+    )
+    drain_delay_secs: float = setting(
+        _decimal, "0", "SECONDS", "Told to stop, serve on so long with /readyz at 503: balancers are to see it."
+    )
+    shutdown_grace_secs: float = setting(
+        _decimal, "30", "SECONDS", "Then let responses under way take so long; a second signal ends it at once."
+    )
     max_range_bytes: int = setting(_whole(1), "8388608", "BYTES", "Refuse longer ranges with a 413.")
     max_chunk_bytes: int = setting(_whole(1), "8388608", "BYTES", "Refuse longer chunk files with a 413.")
     virtual_chunks: bool = setting(

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
+import struct
+import termios
+
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred
 
@@ -11,11 +15,25 @@ class Draining(FileDescriptor):
 
     _drained: Deferred[None] | None = None
     _writing = False
+    taken = 0
+    """Bytes that the kernel has taken."""
 
     @property
     def unsent(self) -> int:
         """Bytes that were written and are not with the kernel."""
         return len(self.dataBuffer) - self.offset + self._tempDataLen
+
+    def writeSomeData(self, data: bytes) -> int | BaseException:
+        """See FileDescriptor."""
+        result = super().writeSomeData(data)
+        if isinstance(result, int) and result > 0:
+            self.taken += result
+        return result
+
+    def progress(self) -> int | None:
+        """How many bytes the peer has acknowledged; None if it has all that the kernel was given."""
+        outstanding = _outstanding(self.fileno())
+        return self.taken - outstanding if outstanding else None
 
     def when_drained(self) -> Deferred[None]:
         """Fires once nothing is unsent; never, if the connection is lost first: cancel it then."""
@@ -49,3 +67,12 @@ class Draining(FileDescriptor):
         if self._writing:
             self._writing = False
             super().stopWriting()
+
+
+def _outstanding(descriptor: int) -> int:
+    """Bytes in the socket that the peer has not acknowledged (tcp(7), unix(7): SIOCOUTQ, which is TIOCOUTQ)."""
+    try:
+        (count,) = struct.unpack("i", fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4)))
+    except (OSError, ValueError):  # not connected any more
+        return 0
+    return int(count)

@@ -32,6 +32,10 @@ class Outlet(Protocol):
         """Fires once nothing is unsent; never, if the connection is lost first: cancel it then."""
         ...
 
+    def progress(self) -> int | None:
+        """How many bytes the peer has taken; None if it has all that the kernel was given."""
+        ...
+
 
 class DrainingTCPServer(Draining, tcp.Server):  # type: ignore[misc]
     """A TCP connection that is an Outlet."""

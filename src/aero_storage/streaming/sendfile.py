@@ -222,6 +222,7 @@ class SendfileServer(Lineup):
 
     def _count_file(self, sent: int) -> None:
         self._spent += sent
+        self.taken += sent
         self.turns.spend(sent)
         if self._trial is not None and self._trial.passed(sent):
             self._trial = None
@@ -240,6 +241,7 @@ class SendfileServer(Lineup):
             self._gone = error.errno not in _FULL
             return 0
         self._spent += sent
+        self.taken += sent
         return sent
 
     # How it ends

@@ -6,7 +6,7 @@ from typing import Any
 
 from aero_storage.metrics import Counts
 
-_TALLIES = ("requests", "bytes", "ranges", "store_errors", "reloads", "refusals")
+_TALLIES = ("requests", "bytes", "ranges", "store_errors", "reloads", "refusals", "slow")
 
 
 def to_document(counts: Counts) -> dict[str, Any]:

@@ -21,12 +21,13 @@ PUSH_SECONDS = 1.0
 class ParentLine:
     """Obeys the parent, and keeps it informed of what `metrics` have counted.
 
-    `stop` and `reload` are called when the parent says so, `stop` also when it is gone.
+    `stop` and `reload` are called when the parent says so, `orphaned` when it is gone.
     """
 
     _metrics: Metrics
     _stop: Callable[[], object]
     _reload: Callable[[], object]
+    _orphaned: Callable[[], object]
     channel: Channel = attrs.field(init=False)
     _told: dict[str, Any] = attrs.field(init=False, factory=dict)
     _questions: dict[int, Deferred[Counts]] = attrs.field(init=False, factory=dict)
@@ -34,7 +35,7 @@ class ParentLine:
 
     def __attrs_post_init__(self) -> None:
         self.channel = Channel(self._received)
-        self.channel.lost.addCallback(lambda _: self._stop())
+        self.channel.lost.addCallback(lambda _: self._orphaned())
 
     def push(self) -> None:
         """Tell the counts if any has changed: those of the process itself do all the time, and do not matter here."""

@@ -80,8 +80,11 @@ class Supervisor:
     _clock: IReactorTime
     _log: EventLog
     _number: int
+    _patience: float = 0.0
+    """Seconds for which workers may go on with what they have begun."""
     _posts: list[_Post] = attrs.field(init=False)
     _all_gone: Deferred[None] | None = attrs.field(init=False, default=None)
+    _killing: IDelayedCall | None = attrs.field(init=False, default=None)
 
     def __attrs_post_init__(self) -> None:
         self._posts = [_Post(number) for number in range(1, self._number + 1)]
@@ -106,11 +109,21 @@ class Supervisor:
                 post.again = None
         for worker in self._workers:
             worker.stop()
-        killing = self._clock.callLater(STOP_SECONDS, self._kill)
-        gone.addTimeout(STOP_SECONDS + KILL_SECONDS, self._clock, self._give_up)
-        gone.addCallback(lambda _: killing.cancel() if killing.active() else None)
+        self._killing = self._clock.callLater(self._patience + STOP_SECONDS, self._kill)
+        gone.addCallback(lambda _: self._cancel())
         self._tell_if_gone()
         return gone
+
+    def hurry(self) -> None:
+        """Ask those who are stopping once more: they are not to finish anything."""
+        if self._killing is not None and self._killing.active():
+            self._killing.reset(STOP_SECONDS)
+            for worker in self._workers:
+                worker.stop()
+
+    def _cancel(self) -> None:
+        if self._killing is not None and self._killing.active():
+            self._killing.cancel()
 
     @property
     def _workers(self) -> list[Worker]:
@@ -141,10 +154,13 @@ class Supervisor:
             if post.worker is not None:
                 self._log.event("error", "killing a worker that does not stop", {"child": post.number})
                 post.worker.kill()
+        self._killing = self._clock.callLater(KILL_SECONDS, self._give_up)
 
-    def _give_up(self, _result: object, _seconds: float) -> None:
+    def _give_up(self) -> None:
         pids = [worker.pid for worker in self._workers]
         self._log.event("error", "leaving workers behind that cannot be killed yet", {"pids": pids})
+        if self._all_gone is not None:
+            self._all_gone.callback(None)
 
     def _tell_if_gone(self) -> None:
         gone = self._all_gone

@@ -19,6 +19,7 @@ from zope.interface import implementer
 from aero_storage.streaming.outlet import sender_of
 from aero_storage.streaming.sendfile import SendfileServer
 from aero_storage.web.crowd import Ticket
+from aero_storage.web.departing import Departing
 from aero_storage.web.express import Delivery, ExpressLane
 from aero_storage.web.request import AeroRequest, host_of
 from aero_storage.web.transport import Transport
@@ -36,7 +37,7 @@ _MAX_HEADERS = 200
 
 
 @implementer(IHalfCloseableProtocol)
-class AeroChannel(Watched, HTTPChannel):
+class AeroChannel(Departing, Watched, HTTPChannel):
     """One connection."""
 
     MAX_LENGTH = _MAX_HEAD
@@ -124,7 +125,7 @@ class AeroChannel(Watched, HTTPChannel):
         lane, sender = self._lane, self._sender
         if lane is None or sender is None or not self._is_between_requests():
             return False
-        return sender.is_idle() and lane.take(data, self._peer, sender, self)
+        return sender.is_idle() and not self.site.draining and lane.take(data, self._peer, sender, self)
 
     def _is_between_requests(self) -> bool:
         """Whether all that came so far has been answered, and what comes now begins a request."""
@@ -139,7 +140,7 @@ class AeroChannel(Watched, HTTPChannel):
         """Go on with what was held, or close."""
         self._delivery = None
         held, self._held = self._held, b""
-        if not persistent:
+        if not persistent or self.site.draining:
             self.persistent = 0
             self.loseConnection()
         elif held:
@@ -177,13 +178,13 @@ class AeroChannel(Watched, HTTPChannel):
             self._unread_body = True
         super().allHeadersReceived()
         if self._unread_body or request.turned_away is not None:
-            self._close_after(request)
+            self.close_after(request)
 
     def checkPersistence(self, request: HTTPRequest, version: bytes) -> bool:
         """Whether the connection stays open (RFC 9112 §9.3); `Connection` is a list (RFC 9110 §7.6.1)."""
         values = request.requestHeaders.getRawHeaders(b"Connection", [])
         options = {option.strip().lower() for value in values for option in value.split(b",")}
-        if version == b"HTTP/1.1" and b"close" not in options:
+        if version == b"HTTP/1.1" and b"close" not in options and not self.site.draining:
             return True
         request.responseHeaders.setRawHeaders(b"Connection", [b"close"])
         return False
@@ -202,12 +203,13 @@ class AeroChannel(Watched, HTTPChannel):
         request = self.requests[-1]
         request.refusal = status
         request.gotLength(0)
-        self._close_after(request)
+        self.close_after(request)
         self._command, self._path = getattr(self, "_command", b"-"), getattr(self, "_path", b"-")
         self._version = b"HTTP/1.1"
         self.allContentReceived()
 
-    def _close_after(self, request: HTTPRequest) -> None:
+    def close_after(self, request: HTTPRequest) -> None:
+        """See Departing."""
         self.persistent = 0
         request.responseHeaders.setRawHeaders(b"Connection", [b"close"])
 
@@ -257,14 +259,3 @@ class AeroChannel(Watched, HTTPChannel):
         """Close a silent connection, quietly: it happens to every client."""
         self._abortingCall = self.callLater(self.abortTimeout, self.forceAbortClient)
         self.loseConnection()
-
-    def shut(self) -> None:
-        """The server stops: break off a request in work, close an idle connection."""
-        if self._delivery is not None:
-            self._delivery.aborted_by_us = True
-        elif not self.requests:
-            self.transport.loseConnection()
-            return
-        for request in self.requests:
-            request.aborted_by_us = True
-        self.transport.abortConnection()

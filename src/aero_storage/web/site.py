@@ -14,6 +14,7 @@ from aero_storage.web.channel import AeroChannel
 from aero_storage.web.crowd import Crowd, Limits, Reason, Ticket
 from aero_storage.web.express import ExpressLane
 from aero_storage.web.request import AeroRequest
+from aero_storage.web.stalls import Stalls
 from aero_storage.web.vigil import Vigil
 
 
@@ -37,6 +38,11 @@ class ImageSite(Site):
         self.channels: set[AeroChannel] = set()
         self._vigil = Vigil(reactor, limits.header_timeout, limits.idle_timeout, self.channels)
         self._crowd = Crowd(limits, self._vigil.make_room, refused)
+        self.draining = False
+        self.stalls: Stalls | None = None
+        """Looks after streams whose clients take nothing."""
+        self.stalled: Callable[[str, float], object] = lambda _request_id, _seconds: None
+        """Told of a response that is broken off, as its client has taken nothing for so many seconds."""
         self._all_gone: Deferred[None] | None = None
 
     def acceptableProtocols(self) -> list[bytes]:
@@ -50,6 +56,21 @@ class ImageSite(Site):
         """A channel for a new connection."""
         channel: AeroChannel | None = super().buildProtocol(addr)
         return channel
+
+    @property
+    def responses(self) -> int:
+        """How many are under way."""
+        return sum(channel.busy for channel in self.channels)
+
+    def drain(self, empty: Callable[[], object]) -> None:
+        """Close connections as soon as nothing is under way on them; `empty` is called when none is left."""
+        self.draining = True
+        gone: Deferred[None] = Deferred()
+        gone.addCallback(lambda _: empty())
+        self._all_gone = gone
+        for channel in tuple(self.channels):
+            channel.drain()
+        self._tell_if_empty()
 
     def shut(self) -> Deferred[None]:
         """Break off every request in work and close every idle connection; fires once all are gone."""
@@ -73,6 +94,8 @@ class ImageSite(Site):
         """A connection was opened; see Crowd.admit."""
         self.channels.add(channel)
         self._vigil.begin(channel)
+        if self.stalls is not None:
+            self.stalls.begin()
         return self._crowd.admit(host)
 
     def leave(self, channel: AeroChannel, ticket: Ticket | None) -> None:
@@ -82,6 +105,8 @@ class ImageSite(Site):
             self._crowd.leave(ticket)
         if not self.channels:
             self._vigil.end()
+            if self.stalls is not None:
+                self.stalls.end()
         self._tell_if_empty()
 
     def _tell_if_empty(self) -> None:

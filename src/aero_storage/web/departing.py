@@ -1,0 +1,85 @@
+"""How a connection comes to its end from our side: drained, shut, broken off as its client takes nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from twisted.web.http import Request as HTTPRequest
+
+from aero_storage.delivery.exchange import Exchange
+from aero_storage.streaming.outlet import outlet_of
+from aero_storage.web.express import Delivery
+from aero_storage.web.request import AeroRequest
+from aero_storage.web.transport import Transport
+
+if TYPE_CHECKING:
+    from aero_storage.web.site import ImageSite
+
+
+class Departing:
+    """A channel's part in that; a Stream for Stalls."""
+
+    site: ImageSite
+    transport: Transport
+    requests: list[AeroRequest]
+    persistent: int
+    _delivery: Delivery | None
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether no response is under way, and nothing of a next request has come."""
+        raise NotImplementedError
+
+    def close_after(self, request: HTTPRequest) -> None:
+        """Have the response to a request say that the connection closes, and close it then."""
+        raise NotImplementedError
+
+    def progress(self) -> int | None:
+        """See Stream."""
+        outlet = outlet_of(self.transport) if self.busy else None
+        return outlet.progress() if outlet is not None else None
+
+    def give_place_up(self) -> bool:
+        """See Stream."""
+        exchange = self._exchange
+        return exchange is not None and exchange.give_place_up()
+
+    def break_off(self, stalled_seconds: float) -> None:
+        """See Stream."""
+        exchange = self._exchange
+        if exchange is not None:
+            self.site.stalled(exchange.request_id, stalled_seconds)
+        self.shut()
+
+    @property
+    def _exchange(self) -> Exchange | None:
+        """Of the response that is being sent."""
+        if self._delivery is not None:
+            return self._delivery.exchange
+        return self.requests[0].exchange if self.requests else None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a response is under way."""
+        return self._delivery is not None or bool(self.requests)
+
+    def drain(self) -> None:
+        """Close when what is under way has been answered: at once, if nothing is."""
+        if self.is_silent:
+            self.transport.loseConnection()
+        for request in self.requests:
+            if not request.startedWriting:
+                self.close_after(request)
+        if self.is_silent or self.requests:
+            self.persistent = 0
+
+    def shut(self) -> None:
+        """The server stops: break off a request in work, close an idle connection."""
+        if self._delivery is not None:
+            self._delivery.aborted_by_us = True
+        elif not self.requests:
+            self.transport.loseConnection()
+            return
+        for request in self.requests:
+            request.aborted_by_us = True
+        self.transport.abortConnection()

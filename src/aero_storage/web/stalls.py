@@ -1,0 +1,103 @@
+"""Clients that take nothing of what is sent to them: for how long, and what becomes of their streams.
+
+One look a second at all connections, and nothing per request. A client that takes anything at all, a byte a minute,
+is left alone; so is one that waits for our disk. While requests wait for a place under the cap, streams that have
+stood still for YIELD_SECONDS give theirs up, the longest first; they are still sent to, should their clients move.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Protocol
+
+import attrs
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+LOOK_SECONDS = 1.0
+YIELD_SECONDS = 5.0
+
+
+class Stream(Protocol):
+    """A connection by which something may be sent."""
+
+    def progress(self) -> int | None:
+        """Bytes that the client has taken so far; None if a response waits for anything but the client."""
+        ...
+
+    def give_place_up(self) -> bool:
+        """Give up the place under the cap; false if it held none."""
+        ...
+
+    def break_off(self, stalled_seconds: float) -> None:
+        """Reset the connection: its client takes nothing."""
+        ...
+
+
+@attrs.define(eq=False)
+class _Still:
+    taken: int
+    since: float
+
+
+@attrs.define(eq=False)
+class Stalls:
+    """Looks after `streams`, a collection that others fill.
+
+    A stream is broken off after `timeout` seconds (0: never). `waiting` tells how many requests wait for a place;
+    `place_given_up` is told of each that was.
+    """
+
+    _clock: IReactorTime
+    _timeout: float
+    _streams: Collection[Stream]
+    _waiting: Callable[[], int]
+    _place_given_up: Callable[[], object]
+    _still: dict[Stream, _Still] = attrs.field(init=False, factory=dict)
+    _timer: IDelayedCall | None = attrs.field(init=False, default=None)
+
+    def begin(self) -> None:
+        """There is somebody to look after."""
+        if self._timer is None:
+            self._timer = self._clock.callLater(LOOK_SECONDS, self._look)
+
+    def end(self) -> None:
+        """There is nobody any more."""
+        self._still.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def make_room(self) -> None:
+        """Have as many places given up as are waited for, as far as there are streams that stand still."""
+        wanted, latest = self._waiting(), self._clock.seconds() - YIELD_SECONDS
+        if wanted <= 0:
+            return
+        stuck = [(still.since, still.taken, stream) for stream, still in self._still.items() if still.since <= latest]
+        for _, taken, stream in sorted(stuck, key=lambda one: one[0]):
+            if wanted > 0 and stream.progress() == taken and stream.give_place_up():
+                wanted -= 1
+                self._place_given_up()
+
+    def _look(self) -> None:
+        self._timer = None
+        self._note()
+        self.make_room()
+        if self._timeout:
+            self._break_off()
+        if self._streams:
+            self.begin()
+
+    def _note(self) -> None:
+        before, self._still, now = self._still, {}, self._clock.seconds()
+        for stream in self._streams:
+            taken = stream.progress()
+            if taken is not None:
+                still = before.get(stream)
+                self._still[stream] = still if still is not None and still.taken == taken else _Still(taken, now)
+
+    def _break_off(self) -> None:
+        now = self._clock.seconds()
+        for stream, still in tuple(self._still.items()):
+            if now - still.since >= self._timeout:
+                del self._still[stream]
+                stream.break_off(now - still.since)

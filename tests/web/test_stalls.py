@@ -1,0 +1,138 @@
+"""Clients that take nothing: how long they are waited for, and when they give their places up."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+from twisted.internet.task import Clock
+
+from aero_storage.web.stalls import LOOK_SECONDS, YIELD_SECONDS, Stalls
+
+
+@attrs.define(eq=False)
+class Stream:
+    """A stream whose client does what the test says."""
+
+    taken: int | None = 0
+    place: bool = True
+    broken_off: float | None = None
+
+    def progress(self) -> int | None:
+        return self.taken
+
+    def give_place_up(self) -> bool:
+        had, self.place = self.place, False
+        return had
+
+    def break_off(self, stalled_seconds: float) -> None:
+        self.broken_off = stalled_seconds
+
+
+@attrs.define(eq=False)
+class House:
+    """Streams that are looked after."""
+
+    streams: set[Stream] = attrs.field(factory=set)
+    clock: Clock = attrs.field(factory=Clock)
+    timeout: float = 60.0
+    waiting: int = 0
+    given_up: int = 0
+    stalls: Stalls = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.stalls = Stalls(self.clock, self.timeout, self.streams, lambda: self.waiting, self.count)
+        self.stalls.begin()
+
+    def count(self) -> None:
+        self.given_up += 1
+        self.waiting -= 1
+
+    def join(self) -> Stream:
+        stream = Stream()
+        self.streams.add(stream)
+        self.stalls.begin()
+        return stream
+
+    def let_pass(self, seconds: float) -> None:
+        self.clock.pump([LOOK_SECONDS / 2] * round(seconds * 2 / LOOK_SECONDS))
+
+
+@pytest.fixture
+def house() -> House:
+    return House()
+
+
+def test_a_client_that_takes_nothing(house: House) -> None:
+    """It is broken off after the timeout, not before, and at most two looks late."""
+    stream = house.join()
+    house.let_pass(60)
+    assert stream.broken_off is None
+    house.let_pass(2 * LOOK_SECONDS)
+    assert stream.broken_off is not None
+    assert 60 <= stream.broken_off <= 60 + 2 * LOOK_SECONDS
+
+
+def test_a_slow_client(house: House) -> None:
+    """One that takes a byte now and then is never broken off, however long it lasts."""
+    stream = house.join()
+    for _ in range(100):
+        house.let_pass(59)
+        stream.taken = (stream.taken or 0) + 1
+    assert stream.broken_off is None
+
+
+def test_a_slow_disk(house: House) -> None:
+    """While there is nothing for the client to take, it is not at fault."""
+    stream = house.join()
+    stream.taken = None
+    house.let_pass(600)
+    assert stream.broken_off is None
+
+
+def test_no_timeout() -> None:
+    """0 is never."""
+    house = House(timeout=0)
+    stream = house.join()
+    house.let_pass(6000)
+    assert stream.broken_off is None
+
+
+def test_places_go_to_those_who_wait(house: House) -> None:
+    """Those who have stood still longest give up as many as are waited for, once they have for five seconds."""
+    first = house.join()
+    house.let_pass(2)
+    second, third = house.join(), house.join()
+    house.let_pass(2)
+    house.waiting = 2
+    house.stalls.make_room()
+    assert house.given_up == 0
+    house.let_pass(YIELD_SECONDS - 2)
+    assert (first.place, house.given_up) == (False, 1)
+    house.let_pass(2)
+    assert sorted((second.place, third.place)) == [False, True]
+    assert house.given_up == 2
+    assert {stream.broken_off for stream in (first, second, third)} == {None}
+
+
+def test_who_has_just_moved_keeps_its_place(house: House) -> None:
+    """A client that has taken something since the last look is asked once more before its place goes."""
+    stream = house.join()
+    house.let_pass(YIELD_SECONDS + 1)
+    house.waiting, stream.taken = 1, 5
+    house.stalls.make_room()
+    assert stream.place
+
+
+def test_nobody_waits(house: House) -> None:
+    """Without a queue places stay."""
+    stream = house.join()
+    house.let_pass(YIELD_SECONDS * 3)
+    assert stream.place
+
+
+def test_no_timer_without_connections(house: House) -> None:
+    """When the last connection has gone nothing is left running."""
+    stream = house.join()
+    house.streams.discard(stream)
+    house.stalls.end()
+    assert house.clock.getDelayedCalls() == []
