@@ -55,6 +55,10 @@ FAILING: dict[str, Start] = {
     "workers-that-cannot-share": Start(
         ("--workers", "2", "--endpoint", "systemd:domain=INET:index=0"), names=("flag --endpoint",)
     ),
+    "proxy-name": _flag("--trusted-proxy", "localhost", "localhost", "10.0.0.0/8"),
+    "proxy-bits": _flag("--trusted-proxy", "10.0.0.1/8", "10.0.0.1/8", "10.0.0.0/8"),
+    "variable-proxy": _variable("AERO_STORAGE_TRUSTED_PROXY", "10.0.0.0/33"),
+    "file-proxy": _file("trusted_proxy = ['nginx']", "trusted_proxy"),
     "cap-negative": _flag("--max-concurrent-bytes-requests", "-1"),
     "queue-negative": _flag("--bytes-queue-timeout-secs", "-1"),
     "queue-nan": _flag("--bytes-queue-timeout-secs", "nan"),
@@ -127,6 +131,7 @@ CHECKED: dict[str, Start] = {
             *("--max-chunk-bytes", "1", "--public-cache-max-age-secs", "0", "--cors-preflight-max-age-secs", "0"),
             *("--require-range", "--disable-metrics", "--metrics-auth-token", "x", "--open-ended-ranges", "limit"),
             *("--virtual-chunks", "--virtual-chunk-bytes", "512", "--workers", "0"),
+            *("--trusted-proxy", "127.0.0.1,::1", "--trusted-proxy", "unix"),
             *("--bytes-queue-timeout-secs", "0", "--image-metrics-max-ids", "5", "--no-request-log"),
         )
     ),

@@ -30,6 +30,7 @@ from aero_storage.errors import SettingsError
 from aero_storage.logs import EventLog
 from aero_storage.metrics import Metrics, Registry
 from aero_storage.protocol.cors import CorsPolicy
+from aero_storage.protocol.forwarded import TrustedProxies
 from aero_storage.service.base import SetSignal, SignalledService
 from aero_storage.service.listening import address_text, listen
 from aero_storage.service.options import Options, prepare_images_root, refuse
@@ -156,6 +157,7 @@ def policy_of(settings: Settings) -> Policy:
         limit_open_ended=settings.open_ended_ranges == "limit",
         require_range=settings.require_range,
         public_max_age=settings.public_cache_max_age_secs,
+        proxies=TrustedProxies.of(settings.trusted_proxy),
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 from twisted.python.failure import Failure
 from twisted.web.server import Request
 
+from aero_storage.protocol.forwarded import UNIX, plain_host
 from aero_storage.protocol.hosts import MAX_TARGET_LENGTH, is_authority, origin_form
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ class AeroRequest(Request):
 
 def host_of(peer: object) -> str:
     """The peer's host as logs show it; a UNIX socket has none."""
-    return getattr(peer, "host", None) or "unix"
+    return plain_host(getattr(peer, "host", None) or UNIX)
 
 
 def _raw_path(uri: bytes) -> bytes:
