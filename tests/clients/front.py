@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import socket
 import subprocess
@@ -22,7 +23,8 @@ PATIENCE = 10.0
 SLICE = 1 << 20
 DISK = random.Random(1).randbytes(5 * SLICE + 24 * 512)
 CHUNK = SLICE
-HUGE = 1 << 30
+HUGE = 64 << 20
+IMAGE, CHUNKED = "/v1/images/disk", "/v1/images/disk/chunked"
 FILES = ["aero-storage.conf", "aero-storage-cache.conf"]
 # What of a response a proxy may make anew, and what it adds.
 OWN = {"date", "server", "connection", "x-request-id", "x-cache-status"}
@@ -158,3 +160,16 @@ def edited(name: str, place: Path, certificate: Path, upstream: str, ports: tupl
         assert text.count(old) == 1, old
         text = text.replace(old, new)
     return text
+
+
+def configure(place: Path, site: str) -> None:
+    """Write `nginx.conf` for a site, all of it in one directory."""
+    user = "user root;" if os.geteuid() == 0 else ""  # or its workers could not reach the directory
+    (place / "site.conf").write_text(site, encoding="utf-8")
+    (place / "nginx.conf").write_text(AROUND.format(place=place, user=user), encoding="utf-8")
+
+
+def accepts(port: int) -> bool:
+    """Whether somebody listens there."""
+    with socket.socket() as sock:
+        return sock.connect_ex(("127.0.0.1", port)) == 0

@@ -5,129 +5,20 @@ The files are as they are but for what an operator edits, and for ports that nee
 
 from __future__ import annotations
 
-import json
-import os
 import socket
 import subprocess
 from typing import TYPE_CHECKING
 
 import attrs
 import pytest
-from tests.clients.front import (
-    AROUND,
-    CHUNK,
-    DISK,
-    FILES,
-    HUGE,
-    NAME,
-    PATIENCE,
-    SLICE,
-    Curl,
-    Front,
-    edited,
-    free_port,
-    until,
-)
+from tests.clients.front import CHUNK, CHUNKED, DISK, FILES, HUGE, IMAGE, NAME, PATIENCE, SLICE, until
 
 from aero_storage.protocol.plain import recognise, split_range
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable
 
-
-@pytest.fixture(scope="module")
-def programs(require_tool: Callable[..., str], lacking: Callable[[str], object]) -> tuple[str, str]:
-    """Programs: nginx with the slice module and curl with HTTP/2."""
-    nginx, curl = require_tool("nginx", package="nginx-light"), require_tool("curl", package="curl")
-    built = subprocess.run([nginx, "-V"], capture_output=True, text=True, timeout=10, check=True).stderr
-    for module in ("http_slice_module", "http_v2_module", "http_ssl_module"):
-        if module not in built:
-            lacking(f"{nginx} has no {module} (Debian's has it)")
-    said = subprocess.run([curl, "--version"], capture_output=True, text=True, timeout=10, check=True).stdout
-    if "HTTP2" not in said:
-        lacking(f"{curl} knows no HTTP/2 (Debian's does)")
-    return nginx, curl
-
-
-@pytest.fixture(scope="module")
-def certificate(
-    require_tool: Callable[..., str], run_tool: Callable[..., str], tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """A directory with key.pem and cert.pem, signed by itself."""
-    place = tmp_path_factory.mktemp("certificate")
-    openssl = require_tool("openssl", package="openssl")
-    kind = ("-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2")
-    names = ("-subj", f"/CN={NAME}", "-addext", f"subjectAltName=DNS:{NAME}")
-    run_tool(openssl, "req", *kind, *names, "-keyout", place / "key.pem", "-out", place / "cert.pem")
-    return place
-
-
-@pytest.fixture(scope="module")
-def start_nginx(
-    programs: tuple[str, str], certificate: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[[str, str], tuple[Curl, int]]]:
-    """Give a function that starts nginx with one of the files before an upstream: curl for it, and its plain port."""
-    running: list[subprocess.Popen[bytes]] = []
-
-    def start(name: str, upstream: str) -> tuple[Curl, int]:
-        place, ports = tmp_path_factory.mktemp("nginx"), (free_port(), free_port())
-        (place / "site.conf").write_text(edited(name, place, certificate, upstream, ports), encoding="utf-8")
-        user = "user root;" if os.geteuid() == 0 else ""  # or its workers could not reach this directory
-        (place / "nginx.conf").write_text(AROUND.format(place=place, user=user), encoding="utf-8")
-        errors = place / "error.log"
-        command = [programs[0], "-e", str(errors), "-p", str(place), "-c", str(place / "nginx.conf")]
-        running.append(process := subprocess.Popen(command, stdin=subprocess.DEVNULL))
-
-        def is_up() -> bool:
-            assert process.poll() is None, errors.read_text(encoding="utf-8")
-            with socket.socket() as sock:
-                return sock.connect_ex(("127.0.0.1", ports[1])) == 0
-
-        until(is_up, "nginx to listen")
-        trust = ("--http2", "--cacert", str(certificate / "cert.pem"))
-        found = ("--resolve", f"{NAME}:{ports[1]}:127.0.0.1")
-        return Curl(programs[1], place, f"https://{NAME}:{ports[1]}", trust + found), ports[0]
-
-    yield start
-    for process in running:
-        process.terminate()
-    for process in running:
-        process.wait(PATIENCE)
-
-
-@pytest.fixture(scope="module")
-def root(operate: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A public image, also in chunks, a private one, one to be replaced, and a huge one of zeros."""
-    place = tmp_path_factory.mktemp("front")
-    (place / "disk").write_bytes(DISK)
-    with (place / "zeros").open("wb") as zeros:
-        zeros.truncate(HUGE)
-    for image_id in ("disk", "moving"):
-        operate(place / "images", "import", place / "disk", "--id", image_id)
-    operate(place / "images", "import", place / "disk", "--id", "secret", "--private")
-    operate(place / "images", "import", place / "zeros", "--id", "huge")
-    for image_id in ("disk", "secret"):
-        operate(place / "images", "publish", image_id, "--chunk-size", str(CHUNK), "--image-version", "v1")
-    return place / "images"
-
-
-@pytest.fixture(scope="module")
-def start_front(
-    start_nginx: Callable[[str, str], tuple[Curl, int]],
-    start_daemon: Callable[..., tuple[str, int, Path]],
-    root: Path,
-) -> Callable[..., Front]:
-    """Give a function that starts a daemon with these flags, and nginx with the file `name` in front of it."""
-
-    def start(name: str, *flags: str) -> Front:
-        url, _, log = start_daemon(root, "--trusted-proxy", "127.0.0.1", *flags)
-        curl, port = start_nginx(name, url.removeprefix("http://"))
-        (curl.place / "direct").mkdir()
-        direct = Curl(curl.path, curl.place / "direct", url)
-        return Front(curl, direct, root, log, port, is_cache="cache" in name)
-
-    return start
+    from tests.clients.front import Curl, Front
 
 
 @pytest.fixture(scope="module", params=FILES)
@@ -136,14 +27,6 @@ def front(request: pytest.FixtureRequest, start_front: Callable[..., Front]) -> 
     return start_front(request.param)
 
 
-@pytest.fixture(scope="module")
-def cache(start_front: Callable[..., Front]) -> Front:
-    """The file that caches, with an empty cache."""
-    return start_front(FILES[1])
-
-
-STREAM_BROKEN_OFF = 92  # curl's status for an HTTP/2 stream that was reset
-IMAGE, CHUNKED = "/v1/images/disk", "/v1/images/disk/chunked"
 TAG = "@TAG@"
 REQUESTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "range": (IMAGE, ("-r", "100-999")),
@@ -264,7 +147,7 @@ def test_plain_http_leads_to_https(front: Front) -> None:
 
 @pytest.mark.parametrize("name", FILES)
 def test_aborted_download(start_front: Callable[..., Front], name: str) -> None:
-    """A slow download holds its place, and little more than that; when it is broken off, the place is free."""
+    """A slow download holds its place, as nginx takes no more than it passes on; broken off, it frees the place."""
     front = start_front(name, "--max-concurrent-bytes-requests", "1", "--bytes-queue-timeout-secs", "0")
     front.direct.fetch(IMAGE, "-I")
     copy = front.curl.place / "copy"
@@ -272,74 +155,15 @@ def test_aborted_download(start_front: Callable[..., Front], name: str) -> None:
     process = subprocess.Popen(front.curl.command("/v1/images/huge", *words), stderr=subprocess.DEVNULL)
     try:
         until(lambda: copy.exists() and copy.stat().st_size, "the first bytes")
-        assert front.curl.fetch(IMAGE, "-r", "0-9").status == 429
+        for _ in range(10):  # by then, an nginx that buffers has had all of it
+            assert front.curl.fetch(IMAGE, "-r", "0-9").status == 429
     finally:
         process.kill()
         process.wait()
     line = front.logged("slow")
     assert (line["outcome"], line["status"], line["client"]) == ("disconnected", 200, "127.0.0.1")
-    assert 0 < int(str(line["bytes_sent"])) < HUGE // 8
+    assert 0 < int(str(line["bytes_sent"])) < HUGE
     assert front.curl.fetch(IMAGE, "-r", "0-9").body == DISK[:10]
-
-
-READS: dict[str, tuple[str, tuple[str, ...], int]] = {
-    "range": (IMAGE, ("-r", f"{SLICE + 5}-{SLICE + 999}"), 1),
-    "slice of data": (f"{IMAGE}/data", ("-r", f"{2 * SLICE}-{3 * SLICE - 1}"), 1),
-    "range over slices": (IMAGE, ("-r", f"{3 * SLICE - 9}-{len(DISK) - 9}"), 4),
-    "chunk": (f"{CHUNKED}/v1/chunks/00000001.bin", (), 1),
-    "manifest": (f"{CHUNKED}/v1/manifest.json", (), 1),
-}
-
-
-@pytest.mark.parametrize(("target", "words", "questions"), READS.values(), ids=READS)
-def test_cache_serves_the_second_read(cache: Front, target: str, words: tuple[str, ...], questions: int) -> None:
-    """What was read once is read from nginx the second time: the daemon hears nothing of it."""
-    ids = [f"{name}-of-{'-'.join(words)}-{target}" for name in ("first", "second")]
-    first, second = (cache.curl.fetch(target, *words, "-H", f"X-Request-Id: {one}") for one in ids)
-    assert [one.headers["x-cache-status"] for one in (first, second)] == ["MISS", "HIT"]
-    assert first.comparable == second.comparable == cache.direct.fetch(target, *words).comparable
-    assert [cache.asked(one) for one in ids] == [questions, 0]
-
-
-@pytest.mark.parametrize(
-    ("target", "words"),
-    [
-        ("/v1/images/secret", ("-r", "0-9")),
-        ("/v1/images/secret/chunked/v1/chunks/00000000.bin", ()),
-        (IMAGE, ("-r", "0-9", "-H", "Cookie: a=b")),
-        (f"{CHUNKED}/v1/chunks/00000000.bin", ("-H", "Authorization: Bearer x")),
-        (IMAGE, ("-r", "-9")),
-        (f"{IMAGE}/meta", ()),
-        ("/v1/images/unknown", ("-r", "0-9")),
-    ],
-)
-def test_what_is_not_cached(cache: Front, target: str, words: tuple[str, ...]) -> None:
-    """Private images, what was asked for with credentials, and refusals come from the daemon each time."""
-    for public in (IMAGE, f"{CHUNKED}/v1/chunks/00000000.bin"):
-        cache.curl.fetch(public, "-r", "0-9")
-    for number in range(2):
-        request_id = f"{number}-{'-'.join(words).replace(' ', '')}-{target}"
-        answer = cache.curl.fetch(target, *words, "-H", f"X-Request-Id: {request_id}")
-        assert answer.headers.get("x-cache-status", "MISS") == "MISS"
-        assert cache.asked(request_id) == 1
-
-
-def test_replaced_image_is_never_mixed(cache: Front) -> None:
-    """A read over slices of the old and of the new image is broken off where the new ones begin."""
-    target = "/v1/images/moving"
-    cache.curl.fetch(target, "-r", "0-9")
-    tag = cache.direct.fetch(target, "-I").headers["etag"]
-    (entry,) = (
-        one for one in json.loads((cache.root / "manifest.json").read_text())["images"] if one["id"] == "moving"
-    )
-    (cache.root / "new").write_bytes(DISK[::-1])
-    (cache.root / "new").rename(cache.root / entry["file"])
-    until(lambda: cache.direct.fetch(target, "-I").headers["etag"] != tag, "the new image")
-    broken = cache.curl.fetch(target, "-r", f"0-{2 * SLICE - 1}", accept=STREAM_BROKEN_OFF)
-    assert broken.headers["etag"] == tag
-    assert broken.body == DISK[: len(broken.body)]
-    assert len(broken.body) <= SLICE
-    assert cache.curl.fetch(target, "-r", f"{SLICE}-{SLICE + 9}").body == DISK[::-1][SLICE : SLICE + 10]
 
 
 BROWSER = ("-A", "Mozilla/5.0 (X11; Linux x86_64)", "-H", "Origin: https://a.test", "-H", "Sec-Fetch-Mode: cors")
