@@ -15,20 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
-from tests.clients.front import (
-    CHUNK,
-    DISK,
-    HUGE,
-    NAME,
-    PATIENCE,
-    Curl,
-    Front,
-    accepts,
-    configure,
-    edited,
-    free_port,
-    until,
-)
+from tests.clients.front import NAME, PATIENCE, Curl, Front, accepts, configure, edited, fill, free_port, lack, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -227,13 +214,8 @@ def logged(demo_daemon: tuple[str, int, Path]) -> Callable[[str, int], list[dict
 def nginx_and_curl(require_tool: Callable[..., str], lacking: Callable[[str], object]) -> tuple[str, str]:
     """Programs: nginx with the slice module and curl with HTTP/2."""
     nginx, curl = require_tool("nginx", package="nginx-light"), require_tool("curl", package="curl")
-    built = subprocess.run([nginx, "-V"], capture_output=True, text=True, timeout=10, check=True).stderr
-    for module in ("http_slice_module", "http_v2_module", "http_ssl_module"):
-        if module not in built:
-            lacking(f"{nginx} has no {module} (Debian's has it)")
-    said = subprocess.run([curl, "--version"], capture_output=True, text=True, timeout=10, check=True).stdout
-    if "HTTP2" not in said:
-        lacking(f"{curl} knows no HTTP/2 (Debian's does)")
+    if reason := lack(nginx, curl):
+        lacking(reason)
     return nginx, curl
 
 
@@ -282,17 +264,9 @@ def start_nginx(
 
 @pytest.fixture(scope="session")
 def front_root(operate: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A public image, also in chunks, a private one, one to be replaced, and a huge one of zeros."""
+    """Make the images root of `fill`."""
     place = tmp_path_factory.mktemp("front")
-    (place / "disk").write_bytes(DISK)
-    with (place / "zeros").open("wb") as zeros:
-        zeros.truncate(HUGE)
-    for image_id in ("disk", "moving"):
-        operate(place / "images", "import", place / "disk", "--id", image_id)
-    operate(place / "images", "import", place / "disk", "--id", "secret", "--private")
-    operate(place / "images", "import", place / "zeros", "--id", "huge")
-    for image_id in ("disk", "secret"):
-        operate(place / "images", "publish", image_id, "--chunk-size", str(CHUNK), "--image-version", "v1")
+    fill(place, operate)
     return place / "images"
 
 

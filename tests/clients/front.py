@@ -173,3 +173,26 @@ def accepts(port: int) -> bool:
     """Whether somebody listens there."""
     with socket.socket() as sock:
         return sock.connect_ex(("127.0.0.1", port)) == 0
+
+
+def lack(nginx: str, curl: str) -> str | None:
+    """Say what the two programs were built without, and need here."""
+    built = subprocess.run([nginx, "-V"], capture_output=True, text=True, timeout=10, check=True).stderr
+    for module in ("http_slice_module", "http_v2_module", "http_ssl_module"):
+        if module not in built:
+            return f"{nginx} has no {module} (Debian's has it)"
+    said = subprocess.run([curl, "--version"], capture_output=True, text=True, timeout=10, check=True).stdout
+    return None if "HTTP2" in said else f"{curl} knows no HTTP/2 (Debian's does)"
+
+
+def fill(place: Path, operate: Callable[..., str]) -> None:
+    """Put a public image, also in chunks, a private one, one to be replaced and a huge one of zeros into `images`."""
+    (place / "disk").write_bytes(DISK)
+    with (place / "zeros").open("wb") as zeros:
+        zeros.truncate(HUGE)
+    for image_id in ("disk", "moving"):
+        operate(place / "images", "import", place / "disk", "--id", image_id)
+    operate(place / "images", "import", place / "disk", "--id", "secret", "--private")
+    operate(place / "images", "import", place / "zeros", "--id", "huge")
+    for image_id in ("disk", "secret"):
+        operate(place / "images", "publish", image_id, "--chunk-size", str(CHUNK), "--image-version", "v1")
