@@ -37,6 +37,7 @@ LEVELS = {
     "virtual_chunk_bytes": ["512", "1024", "1536"],
     "listen_addr": ["127.0.0.1:1", "[::1]:2", "localhost:3"],
     "endpoint": ["tcp:1", "tcp:2", "tcp:3"],
+    "trusted_proxy": ["192.0.2.1", "10.0.0.0/8", "unix"],
     "cors_origin": ["https://a.example", "https://b.example:8443", "null"],
     "cross_origin_resource_policy": ["same-origin", "cross-origin", "same-origin"],
     "images_root": ["/a", "/b", "/c"],
@@ -127,6 +128,7 @@ def test_defaults() -> None:
     assert resolved.settings == Settings(
         listen_addr=ListenAddress("0.0.0.0", 8080),
         endpoint=(),
+        trusted_proxy=(),
         workers=1,
         cors_origin=(),
         cross_origin_resource_policy="same-site",
@@ -184,6 +186,9 @@ GOOD = [
     ("listen_addr", "[::]:00080", ListenAddress("::", 80)),
     ("listen_addr", "[fe80::1%eth0]:80", ListenAddress("fe80::1%eth0", 80)),
     ("listen_addr", "[::ffff:1.2.3.4]:80", ListenAddress("::ffff:1.2.3.4", 80)),
+    ("trusted_proxy", "192.0.2.7,10.0.0.0/8", ("192.0.2.7", "10.0.0.0/8")),
+    ("trusted_proxy", "2001:DB8:0::/32,::1", ("2001:db8::/32", "::1")),
+    ("trusted_proxy", "UNIX", ("unix",)),
     ("cors_origin", "*", ("*",)),
     ("cors_origin", "null", ("null",)),
     ("cors_origin", "http://localhost:5173/", ("http://localhost:5173/",)),
@@ -242,7 +247,12 @@ BAD_ORIGINS = [
     "https://a b", "https://ä.example", "https://u@a", "https://*.example.com", "1http://a", "https://a:port",
     "https:a", "https://a\nb", "nul",
 ]  # fmt: skip
+BAD_PROXIES = [
+    "localhost", "10.0.0.0/33", "10.0.0.0/-1", "10.0.0.0/255.0.0.0", "10.0.0.1/8", "10.0.0", "010.0.0.1", "10.0.0.0/",
+    "[::1]", "::/129", "2001:db8::1/32", "fe80::1%eth0", "*", "unix:/run/nginx", "all", "٣.0.0.1", "10.0.0.1:80",
+]  # fmt: skip
 BAD = [
+    *[("trusted_proxy", text) for text in BAD_PROXIES],
     *[("listen_addr", text) for text in BAD_ADDRESSES],
     *[("cors_origin", text) for text in BAD_ORIGINS],
     *[("max_range_bytes", text) for text in [*BAD_INTEGERS, "0"]],

@@ -21,6 +21,10 @@ class OperatorError(AeroStorageError):
     """What the operator asked for cannot be done; the message is one line: what is wrong, and how to mend it."""
 
 
+class ProxyAddressError(AeroStorageError):
+    """A text names no proxies to trust; the message completes "… is not"."""
+
+
 class ChunkFormatError(AeroStorageError):
     """A chunk manifest, or a chunk size for an image, breaks the rules of the chunked format (contract §6)."""
 

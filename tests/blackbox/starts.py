@@ -55,6 +55,10 @@ FAILING: dict[str, Start] = {
     "workers-that-cannot-share": Start(
         ("--workers", "2", "--endpoint", "systemd:domain=INET:index=0"), names=("flag --endpoint",)
     ),
+    "proxy-name": _flag("--trusted-proxy", "localhost", "localhost", "10.0.0.0/8"),
+    "proxy-bits": _flag("--trusted-proxy", "10.0.0.1/8", "10.0.0.1/8", "10.0.0.0/8"),
+    "variable-proxy": _variable("AERO_STORAGE_TRUSTED_PROXY", "10.0.0.0/33"),
+    "file-proxy": _file("trusted_proxy = ['nginx']", "trusted_proxy"),
     "cap-negative": _flag("--max-concurrent-bytes-requests", "-1"),
     "queue-negative": _flag("--bytes-queue-timeout-secs", "-1"),
     "queue-nan": _flag("--bytes-queue-timeout-secs", "nan"),
@@ -137,6 +141,8 @@ CHECKED: dict[str, Start] = {
             *("--virtual-chunks", "--virtual-chunk-bytes", "512", "--workers", "0"),
             *("--header-timeout-secs", "0.5", "--idle-timeout-secs", "5", "--max-connections", "0"),
             *("--max-connections-per-client", "8"),
+            *("--trusted-proxy", "127.0.0.1,::1", "--trusted-proxy", "unix"),
+            *("--stall-timeout-secs", "0", "--drain-delay-secs", "0", "--shutdown-grace-secs", "0.5"),
             *("--bytes-queue-timeout-secs", "0", "--image-metrics-max-ids", "5", "--no-request-log"),
         )
     ),

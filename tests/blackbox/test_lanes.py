@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from tests.blackbox.harness import Daemon
     from tests.blackbox.wire import Reply
 
-FLAGS = ("--virtual-chunks", "--max-range-bytes", "100000", "--cors-origin", "https://a.test")
+FLAGS = (
+    *("--virtual-chunks", "--max-range-bytes", "100000", "--cors-origin", "https://a.test"),
+    *("--trusted-proxy", "127.0.0.1,10.0.0.0/8"),
+)
 CHUNK = 65_536
 VARYING = {"date", "x-request-id"}
 LOGGED_ALIKE = ("method", "path", "route", "status", "outcome", "bytes_sent", "image_id", "user_id", "client")
@@ -100,12 +103,14 @@ RANGES = st.one_of(
     st.builds("bytes=-{}".format, NUMBERS),
     st.sampled_from(["bytes=0-0,5-6", "bytes", "bytes=", "items=0-5", "BYTES = 0 - 5", "bytes=a-b", "bytes=00-05"]),
 )
+FORWARDED = ["192.0.2.7", "6.6.6.6, 192.0.2.7, 10.1.2.3", "[2001:DB8::7]:80", "::ffff:192.0.2.7", "unknown", ""]
 HEADERS = st.one_of(
     st.tuples(st.just("Range"), RANGES),
     st.tuples(st.sampled_from(["If-Match", "If-None-Match", "If-Range"]), TAGS | DATES),
     st.tuples(st.sampled_from(["If-Modified-Since", "If-Unmodified-Since"]), DATES),
     st.tuples(st.just("Origin"), st.sampled_from(["https://a.test", "https://b.test", "null", ""])),
     st.tuples(st.sampled_from(["Cookie", "Authorization"]), st.sampled_from(["a=b", "Bearer x"])),
+    st.tuples(st.just("X-Forwarded-For"), st.sampled_from(FORWARDED)),
     st.tuples(st.just("Connection"), st.sampled_from(["keep-alive", "close", "Close", "upgrade", "close, x"])),
     st.tuples(
         st.sampled_from(["X-Aero-User-Id", "Accept", "Sec-Fetch-Mode", "Referer"]), st.sampled_from(["u-1", "*/*"])

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
+from tests.clients.front import NAME, PATIENCE, Curl, Front, accepts, configure, edited, fill, free_port, lack, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -207,3 +208,81 @@ def logged(demo_daemon: tuple[str, int, Path]) -> Callable[[str, int], list[dict
         return found
 
     return find
+
+
+@pytest.fixture(scope="session")
+def nginx_and_curl(require_tool: Callable[..., str], lacking: Callable[[str], object]) -> tuple[str, str]:
+    """Programs: nginx with the slice module and curl with HTTP/2."""
+    nginx, curl = require_tool("nginx", package="nginx-light"), require_tool("curl", package="curl")
+    if reason := lack(nginx, curl):
+        lacking(reason)
+    return nginx, curl
+
+
+@pytest.fixture(scope="session")
+def certificate(
+    require_tool: Callable[..., str], run_tool: Callable[..., str], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A directory with key.pem and cert.pem, signed by itself."""
+    place = tmp_path_factory.mktemp("certificate")
+    openssl = require_tool("openssl", package="openssl")
+    kind = ("-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2")
+    names = ("-subj", f"/CN={NAME}", "-addext", f"subjectAltName=DNS:{NAME}")
+    run_tool(openssl, "req", *kind, *names, "-keyout", place / "key.pem", "-out", place / "cert.pem")
+    return place
+
+
+@pytest.fixture(scope="session")
+def start_nginx(
+    nginx_and_curl: tuple[str, str], certificate: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str, str], tuple[Curl, int]]]:
+    """Give a function that starts nginx with one of the files before an upstream: curl for it, and its plain port."""
+    running: list[subprocess.Popen[bytes]] = []
+
+    def start(name: str, upstream: str) -> tuple[Curl, int]:
+        place, ports = tmp_path_factory.mktemp("nginx"), (free_port(), free_port())
+        configure(place, edited(name, place, certificate, upstream, ports))
+        errors = place / "error.log"
+        command = [nginx_and_curl[0], "-e", str(errors), "-p", str(place), "-c", str(place / "nginx.conf")]
+        running.append(process := subprocess.Popen(command, stdin=subprocess.DEVNULL))
+
+        def is_up() -> bool:
+            assert process.poll() is None, errors.read_text(encoding="utf-8")
+            return accepts(ports[1])
+
+        until(is_up, "nginx to listen")
+        trust = ("--http2", "--cacert", str(certificate / "cert.pem"))
+        found = ("--resolve", f"{NAME}:{ports[1]}:127.0.0.1")
+        return Curl(nginx_and_curl[1], place, f"https://{NAME}:{ports[1]}", trust + found), ports[0]
+
+    yield start
+    for process in running:
+        process.terminate()
+    for process in running:
+        process.wait(PATIENCE)
+
+
+@pytest.fixture(scope="session")
+def front_root(operate: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make the images root of `fill`."""
+    place = tmp_path_factory.mktemp("front")
+    fill(place, operate)
+    return place / "images"
+
+
+@pytest.fixture(scope="session")
+def start_front(
+    start_nginx: Callable[[str, str], tuple[Curl, int]],
+    start_daemon: Callable[..., tuple[str, int, Path]],
+    front_root: Path,
+) -> Callable[..., Front]:
+    """Give a function that starts a daemon with these flags, and nginx with the file `name` in front of it."""
+
+    def start(name: str, *flags: str) -> Front:
+        url, _, log = start_daemon(front_root, "--trusted-proxy", "127.0.0.1", *flags)
+        curl, port = start_nginx(name, url.removeprefix("http://"))
+        (curl.place / "direct").mkdir()
+        direct = Curl(curl.path, curl.place / "direct", url)
+        return Front(curl, direct, front_root, log, port, is_cache="cache" in name)
+
+    return start

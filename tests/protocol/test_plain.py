@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.web.resource import Resource
 
-from aero_storage.protocol.plain import MAX_PLAIN_HEAD, PlainRequest, recognise
+from aero_storage.protocol.plain import MAX_PLAIN_HEAD, PlainRequest, recognise, split_range
 from aero_storage.web.crowd import Limits
 from aero_storage.web.request import AeroRequest
 from aero_storage.web.site import ImageSite
@@ -29,6 +29,7 @@ READ = (
     "Origin",
     "Range",
     "X-Aero-User-Id",
+    "X-Forwarded-For",
     "X-Request-Id",
 )
 LINE = b"GET /v1/images/disk.img HTTP/1.1\r\n"
@@ -223,3 +224,11 @@ def test_damaged_requests(edits: list[tuple[int, int, bytes]]) -> None:
     request = recognise(data)
     if request is not None:
         assert_read_alike(data, request)
+
+
+@pytest.mark.parametrize("name", [b"Range", b"range"])
+def test_split_range(name: bytes) -> None:
+    """The value of a range is found in the usual spelling, and in HTTP/2's, which proxies pass on."""
+    before, after = LINE + b"Host: a\r\n" + name + b": ", b"\r\nAccept: */*\r\n\r\n"
+    assert split_range(before + b"bytes=0-99" + after) == ((before, after), "bytes=0-99")
+    assert split_range(LINE + b"Host: a\r\n\r\n") == ((LINE + b"Host: a\r\n\r\n", None), None)

@@ -76,10 +76,10 @@ class Lane:
     sender: Sender = attrs.field(factory=Sender)
     channel: Channel = attrs.field(factory=Channel)
 
-    def take(self, *headers: str, method: str = "GET", target: str = URL) -> bool:
+    def take(self, *headers: str, method: str = "GET", target: str = URL, peer: str = "192.0.2.1") -> bool:
         lines = [f"{method} {target} HTTP/1.1", "Host: test", *headers, "", ""]
         data = "\r\n".join(lines).encode()
-        taken: bool = self.stack.parts.site.lane.take(data, "192.0.2.1", self.sender, self.channel)
+        taken: bool = self.stack.parts.site.lane.take(data, peer, self.sender, self.channel)
         return taken
 
     def assert_over(self) -> dict[str, Any]:
@@ -236,6 +236,18 @@ def test_an_empty_range_is_no_plain_one(lane: Lane) -> None:
     lane.sender.sent = b""
     assert lane.take("Range: ")
     assert lane.sender.sent.startswith(b"HTTP/1.1 416 ")
+
+
+def test_a_plan_knows_no_peer(make_stack: Callable[..., Any]) -> None:
+    """The same head from a proxy that is trusted and from anybody else is of different clients, each time."""
+    stack = make_stack(trusted_proxy="10.0.0.0/8")
+    stack.ask(URL, method="HEAD")
+    lane = Lane(stack)
+    for peer in ("10.0.0.1", "192.0.2.1", "10.0.0.2", "192.0.2.2"):
+        assert lane.take("X-Forwarded-For: 198.51.100.7", "Range: bytes=0-9", peer=peer)
+    clients = [line["client"] for line in stack.log.requests[1:]]
+    assert clients == ["198.51.100.7", "192.0.2.1", "198.51.100.7", "192.0.2.2"]
+    assert len(stack.parts.site.lane._plans) == 1  # noqa: SLF001
 
 
 def test_a_plan_follows_the_image(lane: Lane) -> None:

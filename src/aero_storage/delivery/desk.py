@@ -68,13 +68,17 @@ class Desk:
     """Told when a file could not be opened for want of descriptors."""
     shutting_down: bool = attrs.field(init=False, default=False)
 
-    def begin(self, facts: Facts, client: str | None = None, request_id: str | None = None) -> Exchange:
-        """A request has arrived from the host `client`."""
-        return Exchange(self.account(facts), client, request_id or make_request_id())
+    def begin(self, facts: Facts, peer: str | None = None, request_id: str | None = None) -> Exchange:
+        """A request has arrived from the host `peer`."""
+        return Exchange(self.account(facts), self.client_of(facts, peer), request_id or make_request_id())
 
     def account(self, facts: Facts) -> Account:
         """Where requests with these facts are told."""
         return Account(facts, self.reporter)
+
+    def client_of(self, facts: Facts, peer: str | None) -> str | None:
+        """Whose request it is: the host `peer`'s, or that of who is behind it if it is a proxy that is trusted."""
+        return None if peer is None else self.policy.proxies.client(peer, facts.forwarded)
 
     def fail(self, facts: Facts, status: int) -> Reply:
         """The reply to a request that cannot be taken further, in the shape of its plane."""

@@ -29,7 +29,7 @@ class Exchange:
 
     _account: Account
     client: str | None = None
-    """The peer's host."""
+    """The client's host."""
     request_id: str = attrs.field(factory=make_request_id)
     facts: Facts = attrs.field(init=False)
     _started: float = attrs.field(init=False)

@@ -97,6 +97,8 @@ class Facts:
     credentials: bool = False
     announces_body: bool = False
     user_id: str | None = None
+    forwarded: str | None = None
+    """`X-Forwarded-For`, which says nothing before it is known who sent it."""
 
     @property
     def plane(self) -> Plane:
@@ -154,6 +156,7 @@ def read_facts(  # noqa: PLR0913 - what a request line and a connection know
         credentials=authorization is not None or header("Cookie") is not None,
         announces_body=announces_body,
         user_id=_token(header("X-Aero-User-Id")),
+        forwarded=header("X-Forwarded-For"),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 
 from aero_storage.protocol.cors import CorsPolicy
+from aero_storage.protocol.forwarded import TrustedProxies
 
 
 @attrs.frozen
@@ -23,3 +24,5 @@ class Policy:
     """Whether `bytes=N-` is held to `max_range_bytes` too."""
     require_range: bool = False
     public_max_age: int = 3600
+    proxies: TrustedProxies = TrustedProxies()
+    """Who is believed about where a request came from."""

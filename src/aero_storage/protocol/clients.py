@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
+UNIX = "unix"
+"""What stands for the host of a peer on a UNIX socket."""
+
 _MAPPED = "::ffff:"
 _NETWORK_BITS = 64
 
 
 def plain_host(host: str) -> str:
     """A peer's host as it is shown: an IPv4 client of a dual-stack socket by its IPv4 address (RFC 4291 §2.5.5.2)."""
-    return host[len(_MAPPED) :] if host.startswith(_MAPPED) and "." in host else host
+    if not host.startswith(_MAPPED):
+        return host
+    mapped = getattr(_address(host), "ipv4_mapped", None)
+    return host if mapped is None else str(mapped)
 
 
 def client_of(host: str) -> str:

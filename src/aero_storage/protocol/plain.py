@@ -20,7 +20,7 @@ _HEAD = re.compile(
     rb"(GET|HEAD) (/[A-Za-z0-9._/-]+) HTTP/1\.1\r\n"
     rb"((?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e]*\r\n){1,64})\r\n"
 )
-_RANGE_LINE = re.compile(rb"\r\nRange: (bytes=[0-9]{1,18}-[0-9]{1,18})\r\n")
+_RANGE_LINE = re.compile(rb"\r\n[Rr]ange: (bytes=[0-9]{1,18}-[0-9]{1,18})\r\n")
 _READ: Mapping[bytes, str] = {
     name.lower().encode("ascii"): name
     for name in (
@@ -36,6 +36,7 @@ _READ: Mapping[bytes, str] = {
         "Origin",
         "Range",
         "X-Aero-User-Id",
+        "X-Forwarded-For",
         "X-Request-Id",
     )
 }

@@ -30,6 +30,7 @@ from aero_storage.errors import SettingsError
 from aero_storage.logs import EventLog
 from aero_storage.metrics import Metrics, Registry
 from aero_storage.protocol.cors import CorsPolicy
+from aero_storage.protocol.forwarded import TrustedProxies
 from aero_storage.service.accepting import Doorkeeper
 from aero_storage.service.base import SetSignal, SignalledService
 from aero_storage.service.descriptors import complain_if_few, raise_limit
@@ -194,6 +195,7 @@ def limits_of(settings: Settings) -> Limits:
         idle_timeout=settings.idle_timeout_secs,
         most=settings.max_connections,
         most_per_client=settings.max_connections_per_client,
+        is_exempt=TrustedProxies.of(settings.trusted_proxy).is_trusted,
     )
 
 
@@ -209,6 +211,7 @@ def policy_of(settings: Settings) -> Policy:
         limit_open_ended=settings.open_ended_ranges == "limit",
         require_range=settings.require_range,
         public_max_age=settings.public_cache_max_age_secs,
+        proxies=TrustedProxies.of(settings.trusted_proxy),
     )
 
 

@@ -14,6 +14,9 @@ from typing import Any, TypeVar
 
 import attrs
 
+from aero_storage.errors import ProxyAddressError
+from aero_storage.protocol.forwarded import parse_proxy
+
 T = TypeVar("T")
 _MAX_INTEGER = 2**63 - 1
 _MAX_PORT = 65535
@@ -106,6 +109,13 @@ _level = _one_of("debug", "info", "warn", "error", "critical", convert=str.lower
 _policy = _one_of("same-origin", "same-site", "cross-origin")
 
 
+def _proxy(text: str) -> str:
+    try:
+        return parse_proxy(text)
+    except ProxyAddressError as error:
+        raise UnfitError(str(error)) from None
+
+
 def setting(parse: Callable[[str], T], default: str, metavar: str, meaning: str, **exceptions: str) -> T:
     """Make a field with a default, given as text; `variable=` is for a name that breaks the rule."""
     value = parse(default)
@@ -138,6 +148,9 @@ class Settings:
     )
     workers: int = setting(
         _whole(0, _MAX_WORKERS), "1", "N", "Answer with this many processes, each on a core; 0 is one for every core."
+    )
+    trusted_proxy: tuple[str, ...] = several(
+        _proxy, "CIDR", "Take the client's address from X-Forwarded-For if this address, network or unix is the peer."
     )
     cors_origin: tuple[str, ...] = several(
         _origin, "ORIGIN", "Let pages of this origin read, with credentials; with * or none: all, without."

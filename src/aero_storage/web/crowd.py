@@ -16,8 +16,7 @@ from twisted.internet.interfaces import IReactorTime
 from aero_storage.complaints import Complaint
 from aero_storage.logs import EventLog
 from aero_storage.metrics import Metrics
-from aero_storage.protocol.clients import client_of
-from aero_storage.web.request import UNIX
+from aero_storage.protocol.clients import UNIX, client_of
 
 MOST_TOLD = 64
 """Connections over the limit that are open to be told so."""

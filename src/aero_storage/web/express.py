@@ -132,7 +132,7 @@ class ExpressLane:
     _now: Callable[[], float] = time.time
     _plans: dict[_Key, Plan] = attrs.field(init=False, factory=dict)
 
-    def take(self, data: bytes, client: str, transport: SendfileServer, connection: Connection) -> bool:
+    def take(self, data: bytes, peer: str, transport: SendfileServer, connection: Connection) -> bool:
         """Answer what a connection has received between two requests; false if it is for the other lane.
 
         `transport` has nothing unsent, and is not being closed.
@@ -149,7 +149,7 @@ class ExpressLane:
             if request_id is None and asked == wanted and plan.facts.preconditions is UNCONDITIONAL:
                 self._keep(key, plan)
             wanted = asked
-        exchange = Exchange(plan.account, client, request_id_of(request_id))
+        exchange = Exchange(plan.account, self._desk.client_of(plan.facts, peer), request_id_of(request_id))
         reply = self._decide(exchange, wanted, plan.memo)
         if reply is None:
             exchange.give_up()

@@ -8,16 +8,13 @@ from typing import TYPE_CHECKING, cast
 from twisted.python.failure import Failure
 from twisted.web.server import Request
 
-from aero_storage.protocol.clients import plain_host
+from aero_storage.protocol.clients import UNIX, plain_host
 from aero_storage.protocol.hosts import MAX_TARGET_LENGTH, is_authority, origin_form
 
 if TYPE_CHECKING:
     from aero_storage.delivery.exchange import Exchange
     from aero_storage.web.site import ImageSite
     from aero_storage.web.transport import Transport
-
-UNIX = "unix"
-"""What stands for the host of a peer on a UNIX socket."""
 
 _UNPRINTABLE = re.compile(rb"[^\x21-\x7e]")
 

@@ -1,0 +1,82 @@
+"""The nginx that caches: what it keeps, what it does not, and what it never mixes."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.clients.front import CHUNKED, DISK, FILES, IMAGE, SLICE, until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.clients.front import Front
+
+STREAM_BROKEN_OFF = 92  # curl's status for an HTTP/2 stream that was reset
+
+
+@pytest.fixture(scope="module")
+def cache(start_front: Callable[..., Front]) -> Front:
+    """The file that caches, with an empty cache."""
+    return start_front(FILES[1])
+
+
+READS: dict[str, tuple[str, tuple[str, ...], int]] = {
+    "range": (IMAGE, ("-r", f"{SLICE + 5}-{SLICE + 999}"), 1),
+    "slice of data": (f"{IMAGE}/data", ("-r", f"{2 * SLICE}-{3 * SLICE - 1}"), 1),
+    "range over slices": (IMAGE, ("-r", f"{3 * SLICE - 9}-{len(DISK) - 9}"), 4),
+    "chunk": (f"{CHUNKED}/v1/chunks/00000001.bin", (), 1),
+    "manifest": (f"{CHUNKED}/v1/manifest.json", (), 1),
+}
+
+
+@pytest.mark.parametrize(("target", "words", "questions"), READS.values(), ids=READS)
+def test_cache_serves_the_second_read(cache: Front, target: str, words: tuple[str, ...], questions: int) -> None:
+    """What was read once is read from nginx the second time: the daemon hears nothing of it."""
+    ids = [f"{name}-of-{'-'.join(words)}-{target}" for name in ("first", "second")]
+    first, second = (cache.curl.fetch(target, *words, "-H", f"X-Request-Id: {one}") for one in ids)
+    assert [one.headers["x-cache-status"] for one in (first, second)] == ["MISS", "HIT"]
+    assert first.comparable == second.comparable == cache.direct.fetch(target, *words).comparable
+    assert [cache.asked(one) for one in ids] == [questions, 0]
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("/v1/images/secret", ("-r", "0-9")),
+        ("/v1/images/secret/chunked/v1/chunks/00000000.bin", ()),
+        (IMAGE, ("-r", "0-9", "-H", "Cookie: a=b")),
+        (f"{CHUNKED}/v1/chunks/00000000.bin", ("-H", "Authorization: Bearer x")),
+        (IMAGE, ("-r", "-9")),
+        (f"{IMAGE}/meta", ()),
+        ("/v1/images/unknown", ("-r", "0-9")),
+    ],
+)
+def test_what_is_not_cached(cache: Front, target: str, words: tuple[str, ...]) -> None:
+    """Private images, what was asked for with credentials, and refusals come from the daemon each time."""
+    for public in (IMAGE, f"{CHUNKED}/v1/chunks/00000000.bin"):
+        cache.curl.fetch(public, "-r", "0-9")
+    for number in range(2):
+        request_id = f"{number}-{'-'.join(words).replace(' ', '')}-{target}"
+        answer = cache.curl.fetch(target, *words, "-H", f"X-Request-Id: {request_id}")
+        assert answer.headers.get("x-cache-status", "MISS") == "MISS"
+        assert cache.asked(request_id) == 1
+
+
+def test_replaced_image_is_never_mixed(cache: Front) -> None:
+    """A read over slices of the old and of the new image is broken off where the new ones begin."""
+    target = "/v1/images/moving"
+    cache.curl.fetch(target, "-r", "0-9")
+    tag = cache.direct.fetch(target, "-I").headers["etag"]
+    (entry,) = (
+        one for one in json.loads((cache.root / "manifest.json").read_text())["images"] if one["id"] == "moving"
+    )
+    (cache.root / "new").write_bytes(DISK[::-1])
+    (cache.root / "new").rename(cache.root / entry["file"])
+    until(lambda: cache.direct.fetch(target, "-I").headers["etag"] != tag, "the new image")
+    broken = cache.curl.fetch(target, "-r", f"0-{2 * SLICE - 1}", accept=STREAM_BROKEN_OFF)
+    assert broken.headers["etag"] == tag
+    assert broken.body == DISK[: len(broken.body)]
+    assert len(broken.body) <= SLICE
+    assert cache.curl.fetch(target, "-r", f"{SLICE}-{SLICE + 9}").body == DISK[::-1][SLICE : SLICE + 10]
