@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.blackbox.harness import Daemon, Line
+
+RELOADS = "aero_storage_catalog_reload_total"
+RELOADED_AT = "aero_storage_catalog_reload_last_success_timestamp_seconds"
 
 
 def _is_error(line: Line) -> bool:
@@ -83,6 +87,32 @@ def test_hangup_reads_the_catalog_again(daemon: Daemon) -> None:
     daemon.process.send_signal(signal.SIGHUP)
     until(lambda: _ids(daemon) == ["disk", "uno"], SHOWS_WITHIN)
     assert daemon.process.poll() is None
+
+
+def test_hangup_is_counted(daemon: Daemon) -> None:
+    """A SIGHUP is a reading more, with the time of it, though the catalog is what it was."""
+    before, asked = daemon.metrics(), time.time()
+    daemon.process.send_signal(signal.SIGHUP)
+    daemon.rises(before, 1, RELOADS, result="success")
+    after = daemon.metrics()
+    assert before.value(RELOADED_AT) < asked <= after.value(RELOADED_AT) <= time.time()
+    assert after.value(RELOADS, result="failure") == before.value(RELOADS, result="failure")
+
+
+def test_failed_hangup_is_counted(daemon: Daemon) -> None:
+    """A SIGHUP that finds a catalog invalid is a failure more; the time of the last success stays."""
+    since = daemon.log_size()
+    put_catalog(daemon.root, "broken")
+    daemon.line(_is_error, since, SHOWS_WITHIN)
+    before, since = daemon.metrics(), daemon.log_size()
+    daemon.process.send_signal(signal.SIGHUP)
+    daemon.rises(before, 1, RELOADS, result="failure")
+    line = daemon.line(_is_error, since)
+    assert (line["message"], line["serving"]) == ("catalog invalid", "the last good one")
+    after = daemon.metrics()
+    for name, labels in ((RELOADED_AT, {}), (RELOADS, {"result": "success"})):
+        assert after.value(name, **labels) == before.value(name, **labels)
+    assert _ids(daemon) == ["disk", "one"]
 
 
 @pytest.mark.parametrize("count", [2, 20])

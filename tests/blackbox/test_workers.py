@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.blackbox.crew import SOON, alive, children_of, crew, pids, replaced
 from tests.blackbox.harness import parse_metrics, until
-from tests.blackbox.roots import DISK, SIZE, entry, put_catalog
+from tests.blackbox.roots import DISK, SIZE, WIDE_SIZE, entry, put_catalog, wide_bytes, write
 from tests.blackbox.starts import Start, run
 from tests.blackbox.wire import head
 
@@ -90,16 +90,50 @@ def test_idle_connections_spread(pair: Daemon) -> None:
     assert all(60 <= shares[worker] <= 140 for worker in (1, 2)), shares
 
 
+def loaded_by(daemon: Daemon, since: int = 0, *, images: int) -> set[int]:
+    """Which workers have read a catalog of so many images."""
+    lines = [line for line in daemon.lines(since) if line["message"] == "catalog loaded"]
+    return {line["worker"] for line in lines if line["images"] == images}
+
+
 def test_reload_in_all(fresh: Daemon) -> None:
     """SIGHUP to the one process makes every worker read its catalog again."""
     since = fresh.log_size()
     fresh.process.send_signal(signal.SIGHUP)
+    until(lambda: loaded_by(fresh, since, images=len(fresh.ask("/v1/images").json())) == {1, 2})
 
-    def loaded() -> bool:
-        lines = [line for line in fresh.lines(since) if line["message"] == "catalog loaded"]
-        return {line.get("worker") for line in lines} == {1, 2}
 
-    until(loaded)
+def test_reload_counts_and_keeps(fresh: Daemon) -> None:
+    """A SIGHUP counts once for each worker; an invalid catalog leaves the last good one in force in all of them."""
+    reloads = "aero_storage_catalog_reload_total"
+    before = fresh.metrics()
+    fresh.process.send_signal(signal.SIGHUP)
+    fresh.rises(before, 2, reloads, result="success")
+    put_catalog(fresh.root, "broken")
+    until(lambda: fresh.metrics().value(reloads, result="failure") == 2)
+    fresh.process.send_signal(signal.SIGHUP)
+    until(lambda: fresh.metrics().value(reloads, result="failure") == 4)
+    assert fresh.metrics().value(reloads, result="success") == before.value(reloads, result="success") + 2
+    for _ in range(8):
+        assert fresh.ask("/readyz").status == 200
+        assert fresh.ask("/v1/images/disk").body == DISK
+
+
+def test_reload_cuts_no_stream_of_any(fresh: Daemon) -> None:
+    """Streams of all workers run to their ends over a reload that takes their image away."""
+    write(fresh.root / "wide.img", wide_bytes())
+    put_catalog(fresh.root, [entry("disk"), entry("wide", "wide.img")])
+    until(lambda: loaded_by(fresh, images=2) == {1, 2})
+    with ExitStack() as stack:
+        wires = [stack.enter_context(fresh.dial(receive_buffer=65536)) for _ in range(4)]
+        for wire in wires:
+            wire.send(head("GET", "/v1/images/wide"))
+            assert wire.reply_head().length == WIDE_SIZE
+        put_catalog(fresh.root, [entry("disk")])
+        since = fresh.log_size()
+        fresh.process.send_signal(signal.SIGHUP)
+        until(lambda: loaded_by(fresh, since, images=1) == {1, 2})
+        assert [wire.take(WIDE_SIZE, 30) == wide_bytes() for wire in wires] == [True] * 4
 
 
 def test_a_new_catalog_shows_in_all(fresh: Daemon) -> None:
