@@ -157,3 +157,20 @@ def test_dual_stack(small_home: Callable[[str], Path]) -> None:
         with Wire(socket.create_connection(("::1", daemon.port), 5)) as other:
             reply = other.ask("GET", IMAGE, FIRST_TEN)
             assert (reply.status, daemon.complete(reply["X-Request-Id"])["client"]) == (206, "::1")
+
+
+def test_far_too_many(small_home: Callable[[str], Path]) -> None:
+    """Of many too many, some are told and the others reset at once; nobody else notices, and the log has one line."""
+    with (
+        running(small_home("crowd"), "--max-connections=1") as daemon,
+        daemon.dial() as first,
+        ExitStack() as clients,
+    ):
+        assert asked(first) == 206
+        wires = [clients.enter_context(daemon.dial()) for _ in range(100)]
+        assert [wire.rest() for wire in wires[64:]] == [b""] * 36
+        assert {wire.ending for wire in wires[64:]} == {"reset"}
+        assert {asked(wire) for wire in wires[:64]} == {503}
+        assert asked(first) == 206
+        assert len(said(daemon, "connections refused")) == 1
+        assert [line for line in daemon.lines() if "traceback" in line] == []
