@@ -216,6 +216,33 @@ def test_listens_where_it_is_told(
     assert [(interface, port) for port, _, _, interface in reactor.tcpServers] == bound
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "backlog"),
+    [
+        ("tcp:0", 1024),
+        ("tcp:0:interface=127.0.0.1", 1024),
+        ("tcp:0:backlog=7", 7),
+        ("tcp:0:backlog=50", 50),
+        (r"tcp:0:interface=127.0.0.1:backlog=7", 7),
+        ("haproxy:tcp:0", 1024),
+        ("haproxy:tcp:0:backlog=7", 7),
+    ],
+)
+def test_backlog_of_an_endpoint(parse: Callable[..., Options], endpoint: str, backlog: int) -> None:
+    """An endpoint that says nothing of its backlog has ours, one that does keeps its own."""
+    reactor = memory_reactor()
+    makeService(parse("--endpoint", endpoint), reactor)
+    assert [given for _, _, given, _ in reactor.tcpServers] == [backlog]
+
+
+@pytest.mark.parametrize(("endpoint", "backlog"), [("unix:/tmp/aero", 1024), ("unix:/tmp/aero:backlog=7", 7)])
+def test_backlog_of_a_unix_socket(parse: Callable[..., Options], endpoint: str, backlog: int) -> None:
+    """UNIX sockets likewise."""
+    reactor = memory_reactor()
+    makeService(parse("--endpoint", endpoint), reactor)
+    assert [given for _, _, given, *_ in reactor.unixServers] == [backlog]
+
+
 def test_backlog(parse: Callable[..., Options]) -> None:
     """The kernel holds 1,024 connections for us while the reactor is busy."""
     reactor = memory_reactor()

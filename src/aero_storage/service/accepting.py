@@ -43,14 +43,10 @@ class _ListeningSocket(socket.socket):
             self.relieve(self, error)
             raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from error
 
-    def turn_away(self) -> bool:
-        """Accept somebody and close at once; false if that cannot be, or nobody waits."""
-        try:
-            stranger, _ = super().accept()
-        except OSError:
-            return False
+    def turn_away(self) -> None:
+        """Accept somebody and close at once; raises BlockingIOError if nobody waits, OSError if it cannot be done."""
+        stranger, _ = super().accept()
         stranger.close()
-        return True
 
 
 @attrs.define(eq=False)
@@ -100,7 +96,9 @@ class Doorkeeper:
 
     def _relieve(self, port: tcp.Port, listening: _ListeningSocket, error: OSError) -> None:
         """Send away who waits, and make room for who comes next; failing that, leave them waiting for a moment."""
-        sent = self._send_away(listening)
+        sent, more = self._send_away(listening)
+        if not sent and not more:  # the kernel looks for a descriptor first, and then whether anybody waits
+            return
         self._metrics.connection_refused("descriptors", sent)
         self.ran_out(os.strerror(error.errno or 0), max(1, sent))
         for _ in range(_MAKE_WAY):
@@ -110,15 +108,21 @@ class Doorkeeper:
             port.stopReading()
             self._paused[port] = self._clock.callLater(_PAUSE_SECONDS, self._resume, port)
 
-    def _send_away(self, listening: _ListeningSocket) -> int:
+    def _send_away(self, listening: _ListeningSocket) -> tuple[int, bool]:
+        """How many were sent away, and whether more may wait."""
         if self._spare is None:
-            return 0
+            return 0, True
         os.close(self._spare)
         self._spare, sent = None, 0
-        while sent < _MOST_AT_ONCE and listening.turn_away():
-            sent += 1
-        self._take_spare()
-        return sent
+        try:
+            while sent < _MOST_AT_ONCE:
+                listening.turn_away()
+                sent += 1
+        except OSError as error:
+            return sent, not isinstance(error, BlockingIOError)
+        finally:
+            self._take_spare()
+        return sent, True
 
     def _take_spare(self) -> None:
         if self._spare is None:

@@ -34,7 +34,7 @@ class Watched:
     noted: tuple[Waiting | None, int] = (None, -1)
     since = 0.0
     patience: float | None = None
-    """Seconds that it may wait for anything, where that is not as in all others."""
+    """Seconds that it may wait for anything, if it is only here to be turned away."""
 
     @property
     def waiting(self) -> Waiting | None:
@@ -116,7 +116,11 @@ class Vigil:
         return sorted(filter(self._is_spare, self._members), key=lambda one: one.since, reverse=True)
 
     def _is_spare(self, one: Watched) -> bool:
-        """Whether it has been silent since the last look, and for a tick: who has just come is about to ask."""
-        if not one.is_silent or one.noted != (one.waiting, one.heads):
+        """Whether it has been silent since the last look, and for a tick: who has just come is about to ask.
+
+        One that is only here to be turned away takes no place that others could have.
+        """
+        waiting = one.waiting
+        if waiting is None or not one.is_silent or one.patience is not None or one.noted != (waiting, one.heads):
             return False
         return self._clock.seconds() - one.since >= self.tick
