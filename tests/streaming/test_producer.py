@@ -12,10 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IConsumer
+from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from aero_storage.errors import ShortReadError
+from aero_storage.streaming.pace import Rates
 from aero_storage.streaming.producer import READ_AHEAD, READ_BYTES, SegmentProducer
 
 T = TypeVar("T")
@@ -225,3 +227,37 @@ def test_stop_inside_a_write() -> None:
     stream.run()
     assert len(stream.consumer.written) == 1
     assert stream.failed_with is CancelledError
+
+
+def test_a_pace() -> None:
+    """What may not go out yet waits, with no more read ahead than ever; the end leaves no timer behind."""
+    clock, stream = Clock(), Stream(3 * READ_BYTES)
+    pace = Rates(clock, READ_BYTES, 0).begin()
+    stream.source = Source(bytes(stream.size))
+    stream.consumer = Consumer(stream.picky)
+    stream.producer = SegmentProducer(stream.disk, stream.source, cast("Any", stream.consumer), 0, stream.size, pace)
+    results: list[object] = []
+    stream.producer.start().addBoth(results.append)
+    stream.run()
+    assert len(stream.consumer.written) == 1
+    assert len(stream.source.reads) == 2
+    for _ in range(40):
+        clock.advance(0.1)
+        stream.run()
+    assert (len(stream.consumer.written), results) == (3, [None])
+    assert clock.getDelayedCalls() == []
+
+
+def test_cancelled_while_held() -> None:
+    """A stream that ends while it waits for its pace takes its timer along."""
+    clock, stream = Clock(), Stream(3 * READ_BYTES)
+    stream.source = Source(bytes(stream.size))
+    stream.consumer = Consumer(stream.picky)
+    pace = Rates(clock, 1, 0).begin()
+    stream.producer = SegmentProducer(stream.disk, stream.source, cast("Any", stream.consumer), 0, stream.size, pace)
+    done = stream.producer.start()
+    done.addErrback(lambda _: None)
+    stream.run()
+    assert clock.getDelayedCalls()
+    done.cancel()
+    assert clock.getDelayedCalls() == []

@@ -31,6 +31,7 @@ class Sender:
     aborted: bool = False
     files: list[tuple[Any, int, int]] = attrs.field(factory=list)
     waiting: list[Deferred[None]] = attrs.field(factory=list)
+    pace: None = None
 
     def write_through(self, data: bytes | memoryview) -> bool:
         if self.full:

@@ -189,6 +189,12 @@ class Settings:
     stall_timeout_secs: float = setting(
         _decimal, "60", "SECONDS", "Break off responses whose clients have taken no byte for so long; 0 is never."
     )
+    max_bytes_per_second: int = setting(
+        _whole(0), "0", "BYTES", "Send no connection more image bytes a second than this; 0 is no limit."
+    )
+    max_total_bytes_per_second: int = setting(
+        _whole(0), "0", "BYTES", "Send all connections of a process together no more than this; 0 is no limit."
+    )
     drain_delay_secs: float = setting(
         _decimal, "0", "SECONDS", "Told to stop, serve on so long with /readyz at 503: balancers are to see it."
     )

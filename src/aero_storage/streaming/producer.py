@@ -7,11 +7,12 @@ from typing import Protocol
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IConsumer, IPushProducer
+from twisted.internet.interfaces import IConsumer, IDelayedCall, IPushProducer
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from aero_storage.disk import Disk
+from aero_storage.streaming.pace import Pace
 
 READ_BYTES = 128 * 1024
 """Bytes asked of the disk at a time: what one `send` of Twisted's transports takes."""
@@ -42,8 +43,10 @@ class SegmentProducer:
     _consumer: IConsumer
     _next: int
     _left: int
+    _pace: Pace | None = None
     _ready: deque[bytes] = attrs.field(init=False, factory=deque)
     _reading: Deferred[bytes] | None = attrs.field(init=False, default=None)
+    _timer: IDelayedCall | None = attrs.field(init=False, default=None)
     _paused: bool = attrs.field(init=False, default=False)
     _done: Deferred[None] | None = attrs.field(init=False, default=None)
 
@@ -69,14 +72,29 @@ class SegmentProducer:
         self._finish(Failure(CancelledError()))
 
     def _pump(self) -> None:
-        while self._ready and not self._paused and self._done:
-            self._consumer.write(self._ready.popleft())
+        while self._ready and not self._paused and self._done and not self._is_held():
+            data = self._ready.popleft()
+            if self._pace is not None:
+                self._pace.spend(len(data))
+            self._consumer.write(data)
         if self._done is None or self._reading is not None:
             return
         if self._left and len(self._ready) < READ_AHEAD:
             self._read()
         elif not self._left and not self._ready:
             self._finish(None)
+
+    def _is_held(self) -> bool:
+        """Whether nothing may go out yet; then it goes on by itself."""
+        if self._pace is None or self._pace.allowance():
+            return False
+        if self._timer is None:
+            self._timer = self._pace.later(self._go_on)
+        return True
+
+    def _go_on(self) -> None:
+        self._timer = None
+        self._pump()
 
     def _read(self) -> None:
         offset, length = self._next, min(self._left, READ_BYTES)
@@ -100,6 +118,9 @@ class SegmentProducer:
         """The one teardown."""
         self._done = None
         self._ready.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         reading, self._reading = self._reading, None
         if reading is not None:
             reading.cancel()

@@ -24,6 +24,7 @@ from twisted.python.failure import Failure
 from aero_storage.disk import Disk
 from aero_storage.streaming import caution
 from aero_storage.streaming.lineup import Lineup
+from aero_storage.streaming.pace import Pace
 from aero_storage.streaming.segment import FileSource, Segment
 from aero_storage.streaming.turns import TURN_BYTES, Turns
 
@@ -42,6 +43,8 @@ class SendfileServer(Lineup):
 
     disk: ClassVar[Disk]
     turns: ClassVar[Turns]
+    pace: Pace | None = None
+    """How fast files may go out."""
     _spent = 0
     """Bytes sent since the reactor last gave us a turn."""
     _full = False
@@ -49,7 +52,7 @@ class SendfileServer(Lineup):
     _waiting = False
     """For a thread that reads what is to go next."""
     _in_line = False
-    """For the next turn; meanwhile the reactor need not tell that the socket takes more."""
+    """For the next turn, or its pace; meanwhile the reactor need not tell that the socket takes more."""
     _flushing = False
     _gone = False
     """The connection, as a system call has told; the reactor will take it away."""
@@ -207,6 +210,10 @@ class SendfileServer(Lineup):
         return not self._waiting
 
     def _send_file(self, segment: Segment, most: int) -> bool:
+        if self.pace is not None:
+            most = min(most, self.pace.allowance())
+            if not most:
+                return self._stand_off(self.pace)
         if most <= 0:
             return self._stand_in_line()
         left = segment.left
@@ -224,9 +231,16 @@ class SendfileServer(Lineup):
         self._spent += sent
         self.taken += sent
         self.turns.spend(sent)
+        if self.pace is not None:
+            self.pace.spend(sent)
         if self._trial is not None and self._trial.passed(sent):
             self._trial = None
             caution.lift(self.socket)
+
+    def _stand_off(self, pace: Pace) -> bool:
+        self._in_line = True
+        pace.later(self.take_turn)
+        return False
 
     def _stand_in_line(self) -> bool:
         self._in_line = True

@@ -17,6 +17,7 @@ from twisted.web.http import Request as HTTPRequest
 from zope.interface import implementer
 
 from aero_storage.streaming.outlet import sender_of
+from aero_storage.streaming.pace import Pace
 from aero_storage.streaming.sendfile import SendfileServer
 from aero_storage.web.crowd import Ticket
 from aero_storage.web.departing import Departing
@@ -59,6 +60,8 @@ class AeroChannel(Departing, Watched, HTTPChannel):
     _ticket: Ticket | None = None
     _delivery: Delivery | None = None
     """A response of the express lane that is still on its way."""
+    pace: Pace | None = None
+    """How fast it may send."""
     _held = b""
     """What came meanwhile."""
 
@@ -66,6 +69,9 @@ class AeroChannel(Departing, Watched, HTTPChannel):
         """Join the open connections of the site, or be turned away."""
         super().connectionMade()
         self._sender = sender_of(self.transport)
+        self.pace = self.factory.rates.begin() if self.factory.rates is not None else None
+        if self._sender is not None:
+            self._sender.pace = self.pace
         self._peer = host_of(self.transport.getPeer())
         self._ticket = self.factory.join(self, self._peer)
         if self._ticket is None:

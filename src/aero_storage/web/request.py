@@ -13,6 +13,7 @@ from aero_storage.protocol.hosts import MAX_TARGET_LENGTH, is_authority, origin_
 
 if TYPE_CHECKING:
     from aero_storage.delivery.exchange import Exchange
+    from aero_storage.streaming.pace import Pace
     from aero_storage.web.site import ImageSite
     from aero_storage.web.transport import Transport
 
@@ -71,6 +72,11 @@ class AeroRequest(Request):
         """All headers by their names in Twisted's spelling, lines given twice joined by commas (RFC 9110 §5.3)."""
         lines = self.requestHeaders.getAllRawHeaders()
         return {name.decode("ascii"): b", ".join(values).decode("latin-1") for name, values in lines}
+
+    @property
+    def pace(self) -> Pace | None:
+        """How fast its connection may send."""
+        return getattr(self.channel, "pace", None)
 
     def begin(self, status: int, length: int) -> None:
         """The head of the response goes out, and a body of `length` bytes follows: Twisted need not make one."""

@@ -83,7 +83,7 @@ class FileSender:
         segment, file = reply.segment, blob.file if blob is not None else None
         if segment is None or file is None or not segment.length:
             gone = transport.write_through(head + reply.body)
-        elif segment.length > SMALL or not self._read_small(head, file, segment):
+        elif segment.length > SMALL or transport.pace is not None or not self._read_small(head, file, segment):
             return transport.send_file(file, segment.offset, segment.length, head)
         else:
             gone = transport.write_through(self._buffer[_HEAD_ROOM - len(head) : _HEAD_ROOM + segment.length])
