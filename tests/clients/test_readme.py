@@ -169,24 +169,3 @@ def test_links_lead_somewhere() -> None:
     targets = re.findall(r"\]\((?!https?:)([^)]+)\)", README)
     assert targets
     assert all((PROJECT / target).exists() for target in targets)
-
-
-def test_run_script(tmp_path: Path) -> None:
-    """The run script for runit starts the daemon in the foreground with the settings it is given."""
-    config = tmp_path / "aero.toml"
-    config.write_text('listen_addr = "127.0.0.1:0"\nimages_root = "images"\n')
-    process = subprocess.Popen(
-        [PROJECT / "etc/runit/aero-storage/run"],
-        cwd=tmp_path,
-        env=environment() | {"AERO_STORAGE_CONFIG": str(config)},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    with process.stdout:
-        events = (json.loads(line) for line in process.stdout)
-        address = next(event["address"] for event in events if event["message"] == "listening")
-        with urllib.request.urlopen(f"http://{address}/healthz", timeout=10) as response:
-            assert response.status == 200
-        process.terminate()
-        assert process.wait(10) == 0
