@@ -29,8 +29,10 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
 
 
-# `make` is what runs these tests, and what .ci/run tries by itself; what ends in a daemon is tried below.
-PASTED = [block for block in blocks("sh") if not re.search("^(make|twistd --nodaemon) ", block, re.MULTILINE)]
+# `make` is what runs these tests, and what .ci/run tries by itself; what ends in a daemon is tried below; what is for
+# root, and changes the machine, is tried in parts: test_runit, test_systemd, test_container.
+ELSEWHERE = re.compile("^(make|twistd --nodaemon|useradd|cp|docker) ", re.MULTILINE)
+PASTED = [block for block in blocks("sh") if not ELSEWHERE.search(block)]
 
 
 def environment() -> dict[str, str]:
@@ -162,6 +164,13 @@ def test_endpoints_table() -> None:
         path = route.template.replace(":image_id", "ID").replace(":version", "VERSION").replace(":chunk_name", "NAME")
         shown = README.replace("…/VERSION/", "/v1/images/ID/chunked/VERSION/").replace("…/", "/v1/images/ID/")
         assert f"`{path.removesuffix('.json')}" in shown, path
+
+
+def test_what_is_copied_is_there() -> None:
+    """Each file of etc/ that a command of the README names exists."""
+    named = {name for block in blocks("sh") for name in re.findall(r"(?<=\s)etc/\S+", block)}
+    assert len(named) >= 4
+    assert all(list(PROJECT.glob(name)) for name in named), named
 
 
 def test_links_lead_somewhere() -> None:
