@@ -34,7 +34,10 @@ _BROKEN = (
 def _manifest_answer(visit: Visit) -> Answer:
     answer = visit.look("GET", images_path(visit.image, "/chunked/manifest.json"), most=MOST_JSON)
     if answer.status == _NOT_FOUND:
-        raise SkippedError("the image has no chunks: aero-storage publish ID makes them, or --virtual-chunks")
+        raise SkippedError(
+            "the image has no chunks: aero-storage publish ID makes them, or --virtual-chunks "
+            "(of images whose size is a multiple of 512)"
+        )
     return answer
 
 

@@ -162,6 +162,8 @@ def _telling_window(visit: Visit) -> tuple[_Stretch, bytes]:
     for at in (0, size // 4, size // 2, 3 * size // 4, max(0, size - _WINDOW)):
         window = from_to(at, min(at + _WINDOW, size) - 1)
         answer = visit.range(window.header)
+        if answer.status == _TOO_LARGE:
+            raise SkippedError(f"{answer.asked}: status 413; that is longer than --max-range-bytes allows")
         if fault_of(answer, window, size):
             raise SkippedError(f"{answer.asked} is not answered as it should be: see the checks of ranges above")
         if len(set(answer.body)) > 1:

@@ -32,7 +32,7 @@ def _reachable(visit: Visit) -> Outcome:
             return failure(
                 str(error),
                 "no client gets anything",
-                "start the daemon (twistd aero-storage); look at --listen-addr, the firewall, the URL's host and port",
+                "start the daemon (twistd aero-storage); look at --listen-addr, a firewall, the URL's host and port",
             )
         return unanswered(error)
     return good(f"{visit.client.place.url} answers with status {answer.status} in {answer.seconds * 1000:.0f} ms")
