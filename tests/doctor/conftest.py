@@ -37,7 +37,7 @@ def site(open_site: Callable[..., Site]) -> Site:
 
 def look(site: Site, *, image: str | None = None, origin: str | None = None, host: str = "127.0.0.1") -> Report:
     place = attrs.evolve(parse_place(site.url)[0], host=host)
-    with closing(Client(place)) as client:
+    with closing(Client(place, now=lambda: site.clock)) as client:
         return examine(Visit(client, image, origin))
 
 
