@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 import attrs
 from twisted.internet.defer import Deferred, fail, succeed
@@ -30,6 +31,7 @@ class Place:
 @attrs.define(eq=False)
 class _Waiter:
     deferred: Deferred[Place]
+    since: float
     timer: IDelayedCall | None = None
 
 
@@ -46,6 +48,15 @@ class Admission:
     _taken: int = attrs.field(init=False, default=0)
     _queue: deque[_Waiter] = attrs.field(init=False, factory=deque)
     _letting_in: bool = attrs.field(init=False, default=False)
+    rejected: Callable[[str], object] = attrs.field(init=False, default=lambda _reason: None)
+    """Told why a request gets no place: `queue_full` (or nobody is to wait), or `timed_out` in the queue."""
+    waited: Callable[[float], object] = attrs.field(init=False, default=lambda _seconds: None)
+    """Told how long a request stood in the queue that gets a place."""
+
+    @property
+    def cap(self) -> int:
+        """Requests that may be in at once; 0 is any number."""
+        return self._cap
 
     @property
     def taken(self) -> int:
@@ -63,6 +74,7 @@ class Admission:
         if place is not None:
             return succeed(place)
         if not self._patience or len(self._queue) >= max(_MIN_QUEUE, _QUEUE_PER_PLACE * self._cap):
+            self.rejected("queue_full")
             return fail(OverloadedError("all places are taken"))
         return self._wait()
 
@@ -74,13 +86,14 @@ class Admission:
         return Place(self)
 
     def _wait(self) -> Deferred[Place]:
-        waiter = _Waiter(Deferred(lambda _: self._leave(waiter)))
+        waiter = _Waiter(Deferred(lambda _: self._leave(waiter)), self._clock.seconds())
         waiter.timer = self._clock.callLater(self._patience, self._give_up, waiter)
         self._queue.append(waiter)
         return waiter.deferred
 
     def _give_up(self, waiter: _Waiter) -> None:
         self._queue.remove(waiter)
+        self.rejected("timed_out")
         waiter.deferred.errback(OverloadedError("no place came free in time"))
 
     def _leave(self, waiter: _Waiter) -> None:
@@ -104,4 +117,5 @@ class Admission:
         if waiter.timer is not None:
             waiter.timer.cancel()
         self._taken += 1
+        self.waited(self._clock.seconds() - waiter.since)
         waiter.deferred.callback(Place(self))

@@ -31,6 +31,7 @@ from aero_storage.logs import EventLog
 from aero_storage.metrics import Metrics, Registry
 from aero_storage.protocol.cors import CorsPolicy
 from aero_storage.service.base import SetSignal, SignalledService
+from aero_storage.service.gauges import DelayProbe, show_log, show_state
 from aero_storage.service.listening import address_text, listen
 from aero_storage.service.options import Options, prepare_images_root, refuse
 from aero_storage.service.parent import ParentService, number_of_workers, supervise
@@ -127,6 +128,7 @@ def compose(
     watch.load()
     policy = policy_of(settings)
     store = LocalStore(LocalDirectory(settings.images_root), disk, OpenFiles(disk, reactor, OPEN_FILES))
+    admission = Admission(settings.max_concurrent_bytes_requests, settings.bytes_queue_timeout_secs, reactor)
     desk = Desk(
         policy,
         build_of(version, environ),
@@ -134,14 +136,17 @@ def compose(
         Reporter(reactor, disk, metrics, log if settings.request_log else None),
         keeper,
         store,
-        Admission(settings.max_concurrent_bytes_requests, settings.bytes_queue_timeout_secs, reactor),
+        admission,
         VirtualChunks(policy, log),
     )
     sender = FileSender()
     responder = Responder(desk, sender, threads.readers, reactor, log)
     resource = build_resource(routes(metrics=not settings.disable_metrics), responder.respond)
     lane = ExpressLane(desk, sender, log) if settings.express else None
-    return Parts(reactor, log, threads, watch, desk, ImageSite(resource, reactor, lane), store, ())
+    site = ImageSite(resource, reactor, lane)
+    show_state(metrics, admission, site, keeper)
+    show_log(metrics, log)
+    return Parts(reactor, log, threads, watch, desk, site, store, ())
 
 
 def policy_of(settings: Settings) -> Policy:
@@ -172,6 +177,7 @@ class AeroService(SignalledService):
         self._parts = parts
         self._poll = LoopingCall(lambda: Deferred.fromCoroutine(parts.watch.check()))
         self._poll.clock = parts.reactor
+        self._probe = DelayProbe(parts.reactor, parts.desk.reporter.metrics.reactor_delayed)
 
     def startService(self) -> None:
         """Start threads, timers and signal handlers, and say where we listen."""
@@ -181,6 +187,7 @@ class AeroService(SignalledService):
             threads.pool.start()
             parts.reactor.addSystemEventTrigger("after", "shutdown", threads.pool.stop)
         self._poll.start(POLL_SECONDS, now=False)
+        self._probe.start()
         gc.collect()
         gc.freeze()  # what there is by now stays: no need to look at it again and again
         gc.set_threshold(_GARBAGE_THRESHOLD)
@@ -196,6 +203,7 @@ class AeroService(SignalledService):
         parts.desk.shutting_down = True
         if self._poll.running:
             self._poll.stop()
+        self._probe.stop()
         await gatherResults([maybeDeferred(port.stopListening) for port in parts.ports], consumeErrors=True)
         gone = parts.site.shut()
         gone.addTimeout(_STOP_SECONDS, parts.reactor, onTimeoutCancel=lambda _result, _seconds: None)

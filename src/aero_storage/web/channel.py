@@ -77,6 +77,11 @@ class AeroChannel(IdleTimer, HTTPChannel):
         self.forget_timeout()
         self.factory.leave(self)
 
+    @property
+    def answering(self) -> bool:
+        """Whether a response is under way."""
+        return self._delivery is not None or bool(self._handlingRequest)
+
     def getPeer(self) -> IAddress:
         """The other end, asked for once, by the first request: what a proxy says comes before that."""
         if self._peer_address is None:
