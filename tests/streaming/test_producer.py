@@ -239,12 +239,13 @@ def test_a_pace() -> None:
     results: list[object] = []
     stream.producer.start().addBoth(results.append)
     stream.run()
-    assert len(stream.consumer.written) == 1
-    assert len(stream.source.reads) == 2
-    for _ in range(40):
-        clock.advance(0.1)
+    assert len(b"".join(stream.consumer.written)) == READ_BYTES // 10
+    assert len(stream.source.reads) == 1
+    for _ in range(80):
+        clock.advance(0.05)
         stream.run()
-    assert (len(stream.consumer.written), results) == (3, [None])
+    assert (b"".join(stream.consumer.written), results) == (bytes(stream.size), [None])
+    assert max(map(len, stream.consumer.written)) <= READ_BYTES // 10
     assert clock.getDelayedCalls() == []
 
 

@@ -73,16 +73,23 @@ class SegmentProducer:
 
     def _pump(self) -> None:
         while self._ready and not self._paused and self._done and not self._is_held():
-            data = self._ready.popleft()
-            if self._pace is not None:
-                self._pace.spend(len(data))
-            self._consumer.write(data)
+            self._consumer.write(self._take(self._ready.popleft()))
         if self._done is None or self._reading is not None:
             return
         if self._left and len(self._ready) < READ_AHEAD:
             self._read()
         elif not self._left and not self._ready:
             self._finish(None)
+
+    def _take(self, data: bytes) -> bytes:
+        """As much of it as may go out now; the rest stays."""
+        if self._pace is None:
+            return data
+        allowed = self._pace.allowance()
+        if len(data) > allowed:
+            self._ready.appendleft(data[allowed:])
+        self._pace.spend(min(len(data), allowed))
+        return data[:allowed]
 
     def _is_held(self) -> bool:
         """Whether nothing may go out yet; then it goes on by itself."""
