@@ -27,7 +27,7 @@ class Watch:
     content: Content
     stem: str
     forgiving: bool = False
-    """Whether a connection may be lost, as when its worker is killed: it is made again then."""
+    """Whether connections may be lost and requests refused, as the fault brings with it: they are made again then."""
     lost: int = 0
     _wrong: int = 0
     _took: list[float] = attrs.field(factory=list)
@@ -86,9 +86,9 @@ class Watch:
 
 
 @contextmanager
-def watching(port: int, content: Content, clients: int, stem: str) -> Iterator[Watch]:
+def watching(port: int, content: Content, clients: int, stem: str, *, forgiving: bool) -> Iterator[Watch]:
     """Run live clients for the length of a with block."""
-    watch = Watch(port, content, stem)
+    watch = Watch(port, content, stem, forgiving)
     threads = [threading.Thread(target=watch.run, args=(seed,), daemon=True) for seed in range(clients)]
     for thread in threads:
         thread.start()

@@ -44,9 +44,9 @@ class Stage:
 
     def footprint(self, *, places: bool = False) -> Footprint:
         """Measure all processes of the daemon; with `places` find out how many are free."""
-        free = free_places(self.daemon, self.content) if places else None
         pids = [self.daemon.process.pid, *children_of(self.daemon.process.pid)]
-        return Footprint(sum(map(_descriptors, pids)), sum(map(_resident, pids)), free)
+        descriptors, resident = sum(map(_descriptors, pids)), sum(map(_resident, pids))
+        return Footprint(descriptors, resident, free_places(self.daemon, self.content) if places else None)
 
     def settled(self, before: Footprint) -> Footprint:
         """Wait until nothing is held that was not before, and complain if that does not come."""
@@ -61,9 +61,9 @@ class Stage:
         return after
 
     @contextmanager
-    def watched(self, clients: int = 2, stem: str = IMAGE) -> Iterator[Watch]:
+    def watched(self, clients: int = 2, stem: str = IMAGE, *, forgiving: bool = False) -> Iterator[Watch]:
         """Let live clients ask for ranges for the length of a with block, and take over what they found."""
-        with watching(self.daemon.port, self.content, clients, stem) as watch:
+        with watching(self.daemon.port, self.content, clients, stem, forgiving=forgiving) as watch:
             yield watch
         self.healthy = watch.result()
         self.check(self.healthy.requests, "no live client was served")
@@ -114,7 +114,7 @@ def free_places(daemon: Daemon, content: Content) -> int:
 
 @contextmanager
 def stage(
-    *flags: str, size: int = 24 * MIB, prefix: tuple[str, ...] = (), home: Path | None = None
+    *flags: str, size: int = 24 * MIB, prefix: tuple[str, ...] = (), manifest: bytes = b"", home: Path | None = None
 ) -> Iterator[Stage]:
     """Run a daemon over one image whose bytes follow from their offsets."""
     with tempfile.TemporaryDirectory(prefix="aero-torture-") as name:
@@ -122,6 +122,8 @@ def stage(
         root = place / "images"
         root.mkdir(exist_ok=True)
         write(content, root / "disk")
+        if manifest:
+            (root / "manifest.json").write_bytes(manifest)
         with running(place, "--shutdown-grace-secs=1", *flags, prefix=prefix) as daemon:
             assert daemon.ask(IMAGE, "HEAD").status == 200  # what it opens once is open before it is measured
             assert daemon.ask(IMAGE, fields={"Range": "bytes=0-0"}).status == 206
