@@ -32,7 +32,9 @@ def slowloris(count: int) -> Outcome:
         scene.check(refused == count, f"{count - refused} of {count} dripping clients got no 408 and end")
         scene.check(slowest < _HEADER_SECONDS + 6, f"the last was let drip for {slowest:.1f} s")
         after = _end(scene, held, before)
-    saw = f"{refused} got 408 and were closed, the last after {slowest:.1f} s (--header-timeout-secs {_HEADER_SECONDS})"
+    saw = (
+        f"{refused} got 408 and were closed, the last after {slowest:.1f} s (--header-timeout-secs {_HEADER_SECONDS})"
+    )
     return _outcome(scene, "slowloris", f"heads that drip, {sent:,} bytes in all", count, saw, before, after)
 
 
@@ -116,7 +118,9 @@ def resets(count: int, seed: str = "resets") -> Outcome:
         after = scene.settled(before)
         scene.sound()
     saw = f"{compared / MIB:,.0f} MiB compared before the resets"
-    return _outcome(scene, "resets", f"resets at a random byte of a head or body (seed {seed})", count, saw, before, after)
+    return _outcome(
+        scene, "resets", f"resets at a random byte of a head or body (seed {seed})", count, saw, before, after
+    )
 
 
 def _reset_one(scene: Stage, chance: random.Random) -> int:

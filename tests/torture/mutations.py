@@ -181,4 +181,13 @@ _SEGMENTS = (
     b";a=b",
     b"/chunked/" + b"9" * 40 + b"/chunks/" + b"9" * 40 + b".bin",
 )
-_WAYS: tuple[Callable[[bytes, random.Random], bytes], ...] = (_flip, _cut, _double, _insert, _line, _line, _segment, _segment)
+_WAYS: tuple[Callable[[bytes, random.Random], bytes], ...] = (
+    _flip,
+    _cut,
+    _double,
+    _insert,
+    _line,
+    _line,
+    _segment,
+    _segment,
+)
