@@ -21,10 +21,11 @@ from tests.torture.slow_disk import slow_disk
 
 _OUTPUT = Path("docs/reliability.md")
 _FUZZED, _FUZZ_SECONDS = 1_000_000, 240.0
+"""Whichever comes first."""
 _EPILOG = """
-Each fault has a daemon of its own, on a free port of 127.0.0.1, over images in a temporary directory; live clients ask
-for ranges all the while and compare every byte. A fault fails if a live client was not served, a byte was wrong, the
-daemon ended, logged a traceback, or kept descriptors, places or memory. Status 1: at least one failed.
+Each fault has a daemon of its own, on a free port of 127.0.0.1, over images in a temporary directory; live clients
+ask for ranges all the while and compare every byte. A fault fails if a live client was not served, a byte was wrong,
+the daemon ended, logged a traceback, or kept descriptors, places or memory. Status 1: at least one failed.
 
 faults:
   fuzz         request lines, headers, ranges and smuggling shapes, mutated and pipelined
@@ -74,7 +75,7 @@ def say(text: str) -> None:
 
 def _faults(given: argparse.Namespace) -> dict[str, Fault]:
     def fuzzed(count: int) -> Outcome:
-        return fuzz(count, _FUZZ_SECONDS, say, given.seed)
+        return fuzz(count, given.fuzz_seconds, say, given.seed)
 
     return {
         "fuzz": Fault(fuzzed, _FUZZED, 30_000),
@@ -119,6 +120,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="try less of everything")
     parser.add_argument("--only", action="append", choices=names, metavar="FAULT", help="one fault; may be repeated")
     parser.add_argument("--seed", default="torture", help="of the dice of fuzz (default: %(default)s)")
+    parser.add_argument(
+        "--fuzz-seconds", type=float, default=_FUZZ_SECONDS, help="end fuzz after so long (default: %(default)g)"
+    )
     parser.add_argument("--output", type=Path, help=f"where the report goes (default: {_OUTPUT}, none with --only)")
     return parser
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator
+from functools import partial
 
 from tests.blackbox.harness import until
 from tests.torture.outcome import MIB, Outcome
-from tests.torture.stage import IMAGE, stage
+from tests.torture.stage import IMAGE, Stage, stage
 
 _GOOD = json.dumps({"images": [{"id": "disk", "file": "disk", "name": "The last good one", "public": True}]}).encode()
 _SHOWN_SECONDS = 20.0
@@ -39,16 +40,11 @@ def catalogs(count: int, seed: str = "catalogs") -> Outcome:
         path, before = scene.daemon.root / "manifest.json", scene.footprint()
         with scene.watched():
             for number, text in zip(range(count), _bad(chance), strict=False):
-                failures = scene.daemon.metrics().value("aero_storage_catalog_reload_total", result="failure")
+                failures = _failures(scene)
                 with path.open("wb", buffering=0) as file:  # never by rename: it is seen half written
                     for at in range(0, len(text) or 1, max(len(text) // 3, 1)):
                         file.write(text[at : at + max(len(text) // 3, 1)])
-                until(
-                    lambda failures=failures: (
-                        scene.daemon.metrics().value("aero_storage_catalog_reload_total", result="failure") > failures
-                    ),
-                    _SHOWN_SECONDS,
-                )
+                until(partial(_noticed, scene, failures), _SHOWN_SECONDS)
                 meta = scene.daemon.ask(f"{IMAGE}/meta")
                 scene.check(meta.status == 200 and b"last good" in meta.body, f"bad catalog {number}: meta {meta}")
                 scene.check(scene.daemon.ask("/readyz").status == 200, f"bad catalog {number}: not ready")
@@ -59,3 +55,11 @@ def catalogs(count: int, seed: str = "catalogs") -> Outcome:
     saw = "each was noticed and refused, the last good one stayed in force, a mended one took over"
     tried = f"bad catalogs up to 20 MiB and 100,000 levels, each written in place in pieces (seed {seed})"
     return Outcome("catalogs", tried, count, saw, scene.healthy, before, after, tuple(scene.complaints))
+
+
+def _failures(scene: Stage) -> float:
+    return scene.daemon.metrics().value("aero_storage_catalog_reload_total", result="failure")
+
+
+def _noticed(scene: Stage, failures: float) -> bool:
+    return _failures(scene) > failures

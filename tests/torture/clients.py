@@ -46,7 +46,7 @@ def _dial(scene: Stage, count: int, receive_buffer: int | None = None) -> Iterat
 
 
 def _drip(wires: list[Wire]) -> tuple[int, int, float]:
-    """Drip until all are closed or far too much time has passed: bytes sent, how many got a 408, and when the last."""
+    """Drip until all are closed or it takes far too long: bytes sent, how many got a 408, and when the last."""
     text, start, sent, refused, slowest = head("GET", IMAGE, {"X-Drip": "d" * 2000}), time.monotonic(), 0, 0, 0.0
     left = {wire.sock: wire for wire in wires}
     for byte in text:

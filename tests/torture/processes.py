@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from tests.bench.soak_content import differing
 from tests.blackbox.crew import pids, replaced, serving
 from tests.blackbox.harness import until
 from tests.blackbox.wire import NoReplyError, Wire, head
@@ -38,11 +37,11 @@ def kills(count: int, seed: str = "kills") -> Outcome:
         lost = watch.lost
         after = scene.settled(before)
         scene.sound()
-    saw = f"{cut} streams of theirs ended short of Content-Length, those of the other whole; live clients lost {lost} connections"
+    whole = f"{cut} streams of theirs ended short of Content-Length, those of the other whole"
+    saw = f"{whole}; live clients lost {lost} connections"
     scene.check(cut, "no stream was cut: nothing was tried")
-    return _outcome(
-        scene, "kill -9 of a worker", f"of 2 workers, amid 8 streams (seed {seed})", count, saw, before, after
-    )
+    tried = f"of 2 workers, amid 8 streams (seed {seed})"
+    return _outcome(scene, "kill -9 of a worker", tried, count, saw, before, after)
 
 
 def _kill(scene: Stage, number: int, times: int, chance: random.Random) -> int:
@@ -106,11 +105,10 @@ def _status(wire: Wire) -> int | None:
 def full_disk(count: int) -> Outcome:
     """Fill the file system of the log: requests are answered as ever, and the log goes on when there is room."""
     fault, tried = "full disk under the log", f"requests, with a log on a file system of {_ROOM // 1024} KiB"
-    with tempfile.TemporaryDirectory(prefix="aero-torture-") as name:
-        with small_disk(Path(name)) as mounted:
-            if not mounted:
-                return Outcome(fault, tried, skipped="mounting a tmpfs needs root")
-            return _fill(Path(name), fault, tried, count)
+    with tempfile.TemporaryDirectory(prefix="aero-torture-") as name, small_disk(Path(name)) as mounted:
+        if not mounted:
+            return Outcome(fault, tried, skipped="mounting a tmpfs needs root")
+        return _fill(Path(name), fault, tried, count)
 
 
 def _fill(home: Path, fault: str, tried: str, count: int) -> Outcome:
