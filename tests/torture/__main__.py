@@ -12,6 +12,7 @@ from pathlib import Path
 import attrs
 from tests.torture.catalogs import catalogs
 from tests.torture.clients import resets, slowloris, stalled
+from tests.torture.clock import clock_steps
 from tests.torture.files import files
 from tests.torture.fuzz import fuzz
 from tests.torture.outcome import Outcome
@@ -34,6 +35,7 @@ faults:
   kills        kill -9 of workers in mid-stream      catalogs     manifests that are none
   descriptors  none left                             full-disk    no room under the log (needs root)
   slow-disk    a disk that delays and fails (needs root and /dev/fuse)
+  clock        steps of the wall clock (needs libfaketime)
 
 examples:
   python -m tests.torture                            all of it, within 10 minutes
@@ -88,6 +90,7 @@ def _faults(given: argparse.Namespace) -> dict[str, Fault]:
         "descriptors": Fault(descriptors, 2000, 400),
         "full-disk": Fault(full_disk, 3000, 500),
         "slow-disk": Fault(slow_disk, 20, 4),
+        "clock": Fault(clock_steps, 10, 3),
     }
 
 

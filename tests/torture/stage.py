@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -114,7 +114,12 @@ def free_places(daemon: Daemon, content: Content) -> int:
 
 @contextmanager
 def stage(
-    *flags: str, size: int = 24 * MIB, prefix: tuple[str, ...] = (), manifest: bytes = b"", home: Path | None = None
+    *flags: str,
+    size: int = 24 * MIB,
+    prefix: tuple[str, ...] = (),
+    manifest: bytes = b"",
+    home: Path | None = None,
+    env: Mapping[str, str] | None = None,
 ) -> Iterator[Stage]:
     """Run a daemon over one image whose bytes follow from their offsets."""
     with tempfile.TemporaryDirectory(prefix="aero-torture-") as name:
@@ -124,7 +129,7 @@ def stage(
         write(content, root / "disk")
         if manifest:
             (root / "manifest.json").write_bytes(manifest)
-        with running(place, "--shutdown-grace-secs=1", *flags, prefix=prefix) as daemon:
+        with running(place, "--shutdown-grace-secs=1", *flags, env=env, prefix=prefix) as daemon:
             assert daemon.ask(IMAGE, "HEAD").status == 200  # what it opens once is open before it is measured
             assert daemon.ask(IMAGE, fields={"Range": "bytes=0-0"}).status == 206
             yield Stage(daemon, content)
