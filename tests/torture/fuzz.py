@@ -80,9 +80,10 @@ def exchange(port: int, data: bytes) -> tuple[bytes, bool]:
 
 def fuzz(wanted: int, seconds: float, tell: Callable[[str], None], seed: str = "torture") -> Outcome:
     """Fuzz until so many requests were answered, or so many seconds have passed."""
-    with stage("--virtual-chunks", size=_IMAGE_BYTES) as scene, scene.watched(1):
+    with stage("--virtual-chunks", size=_IMAGE_BYTES) as scene:
         before, start = scene.footprint(), time.monotonic()
-        batches = _shares(scene.daemon.port, wanted, start + seconds, tell, seed)
+        with scene.watched(1):
+            batches = _shares(scene.daemon.port, wanted, start + seconds, tell, seed)
         took = time.monotonic() - start
         after = scene.settled(before)
         scene.sound()
