@@ -40,7 +40,7 @@ def test_hostile_requests() -> None:
         (descriptors, 200),
         (full_disk, 200),
         (slow_disk, 2),
-        (clock_steps, 2),
+        (clock_steps, 1),
     ],
 )
 def test_fault(fault: Callable[[int], Outcome], count: int) -> None:

@@ -14,4 +14,4 @@ def keep_steady(reactor: object) -> None:
     already, or has timers, is left as it is: they were set by the other clock.
     """
     if isinstance(reactor, ReactorBase) and not reactor.running and not reactor.getDelayedCalls():
-        reactor.seconds = time.monotonic  # type: ignore[method-assign]
+        reactor.seconds = time.monotonic
