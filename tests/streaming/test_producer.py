@@ -12,10 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IConsumer
+from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from aero_storage.errors import ShortReadError
+from aero_storage.streaming.pacing import TICK_SECONDS, Pace, Throttle
 from aero_storage.streaming.producer import READ_AHEAD, READ_BYTES, SegmentProducer
 
 T = TypeVar("T")
@@ -89,6 +91,7 @@ class Stream:
 
     size: int = 5 * READ_BYTES + 7
     picky: bool = False
+    pace: Pace | None = None
     disk: Disk = attrs.field(factory=Disk)
     source: Source = attrs.field(init=False)
     consumer: Consumer = attrs.field(init=False)
@@ -100,7 +103,7 @@ class Stream:
         self.source = Source(bytes(index % 251 for index in range(self.size)))
         self.consumer = Consumer(self.picky)
         length = self.size - offset if length is None else length
-        self.producer = SegmentProducer(self.disk, self.source, cast("Any", self.consumer), offset, length)
+        self.producer = SegmentProducer(self.disk, self.source, cast("Any", self.consumer), offset, length, self.pace)
         self.done = self.producer.start()
         self.done.addBoth(self.results.append)
         return self
@@ -225,3 +228,35 @@ def test_stop_inside_a_write() -> None:
     stream.run()
     assert len(stream.consumer.written) == 1
     assert stream.failed_with is CancelledError
+
+
+@pytest.mark.parametrize("picky", [False, True])
+def test_no_faster_than_it_may(picky: bool) -> None:  # noqa: FBT001
+    """With a limit bytes come in pieces as they are allowed, in order; reads stay bounded while it is held back."""
+    clock = Clock()
+    stream = Stream(picky=picky, pace=Throttle(clock, 4 * READ_BYTES, 0).pace()).start()
+    stream.run()
+    assert sum(map(len, stream.consumer.written)) == READ_BYTES  # the burst
+    assert len(stream.source.reads) == 1 + READ_AHEAD
+    for tick in range(1, 40):
+        if stream.consumer.producer is not None:
+            stream.producer.resumeProducing()
+        clock.advance(TICK_SECONDS)
+        stream.run()
+        assert sum(map(len, stream.consumer.written)) <= READ_BYTES * (1 + 4 * TICK_SECONDS * tick)
+    assert b"".join(stream.consumer.written) == stream.source.data
+    assert stream.results == [None]
+    assert not clock.getDelayedCalls()
+
+
+def test_stopped_while_held_back() -> None:
+    """A stream that is stopped while it is held back writes nothing more, and is forgotten."""
+    clock = Clock()
+    stream = Stream(pace=Throttle(clock, 4 * READ_BYTES, 0).pace()).start()
+    stream.run()
+    written = len(stream.consumer.written)
+    stream.done.cancel()
+    clock.pump([TICK_SECONDS] * 10)
+    assert len(stream.consumer.written) == written
+    assert not stream.disk.jobs
+    assert not clock.getDelayedCalls()

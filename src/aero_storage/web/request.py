@@ -13,6 +13,8 @@ from aero_storage.protocol.hosts import MAX_TARGET_LENGTH, is_authority, origin_
 
 if TYPE_CHECKING:
     from aero_storage.delivery.exchange import Exchange
+    from aero_storage.streaming.pacing import Pace
+    from aero_storage.web.channel import AeroChannel
     from aero_storage.web.site import ImageSite
     from aero_storage.web.transport import Transport
 
@@ -87,6 +89,11 @@ class AeroRequest(Request):
             self.producer = None
         else:
             super().unregisterProducer()
+
+    @property
+    def pace(self) -> Pace | None:
+        """How fast bytes of images may go; None if no limit is set, or the connection is lost."""
+        return cast("AeroChannel", self.channel).pace if self.channel is not None else None
 
     @property
     def waits(self) -> bool:

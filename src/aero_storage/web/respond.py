@@ -111,7 +111,9 @@ class Responder:
         if reply.segment is not None and exchange.blob is not None:
             request.sentLength = len(reply.body)  # the producer's writes are counted as they come
             segment = reply.segment
-            await SegmentProducer(self._readers, exchange.blob, request, segment.offset, segment.length).start()
+            await SegmentProducer(
+                self._readers, exchange.blob, request, segment.offset, segment.length, request.pace
+            ).start()
         await self._drained(request)
 
     async def _drained(self, request: AeroRequest) -> None:
