@@ -35,6 +35,7 @@ FLOORS = {
     "store": 2,
     "streaming": 2,
     "delivery": 3,
+    "doctor": 3,
     "web": 4,
     "cli": 5,
     "service": 5,
@@ -48,14 +49,14 @@ NEIGHBOURS = {
     ("service", "supervision"),  # the parent is wired like all else
     ("supervision", "service"),  # the first steps of a worker lead to its wiring
 }
-PURE_ROOMS = {"protocol", "catalog", "settings", "errors", "durable", "chunks", "cli"}
+PURE_ROOMS = {"protocol", "catalog", "settings", "errors", "durable", "chunks", "cli", "doctor"}
 # library -> the modules (or packages) that may import it
 LIBRARIES = {
     "klein": {"web.app"},
     "prometheus_client": {"metrics"},
     "click": {"cli"},
     "rich": {"cli"},
-    "urllib3": {"chunks.remote"},
+    "urllib3": {"chunks.remote", "doctor.client"},
 }
 FRAMEWORKS = {"twisted", "klein", "prometheus_client"}
 REACTOR = "twisted.internet.reactor"

@@ -26,7 +26,7 @@ def fresh(home: Callable[[str], Path]) -> Iterator[Daemon]:
     path = home("ending")
     small_root(path / "images", entry("wide", "wide.img"))
     put(path / "images" / "wide.img", wide_bytes())
-    with crew(path, prefix=("setsid",)) as daemon:
+    with crew(path, "--shutdown-grace-secs", "0.5", prefix=("setsid",)) as daemon:
         yield daemon
 
 

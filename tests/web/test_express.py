@@ -28,10 +28,10 @@ class Sender:
     full: bool = False
     sent: bytes = b""
     unsent: int = 0
-    pace: None = None
     aborted: bool = False
     files: list[tuple[Any, int, int]] = attrs.field(factory=list)
     waiting: list[Deferred[None]] = attrs.field(factory=list)
+    pace: None = None
 
     def write_through(self, data: bytes | memoryview) -> bool:
         if self.full:

@@ -13,7 +13,7 @@ from twisted.internet.address import IPv4Address
 from aero_storage.streaming.pacing import TICK_SECONDS
 
 RATE = 1_000_000
-BURST = 250_000
+BURST = 150_000
 IMAGE = bytes(range(256)) * 4096
 URL = "/v1/images/disk.img"
 Dial = Callable[[Any], Pair]
@@ -46,7 +46,7 @@ def test_where_the_kernel_does_not_copy(stack: Any) -> None:
     connection.get(URL)
     head, _, body = connection.taken().partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 200 ")
-    assert len(body) == BURST
+    assert BURST - RATE * TICK_SECONDS / 2 <= len(body) <= BURST
     for tick in range(1, 40):
         stack.reactor.advance(TICK_SECONDS)
         body += connection.taken()
@@ -58,17 +58,17 @@ def test_where_the_kernel_does_not_copy(stack: Any) -> None:
 def test_small_bodies_count(stack: Any, dial: Dial) -> None:
     """What is answered at once counts as well: when a burst is used up small ranges have to wait."""
     pair = dial(stack)
-    pair.peer.send(f"GET {URL} HTTP/1.1\r\nHost: test\r\nRange: bytes=0-49999\r\n\r\n".encode() * 6)
+    pair.peer.send(f"GET {URL} HTTP/1.1\r\nHost: test\r\nRange: bytes=0-49999\r\n\r\n".encode() * 4)
     pair.run()
-    assert [line["bytes_sent"] for line in stack.log.requests] == [50_000] * 5
+    assert [line["bytes_sent"] for line in stack.log.requests] == [50_000] * 3
     stack.reactor.advance(TICK_SECONDS)
     pair.run()
-    assert [line["bytes_sent"] for line in stack.log.requests] == [50_000] * 6
+    assert [line["bytes_sent"] for line in stack.log.requests] == [50_000] * 4
 
 
 def test_a_limit_below_a_small_body(make_stack: Callable[..., Any], dial: Dial) -> None:
     """A body that is more than a burst comes in pieces."""
-    stack = make_stack(max_total_bytes_per_second="20000")
+    stack = make_stack(max_total_bytes_per_second="40000")
     pair = dial(stack)
     pair.peer.send(f"GET {URL} HTTP/1.1\r\nHost: test\r\nRange: bytes=0-9999\r\n\r\n".encode())
     pair.run()

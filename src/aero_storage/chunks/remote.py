@@ -87,7 +87,7 @@ class HttpSource:
             finally:
                 response.close()  # the connection too, unless the body was read to its end
         except HTTPError as error:  # also what comes up while the caller reads
-            raise OSError(_brief(str(error))) from error
+            raise OSError(brief(str(error))) from error
 
 
 def _read_manifest(response: urllib3.BaseHTTPResponse) -> bytes:
@@ -106,13 +106,13 @@ def _faults(response: urllib3.BaseHTTPResponse) -> Iterator[str]:
         yield f"status {response.status} instead of 200"
         return
     if _is_encoded(response):
-        yield f"Content-Encoding is {_brief(response.headers['Content-Encoding'])}; clients take nothing but identity"
+        yield f"Content-Encoding is {brief(response.headers['Content-Encoding'])}; clients take nothing but identity"
     directives = [part.strip().lower() for part in response.headers.get("Cache-Control", "").split(",")]
     if "no-transform" not in directives:
         yield "Cache-Control lacks no-transform, so clients refuse it"
     if _length(response) is None:
         given = response.headers.get("Content-Length")
-        yield "Content-Length is missing" if given is None else f"Content-Length is {_brief(given)}, no number"
+        yield "Content-Length is missing" if given is None else f"Content-Length is {brief(given)}, no number"
 
 
 def _is_encoded(response: urllib3.BaseHTTPResponse) -> bool:
@@ -124,7 +124,7 @@ def _length(response: urllib3.BaseHTTPResponse) -> int | None:
     return int(text) if text.isascii() and text.isdecimal() and len(text) < _SHOWN_LENGTH else None
 
 
-def _brief(text: str) -> str:
+def brief(text: str) -> str:
     """A text from outside for a message: one line, not too long."""
     plain = "".join(char if char.isprintable() else "?" for char in text)
     return plain if len(plain) <= _SHOWN_LENGTH else plain[:_SHOWN_LENGTH] + "…"

@@ -10,6 +10,7 @@ from typing import NoReturn
 
 import click
 
+from aero_storage.cli.doctoring import examine_server
 from aero_storage.cli.importing import import_image
 from aero_storage.cli.options import Shop, with_json, with_root
 from aero_storage.cli.output import Output
@@ -42,7 +43,7 @@ def command() -> None:
     """  # noqa: D301 - click's mark for text that keeps its lines
 
 
-for _command in (import_image, publish_image, verify_chunks, show, remove, catalog):
+for _command in (import_image, publish_image, verify_chunks, show, remove, catalog, examine_server):
     command.add_command(_command)
 
 

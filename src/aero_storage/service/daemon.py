@@ -275,7 +275,7 @@ class AeroService(SignalledService):
         if site.channels:
             await self.patience.wait(grace)
         if site.responses:
-            log.event("warn", "breaking off responses", {"responses": site.responses})
+            log.event("info", "breaking off responses", {"responses": site.responses})
 
     def stopService(self) -> Deferred[None]:
         """Close the ports, let what is under way be finished or break it off, and write out the log."""

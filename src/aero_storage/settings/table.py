@@ -189,17 +189,17 @@ class Settings:
     stall_timeout_secs: float = setting(
         _decimal, "60", "SECONDS", "Break off responses whose clients have taken no byte for so long; 0 is never."
     )
+    max_bytes_per_second: int = setting(
+        _whole(0), "0", "BYTES", "Send no connection more image bytes a second than this; 0 is no limit."
+    )
+    max_total_bytes_per_second: int = setting(
+        _whole(0), "0", "BYTES", "Send all connections of a process together no more than this; 0 is no limit."
+    )
     drain_delay_secs: float = setting(
         _decimal, "0", "SECONDS", "Told to stop, serve on so long with /readyz at 503: balancers are to see it."
     )
     shutdown_grace_secs: float = setting(
         _decimal, "30", "SECONDS", "Then let responses under way take so long; a second signal ends it at once."
-    )
-    max_bytes_per_second: int = setting(
-        _whole(0), "0", "BYTES", "Send image bytes by each connection no faster than this; 0 is no limit."
-    )
-    max_total_bytes_per_second: int = setting(
-        _whole(0), "0", "BYTES", "The same by all connections together; every worker has a limit of its own."
     )
     max_range_bytes: int = setting(_whole(1), "8388608", "BYTES", "Refuse longer ranges with a 413.")
     max_chunk_bytes: int = setting(_whole(1), "8388608", "BYTES", "Refuse longer chunk files with a 413.")

@@ -19,7 +19,7 @@ from twisted.internet.interfaces import IReactorTime
 TICK_SECONDS = 0.05
 """How often those who wait are looked at."""
 
-BURST_SECONDS = 0.25
+BURST_SECONDS = 0.15
 """What was not used for so long may be sent at once; several ticks, so that a late one loses nothing."""
 
 LEAST_BYTES = 16 * 1024

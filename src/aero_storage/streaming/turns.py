@@ -18,7 +18,7 @@ TURN_BYTES = 1024 * 1024
 """A turn's worth; no stream so sends more of a file while others wait."""
 
 SHORT_TURN_BYTES = 128 * 1024
-"""The same while small answers are asked for: sent within 50 µs, at the price of a tenth of the streams' speed."""
+"""The same while small answers are asked for: sent within 50 µs. Streams lose a quarter of their speed."""
 
 SHORT_TURNS = 256
 """How many turns are short after a small answer; about 40 ms."""

@@ -110,10 +110,8 @@ class Responder:
         request.push(head + reply.body)
         if reply.segment is not None and exchange.blob is not None:
             request.sentLength = len(reply.body)  # the producer's writes are counted as they come
-            segment = reply.segment
-            await SegmentProducer(
-                self._readers, exchange.blob, request, segment.offset, segment.length, request.pace
-            ).start()
+            offset, length, pace = reply.segment.offset, reply.segment.length, request.pace
+            await SegmentProducer(self._readers, exchange.blob, request, offset, length, pace).start()
         await self._drained(request)
 
     async def _drained(self, request: AeroRequest) -> None:

@@ -1,0 +1,148 @@
+"""Checks of what may be kept and what may be changed on the way."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+
+from aero_storage.doctor import mending
+from aero_storage.doctor.answer import Answer
+from aero_storage.doctor.check import Check
+from aero_storage.doctor.finding import Outcome, SkippedError, failure, good, warning
+from aero_storage.doctor.place import images_path
+from aero_storage.doctor.visit import Visit
+
+_ENCODINGS = "gzip, br, zstd"
+_CREDENTIALS = {"authorization", "cookie"}
+_ABSENT = "aero-storage-doctor-looks-for-what-is-not-there"
+_MAX_AGE = re.compile(r"(?:max-age|s-maxage)=\"?([0-9]{1,12})\"?")
+_USABLE = (200, 206)
+_COMPRESSED_MEANS = "clients refuse it, or take compressed bytes for sectors; ranges of it mean nothing"
+
+
+def _compression(visit: Visit) -> Outcome:
+    asks = {"Accept-Encoding": _ENCODINGS}
+    answers = (
+        visit.look("GET", visit.path, {**asks, "Range": "bytes=0-511"}),
+        visit.look("HEAD", visit.path, asks),
+        visit.look("GET", visit.path, asks),
+    )
+    usable = [answer for answer in answers if answer.status in _USABLE]
+    if not usable:
+        raise SkippedError("nothing came to look at: see head, get and range-first")
+    faults = (_encoded(answer) or _retagged(visit, answer) for answer in usable)
+    found = next((fault for fault in faults if fault), None)
+    return (
+        found or _varied(usable) or good(f"with Accept-Encoding: {_ENCODINGS} the same bytes come, with the same tag")
+    )
+
+
+def _encoded(answer: Answer) -> Outcome | None:
+    if all(word == "identity" for word in answer.words("Content-Encoding")):
+        return None
+    return failure(f"{answer.asked}: {answer.show('Content-Encoding')}", _COMPRESSED_MEANS, mending.NO_TRANSFORM)
+
+
+def _retagged(visit: Visit, answer: Answer) -> Outcome | None:
+    plain = visit.head()
+    if plain.status not in _USABLE or answer.get("ETag") == plain.get("ETag"):
+        return None
+    return failure(
+        f"{answer.asked}: {answer.show('ETag')}, without encodings {plain.show('ETag')}",
+        "something compresses, or would; the tag no longer fits If-Range, so that nothing can be resumed",
+        f"{mending.NO_TRANSFORM}; in Apache: SetEnv no-gzip 1",
+    )
+
+
+def _varied(answers: list[Answer]) -> Outcome | None:
+    for answer in answers:
+        if {"accept-encoding", "*"} & set(answer.words("Vary")):
+            return warning(
+                f"{answer.asked}: {answer.show('Vary')}",
+                "caches keep a copy for each kind of client, and loads of 20 GB come again",
+                mending.NO_TRANSFORM,
+            )
+    return None
+
+
+def _cache_control(visit: Visit) -> Outcome:
+    answer = visit.head()
+    if answer.status not in _USABLE:
+        raise SkippedError("HEAD has no 200: see head")
+    words, seen = answer.words("Cache-Control"), answer.show("Cache-Control")
+    if "no-transform" not in words:
+        return failure(
+            f"{seen}, without no-transform",
+            "whatever is on the way may compress it, and clients refuse it for that",
+            f"{mending.KEEP_HEADERS}; no expires either",
+        )
+    return _private(visit, words, seen) if "public" not in words else _public(visit, words, seen)
+
+
+def _public(visit: Visit, words: tuple[str, ...], seen: str) -> Outcome:
+    if visit.metadata().get("public") is False:
+        return failure(
+            f"{seen}, but the image is private",
+            "every cache on the way keeps what nobody may keep",
+            f"{mending.KEEP_HEADERS}; no expires either, and empty the caches",
+        )
+    if not any(_MAX_AGE.fullmatch(word) for word in words):
+        return warning(f"{seen}, without max-age", "caches guess for how long it is good", mending.KEEP_HEADERS)
+    return good(seen)
+
+
+def _private(visit: Visit, words: tuple[str, ...], seen: str) -> Outcome:
+    if not {"private", "no-store"} & set(words):
+        return warning(f"{seen}, neither public nor private", "caches guess", mending.KEEP_HEADERS)
+    is_meant = visit.metadata().get("public") is False or _CREDENTIALS & {name.lower() for name in visit.client.extra}
+    if is_meant:
+        return good(f"{seen}, as the image is private or the request has credentials")
+    return warning(
+        f"{seen}, though the image is public",
+        "no cache and no CDN keeps anything, and all is read from here each time",
+        "let the proxy add no Cookie or Authorization to requests, and no Cache-Control to answers",
+    )
+
+
+def _credentials(visit: Visit) -> Outcome:
+    if visit.head().status not in _USABLE:
+        raise SkippedError("HEAD has no 200: see head")
+    answer = visit.look("HEAD", visit.path, {"Cookie": "aero-storage-doctor=1"})
+    words = answer.words("Cache-Control")
+    if answer.status in _USABLE and "public" in words:
+        return warning(
+            f"{answer.asked}: {answer.show('Cache-Control')}",
+            "what a client with credentials gets may be kept for all others",
+            "let the proxy pass Cookie and Authorization on, and not answer such requests from its cache "
+            "(in nginx: proxy_cache_bypass $http_cookie $http_authorization;)",
+        )
+    return good(f"with a Cookie: {answer.show('Cache-Control')}")
+
+
+def _errors(visit: Visit) -> Outcome:
+    answers = [visit.look("GET", images_path(_ABSENT))]
+    with suppress(SkippedError):  # one error is enough to see how errors are kept
+        answers.append(visit.range(f"bytes={visit.size}-"))
+    for answer in answers:
+        if answer.status >= 400 and not {"no-store", "no-cache"} & set(answer.words("Cache-Control")):  # noqa: PLR2004
+            return failure(
+                f"{answer.asked}: status {answer.status} with {answer.show('Cache-Control')}, not no-store",
+                "caches keep the error, and an image that is there again stays missing",
+                f"{mending.UNCACHED_ERRORS}; {mending.KEEP_HEADERS}",
+            )
+    absent = answers[0]
+    if absent.status != 404:  # noqa: PLR2004
+        return failure(
+            f"{absent.asked}: status {absent.status}, {absent.show('Content-Type')}, not 404: there is no such image",
+            "clients take what is no image for one",
+            mending.ROUTE,
+        )
+    return good("404 and 416 come with no-store" if len(answers) > 1 else "404 comes with no-store")
+
+
+CHECKS = (
+    Check("compression", "Nothing is compressed on the way", _compression),
+    Check("cache-control", "Caches are told the right thing", _cache_control),
+    Check("cache-credentials", "What comes with credentials is kept for nobody", _credentials),
+    Check("errors-uncached", "Errors are errors, and are not kept", _errors),
+)

@@ -1,0 +1,71 @@
+"""A check as a value, and what is said whatever the check."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+
+from aero_storage.doctor import mending
+from aero_storage.doctor.answer import Answer
+from aero_storage.doctor.client import BrokenOffError, BusyError, UnansweredError
+from aero_storage.doctor.finding import Finding, Outcome, SkippedError, failure, skipped, warning
+from aero_storage.doctor.visit import Visit
+
+
+@attrs.frozen
+class Check:
+    """One thing to look at."""
+
+    name: str
+    """What the finding is called, for scripts too."""
+    title: str
+    examine: Callable[[Visit], Outcome]
+    """Look at it; may raise SkippedError and UnansweredError."""
+
+    def run(self, visit: Visit) -> Finding:
+        """Look at it; whatever the server does, there is a finding."""
+        try:
+            outcome = self.examine(visit)
+        except SkippedError as reason:
+            outcome = skipped(str(reason))
+        except UnansweredError as error:
+            outcome = unanswered(error)
+        return Finding(self.name, self.title, outcome)
+
+
+def unanswered(error: UnansweredError) -> Outcome:
+    """What a lack of an answer means."""
+    if isinstance(error, BusyError):
+        return warning(
+            str(error),
+            "the server is full; clients such as v86 never try again",
+            "raise --max-concurrent-bytes-requests and --bytes-queue-timeout-secs, or look again at a quiet time",
+        )
+    if isinstance(error, BrokenOffError):
+        return failure(
+            str(error),
+            "a client gets a part of what was announced: an emulator's read fails, a download starts again",
+            f"in nginx: raise proxy_read_timeout and send_timeout, see to room for proxy_temp_path; {mending.LOGS}",
+        )
+    return failure(str(error), "a client gets nothing", mending.LOGS)
+
+
+def wrong_status(answer: Answer, wanted: str) -> Outcome:
+    """What a status means that nobody would expect here."""
+    seen = f"{answer.asked}: status {answer.status}, not {wanted}"
+    if 300 <= answer.status < 400:  # noqa: PLR2004 - redirects
+        return failure(
+            f"{seen}; {answer.show('Location')}",
+            "browsers follow no redirect after a preflight, and drop the Origin when it leads elsewhere",
+            "name the URL that it leads to, in the pages too; or let the proxy answer here",
+        )
+    if answer.status in (401, 403):
+        return failure(
+            seen,
+            "clients without credentials read nothing",
+            "name what a client would send (--header 'Authorization: …'), or open this path in the proxy",
+        )
+    if answer.status >= 500:  # noqa: PLR2004 - the server's own errors
+        return failure(seen, "clients read nothing", f"the daemon is down, or it failed: {mending.LOGS}")
+    return failure(seen, "clients take it for an error", mending.ROUTE)
