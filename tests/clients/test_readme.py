@@ -87,6 +87,11 @@ def test_conditional_request(pasted: dict[str, str]) -> None:
     assert output_of(pasted, "If-None-Match") == "304\n"
 
 
+def test_doctor(pasted: dict[str, str]) -> None:
+    """The doctor finds nothing wrong with the demo."""
+    assert " 0 warnings, 0 failures, " in output_of(pasted, "aero-storage doctor")
+
+
 def test_whole_image(pasted: dict[str, str], demo_bytes: bytes) -> None:
     """The download is the image, and the file system in it is sound."""
     assert Path(pasted["image"]).read_bytes() == demo_bytes

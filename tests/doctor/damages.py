@@ -228,7 +228,7 @@ CASES: dict[str, Case] = {
     ),
     "HTML for everything": case(f"{PROBES} image-list errors-uncached", "proxy_pass", after=everywhere(page())),
     "HTML for the image": case(
-        f"content-type meta head etag range-unsatisfiable range-multiple {RANGES} {POLICY}",
+        f"content-type meta head etag range-unsatisfiable range-multiple streaming {SINGLE} {POLICY}",
         "proxy_pass",
         after=on_image(page()),
     ),

@@ -91,6 +91,8 @@ class Site:
     stack: Stack
     damage: Damage = NO_DAMAGE
     port: int = 0
+    clock: float = 0.0
+    """What the client takes for the time in seconds."""
     asked: list[Request] = attrs.field(factory=list)
     _lock: threading.Lock = attrs.field(init=False, factory=threading.Lock)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from tests.doctor.damages import CASES, Case
+from tests.doctor.site import Answer, Damage, Request, Site
 
 from aero_storage.doctor.examination import Report
 from aero_storage.doctor.finding import Verdict
@@ -21,3 +22,19 @@ def test_damage_is_found(case: Case, examined: Callable[..., Report]) -> None:
     assert case.mend in told.mend
     assert told.verdict is (Verdict.FAILURE if case.is_failure else Verdict.WARNING)
     assert report.is_good is not case.is_failure
+
+
+@pytest.mark.parametrize(("times", "verdict"), [(0, Verdict.PASS), (1, Verdict.PASS), (9, Verdict.WARNING)])
+def test_answers_that_are_gathered(times: int, verdict: Verdict, site: Site, examined: Callable[..., Report]) -> None:
+    """Who takes in large answers before they are passed on is found by the time; one slow answer is an accident."""
+    left = [times]
+
+    def gather(_request: Request, answer: Answer) -> Answer:
+        if answer.status == 206 and len(answer.body) > 1 << 19 and left[0]:
+            left[0] -= 1
+            site.clock += 3
+        return answer
+
+    (found,) = [one for one in examined(Damage(after=gather)).findings if one.check == "streaming"]
+    assert found.outcome.verdict is verdict
+    assert ("proxy_buffering off" in found.outcome.mend) is (verdict is Verdict.WARNING)

@@ -8,6 +8,7 @@ import textwrap
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from itertools import groupby
 from pathlib import Path
 
 import attrs
@@ -20,7 +21,7 @@ from aero_storage.cli.sizes import format_size
 from aero_storage.doctor.check import Check
 from aero_storage.doctor.client import Client
 from aero_storage.doctor.examination import CHECKS, Report, examine
-from aero_storage.doctor.finding import Finding, Verdict
+from aero_storage.doctor.finding import Finding, Outcome, Verdict
 from aero_storage.doctor.place import Place, parse_place
 from aero_storage.doctor.visit import Visit
 from aero_storage.errors import OperatorError
@@ -133,12 +134,12 @@ def examine_server(  # noqa: PLR0913, PLR0917 - one for each option
 
 def _where(url: str | None) -> tuple[Place, str | None]:
     try:
-        return parse_place(url or _own_url())
+        return parse_place(url or own_url())
     except OperatorError as error:
         raise click.UsageError(str(error)) from error
 
 
-def _own_url() -> str:
+def own_url() -> str:
     """Where the daemon listens, as the settings say."""
     given = settings.resolve({}, os.environ, Path.cwd()).settings
     if given.endpoint or not given.listen_addr.port:
@@ -171,8 +172,9 @@ def _document(visit: Visit, report: Report) -> dict[str, object]:
 
 
 def _lines(visit: Visit, report: Report) -> Iterator[str]:
-    for finding in report.findings:
-        yield from _finding_lines(finding)
+    for _, group in groupby(report.findings, _entry):
+        findings = list(group)
+        yield from _outcome_lines(findings[0].outcome, ", ".join(finding.check for finding in findings))
     counts = ", ".join(
         f"{report.count(verdict)} {word}"
         for verdict, word in (
@@ -186,10 +188,14 @@ def _lines(visit: Visit, report: Report) -> Iterator[str]:
     yield f"{visit.client.place.url}{image}: {counts}; {format_size(visit.client.received)} read"
 
 
-def _finding_lines(finding: Finding) -> Iterator[str]:
-    outcome = finding.outcome
+def _entry(finding: Finding) -> object:
+    """What is told at once: what was skipped for one reason."""
+    return finding.outcome if finding.outcome.verdict is Verdict.SKIPPED else finding.check
+
+
+def _outcome_lines(outcome: Outcome, checks: str) -> Iterator[str]:
     word = outcome.verdict.value.upper() if outcome.means else outcome.verdict.value
-    yield from _wrapped(f"{word:8} {finding.check}: {outcome.seen}")
+    yield from _wrapped(f"{word:8} {checks}: {outcome.seen}")
     if outcome.means:
         yield from _wrapped(f"{'':8} means: {outcome.means}")
         yield from _wrapped(f"{'':8} mend: {outcome.mend}")

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from aero_storage.doctor import mending
 from aero_storage.doctor.answer import Answer
-from aero_storage.doctor.check import Check
+from aero_storage.doctor.check import Check, wrong_status
 from aero_storage.doctor.finding import Outcome, SkippedError, failure, good, warning
 from aero_storage.doctor.place import images_path
 from aero_storage.doctor.visit import Visit
@@ -120,24 +120,38 @@ def _credentials(visit: Visit) -> Outcome:
 
 
 def _errors(visit: Visit) -> Outcome:
-    answers = [visit.look("GET", images_path(_ABSENT))]
-    with suppress(SkippedError):  # one error is enough to see how errors are kept
-        answers.append(visit.range(f"bytes={visit.size}-"))
-    for answer in answers:
-        if answer.status >= 400 and not {"no-store", "no-cache"} & set(answer.words("Cache-Control")):  # noqa: PLR2004
-            return failure(
-                f"{answer.asked}: status {answer.status} with {answer.show('Cache-Control')}, not no-store",
-                "caches keep the error, and an image that is there again stays missing",
-                f"{mending.UNCACHED_ERRORS}; {mending.KEEP_HEADERS}",
-            )
-    absent = answers[0]
-    if absent.status != 404:  # noqa: PLR2004
+    absent = visit.look("GET", images_path(_ABSENT))
+    if absent.status < 400:  # noqa: PLR2004
         return failure(
             f"{absent.asked}: status {absent.status}, {absent.show('Content-Type')}, not 404: there is no such image",
             "clients take what is no image for one",
             mending.ROUTE,
         )
-    return good("404 and 416 come with no-store" if len(answers) > 1 else "404 comes with no-store")
+    if _may_be_kept(absent):
+        return failure(
+            f"{absent.asked}: status {absent.status} with {absent.show('Cache-Control')}, not no-store",
+            "caches keep the error, and an image that is there again stays missing",
+            f"{mending.UNCACHED_ERRORS}; {mending.KEEP_HEADERS}",
+        )
+    if absent.status != 404:  # noqa: PLR2004
+        return wrong_status(absent, "404")
+    return _unsatisfiable(visit) or good("404 and 416 come with no-store")
+
+
+def _unsatisfiable(visit: Visit) -> Outcome | None:
+    with suppress(SkippedError):  # the 404 is enough to see how errors are kept
+        answer = visit.range(f"bytes={visit.size}-")
+        if answer.status >= 400 and _may_be_kept(answer):  # noqa: PLR2004
+            return warning(
+                f"{answer.asked}: status {answer.status} with {answer.show('Cache-Control')}, not no-store",
+                "a cache may go on refusing the range after the image has grown",
+                f"{mending.UNCACHED_ERRORS}; {mending.SLICES}",
+            )
+    return None
+
+
+def _may_be_kept(answer: Answer) -> bool:
+    return not {"no-store", "no-cache"} & set(answer.words("Cache-Control"))
 
 
 CHECKS = (

@@ -66,6 +66,8 @@ def wrong_status(answer: Answer, wanted: str) -> Outcome:
             "clients without credentials read nothing",
             "name what a client would send (--header 'Authorization: …'), or open this path in the proxy",
         )
+    if answer.status == 413:  # noqa: PLR2004
+        return failure(seen, "clients that read so much at once read nothing", "raise --max-range-bytes")
     if answer.status >= 500:  # noqa: PLR2004 - the server's own errors
         return failure(seen, "clients read nothing", f"the daemon is down, or it failed: {mending.LOGS}")
     return failure(seen, "clients take it for an error", mending.ROUTE)

@@ -43,6 +43,7 @@ class UnansweredError(Exception):
     """No answer, or no whole one; the message says to what, and why."""
 
     error: BaseException | None = None
+    """What the system or the TLS library said, where that is the reason."""
 
 
 class BrokenOffError(UnansweredError):
@@ -114,7 +115,7 @@ class Client:
             return ssl.cert_time_to_seconds(str((certificate or {})["notAfter"]))
         except (*_ERRORS, KeyError) as error:
             failed = UnansweredError(f"{self.place.url}: {_reason(error)}")
-            failed.error = error
+            failed.error = _cause(error)
             raise failed from error
 
     def _make(self) -> HTTPConnection:
@@ -144,7 +145,7 @@ class Client:
             self.close()
             self.silences += 1
             failed = UnansweredError(f"{asked}: {_reason(error)}")
-            failed.error = error
+            failed.error = _cause(error)
             raise failed from error
 
     def _once(self, asked: str, request: tuple[str, str, Mapping[str, str]], most: int, *, is_reused: bool) -> Answer:
@@ -152,7 +153,7 @@ class Client:
         began = self.now()
         if self._connection.is_closed:
             self._connection.connect()
-        with _deadline(self._connection.sock, 3 * self.timeout + most / _SLOWEST):
+        with deadline(self._connection.sock, 3 * self.timeout + most / _SLOWEST):
             self._connection.request(
                 method, self.place.prefix + path, headers=headers, preload_content=False, decode_content=False
             )
@@ -196,7 +197,7 @@ class Client:
 
 
 @contextmanager
-def _deadline(sock: socket.socket | None, seconds: float) -> Iterator[None]:
+def deadline(sock: socket.socket | None, seconds: float) -> Iterator[None]:
     """Break a connection if a with block takes longer: no timeout between bytes sees a byte now and then.
 
     Raises TimeoutError then, as a head or a body that was cut off could look like a whole one.
@@ -224,10 +225,15 @@ def _break(sock: socket.socket | None, is_over: threading.Event) -> None:
             socket.socket.shutdown(sock, socket.SHUT_RDWR)  # of TCP, even under TLS: who reads there sees the end
 
 
+def _cause(error: BaseException) -> BaseException:
+    """What is under urllib3's words; its error for a connection that is refused is one of its timeouts."""
+    return error.__cause__ if isinstance(error, HTTPError) and error.__cause__ is not None else error
+
+
 def _reason(error: BaseException) -> str:
-    if isinstance(error, TimeoutError | TooSlowError):
+    cause = _cause(error)
+    if isinstance(cause, TimeoutError | TooSlowError):
         return "it took too long; --timeout gives it more time"
-    cause = error.__cause__ if isinstance(error, HTTPError) else error
-    if isinstance(cause, OSError) and cause.strerror:  # without urllib3's words around it
+    if isinstance(cause, OSError) and cause.strerror:
         return brief(cause.strerror)
     return brief(str(error) or type(error).__name__)

@@ -105,7 +105,9 @@ def _preflight(visit: Visit) -> Outcome:
         return failure(
             f"{asked}: {answer.show(_ALLOW)}",
             "every read with If-Range, and v86's, is refused by the browser before it is sent",
-            f"let the proxy pass OPTIONS on to the daemon; {mending.KEEP_HEADERS}",
+            mending.ONE_VOICE
+            if len(answer.all(_ALLOW)) > 1
+            else f"let the proxy pass OPTIONS on to the daemon; {mending.KEEP_HEADERS}",
         )
     return _permissions(answer, asked)
 

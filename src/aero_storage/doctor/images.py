@@ -13,7 +13,7 @@ from aero_storage.doctor.visit import MOST_JSON, Visit, entries, is_strong, pars
 from aero_storage.protocol.identifiers import is_image_id
 
 _OCTETS = "application/octet-stream"
-_OK = 200
+_OK, _NOT_FOUND = 200, 404
 _NOT_SATISFIABLE = 416
 # What a HEAD has to say as the GET does (RFC 9110 §9.3.2).
 _ALIKE = ("Content-Length", "ETag", "Last-Modified", "Content-Type", "Cache-Control", "Accept-Ranges")
@@ -65,10 +65,21 @@ def _opening(answer: Answer) -> str:
     return f"a body that begins with {brief(answer.body[:20].decode('latin-1'))!r}" if answer.body else "no body"
 
 
+def _no_image(answer: Answer) -> Outcome:
+    """What it means that the image does not come."""
+    if answer.status == _NOT_FOUND:
+        return failure(
+            f"{answer.asked}: status 404",
+            "clients are told that there is no such image",
+            f"look whether aero-storage list shows it, with its file; if so, {mending.ROUTE}",
+        )
+    return wrong_status(answer, "200")
+
+
 def _meta(visit: Visit) -> Outcome:
-    answer = visit.look("GET", images_path(visit.image, "/meta"), most=MOST_JSON)
+    answer = visit.look("GET", images_path(visit.image, "/meta"))
     if answer.status != _OK:
-        return wrong_status(answer, "200")
+        return _no_image(answer)
     document = parsed(answer)
     if not isinstance(document, dict):
         return failure(
@@ -96,7 +107,7 @@ def _is_other_tag(head: Answer, tag: object) -> bool:
 def _head(visit: Visit) -> Outcome:
     answer = visit.head()
     if answer.status != _OK:
-        return wrong_status(answer, "200")
+        return _no_image(answer)
     if answer.length() is None:
         return failure(
             f"{answer.asked}: {answer.show('Content-Length')}",
@@ -117,7 +128,7 @@ def _get(visit: Visit) -> Outcome:
     if answer.status == _NOT_SATISFIABLE:
         return good("a GET without Range is refused (416), as with --require-range")
     if answer.status != _OK:
-        return wrong_status(answer, "200")
+        return _no_image(answer)
     if answer.length() is None:
         return failure(
             f"{answer.asked}: {answer.show('Content-Length')}, {answer.show('Transfer-Encoding')}",

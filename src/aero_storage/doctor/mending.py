@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+SLICES = (
+    "or cache slices, so that nginx makes no ranges of its own: slice 1m; proxy_set_header Range $slice_range; "
+    "proxy_cache_key $uri$slice_range; etc/nginx/aero-storage-cache.conf, which comes with the daemon, does all that "
+    "this takes"
+)
 RANGE = (
     "let the proxy pass Range and If-Range on; nginx does, unless proxy_cache is on for the location: "
     "proxy_cache off; proxy_set_header Range $http_range; proxy_set_header If-Range $http_if_range; "
-    "or cache slices: slice 1m; proxy_set_header Range $slice_range; proxy_cache_key $uri$slice_range;"
+    f"{SLICES}"
 )
 NO_TRANSFORM = (
     "let nothing change the bytes on the way; in nginx, for the location: gzip off; gzip_vary off; (brotli off; "
@@ -23,7 +28,8 @@ ONE_VOICE = (
 ROUTE = (
     "send /v1/, /healthz, /readyz and /version to the daemon: in nginx, "
     "location /v1/ { proxy_pass http://127.0.0.1:8080; } "
-    "without a path after the port, and no try_files or error_page that answers with a page"
+    "without a path after the port, and no try_files or error_page that answers with a page; "
+    "etc/nginx/aero-storage.conf, which comes with the daemon, is a whole one"
 )
 NO_BUFFERS = (
     "in nginx, for the location: proxy_buffering off; proxy_max_temp_file_size 0; at a CDN, raise what it fetches "

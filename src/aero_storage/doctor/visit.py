@@ -18,7 +18,7 @@ from aero_storage.errors import ChunkFormatError
 from aero_storage.protocol.identifiers import is_image_id
 
 MOST_JSON = 4 * 1024 * 1024
-"""Bytes of a list, of metadata or a chunk manifest that are read."""
+"""Bytes of a list of images or a chunk manifest that are read."""
 
 _STRONG = re.compile(r'"[!#-~]{0,1024}"')
 _TOTAL = re.compile(r"bytes [0-9]{1,20}-[0-9]{1,20}/([0-9]{1,20})")
@@ -84,7 +84,7 @@ class Visit:
 
     def metadata(self) -> Document:
         """What the server's JSON says of the image; empty if that is not to be had."""
-        document = parsed(self.look("GET", images_path(self.image, "/meta"), most=MOST_JSON))
+        document = parsed(self.look("GET", images_path(self.image, "/meta")))
         return document if isinstance(document, dict) else {}
 
     def head(self) -> Answer:

@@ -1,0 +1,114 @@
+"""`aero-storage doctor` against the real daemon: bare, behind the nginx files that we ship, behind a careless one."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.clients.front import FILES, NAME, accepts, configure, free_port, until
+
+from aero_storage.doctor.client import Client
+from aero_storage.doctor.examination import Report, examine
+from aero_storage.doctor.finding import Verdict
+from aero_storage.doctor.place import Place
+from aero_storage.doctor.visit import Visit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.clients.front import Curl, Front
+
+# nginx as many set it up: a cache without slices, which makes ranges of its own, and CORS added again.
+CARELESS = """
+proxy_cache_path {place}/cache keys_zone=careless:1m;
+server {{
+    listen 127.0.0.1:{port};
+    location / {{
+        proxy_pass {upstream};
+        proxy_cache careless;
+        proxy_cache_valid any 1m;
+        add_header Access-Control-Allow-Origin *;
+    }}
+}}
+"""
+
+
+def checks(report: Report, verdict: Verdict) -> dict[str, str]:
+    return {one.check: one.outcome.seen for one in report.findings if one.outcome.verdict is verdict}
+
+
+def examined(place: Place, *, insecure: bool = False) -> Report:
+    with closing(Client(place, insecure=insecure)) as client:
+        return examine(Visit(client, "disk"))
+
+
+@pytest.fixture
+def resolved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the name in the certificate lead to this machine."""
+    real: Callable[..., Any] = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *more: real("127.0.0.1" if host == NAME else host, *more))
+
+
+@pytest.fixture
+def bare(start_daemon: Callable[..., tuple[str, int, Path]], front_root: Path) -> str:
+    """Start a daemon; its URL."""
+    return start_daemon(front_root)[0]
+
+
+def test_bare_daemon(bare: str, front_root: Path, operate: Callable[..., str]) -> None:
+    """The installed command finds nothing wrong with the daemon, and leaves out what a small image cannot show."""
+    document = json.loads(operate(front_root, "doctor", bare, "--image", "disk", "--json"))
+    odd = {one["check"]: one["verdict"] for one in document["checks"] if one["verdict"] != "pass"}
+    assert odd == {"range-far": "skipped"}
+
+
+@pytest.mark.usefixtures("resolved")
+@pytest.mark.parametrize("name", FILES)
+def test_shipped_files(
+    name: str, start_front: Callable[..., Front], certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind the nginx files that we ship nothing fails; a certificate that ends in two days is told."""
+    front = start_front(name)
+    port = int(front.curl.address.rpartition(":")[2])
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate / "cert.pem"))
+    report = examined(Place("https", NAME, port))
+    assert checks(report, Verdict.FAILURE) == {}
+    # Metrics are open to 127.0.0.1, which this test asks from.
+    assert set(checks(report, Verdict.WARNING)) == {"certificate", "metrics"}
+
+
+@pytest.mark.usefixtures("resolved")
+def test_untrusted_certificate(start_nginx: Callable[[str, str], tuple[Curl, int]], bare: str) -> None:
+    """A certificate that nobody trusts is the failure, and --insecure looks at all else."""
+    curl, _ = start_nginx(FILES[0], bare.removeprefix("http://"))
+    place = Place("https", NAME, int(curl.address.rpartition(":")[2]))
+    assert list(checks(examined(place), Verdict.FAILURE)) == ["reachable"]
+    assert list(checks(examined(place, insecure=True), Verdict.FAILURE)) == ["certificate"]
+
+
+@contextmanager
+def nginx_with(program: str, place: Path, site: str, port: int) -> Iterator[None]:
+    configure(place, site)
+    command = [program, "-e", str(place / "error.log"), "-p", str(place), "-c", str(place / "nginx.conf")]
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    try:
+        until(lambda: accepts(port), "nginx to listen")
+        yield
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def test_careless_nginx(bare: str, nginx_and_curl: tuple[str, str], tmp_path: Path) -> None:
+    """What a real nginx with usual settings breaks is found, each by the check that is named after it."""
+    port = free_port()
+    site = CARELESS.format(place=tmp_path, port=port, upstream=bare)
+    with nginx_with(nginx_and_curl[0], tmp_path, site, port):
+        report = examined(Place("http", "127.0.0.1", port))
+    assert set(checks(report, Verdict.FAILURE)) == {"cors", "cors-preflight"}
+    assert set(checks(report, Verdict.WARNING)) == {"range-multiple", "cache-credentials", "errors-uncached"}

@@ -1,0 +1,135 @@
+"""A daemon that nothing stands in front of: whatever its settings, the doctor has nothing to say against it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.doctor.site import Site
+
+from aero_storage.doctor.examination import CHECKS, Report
+from aero_storage.doctor.finding import Finding, Verdict
+
+Look = Callable[..., Report]
+CHUNKS = {"virtual_chunks": "true"}
+NO_CHUNKS = "chunk-manifest chunk chunk-caching"
+CORS = "cors cors-exposed cors-preflight cors-credentials cors-errors"
+
+
+def checks(report: Report, verdict: Verdict) -> set[str]:
+    return {finding.check for finding in report.findings if finding.outcome.verdict is verdict}
+
+
+def finding(report: Report, check: str) -> Finding:
+    (found,) = [one for one in report.findings if one.check == check]
+    return found
+
+
+def test_names() -> None:
+    """Scripts find each check by a name of its own."""
+    assert len({check.name for check in CHECKS}) == len(CHECKS) > 40
+
+
+@pytest.mark.parametrize(
+    ("settings", "options", "skipped"),
+    [
+        (CHUNKS, {}, ""),
+        ({}, {}, NO_CHUNKS),
+        (CHUNKS | {"require_range": "true"}, {}, ""),
+        (CHUNKS | {"express": "false"}, {}, ""),
+        (CHUNKS | {"open_ended_ranges": "limit"}, {}, ""),
+        (CHUNKS | {"max_range_bytes": "1024"}, {}, "range-bytes"),
+        (CHUNKS | {"disable_metrics": "true"}, {}, ""),
+        (CHUNKS | {"metrics_auth_token": "a-token"}, {}, ""),
+        (CHUNKS | {"cors_origin": "https://app.example"}, {"origin": "https://app.example"}, ""),
+        (CHUNKS | {"cors_origin": "https://app.example"}, {}, CORS),
+        (CHUNKS | {"cross_origin_resource_policy": "cross-origin"}, {}, ""),
+    ],
+)
+def test_all_pass(
+    settings: dict[str, str],
+    options: dict[str, str],
+    skipped: str,
+    open_site: Callable[..., Site],
+    examine_site: Look,
+) -> None:
+    """Nothing is found; what could not be looked at says why."""
+    report = examine_site(open_site(**settings), **options)
+    assert [one for one in report.findings if one.outcome.means] == []
+    assert checks(report, Verdict.SKIPPED) == {"range-far", *skipped.split()}
+    assert all(one.outcome.seen for one in report.findings)
+
+
+@pytest.mark.parametrize(
+    ("data", "skipped"),
+    [
+        (b"x", f"range-far range-multiple range-bytes {NO_CHUNKS}"),
+        (bytes(4096), f"range-far range-bytes {NO_CHUNKS}"),
+        (b"ab", f"range-far {NO_CHUNKS}"),
+    ],
+)
+def test_odd_images(
+    data: bytes, skipped: str, open_site: Callable[..., Site], tmp_path: Path, examine_site: Look
+) -> None:
+    """Images that ranges hardly fit into, or that hide mistakes, end in no complaint."""
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "odd").write_bytes(data)
+    report = examine_site(open_site(), image="odd")
+    assert [one for one in report.findings if one.outcome.means] == []
+    assert checks(report, Verdict.SKIPPED) == set(skipped.split())
+
+
+def test_empty_image(open_site: Callable[..., Site], tmp_path: Path, examine_site: Look) -> None:
+    """What an image without bytes cannot show is left out, and the reason names the way out."""
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "empty").write_bytes(b"")
+    report = examine_site(open_site(), image="empty")
+    assert report.is_good
+    assert "--image" in finding(report, "range-first").outcome.seen
+    assert finding(report, "range-first").outcome.verdict is Verdict.SKIPPED
+
+
+def catalog(tmp_path: Path, **fields: object) -> None:
+    (tmp_path / "images").mkdir()
+    entry = {"id": "disk", "file": "disk.img", "name": "Disk", **fields}
+    (tmp_path / "images" / "manifest.json").write_text(json.dumps([entry]), encoding="utf-8")
+
+
+def test_private_image(open_site: Callable[..., Site], tmp_path: Path, examine_site: Look) -> None:
+    """That a private image is kept by nobody is as it should be."""
+    catalog(tmp_path, public=False)
+    report = examine_site(open_site(virtual_chunks="true"))
+    assert [one for one in report.findings if one.outcome.means] == []
+    assert "private" in finding(report, "cache-control").outcome.seen
+
+
+def test_weak_tag_of_the_catalog(open_site: Callable[..., Site], tmp_path: Path, examine_site: Look) -> None:
+    """A weak tag that the operator wrote is no damage of a proxy, and the catalog is what to mend."""
+    catalog(tmp_path, etag='W/"1"')
+    told = finding(examine_site(open_site(virtual_chunks="true")), "etag").outcome
+    assert told.verdict is Verdict.WARNING
+    assert "catalog" in told.mend
+
+
+def test_other_origin(open_site: Callable[..., Site], examine_site: Look) -> None:
+    """Pages that the daemon does not know of are told about, and the flag for them."""
+    report = examine_site(open_site(cors_origin="https://app.example"), origin="https://other.example")
+    assert checks(report, Verdict.FAILURE) == {"cors", "cors-preflight"}
+    assert "--cors-origin https://other.example" in finding(report, "cors").outcome.mend
+
+
+def test_missing_image(open_site: Callable[..., Site], examine_site: Look) -> None:
+    """An image that is not there is an error of the one who asks, and all about it fails or is left out."""
+    report = examine_site(open_site(), image="absent")
+    assert {"head", "meta", "get"} <= checks(report, Verdict.FAILURE)
+    assert "aero-storage list" in finding(report, "head").outcome.mend
+
+
+def test_seen_from_outside(site: Site, examine_site: Look) -> None:
+    """On an address that others can reach, open metrics and plain HTTP are warnings, and the status stays 0."""
+    report = examine_site(site, host="0.0.0.0")
+    assert checks(report, Verdict.WARNING) == {"metrics", "certificate"}
+    assert "--metrics-auth-token-file" in finding(report, "metrics").outcome.mend
+    assert report.is_good
