@@ -7,7 +7,6 @@ Where nothing is limited none of this exists; where nobody waits there is no tim
 
 from __future__ import annotations
 
-import math
 import sys
 from collections import deque
 from collections.abc import Callable
@@ -106,8 +105,10 @@ class Throttle:
     _each: int
     _all: int
     _bucket: TokenBucket | None = attrs.field(init=False)
-    _share: float = attrs.field(init=False, default=math.inf)
-    """What whoever asks may have of the bucket: nothing, where others wait for it already."""
+    _crowded: bool = attrs.field(init=False, default=False)
+    """Whether somebody waits for the bucket: whoever comes then has to wait as well."""
+    _granted: int | None = attrs.field(init=False, default=None)
+    """What is left of the share of the stream whose turn it is."""
     _line: deque[tuple[Pace, Stream]] = attrs.field(init=False, factory=deque)
     _ordered: bool = attrs.field(init=False, default=False)
 
@@ -124,20 +125,24 @@ class Throttle:
     @property
     def left(self) -> int:
         """Bytes that whoever asks may send now, as far as the limit for all is concerned."""
-        return sys.maxsize if self._bucket is None else int(min(self._bucket.left, self._share))
+        if self._bucket is None:
+            return sys.maxsize
+        if self._granted is not None:
+            return self._granted
+        return 0 if self._crowded else self._bucket.left
 
     def spend(self, count: int) -> None:
         """See Pace."""
         if self._bucket is not None:
             self._bucket.spend(count)
-            self._share -= count
+        if self._granted is not None:
+            self._granted -= count
 
     def wait(self, pace: Pace, stream: Stream) -> None:
         """See Pace."""
         self._line.append((pace, stream))
         self._order()
-        if pace.is_due:
-            self._share = 0.0
+        self._crowded = self._crowded or pace.is_due
 
     def _order(self) -> None:
         if not self._ordered:
@@ -153,18 +158,20 @@ class Throttle:
         try:
             self._serve(due)
         finally:
+            self._granted = None
             self._line.extendleft(reversed(due))
-            self._share = 0.0 if any(pace.is_due for pace, _ in self._line) else math.inf
+            self._crowded = any(pace.is_due for pace, _ in self._line)
             if self._line:
                 self._order()
 
     def _serve(self, due: deque[tuple[Pace, Stream]]) -> None:
-        """Let them send, each an equal share; whom nothing is left for stays."""
-        bucket = self._bucket
-        while due and (bucket is None or bucket.left):
-            if bucket is not None:
-                self._share = max(LEAST_BYTES, bucket.left // len(due))
+        """Let them send, each an equal share of what there is; whom nothing is left for stays."""
+        budget = sys.maxsize if self._bucket is None else self._bucket.left
+        least = min(LEAST_BYTES, budget)  # what is less in the end waits for the next tick
+        while due and budget >= least > 0:
+            self._granted = share = max(least, budget // len(due))
             due.popleft()[1].take_turn()
+            budget -= share - self._granted
 
 
 def throttle(clock: IReactorTime, each: int, total: int) -> Throttle | None:
