@@ -481,7 +481,7 @@ def test_blocked_sink(small_log: JsonLines, sink: MemorySink) -> None:
     small_log.stop()
     assert sink.messages == ["hanging", "queued 0", "queued 1", "queued 2", "log lines dropped"]
     report = sink.records[-1]
-    assert (report["level"], report["count"]) == ("warn", 5)
+    assert (report["level"], report["count"], small_log.dropped) == ("warn", 5, 5)
     assert RFC3339.fullmatch(str(report["timestamp"]))
 
 
@@ -553,7 +553,7 @@ def test_failed_lines_are_counted(log: JsonLines, sink: MemorySink) -> None:
     log.event("info", "kept")
     log.stop()
     assert sink.messages == ["kept", "log lines dropped"]
-    assert sink.records[-1]["count"] == 1
+    assert (sink.records[-1]["count"], log.dropped) == (1, 1)
 
 
 def test_report_that_fails(small_log: JsonLines, sink: MemorySink) -> None:
@@ -570,6 +570,7 @@ def test_report_that_fails(small_log: JsonLines, sink: MemorySink) -> None:
     small_log.stop()
     assert sink.messages == ["hanging", "kept", "log lines dropped"]
     assert sink.records[-1]["count"] in {10, 11}, "7 dropped and 3 refused, perhaps the refused report too"
+    assert small_log.dropped == sink.records[-1]["count"], "none of them is counted twice"
 
 
 def test_closed_file() -> None:

@@ -9,7 +9,8 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from aero_storage.metrics import CONTENT_TYPE, OTHER, Counts, Metrics
+from aero_storage.metrics import CONTENT_TYPE, OTHER, Counts, Gauge, Metrics
+from aero_storage.metrics.instruments import Mode
 
 BUCKETS = [
     *("0.001", "0.0025", "0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5"),
@@ -19,6 +20,23 @@ RELOADED_AT = "aero_storage_catalog_reload_last_success_timestamp_seconds"
 
 Families = Mapping[str, Metric]
 Value = Callable[..., float | None]
+
+
+MODES: tuple[Mode, ...] = ("range", "full", "chunk", "virtual_chunk")
+ZEROS: list[tuple[str, dict[str, str]]] = [
+    *(("aero_storage_bytes_sent_total", {"mode": str(mode)}) for mode in MODES),
+    *(("aero_storage_rejections_total", {"reason": reason}) for reason in ("queue_full", "timed_out")),
+    *(("aero_storage_responses_broken_off_total", {"outcome": outcome}) for outcome in ("aborted", "disconnected")),
+    *(
+        ("aero_storage_connections_refused_total", {"reason": reason})
+        for reason in ("total", "client", "descriptors")
+    ),
+    ("aero_storage_streams_stalled_total", {}),
+    ("aero_storage_places_taken_back_total", {}),
+    ("aero_storage_log_lines_dropped_total", {}),
+    ("aero_storage_queue_wait_seconds_count", {}),
+    ("aero_storage_reactor_delay_seconds_count", {}),
+]
 
 
 @pytest.fixture
@@ -65,10 +83,17 @@ def exercise(metrics: Metrics) -> None:
         ("store_errors", "counter", {"kind"}),
         ("aero_storage_server_build_info", "gauge", {"version"}),
         ("aero_storage_catalog_reload", "counter", {"result"}),
+        ("aero_storage_bytes_sent", "counter", {"mode"}),
+        ("aero_storage_rejections", "counter", {"reason"}),
+        ("aero_storage_responses_broken_off", "counter", {"outcome"}),
         ("aero_storage_connections_refused", "counter", {"reason"}),
         ("aero_storage_streams_stalled", "counter", set[str]()),
         ("aero_storage_places_taken_back", "counter", set[str]()),
+        ("aero_storage_log_lines_dropped", "counter", set[str]()),
+        ("aero_storage_queue_wait_seconds", "histogram", set[str]()),
+        ("aero_storage_reactor_delay_seconds", "histogram", set[str]()),
         (RELOADED_AT, "gauge", set[str]()),
+        *((gauge.value, "gauge", set[str]()) for gauge in Gauge),
     ],
 )
 def test_instruments(metrics: Metrics, name: str, kind: str, labels: set[str]) -> None:
@@ -83,22 +108,16 @@ def test_instruments(metrics: Metrics, name: str, kind: str, labels: set[str]) -
 
 
 def test_no_other_instruments(metrics: Metrics) -> None:
-    """Beside the instruments of the contract there are those of the process, reloads, refusals and slow clients."""
+    """Beside the instruments of the contract there are ours, which say so, and those of the process."""
     exercise(metrics)
-    ours = {
+    contract = {
         "http_requests",
         "http_request_duration_seconds",
         "image_bytes_served",
         "range_requests",
         "store_errors",
-        "aero_storage_server_build_info",
-        "aero_storage_catalog_reload",
-        "aero_storage_connections_refused",
-        "aero_storage_streams_stalled",
-        "aero_storage_places_taken_back",
-        RELOADED_AT,
     }
-    others = set(families(metrics)) - ours
+    others = {name for name in families(metrics) if not name.startswith("aero_storage_")} - contract
     assert all(name.startswith("process_") for name in others)
     assert "process_open_fds" in others
 
@@ -114,6 +133,8 @@ def test_zeros_from_the_start(metrics: Metrics, value: Value) -> None:
     assert value(RELOADED_AT) == 0
     assert value("aero_storage_server_build_info", version="1.2.3") == 1
     assert (samples["range_requests"], samples["store_errors"]) == (2, 3)
+    for name, labels in ZEROS:
+        assert value(name, **labels) == 0, name
     assert (samples["http_requests"], samples["image_bytes_served"]) == (0, 0)
 
 
@@ -160,11 +181,72 @@ def test_ranges(metrics: Metrics, value: Value) -> None:
 
 @pytest.mark.parametrize("reason", ["total", "client", "descriptors"])
 def test_refusals(metrics: Metrics, value: Value, reason: str) -> None:
-    """Refused connections are counted by reason, many at once too, from zero on."""
-    assert value("aero_storage_connections_refused_total", reason=reason) == 0
+    """Refused connections are counted by reason, many at once too."""
     metrics.connection_refused(reason)
     metrics.connection_refused(reason, 4)
     assert value("aero_storage_connections_refused_total", reason=reason) == 5
+
+
+@pytest.mark.parametrize(
+    ("happen", "name", "labels"),
+    [
+        (Metrics.stream_stalled, "streams_stalled", {}),
+        (Metrics.place_taken_back, "places_taken_back", {}),
+        (lambda metrics: metrics.request_rejected("timed_out"), "rejections", {"reason": "timed_out"}),
+        (lambda metrics: metrics.request_rejected("queue_full"), "rejections", {"reason": "queue_full"}),
+        (lambda metrics: metrics.broken_off("aborted"), "responses_broken_off", {"outcome": "aborted"}),
+        (lambda metrics: metrics.broken_off("disconnected"), "responses_broken_off", {"outcome": "disconnected"}),
+    ],
+)
+def test_troubles(
+    metrics: Metrics, value: Value, happen: Callable[[Metrics], None], name: str, labels: dict[str, str]
+) -> None:
+    """Each trouble is counted where it belongs, and nowhere else."""
+    before = metrics.exposition().splitlines()
+    happen(metrics)
+    happen(metrics)
+    assert value(f"aero_storage_{name}_total", **labels) == 2
+    changed = [line for line in metrics.exposition().splitlines() if line not in before]
+    assert [line for line in changed if line.startswith(b"aero_storage_")] == [
+        line for line in changed if line.startswith(f"aero_storage_{name}_total".encode())
+    ]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_modes(metrics: Metrics, value: Value, mode: Mode) -> None:
+    """Bytes are counted by how they were asked for."""
+    metrics.delivered(mode, 2**40)
+    metrics.delivered(mode, 1)
+    counted = {one: value("aero_storage_bytes_sent_total", mode=one) for one in MODES}
+    assert counted == dict.fromkeys(MODES, 0) | {mode: 2**40 + 1}
+
+
+def test_waits_and_delays(metrics: Metrics, value: Value) -> None:
+    """Waits and delays come in the buckets of all our histograms, beyond the last one too."""
+    for seconds in (0.0, 0.3, 20.0):
+        metrics.request_waited(seconds)
+    metrics.reactor_delayed(0.04)
+    assert [value("aero_storage_queue_wait_seconds_bucket", le=le) for le in ("0.001", "0.5", "+Inf")] == [1, 2, 3]
+    assert value("aero_storage_queue_wait_seconds_sum") == pytest.approx(20.3)
+    assert [value("aero_storage_reactor_delay_seconds_bucket", le=le) for le in ("0.025", "0.05")] == [0, 1]
+
+
+def test_gauges_are_read_when_shown(metrics: Metrics, value: Value) -> None:
+    """What is now is asked for by every exposition, and what the log has dropped by now too."""
+    queue, dropped = [0], [0]
+    metrics.gauges[Gauge.QUEUE] = lambda: len(queue)
+    metrics.lines_dropped = lambda: len(dropped)
+    assert (value(Gauge.QUEUE), value("aero_storage_log_lines_dropped_total")) == (1, 1)
+    queue.append(0)
+    dropped.clear()
+    assert (value(Gauge.QUEUE), value("aero_storage_log_lines_dropped_total")) == (2, 0)
+
+
+def test_descriptors(metrics: Metrics, value: Value) -> None:
+    """The part of the descriptors that is open is that of the process metrics."""
+    process = metrics.snapshot().process
+    used = process["process_open_fds"] / process["process_max_fds"]
+    assert value(Gauge.DESCRIPTORS_USED) == pytest.approx(used, rel=0.01)
 
 
 @pytest.mark.parametrize("kind", ["meta", "open_range", "manifest"])
@@ -263,6 +345,29 @@ def test_processes_add_up() -> None:
     assert total.process == {start: 10.0, spent: 3.0, files: 7.0}
     assert total.remains().process == {spent: 3.0}
     assert Counts(bytes={("a",): 1}).remains() == Counts(bytes={("a",): 1})
+
+
+def test_the_present_adds_up() -> None:
+    """What is now adds up over processes, but of ratios the highest counts; of a dead process nothing is left."""
+    total = Counts()
+    for length, used in ((1.0, 0.5), (2.0, 0.75), (0.0, 0.25)):
+        gauges: dict[str, float] = {Gauge.QUEUE: length, Gauge.PLACES_USED: used, Gauge.DESCRIPTORS_USED: used / 2}
+        total.add(Counts(gauges=gauges))
+    assert total.gauges == {Gauge.QUEUE: 3.0, Gauge.PLACES_USED: 0.75, Gauge.DESCRIPTORS_USED: 0.375}
+    assert total.remains().gauges == {}
+    total.remains().add(Counts(gauges={Gauge.QUEUE: 1.0}))
+    assert total.gauges[Gauge.QUEUE] == 3.0, "the remains are a copy"
+
+
+def test_histograms_add_up(metrics: Metrics) -> None:
+    """Delays and waits of two processes add up, and stay when one of them has ended."""
+    metrics.reactor_delayed(0.04)
+    metrics.request_waited(0.3)
+    total = Counts()
+    total.add(metrics.counts)
+    total.add(metrics.counts.remains())
+    assert [sum(row[()][:-1]) for row in (total.reactor_delays, total.queue_waits)] == [2, 2]
+    assert sum(metrics.counts.reactor_delays[()][:-1]) == 1
 
 
 def test_total_is_shown(metrics: Metrics, value: Value) -> None:

@@ -123,6 +123,7 @@ class JsonLines:
     _lock: threading.Lock = attrs.field(init=False, factory=threading.Lock)
     _wake: threading.Condition = attrs.field(init=False)
     _dropped: int = attrs.field(init=False, default=0)
+    _lost: int = attrs.field(init=False, default=0)
     _writer: threading.Thread | None = attrs.field(init=False, default=None)
     _stopping: bool = attrs.field(init=False, default=False)
     _errand: Callable[[], object] | None = attrs.field(init=False, default=None)
@@ -131,6 +132,12 @@ class JsonLines:
     @_wake.default
     def _make_wake(self) -> threading.Condition:
         return threading.Condition(self._lock)
+
+    @property
+    def dropped(self) -> int:
+        """How many lines have been dropped since the log began, reported or not."""
+        with self._lock:
+            return self._lost
 
     def start(self) -> None:
         """Write from a thread of its own from now on; not before the process has forked for the last time."""
@@ -201,6 +208,7 @@ class JsonLines:
     def _enqueue(self, line: str) -> None:
         if len(self._queue) >= self._max_queued:
             self._dropped += 1
+            self._lost += 1
             return
         self._queue.append(line)
         if len(self._queue) in (1, self._max_queued // 2):
@@ -228,7 +236,7 @@ class JsonLines:
             self._sink.flush()
         except (OSError, ValueError):
             # There is nowhere left to complain to (disk full, pipe closed): say so when it works again.
-            self._drop(dropped + text.count("\n"))
+            self._drop(text.count("\n"), again=dropped)
 
     def _do_errand(self) -> str:
         """Do what was asked for before this write; the line to log if that failed: the log itself goes on."""
@@ -245,9 +253,11 @@ class JsonLines:
             dropped, self._dropped = self._dropped, 0
             return dropped
 
-    def _drop(self, lines: int) -> None:
+    def _drop(self, lines: int, again: int) -> None:
+        """Lines were refused, and with them the report of others that were dropped `again`."""
         with self._wake:
-            self._dropped += lines
+            self._dropped += lines + again
+            self._lost += lines
 
     def _report(self, dropped: int) -> str:
         return self._line("warn", "log lines dropped", {"count": dropped}) if dropped else ""

@@ -151,6 +151,25 @@ def test_sums(fresh: Daemon) -> None:
     assert {exact(fresh.metrics()) for _ in range(12)} == {wanted}
 
 
+def test_the_present_sums_up(fresh: Daemon) -> None:
+    """What is now is the sum over all workers; what a dead one had vanishes, and its successor's is there again."""
+    with ExitStack() as stack:
+        wires = [stack.enter_context(fresh.dial()) for _ in range(40)]
+        for number, wire in enumerate(wires):
+            assert wire.ask("GET", "/v1/images/disk", {"X-Request-Id": f"open-{number}"}).status == 200
+        shares = Counter(fresh.complete(f"open-{number}")["worker"] for number in range(40))
+        for _ in range(8):
+            metrics = fresh.metrics()
+            assert metrics.value("aero_storage_connections") == 40 + 1, "those and the one that asks"
+            assert metrics.value("aero_storage_requests_in_flight") == 1
+            assert metrics.value("aero_storage_places_limit") == 2 * 64
+        os.kill(pids(fresh)[1], signal.SIGKILL)
+        replaced(fresh, 1, 2)
+        until(lambda: fresh.metrics().value("aero_storage_connections") == shares[2] + 1)
+        until(lambda: fresh.metrics().value("aero_storage_places_limit") == 2 * 64)
+        assert fresh.metrics().value("aero_storage_bytes_sent_total", mode="full") == 40 * SIZE
+
+
 def test_processes_sum_up(pair: Daemon) -> None:
     """Memory and files are those of parent and workers together; the start is that of the parent, the first."""
     metrics = pair.metrics()

@@ -18,6 +18,7 @@ import pytest
 from aero_storage.catalog.parser import parse_manifest
 from aero_storage.cli.main import command
 from aero_storage.delivery.routes import ROUTES
+from aero_storage.metrics import Metrics, Registry
 from aero_storage.settings import markdown_table
 
 PROJECT = Path(__file__).parents[2]
@@ -161,6 +162,16 @@ def test_catalog_example() -> None:
 def test_settings_table() -> None:
     """The table of settings is the one that the code makes."""
     assert markdown_table().strip() in README
+
+
+def test_metrics_table() -> None:
+    """Every metric of ours is in the table, and no other."""
+    registry = Registry()
+    Metrics(registry, "1", 0)
+    names = {family.name + ("_total" if family.type == "counter" else "") for family in registry.collect()}
+    table = README.partition("\n## Metrics\n")[2].partition("\n## ")[0]
+    first_cells = "\n".join(line.split("|")[1] for line in table.splitlines() if line.startswith("|"))
+    assert set(re.findall(r"`([a-z_]+)`", first_cells)) == {name for name in names if not name.startswith("process_")}
 
 
 def test_endpoints_table() -> None:

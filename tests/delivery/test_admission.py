@@ -153,6 +153,35 @@ def test_no_patience(clock: Clock) -> None:
     assert Guest.of(admission).place
 
 
+def test_what_is_told(clock: Clock) -> None:
+    """Why requests got no place is told, and how long those waited that got one; who just leaves is no news."""
+    admission, (holder,) = full(clock)
+    rejected: list[str] = []
+    waited: list[float] = []
+    admission.rejected, admission.waited = rejected.append, waited.append
+    lucky, leaving, unlucky = (Guest.of(admission) for _ in range(3))
+    leaving.asked.addErrback(lambda _: None)
+    leaving.asked.cancel()
+    clock.advance(0.25)
+    holder.release()
+    assert lucky.place
+    clock.advance(PATIENCE)
+    assert (type(unlucky.error), rejected, waited) == (OverloadedError, ["timed_out"], [0.25])
+    for _ in range(admission.cap * 4 + 20):
+        Guest.of(admission)
+    assert rejected == ["timed_out", *["queue_full"] * 8]
+    assert waited == [0.25]
+
+
+def test_no_patience_is_told_as_a_full_queue(clock: Clock) -> None:
+    """Where nobody is to wait, there is no room to wait in."""
+    admission, _ = full(clock, patience=0)
+    rejected: list[str] = []
+    admission.rejected = rejected.append
+    assert Guest.of(admission).error
+    assert rejected == ["queue_full"]
+
+
 def test_no_timer_is_left(clock: Clock) -> None:
     """Who got in, gave up or left has no timer any more: no late refusal."""
     admission, (holder,) = full(clock)

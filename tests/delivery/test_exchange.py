@@ -150,6 +150,45 @@ def test_bytes(ask: Ask, bench: Bench, *, path: str, status: int, sent: int, cou
     assert bench.log.events[0][2]["bytes_sent"] == sent
 
 
+MODES = ("range", "full", "chunk", "virtual_chunk")
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "raw", "mode"),
+    [
+        (IMAGE, 200, True, "full"),
+        (IMAGE, 206, True, "range"),
+        (IMAGE + "/data", 206, True, "range"),
+        (CHUNK, 200, False, "chunk"),
+        (CHUNK, 200, True, "virtual_chunk"),
+        (MANIFEST, 200, False, None),
+        (MANIFEST, 200, True, None),
+        (IMAGE + "/meta", 200, False, None),
+    ],
+)
+@pytest.mark.parametrize("ending", Ending)
+def test_modes(
+    ask: Ask, bench: Bench, *, path: str, status: int, raw: bool, mode: str | None, ending: Ending
+) -> None:
+    """Bytes are counted by how they were asked for, those of a response that breaks off too; all in all the same."""
+    exchange = bench.exchange(ask(path))
+    exchange.blob = blob = bench.store.put("disk.img")
+    blob.raw = raw
+    exchange.end(ending, status, 10)
+    counted = {one: bench.count("aero_storage_bytes_sent_total", mode=one) for one in MODES}
+    assert counted == {one: 10 if one == mode else 0 for one in MODES}
+    assert sum(counted.values()) == bench.count("image_bytes_served_total", image_id="disk.img")
+
+
+@pytest.mark.parametrize("ending", Ending)
+def test_endings(ask: Ask, bench: Bench, ending: Ending) -> None:
+    """Who breaks a response off is counted."""
+    bench.exchange(ask()).end(ending, 206, 10)
+    names = ("aborted", "disconnected")
+    counted = {name: bench.count("aero_storage_responses_broken_off_total", outcome=name) for name in names}
+    assert counted == {name: int(name == ending) for name in names}
+
+
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize("path", [IMAGE, IMAGE + "/data"])
 @pytest.mark.parametrize(

@@ -181,8 +181,11 @@ def test_nobody_overtakes() -> None:
 
 def test_who_waits_for_its_own_limit_holds_up_nobody() -> None:
     """Who comes while others wait for their own limits alone may send at once."""
-    limits = Throttle(Clock(), 1_000_000, 10_000_000)
+    clock = Clock()
+    limits = Throttle(clock, 1_000_000, 10_000_000)
     begin(limits, 10**9, 10**9)
+    assert limits.pace().left == 150_000
+    let_pass(clock, TICK_SECONDS)
     assert limits.pace().left == 150_000
 
 

@@ -6,7 +6,7 @@ import attrs
 import pytest
 from twisted.internet.task import Clock
 
-from aero_storage.metrics import Counts
+from aero_storage.metrics import Counts, Gauge
 from aero_storage.supervision.accounts import ANSWER_SECONDS, Accounts
 from aero_storage.supervision.messages import Kind, Message
 
@@ -206,3 +206,17 @@ def test_processes(clock: Clock) -> None:
     assert accounts.total().process == {start: 50.0, cpu: 5.0, memory: 50.0}
     accounts.leave(1)
     assert accounts.total().process == {start: 50.0, cpu: 5.0, memory: 30.0}
+
+
+def test_the_present(clock: Clock) -> None:
+    """What is now is the sum of all that live: of a worker that died nothing is left, and its counts stay."""
+    accounts = Accounts(clock, Counts)
+    for number in (1, 2):
+        accounts.join(number, lambda _: None)
+        gauges: dict[str, float] = {Gauge.CONNECTIONS: 10.0 * number, Gauge.PLACES_USED: number / 4}
+        counts = Counts(gauges=gauges, rejections={("timed_out",): 1})
+        accounts.receive(number, Message(Kind.COUNTS, 0, counts))
+    assert accounts.total().gauges == {Gauge.CONNECTIONS: 30.0, Gauge.PLACES_USED: 0.5}
+    accounts.leave(2)
+    assert accounts.total().gauges == {Gauge.CONNECTIONS: 10.0, Gauge.PLACES_USED: 0.25}
+    assert accounts.total().rejections["timed_out",] == 2

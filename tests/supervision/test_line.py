@@ -11,7 +11,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
-from aero_storage.metrics import Counts, Metrics, Registry
+from aero_storage.metrics import Counts, Gauge, Metrics, Registry
 from aero_storage.supervision.line import ParentLine
 from aero_storage.supervision.messages import Channel, Kind, Message
 
@@ -84,6 +84,13 @@ CHANGES: dict[str, Callable[[Metrics], None]] = {
     "store": lambda metrics: metrics.store_failed("meta"),
     "reload": lambda metrics: metrics.catalog_loaded(1.0),
     "failure": lambda metrics: metrics.catalog_failed(),
+    "delivered": lambda metrics: metrics.delivered("full", 1),
+    "rejected": lambda metrics: metrics.request_rejected("timed_out"),
+    "waited": lambda metrics: metrics.request_waited(0.1),
+    "broken off": lambda metrics: metrics.broken_off("aborted"),
+    "stalled": lambda metrics: metrics.stream_stalled(),
+    "taken back": lambda metrics: metrics.place_taken_back(),
+    "refused": lambda metrics: metrics.connection_refused("total"),
 }
 
 
@@ -97,6 +104,22 @@ def test_news(worker: Worker, change: Callable[[Metrics], None]) -> None:
         assert (news.kind, news.number) == (Kind.COUNTS, 0)
         worker.line.push()
         assert worker.said() == []
+
+
+def test_what_always_changes_is_no_news(worker: Worker) -> None:
+    """That time passes is not told unasked: an idle worker is silent."""
+    worker.metrics.store_failed("meta")
+    worker.line.push()
+    worker.said()
+    worker.metrics.reactor_delayed(0.1)
+    worker.metrics.gauges[Gauge.CONNECTIONS] = lambda: 5
+    worker.line.push()
+    assert worker.said() == []
+    worker.hear(Message(Kind.COUNT, 9))
+    (answer,) = worker.said()
+    assert answer.counts is not None
+    assert answer.counts.gauges[Gauge.CONNECTIONS] == 5
+    assert sum(answer.counts.reactor_delays[()][:-1]) == 1
 
 
 def test_what_was_told_is_no_news(worker: Worker) -> None:

@@ -136,8 +136,9 @@ def say(kind, number, counts):
     data = json.dumps([kind, number, counts]).encode()
     os.write(4, struct.pack("!I", len(data)) + data)
 def counts(number):
-    empty = dict.fromkeys(["requests", "durations", "ranges", "store_errors", "reloads", "refusals", "slow"], [])
-    return {**empty, "bytes": [[["a"], number]], "reloaded_at": 0, "process": {}}
+    from aero_storage.metrics import Counts
+    from aero_storage.supervision.counting import to_document
+    return to_document(Counts(bytes={("a",): number}))
 """
 
 

@@ -10,7 +10,9 @@ from aero_storage.delivery.routes import Resource
 from aero_storage.disk import Disk
 from aero_storage.logs import EventLog, Form, make_form
 from aero_storage.metrics import Metrics
+from aero_storage.store.images import Opened
 
+_PARTIAL = 206
 _RANGE_REFUSALS = frozenset({412, 413, 416})
 _BYTES = frozenset({Resource.IMAGE, Resource.CHUNK})
 _BLANKS = ("request_id", "status", "outcome", "bytes_sent", "latency_seconds", "client")
@@ -45,14 +47,18 @@ class Account:
         self._counted_image = facts.names.image_id if facts.resource in _BYTES else None
         self._is_image = facts.resource is Resource.IMAGE
 
-    def count(self, status: int, bytes_sent: int, seconds: float) -> None:
-        """Count a request that ended after `seconds` with `bytes_sent` of its body gone."""
+    def count(self, status: int, bytes_sent: int, seconds: float, opened: Opened | None = None) -> None:
+        """Count a request that ended after `seconds` with `bytes_sent` of its body gone, which came from `opened`."""
         metrics = self.reporter.metrics
         metrics.request_ended(self._route, self._method, status, seconds)
-        if self._counted_image is not None:
+        if bytes_sent and self._counted_image is not None:
             metrics.bytes_sent(self._counted_image, bytes_sent)
+            if self._is_image:
+                metrics.delivered("range" if status == _PARTIAL else "full", bytes_sent)
+            else:
+                metrics.delivered("virtual_chunk" if opened is not None and opened.raw else "chunk", bytes_sent)
         if self._is_image:
-            if status == 206:  # noqa: PLR2004
+            if status == _PARTIAL:
                 metrics.range_answered(valid=True)
             elif status in _RANGE_REFUSALS and not self.facts.announces_body:
                 metrics.range_answered(valid=False)

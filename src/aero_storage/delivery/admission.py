@@ -31,6 +31,7 @@ class Place:
 @attrs.define(eq=False)
 class _Waiter:
     deferred: Deferred[Place]
+    since: float
     timer: IDelayedCall | None = None
 
 
@@ -49,6 +50,15 @@ class Admission:
     _letting_in: bool = attrs.field(init=False, default=False)
     crowded: Callable[[], object] | None = attrs.field(init=False, default=None)
     """Called when a request has begun to wait: somebody may be able to give a place up."""
+    rejected: Callable[[str], object] = attrs.field(init=False, default=lambda _reason: None)
+    """Told why a request gets no place: `queue_full` (or nobody is to wait), or `timed_out` in the queue."""
+    waited: Callable[[float], object] = attrs.field(init=False, default=lambda _seconds: None)
+    """Told how long a request stood in the queue that gets a place."""
+
+    @property
+    def cap(self) -> int:
+        """Requests that may be in at once; 0 is any number."""
+        return self._cap
 
     @property
     def taken(self) -> int:
@@ -66,6 +76,7 @@ class Admission:
         if place is not None:
             return succeed(place)
         if not self._patience or len(self._queue) >= max(_MIN_QUEUE, _QUEUE_PER_PLACE * self._cap):
+            self.rejected("queue_full")
             return fail(OverloadedError("all places are taken"))
         return self._wait()
 
@@ -77,7 +88,7 @@ class Admission:
         return Place(self)
 
     def _wait(self) -> Deferred[Place]:
-        waiter = _Waiter(Deferred(lambda _: self._leave(waiter)))
+        waiter = _Waiter(Deferred(lambda _: self._leave(waiter)), self._clock.seconds())
         waiter.timer = self._clock.callLater(self._patience, self._give_up, waiter)
         self._queue.append(waiter)
         if self.crowded is not None:
@@ -86,6 +97,7 @@ class Admission:
 
     def _give_up(self, waiter: _Waiter) -> None:
         self._queue.remove(waiter)
+        self.rejected("timed_out")
         waiter.deferred.errback(OverloadedError("no place came free in time"))
 
     def _leave(self, waiter: _Waiter) -> None:
@@ -109,4 +121,5 @@ class Admission:
         if waiter.timer is not None:
             waiter.timer.cancel()
         self._taken += 1
+        self.waited(self._clock.seconds() - waiter.since)
         waiter.deferred.callback(Place(self))

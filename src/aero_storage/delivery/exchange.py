@@ -10,7 +10,7 @@ from aero_storage.delivery.account import Account
 from aero_storage.delivery.admission import Admission, Place
 from aero_storage.delivery.facts import Facts, make_request_id
 from aero_storage.json_lines import quote
-from aero_storage.store.blob import Blob
+from aero_storage.store.images import Opened
 
 
 class Ending(enum.StrEnum):
@@ -37,7 +37,7 @@ class Exchange:
     place: Place | None = attrs.field(init=False, default=None)
     waiting: bool = attrs.field(init=False, default=False)
     """Whether it stands in the queue for a place, with nothing done yet."""
-    blob: Blob | None = attrs.field(init=False, default=None)
+    blob: Opened | None = attrs.field(init=False, default=None)
 
     def __attrs_post_init__(self) -> None:
         account = self._account
@@ -87,7 +87,9 @@ class Exchange:
         try:
             self._release()
         finally:
-            account.count(status, bytes_sent, seconds)
+            account.count(status, bytes_sent, seconds, self.blob)
+            if ending is not Ending.COMPLETE:
+                account.reporter.metrics.broken_off(ending.value)
             account.write(
                 quote(self.request_id), status, f'"{ending}"', bytes_sent, f"{seconds:.6f}", quote(self.client)
             )

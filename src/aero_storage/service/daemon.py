@@ -34,6 +34,7 @@ from aero_storage.protocol.forwarded import TrustedProxies
 from aero_storage.service.accepting import Doorkeeper
 from aero_storage.service.base import SetSignal, SignalledService
 from aero_storage.service.descriptors import complain_if_few, raise_limit
+from aero_storage.service.gauges import DelayProbe, show_log, show_state
 from aero_storage.service.listening import address_text, listen
 from aero_storage.service.options import Options, prepare_images_root, refuse
 from aero_storage.service.parent import ParentService, number_of_workers, supervise
@@ -167,6 +168,8 @@ def compose(
     site = ImageSite(resource, reactor, lane, limits, Refusals(limits, metrics, log, reactor))
     site.throttle = throttle(reactor, settings.max_bytes_per_second, settings.max_total_bytes_per_second)
     look_after_stalls(site, admission, reactor, settings.stall_timeout_secs, desk.reporter)
+    show_state(metrics, admission, site, keeper)
+    show_log(metrics, log)
     doorkeeper = Doorkeeper(reactor, site.make_room, metrics, log)
     desk.ran_out = doorkeeper.ran_out
     drain = Drain(settings.drain_delay_secs, settings.shutdown_grace_secs)
@@ -230,6 +233,7 @@ class AeroService(SignalledService):
         self._parts = parts
         self._poll = LoopingCall(lambda: Deferred.fromCoroutine(parts.watch.check()))
         self._poll.clock = parts.reactor
+        self._probe = DelayProbe(parts.reactor, parts.desk.reporter.metrics.reactor_delayed)
 
     def startService(self) -> None:
         """Start threads, timers and signal handlers, and say where we listen."""
@@ -239,6 +243,7 @@ class AeroService(SignalledService):
             threads.pool.start()
             parts.reactor.addSystemEventTrigger("after", "shutdown", threads.pool.stop)
         self._poll.start(POLL_SECONDS, now=False)
+        self._probe.start()
         gc.collect()
         gc.freeze()  # what there is by now stays: no need to look at it again and again
         gc.set_threshold(_GARBAGE_THRESHOLD)
@@ -257,6 +262,7 @@ class AeroService(SignalledService):
         await self.patience.wait(parts.drain.delay)
         if self._poll.running:
             self._poll.stop()
+        self._probe.stop()
         await gatherResults([maybeDeferred(port.stopListening) for port in parts.ports], consumeErrors=True)
         parts.doorkeeper.close()
         await self._drain()

@@ -17,6 +17,7 @@ from aero_storage.logs import LineLog
 from aero_storage.metrics import Metrics, Registry
 from aero_storage.service.base import SetSignal, SignalledService
 from aero_storage.service.doors import Door, Entrance, open_doors
+from aero_storage.service.gauges import show_log
 from aero_storage.service.options import Options
 from aero_storage.settings import Settings
 from aero_storage.supervision.accounts import Accounts
@@ -49,7 +50,9 @@ def supervise(options: Options, reactor: PosixReactorBase, workers: int) -> Pare
     if options.parent is not None and options.parent.get("chroot"):
         raise SettingsError("twistd --chroot: workers cannot be started from there; use --workers 1")
     doors = open_doors(reactor, options.resolved, workers)
-    accounts = Accounts(reactor, Metrics(Registry(), version("aero-storage"), 0).snapshot)
+    metrics = Metrics(Registry(), version("aero-storage"), 0)
+    show_log(metrics, options.log)
+    accounts = Accounts(reactor, metrics.snapshot)
     muster = Muster(workers, service_manager(options.environ, reactor, options.log))
     starter = Starter(reactor, options.log, accounts, Recruiter(reactor, options, doors).commission, muster.answer)
     settings = options.resolved.settings

@@ -38,7 +38,7 @@ class ParentLine:
         self.channel.lost.addCallback(lambda _: self._orphaned())
 
     def push(self) -> None:
-        """Tell the counts if any has changed: those of the process itself do all the time, and do not matter here."""
+        """Tell the counts if any has changed; what changes all the time can wait until somebody asks."""
         counted = _changing(self._metrics.counts)
         if counted != self._told:
             self._tell(Kind.COUNTS)
@@ -88,4 +88,4 @@ class ParentLine:
 
 
 def _changing(counts: Counts) -> dict[str, Any]:
-    return to_document(attrs.evolve(counts, process={}))
+    return to_document(attrs.evolve(counts, process={}, gauges={}, reactor_delays={}))

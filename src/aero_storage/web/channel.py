@@ -94,6 +94,11 @@ class AeroChannel(Departing, Watched, HTTPChannel):
         super().connectionLost(reason)
         self.factory.leave(self, self._ticket)
 
+    @property
+    def answering(self) -> bool:
+        """Whether a response is under way."""
+        return self._delivery is not None or bool(self._handlingRequest)
+
     def getPeer(self) -> IAddress:
         """The other end, asked for once, by the first request: what a proxy says comes before that."""
         if self._peer_address is None:

@@ -1,0 +1,7 @@
+"""The instruments of the daemon: what is counted, and how Prometheus sees it (contract §9)."""
+
+from aero_storage.metrics.counts import OTHER, Counts, Gauge
+from aero_storage.metrics.families import CONTENT_TYPE, Registry
+from aero_storage.metrics.instruments import Metrics
+
+__all__ = ["CONTENT_TYPE", "OTHER", "Counts", "Gauge", "Metrics", "Registry"]

@@ -1,0 +1,131 @@
+"""What has been counted, as values that can be added up, so that any one worker can show the sum of all."""
+
+from __future__ import annotations
+
+import enum
+from bisect import bisect_left
+from collections.abc import Iterable
+
+import attrs
+
+OTHER = "__other__"
+"""The `image_id` of all images beyond the label limit."""
+
+BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Upper bounds of a histogram's buckets, in seconds; one more bucket takes what is beyond."""
+
+TALLIES = (
+    *("requests", "bytes", "ranges", "store_errors", "reloads", "refusals", "slow"),
+    *("delivered", "rejections", "broken_off", "lines_dropped"),
+)
+HISTOGRAMS = ("durations", "queue_waits", "reactor_delays")
+
+START_TIME, CPU_TIME = "process_start_time_seconds", "process_cpu_seconds_total"
+_OPEN_FILES, _MOST_FILES = "process_open_fds", "process_max_fds"
+_STORE_ERRORS = ("meta", "open_range", "manifest")
+_RANGE_RESULTS = ("valid", "invalid")
+_SLOW = ("stalled", "place_taken_back")
+_REFUSALS = ("total", "client", "descriptors")
+_RELOAD_RESULTS = ("success", "failure")
+_MODES = ("range", "full", "chunk", "virtual_chunk")
+_REJECTIONS = ("queue_full", "timed_out")
+_BROKEN_OFF = ("aborted", "disconnected")
+
+Labels = tuple[str, ...]
+Tally = dict[Labels, float]
+Histogram = dict[Labels, list[float]]
+"""For each the buckets, not cumulative, and behind them the sum in seconds."""
+
+
+class Gauge(enum.StrEnum):
+    """What is now, by the name of its metric. Of several processes the sum is shown; of a ratio the highest."""
+
+    IN_FLIGHT = "aero_storage_requests_in_flight"
+    CONNECTIONS = "aero_storage_connections"
+    PLACES_TAKEN = "aero_storage_places_taken"
+    PLACES_LIMIT = "aero_storage_places_limit"
+    PLACES_USED = "aero_storage_places_used_ratio"
+    QUEUE = "aero_storage_queue_length"
+    CATALOG_INVALID = "aero_storage_catalog_invalid"
+    DESCRIPTORS_USED = "aero_storage_descriptors_used_ratio"
+
+
+_HIGHEST = frozenset({Gauge.PLACES_USED, Gauge.DESCRIPTORS_USED})
+"""One process that is full is in trouble, whatever room others have."""
+
+
+def _zeros(values: Iterable[str]) -> Tally:
+    return dict.fromkeys(((value,) for value in values), 0)
+
+
+def empty_row() -> list[float]:
+    """A histogram's numbers before anything has been observed."""
+    return [0] * (len(BUCKETS) + 2)
+
+
+def _one_row() -> Histogram:
+    return {(): empty_row()}
+
+
+def observe(row: list[float], seconds: float) -> None:
+    """Put a time into its bucket."""
+    row[bisect_left(BUCKETS, seconds)] += 1
+    row[-1] += seconds
+
+
+@attrs.define
+class Counts:
+    """What has been counted, by label values."""
+
+    requests: Tally = attrs.field(factory=dict)
+    durations: Histogram = attrs.field(factory=dict)
+    bytes: Tally = attrs.field(factory=dict)
+    delivered: Tally = attrs.field(factory=lambda: _zeros(_MODES))
+    """The same bytes by how they were asked for."""
+    ranges: Tally = attrs.field(factory=lambda: _zeros(_RANGE_RESULTS))
+    store_errors: Tally = attrs.field(factory=lambda: _zeros(_STORE_ERRORS))
+    reloads: Tally = attrs.field(factory=lambda: _zeros(_RELOAD_RESULTS))
+    slow: Tally = attrs.field(factory=lambda: _zeros(_SLOW))
+    """What slow clients have come to."""
+    refusals: Tally = attrs.field(factory=lambda: _zeros(_REFUSALS))
+    rejections: Tally = attrs.field(factory=lambda: _zeros(_REJECTIONS))
+    broken_off: Tally = attrs.field(factory=lambda: _zeros(_BROKEN_OFF))
+    lines_dropped: Tally = attrs.field(factory=lambda: {(): 0})
+    queue_waits: Histogram = attrs.field(factory=_one_row)
+    reactor_delays: Histogram = attrs.field(factory=_one_row)
+    reloaded_at: float = 0.0
+    gauges: dict[str, float] = attrs.field(factory=dict)
+    """What is now, by the names of Gauge."""
+    process: dict[str, float] = attrs.field(factory=dict)
+    """Of the processes that these are the counts of, by the names of Prometheus' process metrics."""
+
+    def add(self, other: Counts) -> None:
+        """Add what another process has counted."""
+        for name in TALLIES:
+            tally: Tally = getattr(self, name)
+            for labels, count in getattr(other, name).items():
+                tally[labels] = tally.get(labels, 0) + count
+        for name in HISTOGRAMS:
+            histogram: Histogram = getattr(self, name)
+            for labels, row in getattr(other, name).items():
+                ours = histogram.get(labels, [0] * len(row))
+                histogram[labels] = [one + two for one, two in zip(ours, row, strict=True)]
+        self.reloaded_at = max(self.reloaded_at, other.reloaded_at)
+        for gauge, value in other.gauges.items():
+            now = self.gauges.get(gauge, 0)
+            self.gauges[gauge] = max(now, value) if gauge in _HIGHEST else now + value
+        for sample, value in other.process.items():
+            known = self.process.get(sample)
+            total = value if known is None else min(known, value) if sample == START_TIME else known + value
+            self.process[sample] = total
+
+    def remains(self) -> Counts:
+        """What stays when the process has ended: nothing is now any more, but it has used its time."""
+        spent = self.process.get(CPU_TIME)
+        return attrs.evolve(self, gauges={}, process={} if spent is None else {CPU_TIME: spent})
+
+
+def descriptors_used(process: dict[str, float]) -> float:
+    """Which part of its descriptors a process has open; 0 where that is not known."""
+    most = process.get(_MOST_FILES)
+    return process.get(_OPEN_FILES, 0) / most if most else 0.0

@@ -1,0 +1,145 @@
+"""The instruments of contract §9 and the daemon's own, on a registry that is passed in.
+
+What happens is counted in plain dictionaries, on the reactor's thread alone, and becomes Prometheus' families only
+when somebody asks: the library's own counters, made for many threads, would take a small range a tenth of its time.
+What is now is not counted at all: whoever knows it is asked when somebody wants to see it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import attrs
+
+from aero_storage.metrics.counts import OTHER, Counts, Gauge, Labels, Tally, descriptors_used, empty_row, observe
+from aero_storage.metrics.families import Families, Registry, generate_latest, process_samples
+
+Mode = Literal["range", "full", "chunk", "virtual_chunk"]
+
+
+@attrs.define
+class _BoundedLabel:
+    """The first `limit` values seen keep their own; all others become OTHER."""
+
+    limit: int
+    _seen: dict[str, Labels] = attrs.field(init=False, factory=dict)
+
+    def of(self, value: str) -> Labels:
+        labels = self._seen.get(value)
+        if labels is None:
+            if len(self._seen) >= self.limit:
+                return (OTHER,)
+            labels = self._seen[value] = (value,)
+        return labels
+
+
+class Metrics:
+    """All counters of the daemon; its methods are named after what has happened."""
+
+    def __init__(self, registry: Registry, version: str, max_image_ids: int) -> None:
+        self.counts = Counts()
+        self.gauges: dict[Gauge, Callable[[], float]] = {}
+        """Who knows what is now; asked for every exposition."""
+        self.lines_dropped: Callable[[], int] = lambda: 0
+        """Who knows how many lines the log has dropped so far."""
+        self._registry = registry
+        self._version = version
+        self._image_label = _BoundedLabel(max_image_ids)
+        self._shown: Counts | None = None
+        registry.register(Families(lambda: self.shown, version))
+
+    @property
+    def version(self) -> str:
+        """Of the daemon."""
+        return self._version
+
+    def request_ended(self, route: str, method: str, status: int, seconds: float) -> None:
+        """A request has been answered, to the last byte or to where it broke off."""
+        requests, durations = self.counts.requests, self.counts.durations
+        key, timed = (route, method, str(status)), (route, method)
+        requests[key] = requests.get(key, 0) + 1
+        row = durations.get(timed)
+        if row is None:
+            row = durations[timed] = empty_row()
+        observe(row, seconds)
+
+    def broken_off(self, outcome: str) -> None:
+        """A response did not come to its end: it was `aborted` by us, or `disconnected` by the client."""
+        _count(self.counts.broken_off, (outcome,))
+
+    def bytes_sent(self, image_id: str, count: int) -> None:
+        """`count` body bytes of an image or chunk have left the server."""
+        if count:
+            _count(self.counts.bytes, self._image_label.of(image_id), count)
+
+    def delivered(self, mode: Mode, count: int) -> None:
+        """The same `count` bytes, by how they were asked for."""
+        self.counts.delivered[mode,] += count
+
+    def range_answered(self, *, valid: bool) -> None:
+        """A range request got its 206 (`valid`), or one of 412, 413, 416."""
+        _count(self.counts.ranges, ("valid" if valid else "invalid",))
+
+    def store_failed(self, kind: str) -> None:
+        """A disk or catalog failure of one of the kinds `meta`, `open_range`, `manifest`."""
+        _count(self.counts.store_errors, (kind,))
+
+    def catalog_loaded(self, now: float) -> None:
+        """A changed catalog has been read and is in force; `now` in seconds since the epoch."""
+        _count(self.counts.reloads, ("success",))
+        self.counts.reloaded_at = now
+
+    def catalog_failed(self) -> None:
+        """The catalog on disk is invalid."""
+        _count(self.counts.reloads, ("failure",))
+
+    def stream_stalled(self) -> None:
+        """A response was broken off, as its client took nothing any more."""
+        _count(self.counts.slow, ("stalled",))
+
+    def place_taken_back(self) -> None:
+        """A response whose client takes nothing has lost its place under the cap to another request."""
+        _count(self.counts.slow, ("place_taken_back",))
+
+    def connection_refused(self, reason: str, times: int = 1) -> None:
+        """A connection was not served, for one of the reasons `total`, `client`, `descriptors`."""
+        _count(self.counts.refusals, (reason,), times)
+
+    def request_rejected(self, reason: str) -> None:
+        """A byte request got no place: `queue_full` (or there is none), or `timed_out` in the queue."""
+        _count(self.counts.rejections, (reason,))
+
+    def request_waited(self, seconds: float) -> None:
+        """A byte request has got a place after `seconds` in the queue."""
+        observe(self.counts.queue_waits[()], seconds)
+
+    def reactor_delayed(self, seconds: float) -> None:
+        """A timer that is set for the sake of this has fired `seconds` late."""
+        observe(self.counts.reactor_delays[()], seconds)
+
+    def snapshot(self) -> Counts:
+        """The counts of this process, with what is now, and those of the process itself."""
+        counts = self.counts
+        counts.lines_dropped[()] = self.lines_dropped()
+        counts.process = process_samples()
+        counts.gauges = {gauge.value: read() for gauge, read in self.gauges.items()}
+        counts.gauges[Gauge.DESCRIPTORS_USED.value] = descriptors_used(counts.process)
+        return counts
+
+    def exposition(self, total: Counts | None = None) -> bytes:
+        """All metrics in the text format 0.0.4: the counts of this process, or a total that it is a part of."""
+        self._shown = total
+        try:
+            return generate_latest(self._registry)
+        finally:
+            self._shown = None
+
+    @property
+    def shown(self) -> Counts:
+        """The counts that are to be shown."""
+        return self.snapshot() if self._shown is None else self._shown
+
+
+def _count(tally: Tally, labels: Labels, count: float = 1) -> None:
+    tally[labels] = tally.get(labels, 0) + count
