@@ -7,6 +7,7 @@ PORT ?= 8080
 IMAGES ?= images
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+TORTURE_ARGS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -22,7 +23,7 @@ unexport PYTHONPATH PYTHONHOME
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # one .venv: two pips at once would tread on each other under -j
-.PHONY: help run test bench lint types clean
+.PHONY: help run test bench torture lint types clean
 
 define HELP
 aero-storage: large disk images over HTTP ranges, as a Twisted daemon.
@@ -32,6 +33,9 @@ aero-storage: large disk images over HTTP ranges, as a Twisted daemon.
   make test    build the wheel, install it, then lint, types and every test against it
   make bench   measure it beside nginx and others, some 20 minutes, into docs/benchmarks.md
                (Debian packages nginx-light and wrk); BENCH_ARGS=--quick takes under 3
+  make torture
+               torment it with faults and hostile input, up to 10 minutes, into docs/reliability.md;
+               as root it tries a full and a failing disk too; TORTURE_ARGS=--quick takes under 2
   make lint    ruff: rules and format
   make types   mypy, strict
   make clean   remove $(VENV) and everything built; your images stay
@@ -42,6 +46,7 @@ Variables:
   IMAGES=/srv/images         what `make run` serves
   PYTEST_ARGS="-k ranges -x" passed to pytest by `make test`
   BENCH_ARGS="--rounds 5"    passed to the benchmark by `make bench`; --help lists them
+  TORTURE_ARGS="--only fuzz" passed to the tormentors by `make torture`; --help lists them
 
 Settings of the daemon itself: $(BIN)/twistd aero-storage --help
 endef
@@ -60,6 +65,9 @@ test: lint types
 
 bench: $(VENV)/.installed-bench
 	@PYTHONPATH=. $(BIN)/python -m tests.bench.http $(BENCH_ARGS)
+
+torture: $(VENV)/.installed-test
+	@PYTHONPATH=. timeout --kill-after=20 600 $(BIN)/python -m tests.torture $(TORTURE_ARGS)
 
 lint: $(VENV)/.installed-test
 	@$(BIN)/ruff check --quiet

@@ -141,3 +141,14 @@ def test_a_pace(place: Path, express: str) -> None:
                 wire.send(head("GET", "/v1/images/big.img", {"Range": f"bytes={first}-{first + length - 1}"}))
                 assert len(wire.reply("GET").body) == length
             assert 0.8 * size / rate < time.monotonic() - before < 3 * size / rate
+
+
+@pytest.mark.parametrize("express", ["--express", "--no-express"])
+def test_half_a_head_holds_up_no_stop(place: Path, express: str) -> None:
+    """A head that has begun may still end while the daemon drains, but not take longer than heads may."""
+    with running(place, "--header-timeout-secs", "1", express) as daemon, daemon.dial() as wire:
+        wire.send(b"GET /v1/images/big.img HTTP/1.1\r\n")
+        daemon.ask("/healthz")
+        daemon.process.send_signal(signal.SIGTERM)
+        assert daemon.process.wait(10) == 0
+        assert wire.reply("GET").status == 408

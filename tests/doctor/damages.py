@@ -271,9 +271,7 @@ CASES: dict[str, Case] = {
     "HEAD without length": case(
         "head get", "proxy_cache_convert_head", after=on_method("HEAD", put(Content_Length=None))
     ),
-    "HEAD of nothing": case(
-        f"get meta range-unsatisfiable {RANGES}", "pass HEAD on", after=on_method("HEAD", put(Content_Length="1"))
-    ),
+    "HEAD of nothing": case("get meta", "pass HEAD on", after=on_method("HEAD", put(Content_Length="1"))),
     "no Accept-Ranges": case("head", "$http_range", after=everywhere(put(Accept_Ranges=None))),
     "GET without length": case(
         "get",

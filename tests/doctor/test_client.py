@@ -123,3 +123,13 @@ def test_server_that_falls_silent() -> None:
     assert len(heads) == 4
     assert findings[-1].outcome.verdict is Verdict.SKIPPED
     assert "stopped answering" in findings[-1].outcome.seen
+
+
+def test_no_certificate_to_look_at() -> None:
+    """A server that is gone when its certificate is looked at is not said to have a bad one."""
+    (check,) = [one for one in CHECKS if one.name == "certificate"]
+    with closing(Client(Place("https", "127.0.0.1", closed_port()))) as client:
+        outcome = check.run(Visit(client)).outcome
+    assert outcome.verdict is Verdict.FAILURE
+    assert "refused" in outcome.seen
+    assert "fullchain" not in outcome.mend

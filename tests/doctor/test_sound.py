@@ -6,8 +6,9 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import attrs
 import pytest
-from tests.doctor.site import Site
+from tests.doctor.site import Answer, Damage, Request, Site
 
 from aero_storage.doctor.examination import CHECKS, Report
 from aero_storage.doctor.finding import Finding, Verdict
@@ -133,3 +134,39 @@ def test_seen_from_outside(site: Site, examine_site: Look) -> None:
     assert checks(report, Verdict.WARNING) == {"metrics", "certificate"}
     assert "--metrics-auth-token-file" in finding(report, "metrics").outcome.mend
     assert report.is_good
+
+
+FOUR_GIB = 1 << 32
+
+
+def wants_all(request: Request) -> bool:
+    is_part = "range" in request.headers and "if-range" not in request.headers
+    return request.is_image and request.method == "GET" and not is_part
+
+
+def without_all(request: Request) -> Request:
+    """The daemon in memory cannot hold all of a large image; its head will do."""
+    return attrs.evolve(request, method="HEAD") if wants_all(request) else request
+
+
+def without_body(request: Request, answer: Answer) -> Answer:
+    return attrs.evolve(answer, cut=0) if wants_all(request) else answer
+
+
+def in_32_bits(request: Request, answer: Answer) -> Answer:
+    """What a proxy says that counts so."""
+    text = answer.get("Content-Range").replace(f"-{FOUR_GIB + 511}/", "-511/")
+    return without_body(request, answer.put(Content_Range=text) if answer.status == 206 else answer)
+
+
+@pytest.mark.parametrize("is_sound", [True, False])
+def test_beyond_four_gib(
+    open_site: Callable[..., Site], tmp_path: Path, examine_site: Look, *, is_sound: bool
+) -> None:
+    """Bytes around 4 GiB are looked at where there are some, and who counts with 32 bits is found out."""
+    site = open_site()
+    with (tmp_path / "images" / "disk.img").open("wb") as file:
+        file.truncate(FOUR_GIB + 4096)
+    site.damage = Damage(without_all, without_body if is_sound else in_32_bits)
+    told = finding(examine_site(site), "range-far").outcome
+    assert told.verdict is (Verdict.PASS if is_sound else Verdict.FAILURE)

@@ -158,6 +158,15 @@ def test_a_file_changed_in_place(bench: Bench) -> None:
     assert bench.files.lease("disk.img") is None
 
 
+def test_a_clock_that_is_set_back(bench: Bench) -> None:
+    """It keeps no file that was replaced in use: what was looked at in the future was not looked at."""
+    bench.open().close()
+    bench.put(b"new content")
+    bench.clock.rightNow -= 3600
+    assert bench.files.lease("disk.img") is None
+    assert content(bench.open()) == b"new content"
+
+
 def test_users_of_a_replaced_file(bench: Bench, opened: Callable[[], list[str]]) -> None:
     """Who has the old file keeps it to the end; then it is closed."""
     old = bench.open()

@@ -56,7 +56,7 @@ class Desk:
 
     policy: Policy
     build: operations.Build
-    metrics_token: str | None
+    metrics_token: str | None = attrs.field(repr=False)
     reporter: Reporter
     _keeper: CatalogKeeper
     _store: Store

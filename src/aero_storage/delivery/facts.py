@@ -93,7 +93,7 @@ class Facts:
     preconditions: Preconditions = Preconditions()
     range: str | None = None
     origin: str | None = None
-    authorization: str | None = None
+    authorization: str | None = attrs.field(default=None, repr=False)
     credentials: bool = False
     announces_body: bool = False
     user_id: str | None = None

@@ -55,7 +55,7 @@ def _certificate(visit: Visit) -> Outcome:
     try:
         expires = strict.expiry()
     except UnansweredError as error:
-        return _bad_certificate(error)
+        return _bad_certificate(error) if isinstance(error.error, ssl.SSLError) else unanswered(error)
     finally:
         strict.close()
     days = (expires - visit.wall()) / _DAY

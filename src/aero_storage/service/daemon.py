@@ -38,6 +38,7 @@ from aero_storage.service.gauges import DelayProbe, show_log, show_state
 from aero_storage.service.listening import address_text, listen
 from aero_storage.service.options import Options, prepare_images_root, refuse
 from aero_storage.service.parent import ParentService, number_of_workers, supervise
+from aero_storage.service.steady import keep_steady
 from aero_storage.settings import Settings
 from aero_storage.store.images import LocalStore
 from aero_storage.store.local import LocalDirectory
@@ -110,6 +111,7 @@ def makeService(options: Options, reactor: PosixReactorBase | None = None) -> Ae
 
         reactor = installed  # type: ignore[assignment]
     assert reactor is not None  # noqa: S101
+    keep_steady(reactor)
     resolved = options.resolved
     raise_limit(reactor)
     try:

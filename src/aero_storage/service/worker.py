@@ -18,6 +18,7 @@ from aero_storage.logs import DescriptorSink, JsonLines
 from aero_storage.service.daemon import AeroService, compose, make_threads
 from aero_storage.service.descriptors import raise_limit
 from aero_storage.service.parent import Brief
+from aero_storage.service.steady import keep_steady
 from aero_storage.supervision.line import PUSH_SECONDS, ParentLine
 from aero_storage.supervision.messages import open_channel
 from aero_storage.supervision.process import CHANNEL, LOG
@@ -27,6 +28,7 @@ def run() -> None:
     """Read the brief and serve until told to stop."""
     brief: Brief = pickle.load(sys.stdin.buffer)  # noqa: S301 - from our parent, through a pipe that nobody else has
     reactor: PosixReactorBase = installed  # type: ignore[assignment]
+    keep_steady(reactor)
     raise_limit(reactor)
     log = JsonLines(DescriptorSink(LOG), brief.settings.log_level, constant={"worker": brief.number})
     globalLogBeginner.beginLoggingTo([log])

@@ -106,15 +106,15 @@ class OpenFiles:
         if file is None:
             return None
         now = self._clock.seconds()
-        if now - file.glanced > GLANCE_SECONDS:
+        if not 0 <= now - file.glanced <= GLANCE_SECONDS:  # the clock may have been set back
             file.glanced = now
             if not file.found.blob.is_current():  # changed in place: what was found there is gone
                 self._drop(key)
                 return None
         age = now - file.checked
-        if age > CHECK_SECONDS:
+        if not 0 <= age <= CHECK_SECONDS:
             self._check(key, file)
-            if age > FRESH_SECONDS:
+            if not 0 <= age <= FRESH_SECONDS:
                 return None
         file.users += 1
         return Lease(file, self)

@@ -24,11 +24,17 @@ class Departing:
     requests: list[AeroRequest]
     persistent: int
     _delivery: Delivery | None
+    _handlingRequest: bool
 
     @property
     def is_silent(self) -> bool:
         """Whether no response is under way, and nothing of a next request has come."""
         raise NotImplementedError
+
+    if TYPE_CHECKING:
+
+        def loseConnection(self) -> None:
+            """Close, without waiting for the client for ever."""
 
     def close_after(self, request: HTTPRequest) -> None:
         """Have the response to a request say that the connection closes, and close it then."""
@@ -61,16 +67,17 @@ class Departing:
     @property
     def busy(self) -> bool:
         """Whether a response is under way."""
-        return self._delivery is not None or bool(self.requests)
+        return self._delivery is not None or bool(self._handlingRequest)
 
     def drain(self) -> None:
         """Close when what is under way has been answered: at once, if nothing is."""
         if self.is_silent:
-            self.transport.loseConnection()
-        for request in self.requests:
-            if not request.startedWriting:
-                self.close_after(request)
-        if self.is_silent or self.requests:
+            self.loseConnection()
+            self.persistent = 0
+        elif self._handlingRequest:  # else its head is on its way, and will be answered, or time out
+            for request in self.requests:
+                if not request.startedWriting:
+                    self.close_after(request)
             self.persistent = 0
 
     def shut(self) -> None:
@@ -78,7 +85,7 @@ class Departing:
         if self._delivery is not None:
             self._delivery.aborted_by_us = True
         elif not self.requests:
-            self.transport.loseConnection()
+            self.loseConnection()
             return
         for request in self.requests:
             request.aborted_by_us = True

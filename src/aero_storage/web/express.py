@@ -200,6 +200,8 @@ class ExpressLane:
                 connection.delivered(persistent=plan.persistent)
             else:
                 self._delivery(plan, reply, exchange, transport, connection).follow(sending)
+        except ShortReadError as error:
+            self._delivery(plan, reply, exchange, transport, connection).break_off(str(error))
         except Exception:  # noqa: BLE001 - a defect of ours, and the head may have gone out
             self._delivery(plan, reply, exchange, transport, connection).break_off(traceback.format_exc())
 

@@ -1,8 +1,11 @@
 """Clients that take nothing of what is sent to them: for how long, and what becomes of their streams.
 
-One look a second at all connections, and nothing per request. A client that takes anything at all, a byte a minute,
-is left alone; so is one that waits for our disk. While requests wait for a place under the cap, streams that have
-stood still for YIELD_SECONDS give theirs up, the longest first; they are still sent to, should their clients move.
+One look a second at all connections, and nothing per request. What counts is what the client's kernel acknowledges.
+One whose buffer has been full does so in steps, of a sixteenth of that buffer with Linux: a client that reads some
+kilobytes a second from a large buffer can seem to stand still for a minute. One that waits for our disk does not.
+
+While requests wait for a place under the cap, streams that have stood still for YIELD_SECONDS give theirs up, the
+longest first; they are still sent to, should their clients move.
 """
 
 from __future__ import annotations

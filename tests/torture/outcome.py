@@ -1,0 +1,57 @@
+"""What came of one fault: what was tried, what healthy clients saw, and what it left behind."""
+
+from __future__ import annotations
+
+import attrs
+
+MIB = 1 << 20
+
+
+@attrs.frozen
+class Footprint:
+    """What the daemon, all its processes together, holds."""
+
+    descriptors: int
+    resident: int
+    """Bytes."""
+    places: int | None = None
+    """How many of its places for image bytes were free; None where nobody looked."""
+
+
+@attrs.frozen
+class Healthy:
+    """What live clients saw meanwhile; every byte was compared."""
+
+    requests: int = 0
+    wrong_bytes: int = 0
+    failures: tuple[str, ...] = ()
+    p99: float = 0.0
+    """Seconds from the request to the last byte."""
+    slowest: float = 0.0
+
+
+@attrs.frozen
+class Outcome:
+    """A line of the report."""
+
+    fault: str
+    tried: str
+    count: int = 0
+    saw: str = ""
+    healthy: Healthy | None = None
+    before: Footprint | None = None
+    after: Footprint | None = None
+    complaints: tuple[str, ...] = ()
+    skipped: str = ""
+    """Why it was not tried; empty if it was."""
+    seconds: float = 0.0
+
+    @property
+    def failed(self) -> bool:
+        """Whether anything was not as it must be."""
+        return bool(self.complaints)
+
+
+def percentile(values: list[float], share: float) -> float:
+    """The value below which that share of all lies; 0 of none."""
+    return sorted(values)[min(int(len(values) * share), len(values) - 1)] if values else 0.0

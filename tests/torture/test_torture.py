@@ -1,0 +1,44 @@
+"""A small part of `make torture`, next to live clients; the faults say what must hold."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.torture.catalogs import catalogs
+from tests.torture.clients import resets
+from tests.torture.files import files
+from tests.torture.fuzz import hammer
+from tests.torture.processes import descriptors, full_disk
+from tests.torture.stage import stage
+from tests.torture.verdicts import tried
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.torture.outcome import Outcome
+
+
+def test_hostile_requests() -> None:
+    """Mutated heads and smuggling shapes: no 5xx, no traceback, nothing smuggled is answered."""
+    with stage("--virtual-chunks", size=4096) as scene:
+        batch = hammer(scene.daemon.port, "small", 2000)
+        scene.sound()
+    assert batch.complaints == scene.complaints == []
+    assert batch.statuses.total() >= 2000
+    assert {200, 206, 400, 404, 416} <= set(batch.statuses)
+
+
+@pytest.mark.parametrize(
+    ("fault", "count"),
+    [
+        (resets, 100),
+        (files, 4),
+        (catalogs, 14),
+        (descriptors, 200),
+        (full_disk, 200),
+    ],
+)
+def test_fault(fault: Callable[[int], Outcome], count: int) -> None:
+    """Live clients are served the right bytes throughout, and nothing is kept."""
+    assert tried(fault(count)).count >= count
