@@ -67,6 +67,8 @@ FAILING: dict[str, Start] = {
     "idle-timeout-words": _flag("--idle-timeout-secs", "never"),
     "connections-negative": _flag("--max-connections", "-1"),
     "connections-of-a-client": _flag("--max-connections-per-client", "few"),
+    "speed-negative": _flag("--max-bytes-per-second", "-1"),
+    "total-speed-words": _flag("--max-total-bytes-per-second", "10MB"),
     "age-negative": _flag("--public-cache-max-age-secs", "-1"),
     "preflight-age-words": _flag("--cors-preflight-max-age-secs", "x"),
     "ids-words": _flag("--image-metrics-max-ids", "x"),

@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from aero_storage.errors import ShortReadError
-from aero_storage.streaming.pace import Rates
+from aero_storage.streaming.pacing import BURST_SECONDS, TICK_SECONDS, Pace, Throttle
 from aero_storage.streaming.producer import READ_AHEAD, READ_BYTES, SegmentProducer
 
 T = TypeVar("T")
@@ -91,6 +91,7 @@ class Stream:
 
     size: int = 5 * READ_BYTES + 7
     picky: bool = False
+    pace: Pace | None = None
     disk: Disk = attrs.field(factory=Disk)
     source: Source = attrs.field(init=False)
     consumer: Consumer = attrs.field(init=False)
@@ -102,7 +103,7 @@ class Stream:
         self.source = Source(bytes(index % 251 for index in range(self.size)))
         self.consumer = Consumer(self.picky)
         length = self.size - offset if length is None else length
-        self.producer = SegmentProducer(self.disk, self.source, cast("Any", self.consumer), offset, length)
+        self.producer = SegmentProducer(self.disk, self.source, cast("Any", self.consumer), offset, length, self.pace)
         self.done = self.producer.start()
         self.done.addBoth(self.results.append)
         return self
@@ -229,36 +230,34 @@ def test_stop_inside_a_write() -> None:
     assert stream.failed_with is CancelledError
 
 
-def test_a_pace() -> None:
-    """What may not go out yet waits, with no more read ahead than ever; the end leaves no timer behind."""
-    clock, stream = Clock(), Stream(3 * READ_BYTES)
-    pace = Rates(clock, READ_BYTES, 0).begin()
-    stream.source = Source(bytes(stream.size))
-    stream.consumer = Consumer(stream.picky)
-    stream.producer = SegmentProducer(stream.disk, stream.source, cast("Any", stream.consumer), 0, stream.size, pace)
-    results: list[object] = []
-    stream.producer.start().addBoth(results.append)
+@pytest.mark.parametrize("picky", [False, True])
+def test_no_faster_than_it_may(picky: bool) -> None:  # noqa: FBT001
+    """With a limit bytes come in pieces as they are allowed, in order; reads stay bounded while it is held back."""
+    clock = Clock()
+    stream = Stream(picky=picky, pace=Throttle(clock, 4 * READ_BYTES, 0).pace()).start()
     stream.run()
-    assert len(b"".join(stream.consumer.written)) == READ_BYTES // 10
-    assert len(stream.source.reads) == 1
-    for _ in range(80):
-        clock.advance(0.05)
+    assert sum(map(len, stream.consumer.written)) == int(4 * READ_BYTES * BURST_SECONDS)
+    assert len(stream.source.reads) <= 1 + READ_AHEAD
+    assert not stream.disk.jobs
+    for tick in range(1, 40):
+        if stream.consumer.producer is not None:
+            stream.producer.resumeProducing()
+        clock.advance(TICK_SECONDS)
         stream.run()
-    assert (b"".join(stream.consumer.written), results) == (bytes(stream.size), [None])
-    assert max(map(len, stream.consumer.written)) <= READ_BYTES // 10
-    assert clock.getDelayedCalls() == []
+        assert sum(map(len, stream.consumer.written)) <= 4 * READ_BYTES * (BURST_SECONDS + TICK_SECONDS * tick)
+    assert b"".join(stream.consumer.written) == stream.source.data
+    assert stream.results == [None]
+    assert not clock.getDelayedCalls()
 
 
-def test_cancelled_while_held() -> None:
-    """A stream that ends while it waits for its pace takes its timer along."""
-    clock, stream = Clock(), Stream(3 * READ_BYTES)
-    stream.source = Source(bytes(stream.size))
-    stream.consumer = Consumer(stream.picky)
-    pace = Rates(clock, 1, 0).begin()
-    stream.producer = SegmentProducer(stream.disk, stream.source, cast("Any", stream.consumer), 0, stream.size, pace)
-    done = stream.producer.start()
-    done.addErrback(lambda _: None)
+def test_stopped_while_held_back() -> None:
+    """A stream that is stopped while it is held back writes nothing more, and is forgotten."""
+    clock = Clock()
+    stream = Stream(pace=Throttle(clock, 4 * READ_BYTES, 0).pace()).start()
     stream.run()
-    assert clock.getDelayedCalls()
-    done.cancel()
-    assert clock.getDelayedCalls() == []
+    written = len(stream.consumer.written)
+    stream.done.cancel()
+    clock.pump([TICK_SECONDS] * 10)
+    assert len(stream.consumer.written) == written
+    assert not stream.disk.jobs
+    assert not clock.getDelayedCalls()

@@ -43,7 +43,7 @@ from aero_storage.settings import Settings
 from aero_storage.store.images import LocalStore
 from aero_storage.store.local import LocalDirectory
 from aero_storage.store.opened import OpenFiles
-from aero_storage.streaming.pace import Rates
+from aero_storage.streaming.pacing import throttle
 from aero_storage.supervision.notify import service_manager
 from aero_storage.web.app import build_resource
 from aero_storage.web.crowd import Limits, Refusals
@@ -168,7 +168,7 @@ def compose(
     lane = ExpressLane(desk, sender, log) if settings.express else None
     limits = limits_of(settings)
     site = ImageSite(resource, reactor, lane, limits, Refusals(limits, metrics, log, reactor))
-    site.rates = Rates(reactor, settings.max_bytes_per_second, settings.max_total_bytes_per_second)
+    site.throttle = throttle(reactor, settings.max_bytes_per_second, settings.max_total_bytes_per_second)
     look_after_stalls(site, admission, reactor, settings.stall_timeout_secs, desk.reporter)
     show_state(metrics, admission, site, keeper)
     show_log(metrics, log)

@@ -7,12 +7,12 @@ from typing import Protocol
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IConsumer, IDelayedCall, IPushProducer
+from twisted.internet.interfaces import IConsumer, IPushProducer
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from aero_storage.disk import Disk
-from aero_storage.streaming.pace import Pace
+from aero_storage.streaming.pacing import Pace
 
 READ_BYTES = 128 * 1024
 """Bytes asked of the disk at a time: what one `send` of Twisted's transports takes."""
@@ -32,7 +32,7 @@ class Source(Protocol):
 @implementer(IPushProducer)
 @attrs.define(eq=False)
 class SegmentProducer:
-    """Writes `length` bytes of `source` from `offset` on to `consumer`, as fast as that takes them.
+    """Writes `length` bytes of `source` from `offset` on to `consumer`, as fast as that takes them and `pace` allows.
 
     At most one read is under way. The Deferred of `start` fires once all bytes are with the consumer, fails with
     what a read raised, and can be cancelled; from then on nothing more is written and no further read begins.
@@ -46,8 +46,8 @@ class SegmentProducer:
     _pace: Pace | None = None
     _ready: deque[bytes] = attrs.field(init=False, factory=deque)
     _reading: Deferred[bytes] | None = attrs.field(init=False, default=None)
-    _timer: IDelayedCall | None = attrs.field(init=False, default=None)
     _paused: bool = attrs.field(init=False, default=False)
+    _held_back: bool = attrs.field(init=False, default=False)
     _done: Deferred[None] | None = attrs.field(init=False, default=None)
 
     def start(self) -> Deferred[None]:
@@ -72,8 +72,8 @@ class SegmentProducer:
         self._finish(Failure(CancelledError()))
 
     def _pump(self) -> None:
-        while self._ready and not self._paused and self._done and not self._is_held():
-            self._consumer.write(self._take(self._ready.popleft()))
+        while self._ready and not self._paused and self._done and self._may_write():
+            self._consumer.write(self._take_piece())
         if self._done is None or self._reading is not None:
             return
         if self._left and len(self._ready) < READ_AHEAD:
@@ -81,27 +81,29 @@ class SegmentProducer:
         elif not self._left and not self._ready:
             self._finish(None)
 
-    def _take(self, data: bytes) -> bytes:
-        """As much of it as may go out now; the rest stays."""
-        if self._pace is None:
-            return data
-        allowed = self._pace.allowance()
-        if len(data) > allowed:
-            self._ready.appendleft(data[allowed:])
-        self._pace.spend(min(len(data), allowed))
-        return data[:allowed]
-
-    def _is_held(self) -> bool:
-        """Whether nothing may go out yet; then it goes on by itself."""
-        if self._pace is None or self._pace.allowance():
-            return False
-        if self._timer is None:
-            self._timer = self._pace.later(self._go_on)
-        return True
-
-    def _go_on(self) -> None:
-        self._timer = None
+    def take_turn(self) -> None:
+        """See Stream."""
+        self._held_back = False
         self._pump()
+
+    def _may_write(self) -> bool:
+        if self._pace is None or self._pace.left > 0:
+            return True
+        if not self._held_back:
+            self._held_back = True
+            self._pace.wait(self)
+        return False
+
+    def _take_piece(self) -> bytes:
+        """What was read, as much as may be written now; the rest stays."""
+        piece = self._ready.popleft()
+        if self._pace is not None:
+            most = self._pace.left
+            if most < len(piece):
+                self._ready.appendleft(piece[most:])
+                piece = piece[:most]
+            self._pace.spend(len(piece))
+        return piece
 
     def _read(self) -> None:
         offset, length = self._next, min(self._left, READ_BYTES)
@@ -125,9 +127,6 @@ class SegmentProducer:
         """The one teardown."""
         self._done = None
         self._ready.clear()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         reading, self._reading = self._reading, None
         if reading is not None:
             reading.cancel()

@@ -24,7 +24,7 @@ from twisted.python.failure import Failure
 from aero_storage.disk import Disk
 from aero_storage.streaming import caution
 from aero_storage.streaming.lineup import Lineup
-from aero_storage.streaming.pace import Pace
+from aero_storage.streaming.pacing import Pace
 from aero_storage.streaming.segment import FileSource, Segment
 from aero_storage.streaming.turns import TURN_BYTES, Turns
 
@@ -44,7 +44,7 @@ class SendfileServer(Lineup):
     disk: ClassVar[Disk]
     turns: ClassVar[Turns]
     pace: Pace | None = None
-    """How fast files may go out."""
+    """How fast bytes of files may go; what goes by `write` and its like has been counted, or does not count."""
     _spent = 0
     """Bytes sent since the reactor last gave us a turn."""
     _full = False
@@ -52,7 +52,7 @@ class SendfileServer(Lineup):
     _waiting = False
     """For a thread that reads what is to go next."""
     _in_line = False
-    """For the next turn, or its pace; meanwhile the reactor need not tell that the socket takes more."""
+    """For the next turn, or to be allowed more; meanwhile the reactor need not tell that the socket takes more."""
     _flushing = False
     _gone = False
     """The connection, as a system call has told; the reactor will take it away."""
@@ -199,9 +199,10 @@ class SendfileServer(Lineup):
         before = len(self.dataBuffer) - self.offset + self._tempDataLen
         asked = segment.left > 0 and before <= _HEAD_BYTES
         ready = segment.ready() if asked else 0
-        if before and not self._strike(self._send(self._gather()[:room], _MORE if ready else 0)):
+        allowed = ready if self.pace is None else min(ready, self.pace.left)
+        if before and not self._strike(self._send(self._gather()[:room], _MORE if allowed else 0)):
             return False
-        if ready and not self._send_file(segment, min(ready, room, self.turns.left)):
+        if ready and not self._send_file(segment, min(allowed, room, self.turns.left)):
             return False
         if not segment.left:
             self._complete(segment)
@@ -210,10 +211,6 @@ class SendfileServer(Lineup):
         return not self._waiting
 
     def _send_file(self, segment: Segment, most: int) -> bool:
-        if self.pace is not None:
-            most = min(most, self.pace.allowance())
-            if not most:
-                return self._stand_off(self.pace)
         if most <= 0:
             return self._stand_in_line()
         left = segment.left
@@ -237,14 +234,10 @@ class SendfileServer(Lineup):
             self._trial = None
             caution.lift(self.socket)
 
-    def _stand_off(self, pace: Pace) -> bool:
-        self._in_line = True
-        pace.later(self.take_turn)
-        return False
-
     def _stand_in_line(self) -> bool:
         self._in_line = True
-        self.turns.wait(self)
+        held_back = self.pace is not None and self.pace.left <= 0
+        (self.pace if self.pace is not None and held_back else self.turns).wait(self)
         return False
 
     def _send(self, data: bytes | bytearray | memoryview, flags: int) -> int:

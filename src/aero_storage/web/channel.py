@@ -17,7 +17,7 @@ from twisted.web.http import Request as HTTPRequest
 from zope.interface import implementer
 
 from aero_storage.streaming.outlet import sender_of
-from aero_storage.streaming.pace import Pace
+from aero_storage.streaming.pacing import Pace
 from aero_storage.streaming.sendfile import SendfileServer
 from aero_storage.web.crowd import Ticket
 from aero_storage.web.departing import Departing
@@ -55,13 +55,13 @@ class AeroChannel(Departing, Watched, HTTPChannel):
     _lingering: IDelayedCall | None = None
     _lane: ExpressLane | None = None
     _sender: SendfileServer | None = None
+    pace: Pace | None = None
+    """How fast bytes of images may go."""
     _peer_address: IAddress | None = None
     _own_address: IAddress | None = None
     _ticket: Ticket | None = None
     _delivery: Delivery | None = None
     """A response of the express lane that is still on its way."""
-    pace: Pace | None = None
-    """How fast it may send."""
     _held = b""
     """What came meanwhile."""
 
@@ -69,9 +69,7 @@ class AeroChannel(Departing, Watched, HTTPChannel):
         """Join the open connections of the site, or be turned away."""
         super().connectionMade()
         self._sender = sender_of(self.transport)
-        self.pace = self.factory.rates.begin() if self.factory.rates is not None else None
-        if self._sender is not None:
-            self._sender.pace = self.pace
+        self._keep_pace()
         self._peer = host_of(self.transport.getPeer())
         self._ticket = self.factory.join(self, self._peer)
         if self._ticket is None:
@@ -80,6 +78,12 @@ class AeroChannel(Departing, Watched, HTTPChannel):
             self.patience = _REFUSED_SECONDS
         elif self._sender is not None:
             self._lane = self.factory.lane
+
+    def _keep_pace(self) -> None:
+        if self.factory.throttle is not None:
+            self.pace = self.factory.throttle.pace()
+            if self._sender is not None:
+                self._sender.pace = self.pace
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         """Leave them, and tell the request that is being answered."""

@@ -13,7 +13,8 @@ from aero_storage.protocol.hosts import MAX_TARGET_LENGTH, is_authority, origin_
 
 if TYPE_CHECKING:
     from aero_storage.delivery.exchange import Exchange
-    from aero_storage.streaming.pace import Pace
+    from aero_storage.streaming.pacing import Pace
+    from aero_storage.web.channel import AeroChannel
     from aero_storage.web.site import ImageSite
     from aero_storage.web.transport import Transport
 
@@ -73,11 +74,6 @@ class AeroRequest(Request):
         lines = self.requestHeaders.getAllRawHeaders()
         return {name.decode("ascii"): b", ".join(values).decode("latin-1") for name, values in lines}
 
-    @property
-    def pace(self) -> Pace | None:
-        """How fast its connection may send."""
-        return getattr(self.channel, "pace", None)
-
     def begin(self, status: int, length: int) -> None:
         """The head of the response goes out, and a body of `length` bytes follows: Twisted need not make one."""
         self.code, self.startedWriting, self.sentLength = status, 1, length
@@ -93,6 +89,11 @@ class AeroRequest(Request):
             self.producer = None
         else:
             super().unregisterProducer()
+
+    @property
+    def pace(self) -> Pace | None:
+        """How fast bytes of images may go; None if no limit is set, or the connection is lost."""
+        return cast("AeroChannel", self.channel).pace if self.channel is not None else None
 
     @property
     def waits(self) -> bool:

@@ -80,12 +80,18 @@ class FileSender:
 
         None if all is with the kernel; else a Deferred that fires when it is, and fails as `send_file` does.
         """
-        segment, file = reply.segment, blob.file if blob is not None else None
+        segment, file, pace = reply.segment, blob.file if blob is not None else None, transport.pace
         if segment is None or file is None or not segment.length:
             gone = transport.write_through(head + reply.body)
-        elif segment.length > SMALL or transport.pace is not None or not self._read_small(head, file, segment):
+        elif (
+            segment.length > SMALL
+            or (pace is not None and pace.left < segment.length)
+            or not self._read_small(head, file, segment)
+        ):
             return transport.send_file(file, segment.offset, segment.length, head)
         else:
+            if pace is not None:
+                pace.spend(segment.length)
             gone = transport.write_through(self._buffer[_HEAD_ROOM - len(head) : _HEAD_ROOM + segment.length])
         return None if gone else transport.when_drained()
 

@@ -10,7 +10,7 @@ from twisted.web.http import Request as HTTPRequest
 from twisted.web.resource import IResource
 from twisted.web.server import Site
 
-from aero_storage.streaming.pace import Rates
+from aero_storage.streaming.pacing import Throttle
 from aero_storage.web.channel import AeroChannel
 from aero_storage.web.crowd import Crowd, Limits, Reason, Ticket
 from aero_storage.web.express import ExpressLane
@@ -40,8 +40,8 @@ class ImageSite(Site):
         self._vigil = Vigil(reactor, limits.header_timeout, limits.idle_timeout, self.channels)
         self._crowd = Crowd(limits, self._vigil.make_room, refused)
         self.draining = False
-        self.rates: Rates | None = None
-        """How fast connections may send; None: as fast as they can."""
+        self.throttle: Throttle | None = None
+        """Limits the speed of connections."""
         self.stalls: Stalls | None = None
         """Looks after streams whose clients take nothing."""
         self.stalled: Callable[[str, float], object] = lambda _request_id, _seconds: None
