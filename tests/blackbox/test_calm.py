@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import socket
-import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -128,19 +127,6 @@ def test_silent_clients_lock_nobody_out(place: Path, express: str) -> None:
             assert wire.reply("GET").status == 206
         assert daemon.metrics().value("aero_storage_places_taken_back_total") == 1
         assert all(count_rest_of(one, 1 << 20) for one in silent)
-
-
-@pytest.mark.parametrize("express", ["--express", "--no-express"])
-def test_a_pace(place: Path, express: str) -> None:
-    """A connection gets no more bytes a second than it may, by few long ranges or by many short ones."""
-    rate, size = 400_000, 400_000
-    with running(place, "--max-bytes-per-second", str(rate), express) as daemon, daemon.dial() as wire:
-        for ranges in ([(0, size)], [(at, 8000) for at in range(0, size, 8000)]):
-            before = time.monotonic()
-            for first, length in ranges:
-                wire.send(head("GET", "/v1/images/big.img", {"Range": f"bytes={first}-{first + length - 1}"}))
-                assert len(wire.reply("GET").body) == length
-            assert 0.8 * size / rate < time.monotonic() - before < 3 * size / rate
 
 
 @pytest.mark.parametrize("express", ["--express", "--no-express"])
