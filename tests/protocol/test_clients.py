@@ -13,7 +13,7 @@ from aero_storage.protocol.clients import client_of, plain_host
         ("::ffff:192.0.2.1", "192.0.2.1"),
         ("192.0.2.1", "192.0.2.1"),
         ("2001:db8::1", "2001:db8::1"),
-        ("::ffff:0:1", "::ffff:0:1"),  # no mapped address
+        ("::ffff:0:1", "0.0.0.1"),  # in hexadecimal digits
         ("::1", "::1"),
         ("fe80::1%eth0", "fe80::1%eth0"),
         ("unix", "unix"),
