@@ -6,46 +6,21 @@ import os
 import signal
 import socket
 import ssl
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from tests.blackbox.crew import SOON, alive, crew, pids, replaced
 from tests.blackbox.harness import until
 from tests.blackbox.roots import DISK
 from tests.blackbox.wire import Wire
+from tests.certificates import write_certificate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from tests.blackbox.harness import Daemon
-
-
-def write_certificate(place: Path) -> None:
-    """Write a certificate for localhost and its key, as PEM."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    pem, form = serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL
-    (place / "key.pem").write_bytes(key.private_bytes(pem, form, serialization.NoEncryption()))
-    (place / "cert.pem").write_bytes(certificate.public_bytes(pem))
 
 
 def dead(pid: int) -> bool:

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import attrs
 import pytest
+from tests.said import Said
 
 from aero_storage.chunks.publisher import publish
 from aero_storage.cli import files, publishing
@@ -20,17 +20,6 @@ from aero_storage.durable import workshop
 
 MIB = 1 << 20
 DISK = random.Random(3).randbytes(3 * MIB) + bytes(2 * MIB) + random.Random(4).randbytes(512)
-
-
-@attrs.frozen
-class Said:
-    status: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
 
 
 Command = Callable[..., Said]

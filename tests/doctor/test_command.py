@@ -7,12 +7,12 @@ import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import attrs
 import pytest
 from tests.doctor.damages import CASES, HTML
 from tests.doctor.site import Answer, Damage, Request, Site
+from tests.said import Said
 
 from aero_storage.cli.doctoring import own_url
 from aero_storage.cli.main import run
@@ -20,17 +20,6 @@ from aero_storage.cli.output import Output
 from aero_storage.doctor.examination import CHECKS
 
 EVIL = 'x\x1b[31m\x07\x9b2J"'
-
-
-@attrs.frozen
-class Said:
-    status: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from aero_storage.errors import SettingsError
 from aero_storage.service.doors import Door, Entrance, open_doors
 from aero_storage.settings import resolve
 from aero_storage.streaming.draining import Draining
+from aero_storage.streaming.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -191,7 +192,7 @@ def enter(door: Door, reactor: Any) -> Any:
     """A port at a door as a worker opens it, in a process that has a copy of the socket."""
     entrance = Entrance(os.dup(door.sockets[0].fileno()), door.sockets[0].family, door.tls)
     assert pickle.loads(pickle.dumps(entrance)) == entrance
-    return entrance.open(reactor, Factory(), DISK)
+    return entrance.open(reactor, Factory(), DISK, Turns(reactor))
 
 
 @pytest.mark.parametrize("kind", ["tcp", "unix"])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import attrs
 import pytest
+from tests.said import Lines
 from twisted.application.service import Application
 from twisted.internet.defer import Deferred
 from twisted.internet.epollreactor import EPollReactor
@@ -54,21 +55,9 @@ class Supervisor:
         self.told.append("stop")
         return self.gone
 
-    def hurry(self) -> None:
+    def hurry(self) -> bool:
         self.told.append("hurry")
-
-
-@attrs.define(eq=False)
-class Lines:
-    """A sink that keeps what is written."""
-
-    text: str = ""
-
-    def write(self, text: str, /) -> None:
-        self.text += text
-
-    def flush(self) -> None:
-        pass
+        return self.told.count("hurry") == 1
 
 
 @attrs.define(eq=False)
@@ -135,6 +124,7 @@ def test_stops_once(parent: Parent, number: int) -> None:
     parent.service.end_log()
     assert {parent.handlers[one] for one in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)} == {signal.SIG_IGN}
     assert parent.sink.text.count('"stopping"') == 1
+    assert parent.sink.text.count('"stopping at once"') == 1
 
 
 def test_stop(parent: Parent) -> None:

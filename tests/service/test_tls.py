@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import pickle
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from cryptography.hazmat.primitives import serialization
 from OpenSSL import SSL
+from tests.certificates import write_certificate
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.ssl import CertificateOptions
 from twisted.internet.testing import MemoryReactorClock
@@ -28,22 +25,8 @@ FORM = serialization.PrivateFormat.TraditionalOpenSSL
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     """A directory with a key, a certificate, and a chain of two, all of them the same."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .sign(key, hashes.SHA256())
-    )
-    (tmp_path / "key.pem").write_bytes(key.private_bytes(PEM, FORM, serialization.NoEncryption()))
-    (tmp_path / "cert.pem").write_bytes(certificate.public_bytes(PEM))
-    (tmp_path / "chain.pem").write_bytes(certificate.public_bytes(PEM) * 2)
+    write_certificate(tmp_path)
+    (tmp_path / "chain.pem").write_bytes((tmp_path / "cert.pem").read_bytes() * 2)
     return tmp_path
 
 

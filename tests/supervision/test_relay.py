@@ -9,6 +9,7 @@ import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.said import Lines
 from twisted.internet.task import Clock
 
 from aero_storage.logs import JsonLines
@@ -29,19 +30,6 @@ class Log:
 
     def pass_on(self, lines: Sequence[str]) -> None:
         self.kept += lines
-
-
-@attrs.define(eq=False)
-class Lines:
-    """A sink that keeps what is written."""
-
-    text: str = ""
-
-    def write(self, text: str, /) -> None:
-        self.text += text
-
-    def flush(self) -> None:
-        pass
 
 
 def logged(*messages: str) -> bytes:

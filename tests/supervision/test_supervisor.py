@@ -203,9 +203,11 @@ def test_patience(house: House) -> None:
     house.supervisor.stop()
     house.clock.advance(30 + STOP_SECONDS - 0.1)
     assert [worker.orders for worker in house.started] == [["stop"]] * 3
-    house.supervisor.hurry()
+    assert house.supervisor.hurry()
     assert [worker.orders for worker in house.started] == [["stop"] * 2] * 3
-    house.clock.advance(STOP_SECONDS)
+    house.clock.advance(STOP_SECONDS / 2)
+    assert not house.supervisor.hurry()  # an impatient operator puts nothing off
+    house.clock.advance(STOP_SECONDS / 2)
     assert [worker.orders for worker in house.started] == [["stop", "stop", "kill"]] * 3
 
 

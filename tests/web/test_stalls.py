@@ -15,7 +15,10 @@ class Stream:
 
     taken: int | None = 0
     place: bool = True
+    request_id: str | None = "r-1"
     broken_off: float | None = None
+    """After how many seconds."""
+    shuts: int = 0
 
     def progress(self) -> int | None:
         return self.taken
@@ -24,8 +27,8 @@ class Stream:
         had, self.place = self.place, False
         return had
 
-    def break_off(self, stalled_seconds: float) -> None:
-        self.broken_off = stalled_seconds
+    def shut(self) -> None:
+        self.shuts += 1
 
 
 @attrs.define(eq=False)
@@ -40,12 +43,19 @@ class House:
     stalls: Stalls = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.stalls = Stalls(self.clock, self.timeout, self.streams, lambda: self.waiting, self.count)
+        self.stalls = Stalls(
+            self.clock, self.timeout, self.streams, lambda: self.waiting, self.count, self.note_broken_off
+        )
         self.stalls.begin()
 
     def count(self) -> None:
         self.given_up += 1
         self.waiting -= 1
+
+    def note_broken_off(self, request_id: str | None, seconds: float) -> None:
+        assert request_id == "r-1"
+        for stream in self.streams:
+            stream.broken_off = seconds
 
     def join(self) -> Stream:
         stream = Stream()
@@ -69,6 +79,7 @@ def test_a_client_that_takes_nothing(house: House) -> None:
     assert stream.broken_off is None
     house.let_pass(2 * LOOK_SECONDS)
     assert stream.broken_off is not None
+    assert stream.shuts == 1
     assert 60 <= stream.broken_off <= 60 + 2 * LOOK_SECONDS
 
 

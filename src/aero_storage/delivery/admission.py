@@ -48,7 +48,7 @@ class Admission:
     _taken: int = attrs.field(init=False, default=0)
     _queue: deque[_Waiter] = attrs.field(init=False, factory=deque)
     _letting_in: bool = attrs.field(init=False, default=False)
-    crowded: Callable[[], object] | None = attrs.field(init=False, default=None)
+    crowded: Callable[[], object] = attrs.field(init=False, default=lambda: None)
     """Called when a request has begun to wait: somebody may be able to give a place up."""
     rejected: Callable[[str], object] = attrs.field(init=False, default=lambda _reason: None)
     """Told why a request gets no place: `queue_full` (or nobody is to wait), or `timed_out` in the queue."""
@@ -91,8 +91,7 @@ class Admission:
         waiter = _Waiter(Deferred(lambda _: self._leave(waiter)), self._clock.seconds())
         waiter.timer = self._clock.callLater(self._patience, self._give_up, waiter)
         self._queue.append(waiter)
-        if self.crowded is not None:
-            self.crowded()
+        self.crowded()
         return waiter.deferred
 
     def _give_up(self, waiter: _Waiter) -> None:

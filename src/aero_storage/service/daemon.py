@@ -166,10 +166,10 @@ def compose(
     responder = Responder(desk, sender, threads.readers, reactor, log)
     resource = build_resource(routes(metrics=not settings.disable_metrics), responder.respond)
     lane = ExpressLane(desk, sender, log) if settings.express else None
-    limits = limits_of(settings)
+    limits = limits_of(settings, policy.proxies)
     site = ImageSite(resource, reactor, lane, limits, Refusals(limits, metrics, log, reactor))
     site.throttle = throttle(reactor, settings.max_bytes_per_second, settings.max_total_bytes_per_second)
-    look_after_stalls(site, admission, reactor, settings.stall_timeout_secs, desk.reporter)
+    look_after_stalls(site, admission, reactor, settings.stall_timeout_secs, metrics, log)
     show_state(metrics, admission, site, keeper)
     show_log(metrics, log)
     doorkeeper = Doorkeeper(reactor, site.make_room, metrics, log)
@@ -178,31 +178,30 @@ def compose(
     return Parts(reactor, log, threads, watch, desk, site, store, doorkeeper, drain)
 
 
-def look_after_stalls(
-    site: ImageSite, admission: Admission, clock: IReactorTime, timeout: float, reporter: Reporter
+def look_after_stalls(  # noqa: PLR0913, PLR0917 - who is looked after, and who is told
+    site: ImageSite, admission: Admission, clock: IReactorTime, timeout: float, metrics: Metrics, log: EventLog
 ) -> None:
     """Have streams broken off, or their places given to others, whose clients take nothing."""
-    metrics, log = reporter.metrics, reporter.log
 
-    def stalled(request_id: str, seconds: float) -> None:
+    def broken_off(request_id: str | None, seconds: float) -> None:
         metrics.stream_stalled()
-        if log is not None:
-            fields = {"request_id": request_id, "stalled_seconds": round(seconds, 1)}
-            log.event("info", "response broken off: the client takes nothing", fields)
+        fields = {"request_id": request_id, "stalled_seconds": round(seconds, 1)}
+        log.event("info", "response broken off: the client takes nothing", fields)
 
-    site.stalled = stalled
-    site.stalls = Stalls(clock, timeout, site.channels, lambda: admission.waiting, metrics.place_taken_back)
+    site.stalls = Stalls(
+        clock, timeout, site.channels, lambda: admission.waiting, metrics.place_taken_back, broken_off
+    )
     admission.crowded = site.stalls.make_room
 
 
-def limits_of(settings: Settings) -> Limits:
+def limits_of(settings: Settings, proxies: TrustedProxies) -> Limits:
     """The part of the settings that limits connections."""
     return Limits(
         header_timeout=settings.header_timeout_secs,
         idle_timeout=settings.idle_timeout_secs,
         most=settings.max_connections,
         most_per_client=settings.max_connections_per_client,
-        is_exempt=TrustedProxies.of(settings.trusted_proxy).is_trusted,
+        is_exempt=proxies.is_trusted,
     )
 
 
@@ -277,7 +276,7 @@ class AeroService(SignalledService):
     async def _drain(self) -> None:
         """Close idle connections, and let responses that are under way be finished."""
         site, log, grace = self._parts.site, self._parts.log, self._parts.drain.grace
-        site.drain(self.patience.skip)
+        site.drain().addCallback(lambda _: self.patience.skip())
         if site.responses:
             log.event("info", "draining", {"responses": site.responses, "grace_seconds": grace})
         if site.channels:

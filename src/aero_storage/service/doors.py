@@ -30,6 +30,7 @@ from aero_storage.service.listening import bind, cannot_listen, endpoints_of
 from aero_storage.service.tls import TLSMaterial
 from aero_storage.settings import Resolved
 from aero_storage.streaming.outlet import install
+from aero_storage.streaming.turns import Turns
 
 _TCP = (TCP4ServerEndpoint, TCP6ServerEndpoint, SSL4ServerEndpoint)
 
@@ -60,14 +61,16 @@ class Entrance:
     family: int
     tls: TLSMaterial | None
 
-    def open(self, reactor: PosixReactorBase, factory: IProtocolFactory, readers: Disk) -> IListeningPort:
+    def open(
+        self, reactor: PosixReactorBase, factory: IProtocolFactory, readers: Disk, turns: Turns
+    ) -> IListeningPort:
         """Listen there; `readers` wait for the disk where connections send files."""
         if self.tls is not None:
             from twisted.protocols.tls import TLSMemoryBIOFactory  # noqa: PLC0415 - an extra
 
             factory = TLSMemoryBIOFactory(self.tls.options(), False, factory)  # noqa: FBT003
         port = adopt(reactor, self.descriptor, self.family, factory)
-        install(port, readers)
+        install(port, readers, turns)
         return port
 
 

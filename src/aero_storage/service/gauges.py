@@ -23,8 +23,8 @@ def show_state(metrics: Metrics, admission: Admission, site: ImageSite, keeper: 
     admission.waited = metrics.request_waited
     metrics.gauges.update(
         {
-            Gauge.IN_FLIGHT: lambda: sum(channel.answering for channel in site.channels),
-            Gauge.CONNECTIONS: lambda: len(site.channels),
+            Gauge.IN_FLIGHT: lambda: site.responses,
+            Gauge.CONNECTIONS: lambda: site.connections,
             Gauge.PLACES_TAKEN: lambda: admission.taken,
             Gauge.PLACES_LIMIT: lambda: admission.cap,
             Gauge.PLACES_USED: lambda: admission.taken / admission.cap if admission.cap else 0.0,

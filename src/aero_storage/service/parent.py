@@ -122,8 +122,8 @@ class ParentService(SignalledService):
     def hurry(self) -> None:
         """See SignalledService: the workers are the ones that wait."""
         self.patience.end()
-        self._log.event("info", "stopping at once")
-        self._supervisor.hurry()
+        if self._supervisor.hurry():
+            self._log.event("info", "stopping at once")
 
     async def _shut(self) -> None:
         gone = self._supervisor.stop()

@@ -19,6 +19,7 @@ from aero_storage.service.daemon import AeroService, compose, make_threads
 from aero_storage.service.descriptors import raise_limit
 from aero_storage.service.parent import Brief
 from aero_storage.service.steady import keep_steady
+from aero_storage.streaming.turns import Turns
 from aero_storage.supervision.line import PUSH_SECONDS, ParentLine
 from aero_storage.supervision.messages import open_channel
 from aero_storage.supervision.process import CHANNEL, LOG
@@ -40,7 +41,8 @@ def serve(brief: Brief, reactor: PosixReactorBase, log: JsonLines) -> None:
     """Build the daemon and have the reactor start and stop it."""
     threads = make_threads(reactor)
     parts = compose(brief.settings, reactor, threads, log, os.environ)
-    ports = tuple(entrance.open(reactor, parts.site, threads.readers) for entrance in brief.entrances)
+    turns = Turns(reactor)
+    ports = tuple(entrance.open(reactor, parts.site, threads.readers, turns) for entrance in brief.entrances)
     service = AeroService(attrs.evolve(parts, ports=ports))
 
     def orphaned() -> None:

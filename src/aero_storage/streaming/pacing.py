@@ -10,10 +10,11 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
 
 import attrs
 from twisted.internet.interfaces import IReactorTime
+
+from aero_storage.streaming.turns import Stream
 
 TICK_SECONDS = 0.05
 """How often those who wait are looked at."""
@@ -58,14 +59,6 @@ class TokenBucket:
         if count > self._tokens:
             raise ValueError(f"{count} bytes are more than the {self._tokens:.0f} that may be sent")
         self._tokens -= count
-
-
-class Stream(Protocol):
-    """Whoever is held back."""
-
-    def take_turn(self) -> None:
-        """Send, as much as is `left` at the most; or do nothing, if there is nothing to send any more."""
-        ...
 
 
 @attrs.define(eq=False)

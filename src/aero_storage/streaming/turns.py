@@ -28,7 +28,7 @@ class Stream(Protocol):
     """Whoever stands in line."""
 
     def take_turn(self) -> None:
-        """Send, as much as is `left` at the most."""
+        """Send, as much as is `left` at the most; or do nothing, if there is nothing to send any more."""
         ...
 
 
@@ -67,5 +67,9 @@ class Turns:
         self._ordered = False
         self.left = SHORT_TURN_BYTES if self._short else TURN_BYTES
         self._short = max(self._short - 1, 0)
-        while self._line and self.left > 0:
-            self._line.popleft().take_turn()
+        try:
+            while self._line and self.left > 0:
+                self._line.popleft().take_turn()
+        finally:
+            if self._line:
+                self._order()

@@ -114,12 +114,15 @@ class Supervisor:
         self._tell_if_gone()
         return gone
 
-    def hurry(self) -> None:
-        """Ask those who are stopping once more: they are not to finish anything."""
-        if self._killing is not None and self._killing.active():
-            self._killing.reset(STOP_SECONDS)
-            for worker in self._workers:
-                worker.stop()
+    def hurry(self) -> bool:
+        """Ask those who are stopping once more: they are not to finish anything. False if they know, or have gone."""
+        patience, self._patience = self._patience, 0.0
+        if not patience or self._killing is None or not self._killing.active():
+            return False
+        self._killing.reset(STOP_SECONDS)
+        for worker in self._workers:
+            worker.stop()
+        return True
 
     def _cancel(self) -> None:
         if self._killing is not None and self._killing.active():

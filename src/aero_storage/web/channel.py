@@ -94,11 +94,6 @@ class AeroChannel(Departing, Watched, HTTPChannel):
         super().connectionLost(reason)
         self.factory.leave(self, self._ticket)
 
-    @property
-    def answering(self) -> bool:
-        """Whether a response is under way."""
-        return self._delivery is not None or bool(self._handlingRequest)
-
     def getPeer(self) -> IAddress:
         """The other end, asked for once, by the first request: what a proxy says comes before that."""
         if self._peer_address is None:
@@ -253,8 +248,8 @@ class AeroChannel(Departing, Watched, HTTPChannel):
     @property
     def waiting(self) -> Waiting | None:
         """See Watched."""
-        busy = self._delivery is not None or self._handlingRequest or self._discarding or not self.persistent
-        if busy or self._abortingCall is not None:
+        closing = self._discarding or not self.persistent or self._abortingCall is not None
+        if self.busy or closing:
             return None
         return Waiting.REQUEST if self.heads and self.is_silent else Waiting.HEAD
 

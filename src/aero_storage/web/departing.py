@@ -12,14 +12,10 @@ from aero_storage.web.express import Delivery
 from aero_storage.web.request import AeroRequest
 from aero_storage.web.transport import Transport
 
-if TYPE_CHECKING:
-    from aero_storage.web.site import ImageSite
-
 
 class Departing:
     """A channel's part in that; a Stream for Stalls."""
 
-    site: ImageSite
     transport: Transport
     requests: list[AeroRequest]
     persistent: int
@@ -50,12 +46,10 @@ class Departing:
         exchange = self._exchange
         return exchange is not None and exchange.give_place_up()
 
-    def break_off(self, stalled_seconds: float) -> None:
+    @property
+    def request_id(self) -> str | None:
         """See Stream."""
-        exchange = self._exchange
-        if exchange is not None:
-            self.site.stalled(exchange.request_id, stalled_seconds)
-        self.shut()
+        return None if self._exchange is None else self._exchange.request_id
 
     @property
     def _exchange(self) -> Exchange | None:
@@ -81,7 +75,7 @@ class Departing:
             self.persistent = 0
 
     def shut(self) -> None:
-        """The server stops: break off a request in work, close an idle connection."""
+        """Break off a request in work, close an idle connection."""
         if self._delivery is not None:
             self._delivery.aborted_by_us = True
         elif not self.requests:

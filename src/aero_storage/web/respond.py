@@ -23,7 +23,7 @@ from aero_storage.logs import EventLog
 from aero_storage.streaming.outlet import outlet_of, sender_of
 from aero_storage.streaming.producer import SegmentProducer
 from aero_storage.web.request import AeroRequest, host_of
-from aero_storage.web.sending import FileSender, head_bytes
+from aero_storage.web.sending import FileSender, HeadWriter
 
 _CLIENT_CLOSED_REQUEST = 499
 """Status in log and metrics of a request whose client left before there was one; nginx's convention."""
@@ -39,6 +39,7 @@ class Responder:
     _clock: IReactorTime
     _log: EventLog
     _now: Callable[[], float] = time.time
+    _head: HeadWriter = attrs.field(init=False, factory=HeadWriter)
 
     async def respond(self, request: AeroRequest, route: Route | None, names: Names) -> None:
         """Answer a request to its end, whatever that is."""
@@ -95,7 +96,7 @@ class Responder:
 
     async def _send(self, request: AeroRequest, reply: Reply, exchange: Exchange) -> None:
         persistent = not request.responseHeaders.hasHeader(b"Connection")
-        head = head_bytes(reply, exchange.request_id, self._now(), persistent=persistent)
+        head = self._head.write(reply, exchange.request_id, self._now(), persistent=persistent)
         if request.method == b"HEAD":
             reply = attrs.evolve(reply, body=b"", segment=None)
         request.begin(reply.status, reply.length or 0)

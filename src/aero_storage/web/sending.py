@@ -63,11 +63,6 @@ class HeadWriter:
         return self._fixed + f"X-Request-Id: {request_id}\r\n{more}{own}\r\n".encode("latin-1")
 
 
-def head_bytes(reply: Reply, request_id: str, now: float, *, persistent: bool) -> bytes:
-    """The same for a response that nothing is known to have a head in common with."""
-    return HeadWriter().write(reply, request_id, now, persistent=persistent)
-
-
 @attrs.frozen(eq=False)
 class FileSender:
     """Sends replies by transports that send files."""

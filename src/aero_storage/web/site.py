@@ -44,8 +44,6 @@ class ImageSite(Site):
         """Limits the speed of connections."""
         self.stalls: Stalls | None = None
         """Looks after streams whose clients take nothing."""
-        self.stalled: Callable[[str, float], object] = lambda _request_id, _seconds: None
-        """Told of a response that is broken off, as its client has taken nothing for so many seconds."""
         self._all_gone: Deferred[None] | None = None
 
     def acceptableProtocols(self) -> list[bytes]:
@@ -65,22 +63,20 @@ class ImageSite(Site):
         """How many are under way."""
         return sum(channel.busy for channel in self.channels)
 
-    def drain(self, empty: Callable[[], object]) -> None:
-        """Close connections as soon as nothing is under way on them; `empty` is called when none is left."""
+    def drain(self) -> Deferred[None]:
+        """Close connections as soon as nothing is under way on them; fires once none is left."""
         self.draining = True
-        gone: Deferred[None] = Deferred()
-        gone.addCallback(lambda _: empty())
-        self._all_gone = gone
-        for channel in tuple(self.channels):
-            channel.drain()
-        self._tell_if_empty()
+        return self._see_off(AeroChannel.drain)
 
     def shut(self) -> Deferred[None]:
         """Break off every request in work and close every idle connection; fires once all are gone."""
+        return self._see_off(AeroChannel.shut)
+
+    def _see_off(self, how: Callable[[AeroChannel], None]) -> Deferred[None]:
         gone: Deferred[None] = Deferred()
         self._all_gone = gone
         for channel in tuple(self.channels):
-            channel.shut()
+            how(channel)
         self._tell_if_empty()
         return gone
 

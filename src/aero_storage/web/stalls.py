@@ -31,7 +31,12 @@ class Stream(Protocol):
         """Give up the place under the cap; false if it held none."""
         ...
 
-    def break_off(self, stalled_seconds: float) -> None:
+    @property
+    def request_id(self) -> str | None:
+        """Of the response that is being sent."""
+        ...
+
+    def shut(self) -> None:
         """Reset the connection: its client takes nothing."""
         ...
 
@@ -46,8 +51,9 @@ class _Still:
 class Stalls:
     """Looks after `streams`, a collection that others fill.
 
-    A stream is broken off after `timeout` seconds (0: never). `waiting` tells how many requests wait for a place;
-    `place_given_up` is told of each that was.
+    A stream is broken off after `timeout` seconds (0: never). `waiting` tells how many requests wait for a place.
+    `place_given_up` is told of each place that was, `broken_off` of each stream that is: its request id, and the
+    seconds for which it has stood still.
     """
 
     _clock: IReactorTime
@@ -55,6 +61,7 @@ class Stalls:
     _streams: Collection[Stream]
     _waiting: Callable[[], int]
     _place_given_up: Callable[[], object]
+    _broken_off: Callable[[str | None, float], object]
     _still: dict[Stream, _Still] = attrs.field(init=False, factory=dict)
     _timer: IDelayedCall | None = attrs.field(init=False, default=None)
 
@@ -103,4 +110,5 @@ class Stalls:
         for stream, still in tuple(self._still.items()):
             if now - still.since >= self._timeout:
                 del self._still[stream]
-                stream.break_off(now - still.since)
+                self._broken_off(stream.request_id, now - still.since)
+                stream.shut()
