@@ -34,9 +34,9 @@ from tests.certificates import write_certificate
 from tests.torture.outcome import MIB, Footprint
 from tests.torture.soak.crowd import Crowd
 from tests.torture.soak.figures import Allowed, Record, Sample
-from tests.torture.soak.mischief import HEADER_SECONDS, IDLE_SECONDS, STALL_SECONDS
+from tests.torture.soak.mischief import HEADER_SECONDS, STALL_SECONDS
 from tests.torture.soak.report import report
-from tests.torture.soak.seat import Pace, Place
+from tests.torture.soak.seat import IDLE_SECONDS, Pace, Place
 from tests.torture.soak.shelf import Shelf
 from tests.torture.stage import Stage, stage
 

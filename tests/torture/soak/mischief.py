@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import select
 import string
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,9 +13,9 @@ from tests.bench.soak_asks import IMAGE
 from tests.blackbox.wire import Wire, head
 from tests.torture.fuzz import hammer
 from tests.torture.outcome import MIB
-from tests.torture.soak.seat import Seat, whole
+from tests.torture.soak.seat import IDLE_SECONDS, Seat, whole
 
-HEADER_SECONDS, STALL_SECONDS, IDLE_SECONDS = 5, 8, 10
+HEADER_SECONDS, STALL_SECONDS = 5, 8
 """Time limits of the daemon, shortened, so that many clients run into them."""
 _GRACE = 12.0
 """A limit may be noticed so much later on a busy machine."""
@@ -61,9 +61,11 @@ def fatal(seat: Seat) -> None:
 
 
 def hostile(seat: Seat) -> None:
-    """Send mutated heads and smuggling shapes."""
+    """Send mutated heads and smuggling shapes; one of their targets is /readyz (see `readiness`)."""
+    since = time.monotonic()
     batch = hammer(seat.place.plain, str(seat.chance.random()), _HAMMERED)
-    assert not batch.complaints, batch.complaints[0]
+    missed = batch.statuses[503] and seat.place.shelf.removed_since(since)
+    assert not batch.complaints or missed, batch.complaints[0]
 
 
 def strange(seat: Seat) -> None:
@@ -90,7 +92,7 @@ def half_head(seat: Seat) -> None:
         what = seat.chance.random()
         if what < 0.4:
             wire.reset()
-        elif what > 0.8 and seat.gone(wire.sock, HEADER_SECONDS + _GRACE, select.POLLIN):
+        elif what > 0.8 and seat.hears(wire, HEADER_SECONDS + _GRACE):
             whole(wire.reply(), 408, "half a head")
 
 
@@ -114,7 +116,7 @@ def asleep(seat: Seat) -> None:
         else:
             length = 8 * MIB
             _begin(wire, seat.chance.randrange(site.size - length), length)
-        seat.gone(wire.sock, STALL_SECONDS + _GRACE)
+        seat.reset(wire.sock, STALL_SECONDS + _GRACE)
 
 
 def _begin(wire: Wire, offset: int, length: int) -> None:
@@ -131,7 +133,8 @@ def idle(seat: Seat) -> None:
         if seat.chance.random() < 0.5:
             seat.over.wait(seat.chance.uniform(0, IDLE_SECONDS / 2))
             return
-        seat.gone(wire.sock, IDLE_SECONDS + HEADER_SECONDS + _GRACE, select.POLLIN)
+        if seat.hears(wire, IDLE_SECONDS + HEADER_SECONDS + _GRACE):
+            assert wire.rest() == b"", "something that nobody has asked for"
 
 
 def evict(seat: Seat) -> None:

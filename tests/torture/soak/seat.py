@@ -14,10 +14,12 @@ import attrs
 from tests.bench.soak_asks import Site
 from tests.bench.soak_clients import Tally
 from tests.bench.soak_content import Content
-from tests.blackbox.wire import Fields, Reply, Wire, head
+from tests.blackbox.wire import Fields, NoReplyError, Reply, Wire, head
 from tests.torture.soak.shelf import Shelf
 
-_POLL_MS = 200
+IDLE_SECONDS = 10
+"""After so long the daemon closes connections on which nothing is asked: no client of ours takes that for a fault."""
+_POLL_SECONDS = 0.2
 _KEPT_FOR = 200
 """A connection is given up after about so many requests."""
 
@@ -72,6 +74,7 @@ class Seat:
     secure: bool
     acts: int = 0
     _wire: Wire | None = None
+    _used: float = 0.0
 
     def run(self, act: Callable[[Seat], None]) -> None:
         """Act again and again until it is over; what is wrong goes to the tally."""
@@ -95,8 +98,10 @@ class Seat:
 
     def wire(self) -> Wire:
         """The connection that is kept from act to act, for a while."""
-        if self._wire is not None and self.chance.randrange(_KEPT_FOR) == 0:
+        now = time.monotonic()
+        if now - self._used > IDLE_SECONDS / 2 or self.chance.randrange(_KEPT_FOR) == 0:
             self.leave()
+        self._used = now
         if self._wire is None:
             self._wire = self.dial()
         return self._wire
@@ -130,18 +135,27 @@ class Seat:
             offset += wanted
         return True
 
-    def gone(self, sock: socket.socket, seconds: float, events: int = 0) -> bool:
-        """Wait until the server breaks off (with POLLIN: sends or closes); false if it was over before.
-
-        AssertionError if it does not come in time.
-        """
+    def reset(self, sock: socket.socket, seconds: float) -> None:
+        """Wait, reading nothing, until the server resets or it is over; AssertionError if it does not in time."""
         poll, deadline = select.poll(), time.monotonic() + seconds
-        poll.register(sock, events)
-        while not poll.poll(_POLL_MS):
-            if self.over.is_set():
-                return False
-            assert time.monotonic() < deadline, f"the server still holds the connection after {seconds} s"
-        return True
+        poll.register(sock, 0)
+        while not poll.poll(_POLL_SECONDS * 1000) and not self.over.is_set():
+            assert time.monotonic() < deadline, f"no reset within {seconds} s"
+
+    def hears(self, wire: Wire, seconds: float) -> bool:
+        """Wait until the server says something or closes; false if it was over before.
+
+        AssertionError if it does neither in time.
+        """
+        deadline = time.monotonic() + seconds
+        while not self.over.is_set():
+            try:
+                wire.buffer[:0] = wire.take(1, _POLL_SECONDS)
+            except NoReplyError:
+                assert time.monotonic() < deadline, f"not a word within {seconds} s"
+            else:
+                return True
+        return False
 
 
 def whole(reply: Reply, status: int, what: str) -> Reply:
