@@ -8,6 +8,7 @@ IMAGES ?= images
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 TORTURE_ARGS ?=
+SOAK_ARGS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -23,7 +24,7 @@ unexport PYTHONPATH PYTHONHOME
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # one .venv: two pips at once would tread on each other under -j
-.PHONY: help run test bench torture lint types clean
+.PHONY: help run test bench torture soak lint types clean
 
 define HELP
 aero-storage: large disk images over HTTP ranges, as a Twisted daemon.
@@ -36,6 +37,8 @@ aero-storage: large disk images over HTTP ranges, as a Twisted daemon.
   make torture
                torment it with faults and hostile input, up to 10 minutes, into docs/reliability.md;
                as root it tries a full and a failing disk too; TORTURE_ARGS=--quick takes under 2
+  make soak    all kinds of clients at once for an hour, with 0.4 of a core, into docs/soak.md;
+               SOAK_ARGS="--seconds 300" takes 5 minutes
   make lint    ruff: rules and format
   make types   mypy, strict
   make clean   remove $(VENV) and everything built; your images stay
@@ -47,6 +50,7 @@ Variables:
   PYTEST_ARGS="-k ranges -x" passed to pytest by `make test`
   BENCH_ARGS="--rounds 5"    passed to the benchmark by `make bench`; --help lists them
   TORTURE_ARGS="--only fuzz" passed to the tormentors by `make torture`; --help lists them
+  SOAK_ARGS="--load 0.9"     passed to the clients by `make soak`; --help lists them
 
 Settings of the daemon itself: $(BIN)/twistd aero-storage --help
 endef
@@ -68,6 +72,9 @@ bench: $(VENV)/.installed-bench
 
 torture: $(VENV)/.installed-test
 	@PYTHONPATH=. timeout --kill-after=20 600 $(BIN)/python -m tests.torture $(TORTURE_ARGS)
+
+soak: $(VENV)/.installed-test
+	@PYTHONPATH=. $(BIN)/python -m tests.torture.soak --report docs/soak.md $(SOAK_ARGS)
 
 lint: $(VENV)/.installed-test
 	@$(BIN)/ruff check --quiet
