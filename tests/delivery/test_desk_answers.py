@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import weakref
 from typing import TYPE_CHECKING
 
 import attrs
@@ -10,6 +11,7 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from aero_storage.catalog.model import Image
+from aero_storage.delivery.desk import Memo
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.reply import Reply
 from aero_storage.delivery.routes import ROUTES, Plane, Resource
@@ -47,6 +49,22 @@ def test_bytes(ask: Ask, bench: Bench, path: str, method: str) -> None:
     assert exchange.blob is bench.store.blobs["files/disk.raw"]
     assert (reply.status, dict(reply.headers)["Content-Range"]) == (206, "bytes 5-9/1000")
     assert dict(reply.headers)["ETag"] == '"3e8-6553f100-1dcd6500"'
+
+
+def test_no_old_catalog_is_kept(ask: Ask, bench: Bench) -> None:
+    """What is remembered for a request follows the catalog, and keeps none alive that is not in force."""
+    desk, memo, facts = bench.desk(), Memo(), ask()
+    seen = []
+    for images in ((IMAGE,), (attrs.evolve(IMAGE, file="files/other.raw"),)):
+        bench.serve(*images)
+        seen.append(weakref.ref(bench.keeper.current))
+        exchange = desk.begin(facts)
+        desk.answer_now(exchange, None, memo)
+        exchange.give_up()
+        assert memo.image is images[0]
+        assert memo.target.image is images[0]
+    bench.serve(PRIVATE)
+    assert [catalog() for catalog in seen] == [None, None]
 
 
 def test_policy_and_catalog_are_heeded(ask: Ask, bench: Bench) -> None:

@@ -52,6 +52,8 @@ class Catalog:
 
     images: tuple[Image, ...]
     listing: bool = False
+    mark: object = attrs.field(init=False, eq=False, repr=False, factory=object)
+    """Tells it from every other, to those who should not keep all of it alive."""
     _index: Mapping[str, Image] = attrs.field(init=False, eq=False, repr=False)
 
     @_index.default

@@ -8,7 +8,7 @@ from http import HTTPStatus
 import attrs
 
 from aero_storage.catalog.keeper import CatalogKeeper
-from aero_storage.catalog.model import Catalog, Image, chunked_directory
+from aero_storage.catalog.model import Image, chunked_directory
 from aero_storage.delivery import metadata, operations
 from aero_storage.delivery.account import Account, Reporter
 from aero_storage.delivery.admission import Admission
@@ -37,9 +37,9 @@ from aero_storage.store.images import MANIFEST_NAME, Opened, Store, Wanted
 class Memo:
     """What was found and decided for requests that differ in nothing but their range."""
 
-    catalog: Catalog | None = None
+    mark: object = None
+    """Of the catalog in which `image` was found."""
     image: Image | None = None
-    """Found in that catalog."""
     target: Wanted = Wanted()
     status: BlobStatus | None = None
     """Of the file that the verdict was made for; the same object as long as it is the same file."""
@@ -185,9 +185,9 @@ class Desk:
         if not exchange.take_place_now(self._admission):
             return None
         facts, catalog = exchange.facts, self._keeper.current
-        if memo.image is None or memo.catalog is not catalog:
+        if memo.image is None or memo.mark is not catalog.mark:
             image = self._find(facts)
-            memo.catalog, memo.image, memo.target, memo.status = catalog, image, self._wanted(facts, image), None
+            memo.mark, memo.image, memo.target, memo.status = catalog.mark, image, self._wanted(facts, image), None
         image = memo.image
         exchange.blob = opened = self._store.open_cached(memo.target)
         if opened is None:

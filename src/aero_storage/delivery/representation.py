@@ -57,7 +57,7 @@ def image_representation(facts: Facts, policy: Policy, image: Image, size: int, 
     return _whole_image(image, size, found, caching.image_bytes(public=public, max_age=policy.public_max_age))
 
 
-@lru_cache(1024)
+@lru_cache(256)
 def _whole_image(image: Image, size: int, found: Validators, cache_control: str) -> Representation:
     return Representation(size, image_validators(image, found), cache_control)
 

@@ -24,7 +24,7 @@ class BlobStatus:
         return _validators(self.size, self.mtime_ns)
 
 
-@lru_cache(1024)
+@lru_cache(256)
 def _validators(size: int, mtime_ns: int) -> Validators:
     return Validators(file_etag(size, mtime_ns), usable_mtime(mtime_ns))
 
