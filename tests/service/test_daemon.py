@@ -13,7 +13,9 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import ILogObserver
 
 from aero_storage.logs import JsonLines
+from aero_storage.service import daemon
 from aero_storage.service.daemon import AeroService, Drain, build_of, policy_of
+from aero_storage.service.heap import GIVE_BACK_SECONDS
 from aero_storage.service.listening import address_text
 from aero_storage.settings import Settings
 
@@ -104,6 +106,18 @@ def test_reloads_on_sighup(running: Running) -> None:
     before = len(running.said("catalog loaded"))
     running.handlers[signal.SIGHUP](signal.SIGHUP, None)
     assert running.said("catalog loaded")[before:] == [{"images": 1, "changed": False}]
+
+
+def test_gives_memory_back(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every ten seconds, in a thread that may wait, and no more once it stops."""
+    given: list[None] = []
+    monkeypatch.setattr(daemon, "give_back", lambda: given.append(None))
+    for _ in range(3):
+        running.stack.reactor.advance(GIVE_BACK_SECONDS)
+    assert len(given) == 3
+    running.service.stopService()
+    running.stack.reactor.advance(2 * GIVE_BACK_SECONDS)
+    assert len(given) == 3
 
 
 def test_a_new_image_shows_within_a_second(running: Running) -> None:

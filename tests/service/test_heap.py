@@ -41,3 +41,30 @@ def test_one_heap() -> None:
         pytest.skip("the C library does not tell of its heaps")
     assert heaps("as it is") > 1
     assert heaps("kept") == 1
+
+
+HOLES = """
+import os
+from pathlib import Path
+from aero_storage.service.heap import give_back, keep_heap_small
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+keep_heap_small()
+blocks = [bytearray(20_000) for _ in range(2000)]
+kept = blocks[::2]
+del blocks
+before = resident()
+give_back()
+print(before - resident())
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc alone is told anything")
+def test_holes_are_given_back() -> None:
+    """Of 20 MiB that are free between blocks in use most are the kernel's again."""
+    if not heaps("as it is"):
+        pytest.skip("the C library does not tell of its heaps")
+    done = subprocess.run([sys.executable, "-c", HOLES], capture_output=True, text=True, check=True)
+    assert int(done.stdout) > 10_000_000

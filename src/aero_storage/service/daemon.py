@@ -35,7 +35,7 @@ from aero_storage.service.accepting import Doorkeeper
 from aero_storage.service.base import SetSignal, SignalledService
 from aero_storage.service.descriptors import complain_if_few, raise_limit
 from aero_storage.service.gauges import DelayProbe, show_log, show_state
-from aero_storage.service.heap import keep_heap_small
+from aero_storage.service.heap import GIVE_BACK_SECONDS, give_back, keep_heap_small
 from aero_storage.service.listening import address_text, listen
 from aero_storage.service.options import Options, prepare_images_root, refuse
 from aero_storage.service.parent import ParentService, number_of_workers, supervise
@@ -235,7 +235,8 @@ class AeroService(SignalledService):
         super().__init__(parts.reactor, parts.log, set_signal)
         self._parts = parts
         self._poll = LoopingCall(lambda: Deferred.fromCoroutine(parts.watch.check()))
-        self._poll.clock = parts.reactor
+        self._giving_back = LoopingCall(lambda: parts.threads.disk.run(give_back))
+        self._poll.clock = self._giving_back.clock = parts.reactor
         self._probe = DelayProbe(parts.reactor, parts.desk.reporter.metrics.reactor_delayed)
 
     def startService(self) -> None:
@@ -246,6 +247,7 @@ class AeroService(SignalledService):
             threads.pool.start()
             parts.reactor.addSystemEventTrigger("after", "shutdown", threads.pool.stop)
         self._poll.start(POLL_SECONDS, now=False)
+        self._giving_back.start(GIVE_BACK_SECONDS, now=False)
         self._probe.start()
         gc.collect()
         gc.freeze()  # what there is by now stays: no need to look at it again and again
@@ -263,8 +265,9 @@ class AeroService(SignalledService):
         parts = self._parts
         parts.desk.shutting_down = True
         await self.patience.wait(parts.drain.delay)
-        if self._poll.running:
-            self._poll.stop()
+        for repeated in (self._poll, self._giving_back):
+            if repeated.running:
+                repeated.stop()
         self._probe.stop()
         await gatherResults([maybeDeferred(port.stopListening) for port in parts.ports], consumeErrors=True)
         parts.doorkeeper.close()
