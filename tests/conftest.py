@@ -175,7 +175,7 @@ def make_stack(tmp_path: Path) -> Callable[..., Stack]:
         texts = {name: [text] for name, text in given.items()}
         settings = resolve({"images_root": [str(root)], **texts}, {}, tmp_path).settings
         reactor, pool, log = Reactor(), Pool(), Log()
-        threads = DiskThreads(cast("Any", reactor), cast("Any", pool))
+        threads = DiskThreads(cast("Any", reactor), cast("Any", pool), 8)
         parts = compose(settings, cast("Any", reactor), Threads(threads, threads), log, {})
         return Stack(root, reactor, pool, log, parts)
 

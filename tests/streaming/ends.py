@@ -6,7 +6,7 @@ import os
 import socket
 import struct
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -66,8 +66,10 @@ class Disk:
     most: int = 0
     asked: int = 0
 
-    def run(self, work: Callable[[], T], discard: Callable[[T], object] = lambda _: None) -> Deferred[T]:
-        del discard
+    def run(
+        self, work: Callable[[], T], discard: Callable[[T], object] = lambda _: None, lane: Hashable = None
+    ) -> Deferred[T]:
+        del discard, lane
         deferred: Deferred[T] = Deferred(self._forget)
         self.jobs.append((work, deferred))
         self.asked += 1
@@ -106,6 +108,7 @@ class File:
     failure: Exception | None = None
     warmed: list[tuple[int, int]] = attrs.field(factory=list)
     checks: int = 0
+    device: int = 0
 
     def fileno(self) -> int:
         return self.descriptor

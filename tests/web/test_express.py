@@ -186,6 +186,16 @@ def test_a_file_that_is_not_open_is_left(stack: Any) -> None:
     assert stack.parts.desk._admission.taken == 0  # noqa: SLF001
 
 
+def test_remote_files_are_left(stack: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where another machine has to be asked even for what is in memory, the general lane has threads."""
+    monkeypatch.setattr("aero_storage.store.local.is_remote", lambda _: True)
+    stack.ask(URL, method="HEAD")
+    lane = Lane(stack)
+    assert not lane.take()
+    nothing_happened(lane)
+    assert stack.parts.desk._admission.taken == 0  # noqa: SLF001
+
+
 def test_a_queue_is_left(make_stack: Callable[..., Any]) -> None:
     """Where a place would have to be waited for, the general lane waits."""
     stack = make_stack(max_concurrent_bytes_requests="1")

@@ -54,10 +54,13 @@ from aero_storage.web.site import ImageSite
 from aero_storage.web.stalls import Stalls
 
 DISK_THREADS = 8
-"""Opens, closes and looks at the catalog under way at once."""
+"""Opens and closes under way at once on one disk, looks at the catalog, or at all images."""
 
 READ_THREADS = 16
-"""Reads under way at once: enough to keep a disk's queue filled, few enough to cost no memory to speak of."""
+"""Reads under way at once on one disk: enough to keep its queue filled."""
+
+_LANES = 4
+"""For so many disks, or causes to wait, at once there are threads: those that hang must not take the last ones."""
 
 OPEN_FILES = 256
 """Files kept open for the next request: a quarter of the descriptors that a process may have by default."""
@@ -136,7 +139,7 @@ def make_threads(reactor: PosixReactorBase) -> Threads:
 
 def _pool(reactor: PosixReactorBase, number: int, name: str) -> DiskThreads:
     """Threads that are all there from the start: none has to be had under load."""
-    return DiskThreads(reactor, ThreadPool(number, number, name))
+    return DiskThreads(reactor, ThreadPool(_LANES * number, _LANES * number, name), number)
 
 
 def compose(
