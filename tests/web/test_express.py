@@ -32,6 +32,13 @@ class Sender:
     files: list[tuple[Any, int, int]] = attrs.field(factory=list)
     waiting: list[Deferred[None]] = attrs.field(factory=list)
     pace: None = None
+    unfinished: bool = False
+
+    def mark_unfinished(self) -> None:
+        self.unfinished = True
+
+    def mark_finished(self) -> None:
+        self.unfinished = False
 
     def write_through(self, data: bytes | memoryview) -> bool:
         if self.full:
@@ -308,8 +315,10 @@ def slow(lane: Lane, *headers: str) -> None:
 def test_slow_client(lane: Lane, headers: list[str]) -> None:
     """Place and file are held until the kernel has the last byte."""
     slow(lane, *headers)
+    assert lane.sender.unfinished
     lane.sender.unsent = 0
     lane.sender.waiting[0].callback(None)
+    assert not lane.sender.unfinished
     assert lane.channel.persistent == [True]
     assert lane.assert_over()["outcome"] == "complete"
 

@@ -94,10 +94,12 @@ class Delivery:
         """Wait until all is with the kernel, or the connection or the file has failed."""
         sending.addCallbacks(lambda _: self.complete(), self._fail)
         if not self.exchange.ended:
+            self.transport.mark_unfinished()
             self.connection.delivery_begins(self)
 
     def complete(self) -> None:
         """The kernel has all of it."""
+        self.transport.mark_finished()
         self._end(Ending.COMPLETE)
         self.connection.delivered(persistent=self.persistent)
 
