@@ -15,7 +15,8 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 
 from aero_storage.disk import DiskThreads
-from aero_storage.service.daemon import Parts, Threads, compose
+from aero_storage.service.daemon import Parts, compose
+from aero_storage.service.threads import Threads
 from aero_storage.settings import resolve
 from aero_storage.web.channel import AeroChannel
 
@@ -35,6 +36,7 @@ class Pool:
 
     held: bool = False
     jobs: deque[Callable[[], object]] = attrs.field(factory=deque)
+    stops: int = 0
 
     def callInThread(self, work: Callable[..., object], *args: object) -> None:
         self.jobs.append(lambda: work(*args))
@@ -53,7 +55,7 @@ class Pool:
         pass
 
     def stop(self) -> None:
-        pass
+        self.stops += 1
 
 
 @attrs.define(eq=False)

@@ -286,3 +286,21 @@ def test_failure_makes_room(wide: DiskThreads, reactor: QueueReactor) -> None:
     reactor.turn()
     reactor.turn()
     assert last == ["last"]
+
+
+def test_idle(wide: DiskThreads, reactor: QueueReactor) -> None:
+    """Who waits for the threads to have nothing to do is told when the last work has ended, or can give up."""
+    assert outcome(wide.when_idle()) == [None]
+    gates = Gate(), Gate()
+    for lane, gate in enumerate(gates):
+        outcome(wide.run(gate, lane=lane))
+        assert gate.begun.wait(HANG)
+    idle, impatient = outcome(wide.when_idle()), wide.when_idle()
+    given_up = outcome(impatient)
+    impatient.cancel()
+    for gate in gates:
+        assert (idle, wide.under_way > 0) == ([], True)
+        gate.may_go_on.set()
+        reactor.turn()
+    assert (idle, wide.under_way) == ([None], 0)
+    assert [type(error) for error in given_up] == [CancelledError]

@@ -104,6 +104,19 @@ class DiskThreads:
     pool: ThreadPool
     width: int
     _lanes: dict[Hashable, _Lane] = attrs.field(init=False, factory=dict)
+    _idle: list[Deferred[None]] = attrs.field(init=False, factory=list)
+
+    @property
+    def under_way(self) -> int:
+        """How much work has not ended, whether anybody waits for it or not."""
+        return sum(place.under_way for place in self._lanes.values())
+
+    def when_idle(self) -> Deferred[None]:
+        """Fires once nothing is under way; can be cancelled."""
+        idle: Deferred[None] = Deferred(self._idle.remove)
+        self._idle.append(idle)
+        self._tell_if_idle()
+        return idle
 
     def run(
         self, work: Callable[[], _T], discard: Callable[[_T], object] = _drop, lane: Hashable = None
@@ -132,3 +145,10 @@ class DiskThreads:
         place.under_way -= 1
         if not place.under_way:
             del self._lanes[lane]
+            self._tell_if_idle()
+
+    def _tell_if_idle(self) -> None:
+        if not self._lanes:
+            waiting, self._idle = self._idle, []
+            for idle in waiting:
+                idle.callback(None)

@@ -24,6 +24,8 @@ _DELAY = 1.0
 """Seconds that every read of the slow disk takes."""
 _HANG_SECONDS = 3.0
 """How long the disk does not answer."""
+_STOP_SECONDS = 15.0
+"""More than the grace of a second, and what a disk is given to answer."""
 _AT_ONCE = 8
 _HUNG = 20
 """Images on the disk that hangs: more than threads for one disk."""
@@ -38,23 +40,27 @@ def slow_disk(count: int) -> Outcome:
     fault = "slow and failing disk"
     tried = (
         f"reads that take {_DELAY:g} s, as many that fail in mid-stream, and {_HUNG * len(_ASKED)} requests for"
-        f" {_HUNG} images while nothing answers for {_HANG_SECONDS:g} s, on a FUSE file system"
+        f" {_HUNG} images and a SIGTERM while nothing answers for {_HANG_SECONDS:g} s, on a FUSE file system"
     )
     if reason := fuse.missing():
         return Outcome(fault, tried, skipped=reason)
     with tempfile.TemporaryDirectory(prefix="aero-torture-") as name:
         cold = Path(name) / "images" / "cold"
         cold.mkdir(parents=True)
-        with stage("--require-manifest", home=Path(name), manifest=json.dumps({"images": _IMAGES}).encode()) as scene:
-            with fuse.mounted(cold, scene.content) as disk:
-                until(lambda: scene.daemon.ask(_SLOW, "HEAD").status == 200)
-                before = scene.footprint()
-                with scene.watched() as watch:
-                    slow, hung = _wait(scene, disk, count), _hang(scene, disk, watch)
-                after, cut = scene.settled(before), sum(_fail(scene, disk, one) for one in range(count))
-                scene.check(cut, "no download was cut: nothing was tried")
-                until(lambda: _ask(scene, 0, 10))
+        manifest = json.dumps({"images": _IMAGES}).encode("ascii")
+        with (
+            stage("--require-manifest", home=Path(name), manifest=manifest) as scene,
+            fuse.mounted(cold, scene.content) as disk,
+        ):
+            until(lambda: scene.daemon.ask(_SLOW, "HEAD").status == 200)
+            before = scene.footprint()
+            with scene.watched() as watch:
+                slow, hung = _wait(scene, disk, count), _hang(scene, disk, watch)
+            after, cut = scene.settled(before), sum(_fail(scene, disk, one) for one in range(count))
+            scene.check(cut, "no download was cut: nothing was tried")
+            until(lambda: _ask(scene, 0, 10))
             scene.sound()
+            _stop(scene, disk)
     hot = scene.healthy
     scene.check(hot and hot.slowest < _DELAY, f"a hot request took {hot.slowest if hot else 0:.3f} s")
     saw = (
@@ -92,6 +98,29 @@ def _hang(scene: Stage, disk: fuse.SlowDisk, watch: Watch) -> int:
         statuses = Counter(wire.reply(patience=patience).status for wire in wires)
     scene.check(set(statuses) <= {200, 206, 404, 429}, f"while a disk hung: {statuses}")
     return statuses.total()
+
+
+def _stop(scene: Stage, disk: fuse.SlowDisk) -> None:
+    """A disk that hangs does not keep the daemon from ending."""
+    daemon = scene.daemon
+    with daemon.dial() as wire:
+        disk.answers.clear()
+        wire.send(head("GET", _SLOW, {"Range": f"bytes={scene.content.size // 2}-"}))
+        until(lambda: daemon.metrics().value("aero_storage_requests_in_flight") >= 2)
+        daemon.process.terminate()
+        try:
+            until(lambda: _has_ended(daemon.process.pid), _STOP_SECONDS)
+        except AssertionError:
+            scene.check(holds=False, text="while the disk hung, the daemon did not end")
+        disk.answers.set()
+        status = daemon.process.wait(_STOP_SECONDS)
+        scene.check(status == 0, f"told to stop while the disk hung, the daemon ended with status {status}")
+
+
+def _has_ended(pid: int) -> bool:
+    """Whether a process has done all that it can: a thread whose request FUSE has taken is the kernel's to hold."""
+    status = Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
+    return status.rpartition(")")[2].split()[0] == "Z"
 
 
 def _ask(scene: Stage, offset: int, length: int) -> bool:
