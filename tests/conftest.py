@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import attrs
+import hypothesis
 import pytest
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
@@ -21,6 +22,12 @@ from aero_storage.settings import resolve
 from aero_storage.web.channel import AeroChannel
 
 Pairs = list[tuple[str, str]]
+
+# How long things take says more about what else the machine does.
+hypothesis.settings.register_profile(
+    "timeless", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("timeless")
 
 
 class Reactor(MemoryReactorClock):

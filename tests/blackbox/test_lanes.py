@@ -152,7 +152,7 @@ def comparable(reply: Reply) -> tuple[int, list[tuple[str, str]], bytes]:
     return reply.status, fields, reply.body
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=250, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(request=REQUESTS)
 def test_any_request(lanes: tuple[Daemon, Daemon], request: tuple[str, str, list[tuple[str, str]], bool]) -> None:
     """Status, headers, body, log line and what becomes of the connection are the same in both lanes."""
