@@ -132,7 +132,7 @@ class ExpressLane:
     _sender: FileSender
     _log: EventLog
     _now: Callable[[], float] = time.time
-    _plans: dict[_Key, Plan] = attrs.field(init=False, factory=dict)
+    _plans: dict[_Key, Plan] = attrs.field(init=False, factory=dict, repr=False)
 
     def take(self, data: bytes, peer: str, transport: SendfileServer, connection: Connection) -> bool:
         """Answer what a connection has received between two requests; false if it is for the other lane.
