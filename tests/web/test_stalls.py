@@ -6,7 +6,7 @@ import attrs
 import pytest
 from twisted.internet.task import Clock
 
-from aero_storage.web.stalls import LOOK_SECONDS, YIELD_SECONDS, Stalls
+from aero_storage.web.stalls import LOOK_SECONDS, SLOW_BYTES, YIELD_SECONDS, Stalls
 
 
 @attrs.define(eq=False)
@@ -14,6 +14,7 @@ class Stream:
     """A stream whose client does what the test says."""
 
     taken: int | None = 0
+    hidden: int = 0
     place: bool = True
     request_id: str | None = "r-1"
     broken_off: float | None = None
@@ -22,6 +23,9 @@ class Stream:
 
     def progress(self) -> int | None:
         return self.taken
+
+    def unseen(self) -> int:
+        return self.hidden
 
     def give_place_up(self) -> bool:
         had, self.place = self.place, False
@@ -90,6 +94,32 @@ def test_a_slow_client(house: House) -> None:
         house.let_pass(59)
         stream.taken = (stream.taken or 0) + 1
     assert stream.broken_off is None
+
+
+@pytest.mark.parametrize("timeout", [60.0, 5.0])
+@pytest.mark.parametrize("hidden", [SLOW_BYTES // 2, SLOW_BYTES, 10 * SLOW_BYTES])
+def test_a_client_that_may_read_unseen(hidden: int, timeout: float) -> None:
+    """It has the time on top in which a client reads so much that reads SLOW_BYTES within the timeout."""
+    house = House(timeout=timeout)
+    stream = house.join()
+    stream.hidden = hidden
+    due = timeout * (1 + hidden / SLOW_BYTES)
+    house.let_pass(due)
+    assert stream.broken_off is None
+    house.let_pass(2 * LOOK_SECONDS)
+    assert stream.broken_off is not None
+    assert due <= stream.broken_off <= due + 2 * LOOK_SECONDS
+
+
+def test_a_client_that_goes_while_it_stands_still(house: House) -> None:
+    """Once its system answers no more it has no time on top."""
+    stream = house.join()
+    stream.hidden = 10 * SLOW_BYTES
+    house.let_pass(200)
+    assert stream.broken_off is None
+    stream.hidden = 0
+    house.let_pass(LOOK_SECONDS)
+    assert stream.broken_off is not None
 
 
 def test_a_slow_disk(house: House) -> None:

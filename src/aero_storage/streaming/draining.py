@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import fcntl
+import socket
 import struct
 import termios
 
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred
 
+from aero_storage.streaming.unseen import unseen
+
 
 class Draining(FileDescriptor):
     """Counts what is unsent, and calls back when it is nothing."""
 
+    socket: socket.socket
     _drained: Deferred[None] | None = None
     _writing = False
     taken = 0
@@ -34,6 +38,10 @@ class Draining(FileDescriptor):
         """How many bytes the peer has acknowledged; None if it has all that the kernel was given."""
         outstanding = _outstanding(self.fileno())
         return self.taken - outstanding if outstanding else None
+
+    def unseen(self) -> int:
+        """The most bytes that the peer may have read since it made progress; 0 if its system does not answer."""
+        return unseen(self.socket, self.taken - _outstanding(self.fileno()))
 
     def when_drained(self) -> Deferred[None]:
         """Fires once nothing is unsent; never, if the connection is lost first: cancel it then."""

@@ -1,8 +1,9 @@
 """Clients that take nothing of what is sent to them: for how long, and what becomes of their streams.
 
-One look a second at all connections, and nothing per request. What counts is what the client's kernel acknowledges.
-One whose buffer has been full does so in steps, of a sixteenth of that buffer with Linux: a client that reads some
-kilobytes a second from a large buffer can seem to stand still for a minute. One that waits for our disk does not.
+One look a second at all connections, and nothing per request. What counts is what the client's system acknowledges.
+One whose buffer has been full does so in steps (see `streaming.unseen`): of a client that reads a kilobyte a second
+we may hear nothing for minutes. So who stands still has the time on top in which a slow one would read as much as may
+be hidden: a slow download of any length is never cut. One that waits for our disk does not stand still.
 
 While requests wait for a place under the cap, streams that have stood still for YIELD_SECONDS give theirs up, the
 longest first; they are still sent to, should their clients move.
@@ -18,6 +19,8 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 LOOK_SECONDS = 1.0
 YIELD_SECONDS = 5.0
+SLOW_BYTES = 60_000
+"""Who reads so many within the timeout is slow, and not stuck: 1 kB a second with the default."""
 
 
 class Stream(Protocol):
@@ -25,6 +28,10 @@ class Stream(Protocol):
 
     def progress(self) -> int | None:
         """Bytes that the client has taken so far; None if a response waits for anything but the client."""
+        ...
+
+    def unseen(self) -> int:
+        """Bytes that the client may have read since it made progress; 0 if its system does not answer."""
         ...
 
     def give_place_up(self) -> bool:
@@ -51,9 +58,9 @@ class _Still:
 class Stalls:
     """Looks after `streams`, a collection that others fill.
 
-    A stream is broken off after `timeout` seconds (0: never). `waiting` tells how many requests wait for a place.
-    `place_given_up` is told of each place that was, `broken_off` of each stream that is: its request id, and the
-    seconds for which it has stood still.
+    A stream is broken off after `timeout` seconds (0: never) and those in which hidden bytes could be read. `waiting`
+    tells how many requests wait for a place. `place_given_up` is told of each place that was, `broken_off` of each
+    stream that is: its request id, and the seconds for which it has stood still.
     """
 
     _clock: IReactorTime
@@ -108,7 +115,12 @@ class Stalls:
     def _break_off(self) -> None:
         now = self._clock.seconds()
         for stream, still in tuple(self._still.items()):
-            if now - still.since >= self._timeout:
+            if self._is_stuck(stream, now - still.since):
                 del self._still[stream]
                 self._broken_off(stream.request_id, now - still.since)
                 stream.shut()
+
+    def _is_stuck(self, stream: Stream, seconds: float) -> bool:
+        if seconds < self._timeout:
+            return False
+        return seconds >= self._timeout * (1 + stream.unseen() / SLOW_BYTES)
