@@ -161,6 +161,21 @@ def test_silent_clients_lock_nobody_out(place: Path, express: str) -> None:
 
 
 @pytest.mark.parametrize("express", ["--express", "--no-express"])
+def test_who_comes_when_others_have_long_been_silent(place: Path, express: str) -> None:
+    """Clients that have been silent for five seconds hold all places: the next is served at its first try."""
+    with running(place, express) as daemon, ExitStack() as stack:
+        for _ in range(64):
+            begin(daemon, stack)
+        time.sleep(5)  # what passes before anybody queues is the point
+        metrics = daemon.metrics()
+        assert metrics.value("aero_storage_places_taken") == metrics.value("aero_storage_places_limit") == 64
+        assert daemon.ask("/v1/images/big.img", fields={"Range": "bytes=0-9"}).status == 206
+        metrics = daemon.metrics()
+        assert metrics.value("aero_storage_places_taken_back_total") == 1
+        assert metrics.value("aero_storage_queue_wait_seconds_sum") < 0.5
+
+
+@pytest.mark.parametrize("express", ["--express", "--no-express"])
 def test_half_a_head_holds_up_no_stop(place: Path, express: str) -> None:
     """A head that has begun may still end while the daemon drains, but not take longer than heads may."""
     with running(place, "--header-timeout-secs", "1", express) as daemon, daemon.dial() as wire:

@@ -139,7 +139,7 @@ def test_no_timeout() -> None:
 
 
 def test_places_go_to_those_who_wait(house: House) -> None:
-    """Those who have stood still longest give up as many as are waited for, once they have for five seconds."""
+    """Those who have stood still longest give up as many as are waited for, once that may be five seconds."""
     first = house.join()
     house.let_pass(2)
     second, third = house.join(), house.join()
@@ -147,12 +147,32 @@ def test_places_go_to_those_who_wait(house: House) -> None:
     house.waiting = 2
     house.stalls.make_room()
     assert house.given_up == 0
-    house.let_pass(YIELD_SECONDS - 2)
+    house.let_pass(YIELD_SECONDS - 3)
     assert (first.place, house.given_up) == (False, 1)
     house.let_pass(2)
     assert sorted((second.place, third.place)) == [False, True]
     assert house.given_up == 2
     assert {stream.broken_off for stream in (first, second, third)} == {None}
+
+
+def test_who_comes_when_others_have_long_stood_still(house: House) -> None:
+    """A client that took its last byte five seconds ago, just after a look, loses its place at once."""
+    stream = house.join()
+    house.let_pass(LOOK_SECONDS)
+    stream.taken = 1
+    house.let_pass(YIELD_SECONDS)
+    house.waiting = 1
+    house.stalls.make_room()
+    assert (stream.place, house.given_up) == (False, 1)
+
+
+def test_who_stood_still_for_less(house: House) -> None:
+    """Nobody loses a place before four seconds."""
+    stream = house.join()
+    house.let_pass(YIELD_SECONDS - LOOK_SECONDS - LOOK_SECONDS / 2)
+    house.waiting = 1
+    house.stalls.make_room()
+    assert stream.place
 
 
 def test_who_has_just_moved_keeps_its_place(house: House) -> None:

@@ -6,7 +6,7 @@ we may hear nothing for minutes. So who stands still has the time on top in whic
 be hidden: a slow download of any length is never cut. One that waits for our disk does not stand still.
 
 While requests wait for a place under the cap, streams that have stood still for YIELD_SECONDS give theirs up, the
-longest first; they are still sent to, should their clients move.
+longest first, at once if they had before anybody waited; they are still sent to, should their clients move.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 LOOK_SECONDS = 1.0
 YIELD_SECONDS = 5.0
+"""At the latest; not before a look less."""
+
 SLOW_BYTES = 60_000
 """Who reads so many within the timeout is slow, and not stuck: 1 kB a second with the default."""
 
@@ -86,7 +88,9 @@ class Stalls:
 
     def make_room(self) -> None:
         """Have as many places given up as are waited for, as far as there are streams that stand still."""
-        wanted, latest = self._waiting(), self._clock.seconds() - YIELD_SECONDS
+        # A look notes late that a client stands still, by up to the time between two: who does for long enough is not
+        # to be missed, as those who queue may have no more time than that.
+        wanted, latest = self._waiting(), self._clock.seconds() - (YIELD_SECONDS - LOOK_SECONDS)
         if wanted <= 0:
             return
         stuck = [(still.since, still.taken, stream) for stream, still in self._still.items() if still.since <= latest]
