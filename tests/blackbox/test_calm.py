@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import signal
 import socket
+import sys
+import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.blackbox.harness import Daemon, running, until
 from tests.blackbox.wire import head
+from tests.silence import fall_silent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -122,6 +125,34 @@ def test_a_client_that_takes_nothing(place: Path, express: str) -> None:
         assert count_rest_of(slow, 1 << 20)
 
 
+def begin_fast(daemon: Daemon, stack: ExitStack) -> Wire:
+    """Ask for the whole image, and take the half of it at full speed: the client's system may hide much by then."""
+    wire = stack.enter_context(daemon.dial())
+    wire.send(WHOLE)
+    assert count_rest_of(wire, SIZE // 2)
+    return wire
+
+
+def test_a_slow_client_with_a_large_buffer(place: Path) -> None:
+    """It reads 160 kB a second, which its system does not show for longer than the timeout, and is not broken off."""
+    with running(place, "--stall-timeout-secs", "2") as daemon, ExitStack() as stack:
+        wire, end = begin_fast(daemon, stack), time.monotonic() + 9
+        while time.monotonic() < end:
+            assert count_rest_of(wire, 8000)
+            time.sleep(0.05)  # the pace is the point
+        assert daemon.metrics().value("aero_storage_streams_stalled_total") == 0
+        assert count_rest_of(wire, SIZE // 4)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs packet filters as Linux has them")
+def test_a_client_that_is_gone(place: Path) -> None:
+    """Whose system does not answer any more is broken off after the timeout, whatever it could hide if it did."""
+    with running(place, "--stall-timeout-secs", "1") as daemon, ExitStack() as stack:
+        wire = begin_fast(daemon, stack)
+        fall_silent(wire.sock)
+        until(lambda: daemon.metrics().value("aero_storage_streams_stalled_total") == 1, 6)
+
+
 def count_rest_of(wire: Wire, size: int) -> bool:
     """Whether so many bytes more come."""
     while size > 0 and (data := wire.sock.recv(size)):
@@ -140,6 +171,21 @@ def test_silent_clients_lock_nobody_out(place: Path, express: str) -> None:
             assert wire.reply("GET").status == 206
         assert daemon.metrics().value("aero_storage_places_taken_back_total") == 1
         assert all(count_rest_of(one, 1 << 20) for one in silent)
+
+
+@pytest.mark.parametrize("express", ["--express", "--no-express"])
+def test_who_comes_when_others_have_long_been_silent(place: Path, express: str) -> None:
+    """Clients that have been silent for five seconds hold all places: the next is served at its first try."""
+    with running(place, express) as daemon, ExitStack() as stack:
+        for _ in range(64):
+            begin(daemon, stack)
+        time.sleep(5)  # what passes before anybody queues is the point
+        metrics = daemon.metrics()
+        assert metrics.value("aero_storage_places_taken") == metrics.value("aero_storage_places_limit") == 64
+        assert daemon.ask("/v1/images/big.img", fields={"Range": "bytes=0-9"}).status == 206
+        metrics = daemon.metrics()
+        assert metrics.value("aero_storage_places_taken_back_total") == 1
+        assert metrics.value("aero_storage_queue_wait_seconds_sum") < 0.5
 
 
 @pytest.mark.parametrize("express", ["--express", "--no-express"])

@@ -10,6 +10,8 @@ import termios
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred
 
+from aero_storage.streaming.unseen import unseen
+
 _RESET, _END = struct.pack("ii", 1, 0), struct.pack("ii", 0, 0)
 """What the kernel does with a connection that is closed (SO_LINGER)."""
 
@@ -40,6 +42,10 @@ class Draining(FileDescriptor):
         """How many bytes the peer has acknowledged; None if it has all that the kernel was given."""
         outstanding = _outstanding(self.fileno())
         return self.taken - outstanding if outstanding else None
+
+    def unseen(self) -> int:
+        """The most bytes that the peer may have read since it made progress; 0 if its system does not answer."""
+        return unseen(self.socket, self.taken - _outstanding(self.fileno()))
 
     def when_drained(self) -> Deferred[None]:
         """Fires once nothing is unsent; never, if the connection is lost first: cancel it then."""

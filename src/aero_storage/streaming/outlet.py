@@ -44,6 +44,10 @@ class Outlet(Protocol):
         """How many bytes the peer has taken; None if it has all that the kernel was given."""
         ...
 
+    def unseen(self) -> int:
+        """How many more it may have read without our seeing it; 0 if its system does not answer."""
+        ...
+
 
 class DrainingTCPServer(Draining, tcp.Server):  # type: ignore[misc]
     """A TCP connection that is an Outlet."""

@@ -41,6 +41,11 @@ class Departing:
         outlet = outlet_of(self.transport) if self.busy else None
         return outlet.progress() if outlet is not None else None
 
+    def unseen(self) -> int:
+        """See Stream."""
+        outlet = outlet_of(self.transport)
+        return outlet.unseen() if outlet is not None else 0
+
     def give_place_up(self) -> bool:
         """See Stream."""
         exchange = self._exchange
