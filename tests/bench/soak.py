@@ -20,7 +20,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -29,8 +29,7 @@ from tests.bench.client import dial
 from tests.bench.data import HOT, MIB
 from tests.bench.errors import BenchError
 from tests.bench.servers import AERO, KINDS, Kind, Place, Server, free_port, running
-from tests.bench.soak_asks import IMAGE, Site, head_of
-from tests.bench.soak_clients import Client, Tally, read_head
+from tests.bench.soak_clients import Client, Tally, learn
 from tests.bench.soak_content import Content
 
 _CHUNK_BYTES = 256 * 1024
@@ -125,9 +124,9 @@ def _soak(given: argparse.Namespace) -> Record:
 
 
 def _attend(server: Server, content: Content, given: argparse.Namespace) -> Record:
-    before, site, tally = _descriptors(server), _learn(server.port), Tally(given.requests)
+    before, site, tally = _descriptors(server), learn(dial(server.port), _CHUNK_BYTES), Tally(given.requests)
     chances = [random.Random(f"{given.seed} {number}") for number in range(given.clients)]
-    clients = [Client(server.port, site, content, tally, chance) for chance in chances]
+    clients = [Client(partial(dial, server.port), site, content, tally, chance) for chance in chances]
     threads = [threading.Thread(target=client.run, daemon=True) for client in clients]
     start, memory = time.monotonic(), list[int]()
     for thread in threads:
@@ -156,21 +155,6 @@ def _settled(server: Server, wanted: int) -> int:
 
 def _descriptors(server: Server) -> int:
     return len(os.listdir(f"/proc/{server.process.pid}/fd"))  # noqa: PTH208 - iterdir opens no less
-
-
-def _learn(port: int) -> Site:
-    """Ask for what the clients have to know."""
-    with closing(dial(port)) as peer, peer.makefile("rb") as stream:
-        peer.sendall(head_of("HEAD", IMAGE))
-        _, image = read_head(stream)
-        peer.sendall(head_of("GET", f"{IMAGE}/chunked/manifest.json"))
-        status, fields = read_head(stream)
-        body = stream.read(int(fields[b"content-length"]))
-    if status != 200:
-        raise BenchError(f"the manifest of virtual chunks got {status}: {body!r}")
-    manifest = json.loads(body)
-    version, width = manifest["version"], manifest["chunkIndexWidth"]
-    return Site(int(image[b"content-length"]), image[b"etag"].decode("ascii"), version, _CHUNK_BYTES, width)
 
 
 @attrs.define

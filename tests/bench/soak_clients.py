@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import random
 import socket
 import struct
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from typing import IO
 
 import attrs
-from tests.bench.client import dial
 from tests.bench.errors import BenchError
-from tests.bench.soak_asks import Ask, Site, anything, large
+from tests.bench.soak_asks import IMAGE, Ask, Site, anything, head_of, large
 from tests.bench.soak_content import Content, differing
 
 _PIPELINED = 8
@@ -43,7 +44,12 @@ class Tally:
             self.left -= count
             return count
 
-    def ended(self, ask: Ask, got: bytes, wanted: bytes) -> None:
+    def stop(self) -> None:
+        """Let no more requests be sent."""
+        with self._lock:
+            self.left = 0
+
+    def ended(self, ask: object, got: bytes, wanted: bytes) -> None:
         """A response has come, or as much of it as its client read."""
         wrong = differing(got, wanted)
         with self._lock:
@@ -67,13 +73,14 @@ class Tally:
 
 @attrs.define(eq=False)
 class Client:
-    """One thread with one connection at a time."""
+    """One thread with one connection at a time, made by `dial`; it does `pause` before each act."""
 
-    port: int
+    dial: Callable[[], socket.socket]
     site: Site
     content: Content
     tally: Tally
     chance: random.Random
+    pause: Callable[[], object] = lambda: None
     _peer: socket.socket | None = None
     _stream: IO[bytes] | None = None
 
@@ -83,6 +90,7 @@ class Client:
         weights = (1000, 60, 4, 12, 1000 / _KEPT_FOR)
         try:
             while self.tally.left:
+                self.pause()
                 self._guarded(self.chance.choices(acts, weights)[0])
         finally:
             self._leave()
@@ -133,7 +141,7 @@ class Client:
 
     def _connect(self) -> tuple[socket.socket, IO[bytes]]:
         if self._peer is None or self._stream is None:
-            self._peer = dial(self.port)
+            self._peer = self.dial()
             self._stream = self._peer.makefile("rb")
         return self._peer, self._stream
 
@@ -155,6 +163,21 @@ class Client:
         part = b"bytes %d-%d/%d" % (ask.offset, ask.offset + ask.length - 1, self.site.size)
         if status == 206 and fields.get(b"content-range") != part:
             raise BenchError(f"Content-Range {fields.get(b'content-range')!r}: {ask}")
+
+
+def learn(peer: socket.socket, chunk_size: int) -> Site:
+    """Ask for what clients have to know of the image, and close; `chunk_size` is that of virtual chunks."""
+    with closing(peer), peer.makefile("rb") as stream:
+        peer.sendall(head_of("HEAD", IMAGE))
+        _, image = read_head(stream)
+        peer.sendall(head_of("GET", f"{IMAGE}/chunked/manifest.json"))
+        status, fields = read_head(stream)
+        body = stream.read(int(fields[b"content-length"]))
+    if status != 200:
+        raise BenchError(f"the manifest of virtual chunks got {status}: {body!r}")
+    manifest = json.loads(body)
+    version, width = manifest["version"], manifest["chunkIndexWidth"]
+    return Site(int(image[b"content-length"]), image[b"etag"].decode("ascii"), version, chunk_size, width)
 
 
 def read_head(stream: IO[bytes]) -> tuple[int, dict[bytes, bytes]]:

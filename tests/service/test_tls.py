@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,6 +21,29 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PEM = serialization.Encoding.PEM
+FREED = """
+import gc, sys, weakref
+from types import SimpleNamespace
+from twisted.internet.error import ConnectionDone
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.ssl import DefaultOpenSSLContextFactory
+from twisted.internet.testing import StringTransport
+from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.python.failure import Failure
+from aero_storage.service.tls import free_tls_at_end
+
+factory = TLSMemoryBIOFactory(
+    DefaultOpenSSLContextFactory("key.pem", "cert.pem"), False, Factory.forProtocol(Protocol)
+)
+if sys.argv[1] == "ours":
+    free_tls_at_end(SimpleNamespace(factory=factory))
+gc.disable()
+connection = factory.buildProtocol(None)
+connection.makeConnection(StringTransport())
+state = weakref.ref(connection._tlsConnection)
+connection.connectionLost(Failure(ConnectionDone()))
+print(state() is None)
+"""
 FORM = serialization.PrivateFormat.TraditionalOpenSSL
 
 
@@ -75,6 +100,20 @@ def test_parameters(place: Path) -> None:
     parameters = material.options().dhParameters
     assert parameters is not None
     assert parameters._dhFile.path == str(place / "dh.pem")  # noqa: SLF001
+
+
+def freed(place: Path, how: str) -> bool:
+    done = subprocess.run([sys.executable, "-c", FREED, how], cwd=place, capture_output=True, text=True, check=True)
+    return {"True\n": True, "False\n": False}[done.stdout]
+
+
+def test_freed_at_end(place: Path) -> None:
+    """OpenSSL's state goes with a connection whose client just goes; by itself it waits for the collector of cycles.
+
+    In a process of its own: pytest-twisted keeps the stacks of failures.
+    """
+    assert freed(place, "ours")
+    assert not freed(place, "twisted's")
 
 
 def test_key_is_not_shown(place: Path) -> None:

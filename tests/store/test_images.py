@@ -17,9 +17,9 @@ from aero_storage.catalog.model import Image
 from aero_storage.disk import Disk
 from aero_storage.errors import BlobNotFoundError, BlobUnreadableError
 from aero_storage.store.blob import Blob
-from aero_storage.store.images import LocalStore, Opened, Store, Wanted
+from aero_storage.store.images import LocalStore, Store, Wanted
 from aero_storage.store.local import LocalDirectory
-from aero_storage.store.opened import OpenFiles
+from aero_storage.store.opened import CHECK_SECONDS, OpenFiles
 
 _T = TypeVar("_T")
 
@@ -121,15 +121,15 @@ def test_open_artifact(root: Path, disk: SlowDisk, store: Store) -> None:
     assert read_and_close(blob) == b"chunk"
 
 
-def open_published(store: Store, name: str = "chunks/0.bin") -> Deferred[Opened]:
-    return store.open(Wanted(image("x", file="disk.img"), f"chunked/x/{name}", "chunked/x/manifest.json"))
+def wanted_chunk(name: str) -> Wanted:
+    return Wanted(image("x", file="disk.img"), f"chunked/x/chunks/{name}", "chunked/x/manifest.json")
 
 
 def test_raw_image_where_nothing_is_published(root: Path, disk: SlowDisk, store: Store) -> None:
     """Without a chunk manifest it is the raw image that is opened, whatever else lies there."""
     (root / "chunked" / "x" / "chunks").mkdir(parents=True)
     (root / "chunked" / "x" / "chunks" / "0.bin").write_bytes(b"chunk")
-    opened = result_of(disk, open_published(store))
+    opened = result_of(disk, store.open(wanted_chunk("0.bin")))
     assert (opened.raw, read_and_close(opened)) == (True, b"0123456789")
 
 
@@ -138,10 +138,57 @@ def test_artifact_where_a_manifest_is_published(root: Path, disk: SlowDisk, stor
     (root / "chunked" / "x" / "chunks").mkdir(parents=True)
     (root / "chunked" / "x" / "chunks" / "0.bin").write_bytes(b"chunk")
     (root / "chunked" / "x" / "manifest.json").write_bytes(b"{}")
-    opened = result_of(disk, open_published(store))
+    opened = result_of(disk, store.open(wanted_chunk("0.bin")))
     assert (opened.raw, read_and_close(opened)) == (False, b"chunk")
     with pytest.raises(BlobNotFoundError):
-        result_of(disk, open_published(store, "chunks/1.bin"))
+        result_of(disk, store.open(wanted_chunk("1.bin")))
+
+
+def test_one_open_file_for_all_virtual_chunks(disk: SlowDisk, store: Store) -> None:
+    """Once the raw image is open for one chunk it is there for all others, at once."""
+    first = result_of(disk, store.open(wanted_chunk("0.bin")))
+    second = store.open_cached(wanted_chunk("1.bin"))
+    assert second is not None
+    assert second.file is first.file
+    assert (second.raw, read_and_close(second), read_and_close(first)) == (True, b"0123456789", b"0123456789")
+
+
+def test_published_while_the_raw_image_is_open(root: Path, disk: SlowDisk, clock: Clock, store: Store) -> None:
+    """Within a second of the publication each chunk is what was published, and none is another."""
+    result_of(disk, store.open(wanted_chunk("0.bin"))).close()
+    (root / "chunked" / "x" / "chunks").mkdir(parents=True)
+    for name in ("0.bin", "1.bin"):
+        (root / "chunked" / "x" / "chunks" / name).write_bytes(name.encode())
+    (root / "chunked" / "x" / "manifest.json").write_bytes(b"{}")
+    clock.advance(CHECK_SECONDS + 0.1)
+    old = store.open_cached(wanted_chunk("1.bin"))
+    assert old is not None
+    assert old.raw
+    old.close()
+    disk.work()
+    disk.hand_back()
+    for name in ("1.bin", "0.bin"):
+        assert store.open_cached(wanted_chunk(name)) is None
+        opened = result_of(disk, store.open(wanted_chunk(name)))
+        assert (opened.raw, read_and_close(opened)) == (False, name.encode())
+
+
+def test_withdrawn_while_a_chunk_is_open(root: Path, disk: SlowDisk, clock: Clock, store: Store) -> None:
+    """Within a second of the end of its manifest a chunk is cut from the raw image, as all others."""
+    (root / "chunked" / "x" / "chunks").mkdir(parents=True)
+    (root / "chunked" / "x" / "chunks" / "0.bin").write_bytes(b"chunk")
+    (root / "chunked" / "x" / "manifest.json").write_bytes(b"{}")
+    result_of(disk, store.open(wanted_chunk("0.bin"))).close()
+    (root / "chunked" / "x" / "manifest.json").unlink()
+    clock.advance(CHECK_SECONDS + 0.1)
+    old = store.open_cached(wanted_chunk("0.bin"))
+    assert old is not None
+    old.close()
+    disk.work()
+    disk.hand_back()
+    assert store.open_cached(wanted_chunk("0.bin")) is None
+    opened = result_of(disk, store.open(wanted_chunk("0.bin")))
+    assert (opened.raw, read_and_close(opened)) == (True, b"0123456789")
 
 
 def test_a_manifest_that_cannot_be_read_is_there(
@@ -156,7 +203,7 @@ def test_a_manifest_that_cannot_be_read_is_there(
 
 def test_cancelled_open_of_what_is_published(disk: SlowDisk, store: Store) -> None:
     """Here too, what is opened for nobody is closed (the fixture counts)."""
-    deferred = open_published(store)
+    deferred = store.open(wanted_chunk("0.bin"))
     disk.work()
     deferred.cancel()
     disk.hand_back()

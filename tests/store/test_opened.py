@@ -67,7 +67,7 @@ class Bench:
 
     def open(self, name: str = "disk.img") -> Lease:
         results: list[Lease] = []
-        self.files.open(name, lambda: self.find(name)).addCallback(results.append)
+        self.files.open(name, lambda: self.find(name), name).addCallback(results.append)
         (lease,) = results
         return lease
 
@@ -278,7 +278,7 @@ def test_opened_twice_at_once(bench: Bench, opened: Callable[[], list[str]]) -> 
     bench.disk.held = True
     found: list[Lease] = []
     for _ in range(2):
-        bench.files.open("disk.img", lambda: bench.find("disk.img")).addCallback(found.append)
+        bench.files.open("disk.img", lambda: bench.find("disk.img"), "disk.img").addCallback(found.append)
     bench.disk.release()
     assert len(opened()) == 1
     assert [content(lease) for lease in found] == [b"0123456789"] * 2
@@ -287,7 +287,7 @@ def test_opened_twice_at_once(bench: Bench, opened: Callable[[], list[str]]) -> 
 def test_cancelled(bench: Bench, opened: Callable[[], list[str]]) -> None:
     """What is opened for nobody is closed."""
     bench.disk.held = True
-    opening = bench.files.open("disk.img", lambda: bench.find("disk.img"))
+    opening = bench.files.open("disk.img", lambda: bench.find("disk.img"), "disk.img")
     opening.cancel()
     assert isinstance(failure_of(opening), CancelledError)
     bench.disk.release()
@@ -296,7 +296,7 @@ def test_cancelled(bench: Bench, opened: Callable[[], list[str]]) -> None:
 
 def test_failure(bench: Bench) -> None:
     """What cannot be opened fails as it does, and is not kept."""
-    opening = bench.files.open("no", lambda: bench.find("no"))
+    opening = bench.files.open("no", lambda: bench.find("no"), "no")
     assert isinstance(failure_of(opening), BlobNotFoundError)
     assert bench.files.lease("no") is None
 

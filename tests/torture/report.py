@@ -25,7 +25,7 @@ def _lines(outcomes: Sequence[Outcome], seconds: float, arguments: Sequence[str]
     tried = [outcome for outcome in outcomes if not outcome.skipped]
     failed = sum(outcome.failed for outcome in tried)
     yield _INTRO
-    yield f"`{shlex.join(('python', '-m', 'tests.torture', *arguments))}`, {seconds:.0f} s, {_machine()}:"
+    yield f"`{shlex.join(('python', '-m', 'tests.torture', *arguments))}`, {seconds:.0f} s, {machine()}:"
     yield f"{len(tried)} faults tried, {failed} failed, {len(outcomes) - len(tried)} skipped.\n"
     yield "| Fault | How many | What was tried | What came of it | |"
     yield "| --- | ---: | --- | --- | --- |"
@@ -42,7 +42,8 @@ def _lines(outcomes: Sequence[Outcome], seconds: float, arguments: Sequence[str]
             yield from (f"- `{complaint[:500]}`" for complaint in one.complaints)
 
 
-def _machine() -> str:
+def machine() -> str:
+    """What this runs on, in short."""
     return f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"
 
 

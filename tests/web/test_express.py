@@ -285,7 +285,7 @@ def test_plans_are_bounded(lane: Lane) -> None:
     for number in range(1500):
         assert lane.take(f"User-Agent: {number}", method="HEAD")
         assert lane.take(f"X-Request-Id: {number}", method="HEAD")
-    assert len(lane.stack.parts.site.lane._plans) <= 1024  # noqa: SLF001
+    assert len(lane.stack.parts.site.lane._plans) <= 256  # noqa: SLF001
     assert lane.take("X-Request-Id: mine", method="HEAD")
     assert lane.sender.sent.count(b"X-Request-Id: mine") == 1
 

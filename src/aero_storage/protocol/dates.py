@@ -34,7 +34,7 @@ _LEAP_SECOND = 60
 _NANOSECOND_DIGITS = 9
 
 
-@lru_cache(1024)
+@lru_cache(128)
 def format_http_date(seconds: int) -> str:
     """IMF-fixdate (RFC 9110 §5.6.7) of whole seconds since the epoch, whatever the locale."""
     moment = datetime.fromtimestamp(seconds, UTC)

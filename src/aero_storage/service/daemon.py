@@ -33,6 +33,7 @@ from aero_storage.service.accepting import Doorkeeper
 from aero_storage.service.base import SetSignal, SignalledService
 from aero_storage.service.descriptors import complain_if_few, raise_limit
 from aero_storage.service.gauges import DelayProbe, show_log, show_state
+from aero_storage.service.heap import keep_heap_small
 from aero_storage.service.listening import address_text, listen
 from aero_storage.service.options import Options, prepare_images_root, refuse
 from aero_storage.service.parent import ParentService, number_of_workers, supervise
@@ -97,6 +98,7 @@ def makeService(options: Options, reactor: PosixReactorBase | None = None) -> Ae
         reactor = installed  # type: ignore[assignment]
     assert reactor is not None  # noqa: S101
     keep_steady(reactor)
+    keep_heap_small()
     resolved = options.resolved
     raise_limit(reactor)
     try:

@@ -27,7 +27,7 @@ from aero_storage.disk import Disk
 from aero_storage.errors import SettingsError
 from aero_storage.service.adopted import adopt, passed_socket
 from aero_storage.service.listening import bind, cannot_listen, endpoints_of
-from aero_storage.service.tls import TLSMaterial
+from aero_storage.service.tls import TLSMaterial, free_tls_at_end
 from aero_storage.settings import Resolved
 from aero_storage.streaming.outlet import install
 from aero_storage.streaming.turns import Turns
@@ -71,6 +71,7 @@ class Entrance:
             factory = TLSMemoryBIOFactory(self.tls.options(), False, factory)  # noqa: FBT003
         port = adopt(reactor, self.descriptor, self.family, factory)
         install(port, readers, turns)
+        free_tls_at_end(port)
         return port
 
 

@@ -16,6 +16,7 @@ from twisted.internet.posixbase import PosixReactorBase
 from aero_storage.disk import Disk
 from aero_storage.errors import SettingsError
 from aero_storage.service.adopted import PASSED, adopt, passed_socket
+from aero_storage.service.tls import free_tls_at_end
 from aero_storage.settings import ListenAddress, Resolved
 from aero_storage.streaming.outlet import install
 from aero_storage.streaming.turns import Turns
@@ -37,6 +38,7 @@ def listen(
     turns = Turns(reactor)
     for port in ports:
         install(port, readers, turns)
+        free_tls_at_end(port)
     return ports
 
 

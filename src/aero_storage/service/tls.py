@@ -6,6 +6,7 @@ replaces another must show the certificate that its siblings show.
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import attrs
@@ -54,3 +55,13 @@ class TLSMaterial:
             method=self.method,
             dhParameters=self.parameters,
         )
+
+
+def free_tls_at_end(port: object) -> None:
+    """Have the TLS connections of a listening port, if it speaks TLS, be freed when they end; see TLSConnection."""
+    if "twisted.protocols.tls" in sys.modules:  # else there is no such port, and perhaps no pyOpenSSL
+        from aero_storage.service.tls_connection import TLSConnection, TLSMemoryBIOFactory  # noqa: PLC0415
+
+        factory = getattr(port, "factory", None)
+        if isinstance(factory, TLSMemoryBIOFactory):
+            factory.protocol = TLSConnection

@@ -17,6 +17,7 @@ from twisted.logger import globalLogBeginner
 from aero_storage.logs import DescriptorSink, JsonLines
 from aero_storage.service.daemon import AeroService, compose
 from aero_storage.service.descriptors import raise_limit
+from aero_storage.service.heap import keep_heap_small
 from aero_storage.service.parent import Brief
 from aero_storage.service.steady import keep_steady
 from aero_storage.service.threads import make_threads
@@ -31,6 +32,7 @@ def run() -> None:
     brief: Brief = pickle.load(sys.stdin.buffer)  # noqa: S301 - from our parent, through a pipe that nobody else has
     reactor: PosixReactorBase = installed  # type: ignore[assignment]
     keep_steady(reactor)
+    keep_heap_small()
     raise_limit(reactor)
     log = JsonLines(DescriptorSink(LOG), brief.settings.log_level, constant={"worker": brief.number})
     globalLogBeginner.beginLoggingTo([log])

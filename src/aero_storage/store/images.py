@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Protocol, cast
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -45,6 +45,11 @@ class Wanted:
         """What tells it from others; tuples compare by identity first."""
         return self.image, self.artifact, self.manifest
 
+    @property
+    def raw_key(self) -> tuple[Image | None, str | None, str | None]:
+        """The same, where the image has to stand in: one open file serves all artifacts that one manifest lacks."""
+        return self.image, None, self.manifest
+
 
 class Opened(Blob, Protocol):
     """An open file; `raw` where it is an image, not a chunk artifact."""
@@ -85,12 +90,14 @@ class LocalStore:
 
     def open(self, wanted: Wanted) -> Deferred[Opened]:
         """See Store.open."""
-        opening: Deferred[Opened] = self._files.open(wanted.key, lambda: self._find(wanted))  # type: ignore[assignment]
-        return opening
+        opening = self._files.open(wanted.key, lambda: self._find(wanted), wanted.raw_key)
+        return cast("Deferred[Opened]", opening)
 
     def open_cached(self, wanted: Wanted) -> Opened | None:
         """See Store.open_cached."""
-        return self._files.lease(wanted.key)
+        if wanted.artifact is None or wanted.image is None:
+            return self._files.lease(wanted.key)
+        return self._files.lease(wanted.raw_key) or self._files.lease(wanted.key)
 
     def close(self) -> None:
         """Give back every descriptor that nobody uses; those in use follow with their last user."""

@@ -129,11 +129,14 @@ class OpenFiles:
         file.users += 1
         return Lease(file, self)
 
-    def open(self, key: Hashable, opener: Opener) -> Deferred[Lease]:
-        """Open the file in a thread, and keep it. Fails as `opener` does; can be cancelled."""
+    def open(self, key: Hashable, opener: Opener, raw_key: Hashable) -> Deferred[Lease]:
+        """Open the file in a thread, and keep it: under `raw_key` if it is the raw image.
+
+        Fails as `opener` does; can be cancelled.
+        """
         started = self._clock.seconds()
-        opening = self._disk.run(opener, discard=_close, lane=self._devices.get(key))
-        return opening.addCallback(lambda found: self._keep(key, found, opener, started))
+        opening = self._disk.run(opener, discard=_close, lane=self._devices.get(raw_key, self._devices.get(key)))
+        return opening.addCallback(lambda found: self._keep(raw_key if found.raw else key, found, opener, started))
 
     def close(self) -> None:
         """Keep nothing any more; what is in use is closed by its last user."""
@@ -156,7 +159,7 @@ class OpenFiles:
     def _take(self, key: Hashable, found: Found, opener: Opener, started: float) -> _File:
         """The file to hand out: the one that is kept if it still is what was found, else the new one, kept now."""
         kept = self._kept.get(key)
-        if kept is not None and kept.found.raw == found.raw and kept.found.blob.identity == found.blob.identity:
+        if kept is not None and kept.found.blob.identity == found.blob.identity:
             self._close(found)
             kept.checked = max(kept.checked, started)
             return kept
@@ -186,10 +189,13 @@ class OpenFiles:
 
     def _checked(self, key: Hashable, file: _File, found: Found, started: float) -> None:
         file.checking = False
-        if self._kept.get(key) is file:
-            self._take(key, found, file.opener, started)
-        else:
+        if self._kept.get(key) is not file:
             self._close(found)
+        elif found.raw == file.found.raw:
+            self._take(key, found, file.opener, started)
+        else:  # chunks were published, or taken away: what has this key now only its own request can tell
+            self._close(found)
+            self._drop(key)
 
     def _gone(self, key: Hashable, file: _File, _failure: Failure) -> None:
         """It cannot be opened any more; the next request opens it itself, and learns why."""

@@ -20,7 +20,7 @@ from aero_storage.web.request import AeroRequest
 
 _PLACEHOLDER = re.compile(r":(\w+)")
 _REST = "rest"
-_MATCHES = 4096
+_MATCHES = 512
 _LONGEST_KEPT = 256
 """Characters of a path whose match is remembered: all that are remembered take 4 MB at the most."""
 

@@ -29,13 +29,14 @@ from aero_storage.protocol.plain import PlainRequest, recognise, split_range
 from aero_storage.streaming.sendfile import SendfileServer
 from aero_storage.web.sending import FileSender, HeadWriter
 
-_MAX_PLANS = 1024
+_MAX_PLANS = 256
+"""Of some 4 KiB each: more would go on filling for hours, with what is asked for once, and memory with them."""
 _Key = tuple[bytes, bytes | None]
 
 _DATA_ROUTES = tuple((route, tuple(route.template.split("/"))) for route in ROUTES if route.plane is Plane.DATA)
 
 
-@lru_cache(4096)
+@lru_cache(256)
 def find_route(path: str) -> tuple[Route, Names] | None:
     """The byte or chunk route of a plain path, and the names in it; None if it is not clear which one."""
     given = path.split("/")

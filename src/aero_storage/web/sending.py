@@ -26,7 +26,7 @@ def _line(name: str, value: str) -> bytes:
     return f"{name}: {value}\r\n".encode("latin-1")
 
 
-@lru_cache(1024)
+@lru_cache(256)
 def _block(headers: Headers) -> bytes:
     return b"".join(_line(name, value) for name, value in headers)
 

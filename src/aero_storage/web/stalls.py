@@ -3,8 +3,8 @@
 One look a second at all connections, and nothing per request. What counts is what the client's system acknowledges.
 One whose buffer has been full does so in steps (see `streaming.unseen`): of a client that reads a kilobyte a second
 we may hear nothing for minutes. So who stands still has the time on top in which a slow one would read as much as may
-be hidden, but no more than the timeout once again, since one that is stuck looks the same. One that waits for our disk
-does not stand still.
+be hidden, but no more than the timeout once again, since one that is stuck looks the same. One that waits for our
+disk does not stand still.
 
 While requests wait for a place under the cap, streams that have stood still for YIELD_SECONDS give theirs up, the
 longest first, at once if they had before anybody waited; they are still sent to, should their clients move.
@@ -61,7 +61,7 @@ class _Still:
 class Stalls:
     """Looks after `streams`, a collection that others fill.
 
-    A stream is broken off after `timeout` seconds (0: never) to twice as many, for bytes that may be hidden. `waiting`
+    A stream is broken off after `timeout` seconds (0: never), twice as many if bytes may be hidden. `waiting`
     tells how many requests wait for a place. `place_given_up` is told of each place that was, `broken_off` of each
     stream that is: its request id, and the seconds for which it has stood still.
     """
