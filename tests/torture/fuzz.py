@@ -65,7 +65,7 @@ def fuzz(wanted: int, seconds: float, tell: Callable[[str], None], seed: str = "
 def _tried(batches: Sequence[Batch], rate: float, seed: str) -> str:
     connections, sent = sum(batch.connections for batch in batches), sum(batch.sent for batch in batches)
     what = (
-        f"{sent:,} heads, three in ten mutated, and smuggling shapes, one by one, cut or up to {MOST_HEADS} at once"
+        f"{sent:,} heads, one in four mutated, and smuggling shapes, one by one, cut or up to {MOST_HEADS} at once"
     )
     where = f"on {connections:,} connections, to two daemons whose answers must be the same to the byte"
     return f"{what}, {where}: one with the express lane, one without; {rate:,.0f} answers a second (seed {seed})"

@@ -34,7 +34,7 @@ def valid(chance: random.Random) -> bytes:
 def mutated(chance: random.Random) -> bytes:
     """A head to which something has been done, or nothing, or too much."""
     text = valid(chance)
-    for _ in range(chance.choices((0, 1, 2, 4), (70, 20, 6, 4))[0]):
+    for _ in range(chance.choices((0, 1, 2, 4), (75, 17, 5, 3))[0]):
         text = chance.choice(WAYS)(text, chance)
     return text
 

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 PATHS = (
     "/v1/images/disk",
+    "/v1/images/disk",
+    "/v1/images/disk",
     "/v1/images/disk/data",
-    "/v1/images",
-    "/v1/images/disk/meta",
-    "/v1/images/none",
+    "/v1/images/disk/data",
+    "/v1/images/disk/chunked/chunks/00000000.bin",
+    "/v1/images/disk/chunked/chunks/00000000.bin",
     "/v1/images/disk/chunked/manifest.json",
     "/v1/images/disk/chunked/v/chunks/00000000.bin",
+    "/v1/images/none",
+    "/v1/images",
+    "/v1/images/disk/meta",
     "/healthz",
     "/readyz",
     "/version",
 )
+"""Most are for bytes: only there ranges and preconditions mean something, and two lanes lead there."""
 METHODS = ("GET", "GET", "GET", "HEAD", "OPTIONS")
 RANGES = (
     "bytes=0-99",

@@ -53,10 +53,10 @@ def test_valid_heads_use_all(table: str) -> None:
     assert missing == []
 
 
-def test_one_in_three_is_mutated() -> None:
-    """The report says three in ten, which leaves connections on which several are answered."""
+def test_one_in_four_is_mutated() -> None:
+    """As the report says: so connections are left on which several are answered."""
     changed = sum(mutated(dice(seed)) != HEADS[seed] for seed in range(len(HEADS)))
-    assert 0.25 < changed / len(HEADS) < 0.33
+    assert 0.2 < changed / len(HEADS) < 0.28
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
