@@ -6,7 +6,7 @@ import multiprocessing
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 
 from tests.torture.hammer import Batch, hammer
@@ -64,9 +64,7 @@ def fuzz(wanted: int, seconds: float, tell: Callable[[str], None], seed: str = "
 
 def _tried(batches: Sequence[Batch], rate: float, seed: str) -> str:
     connections, sent = sum(batch.connections for batch in batches), sum(batch.sent for batch in batches)
-    what = (
-        f"{sent:,} heads, one in four mutated, and smuggling shapes, one by one, cut or up to {MOST_HEADS} at once"
-    )
+    what = f"{sent:,} heads, one in four mutated, and smuggling shapes, one by one, cut or up to {MOST_HEADS} at once"
     where = f"on {connections:,} connections, to two daemons whose answers must be the same to the byte"
     return f"{what}, {where}: one with the express lane, one without; {rate:,.0f} answers a second (seed {seed})"
 
@@ -75,22 +73,18 @@ def _shares(
     ports: Sequence[int], wanted: int, deadline: float, tell: Callable[[str], None], seed: str
 ) -> list[Batch]:
     """Give shares to clients until there are enough answers, there is no time left, or enough is wrong."""
-    share, batches, number = min(_SHARE, -(-wanted // _CLIENTS)), list[Batch](), _CLIENTS
+    share, batches, number, under_way = min(_SHARE, -(-wanted // _CLIENTS)), list[Batch](), 0, set[Future[Batch]]()
     with ProcessPoolExecutor(_CLIENTS, multiprocessing.get_context("spawn")) as pool:
-        under_way = {pool.submit(hammer, ports, f"{seed} {one}", share) for one in range(_CLIENTS)}
-        while under_way:
-            done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
-            batches += (one.result() for one in done)
+        while True:
             answered = sum(batch.statuses.total() for batch in batches)
-            if number % _TOLD == 0:
-                tell(f"{answered:,} of {wanted:,} answered")
             wrong = sum(len(batch.complaints) for batch in batches)
-            while (
-                len(under_way) < _CLIENTS
-                and answered + share * len(under_way) < wanted
-                and time.monotonic() < deadline
-                and wrong < _MOST_COMPLAINTS
-            ):
+            goes_on = time.monotonic() < deadline and wrong < _MOST_COMPLAINTS
+            while goes_on and len(under_way) < _CLIENTS and answered + share * len(under_way) < wanted:
                 under_way.add(pool.submit(hammer, ports, f"{seed} {number}", share))
                 number += 1
-    return batches
+                if number % _TOLD == 0:
+                    tell(f"{answered:,} of {wanted:,} answered")
+            if not under_way:
+                return batches
+            done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
+            batches += (one.result() for one in done)
