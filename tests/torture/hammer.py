@@ -117,7 +117,13 @@ def exchange(ports: Sequence[int], shot: Volley, patience: float = _END_SECONDS)
 
 
 def _dialled(port: int, patience: float) -> socket.socket:
-    sock = socket.create_connection(("127.0.0.1", port), patience)
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    sock.settimeout(patience)
+    try:
+        sock.connect(("127.0.0.1", port))
+    except OSError:
+        sock.close()
+        raise
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
 

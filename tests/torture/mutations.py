@@ -114,9 +114,11 @@ WAYS: tuple[Way, ...] = (
     _segment,
     _segment,
     _target,
+    _target,
+    _host,
+    _host,
     _method,
     _version,
-    _host,
     _foreign,
 )
 """Some stand here twice: those that leave a head which can be parsed lead further into the daemon."""
