@@ -46,7 +46,7 @@ def hammer(ports: Sequence[int], seed: str, wanted: int, patience: float = _END_
         dice = f"{seed} {number}"
         shot = volley(dice)
         peers = exchange(ports, shot, patience)
-        complaints += (f"{text}; volley({dice!r}): {shot.text!r}"[:4000] for text in faults(peers))
+        complaints += (f"volley({dice!r}): {text}; sent: {shot.text!r}"[:4000] for text in faults(peers))
         for peer in peers:
             statuses.update(peer.statuses)
         sent, number = sent + sum(peer.heads for peer in peers), number + 1
@@ -140,9 +140,16 @@ def faults(peers: Sequence[Peer]) -> list[str]:
     if not all(peer.ended for peer in peers):
         complaints.append(f"no end of the connection: {found}")
     elif len({peer.alike for peer in peers}) > 1:
-        complaints.append(f"not the same answers: {[bytes(peer.answer[-2000:]) for peer in peers]}")
+        complaints.append(f"not the same answers: {found}, {_difference([peer.alike for peer in peers])}")
     if any(status >= 500 for statuses in found for status in statuses):
         complaints.append(f"an error of the server: {found}")
     if any(b"smuggled" in peer.answer for peer in peers):
         complaints.append(f"a smuggled request was answered: {found}")
     return complaints
+
+
+def _difference(texts: Sequence[bytes]) -> str:
+    """The place where they part, and what they say there."""
+    least = min(map(len, texts))
+    at = next((at for at in range(least) if len({text[at] for text in texts}) > 1), least)
+    return f"from byte {at} on {[text[max(at - 30, 0) : at + 90] for text in texts]}"

@@ -80,15 +80,23 @@ def test_nothing_wrong() -> None:
 def test_lanes_that_differ(other: bytes) -> None:
     """In a status, a byte of a body, or how many they answer."""
     batch = hammered(lambda _: answer(200), lambda _: other)
-    assert all(text.startswith("not the same answers") for text in batch.complaints)
+    assert all("): not the same answers: [[200], " in text for text in batch.complaints)
     assert len(batch.complaints) >= 2
+
+
+def test_difference_is_shown() -> None:
+    """The place where two answers part, without what may differ."""
+    with serving(lambda _: answer(200, "1", "ab"), lambda _: answer(200, "2", "ax")) as ports:
+        (complaint,) = faults(exchange(ports, SHOT))
+    around = [f" 200 X\r\nContent-Length: 2\r\n\r\n{body}".encode("ascii") for body in ("ab", "ax")]
+    assert complaint == f"not the same answers: [[200], [200]], from byte 38 on {around}"
 
 
 def test_server_error() -> None:
     """A 5xx is told with the dice that bring it about, and what was sent."""
     batch = hammered(lambda _: answer(503), wanted=1)
     (complaint,) = batch.complaints
-    assert complaint.startswith("an error of the server: [[503]]; volley('test 0'): ")
+    assert complaint.startswith("volley('test 0'): an error of the server: [[503]]; sent: ")
     assert repr(volley("test 0").text)[:200] in complaint
 
 
@@ -105,7 +113,7 @@ def test_no_end() -> None:
     """A connection that is not closed within its time; five complaints are enough."""
     batch = hammered(lambda _: None, wanted=100, patience=0.02)
     assert len(batch.complaints) == batch.connections == 5
-    assert all(text.startswith("no end of the connection") for text in batch.complaints)
+    assert all("): no end of the connection: [[]]" in text for text in batch.complaints)
 
 
 def test_no_answers() -> None:
