@@ -94,6 +94,19 @@ def test_the_grace_ends(place: Path, flags: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("express", ["--express", "--no-express"])
+def test_killed(place: Path, express: str) -> None:
+    """A process that is killed can say nothing any more: the kernel resets what is not whole, and ends what is."""
+    with running(place, express) as daemon, ExitStack() as stack:
+        begun, over = begin(daemon, stack), stack.enter_context(daemon.dial())
+        assert over.ask("GET", "/v1/images/big.img", {"Range": "bytes=0-9999999"}).ending == "whole"
+        daemon.process.kill()
+        daemon.process.wait()
+        assert over.sock.recv(1) == b""
+        with pytest.raises(ConnectionResetError):
+            count_rest(begun)
+
+
+@pytest.mark.parametrize("express", ["--express", "--no-express"])
 def test_a_client_that_takes_nothing(place: Path, express: str) -> None:
     """It is broken off after the timeout and counted; one that takes a little now and then is not."""
     with running(place, "--stall-timeout-secs", "1.5", express) as daemon, ExitStack() as stack:

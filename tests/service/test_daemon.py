@@ -134,6 +134,22 @@ def test_not_ready_while_stopping(running: Running) -> None:
     assert running.stack.ask("/readyz").status == 503
 
 
+def test_a_disk_that_hangs_keeps_nobody(running: Running) -> None:
+    """What a thread waits for is waited for a moment longer than all else; then the threads are left behind."""
+    stack, done = running.stack, list[None]()
+    stack.pool.held = True
+    stack.connect().get("/v1/images/disk.img")
+    running.service.stopService().addCallback(done.append)
+    for _ in range(40):
+        stack.reactor.advance(1)
+    assert (done, running.said("a disk does not answer: ending all the same")) == ([None], [{"waiting": 2}])
+    stack.parts.threads.stop()
+    assert not stack.pool.stops
+    stack.pool.release()
+    stack.parts.threads.stop()
+    assert stack.pool.stops
+
+
 def test_stop_closes_everything(running: Running) -> None:
     """Stopping closes ports, timer and connections; the Deferred fires when all are gone."""
     idle = running.stack.connect()

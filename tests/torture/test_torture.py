@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.torture import fuse
 from tests.torture.catalogs import catalogs
 from tests.torture.clients import resets
 from tests.torture.files import files
 from tests.torture.fuzz import both_lanes
 from tests.torture.hammer import hammer
 from tests.torture.processes import descriptors, full_disk
+from tests.torture.slow_disk import slow_disk
 from tests.torture.verdicts import tried
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ def test_hostile_requests() -> None:
         (catalogs, 14),
         (descriptors, 200),
         (full_disk, 200),
+        pytest.param(slow_disk, 2, marks=pytest.mark.skipif(fuse.missing() != "", reason=fuse.missing())),
     ],
 )
 def test_fault(fault: Callable[[int], Outcome], count: int) -> None:

@@ -32,6 +32,13 @@ class Sender:
     files: list[tuple[Any, int, int]] = attrs.field(factory=list)
     waiting: list[Deferred[None]] = attrs.field(factory=list)
     pace: None = None
+    unfinished: bool = False
+
+    def mark_unfinished(self) -> None:
+        self.unfinished = True
+
+    def mark_finished(self) -> None:
+        self.unfinished = False
 
     def write_through(self, data: bytes | memoryview) -> bool:
         if self.full:
@@ -186,6 +193,16 @@ def test_a_file_that_is_not_open_is_left(stack: Any) -> None:
     assert stack.parts.desk._admission.taken == 0  # noqa: SLF001
 
 
+def test_remote_files_are_left(stack: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where another machine has to be asked even for what is in memory, the general lane has threads."""
+    monkeypatch.setattr("aero_storage.store.local.is_remote", lambda _: True)
+    stack.ask(URL, method="HEAD")
+    lane = Lane(stack)
+    assert not lane.take()
+    nothing_happened(lane)
+    assert stack.parts.desk._admission.taken == 0  # noqa: SLF001
+
+
 def test_a_queue_is_left(make_stack: Callable[..., Any]) -> None:
     """Where a place would have to be waited for, the general lane waits."""
     stack = make_stack(max_concurrent_bytes_requests="1")
@@ -298,8 +315,10 @@ def slow(lane: Lane, *headers: str) -> None:
 def test_slow_client(lane: Lane, headers: list[str]) -> None:
     """Place and file are held until the kernel has the last byte."""
     slow(lane, *headers)
+    assert lane.sender.unfinished
     lane.sender.unsent = 0
     lane.sender.waiting[0].callback(None)
+    assert not lane.sender.unfinished
     assert lane.channel.persistent == [True]
     assert lane.assert_over()["outcome"] == "complete"
 

@@ -94,10 +94,12 @@ class Delivery:
         """Wait until all is with the kernel, or the connection or the file has failed."""
         sending.addCallbacks(lambda _: self.complete(), self._fail)
         if not self.exchange.ended:
+            self.transport.mark_unfinished()
             self.connection.delivery_begins(self)
 
     def complete(self) -> None:
         """The kernel has all of it."""
+        self.transport.mark_finished()
         self._end(Ending.COMPLETE)
         self.connection.delivered(persistent=self.persistent)
 
@@ -130,7 +132,7 @@ class ExpressLane:
     _sender: FileSender
     _log: EventLog
     _now: Callable[[], float] = time.time
-    _plans: dict[_Key, Plan] = attrs.field(init=False, factory=dict)
+    _plans: dict[_Key, Plan] = attrs.field(init=False, factory=dict, repr=False)
 
     def take(self, data: bytes, peer: str, transport: SendfileServer, connection: Connection) -> bool:
         """Answer what a connection has received between two requests; false if it is for the other lane.
