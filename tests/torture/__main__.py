@@ -26,7 +26,7 @@ _FUZZED = 2_000_000
 _SECONDS, _LEAST_FUZZ_SECONDS = 560.0, 30.0
 """Of all faults together; `make torture` ends them after 600. Fuzz goes last, and has what the others leave."""
 _EPILOG = """
-Each fault has a daemon of its own, on a free port of 127.0.0.1, over images in a temporary directory; live clients
+Each fault has daemons of its own, on free ports of 127.0.0.1, over images in a temporary directory; live clients
 ask for ranges all the while and compare every byte. A fault fails if a live client was not served, a byte was wrong,
 the daemon ended, logged a traceback, or kept descriptors, places or memory. Status 1: at least one failed.
 
