@@ -94,7 +94,7 @@ def _faults(given: argparse.Namespace, deadline: float) -> dict[str, Fault]:
         "full-disk": Fault(full_disk, 3000, 500),
         "slow-disk": Fault(slow_disk, 20, 4),
         "clock": Fault(clock_steps, 10, 3),
-        "fuzz": Fault(fuzzed, _FUZZED, 60_000),
+        "fuzz": Fault(fuzzed, _FUZZED, 30_000),
     }
 
 
