@@ -115,7 +115,7 @@ def test_a_client_that_goes_while_it_stands_still(house: House) -> None:
     """Once its system answers no more it has no time on top."""
     stream = house.join()
     stream.hidden = 10 * SLOW_BYTES
-    house.let_pass(200)
+    house.let_pass(100)
     assert stream.broken_off is None
     stream.hidden = 0
     house.let_pass(LOOK_SECONDS)
