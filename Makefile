@@ -8,6 +8,7 @@ IMAGES ?= images
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 TORTURE_ARGS ?=
+SOAK_ARGS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -23,7 +24,7 @@ unexport PYTHONPATH PYTHONHOME
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # one .venv: two pips at once would tread on each other under -j
-.PHONY: help run test bench torture audit lint types clean
+.PHONY: help run test bench torture soak audit lint types clean
 
 define HELP
 aero-storage: large disk images over HTTP ranges, as a Twisted daemon.
@@ -38,6 +39,8 @@ aero-storage: large disk images over HTTP ranges, as a Twisted daemon.
                as root it tries a full and a failing disk too; TORTURE_ARGS=--quick takes under 2
   make audit   look for known vulnerabilities in what $(VENV) runs with, and in the lowest versions that
                pyproject.toml allows; says so where no service can be asked
+  make soak    all kinds of clients at once for an hour, with 0.4 of a core, into docs/soak.md;
+               SOAK_ARGS="--seconds 300" takes 5 minutes
   make lint    ruff: rules and format
   make types   mypy, strict
   make clean   remove $(VENV) and everything built; your images stay
@@ -49,6 +52,7 @@ Variables:
   PYTEST_ARGS="-k ranges -x" passed to pytest by `make test`
   BENCH_ARGS="--rounds 5"    passed to the benchmark by `make bench`; --help lists them
   TORTURE_ARGS="--only fuzz" passed to the tormentors by `make torture`; --help lists them
+  SOAK_ARGS="--load 0.9"     passed to the clients by `make soak`; --help lists them
 
 Settings of the daemon itself: $(BIN)/twistd aero-storage --help
 endef
@@ -73,6 +77,9 @@ torture: $(VENV)/.installed-test
 
 audit: $(VENV)/.installed $(VENV)/.installed-audit
 	@$(VENV)/audit/bin/python tools/audit.py $(VENV)
+
+soak: $(VENV)/.installed-test
+	@PYTHONPATH=. $(BIN)/python -m tests.torture.soak --report docs/soak.md $(SOAK_ARGS)
 
 lint: $(VENV)/.installed-test
 	@$(BIN)/ruff check --quiet

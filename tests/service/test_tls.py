@@ -39,10 +39,15 @@ if sys.argv[1] == "ours":
     free_tls_at_end(SimpleNamespace(factory=factory))
 gc.disable()
 connection = factory.buildProtocol(None)
-connection.makeConnection(StringTransport())
-state = weakref.ref(connection._tlsConnection)
+transport = StringTransport()
+connection.makeConnection(transport)
+if sys.argv[2] == "amid a stream":
+    connection.registerProducer(SimpleNamespace(consumer=connection, stopProducing=gc.collect), True)
+    transport.unregisterProducer()  # as TCP does when the connection is lost
+state, whole = weakref.ref(connection._tlsConnection), weakref.ref(connection)
 connection.connectionLost(Failure(ConnectionDone()))
-print(state() is None)
+del connection, transport
+print(state() is None and whole() is None)
 """
 FORM = serialization.PrivateFormat.TraditionalOpenSSL
 
@@ -102,18 +107,21 @@ def test_parameters(place: Path) -> None:
     assert parameters._dhFile.path == str(place / "dh.pem")  # noqa: SLF001
 
 
-def freed(place: Path, how: str) -> bool:
-    done = subprocess.run([sys.executable, "-c", FREED, how], cwd=place, capture_output=True, text=True, check=True)
+def freed(place: Path, how: str, when: str) -> bool:
+    done = subprocess.run(
+        [sys.executable, "-c", FREED, how, when], cwd=place, capture_output=True, text=True, check=True
+    )
     return {"True\n": True, "False\n": False}[done.stdout]
 
 
-def test_freed_at_end(place: Path) -> None:
+@pytest.mark.parametrize("when", ["between requests", "amid a stream"])
+def test_freed_at_end(place: Path, when: str) -> None:
     """OpenSSL's state goes with a connection whose client just goes; by itself it waits for the collector of cycles.
 
     In a process of its own: pytest-twisted keeps the stacks of failures.
     """
-    assert freed(place, "ours")
-    assert not freed(place, "twisted's")
+    assert freed(place, "ours", when)
+    assert not freed(place, "twisted's", when)
 
 
 def test_key_is_not_shown(place: Path) -> None:

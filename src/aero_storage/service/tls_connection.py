@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from twisted.internet.protocol import connectionDone
 from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 
@@ -9,14 +10,19 @@ __all__ = ["TLSConnection", "TLSMemoryBIOFactory"]
 
 
 class TLSConnection(BufferingTLSTransport):
-    """Twisted's, but what ends it holds no stack.
+    """Twisted's, but a connection that has ended is in no cycle: it would stay until Python looks for cycles.
 
     The failure by which Twisted learns that a client has gone is a variable of a function on the stack that it
-    records: a cycle, in which OpenSSL's state and buffers, 78 KiB, stay until Python looks for cycles. Hundreds of
-    connections ended in between, and memory grew by what they had held.
+    records, with OpenSSL's state and buffers: 78 KiB. A connection that is broken off while it sends knows who
+    produces what it sends, and has up to 128 KiB of that. Hundreds of connections ended in between.
     """
 
     def _tlsShutdownFinished(self, reason: Failure | None) -> None:
         super()._tlsShutdownFinished(reason)
         if reason is not None:
             reason.cleanFailure()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """See IProtocol."""
+        super().connectionLost(reason)
+        self._producer = None

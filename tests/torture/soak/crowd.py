@@ -69,10 +69,12 @@ class Crowd:
         for secure, count in enumerate(_MIXED):
             for number in range(count):
                 seat = self._seat(f"mixed {secure} {number}", over, _MIXED_SECONDS, secure=bool(secure))
-                place = self.place
-                client = Client(lambda: seat.dial().sock, place.site, place.content, place.tally, seat.chance)  # noqa: B023
-                client.pause = seat.pause
-                yield client.run
+                yield self._mixed(seat).run
+
+    def _mixed(self, seat: Seat) -> Client:
+        """A client of the other soak, which comes by the door of that seat, and in its time."""
+        place = self.place
+        return Client(lambda: seat.dial().sock, place.site, place.content, place.tally, seat.chance, seat.pause)
 
     def _seat(self, name: str, over: threading.Event, interval: float, *, secure: bool) -> Seat:
         chance = random.Random(f"{self.seed} {self.spent > 0} {name}")

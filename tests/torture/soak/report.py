@@ -11,7 +11,7 @@ from tests.torture.soak.figures import Record
 
 _INTRO = """# An hour with all kinds of clients
 
-Written by `python -m tests.torture.soak --report docs/soak.md`; with `--help` it says what its clients do. Memory is
+Written by `make soak`; `python -m tests.torture.soak --help` says what its clients do. Memory is
 what is resident of all processes of the daemon, under load the median of {window:.0f} seconds.
 """
 _EVERY = 300.0
