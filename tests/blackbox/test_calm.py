@@ -6,7 +6,7 @@ import signal
 import socket
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -96,6 +96,68 @@ def test_the_grace_ends(place: Path, flags: tuple[str, ...]) -> None:
         assert line["outcome"] == "aborted"
 
 
+def count_rest_late(daemon: Daemon, wire: Wire, requests: int) -> int:
+    """Read to the end of the connection, the last of it when the daemon has told of so many requests."""
+    total = SIZE - (1 << 20)
+    assert count_rest_of(wire, total)
+    while len([line for line in daemon.lines() if line.get("path") == "/v1/images/big.img"]) < requests:
+        data = wire.sock.recv(16 * 1024)
+        assert data
+        total += len(data)
+        time.sleep(0.01)  # slower than the log
+    time.sleep(2.5)  # for the close to reach us before we have read what came before it
+    return total + count_rest(wire)
+
+
+@pytest.mark.parametrize("express", ["--express", "--no-express"])
+def test_what_is_pipelined_is_not_half_answered(place: Path, express: str) -> None:
+    """Of a pipeline the response under way ends whole, then the connection closes: the rest may be asked for anew.
+
+    RFC 9112 §9.3.2 and §9.6: so the client can tell, and the log tells the operator, once.
+    """
+    with running(place, express) as daemon, ExitStack() as stack:
+        wires = [begin(daemon, stack) for _ in range(3)]
+        for wire, number in zip(wires, (0, 1, 5000), strict=True):
+            wire.sock.settimeout(0.3)
+            with suppress(TimeoutError):  # the daemon does not read it all: neither may we wait for that
+                wire.sock.sendall(head("GET", "/v1/images/big.img", {"Range": "bytes=0-9"}) * number)
+            wire.sock.settimeout(10)
+        daemon.ask("/healthz")
+        daemon.process.send_signal(signal.SIGTERM)
+        daemon.line(lambda line: line["message"] == "draining")
+        for wire in wires[:2]:
+            assert SIZE - 4096 <= count_rest(wire) <= SIZE
+        assert SIZE - 4096 <= count_rest_late(daemon, wires[2], 3) <= SIZE
+        stack.close()
+        assert daemon.process.wait(10) == 0
+    told = [line for line in daemon.lines() if line["message"] == "closed before pipelined requests were answered"]
+    assert [line["connections"] for line in told] == [2]
+    requests = [line["outcome"] for line in daemon.lines() if line.get("path") == "/v1/images/big.img"]
+    assert requests == ["complete"] * 3
+
+
+@pytest.mark.parametrize("express", ["--express", "--no-express"])
+def test_connections_are_told_to_go_while_balancers_look(place: Path, express: str) -> None:
+    """During the delay all is answered, and says that its connection closes, which it then does (RFC 9112 §9.6)."""
+    with running(place, "--drain-delay-secs", "30", express) as daemon, ExitStack() as stack:
+        old, piped = (stack.enter_context(daemon.dial()) for _ in range(2))
+        part = {"Range": "bytes=0-9"}
+        for wire in (old, piped):
+            assert wire.ask("GET", "/v1/images/big.img", part).get("Connection") is None
+        daemon.process.send_signal(signal.SIGTERM)
+        until(lambda: daemon.ask("/readyz").status == 503)
+        new = stack.enter_context(daemon.dial())
+        for wire in (old, new):
+            reply = wire.ask("GET", "/v1/images/big.img", part)
+            assert (reply.status, reply["Connection"], reply.length) == (206, "close", 10)
+            assert (wire.rest(), wire.ending) == (b"", "eof")
+        piped.send(head("GET", "/v1/images/big.img", part) * 3)
+        replies = [piped.reply() for _ in range(3)]
+        assert [reply.get("Connection") for reply in replies] == [None, None, "close"]
+        assert (piped.rest(), piped.ending) == (b"", "eof")
+        daemon.process.send_signal(signal.SIGTERM)
+
+
 @pytest.mark.parametrize("express", ["--express", "--no-express"])
 def test_killed(place: Path, express: str) -> None:
     """A process that is killed can say nothing any more: the kernel resets what is not whole, and ends what is."""
@@ -155,7 +217,7 @@ def test_a_client_that_is_gone(place: Path) -> None:
 
 def count_rest_of(wire: Wire, size: int) -> bool:
     """Whether so many bytes more come."""
-    while size > 0 and (data := wire.sock.recv(size)):
+    while size > 0 and (data := wire.sock.recv(min(size, 1 << 20))):
         size -= len(data)
     return size <= 0
 

@@ -97,6 +97,28 @@ def test_peer_that_does_not_close(stack: Any) -> None:
     assert len(stack.log.requests) == 1
 
 
+@pytest.mark.parametrize("congested", [False, True])
+def test_little_is_read_ahead(stack: Any, *, congested: bool) -> None:
+    """While a response is made, or its client does not take it, no more than some requests are kept in memory."""
+    stack.pool.held = True
+    connection = stack.connect()
+    connection.get("/v1/images/disk.img", ("Range", "bytes=0-9"))
+    if congested:
+        connection.channel.pauseProducing()
+    for _ in range(1000):
+        assert connection.transport.producerState == "producing"
+        connection.send(OK)
+        if connection.transport.producerState == "paused":
+            break
+    assert connection.transport.producerState == "paused"
+    if congested:
+        connection.channel.resumeProducing()
+        assert connection.transport.producerState == "paused"
+    stack.pool.release()
+    assert connection.transport.producerState == "producing"
+    assert len(connection.responses()) == len(stack.log.requests) > 100
+
+
 def test_pipelined_requests_are_answered_in_order(stack: Any) -> None:
     """Requests sent at once get their answers in order, whatever each of them is."""
     connection = stack.connect()

@@ -163,6 +163,19 @@ def test_close(lane: Lane) -> None:
     assert lane.channel.persistent == [False]
 
 
+def test_retiring(lane: Lane) -> None:
+    """When the daemon is about to stop every response says that its connection closes, known requests' too."""
+    assert lane.take("Range: bytes=0-9")
+    lane.stack.parts.site.retire()
+    lane.sender.sent = b""
+    assert lane.take("Range: bytes=10-19")
+    assert lane.sender.sent.count(b"\r\nConnection: close\r\n") == 1
+    lane.sender.full = True
+    assert lane.take("Range: bytes=20-29")
+    lane.channel.delivery.complete()
+    assert lane.channel.persistent == [True, False, False]
+
+
 def nothing_happened(lane: Lane, requests: int = 1) -> None:
     assert (lane.sender.sent, lane.sender.unsent, lane.channel.persistent) == (b"", 0, [])
     assert len(lane.stack.log.requests) == requests

@@ -236,6 +236,7 @@ class AeroService(SignalledService):
     async def _shut(self) -> None:
         parts = self._parts
         parts.desk.shutting_down = True
+        parts.site.retire()
         await self.patience.wait(parts.drain.delay)
         if self._poll.running:
             self._poll.stop()
@@ -258,6 +259,8 @@ class AeroService(SignalledService):
             log.event("info", "draining", {"responses": site.responses, "grace_seconds": grace})
         if site.channels:
             await self.patience.wait(grace)
+        if site.unanswered:
+            log.event("info", "closed before pipelined requests were answered", {"connections": site.unanswered})
         if site.responses:
             log.event("info", "breaking off responses", {"responses": site.responses})
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from twisted.internet.interfaces import (
     IAddress,
-    IDelayedCall,
     IHalfCloseableDescriptor,
     IHalfCloseableProtocol,
 )
@@ -29,7 +27,6 @@ from aero_storage.web.vigil import Waiting, Watched
 if TYPE_CHECKING:
     from aero_storage.web.site import ImageSite
 
-_LINGER_SECONDS = 2.0
 _REFUSED_SECONDS = 2.0
 """How long a connection over the limit waits for the head to which to say so."""
 
@@ -44,15 +41,12 @@ class AeroChannel(Departing, Watched, HTTPChannel):
     MAX_LENGTH = _MAX_HEAD
     totalHeadersSize = _MAX_HEAD
     maxHeaders = _MAX_HEADERS
-    callLater: Callable[..., IDelayedCall]
     factory: ImageSite
-    site: ImageSite
     requests: list[AeroRequest]
     transport: Transport  # type: ignore[assignment]
     _refused = False
     _unread_body = False
     _discarding = False
-    _lingering: IDelayedCall | None = None
     _lane: ExpressLane | None = None
     _sender: SendfileServer | None = None
     pace: Pace | None = None
@@ -62,8 +56,6 @@ class AeroChannel(Departing, Watched, HTTPChannel):
     _ticket: Ticket | None = None
     _delivery: Delivery | None = None
     """A response of the express lane that is still on its way."""
-    _held = b""
-    """What came meanwhile."""
 
     def connectionMade(self) -> None:
         """Join the open connections of the site, or be turned away."""
@@ -123,8 +115,8 @@ class AeroChannel(Departing, Watched, HTTPChannel):
     def dataReceived(self, data: bytes) -> None:
         """Take the express lane, or parse, or throw away what follows a refused head."""
         if self._discarding:
-            return
-        if self._delivery is not None:
+            self._leave_unanswered()
+        elif self._delivery is not None:
             self._hold(data)
         elif self._goes_express(data):
             self.heads += 1
@@ -149,11 +141,11 @@ class AeroChannel(Departing, Watched, HTTPChannel):
     def delivered(self, *, persistent: bool) -> None:
         """Go on with what was held, or close."""
         self._delivery = None
-        held, self._held = self._held, b""
         if not persistent or self.site.draining:
-            self.persistent = 0
+            self.persistent, self._unheard = 0, self.site.retiring
             self.loseConnection()
-        elif held:
+        elif self._held:
+            held, self._held = self._held, b""
             if not self._waitingForTransport:
                 self.transport.resumeProducing()
             self.dataReceived(held)
@@ -161,6 +153,12 @@ class AeroChannel(Departing, Watched, HTTPChannel):
     def _hold(self, data: bytes) -> None:
         self._held += data
         if len(self._held) > self._optimisticEagerReadSize:
+            self.transport.pauseProducing()
+
+    def rawDataReceived(self, data: bytes) -> None:
+        """Keep what comes behind the request in work, but not much: Twisted would, if the client takes no answer."""
+        super().rawDataReceived(data)
+        if sum(map(len, self._dataBuffer)) > self._optimisticEagerReadSize:
             self.transport.pauseProducing()
 
     def lineLengthExceeded(self, line: bytes) -> None:  # noqa: ARG002
@@ -224,7 +222,7 @@ class AeroChannel(Departing, Watched, HTTPChannel):
         request.responseHeaders.setRawHeaders(b"Connection", [b"close"])
 
     def loseConnection(self) -> None:
-        """Close; if the client may still be sending, throw away what comes for two seconds.
+        """Close; if the client may still be sending, throw away what comes until it has our answer, and two seconds.
 
         A close with unread data makes the kernel reset the connection, and the client lose our answer: so we
         half-close first. TLS closes with a word of its own (it only pretends to have the half-close of what is below
@@ -232,8 +230,11 @@ class AeroChannel(Departing, Watched, HTTPChannel):
         """
         if self._discarding:
             return
+        may_be_sending = self._unread_body or self._unheard
+        if self._has_more:
+            self._leave_unanswered()
         can_half_close = IHalfCloseableDescriptor.providedBy(self.transport) and not self.isSecure()
-        if can_half_close and not self._unread_body:
+        if can_half_close and not may_be_sending:
             super().loseConnection()
             return
         self._discarding = True
@@ -243,7 +244,7 @@ class AeroChannel(Departing, Watched, HTTPChannel):
             self.transport.loseWriteConnection()
         else:
             self.transport.loseConnection()
-        self._lingering = self.callLater(_LINGER_SECONDS, self.transport.abortConnection)
+        self._linger()
 
     @property
     def waiting(self) -> Waiting | None:

@@ -94,6 +94,11 @@ class AeroRequest(Request):
         else:
             super().unregisterProducer()
 
+    def part_if_retiring(self) -> None:
+        """Have the head that is about to go out say that the connection closes, if the daemon is about to stop."""
+        if self.site.retiring and self.channel is not None:
+            cast("AeroChannel", self.channel).part(self)
+
     @property
     def pace(self) -> Pace | None:
         """How fast bytes of images may go; None if no limit is set, or the connection is lost."""

@@ -95,6 +95,7 @@ class Responder:
         self._log.event("error", message, {"request_id": exchange.request_id, **fields})
 
     async def _send(self, request: AeroRequest, reply: Reply, exchange: Exchange) -> None:
+        request.part_if_retiring()
         persistent = not request.responseHeaders.hasHeader(b"Connection")
         head = self._head.write(reply, exchange.request_id, self._now(), persistent=persistent)
         if request.method == b"HEAD":
