@@ -14,6 +14,7 @@ from twisted.web.http import HTTPChannel
 from twisted.web.http import Request as HTTPRequest
 from zope.interface import implementer
 
+from aero_storage.protocol.hosts import guess_request_line
 from aero_storage.streaming.outlet import sender_of
 from aero_storage.streaming.pacing import Pace
 from aero_storage.streaming.sendfile import SendfileServer
@@ -46,6 +47,7 @@ class AeroChannel(Departing, Watched, HTTPChannel):
     transport: Transport  # type: ignore[assignment]
     _refused = False
     _unread_body = False
+    _first_line = b""
     _discarding = False
     _lane: ExpressLane | None = None
     _sender: SendfileServer | None = None
@@ -161,9 +163,19 @@ class AeroChannel(Departing, Watched, HTTPChannel):
         if sum(map(len, self._dataBuffer)) > self._optimisticEagerReadSize:
             self.transport.pauseProducing()
 
-    def lineLengthExceeded(self, line: bytes) -> None:  # noqa: ARG002
+    def lineLengthExceeded(self, line: bytes) -> None:
         """Refuse a head with an endless line."""
-        self._refuse(414 if not self.requests else 431)
+        if self.requests:
+            self._refuse(431)
+        else:
+            self._first_line = line
+            self._refuse(414)
+
+    def lineReceived(self, line: bytes) -> None:
+        """Keep the request line, should it be one that cannot be parsed."""
+        if self._HTTPChannel__first_line:  # type: ignore[attr-defined]
+            self._first_line = line
+        super().lineReceived(line)
 
     def headerReceived(self, line: bytes) -> bool:
         """Take a header; false if it cannot be digested, and the head has been refused."""
@@ -212,7 +224,8 @@ class AeroChannel(Departing, Watched, HTTPChannel):
         request.refusal = status
         request.gotLength(0)
         self.close_after(request)
-        self._command, self._path = getattr(self, "_command", b"-"), getattr(self, "_path", b"-")
+        if not hasattr(self, "_path"):
+            self._command, self._path = guess_request_line(self._first_line)
         self._version = b"HTTP/1.1"
         self.allContentReceived()
 
@@ -264,6 +277,7 @@ class AeroChannel(Departing, Watched, HTTPChannel):
         if self.is_silent:
             self.make_way()
         else:
+            self._first_line = b""  # what there is would be that of the request before
             self._refuse(408)
 
     def make_way(self) -> None:
