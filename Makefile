@@ -24,7 +24,7 @@ unexport PYTHONPATH PYTHONHOME
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # one .venv: two pips at once would tread on each other under -j
-.PHONY: help run test bench torture soak lint types clean
+.PHONY: help run test bench torture soak audit lint types clean
 
 define HELP
 aero-storage: large disk images over HTTP ranges, as a Twisted daemon.
@@ -37,6 +37,8 @@ aero-storage: large disk images over HTTP ranges, as a Twisted daemon.
   make torture
                torment it with faults and hostile input, up to 10 minutes, into docs/reliability.md;
                as root it tries a full and a failing disk too; TORTURE_ARGS=--quick takes under 2
+  make audit   look for known vulnerabilities in what $(VENV) runs with, and in the lowest versions that
+               pyproject.toml allows; says so where no service can be asked
   make soak    all kinds of clients at once for an hour, with 0.4 of a core, into docs/soak.md;
                SOAK_ARGS="--seconds 300" takes 5 minutes
   make lint    ruff: rules and format
@@ -72,6 +74,9 @@ bench: $(VENV)/.installed-bench
 
 torture: $(VENV)/.installed-test
 	@PYTHONPATH=. timeout --kill-after=20 600 $(BIN)/python -m tests.torture $(TORTURE_ARGS)
+
+audit: $(VENV)/.installed $(VENV)/.installed-audit
+	@$(VENV)/audit/bin/python tools/audit.py $(VENV)
 
 soak: $(VENV)/.installed-test
 	@PYTHONPATH=. $(BIN)/python -m tests.torture.soak --report docs/soak.md $(SOAK_ARGS)
@@ -109,6 +114,12 @@ $(VENV)/.installed-test: $(VENV)/.wheel
 $(VENV)/.installed-bench: $(VENV)/.wheel
 	$(call install_wheel,[bench])
 	@touch $(VENV)/.installed $@
+
+# An environment of its own: what audits is not what is audited.
+$(VENV)/.installed-audit: $(VENV)/.created
+	@$(BIN)/python -m venv --clear $(VENV)/audit
+	@$(VENV)/audit/bin/python -m pip -qq --disable-pip-version-check install "pip-audit>=2.10"
+	@touch $@
 
 # An earlier build directory would bring modules back that are gone from the sources.
 $(VENV)/.wheel: $(SOURCES) | $(VENV)/.created

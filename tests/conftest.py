@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import attrs
+import hypothesis
 import pytest
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
@@ -15,11 +16,18 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 
 from aero_storage.disk import DiskThreads
-from aero_storage.service.daemon import Parts, Threads, compose
+from aero_storage.service.daemon import Parts, compose
+from aero_storage.service.threads import Threads
 from aero_storage.settings import resolve
 from aero_storage.web.channel import AeroChannel
 
 Pairs = list[tuple[str, str]]
+
+# How long things take says more about what else the machine does.
+hypothesis.settings.register_profile(
+    "timeless", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("timeless")
 
 
 class Reactor(MemoryReactorClock):
@@ -35,6 +43,7 @@ class Pool:
 
     held: bool = False
     jobs: deque[Callable[[], object]] = attrs.field(factory=deque)
+    stops: int = 0
 
     def callInThread(self, work: Callable[..., object], *args: object) -> None:
         self.jobs.append(lambda: work(*args))
@@ -53,7 +62,7 @@ class Pool:
         pass
 
     def stop(self) -> None:
-        pass
+        self.stops += 1
 
 
 @attrs.define(eq=False)
@@ -175,7 +184,7 @@ def make_stack(tmp_path: Path) -> Callable[..., Stack]:
         texts = {name: [text] for name, text in given.items()}
         settings = resolve({"images_root": [str(root)], **texts}, {}, tmp_path).settings
         reactor, pool, log = Reactor(), Pool(), Log()
-        threads = DiskThreads(cast("Any", reactor), cast("Any", pool))
+        threads = DiskThreads(cast("Any", reactor), cast("Any", pool), 8)
         parts = compose(settings, cast("Any", reactor), Threads(threads, threads), log, {})
         return Stack(root, reactor, pool, log, parts)
 

@@ -82,7 +82,7 @@ def pool() -> Iterator[ThreadPool]:
 
 @pytest.fixture
 def disk(reactor: QueueReactor, pool: ThreadPool) -> DiskThreads:
-    return DiskThreads(reactor, pool)
+    return DiskThreads(reactor, pool, 1)
 
 
 def outcome(deferred: Deferred[_T]) -> list[object]:
@@ -229,8 +229,78 @@ def test_discard_is_optional(disk: DiskThreads, reactor: QueueReactor) -> None:
     assert work.begun.wait(HANG)
     deferred.cancel()
     work.may_go_on.set()
-    reactor.turn()
     last = outcome(disk.run(lambda: "last"))
-    reactor.turn()
+    while not last:
+        reactor.turn()
     assert last == ["last"]
     assert len(seen) == 1
+
+
+@pytest.fixture
+def wide(reactor: QueueReactor) -> Iterator[DiskThreads]:
+    """Two threads, of which one lane may take one."""
+    threads = ThreadPool(2, 2)
+    threads.start()
+    yield DiskThreads(reactor, threads, 1)
+    threads.stop()
+
+
+def test_lanes(wide: DiskThreads, reactor: QueueReactor) -> None:
+    """What waits for a disk that hangs leaves a thread to the others, and is done once the disk answers."""
+    hangs = Gate("at last")
+    first, second = outcome(wide.run(hangs, lane=1)), outcome(wide.run(lambda: "second", lane=1))
+    assert hangs.begun.wait(HANG)
+    for lane in (2, None, "catalog"):
+        other = outcome(wide.run(lambda: "other", lane=lane))
+        reactor.turn()
+        assert other == ["other"]
+    assert (first, second) == ([], [])
+    hangs.may_go_on.set()
+    reactor.turn()
+    reactor.turn()
+    assert (first, second) == (["at last"], ["second"])
+    assert not wide._lanes  # noqa: SLF001
+
+
+def test_cancelled_in_its_lane(wide: DiskThreads, reactor: QueueReactor) -> None:
+    """Who gives up makes room for the next; nothing of it is done."""
+    hangs, done = Gate(), list[int]()
+    first = outcome(wide.run(hangs, lane=1))
+    for _ in range(3):
+        waiting = wide.run(lambda: done.append(1), lane=1)
+        outcome(waiting)
+        waiting.cancel()
+    last = outcome(wide.run(lambda: "last", lane=1))
+    hangs.may_go_on.set()
+    reactor.turn()
+    reactor.turn()
+    assert (first, last, done) == ([None], ["last"], [])
+
+
+def test_failure_makes_room(wide: DiskThreads, reactor: QueueReactor) -> None:
+    """A disk that fails does not block its lane."""
+    work = Gate(OSError("the disk is on fire"))
+    outcome(wide.run(work, lane=1))
+    last = outcome(wide.run(lambda: "last", lane=1))
+    work.may_go_on.set()
+    reactor.turn()
+    reactor.turn()
+    assert last == ["last"]
+
+
+def test_idle(wide: DiskThreads, reactor: QueueReactor) -> None:
+    """Who waits for the threads to have nothing to do is told when the last work has ended, or can give up."""
+    assert outcome(wide.when_idle()) == [None]
+    gates = Gate(), Gate()
+    for lane, gate in enumerate(gates):
+        outcome(wide.run(gate, lane=lane))
+        assert gate.begun.wait(HANG)
+    idle, impatient = outcome(wide.when_idle()), wide.when_idle()
+    given_up = outcome(impatient)
+    impatient.cancel()
+    for gate in gates:
+        assert (idle, wide.under_way > 0) == ([], True)
+        gate.may_go_on.set()
+        reactor.turn()
+    assert (idle, wide.under_way) == ([None], 0)
+    assert [type(error) for error in given_up] == [CancelledError]

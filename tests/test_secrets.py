@@ -7,43 +7,59 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.leaks import laid_open, said, secrets, speaks, spoken_of
+from twisted.web.test.requesthelper import DummyChannel
 
 from aero_storage.delivery.desk import Desk
 from aero_storage.delivery.facts import Facts
+from aero_storage.protocol.plain import PlainRequest
+from aero_storage.service.tls import TLSMaterial
 from aero_storage.settings import Settings
+from aero_storage.web.express import ExpressLane
+from aero_storage.web.request import AeroRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 SOURCES = Path(__file__).parents[1] / "src" / "aero_storage"
 TOUCHED_BY = {
     ("delivery/facts.py", "authorization"),  # reads it from the head
+    ("delivery/facts.py", "cookie"),  # asks whether there is one
+    ("protocol/plain.py", "authorization"),  # reads it from the head of a plain request
+    ("protocol/plain.py", "cookie"),
     ("delivery/operations.py", "authorization"),  # compares it
     ("service/daemon.py", "metrics_auth_token"),  # hands it to what compares
     ("delivery/desk.py", "metrics_token"),  # keeps it for that
     ("delivery/operations.py", "token"),
     ("settings/table.py", "metrics_auth_token"),
+    ("doctor/caching.py", "authorization"),  # looks for their names in `Vary`
+    ("doctor/caching.py", "cookie"),
 }
 """All the places where a secret has a name. A new one is to be looked at before it is added."""
-SPEAKERS = {"event", "info", "warn", "error", "debug", "critical", "failure", "complain", "_complain", "msg", "form"}
-"""What methods that write log lines are called."""
-NAMES = {"authorization", "metrics_auth_token", "metrics_token", "token", "cookie"}
-
-
-def uses(tree: ast.AST) -> Iterator[tuple[int, str]]:
-    """Yield line and name of everything that is called like a secret."""
-    for node in ast.walk(tree):
-        name = {ast.Name: "id", ast.Attribute: "attr", ast.arg: "arg", ast.keyword: "arg"}.get(type(node))
-        if name and getattr(node, name) in NAMES:
-            yield node.lineno, getattr(node, name)  # type: ignore[attr-defined]
-
-
-def said(tree: ast.AST) -> Iterator[tuple[int, str]]:
-    """Yield line and name of every secret among the arguments of a call that logs."""
-    for call in ast.walk(tree):
-        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr in SPEAKERS:
-            for argument in (*call.args, *call.keywords):
-                yield from uses(argument)
+HANDED_ON = {
+    ("service/daemon.py", "metrics_auth_token"): {"Desk"},
+    ("delivery/desk.py", "metrics_token"): {"refusal"},
+    ("delivery/operations.py", "token"): {"encode"},
+}
+"""To whom modules may hand them on, that do no more than that with them."""
+HARMLESS = {
+    ("settings/sources.py", "line"),  # the number of a line
+    ("settings/sources.py", "both"),  # where two tokens came from
+    ("supervision/relay.py", "fields"),  # what a worker printed past its log
+    ("supervision/relay.py", "text"),
+}
+"""What is said under a name that would be suspect elsewhere."""
+QUIET = {"delivery/facts.py", "delivery/operations.py", "protocol/plain.py", "service/tls.py", "settings/table.py"}
+"""Modules in which secrets are unwrapped: they log nothing whatever."""
+LOGGERS = {
+    "logs.py": {"ILogObserver", "LogEvent", "Logger", "LogLevel", "formatEvent"},
+    "service/base.py": {"ILogObserver"},
+    "service/worker.py": {"globalLogBeginner"},
+}
+"""Who knows Twisted's log, and what of it: all others are given a log."""
+LOG_MODULES = {"log", "logger"}
+OPERATOR = ("cli/", "doctor/")
+"""Commands that tell the operator of requests of their own; the daemon's log never hears of them."""
 
 
 def parsed() -> Iterator[tuple[str, ast.AST]]:
@@ -51,15 +67,70 @@ def parsed() -> Iterator[tuple[str, ast.AST]]:
         yield path.relative_to(SOURCES).as_posix(), ast.parse(path.read_text(encoding="utf-8"))
 
 
+def found(rule: Callable[[ast.AST], Iterator[tuple[int, str]]]) -> list[tuple[str, int, str]]:
+    return [
+        (module, line, name)
+        for module, tree in parsed()
+        for line, name in rule(tree)
+        if not module.startswith(OPERATOR) and (module, name) not in HARMLESS
+    ]
+
+
 def test_who_touches_secrets() -> None:
     """Secrets have names in few places, each of them known."""
-    found = {(module, name) for module, tree in parsed() for _, name in uses(tree)}
-    assert found == TOUCHED_BY
+    assert {(module, name) for module, tree in parsed() for _, name in secrets(tree)} == TOUCHED_BY
+
+
+def test_secrets_are_handed_on_and_no_more() -> None:
+    """Where a secret passes through, it is an argument of a known call, a field or a comparison, and nothing else."""
+    for module, tree in parsed():
+        called = {id(one): name_of_call(call) for call in ast.walk(tree) for one in arguments_of(call)}
+        for node in ast.walk(tree):
+            names = HANDED_ON.get((module, getattr(node, "attr", getattr(node, "id", ""))))
+            if names is not None and isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
+                assert called.get(id(node)) in names, f"{module}:{node.lineno}"
+
+
+def arguments_of(call: ast.AST) -> list[ast.expr]:
+    return [*call.args, *(one.value for one in call.keywords)] if isinstance(call, ast.Call) else []
+
+
+def name_of_call(call: ast.AST) -> str:
+    return ast.unparse(call.func).rpartition(".")[2] if isinstance(call, ast.Call) else ""
 
 
 def test_no_secret_is_said() -> None:
-    """No call that logs is given a secret."""
-    assert [(module, *use) for module, tree in parsed() for use in said(tree)] == []
+    """No call that logs, and no text of an exception, is given a secret or what a client sent unchecked."""
+    assert found(said) == []
+
+
+def test_who_unwraps_secrets_is_quiet() -> None:
+    """Where a secret goes by all kinds of names, nothing is logged."""
+    assert [(module, *call) for module, tree in parsed() if module in QUIET for call in speaks(tree)] == []
+    assert {module for module, _ in parsed()} >= QUIET
+
+
+def test_who_knows_a_logger() -> None:
+    """Logs are handed in: a module that made one of its own would log past every rule here."""
+    known: dict[str, set[str]] = {}
+    for module, tree in parsed():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module in {"twisted.logger", "twisted.python", "twisted"}:
+                names = {one.name for one in node.names if node.module == "twisted.logger" or one.name in LOG_MODULES}
+                known.setdefault(module, set()).update(names)
+            elif isinstance(node, ast.Import):
+                assert not {one.name for one in node.names} & {"twisted.logger", "twisted.python.log"}, module
+    assert {module: names for module, names in known.items() if names} == LOGGERS
+
+
+def test_nothing_is_laid_open() -> None:
+    """Nothing shows all that an object or a frame holds: what a repr leaves out would be in it."""
+    assert found(laid_open) == []
+
+
+def test_logging_has_its_name() -> None:
+    """Methods that log are called under their own names, by which the rule above knows them."""
+    assert found(spoken_of) == []
 
 
 @pytest.mark.parametrize(
@@ -69,6 +140,43 @@ def test_no_secret_is_said() -> None:
         "log.warn(f'{settings.metrics_auth_token}')",
         "self._complain(exchange, 'x', token=token)",
         "complaints.complain('x', cookie=1)",
+        "self._complaint.happened({'given': facts.authorization})",
+        "make_form(log, 'info', 'x', {'a': facts.authorization}, ())",
+        "Logger().emit(LogLevel.info, '{t}', t=token)",
+        "twisted_log.err(failure, token)",
+        "print(facts.authorization)",
+        "sys.stderr.write(token)",
+        "raise ValueError(f'wrong token: {token}')",
+        "self.break_off(f'after {facts.authorization}')",
+        # under another name
+        "scheme, _, given = (facts.authorization or '').partition(' ')\nlog.event('warn', f'wrong: {given}')",
+        "one = token\ntwo = f'{one}'\nlog.event('warn', two)",
+        "if (one := facts.authorization):\n    log.event('warn', one)",
+        "fields = {}\nfields |= {'t': token}\nlog.event('warn', 'x', fields)",
+        "self._last = data\nlog.event('warn', self._last)",
+        "fields['t'] = token\nlog.event('warn', 'x', fields)",
+        "key, wanted = split_range(data)\nlog.event('warn', f'{key}')",
+        "for one in [token]:\n    log.event('warn', one)",
+        "given = getattr(facts, 'authorization')\nlog.event('warn', given)",
+        # as the client sent it
+        "log.event('debug', 'x', {'a': header('Authorization')})",
+        "given = header('Authorization')\nlog.event('debug', given)",
+        "log.event('debug', 'x', {'a': request.requestHeaders.getRawHeaders(b'x')})",
+        "lines = request.requestHeaders.getAllRawHeaders()\nself._log.debug('{h}', h=lines)",
+        "self._complain(exchange, 'x', headers=request.read_headers())",
+        "self._log.debug('{d}', d=data)",
+        "self._log.debug('{d}', d=line[:80])",
+        "log.event('info', 'x', {'target': self.uri})",
+        "path = request.uri.decode('ascii')\nlog.event('info', path)",
+        "log.event('info', 'x', {'who': request.getPassword()})",
+        # whole objects
+        "log.event('debug', f'{request}')",
+        "log.event('debug', repr(settings))",
+        "log.event('debug', 'x', {'facts': str(facts)})",
+        # keys
+        "log.event('debug', 'x', {'key': options.privateKey})",
+        "log.event('debug', 'x', {'key': key.private_bytes(pem)})",
+        "async def f():\n    def g(token):\n        log.event('debug', token)",
     ],
 )
 def test_the_rule_bites(text: str) -> None:
@@ -76,10 +184,72 @@ def test_the_rule_bites(text: str) -> None:
     assert list(said(ast.parse(text)))
 
 
-def test_repr() -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        "log.event('info', 'x', {'id': request.exchange.request_id, 'path': facts.logged_path})",
+        "exchange = desk.begin(facts, request_id_of(header('X-Request-Id')))\nlog.event('info', exchange.request_id)",
+        "raise ShortReadError(f'{len(data)} bytes')",
+        "wrong = token != given\nlog.event('info', 'x', {'wrong': wrong})",
+        "return error(facts, policy, 403)",
+        "self._held = data\nlog.event('warn', self._reason)",
+    ],
+)
+def test_the_rule_allows(text: str) -> None:
+    """What is checked, counted or compared may be said."""
+    assert not list(said(ast.parse(text)))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "log.event('debug', 'x', attrs.asdict(settings))",
+        "log.event('debug', 'x', vars(facts))",
+        "log.event('debug', 'x', facts.__dict__)",
+        "log.event('debug', 'x', {'locals': locals()})",
+        "log.event('error', failure.getDetailedTraceback())",
+        "TracebackException.from_exception(error, capture_locals=True)",
+        "import logging",
+        "from logging import getLogger",
+    ],
+)
+def test_what_lays_open_is_found(text: str) -> None:
+    """Each way past what a repr leaves out, and past our log, is found."""
+    assert list(laid_open(ast.parse(text)))
+
+
+@pytest.mark.parametrize("name", ["event", "emit", "happened", "warn", "debug", "_complain"])
+def test_names_for_logging_are_found(name: str) -> None:
+    """A method that logs is found where it is given a name."""
+    assert list(spoken_of(ast.parse(f"say = self._log.{name}\nsay('info', facts.authorization)")))
+
+
+@pytest.mark.parametrize(
+    ("holder", "name"),
+    [
+        (Settings, "metrics_auth_token"),
+        (Facts, "authorization"),
+        (Desk, "metrics_token"),
+        (PlainRequest, "headers"),
+        (ExpressLane, "_plans"),  # the keys are heads
+        (TLSMaterial, "key"),
+    ],
+)
+def test_repr(holder: type, name: str) -> None:
     """What holds a secret does not show it, wherever its text may go."""
-    facts = Facts("GET", "/metrics", authorization="Bearer zqsecret")
-    assert "zqsecret" not in repr(facts)
-    for holder, name in ((Settings, "metrics_auth_token"), (Facts, "authorization"), (Desk, "metrics_token")):
-        field = next(field for field in holder.__attrs_attrs__ if field.name == name)
-        assert not field.repr, f"{holder.__name__}.{name}"
+    (field,) = (field for field in holder.__attrs_attrs__ if field.name == name)  # type: ignore[attr-defined]
+    assert field.repr is False
+
+
+def test_repr_of_facts() -> None:
+    """That holds for the text itself."""
+    assert "zqsecret" not in repr(Facts("GET", "/metrics", authorization="Bearer zqsecret"))
+
+
+def test_repr_of_a_request() -> None:
+    """The text of a request has its path, but not its query; before it has come, neither."""
+    request = AeroRequest(DummyChannel())
+    assert "AeroRequest" in repr(request)
+    request.method, request.uri, request.path = b"GET", b"/metrics?token=zqsecret", b"/metrics"
+    assert "/metrics" in repr(request)
+    assert "zqsecret" not in repr(request)

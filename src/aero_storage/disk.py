@@ -1,9 +1,15 @@
-"""Work that may wait for a disk, done in threads of its own and never on the reactor's."""
+"""Work that may wait for a disk, done in threads of its own and never on the reactor's.
+
+It goes in lanes, one for each disk, of which none may take all threads: a disk that hangs holds up nobody but those
+who wait for it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Generic, Protocol, TypeVar
+from collections import deque
+from collections.abc import Callable, Hashable
+from functools import partial
+from typing import Any, Generic, Protocol, TypeVar
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -21,8 +27,10 @@ def _drop(_result: object) -> None:
 class Disk(Protocol):
     """Runs blocking work elsewhere."""
 
-    def run(self, work: Callable[[], _T], discard: Callable[[_T], object] = _drop) -> Deferred[_T]:
-        """The result of `work()`, later.
+    def run(
+        self, work: Callable[[], _T], discard: Callable[[_T], object] = _drop, lane: Hashable = None
+    ) -> Deferred[_T]:
+        """The result of `work()`, later; `lane` names the disk that it waits for (its st_dev), or another cause.
 
         A Deferred that is cancelled fails at once. Work that has not begun by then is never done; the result of work
         that has goes to `discard`, elsewhere too.
@@ -37,6 +45,7 @@ class _Job(Generic[_T]):
     threads: DiskThreads
     work: Callable[[], _T]
     discard: Callable[[_T], object]
+    lane: Hashable
     deferred: Deferred[_T] = attrs.field(init=False)
     cancelled: bool = attrs.field(init=False, default=False)
 
@@ -48,18 +57,26 @@ class _Job(Generic[_T]):
 
     def perform(self) -> None:
         """In a thread of the pool."""
-        if self.cancelled:
-            return
-        try:
-            result = self.work()
-        except Exception:  # noqa: BLE001 - carried over to the reactor's thread
-            self.threads.reactor.callFromThread(self._fail, Failure())
-        else:
-            self.threads.reactor.callFromThread(self._succeed, result)
+        ended: Callable[[], None] = self._not_done
+        if not self.cancelled:
+            try:
+                result = self.work()
+            except Exception:  # noqa: BLE001 - carried over to the reactor's thread
+                ended = partial(self._fail, Failure())
+            else:
+                ended = partial(self._succeed, result)
+        self.threads.reactor.callFromThread(self._end, ended)
+
+    def _end(self, ended: Callable[[], None]) -> None:
+        self.threads.leave(self.lane)
+        ended()
+
+    def _not_done(self) -> None:
+        pass
 
     def _succeed(self, result: _T) -> None:
         if self.cancelled:
-            self.threads.pool.callInThread(self.discard, result)
+            self.threads.run(partial(self.discard, result), lane=self.lane)
         else:
             self.deferred.callback(result)
 
@@ -68,15 +85,70 @@ class _Job(Generic[_T]):
             self.deferred.errback(failure)
 
 
-@attrs.frozen
+@attrs.define(eq=False)
+class _Lane:
+    """How much work of a lane is with the threads, and what waits for that."""
+
+    under_way: int = 0
+    waiting: deque[_Job[Any]] = attrs.field(factory=deque)
+
+
+@attrs.define(eq=False)
 class DiskThreads:
-    """A Disk on a thread pool, whose start and stop are its owner's business."""
+    """A Disk on a thread pool, whose start and stop are its owner's business; for one thread, the reactor's.
+
+    `width`: how many threads the work of one lane may take.
+    """
 
     reactor: IReactorFromThreads
     pool: ThreadPool
+    width: int
+    _lanes: dict[Hashable, _Lane] = attrs.field(init=False, factory=dict)
+    _idle: list[Deferred[None]] = attrs.field(init=False, factory=list)
 
-    def run(self, work: Callable[[], _T], discard: Callable[[_T], object] = _drop) -> Deferred[_T]:
+    @property
+    def under_way(self) -> int:
+        """How much work has not ended, whether anybody waits for it or not."""
+        return sum(place.under_way for place in self._lanes.values())
+
+    def when_idle(self) -> Deferred[None]:
+        """Fires once nothing is under way; can be cancelled."""
+        idle: Deferred[None] = Deferred(self._idle.remove)
+        self._idle.append(idle)
+        self._tell_if_idle()
+        return idle
+
+    def run(
+        self, work: Callable[[], _T], discard: Callable[[_T], object] = _drop, lane: Hashable = None
+    ) -> Deferred[_T]:
         """See Disk.run."""
-        job = _Job(self, work, discard)
-        self.pool.callInThread(job.perform)
+        job, place = _Job(self, work, discard, lane), self._lanes.setdefault(lane, _Lane())
+        if place.under_way < self.width:
+            place.under_way += 1
+            try:
+                self.pool.callInThread(job.perform)
+            except BaseException:
+                self.leave(lane)
+                raise
+        else:
+            place.waiting.append(job)
         return job.deferred
+
+    def leave(self, lane: Hashable) -> None:
+        """Work of a lane has ended: the next that is still wanted may begin."""
+        place = self._lanes[lane]
+        while place.waiting:
+            job = place.waiting.popleft()
+            if not job.cancelled:
+                self.pool.callInThread(job.perform)
+                return
+        place.under_way -= 1
+        if not place.under_way:
+            del self._lanes[lane]
+            self._tell_if_idle()
+
+    def _tell_if_idle(self) -> None:
+        if not self._lanes:
+            waiting, self._idle = self._idle, []
+            for idle in waiting:
+                idle.callback(None)

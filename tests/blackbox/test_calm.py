@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import signal
 import socket
-from contextlib import ExitStack
+import sys
+import time
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.blackbox.harness import Daemon, running, until
 from tests.blackbox.wire import head
+from tests.silence import fall_silent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,6 +96,81 @@ def test_the_grace_ends(place: Path, flags: tuple[str, ...]) -> None:
         assert line["outcome"] == "aborted"
 
 
+def count_rest_late(daemon: Daemon, wire: Wire, requests: int) -> int:
+    """Read to the end of the connection, the last of it when the daemon has told of so many requests."""
+    total = SIZE - (1 << 20)
+    assert count_rest_of(wire, total)
+    while len([line for line in daemon.lines() if line.get("path") == "/v1/images/big.img"]) < requests:
+        data = wire.sock.recv(16 * 1024)
+        assert data
+        total += len(data)
+        time.sleep(0.01)  # slower than the log
+    time.sleep(2.5)  # for the close to reach us before we have read what came before it
+    return total + count_rest(wire)
+
+
+@pytest.mark.parametrize("express", ["--express", "--no-express"])
+def test_what_is_pipelined_is_not_half_answered(place: Path, express: str) -> None:
+    """Of a pipeline the response under way ends whole, then the connection closes: the rest may be asked for anew.
+
+    RFC 9112 §9.3.2 and §9.6: so the client can tell, and the log tells the operator, once.
+    """
+    with running(place, express) as daemon, ExitStack() as stack:
+        wires = [begin(daemon, stack) for _ in range(3)]
+        for wire, number in zip(wires, (0, 1, 5000), strict=True):
+            wire.sock.settimeout(0.3)
+            with suppress(TimeoutError):  # the daemon does not read it all: neither may we wait for that
+                wire.sock.sendall(head("GET", "/v1/images/big.img", {"Range": "bytes=0-9"}) * number)
+            wire.sock.settimeout(10)
+        daemon.ask("/healthz")
+        daemon.process.send_signal(signal.SIGTERM)
+        daemon.line(lambda line: line["message"] == "draining")
+        for wire in wires[:2]:
+            assert SIZE - 4096 <= count_rest(wire) <= SIZE
+        assert SIZE - 4096 <= count_rest_late(daemon, wires[2], 3) <= SIZE
+        stack.close()
+        assert daemon.process.wait(10) == 0
+    told = [line for line in daemon.lines() if line["message"] == "closed before pipelined requests were answered"]
+    assert [line["connections"] for line in told] == [2]
+    requests = [line["outcome"] for line in daemon.lines() if line.get("path") == "/v1/images/big.img"]
+    assert requests == ["complete"] * 3
+
+
+@pytest.mark.parametrize("express", ["--express", "--no-express"])
+def test_connections_are_told_to_go_while_balancers_look(place: Path, express: str) -> None:
+    """During the delay all is answered, and says that its connection closes, which it then does (RFC 9112 §9.6)."""
+    with running(place, "--drain-delay-secs", "30", express) as daemon, ExitStack() as stack:
+        old, piped = (stack.enter_context(daemon.dial()) for _ in range(2))
+        part = {"Range": "bytes=0-9"}
+        for wire in (old, piped):
+            assert wire.ask("GET", "/v1/images/big.img", part).get("Connection") is None
+        daemon.process.send_signal(signal.SIGTERM)
+        until(lambda: daemon.ask("/readyz").status == 503)
+        new = stack.enter_context(daemon.dial())
+        for wire in (old, new):
+            reply = wire.ask("GET", "/v1/images/big.img", part)
+            assert (reply.status, reply["Connection"], reply.length) == (206, "close", 10)
+            assert (wire.rest(), wire.ending) == (b"", "eof")
+        piped.send(head("GET", "/v1/images/big.img", part) * 3)
+        replies = [piped.reply() for _ in range(3)]
+        assert [reply.get("Connection") for reply in replies] == [None, None, "close"]
+        assert (piped.rest(), piped.ending) == (b"", "eof")
+        daemon.process.send_signal(signal.SIGTERM)
+
+
+@pytest.mark.parametrize("express", ["--express", "--no-express"])
+def test_killed(place: Path, express: str) -> None:
+    """A process that is killed can say nothing any more: the kernel resets what is not whole, and ends what is."""
+    with running(place, express) as daemon, ExitStack() as stack:
+        begun, over = begin(daemon, stack), stack.enter_context(daemon.dial())
+        assert over.ask("GET", "/v1/images/big.img", {"Range": "bytes=0-9999999"}).ending == "whole"
+        daemon.process.kill()
+        daemon.process.wait()
+        assert over.sock.recv(1) == b""
+        with pytest.raises(ConnectionResetError):
+            count_rest(begun)
+
+
 @pytest.mark.parametrize("express", ["--express", "--no-express"])
 def test_a_client_that_takes_nothing(place: Path, express: str) -> None:
     """It is broken off after the timeout and counted; one that takes a little now and then is not."""
@@ -109,9 +187,37 @@ def test_a_client_that_takes_nothing(place: Path, express: str) -> None:
         assert count_rest_of(slow, 1 << 20)
 
 
+def begin_fast(daemon: Daemon, stack: ExitStack) -> Wire:
+    """Ask for the whole image, and take the half of it at full speed: the client's system may hide much by then."""
+    wire = stack.enter_context(daemon.dial())
+    wire.send(WHOLE)
+    assert count_rest_of(wire, SIZE // 2)
+    return wire
+
+
+def test_a_slow_client_with_a_large_buffer(place: Path) -> None:
+    """It reads 160 kB a second, which its system does not show for longer than the timeout, and is not broken off."""
+    with running(place, "--stall-timeout-secs", "2") as daemon, ExitStack() as stack:
+        wire, end = begin_fast(daemon, stack), time.monotonic() + 9
+        while time.monotonic() < end:
+            assert count_rest_of(wire, 8000)
+            time.sleep(0.05)  # the pace is the point
+        assert daemon.metrics().value("aero_storage_streams_stalled_total") == 0
+        assert count_rest_of(wire, SIZE // 4)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs packet filters as Linux has them")
+def test_a_client_that_is_gone(place: Path) -> None:
+    """Whose system does not answer any more is broken off after the timeout, whatever it could hide if it did."""
+    with running(place, "--stall-timeout-secs", "1") as daemon, ExitStack() as stack:
+        wire = begin_fast(daemon, stack)
+        fall_silent(wire.sock)
+        until(lambda: daemon.metrics().value("aero_storage_streams_stalled_total") == 1, 6)
+
+
 def count_rest_of(wire: Wire, size: int) -> bool:
     """Whether so many bytes more come."""
-    while size > 0 and (data := wire.sock.recv(size)):
+    while size > 0 and (data := wire.sock.recv(min(size, 1 << 20))):
         size -= len(data)
     return size <= 0
 
@@ -127,6 +233,21 @@ def test_silent_clients_lock_nobody_out(place: Path, express: str) -> None:
             assert wire.reply("GET").status == 206
         assert daemon.metrics().value("aero_storage_places_taken_back_total") == 1
         assert all(count_rest_of(one, 1 << 20) for one in silent)
+
+
+@pytest.mark.parametrize("express", ["--express", "--no-express"])
+def test_who_comes_when_others_have_long_been_silent(place: Path, express: str) -> None:
+    """Clients that have been silent for five seconds hold all places: the next is served at its first try."""
+    with running(place, express) as daemon, ExitStack() as stack:
+        for _ in range(64):
+            begin(daemon, stack)
+        time.sleep(5)  # what passes before anybody queues is the point
+        metrics = daemon.metrics()
+        assert metrics.value("aero_storage_places_taken") == metrics.value("aero_storage_places_limit") == 64
+        assert daemon.ask("/v1/images/big.img", fields={"Range": "bytes=0-9"}).status == 206
+        metrics = daemon.metrics()
+        assert metrics.value("aero_storage_places_taken_back_total") == 1
+        assert metrics.value("aero_storage_queue_wait_seconds_sum") < 0.5
 
 
 @pytest.mark.parametrize("express", ["--express", "--no-express"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aero_storage.catalog.keeper import CatalogKeeper, Change
@@ -111,7 +111,6 @@ def test_asking_leaves_nothing_behind() -> None:
     assert depth < 10
 
 
-@settings(deadline=None)
 @given(symbols=st.text("abc12", max_size=12))
 def test_any_sequence(symbols: str) -> None:
     """After any readings the last good catalog is in force, with the latest failure if that came last."""

@@ -127,7 +127,7 @@ def manifests(draw: st.DrawFn) -> tuple[list[Entry], tuple[Image, ...]]:
     return [entry for entry, _ in pairs], tuple(image for _, image in pairs)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(manifest=manifests(), ascii_only=st.booleans(), bare=st.booleans())
 def test_round_trip(*, manifest: tuple[list[Entry], tuple[Image, ...]], ascii_only: bool, bare: bool) -> None:
     """A valid manifest parses to what was put in."""
@@ -144,7 +144,6 @@ def breaches(draw: st.DrawFn) -> tuple[list[Entry], int, str]:
     return entries, index, field
 
 
-@settings(deadline=None)
 @given(breach=breaches())
 def test_single_breach(breach: tuple[list[Entry], int, str]) -> None:
     """A valid manifest with one breach is refused, and the message names the entry and the field."""
@@ -154,14 +153,12 @@ def test_single_breach(breach: tuple[list[Entry], int, str]) -> None:
     assert message.partition(": ")[2].startswith(f"{field}: ")
 
 
-@settings(deadline=None)
 @given(document=JSON | ALMOST | st.builds(dict, images=ALMOST | JSON))
 def test_arbitrary_json(document: Mapping[str, object] | list[object]) -> None:
     """No JSON raises anything but a CatalogError of one short line."""
     parses_or_refuses(json.dumps(document).encode())
 
 
-@settings(deadline=None)
 @given(data=st.binary() | st.text('[]{}":,\\u0dn1e-', max_size=12).map(str.encode))
 def test_arbitrary_bytes(data: bytes) -> None:
     """No bytes raise anything but a CatalogError of one short line."""

@@ -45,7 +45,7 @@ def cut_file(image: Path, chunk_size: int, directory: Path, jobs: int = 2) -> tu
     return geometry, files, sum(told)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(parts=st.lists(PARTS, min_size=1, max_size=6), chunk_size=CHUNK_SIZES, seed=st.integers(0, 255))
 def test_any_layout(parts: list[tuple[str, int]], chunk_size: int, seed: int) -> None:
     """Whatever holes, zeros and data an image is made of, its chunks end to end are the image."""

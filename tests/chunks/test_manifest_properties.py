@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import string
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aero_storage.chunks.manifest import (
@@ -69,14 +69,12 @@ def parses_or_refuses(data: bytes) -> None:
         check_geometry(manifest.total_size, manifest.chunk_size)
 
 
-@settings(deadline=None)
 @given(manifest=manifests())
 def test_round_trip(manifest: ChunkManifest) -> None:
     """A manifest that is written and read again is the same."""
     assert parse_chunk_manifest(manifest.to_json()) == manifest
 
 
-@settings(deadline=None)
 @given(manifest=manifests())
 def test_chunks_are_the_image(manifest: ChunkManifest) -> None:
     """Chunks lie end to end from the first byte of the image to the last, each with one name of its own."""
@@ -89,14 +87,12 @@ def test_chunks_are_the_image(manifest: ChunkManifest) -> None:
     assert end == manifest.total_size
 
 
-@settings(deadline=None)
 @given(manifest=manifests(), key=st.sampled_from(KEYS), value=JSON)
 def test_one_field_replaced(manifest: ChunkManifest, key: str, value: object) -> None:
     """Whatever a field holds, the manifest is parsed or refused in one short line."""
     parses_or_refuses(json.dumps({**json.loads(manifest.to_json()), key: value}).encode())
 
 
-@settings(deadline=None)
 @given(
     data=st.binary() | st.text('[]{}":,\\u0dn1e-', max_size=12).map(str.encode) | JSON.map(json.dumps).map(str.encode)
 )
@@ -105,7 +101,6 @@ def test_arbitrary_bytes(data: bytes) -> None:
     parses_or_refuses(data)
 
 
-@settings(deadline=None)
 @given(manifest=manifests(), data=st.data())
 def test_damaged_bytes(manifest: ChunkManifest, data: st.DataObject) -> None:
     """A manifest that was cut short or has a byte changed is parsed or refused in one short line."""

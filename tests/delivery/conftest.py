@@ -5,7 +5,7 @@ Test modules name these types in annotations only, for mypy; at run time all com
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
 from typing import Protocol, TypeVar
 
 import attrs
@@ -145,6 +145,7 @@ class FakeBlob:
     closes: int = 0
     raw: bool = True
     file: None = None
+    device: int = 0
 
     def read(self, offset: int, length: int) -> bytes:
         raise AssertionError(f"nothing here reads: {length} bytes at {offset}")
@@ -208,8 +209,10 @@ class FakeDisk:
     works: int = 0
     error: Exception | None = None
 
-    def run(self, work: Callable[[], _T], discard: Callable[[_T], object] = lambda _: None) -> Deferred[_T]:
-        del discard
+    def run(
+        self, work: Callable[[], _T], discard: Callable[[_T], object] = lambda _: None, lane: Hashable = None
+    ) -> Deferred[_T]:
+        del discard, lane
         self.works += 1
         if self.error is not None:
             error, self.error = self.error, None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -216,8 +216,10 @@ class HeldDisk:
 
     waiting: list[Callable[[], None]] = attrs.field(factory=list)
 
-    def run(self, work: Callable[[], _T], discard: Callable[[_T], object] = lambda _: None) -> Deferred[_T]:
-        del discard
+    def run(
+        self, work: Callable[[], _T], discard: Callable[[_T], object] = lambda _: None, lane: Hashable = None
+    ) -> Deferred[_T]:
+        del discard, lane
         deferred: Deferred[_T] = Deferred()
 
         def perform() -> None:

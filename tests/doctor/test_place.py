@@ -70,3 +70,21 @@ def test_no_loopback(host: str) -> None:
 def test_url(url: str) -> None:
     """The base URL is told as it was given."""
     assert parse_place(url)[0].url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://me:hush@a.example",
+        "https://me:hush@a.example:port",
+        "https://me:hush@[::1",
+        "ftp://me:hush@a.example",
+        "me:hush@a.example",
+        "http:/me:hush@a.example",
+    ],
+)
+def test_passwords_are_not_repeated(url: str) -> None:
+    """Whatever else is wrong with a URL, its password stays with who typed it."""
+    with pytest.raises(OperatorError) as caught:
+        parse_place(url)
+    assert "hush" not in str(caught.value)

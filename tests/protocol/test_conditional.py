@@ -284,7 +284,6 @@ def test_last_modified_second() -> None:
     assert [Validators('""', time).last_modified_second for time in times] == [None, 0, 0, 1]
 
 
-@settings(deadline=None)
 @given(size=st.integers(0, 2**63), mtime_ns=st.integers(-(2**63), 2**63))
 def test_file_etag_is_usable(size: int, mtime_ns: int) -> None:
     """A file's tag is an entity-tag that strongly equals itself and not that of another size."""
@@ -294,7 +293,6 @@ def test_file_etag_is_usable(size: int, mtime_ns: int) -> None:
     assert not none_match(file_etag(size + 1, mtime_ns), tag)
 
 
-@settings(deadline=None)
 @given(one=CLOSE_TAG | TAG, other=CLOSE_TAG | TAG)
 def test_comparison(one: str, other: str) -> None:
     """Strong comparison wants both strong and equal, weak comparison only equal opaque parts; both are symmetric."""
@@ -305,7 +303,6 @@ def test_comparison(one: str, other: str) -> None:
     assert if_range_holds(Preconditions(if_range=one), Validators(other, None)) is strongly
 
 
-@settings(deadline=None)
 @given(listing=listings(), current=CLOSE_TAG)
 def test_lists(listing: tuple[str, list[str]], current: str) -> None:
     """A list matches if and only if one of its tags does, whatever commas the tags hold."""
@@ -314,7 +311,7 @@ def test_lists(listing: tuple[str, list[str]], current: str) -> None:
     assert none_match(header, current) is any(none_match(tag, current) for tag in tags)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(header=GARBAGE, current=TAG | CLOSE_TAG)
 def test_garbage_matches_no_other_tag(header: str, current: str) -> None:
     """A header that does not hold the tag's quoted part never matches it, `*` apart, and none raises."""
@@ -324,7 +321,6 @@ def test_garbage_matches_no_other_tag(header: str, current: str) -> None:
     assert held or not if_range_holds(Preconditions(if_range=header), Validators(current, None))
 
 
-@settings(deadline=None)
 @given(texts=st.tuples(*[st.none() | GARBAGE] * 5), current=TAG, last_modified=st.none() | st.integers(0, 2**62))
 def test_arbitrary_headers(
     texts: tuple[str | None, str | None, str | None, str | None, str | None], current: str, last_modified: int | None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aero_storage.protocol.cors import DATA_EXPOSED, METADATA_EXPOSED, CorsPolicy, Headers
@@ -118,7 +118,6 @@ def test_exposed() -> None:
     )
 
 
-@settings(deadline=None)
 @given(
     origins=st.lists(st.sampled_from([ORIGIN, "https://b.example/", "null"]) | st.text(max_size=5), min_size=1),
     origin=st.none() | st.sampled_from([ORIGIN, "HTTPS://B.example", "NULL"]) | st.text(max_size=5),

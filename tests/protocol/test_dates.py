@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from email.utils import formatdate
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aero_storage.protocol.dates import (
@@ -181,7 +181,6 @@ def test_usable_mtime(nanoseconds: int, expected: int | None) -> None:
     assert usable_mtime(nanoseconds) == expected
 
 
-@settings(deadline=None)
 @given(seconds=SECONDS)
 def test_http_date_round_trip(seconds: int) -> None:
     """An HTTP date is written as the standard library writes it, and read back as the same second."""
@@ -190,14 +189,12 @@ def test_http_date_round_trip(seconds: int) -> None:
     assert parse_http_date(text, NOW) == seconds
 
 
-@settings(deadline=None)
 @given(seconds=SECONDS)
 def test_asctime_round_trip(seconds: int) -> None:
     """The asctime form is read as the second it was written from."""
     assert parse_http_date(datetime.fromtimestamp(seconds, UTC).ctime(), NOW) == seconds
 
 
-@settings(deadline=None)
 @given(now=st.integers(10**9, 4 * 10**9), ahead=st.integers(-49 * 365 * 86400, 49 * 365 * 86400))
 def test_two_digit_year_round_trip(now: int, ahead: int) -> None:
     """A two-digit year of the current century that is not far ahead is read as the second it was written from."""
@@ -209,14 +206,12 @@ def test_two_digit_year_round_trip(now: int, ahead: int) -> None:
         assert parse_http_date(text, now) == now + ahead
 
 
-@settings(deadline=None)
 @given(nanoseconds=st.integers(0, (LAST_SECOND + 1) * NANOSECONDS - 1))
 def test_rfc3339_round_trip(nanoseconds: int) -> None:
     """A time written as RFC 3339 is read back to the nanosecond."""
     assert parse_rfc3339(format_rfc3339(nanoseconds)) == nanoseconds
 
 
-@settings(deadline=None)
 @given(seconds=st.integers(0, LAST_SECOND - 86400), minutes=st.integers(-1439, 1439), micros=st.integers(0, 999_999))
 def test_rfc3339_offsets(seconds: int, minutes: int, micros: int) -> None:
     """A time is the same whatever offset the standard library writes it with."""
@@ -224,7 +219,6 @@ def test_rfc3339_offsets(seconds: int, minutes: int, micros: int) -> None:
     assert parse_rfc3339(moment.isoformat()) == seconds * NANOSECONDS + micros * 1000
 
 
-@settings(deadline=None)
 @given(text=st.text() | CLOSE)
 def test_arbitrary_text(text: str) -> None:
     """No text makes a parser raise."""
@@ -232,7 +226,6 @@ def test_arbitrary_text(text: str) -> None:
     assert isinstance(parse_rfc3339(text), int | None)
 
 
-@settings(deadline=None)
 @given(
     fields=st.tuples(*[st.integers(0, 99)] * 6), sign=st.sampled_from("+-"), zone=st.tuples(*[st.integers(0, 99)] * 2)
 )

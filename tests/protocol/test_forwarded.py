@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_address
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aero_storage.errors import ProxyAddressError
@@ -139,7 +139,6 @@ STRANGERS = ADDRESSES.filter(
 )
 
 
-@settings(deadline=None)
 @given(forged=st.text(max_size=60), client=STRANGERS, hops=st.lists(TRUSTED, max_size=5), peer=TRUSTED)
 def test_what_a_client_writes_changes_nothing(forged: str, client: object, hops: list[object], peer: object) -> None:
     """Each proxy appends whom it was connected from: the client's address is found, whatever the client has sent."""
@@ -147,7 +146,6 @@ def test_what_a_client_writes_changes_nothing(forged: str, client: object, hops:
     assert PROXIES.client(str(peer), header) == str(client)
 
 
-@settings(deadline=None)
 @given(peer=st.text(max_size=60) | ADDRESSES.map(str), header=st.text(max_size=200) | st.text("0123456789abf:.,[] "))
 def test_any_text(peer: str, header: str) -> None:
     """No text raises, and what comes of it is the peer as it was, or an address in its usual spelling."""

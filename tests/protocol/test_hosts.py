@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aero_storage.protocol.hosts import MAX_TARGET_LENGTH, is_authority, origin_form
@@ -127,14 +127,12 @@ def test_limit() -> None:
     assert MAX_TARGET_LENGTH >= 8000
 
 
-@settings(deadline=None)
 @given(path=st.binary(), host=st.sampled_from(list(AUTHORITIES.values())))
 def test_absolute_form_is_origin_form(path: bytes, host: bytes) -> None:
     """An absolute target means the same as its path."""
     assert origin_form(b"http://" + host + b"/" + path) == b"/" + path == origin_form(b"/" + path)
 
 
-@settings(deadline=None)
 @given(
     target=st.binary() | st.binary().map(b"http://".__add__), value=st.binary() | st.text("a.:[]0").map(str.encode)
 )

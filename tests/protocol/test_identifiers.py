@@ -199,7 +199,6 @@ def test_text_that_is_no_name(text: str) -> None:
     assert not is_version(text)
 
 
-@settings(deadline=None)
 @given(case=escaped(VALID))
 def test_round_trip(case: tuple[bytes, str]) -> None:
     """A valid name survives any percent-encoding of its characters."""
@@ -209,7 +208,6 @@ def test_round_trip(case: tuple[bytes, str]) -> None:
     assert is_image_id(name)
 
 
-@settings(deadline=None)
 @given(case=escaped(CHUNK))
 def test_chunk_round_trip(case: tuple[bytes, str]) -> None:
     """A valid chunk name survives any percent-encoding of its characters."""
@@ -217,7 +215,6 @@ def test_chunk_round_trip(case: tuple[bytes, str]) -> None:
     assert parse_chunk_name(raw) == name
 
 
-@settings(deadline=None)
 @given(case=escaped(VALID | CHUNK))
 def test_decoded_once(case: tuple[bytes, str]) -> None:
     """A name that is encoded twice is no name."""
@@ -227,7 +224,7 @@ def test_decoded_once(case: tuple[bytes, str]) -> None:
         assert parse_chunk_name(raw) is None
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(raw=RAW)
 def test_arbitrary_bytes(raw: bytes) -> None:
     """No bytes make a parser raise or yield a name that breaks the rule."""
@@ -237,7 +234,6 @@ def test_arbitrary_bytes(raw: bytes) -> None:
     assert chunk is None or (CHUNK_RULE.match(chunk) and chunk == name)
 
 
-@settings(deadline=None)
 @given(text=st.text(max_size=140) | st.text("a.\n\u00e9", max_size=3))
 def test_arbitrary_text(text: str) -> None:
     """Text is an image id if and only if it follows the rule."""

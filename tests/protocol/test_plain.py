@@ -204,7 +204,7 @@ def heads(draw: st.DrawFn) -> bytes:
     return text.encode("latin-1")
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(data=heads())
 @example(data=BROWSER)
 def test_read_alike(data: bytes) -> None:
@@ -214,7 +214,7 @@ def test_read_alike(data: bytes) -> None:
         assert_read_alike(data, request)
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(edits=st.lists(st.tuples(st.integers(0, len(BROWSER)), st.integers(0, 3), st.binary(max_size=3)), max_size=3))
 def test_damaged_requests(edits: list[tuple[int, int, bytes]]) -> None:
     """The same of a browser's request with bytes cut out and put in anywhere."""

@@ -230,7 +230,6 @@ def test_content_range() -> None:
     assert unsatisfied_range(0) == "bytes */0"
 
 
-@settings(deadline=None)
 @given(pair=numbers(40), size=st.integers(0, 30), zeros=st.integers(0, 3), blanks=st.lists(BLANKS, min_size=6))
 def test_bytes_of_a_small_representation(
     pair: tuple[int | None, int | None], size: int, zeros: int, blanks: list[str]
@@ -245,7 +244,6 @@ def test_bytes_of_a_small_representation(
     assert segment is None or segment.length
 
 
-@settings(deadline=None)
 @given(pair=numbers(TOP), size=st.integers(0, 2**63))
 def test_inside(pair: tuple[int | None, int | None], size: int) -> None:
     """A satisfiable range lies inside the representation and holds a byte at least."""
@@ -255,7 +253,7 @@ def test_inside(pair: tuple[int | None, int | None], size: int) -> None:
         assert content_range(segment, size) == f"bytes {segment.offset}-{segment.offset + segment.length - 1}/{size}"
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(header=PIECES.map("".join) | PIECES.map(lambda pieces: "bytes=" + "".join(pieces)))
 def test_grammar(header: str) -> None:
     """A header is accepted if and only if the grammar, written down once more, accepts it, and to the same range."""
@@ -263,7 +261,6 @@ def test_grammar(header: str) -> None:
     assert parsed == expected if expected else isinstance(parsed, RangeProblem)
 
 
-@settings(deadline=None)
 @given(header=st.text() | st.text().map("bytes=".__add__) | st.binary().map(lambda raw: raw.decode("latin-1")))
 def test_arbitrary_text(header: str) -> None:
     """No text makes the parser raise."""

@@ -148,6 +148,22 @@ def test_not_ready_while_stopping(running: Running) -> None:
     assert running.stack.ask("/readyz").status == 503
 
 
+def test_a_disk_that_hangs_keeps_nobody(running: Running) -> None:
+    """What a thread waits for is waited for a moment longer than all else; then the threads are left behind."""
+    stack, done = running.stack, list[None]()
+    stack.pool.held = True
+    stack.connect().get("/v1/images/disk.img")
+    running.service.stopService().addCallback(done.append)
+    for _ in range(40):
+        stack.reactor.advance(1)
+    assert (done, running.said("a disk does not answer: ending all the same")) == ([None], [{"waiting": 2}])
+    stack.parts.threads.stop()
+    assert not stack.pool.stops
+    stack.pool.release()
+    stack.parts.threads.stop()
+    assert stack.pool.stops
+
+
 def test_stop_closes_everything(running: Running) -> None:
     """Stopping closes ports, timer and connections; the Deferred fires when all are gone."""
     idle = running.stack.connect()
@@ -221,7 +237,7 @@ def test_a_second_signal_ends_the_grace(running: Running) -> None:
 
 
 def test_serves_on_for_balancers(stack: Any) -> None:
-    """For the delay it answers as ever, but that it is not ready; only then ports close."""
+    """For the delay it answers, but is not ready, and tells connections that they close; only then ports close."""
     parts = attrs.evolve(stack.parts, drain=Drain(delay=5.0, grace=30.0))
     stack.parts = parts
     running = Running(stack).start()
@@ -229,9 +245,38 @@ def test_serves_on_for_balancers(stack: Any) -> None:
     assert not running.port.stopped
     assert stack.ask("/readyz").status == 503
     response = stack.ask("/v1/images/disk.img", ("Range", "bytes=0-9"))
-    assert (response.status, "Connection" in response) == (206, False)
+    assert (response.status, response["Connection"]) == (206, "close")
     stack.reactor.advance(5.1)
     assert running.port.stopped
+
+
+def test_a_response_that_begins_in_the_delay(stack: Any) -> None:
+    """It tells that its connection closes, whenever its request came; one that has begun before says nothing."""
+    stack.parts = attrs.evolve(stack.parts, drain=Drain(delay=5.0, grace=30.0))
+    running = Running(stack).start()
+    waits, piped = begin(running), running.stack.connect()
+    piped.get("/v1/images/disk.img", ("Range", "bytes=0-9"))
+    piped.get("/v1/images/disk.img", ("Range", "bytes=10-19"))
+    running.service.stopService()
+    running.stack.pool.release()
+    assert waits.response()["Connection"] == "close"
+    first, second = piped.responses()
+    assert ("Connection" in first, second["Connection"]) == (False, "close")
+    assert second.body == bytes(range(10, 20))
+
+
+def test_what_is_pipelined_when_it_stops_is_told_once(running: Running) -> None:
+    """Of connections that close with requests behind the last response there is one line, with how many."""
+    connections = [begin(running) for _ in range(3)]
+    for busy in connections[1:]:
+        busy.get("/v1/images/disk.img", ("Range", "bytes=10-19"))
+    running.service.stopService()
+    running.stack.pool.release()
+    for busy in connections:
+        assert busy.response()["Connection"] == "close"
+        busy.lose()
+    assert len(running.stack.log.requests) == 3
+    assert running.said("closed before pipelined requests were answered") == [{"connections": 2}]
 
 
 def test_becomes_the_log_of_its_application(stack: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -31,7 +31,10 @@ class SlowDisk:
     waiting: list[Callable[[], None]] = attrs.field(factory=list)
     finished: list[Callable[[], object]] = attrs.field(factory=list)
 
-    def run(self, work: Callable[[], _T], discard: Callable[[_T], object] = lambda _: None) -> Deferred[_T]:
+    def run(
+        self, work: Callable[[], _T], discard: Callable[[_T], object] = lambda _: None, lane: Hashable = None
+    ) -> Deferred[_T]:
+        del lane
         cancelled: list[Deferred[_T]] = []
         deferred: Deferred[_T] = Deferred(cancelled.append)
 

@@ -20,10 +20,10 @@ HANG = 10
 def test_descriptor(directory: LocalDirectory) -> None:
     """The descriptor is that of the file, until the blob is closed."""
     blob = directory.open("disk.img")
-    assert os.pread(blob.file.fileno(), 4, 3) == b"3456"
+    assert os.pread(blob.fileno(), 4, 3) == b"3456"
     blob.close()
     with pytest.raises(ShortReadError):
-        blob.file.fileno()
+        blob.fileno()
 
 
 def grow(path: Path) -> None:
@@ -43,10 +43,10 @@ def touch(path: Path) -> None:
 def test_verify(root: Path, directory: LocalDirectory, change: Callable[[Path], object]) -> None:
     """A file whose size or mtime is another is not the version that was opened."""
     with closing(directory.open("disk.img")) as blob:
-        blob.file.verify()
+        blob.verify()
         change(root / "disk.img")
         with pytest.raises(ShortReadError):
-            blob.file.verify()
+            blob.verify()
 
 
 @pytest.mark.parametrize("replace", [True, False])
@@ -58,7 +58,7 @@ def test_verify_after_a_replacement(root: Path, directory: LocalDirectory, *, re
             (root / "new").rename(root / "disk.img")
         else:
             (root / "disk.img").unlink()
-        blob.file.verify()
+        blob.verify()
 
 
 def refuse(*_: int) -> int:
@@ -89,7 +89,7 @@ def test_warm_reads_all(
     monkeypatch.setattr(os, "preadv", preadv)
     monkeypatch.setattr(os, "sendfile", sendfile if passing else refuse)
     with closing(directory.open("large.img")) as blob:
-        blob.file.warm(offset, length)
+        blob.warm(offset, length)
     end = min(300_000, offset + length)
     read = [number for begin, finish in spans for number in range(begin, finish)]
     assert read == list(range(offset, end))
@@ -104,7 +104,7 @@ def test_warm_tells_of_a_disk_that_fails(directory: LocalDirectory, monkeypatch:
     monkeypatch.setattr(os, "sendfile", refuse)
     monkeypatch.setattr(os, "preadv", preadv)
     with closing(directory.open("disk.img")) as blob, pytest.raises(OSError, match="Input/output"):
-        blob.file.warm(0, 10)
+        blob.warm(0, 10)
 
 
 def test_warm_after_close(directory: LocalDirectory) -> None:
@@ -112,7 +112,7 @@ def test_warm_after_close(directory: LocalDirectory) -> None:
     blob = directory.open("disk.img")
     blob.close()
     with pytest.raises(ShortReadError):
-        blob.file.warm(0, 1)
+        blob.warm(0, 1)
 
 
 def test_close_while_warming(
@@ -130,7 +130,7 @@ def test_close_while_warming(
     monkeypatch.setattr(os, "preadv", preadv)
     monkeypatch.setattr(os, "sendfile", refuse)
     blob = directory.open("disk.img")
-    worker = threading.Thread(target=blob.file.warm, args=(0, 10))
+    worker = threading.Thread(target=blob.warm, args=(0, 10))
     worker.start()
     assert begun.wait(HANG)
     blob.close()

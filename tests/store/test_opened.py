@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,8 +26,12 @@ class Disk:
 
     held: bool = False
     jobs: deque[Callable[[], None]] = attrs.field(factory=deque)
+    lanes: list[Hashable] = attrs.field(factory=list)
 
-    def run(self, work: Callable[[], _T], discard: Callable[[_T], object] = lambda _: None) -> Deferred[_T]:
+    def run(
+        self, work: Callable[[], _T], discard: Callable[[_T], object] = lambda _: None, lane: Hashable = None
+    ) -> Deferred[_T]:
+        self.lanes.append(lane)
         cancelled: list[Deferred[_T]] = []
         deferred: Deferred[_T] = Deferred(cancelled.append)
 
@@ -223,6 +227,50 @@ def test_changed_in_place(bench: Bench, change: str) -> None:
     os.utime(path, ns=(1, 1))
     assert bench.files.lease("disk.img") is None
     assert content(bench.open()) == path.read_bytes()
+
+
+def test_each_waits_for_its_own_disk(bench: Bench) -> None:
+    """Until a file was found nobody knows on which disk it is; whatever is done with it later waits for that one."""
+    device = (bench.root / "disk.img").stat().st_dev
+    bench.open().close()
+    bench.clock.advance(CHECK_SECONDS + 0.01)
+    content(bench.files.lease("disk.img"))
+    bench.clock.pump([1.0] * 12)
+    assert bench.files.lease("disk.img") is None
+    bench.open().close()
+    assert bench.disk.lanes == [None, *[device] * (len(bench.disk.lanes) - 1)]
+    assert len(bench.disk.lanes) >= 4
+
+
+def test_devices_are_bounded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is remembered of files that were open once does not grow without end."""
+    monkeypatch.setattr("aero_storage.store.opened._MOST_DEVICES", 2)
+    for number in range(5):
+        (bench.root / f"{number}").write_bytes(b"x")
+        bench.open(f"{number}").close()
+    assert bench.disk.lanes[0] is None
+    assert len(bench.files._devices) <= 2  # noqa: SLF001
+
+
+def test_remote_files_are_not_asked(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a file for which another machine answers, nothing is asked on the reactor's thread; threads look at it."""
+    monkeypatch.setattr("aero_storage.store.local.is_remote", lambda _: True)
+    bench.open().close()
+    bench.put(b"new content")
+
+    def fstat(_: int) -> os.stat_result:
+        raise AssertionError("asked")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fstat", fstat)
+        bench.disk.held = True
+        bench.clock.advance(CHECK_SECONDS + 0.01)
+        lease = bench.files.lease("disk.img")
+        assert lease is not None
+        assert lease.file is None
+        lease.close()
+    bench.disk.release()
+    assert content(bench.files.lease("disk.img")) == b"new content"
 
 
 def test_opened_twice_at_once(bench: Bench, opened: Callable[[], list[str]]) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import socket
 import struct
+import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -30,6 +31,7 @@ KIB = 1024
 MIB = 1024 * KIB
 _ATTEMPTS = 100
 _TURNS_WITHOUT_NEWS = 40
+_HANG_SECONDS = 10.0
 _NO_REASON = Failure(ConnectionDone())
 _DATA_SEGMENTS_IN = 152  # where `struct tcp_info` has tcpi_data_segs_in
 
@@ -66,8 +68,10 @@ class Disk:
     most: int = 0
     asked: int = 0
 
-    def run(self, work: Callable[[], T], discard: Callable[[T], object] = lambda _: None) -> Deferred[T]:
-        del discard
+    def run(
+        self, work: Callable[[], T], discard: Callable[[T], object] = lambda _: None, lane: Hashable = None
+    ) -> Deferred[T]:
+        del discard, lane
         deferred: Deferred[T] = Deferred(self._forget)
         self.jobs.append((work, deferred))
         self.asked += 1
@@ -106,6 +110,7 @@ class File:
     failure: Exception | None = None
     warmed: list[tuple[int, int]] = attrs.field(factory=list)
     checks: int = 0
+    device: int = 0
 
     def fileno(self) -> int:
         return self.descriptor
@@ -197,14 +202,19 @@ class Pair:
 
     def run(self, *, step: bool = True) -> None:
         """Turn, read and do the disk's work until nothing happens any more."""
-        quiet = 0
-        while quiet < _TURNS_WITHOUT_NEWS:
+        quiet, deadline = 0, time.monotonic() + _HANG_SECONDS
+        while quiet < _TURNS_WITHOUT_NEWS or (self._is_under_way() and time.monotonic() < deadline):
             unsent = self.server.unsent
             self.reactor.turn(0.0 if quiet < _TURNS_WITHOUT_NEWS // 2 else 0.001)
             if step and isinstance(self.disk, Disk) and self.disk.jobs:
                 self.disk.step()
                 quiet = 0
             quiet = quiet + 1 if not self.take() and self.server.unsent == unsent else 0
+
+    def _is_under_way(self) -> bool:
+        """Whether the kernel still has bytes for the peer: on a busy machine that takes its time."""
+        reads = not (self.at_end or self.was_reset)
+        return reads and bool(self.server.connected) and self.server.progress() is not None
 
     def stall(self) -> None:
         """Turn until the sockets are full and nothing moves; the peer does not read."""

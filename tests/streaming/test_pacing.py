@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.streaming.ends import MIB, File, Pair, outcome, pattern
 from twisted.internet.task import Clock
@@ -216,7 +216,6 @@ def test_a_stream_that_raises() -> None:
     assert other.size == 0
 
 
-@settings(deadline=None)
 @given(
     each=st.sampled_from([0, 1, 1_000, 10**6]),
     total=st.sampled_from([1, 777, 10**6, 10**8]),

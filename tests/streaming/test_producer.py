@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, TypeVar, cast
 
 import attrs
@@ -30,8 +30,10 @@ class Disk:
     jobs: deque[tuple[Callable[[], Any], Deferred[Any]]] = attrs.field(factory=deque)
     most: int = 0
 
-    def run(self, work: Callable[[], T], discard: Callable[[T], object] = lambda _: None) -> Deferred[T]:
-        del discard
+    def run(
+        self, work: Callable[[], T], discard: Callable[[T], object] = lambda _: None, lane: Hashable = None
+    ) -> Deferred[T]:
+        del discard, lane
         deferred: Deferred[T] = Deferred(lambda d: self.jobs.remove(next(job for job in self.jobs if job[1] is d)))
         self.jobs.append((work, deferred))
         self.most = max(self.most, len(self.jobs))
@@ -52,6 +54,7 @@ class Source:
     data: bytes
     reads: list[tuple[int, int]] = attrs.field(factory=list)
     failure: Exception | None = None
+    device: int = 0
 
     def read(self, offset: int, length: int) -> bytes:
         self.reads.append((offset, length))

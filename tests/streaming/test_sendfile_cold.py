@@ -111,7 +111,7 @@ def test_disk_that_answers_at_once(pair: Pair, file: File, monkeypatch: pytest.M
     """A read that is done when it is asked for is as good as bytes that were there."""
     pair.disk_is_cold()
 
-    def run(work: Callable[[], Any], discard: object = None) -> Deferred[Any]:  # noqa: ARG001
+    def run(work: Callable[[], Any], discard: object = None, lane: object = None) -> Deferred[Any]:  # noqa: ARG001
         deferred: Deferred[Any] = Deferred()
         deferred.callback(work())
         return deferred
@@ -143,12 +143,12 @@ def test_no_thread_to_be_had(pair: Pair, file: File, monkeypatch: pytest.MonkeyP
     """Where no thread can be had the segment fails, whether asking for one raises or answers with a failure."""
     pair.disk_is_cold()
 
-    def refuse(*_: object) -> Deferred[None]:
+    def refuse(*_: object, **__: object) -> Deferred[None]:
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(Disk, "run", refuse)
     seen: list[Any] = outcome(pair.server.send_file(file, 0, MIB))
-    monkeypatch.setattr(Disk, "run", lambda *_: fail(RuntimeError("no more work")))
+    monkeypatch.setattr(Disk, "run", lambda *_, **__: fail(RuntimeError("no more work")))
     assert [type(error) for error in seen] == [RuntimeError]
     pair.run()
     assert pair.was_reset
@@ -284,7 +284,7 @@ async def test_with_the_real_reactor(threads: ThreadPool, evicted: File) -> None
             sender.loseConnection()
 
     port: Any = await serverFromString(reactor, "tcp:0:interface=127.0.0.1").listen(Factory.forProtocol(Sending))
-    install(port, DiskThreads(reactor, threads))
+    install(port, DiskThreads(reactor, threads, 1))
 
     def client() -> bytes:
         import socket  # noqa: PLC0415
@@ -313,7 +313,7 @@ def test_shutdown_while_a_thread_reads(
             begun.set()
             assert may_end.wait(10)
 
-    monkeypatch.setattr(type(pair.server), "disk", DiskThreads(reactor, threads))
+    monkeypatch.setattr(type(pair.server), "disk", DiskThreads(reactor, threads, 1))
     seen = outcome(pair.server.send_file(Slow(file.path, file.descriptor), 0, 4 * MIB))
     assert begun.wait(10)
     pair.server.abortConnection()

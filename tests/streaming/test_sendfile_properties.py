@@ -64,7 +64,7 @@ def perform(pair: Pair, file: File, step: tuple[str, int, int], expected: bytear
 
 
 @given(steps=STEPS, cold_spots=COLD, buffers=st.sampled_from([8 * KIB, 64 * KIB, None]))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_any_interleaving(
     image: File,
     cold: list[tuple[int, int]],

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.said import Lines
 from twisted.internet.task import Clock
@@ -49,7 +49,6 @@ def log() -> Log:
 MESSAGES = st.builds(str.__mul__, st.text(max_size=30), st.sampled_from([1, 300]))
 
 
-@settings(deadline=None)
 @given(st.lists(MESSAGES, min_size=1, max_size=5), st.integers(1, 9000))
 def test_lines_as_they_are(messages: list[str], size: int) -> None:
     """Lines of any length come through to the byte and in order, however they are cut on the way."""

@@ -1,4 +1,4 @@
-"""A file system with one file, served to the kernel by hand (/dev/fuse), that delays and fails reads on command.
+"""A file system with one file, served to the kernel by hand (/dev/fuse): it delays, fails and hangs on command.
 
 The messages are those of linux/fuse.h, version 7.31; no library is needed for the few that one file takes.
 """
@@ -40,7 +40,7 @@ def missing() -> str:
 
 @attrs.define(eq=False)
 class SlowDisk:
-    """The file system: set `delay` and `fails` at any time."""
+    """The file system: set `delay` and `fails` at any time; while `answers` is not set it does not answer at all."""
 
     content: Content
     device: int
@@ -49,6 +49,10 @@ class SlowDisk:
     fails: bool = False
     """Whether reads are answered with EIO."""
     reads: int = 0
+    answers: threading.Event = attrs.field(init=False, factory=threading.Event)
+
+    def __attrs_post_init__(self) -> None:
+        self.answers.set()
 
     def serve(self) -> None:
         """Answer the kernel until it is unmounted."""
@@ -61,6 +65,7 @@ class SlowDisk:
                 if error.errno not in {errno.EINTR, errno.ENOENT, errno.EAGAIN}:
                     raise
             else:
+                self.answers.wait()
                 self._take(message)
 
     def _take(self, message: bytes) -> None:
@@ -145,6 +150,7 @@ def mounted(place: Path, content: Content) -> Iterator[SlowDisk]:
         yield disk
     finally:
         disk.delay = 0.0
+        disk.answers.set()
         _LIBC.umount2(os.fsencode(place), _DETACH)
         server.join(10)
         os.close(device)

@@ -5,101 +5,29 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-_PATHS = (
-    "/v1/images/disk",
-    "/v1/images/disk/data",
-    "/v1/images",
-    "/v1/images/disk/meta",
-    "/v1/images/none",
-    "/v1/images/disk/chunked/manifest.json",
-    "/v1/images/disk/chunked/v/chunks/00000000.bin",
-    "/healthz",
-    "/readyz",
-    "/version",
+from tests.torture.oddities import (
+    FIELDS,
+    FOREIGN,
+    HOSTS,
+    METHODS,
+    ODD_BYTES,
+    PATHS,
+    RANGES,
+    SEGMENTS,
+    START_METHODS,
+    TARGETS,
+    VERSIONS,
 )
-_METHODS = ("GET", "GET", "GET", "HEAD", "OPTIONS")
-_RANGES = (
-    "bytes=0-99",
-    "bytes=-5",
-    "bytes=4000-",
-    "bytes=1-0",
-    "bytes=-0",
-    "bytes=18446744073709551615-",
-    "bytes=0-18446744073709551616",
-    "bytes=" + "9" * 400 + "-",
-    "bytes=0-0,2-2",
-    "bytes=" + "0-0," * 1200,
-    "bytes=-" + "9" * 5000,
-    "bytes=" + " " * 9000 + "0-1",
-    "octets=0-1",
-    "bytes",
-    "bytes=",
-    "bytes=--1",
-    "bytes=0x10-0x20",
-    "bytes=\t0\t-\t1\t",
-    "bytes=+1-+2",
-    "bytes=1_0-2_0",
-    "bytes=\xb2-\xb3",
-    "BYTES=0-1",
-)
-_FIELDS = (
-    'If-None-Match: "a", W/"b", *',
-    'If-None-Match: "' + "a," * 300,
-    "If-Modified-Since: Fri, 99 Feb 99999 25:61:61 GMT",
-    "If-Range: Sun, 13 Sep 2020 12:26:40 GMT",
-    'If-Range: W/"x"',
-    "If-Match: *",
-    "If-Unmodified-Since: Thu, 01 Jan 1970 00:00:00 GMT",
-    "Origin: http://a.test",
-    "Origin: null",
-    "X-Request-Id: " + "i" * 200,
-    "X-Forwarded-For: 1.2.3.4, " + "::1, " * 50,
-    "X-Aero-User-Id: \x7f\xff",
-    "Authorization: Bearer x",
-    "Cookie: a=b",
-    "TE: trailers",
-    "Accept-Encoding: gzip, br",
-    "Expect: 100-continue",
-    "Upgrade: h2c",
-    "Connection: close, keep-alive",
-)
-SMUGGLED = b"GET /v1/images/disk/meta HTTP/1.1\r\nHost: store.test\r\nX-Request-Id: smuggled\r\n\r\n"
-"""If this is answered a body was taken for a request."""
-SHAPES = tuple(
-    b"GET /v1/images/disk HTTP/1.1\r\nHost: store.test\r\n" + fields + b"\r\n\r\n"
-    for fields in (
-        b"Content-Length: 5\r\nTransfer-Encoding: chunked",
-        b"Transfer-Encoding: chunked\r\nContent-Length: 5",
-        b"Transfer-Encoding: xchunked",
-        b"Transfer-Encoding: chunked, identity",
-        b"Transfer-Encoding: identity, chunked",
-        b"Transfer-Encoding:\tchunked",
-        b"Transfer-Encoding : chunked",
-        b"Transfer-Encoding\r\n : chunked",
-        b"X: y\r\n Transfer-Encoding: chunked\r\nContent-Length: 84",
-        b"Content-Length: 84\r\nContent-Length: 0",
-        b"Content-Length: 0\r\nContent-Length: 84",
-        b"Content-Length: +84",
-        b"Content-Length: 84, 84",
-        b"Content-Length: 8_4",
-        b"Content-Length: -1",
-        b"Content-Length: 0x54",
-        b"Content-Length: 18446744073709551700",
-        b"Content-Length : 84",
-        b"X: y\nTransfer-Encoding: chunked",
-        b"X: y\rTransfer-Encoding: chunked",
-        b"X: y\x00\r\nTransfer-Encoding: chunked",
-    )
-)
-"""Announced bodies, in all the ways in which two parties disagree about them."""
+
+Way = Callable[[bytes, random.Random], bytes]
 
 
 def valid(chance: random.Random) -> bytes:
     """A head that is well formed, whatever it says."""
-    lines = [f"{chance.choice(_METHODS)} {chance.choice(_PATHS)} HTTP/1.1", "Host: store.test"]
+    lines = [f"{chance.choice(METHODS)} {chance.choice(PATHS)} HTTP/1.1", "Host: store.test"]
     if chance.random() < 0.6:
-        lines.append(f"Range: {chance.choice(_RANGES)}")
-    lines += chance.sample(_FIELDS, chance.choice((0, 0, 1, 2)))
+        lines.append(f"Range: {chance.choice(RANGES)}")
+    lines += chance.sample(FIELDS, chance.choice((0, 1, 1, 2)))
     return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
 
 
@@ -107,7 +35,7 @@ def mutated(chance: random.Random) -> bytes:
     """A head to which something has been done, or nothing, or too much."""
     text = valid(chance)
     for _ in range(chance.choices((0, 1, 2, 4), (75, 17, 5, 3))[0]):
-        text = chance.choice(_WAYS)(text, chance)
+        text = chance.choice(WAYS)(text, chance)
     return text
 
 
@@ -129,12 +57,12 @@ def _double(text: bytes, chance: random.Random) -> bytes:
 
 def _insert(text: bytes, chance: random.Random) -> bytes:
     at = chance.randrange(len(text))
-    return text[:at] + chance.choice(_ODD) + text[at:]
+    return text[:at] + chance.choice(ODD_BYTES) + text[at:]
 
 
 def _line(text: bytes, chance: random.Random) -> bytes:
     """Put something odd where a value is: most of these leave a head that can be parsed."""
-    odd = chance.choice(_ODD).replace(b"\r\n", b"")
+    odd = chance.choice(ODD_BYTES).replace(b"\r\n", b"")
     return text[:-2] + b"X-Odd: " + odd + b"\r\n\r\n"
 
 
@@ -142,46 +70,41 @@ def _segment(text: bytes, chance: random.Random) -> bytes:
     """Put something odd into the target."""
     start = text.find(b" ") + 1
     at = text.find(b" ", start)
-    return text[:at] + chance.choice(_SEGMENTS) + text[at:] if start and at > 0 else text
+    return text[:at] + chance.choice(SEGMENTS) + text[at:] if start and at > 0 else text
 
 
-_ODD = (
-    b"\x00",
-    b"\r",
-    b"\n",
-    b"\r\n",
-    b"\r\n\r\n",
-    b"\x80\xff",
-    b"\t",
-    b" " * 50,
-    b"%00",
-    b"%2e%2e%2f",
-    b"A" * 3000,
-    b"B" * 20_000,
-    b"\r\nHost: other",
-    b"\r\nHost:",
-    b":",
-    b"\r\n\tfolded",
-    "\N{SNOWMAN}".encode(),
-)
-_SEGMENTS = (
-    b"/../../etc/passwd",
-    b"%2f..%2f..%2fetc%2fpasswd",
-    b"/%00",
-    b"/%",
-    b"%zz",
-    b"/%ff%fe",
-    b"//",
-    b"/" * 500,
-    b"?" + b"q=1&" * 300,
-    b"#f",
-    b"/%252e%252e",
-    b"\\..\\",
-    b"x" * 200,
-    b";a=b",
-    b"/chunked/" + b"9" * 40 + b"/chunks/" + b"9" * 40 + b".bin",
-)
-_WAYS: tuple[Callable[[bytes, random.Random], bytes], ...] = (
+def _target(text: bytes, chance: random.Random) -> bytes:
+    return _word(text, 1, chance.choice(TARGETS))
+
+
+def _method(text: bytes, chance: random.Random) -> bytes:
+    return _word(text, 0, chance.choice(START_METHODS))
+
+
+def _version(text: bytes, chance: random.Random) -> bytes:
+    return _word(text, 2, chance.choice(VERSIONS))
+
+
+def _word(text: bytes, which: int, word: bytes) -> bytes:
+    """Put another word into the request line, if it still has three."""
+    line, end, rest = text.partition(b"\r\n")
+    words = line.split(b" ")
+    if len(words) != 3:
+        return text
+    words[which] = word
+    return b" ".join(words) + end + rest
+
+
+def _host(text: bytes, chance: random.Random) -> bytes:
+    return text.replace(b"Host: store.test", b"Host: " + chance.choice(HOSTS), 1)
+
+
+def _foreign(text: bytes, chance: random.Random) -> bytes:
+    """Put something that is no request of this protocol in front."""
+    return chance.choice(FOREIGN) + text
+
+
+WAYS: tuple[Way, ...] = (
     _flip,
     _cut,
     _double,
@@ -190,4 +113,12 @@ _WAYS: tuple[Callable[[bytes, random.Random], bytes], ...] = (
     _line,
     _segment,
     _segment,
+    _target,
+    _target,
+    _host,
+    _host,
+    _method,
+    _version,
+    _foreign,
 )
+"""Some stand here twice: those that leave a head which can be parsed lead further into the daemon."""

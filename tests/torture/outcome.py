@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import attrs
 
 MIB = 1 << 20
@@ -50,6 +52,22 @@ class Outcome:
     def failed(self) -> bool:
         """Whether anything was not as it must be."""
         return bool(self.complaints)
+
+
+def together(held: Sequence[Footprint]) -> Footprint:
+    """What several daemons hold, whose places nobody has looked at."""
+    return Footprint(sum(one.descriptors for one in held), sum(one.resident for one in held))
+
+
+def worst(seen: Sequence[Healthy]) -> Healthy:
+    """What live clients of several daemons saw: all requests, and the times of those who were served worst."""
+    return Healthy(
+        sum(one.requests for one in seen),
+        sum(one.wrong_bytes for one in seen),
+        tuple(failure for one in seen for failure in one.failures),
+        max((one.p99 for one in seen), default=0.0),
+        max((one.slowest for one in seen), default=0.0),
+    )
 
 
 def percentile(values: list[float], share: float) -> float:

@@ -37,7 +37,7 @@ def kills(count: int, seed: str = "kills") -> Outcome:
         lost = watch.lost
         after = scene.settled(before)
         scene.sound()
-    whole = f"{cut} streams of theirs ended short of Content-Length, those of the other whole"
+    whole = f"{cut} streams of theirs were reset, those of the other whole"
     saw = f"{whole}; live clients lost {lost} connections"
     scene.check(cut, "no stream was cut: nothing was tried")
     tried = f"of 2 workers, amid 8 streams (seed {seed})"
@@ -59,11 +59,12 @@ def _kill(scene: Stage, number: int, times: int, chance: random.Random) -> int:
 
 
 def _ended(scene: Stage, wire: Wire, begun: bytes) -> bool:
-    """Read to the end, compare, and tell whether it was cut: short of its Content-Length, as the kernel says FIN."""
+    """Read to the end, compare, and tell whether it was cut short, which must be by a reset."""
     got, size = begun + wire.take(scene.content.size - len(begun)), scene.content.size
     for at in range(0, len(got), 8 * MIB):
         part = got[at : at + 8 * MIB]
         scene.check(part == scene.content.part(at, len(part)), f"wrong bytes near {at}")
+    scene.check(len(got) == size or wire.ending == "reset", f"a clean end after {len(got)} of {size} bytes")
     return len(got) < size
 
 

@@ -10,9 +10,11 @@ from tests.torture.outcome import MIB, Footprint, Healthy, Outcome
 
 _INTRO = """# Reliability
 
-What the daemon does under faults and hostile input. Written by `make torture`; each fault had a daemon of its own,
+What the daemon does under faults and hostile input. Written by `make torture`; each fault had daemons of its own,
 and beside it live clients that asked for random ranges and compared every byte. A fault has failed if a live client
 was not served, a byte was wrong, the daemon ended, logged a traceback, or kept descriptors, places or memory.
+Hostile requests keep all cores of a small machine busy: beside them the times of live clients are those of a loaded
+machine. No two faults were tried at the same time.
 """
 
 

@@ -1,62 +1,126 @@
-"""Faults of a disk: reads that take their time, and reads that fail."""
+"""Faults of a disk: reads that take their time, reads that fail, and one that does not answer at all."""
 
 from __future__ import annotations
 
 import json
 import random
 import tempfile
+import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 from tests.bench.soak_content import differing
 from tests.blackbox.harness import until
 from tests.blackbox.wire import NoReplyError, head
 from tests.torture import fuse
+from tests.torture.healthy import Watch
 from tests.torture.outcome import MIB, Outcome
 from tests.torture.stage import Stage, stage
 
-_SLOW = "/v1/images/slow"
+_SLOW = "/v1/images/slow-0"
 _DELAY = 1.0
 """Seconds that every read of the slow disk takes."""
-_HOT_SECONDS = 0.25
-"""What the p99 of hot requests may be meanwhile, on a machine that does other things too."""
+_HANG_SECONDS = 3.0
+"""How long the disk does not answer."""
+_STOP_SECONDS = 15.0
+"""More than the grace of a second, and what a disk is given to answer."""
 _AT_ONCE = 8
-_IMAGES = [{"id": name, "file": file, "name": name} for name, file in (("disk", "disk"), ("slow", "cold/disk"))]
+_HUNG = 20
+"""Images on the disk that hangs: more than threads for one disk."""
+_ASKED = ("", "/data", "/chunked/manifest.json", "/meta")
+"""What is asked of each of them meanwhile."""
+_FILES = {"disk": "disk", **{f"slow-{number}": "cold/disk" for number in range(_HUNG)}}
+_IMAGES = [{"id": name, "file": file, "name": name} for name, file in _FILES.items()]
 
 
 def slow_disk(count: int) -> Outcome:
-    """Delay and fail reads of one image: hot requests for another are not delayed, nobody gets a wrong byte."""
+    """Delay and fail reads of one disk, and let it hang: requests for another do not wait, no byte is wrong."""
     fault = "slow and failing disk"
-    tried = f"reads that take {_DELAY:g} s and as many that fail in mid-stream, on a FUSE file system"
+    tried = (
+        f"reads that take {_DELAY:g} s, as many that fail in mid-stream, and {_HUNG * len(_ASKED)} requests for"
+        f" {_HUNG} images and a SIGTERM while nothing answers for {_HANG_SECONDS:g} s, on a FUSE file system"
+    )
     if reason := fuse.missing():
         return Outcome(fault, tried, skipped=reason)
     with tempfile.TemporaryDirectory(prefix="aero-torture-") as name:
         cold = Path(name) / "images" / "cold"
         cold.mkdir(parents=True)
-        with stage("--require-manifest", home=Path(name), manifest=json.dumps({"images": _IMAGES}).encode()) as scene:
-            with fuse.mounted(cold, scene.content) as disk:
-                until(lambda: scene.daemon.ask(_SLOW, "HEAD").status == 200)
-                before = scene.footprint()
-                slow = _wait(scene, disk, count)
-                after, cut = scene.settled(before), sum(_fail(scene, disk, one) for one in range(count))
-                scene.check(cut, "no download was cut: nothing was tried")
-                until(lambda: _ask(scene, 0, 10))
+        manifest = json.dumps({"images": _IMAGES}).encode("ascii")
+        with (
+            stage("--require-manifest", home=Path(name), manifest=manifest) as scene,
+            fuse.mounted(cold, scene.content) as disk,
+        ):
+            until(lambda: scene.daemon.ask(_SLOW, "HEAD").status == 200)
+            before = scene.footprint()
+            with scene.watched() as watch:
+                slow, hung = _wait(scene, disk, count), _hang(scene, disk, watch)
+            after, cut = scene.settled(before), sum(_fail(scene, disk, one) for one in range(count))
+            scene.check(cut, "no download was cut: nothing was tried")
+            until(lambda: _ask(scene, 0, 10))
             scene.sound()
+            _stop(scene, disk)
     hot = scene.healthy
-    scene.check(hot and hot.p99 < _HOT_SECONDS, f"p99 of hot requests is {hot.p99 if hot else 0:.3f} s")
-    saw = f"{slow} slow ones whole, {cut} failed ones reset or refused, then served again; {disk.reads} reads"
-    return Outcome(fault, tried, 2 * count, saw, hot, before, after, tuple(scene.complaints))
+    scene.check(hot and hot.slowest < _DELAY, f"a hot request took {hot.slowest if hot else 0:.3f} s")
+    saw = (
+        f"{slow} slow ones whole, {cut} failed ones reset or refused, {hung} answered once the disk did;"
+        f" {disk.reads} reads"
+    )
+    return Outcome(fault, tried, 2 * count + hung, saw, hot, before, after, tuple(scene.complaints))
 
 
 def _wait(scene: Stage, disk: fuse.SlowDisk, count: int) -> int:
     """Ask for parts of the slow image that nobody asked for before, next to hot requests; how many came whole."""
     step = scene.content.size // (count + 1)
     disk.delay = _DELAY
-    with scene.watched(), ThreadPoolExecutor(_AT_ONCE) as pool:
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
         whole = sum(pool.map(lambda number: _ask(scene, (number + 1) * step, 4096), range(count)))
     disk.delay = 0.0
     scene.check(whole == count, f"{count - whole} of {count} slow requests did not come whole")
     return whole
+
+
+def _hang(scene: Stage, disk: fuse.SlowDisk, watch: Watch) -> int:
+    """Ask for all images of a disk that hangs: requests for the other disk go on; how many were answered then."""
+    paths = [f"/v1/images/{name}{rest}" for rest in _ASKED for name in _FILES if name != "disk"]
+    patience = _HANG_SECONDS + 20
+    with ExitStack() as held:
+        disk.answers.clear()
+        held.callback(disk.answers.set)
+        wires = [held.enter_context(scene.daemon.dial()) for _ in paths]
+        for wire, path in zip(wires, paths, strict=True):
+            wire.send(head("GET", path, {"Range": "bytes=0-9"}))
+        served = watch.requests
+        time.sleep(_HANG_SECONDS)
+        scene.check(watch.requests - served > _HANG_SECONDS * 10, "live clients were held up while a disk hung")
+        disk.answers.set()
+        statuses = Counter(wire.reply(patience=patience).status for wire in wires)
+    scene.check(set(statuses) <= {200, 206, 404, 429}, f"while a disk hung: {statuses}")
+    return statuses.total()
+
+
+def _stop(scene: Stage, disk: fuse.SlowDisk) -> None:
+    """A disk that hangs does not keep the daemon from ending."""
+    daemon = scene.daemon
+    with daemon.dial() as wire:
+        disk.answers.clear()
+        wire.send(head("GET", _SLOW, {"Range": f"bytes={scene.content.size // 2}-"}))
+        until(lambda: daemon.metrics().value("aero_storage_requests_in_flight") >= 2)
+        daemon.process.terminate()
+        try:
+            until(lambda: _has_ended(daemon.process.pid), _STOP_SECONDS)
+        except AssertionError:
+            scene.check(holds=False, text="while the disk hung, the daemon did not end")
+        disk.answers.set()
+        status = daemon.process.wait(_STOP_SECONDS)
+        scene.check(status == 0, f"told to stop while the disk hung, the daemon ended with status {status}")
+
+
+def _has_ended(pid: int) -> bool:
+    """Whether a process has done all that it can: a thread whose request FUSE has taken is the kernel's to hold."""
+    status = Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
+    return status.rpartition(")")[2].split()[0] == "Z"
 
 
 def _ask(scene: Stage, offset: int, length: int) -> bool:

@@ -21,6 +21,8 @@ CAP = 64
 _MOST_GROWTH = 96 * MIB
 """More than connections and read buffers of a thousand clients take, less than a leak of a body each."""
 _SETTLE_SECONDS = 20.0
+_WRITTEN = 1_600_000_000
+"""The image's mtime, so that all daemons show the same tag for it."""
 
 
 @attrs.define(eq=False)
@@ -127,6 +129,7 @@ def stage(
         root = place / "images"
         root.mkdir(exist_ok=True)
         write(content, root / "disk")
+        os.utime(root / "disk", (_WRITTEN, _WRITTEN))
         if manifest:
             (root / "manifest.json").write_bytes(manifest)
         with running(place, "--shutdown-grace-secs=1", *flags, env=env, prefix=prefix) as daemon:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.torture import fuse
 from tests.torture.catalogs import catalogs
 from tests.torture.clients import resets
 from tests.torture.files import files
-from tests.torture.fuzz import hammer
+from tests.torture.fuzz import both_lanes
+from tests.torture.hammer import hammer
 from tests.torture.processes import descriptors, full_disk
-from tests.torture.stage import stage
+from tests.torture.slow_disk import slow_disk
 from tests.torture.verdicts import tried
 
 if TYPE_CHECKING:
@@ -20,13 +22,15 @@ if TYPE_CHECKING:
 
 
 def test_hostile_requests() -> None:
-    """Mutated heads and smuggling shapes: no 5xx, no traceback, nothing smuggled is answered."""
-    with stage("--virtual-chunks", size=4096) as scene:
-        batch = hammer(scene.daemon.port, "small", 2000)
-        scene.sound()
-    assert batch.complaints == scene.complaints == []
-    assert batch.statuses.total() >= 2000
-    assert {200, 206, 400, 404, 416} <= set(batch.statuses)
+    """Mutated heads and smuggling shapes: no 5xx, no traceback, nothing smuggled is answered, both lanes agree."""
+    with both_lanes() as scenes:
+        batch = hammer([scene.daemon.port for scene in scenes], "small", 4000)
+        for scene in scenes:
+            scene.sound()
+    assert batch.complaints == []
+    assert [scene.complaints for scene in scenes] == [[], []]
+    assert batch.statuses.total() >= 4000
+    assert {200, 206, 304, 400, 404, 405, 416} <= set(batch.statuses)
 
 
 @pytest.mark.parametrize(
@@ -37,6 +41,7 @@ def test_hostile_requests() -> None:
         (catalogs, 14),
         (descriptors, 200),
         (full_disk, 200),
+        pytest.param(slow_disk, 2, marks=pytest.mark.skipif(fuse.missing() != "", reason=fuse.missing())),
     ],
 )
 def test_fault(fault: Callable[[int], Outcome], count: int) -> None:

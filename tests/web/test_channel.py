@@ -58,6 +58,49 @@ def test_refused_heads(stack: Any, head: bytes, status: int) -> None:
     assert stack.metric(f'http_requests_total{{method="{line["method"]}",route="<unknown>",status="{status}"}}') == 1
 
 
+@pytest.mark.parametrize(
+    ("target", "path"),
+    [
+        (b"/v1/images/SECRET\xe4", "/v1/images/<invalid>"),
+        (b"/v1/images/SECRET\xe4/meta?SECRET", "/v1/images/<invalid>/meta"),
+        (b"/v1/images/SECRET SECRET/data", "/v1/images/<invalid>/data"),
+        (b"/v1/images/\0SECRET", "/v1/images/<invalid>"),
+        (b"/v1/images/disk.img?SECRET\xe4", "/v1/images/disk.img"),
+        (b"/v1/images/disk.img/\xe4SECRET", "/v1/images/disk.img/<invalid>"),
+        (b"/v1/images/disk.img/chunked/SECRET\xe4/manifest.json", "/v1/images/disk.img/<invalid>"),
+        (b"/v1/images/" + b"SECRET" * 4000 + b"/data", "/v1/images/<invalid>"),
+        (b"/nowhere\xe4\n\t", "/nowhere%E4%0A%09"),
+        (b"/" + b"\xe4" * 9000, "/" + "%E4" * 85),
+        (b"v1/images/SECRET", "<invalid>"),
+        (b"SECRET.test:80", "<invalid>"),
+        (b"ftp://SECRET/v1/images", "<invalid>"),
+        (b"http://SECRET\xe4/v1/images", "<invalid>"),
+        (b"", "<invalid>"),
+    ],
+)
+def test_paths_of_refused_targets(stack: Any, target: bytes, path: str) -> None:
+    """The log shows what was asked for, escaped and cut, and `<invalid>` for each name that breaks its rule."""
+    connection = stack.connect()
+    connection.send(b"GET " + target + b" HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert connection.response().status in {400, 414}
+    (line,) = stack.log.requests
+    assert (line["method"], line["path"]) == ("GET", path)
+    assert "image_id" not in line
+    assert "SECRET" not in str(stack.log.events)
+
+
+@pytest.mark.parametrize("line", [b"\x16\x03\x01SECRET", b"SECRET", b"GET", b"SECRET /v1/images/SECRET\xe4", b" "])
+def test_what_is_no_request_line(stack: Any, line: bytes) -> None:
+    """Of it the log shows no word that is not known."""
+    connection = stack.connect()
+    connection.send(line + b"\r\n\r\n")
+    assert connection.response().status == 400
+    (logged,) = stack.log.requests
+    assert logged["method"] in {"<other>", "GET"}
+    assert logged["path"] in {"<invalid>", "/v1/images/<invalid>"}
+    assert "SECRET" not in str(stack.log.events)
+
+
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "POST"])
 @pytest.mark.parametrize("field", ["Content-Length: 5", "Transfer-Encoding: chunked", "Transfer-Encoding: identity"])
 def test_a_body_is_refused_unread(stack: Any, method: str, field: str) -> None:
@@ -95,6 +138,28 @@ def test_peer_that_does_not_close(stack: Any) -> None:
     stack.reactor.advance(2.1)
     assert connection.transport.aborted
     assert len(stack.log.requests) == 1
+
+
+@pytest.mark.parametrize("congested", [False, True])
+def test_little_is_read_ahead(stack: Any, *, congested: bool) -> None:
+    """While a response is made, or its client does not take it, no more than some requests are kept in memory."""
+    stack.pool.held = True
+    connection = stack.connect()
+    connection.get("/v1/images/disk.img", ("Range", "bytes=0-9"))
+    if congested:
+        connection.channel.pauseProducing()
+    for _ in range(1000):
+        assert connection.transport.producerState == "producing"
+        connection.send(OK)
+        if connection.transport.producerState == "paused":
+            break
+    assert connection.transport.producerState == "paused"
+    if congested:
+        connection.channel.resumeProducing()
+        assert connection.transport.producerState == "paused"
+    stack.pool.release()
+    assert connection.transport.producerState == "producing"
+    assert len(connection.responses()) == len(stack.log.requests) > 100
 
 
 def test_pipelined_requests_are_answered_in_order(stack: Any) -> None:

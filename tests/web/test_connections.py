@@ -66,6 +66,17 @@ def test_a_second_head_that_does_not_end(stack: Any) -> None:
     assert connection.response().status == 408
 
 
+def test_a_request_line_that_does_not_end(stack: Any) -> None:
+    """Its log line shows nothing of the request before."""
+    connection = stack.connect()
+    connection.send(OK)
+    assert connection.response().status == 200
+    connection.send(OK[:10])
+    seconds(stack, 23)
+    assert connection.response().status == 408
+    assert [line["path"] for line in stack.log.requests] == ["/healthz", "<invalid>"]
+
+
 def test_nothing_at_all(stack: Any) -> None:
     """A connection on which nothing has come is closed after the same time, without a word and without a line."""
     connection = stack.connect()

@@ -32,6 +32,13 @@ class Sender:
     files: list[tuple[Any, int, int]] = attrs.field(factory=list)
     waiting: list[Deferred[None]] = attrs.field(factory=list)
     pace: None = None
+    unfinished: bool = False
+
+    def mark_unfinished(self) -> None:
+        self.unfinished = True
+
+    def mark_finished(self) -> None:
+        self.unfinished = False
 
     def write_through(self, data: bytes | memoryview) -> bool:
         if self.full:
@@ -156,6 +163,19 @@ def test_close(lane: Lane) -> None:
     assert lane.channel.persistent == [False]
 
 
+def test_retiring(lane: Lane) -> None:
+    """When the daemon is about to stop every response says that its connection closes, known requests' too."""
+    assert lane.take("Range: bytes=0-9")
+    lane.stack.parts.site.retire()
+    lane.sender.sent = b""
+    assert lane.take("Range: bytes=10-19")
+    assert lane.sender.sent.count(b"\r\nConnection: close\r\n") == 1
+    lane.sender.full = True
+    assert lane.take("Range: bytes=20-29")
+    lane.channel.delivery.complete()
+    assert lane.channel.persistent == [True, False, False]
+
+
 def nothing_happened(lane: Lane, requests: int = 1) -> None:
     assert (lane.sender.sent, lane.sender.unsent, lane.channel.persistent) == (b"", 0, [])
     assert len(lane.stack.log.requests) == requests
@@ -183,6 +203,16 @@ def test_a_file_that_is_not_open_is_left(stack: Any) -> None:
     lane = Lane(stack)
     assert not lane.take()
     nothing_happened(lane, 0)
+    assert stack.parts.desk._admission.taken == 0  # noqa: SLF001
+
+
+def test_remote_files_are_left(stack: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where another machine has to be asked even for what is in memory, the general lane has threads."""
+    monkeypatch.setattr("aero_storage.store.local.is_remote", lambda _: True)
+    stack.ask(URL, method="HEAD")
+    lane = Lane(stack)
+    assert not lane.take()
+    nothing_happened(lane)
     assert stack.parts.desk._admission.taken == 0  # noqa: SLF001
 
 
@@ -298,8 +328,10 @@ def slow(lane: Lane, *headers: str) -> None:
 def test_slow_client(lane: Lane, headers: list[str]) -> None:
     """Place and file are held until the kernel has the last byte."""
     slow(lane, *headers)
+    assert lane.sender.unfinished
     lane.sender.unsent = 0
     lane.sender.waiting[0].callback(None)
+    assert not lane.sender.unfinished
     assert lane.channel.persistent == [True]
     assert lane.assert_over()["outcome"] == "complete"
 

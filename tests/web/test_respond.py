@@ -43,6 +43,15 @@ def test_whole_image(stack: Any) -> None:
     assert_nothing_is_held(stack)
 
 
+def test_remote_files_are_read_in_threads(stack: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even to a transport that sends files: to ask what of them is in memory may be to wait."""
+    monkeypatch.setattr("aero_storage.store.local.is_remote", lambda _: True)
+    monkeypatch.setattr("aero_storage.web.respond.sender_of", lambda _: object())
+    response = stack.ask(URL, ("Range", "bytes=5-700000"))
+    assert (response.status, response.body) == (206, IMAGE[5:700001])
+    assert_nothing_is_held(stack)
+
+
 def test_head_reads_nothing(stack: Any) -> None:
     """HEAD has the headers of GET and never touches the bytes."""
     get = stack.ask(URL, ("Range", "bytes=5-"))

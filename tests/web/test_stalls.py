@@ -6,7 +6,7 @@ import attrs
 import pytest
 from twisted.internet.task import Clock
 
-from aero_storage.web.stalls import LOOK_SECONDS, YIELD_SECONDS, Stalls
+from aero_storage.web.stalls import LOOK_SECONDS, SLOW_BYTES, YIELD_SECONDS, Stalls
 
 
 @attrs.define(eq=False)
@@ -14,6 +14,7 @@ class Stream:
     """A stream whose client does what the test says."""
 
     taken: int | None = 0
+    hidden: int = 0
     place: bool = True
     request_id: str | None = "r-1"
     broken_off: float | None = None
@@ -22,6 +23,9 @@ class Stream:
 
     def progress(self) -> int | None:
         return self.taken
+
+    def unseen(self) -> int:
+        return self.hidden
 
     def give_place_up(self) -> bool:
         had, self.place = self.place, False
@@ -92,6 +96,32 @@ def test_a_slow_client(house: House) -> None:
     assert stream.broken_off is None
 
 
+@pytest.mark.parametrize("timeout", [60.0, 5.0])
+@pytest.mark.parametrize("hidden", [SLOW_BYTES // 2, SLOW_BYTES, 10 * SLOW_BYTES])
+def test_a_client_that_may_read_unseen(hidden: int, timeout: float) -> None:
+    """It has the time on top in which a client reads so much that reads SLOW_BYTES within the timeout."""
+    house = House(timeout=timeout)
+    stream = house.join()
+    stream.hidden = hidden
+    due = timeout * (1 + min(hidden / SLOW_BYTES, 1))
+    house.let_pass(due)
+    assert stream.broken_off is None
+    house.let_pass(2 * LOOK_SECONDS)
+    assert stream.broken_off is not None
+    assert due <= stream.broken_off <= due + 2 * LOOK_SECONDS
+
+
+def test_a_client_that_goes_while_it_stands_still(house: House) -> None:
+    """Once its system answers no more it has no time on top."""
+    stream = house.join()
+    stream.hidden = 10 * SLOW_BYTES
+    house.let_pass(100)
+    assert stream.broken_off is None
+    stream.hidden = 0
+    house.let_pass(LOOK_SECONDS)
+    assert stream.broken_off is not None
+
+
 def test_a_slow_disk(house: House) -> None:
     """While there is nothing for the client to take, it is not at fault."""
     stream = house.join()
@@ -109,7 +139,7 @@ def test_no_timeout() -> None:
 
 
 def test_places_go_to_those_who_wait(house: House) -> None:
-    """Those who have stood still longest give up as many as are waited for, once they have for five seconds."""
+    """Those who have stood still longest give up as many as are waited for, once that may be five seconds."""
     first = house.join()
     house.let_pass(2)
     second, third = house.join(), house.join()
@@ -117,12 +147,32 @@ def test_places_go_to_those_who_wait(house: House) -> None:
     house.waiting = 2
     house.stalls.make_room()
     assert house.given_up == 0
-    house.let_pass(YIELD_SECONDS - 2)
+    house.let_pass(YIELD_SECONDS - 3)
     assert (first.place, house.given_up) == (False, 1)
     house.let_pass(2)
     assert sorted((second.place, third.place)) == [False, True]
     assert house.given_up == 2
     assert {stream.broken_off for stream in (first, second, third)} == {None}
+
+
+def test_who_comes_when_others_have_long_stood_still(house: House) -> None:
+    """A client that took its last byte five seconds ago, just after a look, loses its place at once."""
+    stream = house.join()
+    house.let_pass(LOOK_SECONDS)
+    stream.taken = 1
+    house.let_pass(YIELD_SECONDS)
+    house.waiting = 1
+    house.stalls.make_room()
+    assert (stream.place, house.given_up) == (False, 1)
+
+
+def test_who_stood_still_for_less(house: House) -> None:
+    """Nobody loses a place before four seconds."""
+    stream = house.join()
+    house.let_pass(YIELD_SECONDS - LOOK_SECONDS - LOOK_SECONDS / 2)
+    house.waiting = 1
+    house.stalls.make_room()
+    assert stream.place
 
 
 def test_who_has_just_moved_keeps_its_place(house: House) -> None:

@@ -15,6 +15,8 @@ from aero_storage.delivery.admission import Admission
 from aero_storage.delivery.decision import Verdict, decide, judge
 from aero_storage.delivery.exchange import Exchange
 from aero_storage.delivery.facts import Facts, make_request_id
+from aero_storage.delivery.looks import Looks
+from aero_storage.delivery.metadata import Listing
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.reply import Reply, error, preflight
 from aero_storage.delivery.representation import (
@@ -30,7 +32,7 @@ from aero_storage.metrics import Counts
 from aero_storage.protocol.cors import Headers
 from aero_storage.protocol.identifiers import NAME_RULE
 from aero_storage.store.blob import BlobStatus
-from aero_storage.store.images import MANIFEST_NAME, Opened, Store, Wanted
+from aero_storage.store.images import MANIFEST_NAME, Opened, Store, Survey, Wanted
 
 
 @attrs.define(eq=False)
@@ -67,6 +69,11 @@ class Desk:
     ran_out: Callable[[], object] = attrs.field(init=False, default=lambda: None)
     """Told when a file could not be opened for want of descriptors."""
     shutting_down: bool = attrs.field(init=False, default=False)
+    _readiness: Looks[bool] = attrs.field(init=False)
+    _listings: Looks[Listing] = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._readiness, self._listings = Looks(self.reporter.clock), Looks(self.reporter.clock)
 
     def begin(self, facts: Facts, peer: str | None = None, request_id: str | None = None) -> Exchange:
         """A request has arrived from the host `peer`."""
@@ -138,24 +145,35 @@ class Desk:
 
     async def _is_ready(self) -> bool:
         try:
-            return not self.shutting_down and await self._store.complete(self._keeper.current.images)
+            images = self._keeper.current.images
         except CatalogError:
             return False
+        if self.shutting_down:
+            return False
+        return await self._readiness.ask(images, lambda: self._store.complete(images)) and not self.shutting_down
 
     async def _metadata(self, exchange: Exchange) -> Reply:
         facts = exchange.facts
         if not facts.names.valid:
             return error(facts, self.policy, 400, reason=f"invalid image id: it {NAME_RULE}")
-        images = self._keeper.current.images if facts.names.image_id is None else (self._find(facts),)
-        survey = await self._store.survey(images)
-        for _ in range(survey.unreadable):
-            self.reporter.metrics.store_failed("meta")
         if facts.names.image_id is None:
-            listing = await self.reporter.disk.run(lambda: metadata.make_listing(survey.found))
+            images = self._keeper.current.images
+            listing = await self._listings.ask(images, lambda: self._list(images))
             return metadata.list_reply(facts, self.policy, listing)
+        survey = await self._survey((self._find(facts),))
         if not survey.found:
             return self.fail(facts, 500 if survey.unreadable else 404)
         return metadata.image_reply(facts, self.policy, *survey.found[0])
+
+    async def _list(self, images: tuple[Image, ...]) -> Listing:
+        survey = await self._survey(images)
+        return await self.reporter.disk.run(lambda: metadata.make_listing(survey.found))
+
+    async def _survey(self, images: tuple[Image, ...]) -> Survey:
+        survey = await self._store.survey(images)
+        for _ in range(survey.unreadable):
+            self.reporter.metrics.store_failed("meta")
+        return survey
 
     def answer_now(self, exchange: Exchange, wanted: str | None, memo: Memo) -> Reply | None:
         """The reply to a GET or HEAD for bytes with the `Range` `wanted`, if nothing has to be waited for.

@@ -122,12 +122,14 @@ class Facts:
 
     @property
     def logged_path(self) -> str:
-        """The path with what breaks the rule for image ids taken out, cut to 256 characters."""
+        """The path with names that break their rule taken out, cut to 256 characters; `<invalid>` without one."""
+        if not self.path:
+            return _INVALID
         if not self.path.startswith(DATA_PREFIX) or (self.route and not self.names.broken and "%" not in self.path):
             return self.path[:MAX_LOGGED_PATH]
         image_id, slash, rest = self.path.removeprefix(DATA_PREFIX).partition("/")
         shown = parse_image_id(image_id.encode("latin-1")) or _INVALID
-        if self.names.broken - {"image_id"}:
+        if self.names.broken - {"image_id"} or (self.route is None and "%" in rest):
             rest = _INVALID
         return f"{DATA_PREFIX}{shown}{slash}{rest}"[:MAX_LOGGED_PATH]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
+from functools import partial
 
 import attrs
 from twisted.internet.defer import DeferredLock
@@ -38,7 +39,8 @@ class CatalogWatch:
         """Look, and read if there is anything new; `asked` by the operator, read in any case and say so."""
         await self._one_at_a_time.acquire()
         try:
-            self._take(await self._disk.run(lambda: self._reader.read_if_changed(force=asked)), asked=asked)
+            reading = partial(self._reader.read_if_changed, force=asked)
+            self._take(await self._disk.run(reading, lane="catalog"), asked=asked)
         except Exception:  # noqa: BLE001 - a defect of ours must not end the watch; the catalog in force stays
             self._log.event("critical", "reading the catalog failed", {"traceback": traceback.format_exc()})
         finally:

@@ -56,7 +56,7 @@ def parse_place(url: str) -> tuple[Place, str | None]:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise OperatorError(f"{url!r} is no URL: {error}") from error
+        raise OperatorError(f"{_shown(url)} is no URL{'' if '@' in url else f': {error}'}") from None
     _check(url, parts)
     match = _IMAGE_PATH.fullmatch(parts.path.rstrip("/"))
     prefix, image = (match["prefix"], match["id"]) if match else (parts.path.rstrip("/"), None)
@@ -67,7 +67,7 @@ def parse_place(url: str) -> tuple[Place, str | None]:
 
 def _check(url: str, parts: SplitResult) -> None:
     if parts.scheme not in _PORTS or not parts.hostname:
-        raise OperatorError(f"{url!r} is no http or https URL; write it like https://images.example.com")
+        raise OperatorError(f"{_shown(url)} is no http or https URL; write it like https://images.example.com")
     if parts.username is not None or parts.password is not None:
         raise OperatorError("a URL with a user's name would show a password; use --header 'Authorization: …'")
     if parts.query or parts.fragment:
@@ -78,3 +78,8 @@ def _check(url: str, parts: SplitResult) -> None:
         )
     if not _PATH.fullmatch(parts.path):
         raise OperatorError(f"{url!r} has a path with characters that have to be percent-encoded")
+
+
+def _shown(url: str) -> str:
+    """What of a URL may be repeated before it is known whether it holds a password."""
+    return "what was given" if "@" in url else repr(url)

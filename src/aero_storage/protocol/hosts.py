@@ -7,6 +7,7 @@ import re
 MAX_TARGET_LENGTH = 8 * 1024
 """Longest request target that is read, in bytes (RFC 9112 §3 asks for 8,000 at least)."""
 
+_MOST_GUESSED = 1024
 _MAX_HOST_LENGTH = 255  # RFC 1035 §2.3.4
 _LABEL = rb"[A-Za-z0-9_~!$&'()*+,;=%-]{1,63}"
 _NAME = rb"(?P<name>" + _LABEL + rb"(?:\." + _LABEL + rb")*\.?)"
@@ -33,3 +34,13 @@ def origin_form(target: bytes) -> bytes | None:
         return None
     rest = absolute[2]
     return rest if rest.startswith(b"/") else b"/" + rest
+
+
+def guess_request_line(line: bytes) -> tuple[bytes, bytes]:
+    """The method and the target that a malformed request line seems to have, for the log; empty where it has none.
+
+    Of a long line the beginning is looked at, which is more than a valid name takes.
+    """
+    method, _, rest = line[:_MOST_GUESSED].partition(b" ")
+    target, version, _ = rest.rpartition(b" HTTP/")
+    return method, target if version else rest

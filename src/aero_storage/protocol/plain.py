@@ -52,7 +52,7 @@ class PlainRequest:
 
     method: str
     path: str
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = attrs.field(repr=False)
     persistent: bool
     """Whether the connection stays open (RFC 9112 §9.3)."""
 

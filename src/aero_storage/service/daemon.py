@@ -13,7 +13,6 @@ from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.interfaces import IListeningPort, IReactorTime
 from twisted.internet.posixbase import PosixReactorBase
 from twisted.internet.task import LoopingCall
-from twisted.python.threadpool import ThreadPool
 
 from aero_storage.catalog.keeper import CatalogKeeper
 from aero_storage.catalog.reader import CatalogReader
@@ -25,7 +24,6 @@ from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.routes import routes
 from aero_storage.delivery.virtual import VirtualChunks
 from aero_storage.delivery.watch import POLL_SECONDS, CatalogWatch
-from aero_storage.disk import DiskThreads
 from aero_storage.errors import SettingsError
 from aero_storage.logs import EventLog
 from aero_storage.metrics import Metrics, Registry
@@ -40,6 +38,7 @@ from aero_storage.service.listening import address_text, listen
 from aero_storage.service.options import Options, prepare_images_root, refuse
 from aero_storage.service.parent import ParentService, number_of_workers, supervise
 from aero_storage.service.steady import keep_steady
+from aero_storage.service.threads import Threads, make_threads
 from aero_storage.settings import Settings
 from aero_storage.store.images import LocalStore
 from aero_storage.store.local import LocalDirectory
@@ -54,12 +53,6 @@ from aero_storage.web.sending import FileSender
 from aero_storage.web.site import ImageSite
 from aero_storage.web.stalls import Stalls
 
-DISK_THREADS = 8
-"""Opens, closes and looks at the catalog under way at once."""
-
-READ_THREADS = 16
-"""Reads under way at once: enough to keep a disk's queue filled, few enough to cost no memory to speak of."""
-
 OPEN_FILES = 256
 """Files kept open for the next request: a quarter of the descriptors that a process may have by default."""
 
@@ -68,14 +61,6 @@ _GARBAGE_THRESHOLD = 10_000
 
 _STOP_SECONDS = 2.0
 """How long connections that are broken off may take to go."""
-
-
-@attrs.frozen
-class Threads:
-    """Two pools, so that what is short never waits behind a read."""
-
-    disk: DiskThreads
-    readers: DiskThreads
 
 
 @attrs.frozen
@@ -129,16 +114,6 @@ def makeService(options: Options, reactor: PosixReactorBase | None = None) -> Ae
     except SettingsError as error:
         refuse(error)
     return service
-
-
-def make_threads(reactor: PosixReactorBase) -> Threads:
-    """The pools, not yet started."""
-    return Threads(_pool(reactor, DISK_THREADS, "disk"), _pool(reactor, READ_THREADS, "read"))
-
-
-def _pool(reactor: PosixReactorBase, number: int, name: str) -> DiskThreads:
-    """Threads that are all there from the start: none has to be had under load."""
-    return DiskThreads(reactor, ThreadPool(number, number, name))
 
 
 def compose(
@@ -235,7 +210,7 @@ class AeroService(SignalledService):
         super().__init__(parts.reactor, parts.log, set_signal)
         self._parts = parts
         self._poll = LoopingCall(lambda: Deferred.fromCoroutine(parts.watch.check()))
-        self._giving_back = LoopingCall(lambda: parts.threads.disk.run(give_back))
+        self._giving_back = LoopingCall(lambda: parts.threads.disk.run(give_back, lane=give_back))
         self._poll.clock = self._giving_back.clock = parts.reactor
         self._probe = DelayProbe(parts.reactor, parts.desk.reporter.metrics.reactor_delayed)
 
@@ -243,9 +218,8 @@ class AeroService(SignalledService):
         """Start threads, timers and signal handlers, and say where we listen."""
         super().startService()
         parts = self._parts
-        for threads in (parts.threads.disk, parts.threads.readers):
-            threads.pool.start()
-            parts.reactor.addSystemEventTrigger("after", "shutdown", threads.pool.stop)
+        parts.threads.start()
+        parts.reactor.addSystemEventTrigger("after", "shutdown", parts.threads.stop)
         self._poll.start(POLL_SECONDS, now=False)
         self._giving_back.start(GIVE_BACK_SECONDS, now=False)
         self._probe.start()
@@ -264,6 +238,7 @@ class AeroService(SignalledService):
     async def _shut(self) -> None:
         parts = self._parts
         parts.desk.shutting_down = True
+        parts.site.retire()
         await self.patience.wait(parts.drain.delay)
         for repeated in (self._poll, self._giving_back):
             if repeated.running:
@@ -276,6 +251,7 @@ class AeroService(SignalledService):
         gone.addTimeout(_STOP_SECONDS, parts.reactor, onTimeoutCancel=lambda _result, _seconds: None)
         await gone
         parts.store.close()
+        await parts.threads.rest(parts.reactor, parts.log)
         self.end_log()
 
     async def _drain(self) -> None:
@@ -286,6 +262,8 @@ class AeroService(SignalledService):
             log.event("info", "draining", {"responses": site.responses, "grace_seconds": grace})
         if site.channels:
             await self.patience.wait(grace)
+        if site.unanswered:
+            log.event("info", "closed before pipelined requests were answered", {"connections": site.unanswered})
         if site.responses:
             log.event("info", "breaking off responses", {"responses": site.responses})
 

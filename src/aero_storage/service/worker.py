@@ -15,11 +15,12 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import globalLogBeginner
 
 from aero_storage.logs import DescriptorSink, JsonLines
-from aero_storage.service.daemon import AeroService, compose, make_threads
+from aero_storage.service.daemon import AeroService, compose
 from aero_storage.service.descriptors import raise_limit
 from aero_storage.service.heap import keep_heap_small
 from aero_storage.service.parent import Brief
 from aero_storage.service.steady import keep_steady
+from aero_storage.service.threads import make_threads
 from aero_storage.streaming.turns import Turns
 from aero_storage.supervision.line import PUSH_SECONDS, ParentLine
 from aero_storage.supervision.messages import open_channel

@@ -187,7 +187,10 @@ class Settings:
         _whole(0), "0", "N", "Of one IPv4 address or IPv6 /64 keep at most this many; 429 beyond. 0 is no limit."
     )
     stall_timeout_secs: float = setting(
-        _decimal, "60", "SECONDS", "Break off responses whose clients have taken no byte for so long; 0 is never."
+        _decimal,
+        "60",
+        "SECONDS",
+        "Break off responses whose clients stand still, and are not just slow, for so long; 0 is never.",
     )
     max_bytes_per_second: int = setting(
         _whole(0), "0", "BYTES", "Send no connection more image bytes a second than this; 0 is no limit."

@@ -32,6 +32,11 @@ def _validators(size: int, mtime_ns: int) -> Validators:
 class OpenFile(Protocol):
     """A blob that is an open file as well, for those who let the kernel copy. They send before it is closed."""
 
+    @property
+    def device(self) -> int:
+        """The disk that reads of it wait for: its st_dev."""
+        ...
+
     def fileno(self) -> int:
         """The descriptor."""
         ...
@@ -54,8 +59,13 @@ class Blob(Protocol):
         ...
 
     @property
+    def device(self) -> int:
+        """The disk that reads of it wait for: its st_dev."""
+        ...
+
+    @property
     def file(self) -> OpenFile | None:
-        """The same as an open file, where there is one."""
+        """The same as an open file, where there is one of which the reactor's thread may ask what is in memory."""
         ...
 
     def read(self, offset: int, length: int) -> bytes:

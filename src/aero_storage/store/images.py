@@ -15,6 +15,9 @@ from aero_storage.store.blob import Blob, BlobStatus
 from aero_storage.store.local import LocalDirectory
 from aero_storage.store.opened import Found, OpenFiles
 
+_SURVEYS = "surveys"
+"""The lane of what looks at all images, wherever they are."""
+
 MANIFEST_NAME = "manifest.json"
 """File name of a chunk manifest in its directory (contract §6)."""
 
@@ -102,11 +105,11 @@ class LocalStore:
 
     def survey(self, images: Iterable[Image]) -> Deferred[Survey]:
         """See Store.survey."""
-        return self._disk.run(lambda: self._survey(images))
+        return self._disk.run(lambda: self._survey(images), lane=_SURVEYS)
 
     def complete(self, images: Iterable[Image]) -> Deferred[bool]:
         """See Store.complete."""
-        return self._disk.run(lambda: all(self._is_complete(image) for image in images))
+        return self._disk.run(lambda: all(self._is_complete(image) for image in images), lane=_SURVEYS)
 
     def _find(self, wanted: Wanted) -> Found:
         image, artifact = wanted.image, wanted.artifact

@@ -18,6 +18,7 @@ import attrs
 
 from aero_storage.errors import BlobNotFoundError, BlobUnreadableError, DescriptorsError, ShortReadError
 from aero_storage.store.blob import BlobStatus
+from aero_storage.store.filesystems import is_remote
 
 # Where there is O_PATH, to pass through a directory takes no right to list it.
 _DIRECTORY_FLAGS = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
@@ -48,15 +49,22 @@ class LocalBlob:
     status: BlobStatus
     identity: tuple[int, int, int, int]
     """Device, inode, size and mtime: what is equal of an unchanged file, and of no other."""
+    remote: bool
+    """Whether to look at the open file, or to read what is in memory, may be to wait (see `filesystems`)."""
     _descriptor: int
     _lock: threading.Lock = attrs.field(init=False, factory=threading.Lock)
     _reads: int = attrs.field(init=False, default=0)
     _closing: bool = attrs.field(init=False, default=False)
 
     @property
-    def file(self) -> LocalBlob:
+    def device(self) -> int:
+        """See Blob.device."""
+        return self.identity[0]
+
+    @property
+    def file(self) -> LocalBlob | None:
         """See Blob.file."""
-        return self
+        return None if self.remote else self
 
     def read(self, offset: int, length: int) -> bytes:
         """See Blob.read. A file whose size or mtime has changed since is another version: a short read."""
@@ -94,7 +102,7 @@ class LocalBlob:
                 self._close_if_idle()
 
     def is_current(self) -> bool:
-        """Whether the file still has the size and mtime that it was opened with; asks memory, not the disk."""
+        """Whether the file still has the size and mtime that it was opened with; waits only where it is remote."""
         now, then = os.fstat(self._descriptor), self.status
         return now.st_size == then.size and now.st_mtime_ns == then.mtime_ns
 
@@ -199,7 +207,7 @@ def _adopt(descriptor: int, name: str) -> LocalBlob:
     try:
         status = os.fstat(descriptor)
         identity = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
-        return LocalBlob(_regular(status, name), identity, descriptor)
+        return LocalBlob(_regular(status, name), identity, is_remote(descriptor), descriptor)
     except BaseException:
         os.close(descriptor)
         raise

@@ -27,6 +27,9 @@ CHECK_SECONDS = 0.4
 GLANCE_SECONDS = 0.002
 """For how long a comparison of size and mtime in memory holds; the readers make their own, of what they have read."""
 
+_MOST_DEVICES = 4096
+"""Of how many files it is remembered on which disk they are."""
+
 _IDLE_SECONDS = 5.0
 """A file that nobody has asked for so long is closed, as it may have been removed to free its space."""
 
@@ -75,9 +78,14 @@ class Lease:
         return self._file.found.raw
 
     @property
-    def file(self) -> LocalBlob:
+    def device(self) -> int:
+        """See Blob.device."""
+        return self._file.found.blob.device
+
+    @property
+    def file(self) -> LocalBlob | None:
         """See Blob.file."""
-        return self._file.found.blob
+        return self._file.found.blob.file
 
     def read(self, offset: int, length: int) -> bytes:
         """See Blob.read."""
@@ -98,6 +106,8 @@ class OpenFiles:
     _clock: IReactorTime
     _limit: int
     _kept: dict[Hashable, _File] = attrs.field(init=False, factory=dict)
+    _devices: dict[Hashable, int] = attrs.field(init=False, factory=dict)
+    """Where files were found last, so that an open waits for none but its own disk."""
     _sweep: IDelayedCall | None = attrs.field(init=False, default=None)
 
     def lease(self, key: Hashable) -> Lease | None:
@@ -105,10 +115,10 @@ class OpenFiles:
         file = self._kept.get(key)
         if file is None:
             return None
-        now = self._clock.seconds()
-        if not 0 <= now - file.glanced <= GLANCE_SECONDS:  # the clock may have been set back
+        now, blob = self._clock.seconds(), file.found.blob
+        if not (blob.remote or 0 <= now - file.glanced <= GLANCE_SECONDS):  # the clock may have been set back
             file.glanced = now
-            if not file.found.blob.is_current():  # changed in place: what was found there is gone
+            if not blob.is_current():  # changed in place: what was found there is gone
                 self._drop(key)
                 return None
         age = now - file.checked
@@ -125,7 +135,7 @@ class OpenFiles:
         Fails as `opener` does; can be cancelled.
         """
         started = self._clock.seconds()
-        opening = self._disk.run(opener, discard=_close)
+        opening = self._disk.run(opener, discard=_close, lane=self._devices.get(raw_key, self._devices.get(key)))
         return opening.addCallback(lambda found: self._keep(raw_key if found.raw else key, found, opener, started))
 
     def close(self) -> None:
@@ -157,6 +167,9 @@ class OpenFiles:
         while len(self._kept) >= self._limit:
             self._drop(next(iter(self._kept)))
         file = self._kept[key] = _File(found, opener, started)
+        if len(self._devices) >= _MOST_DEVICES:
+            self._devices.clear()
+        self._devices[key] = found.blob.device
         if self._sweep is None:
             self._sweep = self._clock.callLater(_IDLE_SECONDS, self._sweep_idle)
         return file
@@ -169,7 +182,7 @@ class OpenFiles:
         del self._kept[key]
         self._kept[key] = file
         started = self._clock.seconds()
-        looking = self._disk.run(file.opener, discard=_close)
+        looking = self._disk.run(file.opener, discard=_close, lane=file.found.blob.device)
         looking.addCallbacks(
             lambda found: self._checked(key, file, found, started), lambda failure: self._gone(key, file, failure)
         )
@@ -202,7 +215,7 @@ class OpenFiles:
 
     def _close(self, found: Found) -> None:
         try:
-            self._disk.run(found.blob.close)
+            self._disk.run(found.blob.close, lane=found.blob.device)
         except Exception:  # noqa: BLE001 - no thread to be had: rather wait for the disk than lose a descriptor
             found.blob.close()
 

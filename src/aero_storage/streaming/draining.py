@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import fcntl
+import socket
 import struct
 import termios
 
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred
 
+from aero_storage.streaming.unseen import unseen
+
+_RESET, _END = struct.pack("ii", 1, 0), struct.pack("ii", 0, 0)
+"""What the kernel does with a connection that is closed (SO_LINGER)."""
+
 
 class Draining(FileDescriptor):
     """Counts what is unsent, and calls back when it is nothing."""
+
+    socket: socket.socket
 
     _drained: Deferred[None] | None = None
     _writing = False
@@ -35,6 +43,10 @@ class Draining(FileDescriptor):
         outstanding = _outstanding(self.fileno())
         return self.taken - outstanding if outstanding else None
 
+    def unseen(self) -> int:
+        """The most bytes that the peer may have read since it made progress; 0 if its system does not answer."""
+        return unseen(self.socket, self.taken - _outstanding(self.fileno()))
+
     def when_drained(self) -> Deferred[None]:
         """Fires once nothing is unsent; never, if the connection is lost first: cancel it then."""
         drained: Deferred[None] = Deferred(lambda _: setattr(self, "_drained", None))
@@ -43,6 +55,21 @@ class Draining(FileDescriptor):
         else:
             drained.callback(None)
         return drained
+
+    def mark_unfinished(self) -> None:
+        """See to it that the connection is reset if this process is killed before `mark_finished`.
+
+        The kernel would say FIN for it, as after a last byte.
+        """
+        self._linger(_RESET)
+
+    def mark_finished(self) -> None:
+        """What was begun is whole."""
+        self._linger(_END)
+
+    def _linger(self, how: bytes) -> None:
+        if self.connected:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, how)
 
     def doWrite(self) -> object:
         """See IWriteDescriptor."""

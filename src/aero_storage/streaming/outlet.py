@@ -32,8 +32,20 @@ class Outlet(Protocol):
         """Fires once nothing is unsent; never, if the connection is lost first: cancel it then."""
         ...
 
+    def mark_unfinished(self) -> None:
+        """See to it that the connection is reset if this process is killed before `mark_finished`."""
+        ...
+
+    def mark_finished(self) -> None:
+        """What was begun is whole."""
+        ...
+
     def progress(self) -> int | None:
         """How many bytes the peer has taken; None if it has all that the kernel was given."""
+        ...
+
+    def unseen(self) -> int:
+        """How many more it may have read without our seeing it; 0 if its system does not answer."""
         ...
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 from typing import Protocol
 
 import attrs
@@ -23,6 +24,11 @@ READ_AHEAD = 1
 
 class Source(Protocol):
     """What can be read at any offset; reads may wait for a disk."""
+
+    @property
+    def device(self) -> int:
+        """The disk that reads of it wait for: its st_dev."""
+        ...
 
     def read(self, offset: int, length: int) -> bytes:
         """Exactly `length` bytes from `offset` on, or an exception."""
@@ -107,7 +113,7 @@ class SegmentProducer:
 
     def _read(self) -> None:
         offset, length = self._next, min(self._left, READ_BYTES)
-        self._reading = self._disk.run(lambda: self._source.read(offset, length))
+        self._reading = self._disk.run(partial(self._source.read, offset, length), lane=self._source.device)
         self._reading.addCallbacks(self._have_read, self._finish)
 
     def _have_read(self, data: bytes) -> None:

@@ -28,6 +28,11 @@ TRUST_SECONDS = 0.1
 class FileSource(Protocol):
     """An open regular file, of which whoever sends it keeps it open until its segments are done."""
 
+    @property
+    def device(self) -> int:
+        """The disk that reads of it wait for: its st_dev."""
+        ...
+
     def fileno(self) -> int:
         """The descriptor."""
         ...
@@ -134,7 +139,8 @@ class Segment:
 
     def _read(self, offset: int, length: int) -> None:
         self._ready_to = offset
-        self._reading = reading = maybeDeferred(self._disk.run, partial(self.source.warm, offset, length))
+        warming = partial(self.source.warm, offset, length)
+        self._reading = reading = maybeDeferred(self._disk.run, warming, lane=self.source.device)
         reading.addCallbacks(lambda _: self._have_read(offset + length), self._have_failed)
 
     def _have_read(self, end: int) -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from twisted.internet.interfaces import (
     IAddress,
-    IDelayedCall,
     IHalfCloseableDescriptor,
     IHalfCloseableProtocol,
 )
@@ -16,6 +14,7 @@ from twisted.web.http import HTTPChannel
 from twisted.web.http import Request as HTTPRequest
 from zope.interface import implementer
 
+from aero_storage.protocol.hosts import guess_request_line
 from aero_storage.streaming.outlet import sender_of
 from aero_storage.streaming.pacing import Pace
 from aero_storage.streaming.sendfile import SendfileServer
@@ -29,7 +28,6 @@ from aero_storage.web.vigil import Waiting, Watched
 if TYPE_CHECKING:
     from aero_storage.web.site import ImageSite
 
-_LINGER_SECONDS = 2.0
 _REFUSED_SECONDS = 2.0
 """How long a connection over the limit waits for the head to which to say so."""
 
@@ -44,15 +42,13 @@ class AeroChannel(Departing, Watched, HTTPChannel):
     MAX_LENGTH = _MAX_HEAD
     totalHeadersSize = _MAX_HEAD
     maxHeaders = _MAX_HEADERS
-    callLater: Callable[..., IDelayedCall]
     factory: ImageSite
-    site: ImageSite
     requests: list[AeroRequest]
     transport: Transport  # type: ignore[assignment]
     _refused = False
     _unread_body = False
+    _first_line = b""
     _discarding = False
-    _lingering: IDelayedCall | None = None
     _lane: ExpressLane | None = None
     _sender: SendfileServer | None = None
     pace: Pace | None = None
@@ -62,8 +58,6 @@ class AeroChannel(Departing, Watched, HTTPChannel):
     _ticket: Ticket | None = None
     _delivery: Delivery | None = None
     """A response of the express lane that is still on its way."""
-    _held = b""
-    """What came meanwhile."""
 
     def connectionMade(self) -> None:
         """Join the open connections of the site, or be turned away."""
@@ -123,8 +117,8 @@ class AeroChannel(Departing, Watched, HTTPChannel):
     def dataReceived(self, data: bytes) -> None:
         """Take the express lane, or parse, or throw away what follows a refused head."""
         if self._discarding:
-            return
-        if self._delivery is not None:
+            self._leave_unanswered()
+        elif self._delivery is not None:
             self._hold(data)
         elif self._goes_express(data):
             self.heads += 1
@@ -149,11 +143,11 @@ class AeroChannel(Departing, Watched, HTTPChannel):
     def delivered(self, *, persistent: bool) -> None:
         """Go on with what was held, or close."""
         self._delivery = None
-        held, self._held = self._held, b""
         if not persistent or self.site.draining:
-            self.persistent = 0
+            self.persistent, self._unheard = 0, self.site.retiring
             self.loseConnection()
-        elif held:
+        elif self._held:
+            held, self._held = self._held, b""
             if not self._waitingForTransport:
                 self.transport.resumeProducing()
             self.dataReceived(held)
@@ -163,9 +157,25 @@ class AeroChannel(Departing, Watched, HTTPChannel):
         if len(self._held) > self._optimisticEagerReadSize:
             self.transport.pauseProducing()
 
-    def lineLengthExceeded(self, line: bytes) -> None:  # noqa: ARG002
+    def rawDataReceived(self, data: bytes) -> None:
+        """Keep what comes behind the request in work, but not much: Twisted would, if the client takes no answer."""
+        super().rawDataReceived(data)
+        if sum(map(len, self._dataBuffer)) > self._optimisticEagerReadSize:
+            self.transport.pauseProducing()
+
+    def lineLengthExceeded(self, line: bytes) -> None:
         """Refuse a head with an endless line."""
-        self._refuse(414 if not self.requests else 431)
+        if self.requests:
+            self._refuse(431)
+        else:
+            self._first_line = line
+            self._refuse(414)
+
+    def lineReceived(self, line: bytes) -> None:
+        """Keep the request line, should it be one that cannot be parsed."""
+        if self._HTTPChannel__first_line:  # type: ignore[attr-defined]
+            self._first_line = line
+        super().lineReceived(line)
 
     def headerReceived(self, line: bytes) -> bool:
         """Take a header; false if it cannot be digested, and the head has been refused."""
@@ -214,7 +224,8 @@ class AeroChannel(Departing, Watched, HTTPChannel):
         request.refusal = status
         request.gotLength(0)
         self.close_after(request)
-        self._command, self._path = getattr(self, "_command", b"-"), getattr(self, "_path", b"-")
+        if not hasattr(self, "_path"):
+            self._command, self._path = guess_request_line(self._first_line)
         self._version = b"HTTP/1.1"
         self.allContentReceived()
 
@@ -224,7 +235,7 @@ class AeroChannel(Departing, Watched, HTTPChannel):
         request.responseHeaders.setRawHeaders(b"Connection", [b"close"])
 
     def loseConnection(self) -> None:
-        """Close; if the client may still be sending, throw away what comes for two seconds.
+        """Close; if the client may still be sending, throw away what comes until it has our answer, and two seconds.
 
         A close with unread data makes the kernel reset the connection, and the client lose our answer: so we
         half-close first. TLS closes with a word of its own (it only pretends to have the half-close of what is below
@@ -232,8 +243,11 @@ class AeroChannel(Departing, Watched, HTTPChannel):
         """
         if self._discarding:
             return
+        may_be_sending = self._unread_body or self._unheard
+        if self._has_more:
+            self._leave_unanswered()
         can_half_close = IHalfCloseableDescriptor.providedBy(self.transport) and not self.isSecure()
-        if can_half_close and not self._unread_body:
+        if can_half_close and not may_be_sending:
             super().loseConnection()
             return
         self._discarding = True
@@ -243,7 +257,7 @@ class AeroChannel(Departing, Watched, HTTPChannel):
             self.transport.loseWriteConnection()
         else:
             self.transport.loseConnection()
-        self._lingering = self.callLater(_LINGER_SECONDS, self.transport.abortConnection)
+        self._linger()
 
     @property
     def waiting(self) -> Waiting | None:
@@ -263,6 +277,7 @@ class AeroChannel(Departing, Watched, HTTPChannel):
         if self.is_silent:
             self.make_way()
         else:
+            self._first_line = b""  # what there is would be that of the request before
             self._refuse(408)
 
     def make_way(self) -> None:

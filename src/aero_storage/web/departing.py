@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from twisted.internet.interfaces import IDelayedCall
 from twisted.web.http import Request as HTTPRequest
 
 from aero_storage.delivery.exchange import Exchange
@@ -12,6 +14,11 @@ from aero_storage.web.express import Delivery
 from aero_storage.web.request import AeroRequest
 from aero_storage.web.transport import Transport
 
+if TYPE_CHECKING:
+    from aero_storage.web.site import ImageSite
+
+_LINGER_SECONDS = 2.0
+
 
 class Departing:
     """A channel's part in that; a Stream for Stalls."""
@@ -19,8 +26,18 @@ class Departing:
     transport: Transport
     requests: list[AeroRequest]
     persistent: int
+    callLater: Callable[..., IDelayedCall]
+    site: ImageSite
     _delivery: Delivery | None
     _handlingRequest: bool
+    _buffer: bytes
+    _dataBuffer: list[bytes]
+    _held = b""
+    """What came during a response of the express lane."""
+    _discarding: bool
+    _lingering: IDelayedCall | None = None
+    _unheard = False
+    """Whether we close and the client could not know it in time: it may be sending more, though nothing has come."""
 
     @property
     def is_silent(self) -> bool:
@@ -38,8 +55,13 @@ class Departing:
 
     def progress(self) -> int | None:
         """See Stream."""
-        outlet = outlet_of(self.transport) if self.busy else None
+        outlet = outlet_of(self.transport) if self.busy or self._discarding else None
         return outlet.progress() if outlet is not None else None
+
+    def unseen(self) -> int:
+        """See Stream."""
+        outlet = outlet_of(self.transport)
+        return outlet.unseen() if outlet is not None else 0
 
     def give_place_up(self) -> bool:
         """See Stream."""
@@ -61,7 +83,7 @@ class Departing:
     @property
     def busy(self) -> bool:
         """Whether a response is under way."""
-        return self._delivery is not None or bool(self._handlingRequest)
+        return self._delivery is not None or bool(self._handlingRequest and not self._discarding)
 
     def drain(self) -> None:
         """Close when what is under way has been answered: at once, if nothing is."""
@@ -72,13 +94,42 @@ class Departing:
             for request in self.requests:
                 if not request.startedWriting:
                     self.close_after(request)
-            self.persistent = 0
+            self.persistent, self._unheard = 0, True
+
+    def part(self, request: HTTPRequest) -> None:
+        """Let the response whose head goes out now be the last, unless there is time for what came behind it.
+
+        The client is told (RFC 9112 §9.6), and whatever it has sent meanwhile it may send again elsewhere.
+        """
+        if self.site.draining or not self._has_more:
+            self._unheard = True
+            self.close_after(request)
+
+    @property
+    def _has_more(self) -> bool:
+        """Whether more requests, or a part of one, have come behind the one in work."""
+        return bool(self._held or self._buffer or self._dataBuffer)
+
+    def _leave_unanswered(self) -> None:
+        """What has come is not answered, and its client did not know that in time: counted once a connection."""
+        if self._unheard:
+            self._unheard = False
+            self.site.unanswered += 1
+
+    def _linger(self) -> None:
+        self._lingering = self.callLater(_LINGER_SECONDS, self._end_lingering)
+
+    def _end_lingering(self) -> None:
+        if self.progress() is None:
+            self.transport.abortConnection()
+        else:
+            self._linger()
 
     def shut(self) -> None:
-        """Break off a request in work, close an idle connection."""
+        """Break off a request in work, or the wait until its client has all; close an idle connection."""
         if self._delivery is not None:
             self._delivery.aborted_by_us = True
-        elif not self.requests:
+        elif not self.requests and not self._discarding:
             self.loseConnection()
             return
         for request in self.requests:

@@ -95,10 +95,12 @@ class Delivery:
         """Wait until all is with the kernel, or the connection or the file has failed."""
         sending.addCallbacks(lambda _: self.complete(), self._fail)
         if not self.exchange.ended:
+            self.transport.mark_unfinished()
             self.connection.delivery_begins(self)
 
     def complete(self) -> None:
         """The kernel has all of it."""
+        self.transport.mark_finished()
         self._end(Ending.COMPLETE)
         self.connection.delivered(persistent=self.persistent)
 
@@ -131,7 +133,9 @@ class ExpressLane:
     _sender: FileSender
     _log: EventLog
     _now: Callable[[], float] = time.time
-    _plans: dict[_Key, Plan] = attrs.field(init=False, factory=dict)
+    retiring: bool = attrs.field(init=False, default=False)
+    """Whether responses say that their connections close (RFC 9112 §9.6)."""
+    _plans: dict[_Key, Plan] = attrs.field(init=False, factory=dict, repr=False)
 
     def take(self, data: bytes, peer: str, transport: SendfileServer, connection: Connection) -> bool:
         """Answer what a connection has received between two requests; false if it is for the other lane.
@@ -191,14 +195,15 @@ class ExpressLane:
     def _send(
         self, plan: Plan, reply: Reply, exchange: Exchange, transport: SendfileServer, connection: Connection
     ) -> None:
-        head = plan.head.write(reply, exchange.request_id, self._now(), persistent=plan.persistent)
+        persistent = plan.persistent and not self.retiring
+        head = plan.head.write(reply, exchange.request_id, self._now(), persistent=persistent)
         if plan.is_head:
             reply = attrs.evolve(reply, body=b"", segment=None)
         try:
             sending = self._sender.send(transport, head, reply, exchange.blob)
             if sending is None:
                 exchange.end(Ending.COMPLETE, reply.status, reply.length or 0)
-                connection.delivered(persistent=plan.persistent)
+                connection.delivered(persistent=persistent)
             else:
                 self._delivery(plan, reply, exchange, transport, connection).follow(sending)
         except ShortReadError as error:
@@ -209,5 +214,5 @@ class ExpressLane:
     def _delivery(
         self, plan: Plan, reply: Reply, exchange: Exchange, transport: SendfileServer, connection: Connection
     ) -> Delivery:
-        length = reply.length or 0
-        return Delivery(exchange, reply.status, length, plan.persistent, transport, connection, self._log)
+        length, persistent = reply.length or 0, plan.persistent and not self.retiring
+        return Delivery(exchange, reply.status, length, persistent, transport, connection, self._log)

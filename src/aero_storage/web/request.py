@@ -38,6 +38,10 @@ class AeroRequest(Request):
     """What the router is to see of the path."""
     site: ImageSite
 
+    def __repr__(self) -> str:
+        """Without the query, where a client may have put a token."""
+        return f"<{type(self).__name__} {self.method!r} {getattr(self, 'path', None)!r}>"
+
     def process(self) -> None:
         """Check target and `Host`, then let Klein route the raw path."""
         self.site = cast("ImageSite", self.channel.factory)
@@ -89,6 +93,11 @@ class AeroRequest(Request):
             self.producer = None
         else:
             super().unregisterProducer()
+
+    def part_if_retiring(self) -> None:
+        """Have the head that is about to go out say that the connection closes, if the daemon is about to stop."""
+        if self.site.retiring and self.channel is not None:
+            cast("AeroChannel", self.channel).part(self)
 
     @property
     def pace(self) -> Pace | None:

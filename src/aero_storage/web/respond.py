@@ -95,21 +95,26 @@ class Responder:
         self._log.event("error", message, {"request_id": exchange.request_id, **fields})
 
     async def _send(self, request: AeroRequest, reply: Reply, exchange: Exchange) -> None:
+        request.part_if_retiring()
         persistent = not request.responseHeaders.hasHeader(b"Connection")
         head = self._head.write(reply, exchange.request_id, self._now(), persistent=persistent)
         if request.method == b"HEAD":
             reply = attrs.evolve(reply, body=b"", segment=None)
         request.begin(reply.status, reply.length or 0)
-        transport = sender_of(request.transport)
-        if transport is None:
+        transport, blob = sender_of(request.transport), exchange.blob
+        if transport is None or (reply.segment is not None and blob is not None and blob.file is None):
             await self._produce(request, head, reply, exchange)
-        elif (sending := self._sender.send(transport, head, reply, exchange.blob)) is not None:
+        elif (sending := self._sender.send(transport, head, reply, blob)) is not None:
+            transport.mark_unfinished()
             await sending
+            transport.mark_finished()
 
     async def _produce(self, request: AeroRequest, head: bytes, reply: Reply, exchange: Exchange) -> None:
-        """Send through a transport that knows nothing of files: TLS, a UNIX socket, what a test has made."""
+        """Send what is read in threads: by TLS, a UNIX socket, what a test has made; and files that are remote."""
         request.push(head + reply.body)
         if reply.segment is not None and exchange.blob is not None:
+            if (outlet := outlet_of(request.transport)) is not None:
+                outlet.mark_unfinished()
             request.sentLength = len(reply.body)  # the producer's writes are counted as they come
             offset, length, pace = reply.segment.offset, reply.segment.length, request.pace
             await SegmentProducer(self._readers, exchange.blob, request, offset, length, pace).start()
@@ -127,6 +132,7 @@ class Responder:
             call = self._clock.callLater(0, turn.callback, None)
             await turn
         await outlet.when_drained()
+        outlet.mark_finished()
 
 
 def _body_sent(request: AeroRequest) -> int:

@@ -73,6 +73,8 @@ class FileSender:
     def send(self, transport: SendfileServer, head: bytes, reply: Reply, blob: Blob | None) -> Deferred[None] | None:
         """Send head and body (without a `blob` no more of it than the reply holds), as far as possible at once.
 
+        A `blob` whose bytes are to be sent has a `file`.
+
         None if all is with the kernel; else a Deferred that fires when it is, and fails as `send_file` does.
         """
         segment, file, pace = reply.segment, blob.file if blob is not None else None, transport.pace

@@ -39,7 +39,12 @@ class ImageSite(Site):
         self.channels: set[AeroChannel] = set()
         self._vigil = Vigil(reactor, limits.header_timeout, limits.idle_timeout, self.channels)
         self._crowd = Crowd(limits, self._vigil.make_room, refused)
+        self.retiring = False
+        """Whether connections end with their next response: the daemon is about to stop."""
         self.draining = False
+        """Whether they end as soon as nothing is under way."""
+        self.unanswered = 0
+        """Connections that have ended so with requests behind the last that was answered."""
         self.throttle: Throttle | None = None
         """Limits the speed of connections."""
         self.stalls: Stalls | None = None
@@ -63,8 +68,15 @@ class ImageSite(Site):
         """How many are under way."""
         return sum(channel.busy for channel in self.channels)
 
+    def retire(self) -> None:
+        """From now on have responses say that their connections close, while all is still answered."""
+        self.retiring = True
+        if self.lane is not None:
+            self.lane.retiring = True
+
     def drain(self) -> Deferred[None]:
         """Close connections as soon as nothing is under way on them; fires once none is left."""
+        self.retire()
         self.draining = True
         return self._see_off(AeroChannel.drain)
 

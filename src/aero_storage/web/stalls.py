@@ -1,11 +1,13 @@
 """Clients that take nothing of what is sent to them: for how long, and what becomes of their streams.
 
-One look a second at all connections, and nothing per request. What counts is what the client's kernel acknowledges.
-One whose buffer has been full does so in steps, of a sixteenth of that buffer with Linux: a client that reads some
-kilobytes a second from a large buffer can seem to stand still for a minute. One that waits for our disk does not.
+One look a second at all connections, and nothing per request. What counts is what the client's system acknowledges.
+One whose buffer has been full does so in steps (see `streaming.unseen`): of a client that reads a kilobyte a second
+we may hear nothing for minutes. So who stands still has the time on top in which a slow one would read as much as may
+be hidden, but no more than the timeout once again, since one that is stuck looks the same. One that waits for our
+disk does not stand still.
 
 While requests wait for a place under the cap, streams that have stood still for YIELD_SECONDS give theirs up, the
-longest first; they are still sent to, should their clients move.
+longest first, at once if they had before anybody waited; they are still sent to, should their clients move.
 """
 
 from __future__ import annotations
@@ -18,6 +20,10 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 LOOK_SECONDS = 1.0
 YIELD_SECONDS = 5.0
+"""At the latest; not before a look less."""
+
+SLOW_BYTES = 60_000
+"""Who reads so many within the timeout is slow, and not stuck: 1 kB a second with the default."""
 
 
 class Stream(Protocol):
@@ -25,6 +31,10 @@ class Stream(Protocol):
 
     def progress(self) -> int | None:
         """Bytes that the client has taken so far; None if a response waits for anything but the client."""
+        ...
+
+    def unseen(self) -> int:
+        """Bytes that the client may have read since it made progress; 0 if its system does not answer."""
         ...
 
     def give_place_up(self) -> bool:
@@ -51,9 +61,9 @@ class _Still:
 class Stalls:
     """Looks after `streams`, a collection that others fill.
 
-    A stream is broken off after `timeout` seconds (0: never). `waiting` tells how many requests wait for a place.
-    `place_given_up` is told of each place that was, `broken_off` of each stream that is: its request id, and the
-    seconds for which it has stood still.
+    A stream is broken off after `timeout` seconds (0: never), twice as many if bytes may be hidden. `waiting`
+    tells how many requests wait for a place. `place_given_up` is told of each place that was, `broken_off` of each
+    stream that is: its request id, and the seconds for which it has stood still.
     """
 
     _clock: IReactorTime
@@ -79,7 +89,9 @@ class Stalls:
 
     def make_room(self) -> None:
         """Have as many places given up as are waited for, as far as there are streams that stand still."""
-        wanted, latest = self._waiting(), self._clock.seconds() - YIELD_SECONDS
+        # A look notes late that a client stands still, by up to the time between two: who does for long enough is not
+        # to be missed, as those who queue may have no more time than that.
+        wanted, latest = self._waiting(), self._clock.seconds() - (YIELD_SECONDS - LOOK_SECONDS)
         if wanted <= 0:
             return
         stuck = [(still.since, still.taken, stream) for stream, still in self._still.items() if still.since <= latest]
@@ -108,7 +120,12 @@ class Stalls:
     def _break_off(self) -> None:
         now = self._clock.seconds()
         for stream, still in tuple(self._still.items()):
-            if now - still.since >= self._timeout:
+            if self._is_stuck(stream, now - still.since):
                 del self._still[stream]
                 self._broken_off(stream.request_id, now - still.since)
                 stream.shut()
+
+    def _is_stuck(self, stream: Stream, seconds: float) -> bool:
+        if seconds < self._timeout:
+            return False
+        return seconds >= self._timeout * (1 + min(stream.unseen() / SLOW_BYTES, 1))

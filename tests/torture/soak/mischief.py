@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.bench.data import HOT
 from tests.bench.soak_asks import IMAGE
 from tests.blackbox.wire import Wire, head
-from tests.torture.fuzz import hammer
+from tests.torture.hammer import hammer
 from tests.torture.outcome import MIB
 from tests.torture.soak.seat import IDLE_SECONDS, Seat, whole
 
@@ -63,7 +63,7 @@ def fatal(seat: Seat) -> None:
 def hostile(seat: Seat) -> None:
     """Send mutated heads and smuggling shapes; one of their targets is /readyz (see `readiness`)."""
     since = time.monotonic()
-    batch = hammer(seat.place.plain, str(seat.chance.random()), _HAMMERED)
+    batch = hammer((seat.place.plain,), str(seat.chance.random()), _HAMMERED)
     missed = batch.statuses[503] and seat.place.shelf.removed_since(since)
     assert not batch.complaints or missed, batch.complaints[0]
 
