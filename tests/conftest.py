@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -184,7 +185,7 @@ def make_stack(tmp_path: Path) -> Callable[..., Stack]:
         texts = {name: [text] for name, text in given.items()}
         settings = resolve({"images_root": [str(root)], **texts}, {}, tmp_path).settings
         reactor, pool, log = Reactor(), Pool(), Log()
-        threads = DiskThreads(cast("Any", reactor), cast("Any", pool), 8)
+        threads = DiskThreads(cast("Any", reactor), cast("Any", reactor), cast("Any", pool), 8, math.inf)
         parts = compose(settings, cast("Any", reactor), Threads(threads, threads), log, {})
         return Stack(root, reactor, pool, log, parts)
 

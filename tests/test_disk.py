@@ -5,17 +5,19 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import attrs
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorFromThreads
+from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
-from aero_storage.disk import DiskThreads
+from aero_storage.disk import PATIENCE_SECONDS, DiskThreads
+from aero_storage.errors import DiskHangsError
 
 HANG = 10
 
@@ -82,7 +84,7 @@ def pool() -> Iterator[ThreadPool]:
 
 @pytest.fixture
 def disk(reactor: QueueReactor, pool: ThreadPool) -> DiskThreads:
-    return DiskThreads(reactor, pool, 1)
+    return DiskThreads(reactor, Clock(), pool, 1)
 
 
 def outcome(deferred: Deferred[_T]) -> list[object]:
@@ -241,7 +243,7 @@ def wide(reactor: QueueReactor) -> Iterator[DiskThreads]:
     """Two threads, of which one lane may take one."""
     threads = ThreadPool(2, 2)
     threads.start()
-    yield DiskThreads(reactor, threads, 1)
+    yield DiskThreads(reactor, Clock(), threads, 1)
     threads.stop()
 
 
@@ -304,3 +306,89 @@ def test_idle(wide: DiskThreads, reactor: QueueReactor) -> None:
         reactor.turn()
     assert (idle, wide.under_way) == ([None], 0)
     assert [type(error) for error in given_up] == [CancelledError]
+
+
+def advance(disk: DiskThreads, seconds: float) -> None:
+    assert isinstance(disk.clock, Clock)
+    disk.clock.pump([1.0] * round(seconds))
+
+
+def test_a_disk_that_hangs(wide: DiskThreads, reactor: QueueReactor) -> None:
+    """Nobody waits for longer than the patience; what was asked for later has as long, and others are not touched."""
+    hangs, discarded = Gate("at last"), Discarded()
+    first, second = outcome(wide.run(hangs, discarded, lane=1)), outcome(wide.run(lambda: "second", lane=1))
+    assert hangs.begun.wait(HANG)
+    advance(wide, PATIENCE_SECONDS - 5)
+    third = outcome(wide.run(lambda: "third", lane=1))
+    advance(wide, 4)
+    assert (first, second) == ([], [])
+    advance(wide, 2)
+    assert [[type(error) for error in seen] for seen in (first, second, third)] == [[DiskHangsError]] * 2 + [[]]
+    assert wide.under_way == 1
+    hangs.may_go_on.set()
+    while not (third and discarded.results):
+        reactor.turn()
+    assert (third, discarded.results) == (["third"], ["at last"])
+    while wide.under_way:
+        reactor.turn()
+    advance(wide, 2)
+    assert not cast("Clock", wide.clock).getDelayedCalls()
+
+
+def test_a_slow_disk_is_no_hanging_one(wide: DiskThreads, reactor: QueueReactor) -> None:
+    """A line that moves is not given up, however long it is."""
+    gates = [Gate(number) for number in range(5)]
+    seen = [outcome(wide.run(gate, lane=1)) for gate in gates]
+    for gate in gates:
+        assert gate.begun.wait(HANG)
+        advance(wide, PATIENCE_SECONDS - 2)
+        gate.may_go_on.set()
+        reactor.turn()
+    assert seen == [[number] for number in range(5)]
+
+
+def test_cancelled_work_leaves_the_line(wide: DiskThreads, reactor: QueueReactor) -> None:
+    """What waits for a disk that hangs, and is not wanted any more, takes no memory."""
+    hangs = Gate()
+    outcome(wide.run(hangs, lane=1))
+    for _ in range(1000):
+        waiting = wide.run(lambda: None, lane=1)
+        outcome(waiting)
+        waiting.cancel()
+    (lane,) = wide._lanes.values()  # noqa: SLF001
+    assert not lane.waiting
+    hangs.may_go_on.set()
+    reactor.turn()
+
+
+def test_no_thread_for_who_waits(wide: DiskThreads, reactor: QueueReactor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work whose turn comes when no thread is to be had fails, and the one before it ends as it should."""
+    work = Gate("done")
+    first, second = outcome(wide.run(work, lane=1)), outcome(wide.run(lambda: "never", lane=1))
+    assert work.begun.wait(HANG)
+
+    def refuse(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(wide.pool, "callInThread", refuse)
+    work.may_go_on.set()
+    reactor.turn()
+    assert (first, [type(error) for error in second]) == (["done"], [RuntimeError])
+    assert not wide._lanes  # noqa: SLF001
+
+
+def test_discard_that_fails(wide: DiskThreads, reactor: QueueReactor) -> None:
+    """A close that the disk fails is nobody's business: what was read is not wanted any more."""
+    work = Gate("an open file")
+
+    def fail(_: object) -> None:
+        raise OSError("the disk is on fire")
+
+    deferred = wide.run(work, fail, lane=1)
+    outcome(deferred)
+    assert work.begun.wait(HANG)
+    deferred.cancel()
+    work.may_go_on.set()
+    reactor.turn()
+    reactor.turn()
+    assert not wide._lanes  # noqa: SLF001

@@ -6,18 +6,24 @@ who wait for it.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Hashable
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
 import attrs
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorFromThreads
+from twisted.internet.interfaces import IDelayedCall, IReactorFromThreads, IReactorTime
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
+from aero_storage.errors import DiskHangsError
+
 _T = TypeVar("_T")
+
+PATIENCE_SECONDS = 20.0
+"""For how long a disk may not answer: one that was switched off takes up to 15 to turn."""
+
+_LOOK_SECONDS = 1.0
 
 
 def _drop(_result: object) -> None:
@@ -33,8 +39,12 @@ class Disk(Protocol):
         """The result of `work()`, later; `lane` names the disk that it waits for (its st_dev), or another cause.
 
         A Deferred that is cancelled fails at once. Work that has not begun by then is never done; the result of work
-        that has goes to `discard`, elsewhere too.
+        that has goes to `discard`, elsewhere too. Fails with DiskHangsError if the disk does not answer.
         """
+        ...
+
+    def later(self, work: Callable[[], object], lane: Hashable = None) -> None:
+        """Do `work()` for nobody who waits, however long that takes: to close a file that was read."""
         ...
 
 
@@ -45,7 +55,10 @@ class _Job(Generic[_T]):
     threads: DiskThreads
     work: Callable[[], _T]
     discard: Callable[[_T], object]
-    lane: Hashable
+    lane: _Lane
+    since: float
+    """When it was asked for, or began."""
+    expires: bool
     deferred: Deferred[_T] = attrs.field(init=False)
     cancelled: bool = attrs.field(init=False, default=False)
 
@@ -54,29 +67,30 @@ class _Job(Generic[_T]):
 
     def _cancel(self, _deferred: Deferred[_T]) -> None:
         self.cancelled = True
+        self.lane.waiting.pop(self, None)
 
     def perform(self) -> None:
         """In a thread of the pool."""
         ended: Callable[[], None] = self._not_done
-        if not self.cancelled:
-            try:
-                result = self.work()
-            except Exception:  # noqa: BLE001 - carried over to the reactor's thread
-                ended = partial(self._fail, Failure())
-            else:
-                ended = partial(self._succeed, result)
+        try:
+            if not self.cancelled:
+                ended = partial(self._succeed, self.work())
+        except BaseException:  # noqa: BLE001 - carried over to the reactor's thread
+            ended = partial(self._fail, Failure())
         self.threads.reactor.callFromThread(self._end, ended)
 
     def _end(self, ended: Callable[[], None]) -> None:
-        self.threads.leave(self.lane)
-        ended()
+        try:
+            self.threads.leave(self)
+        finally:
+            ended()
 
     def _not_done(self) -> None:
         pass
 
     def _succeed(self, result: _T) -> None:
         if self.cancelled:
-            self.threads.run(partial(self.discard, result), lane=self.lane)
+            self.threads.later(partial(self.discard, result), self.lane.name)
         else:
             self.deferred.callback(result)
 
@@ -84,32 +98,51 @@ class _Job(Generic[_T]):
         if not self.cancelled:
             self.deferred.errback(failure)
 
+    def expire(self) -> None:
+        """Do not wait any longer; the thread may still do so."""
+        self.cancelled = True
+        self.lane.waiting.pop(self, None)
+        self.deferred.errback(DiskHangsError("the disk does not answer"))
+
+
+def _is_done(work: Callable[[], object], failure: Failure) -> None:
+    """What the disk has against it is nobody's business; without a thread rather wait here than lose a descriptor."""
+    if not failure.check(OSError):
+        work()
+
 
 @attrs.define(eq=False)
 class _Lane:
-    """How much work of a lane is with the threads, and what waits for that."""
+    """The work of a lane that is with the threads, and what waits for that; either in the order in which it came."""
 
-    under_way: int = 0
-    waiting: deque[_Job[Any]] = attrs.field(factory=deque)
+    name: Hashable
+    under_way: dict[_Job[Any], None] = attrs.field(factory=dict)
+    waiting: dict[_Job[Any], None] = attrs.field(factory=dict)
+    moved: float = 0.0
+    """When work last ended."""
 
 
 @attrs.define(eq=False)
 class DiskThreads:
     """A Disk on a thread pool, whose start and stop are its owner's business; for one thread, the reactor's.
 
-    `width`: how many threads the work of one lane may take.
+    `width`: how many threads the work of one lane may take. `patience`: after how many seconds work that does not
+    end, or does not begin while none ends, fails with DiskHangsError.
     """
 
     reactor: IReactorFromThreads
+    clock: IReactorTime
     pool: ThreadPool
     width: int
+    patience: float = PATIENCE_SECONDS
     _lanes: dict[Hashable, _Lane] = attrs.field(init=False, factory=dict)
     _idle: list[Deferred[None]] = attrs.field(init=False, factory=list)
+    _timer: IDelayedCall | None = attrs.field(init=False, default=None)
 
     @property
     def under_way(self) -> int:
         """How much work has not ended, whether anybody waits for it or not."""
-        return sum(place.under_way for place in self._lanes.values())
+        return sum(len(lane.under_way) for lane in self._lanes.values())
 
     def when_idle(self) -> Deferred[None]:
         """Fires once nothing is under way; can be cancelled."""
@@ -122,29 +155,50 @@ class DiskThreads:
         self, work: Callable[[], _T], discard: Callable[[_T], object] = _drop, lane: Hashable = None
     ) -> Deferred[_T]:
         """See Disk.run."""
-        job, place = _Job(self, work, discard, lane), self._lanes.setdefault(lane, _Lane())
-        if place.under_way < self.width:
-            place.under_way += 1
-            try:
-                self.pool.callInThread(job.perform)
-            except BaseException:
-                self.leave(lane)
-                raise
-        else:
-            place.waiting.append(job)
+        return self._add(work, discard, lane, expires=True)
+
+    def later(self, work: Callable[[], object], lane: Hashable = None) -> None:
+        """See Disk.later."""
+        self._add(work, _drop, lane, expires=False).addErrback(partial(_is_done, work))
+
+    def _add(
+        self, work: Callable[[], _T], discard: Callable[[_T], object], lane: Hashable, *, expires: bool
+    ) -> Deferred[_T]:
+        place = self._lanes.get(lane)
+        if place is None:
+            place = self._lanes[lane] = _Lane(lane)
+        job = _Job(self, work, discard, place, self.clock.seconds(), expires)
+        place.waiting[job] = None
+        if len(place.under_way) < self.width:
+            self._begin(job)
+        if self._timer is None:
+            self._timer = self.clock.callLater(_LOOK_SECONDS, self._look)
         return job.deferred
 
-    def leave(self, lane: Hashable) -> None:
-        """Work of a lane has ended: the next that is still wanted may begin."""
-        place = self._lanes[lane]
-        while place.waiting:
-            job = place.waiting.popleft()
-            if not job.cancelled:
-                self.pool.callInThread(job.perform)
-                return
-        place.under_way -= 1
-        if not place.under_way:
-            del self._lanes[lane]
+    def _begin(self, job: _Job[Any]) -> None:
+        lane = job.lane
+        del lane.waiting[job]
+        lane.under_way[job] = None
+        job.since = self.clock.seconds()
+        try:
+            self.pool.callInThread(job.perform)
+        except Exception:  # noqa: BLE001 - no thread is to be had
+            lane.under_way.pop(job, None)
+            self._close(lane)
+            job.deferred.errback(Failure())
+
+    def leave(self, job: _Job[Any]) -> None:
+        """Work has ended: the next of its lane may begin."""
+        lane = job.lane
+        del lane.under_way[job]
+        lane.moved = self.clock.seconds()
+        while lane.waiting and len(lane.under_way) < self.width:
+            self._begin(next(iter(lane.waiting)))
+        self._close(lane)
+
+    def _close(self, lane: _Lane) -> None:
+        if not (lane.under_way or lane.waiting) and self._lanes.get(lane.name) is lane:
+            del self._lanes[lane.name]
             self._tell_if_idle()
 
     def _tell_if_idle(self) -> None:
@@ -152,3 +206,17 @@ class DiskThreads:
             waiting, self._idle = self._idle, []
             for idle in waiting:
                 idle.callback(None)
+
+    def _look(self) -> None:
+        """Let those go who have waited for too long."""
+        self._timer = None
+        latest = self.clock.seconds() - self.patience
+        for lane in tuple(self._lanes.values()):
+            expired = [job for job in lane.under_way if job.since <= latest]
+            if lane.moved <= latest:
+                expired += [job for job in lane.waiting if job.since <= latest]
+            for job in expired:
+                if job.expires and not (job.cancelled or job.deferred.called):
+                    job.expire()
+        if self._lanes:
+            self._timer = self.clock.callLater(_LOOK_SECONDS, self._look)

@@ -59,6 +59,12 @@ class DescriptorsError(BlobUnreadableError):
     status = 503
 
 
+class DiskHangsError(BlobUnreadableError):
+    """The disk has not answered for so long that nobody should wait for it."""
+
+    status = 503
+
+
 class OverloadedError(ClientError):
     """All places under the cap stayed taken for as long as a request may wait."""
 

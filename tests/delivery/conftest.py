@@ -209,6 +209,9 @@ class FakeDisk:
     works: int = 0
     error: Exception | None = None
 
+    def later(self, work: Callable[[], object], lane: Hashable = None) -> None:
+        self.run(work, lane=lane)
+
     def run(
         self, work: Callable[[], _T], discard: Callable[[_T], object] = lambda _: None, lane: Hashable = None
     ) -> Deferred[_T]:

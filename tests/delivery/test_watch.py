@@ -216,6 +216,9 @@ class HeldDisk:
 
     waiting: list[Callable[[], None]] = attrs.field(factory=list)
 
+    def later(self, work: Callable[[], object], lane: Hashable = None) -> None:
+        self.run(work, lane=lane)
+
     def run(
         self, work: Callable[[], _T], discard: Callable[[_T], object] = lambda _: None, lane: Hashable = None
     ) -> Deferred[_T]:

@@ -30,6 +30,9 @@ class Disk:
     jobs: deque[tuple[Callable[[], Any], Deferred[Any]]] = attrs.field(factory=deque)
     most: int = 0
 
+    def later(self, work: Callable[[], object], lane: Hashable = None) -> None:
+        self.run(work, lane=lane)
+
     def run(
         self, work: Callable[[], T], discard: Callable[[T], object] = lambda _: None, lane: Hashable = None
     ) -> Deferred[T]:

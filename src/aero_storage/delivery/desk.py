@@ -27,7 +27,14 @@ from aero_storage.delivery.representation import (
 )
 from aero_storage.delivery.routes import Plane, Resource
 from aero_storage.delivery.virtual import VirtualChunks
-from aero_storage.errors import BlobNotFoundError, BlobUnreadableError, CatalogError, ClientError, DescriptorsError
+from aero_storage.errors import (
+    BlobNotFoundError,
+    BlobUnreadableError,
+    CatalogError,
+    ClientError,
+    DescriptorsError,
+    DiskHangsError,
+)
 from aero_storage.metrics import Counts
 from aero_storage.protocol.cors import Headers
 from aero_storage.protocol.identifiers import NAME_RULE
@@ -150,7 +157,10 @@ class Desk:
             return False
         if self.shutting_down:
             return False
-        return await self._readiness.ask(images, lambda: self._store.complete(images)) and not self.shutting_down
+        try:
+            return await self._readiness.ask(images, lambda: self._store.complete(images)) and not self.shutting_down
+        except DiskHangsError:
+            return False
 
     async def _metadata(self, exchange: Exchange) -> Reply:
         facts = exchange.facts
@@ -167,7 +177,7 @@ class Desk:
 
     async def _list(self, images: tuple[Image, ...]) -> Listing:
         survey = await self._survey(images)
-        return await self.reporter.disk.run(lambda: metadata.make_listing(survey.found))
+        return await self.reporter.disk.run(lambda: metadata.make_listing(survey.found), lane="listing")
 
     async def _survey(self, images: tuple[Image, ...]) -> Survey:
         survey = await self._store.survey(images)

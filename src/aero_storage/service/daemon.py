@@ -210,7 +210,7 @@ class AeroService(SignalledService):
         super().__init__(parts.reactor, parts.log, set_signal)
         self._parts = parts
         self._poll = LoopingCall(lambda: Deferred.fromCoroutine(parts.watch.check()))
-        self._giving_back = LoopingCall(lambda: parts.threads.disk.run(give_back, lane=give_back))
+        self._giving_back = LoopingCall(lambda: parts.threads.disk.later(give_back, give_back))
         self._poll.clock = self._giving_back.clock = parts.reactor
         self._probe = DelayProbe(parts.reactor, parts.desk.reporter.metrics.reactor_delayed)
 

@@ -67,4 +67,4 @@ def make_threads(reactor: PosixReactorBase) -> Threads:
 
 
 def _pool(reactor: PosixReactorBase, width: int, lanes: int, name: str) -> DiskThreads:
-    return DiskThreads(reactor, _Pool(width * lanes, width * lanes, name), width)
+    return DiskThreads(reactor, reactor, _Pool(width * lanes, width * lanes, name), width)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from pathlib import PurePath
 from typing import Protocol, cast
 
 import attrs
@@ -12,6 +14,7 @@ from aero_storage.catalog.model import Image
 from aero_storage.disk import Disk
 from aero_storage.errors import BlobNotFoundError, BlobUnreadableError, DescriptorsError
 from aero_storage.store.blob import Blob, BlobStatus
+from aero_storage.store.devices import Devices
 from aero_storage.store.local import LocalDirectory
 from aero_storage.store.opened import Found, OpenFiles
 
@@ -44,6 +47,13 @@ class Wanted:
     def key(self) -> tuple[Image | None, str | None, str | None]:
         """What tells it from others; tuples compare by identity first."""
         return self.image, self.artifact, self.manifest
+
+    @property
+    def place(self) -> str:
+        """Where it is to be found, relative to the root: for an artifact the directory, which holds thousands."""
+        if self.artifact is None:
+            return "" if self.image is None else self.image.file
+        return str(PurePath(self.artifact).parent)
 
     @property
     def raw_key(self) -> tuple[Image | None, str | None, str | None]:
@@ -87,10 +97,12 @@ class LocalStore:
     _directory: LocalDirectory
     _disk: Disk
     _files: OpenFiles
+    _devices: Devices = attrs.field(init=False, factory=Devices)
 
     def open(self, wanted: Wanted) -> Deferred[Opened]:
         """See Store.open."""
-        opening = self._files.open(wanted.key, lambda: self._find(wanted), wanted.raw_key)
+        lane = self._devices.lane(wanted.place)
+        opening = self._files.open(wanted.key, lambda: self._find(wanted), wanted.raw_key, lane)
         return cast("Deferred[Opened]", opening)
 
     def open_cached(self, wanted: Wanted) -> Opened | None:
@@ -105,7 +117,9 @@ class LocalStore:
 
     def survey(self, images: Iterable[Image]) -> Deferred[Survey]:
         """See Store.survey."""
-        return self._disk.run(lambda: self._survey(images), lane=_SURVEYS)
+        images = tuple(images)
+        lane = self._devices.lane(images[0].file) if len(images) == 1 else _SURVEYS
+        return self._disk.run(lambda: self._survey(images), lane=lane)
 
     def complete(self, images: Iterable[Image]) -> Deferred[bool]:
         """See Store.complete."""
@@ -114,8 +128,11 @@ class LocalStore:
     def _find(self, wanted: Wanted) -> Found:
         image, artifact = wanted.image, wanted.artifact
         if image is None or (artifact is not None and self._is_published(wanted.manifest)):
-            return Found(self._directory.open(artifact or ""), raw=False)
-        return Found(self._directory.open(image.file, follow_links=image.follow_links), raw=True)
+            found = Found(self._directory.open(artifact or ""), raw=False)
+        else:
+            found = Found(self._directory.open(image.file, follow_links=image.follow_links), raw=True)
+        self._devices.learn(wanted.place, found.blob.device)
+        return found
 
     def _is_published(self, manifest: str | None) -> bool:
         try:
@@ -128,7 +145,7 @@ class LocalStore:
         found, unreadable = [], 0
         for image in images:
             try:
-                found.append((image, self._directory.status(image.file, follow_links=image.follow_links)))
+                found.append((image, self._status(image)))
             except BlobNotFoundError:
                 continue
             except DescriptorsError:
@@ -139,11 +156,16 @@ class LocalStore:
 
     def _is_complete(self, image: Image) -> bool:
         manifest = str(image.chunked_directory / MANIFEST_NAME)
-        return self._exists(image.file, follow_links=image.follow_links) or self._exists(manifest)
+        return self._exists(lambda: self._status(image)) or self._exists(lambda: self._directory.status(manifest))
 
-    def _exists(self, name: str, *, follow_links: bool = True) -> bool:
+    def _exists(self, look: Callable[[], object]) -> bool:
         try:
-            self._directory.status(name, follow_links=follow_links)
+            look()
         except (BlobNotFoundError, BlobUnreadableError):
             return False
         return True
+
+    def _status(self, image: Image) -> BlobStatus:
+        with closing(self._directory.open(image.file, follow_links=image.follow_links)) as blob:
+            self._devices.learn(image.file, blob.device)
+            return blob.status

@@ -11,7 +11,7 @@ import os
 import stat
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 
 import attrs
@@ -115,7 +115,10 @@ class LocalBlob:
     def _close_if_idle(self) -> None:
         if self._closing and not self._reads and self._descriptor != _CLOSED:
             descriptor, self._descriptor = self._descriptor, _CLOSED
-            os.close(descriptor)
+            with suppress(
+                OSError
+            ):  # of a file that was only read nothing can be lost; the descriptor is gone (close(2))
+                os.close(descriptor)
 
     def _read(self, offset: int, length: int) -> bytes:
         data = os.pread(self._descriptor, length, offset)

@@ -27,9 +27,6 @@ CHECK_SECONDS = 0.4
 GLANCE_SECONDS = 0.002
 """For how long a comparison of size and mtime in memory holds; the readers make their own, of what they have read."""
 
-_MOST_DEVICES = 4096
-"""Of how many files it is remembered on which disk they are."""
-
 _IDLE_SECONDS = 5.0
 """A file that nobody has asked for so long is closed, as it may have been removed to free its space."""
 
@@ -106,8 +103,6 @@ class OpenFiles:
     _clock: IReactorTime
     _limit: int
     _kept: dict[Hashable, _File] = attrs.field(init=False, factory=dict)
-    _devices: dict[Hashable, int] = attrs.field(init=False, factory=dict)
-    """Where files were found last, so that an open waits for none but its own disk."""
     _sweep: IDelayedCall | None = attrs.field(init=False, default=None)
 
     def lease(self, key: Hashable) -> Lease | None:
@@ -129,13 +124,13 @@ class OpenFiles:
         file.users += 1
         return Lease(file, self)
 
-    def open(self, key: Hashable, opener: Opener, raw_key: Hashable) -> Deferred[Lease]:
-        """Open the file in a thread, and keep it: under `raw_key` if it is the raw image.
+    def open(self, key: Hashable, opener: Opener, raw_key: Hashable, lane: Hashable = None) -> Deferred[Lease]:
+        """Open the file in a thread of `lane`, and keep it: under `raw_key` if it is the raw image.
 
         Fails as `opener` does; can be cancelled.
         """
         started = self._clock.seconds()
-        opening = self._disk.run(opener, discard=_close, lane=self._devices.get(raw_key, self._devices.get(key)))
+        opening = self._disk.run(opener, discard=_close, lane=lane)
         return opening.addCallback(lambda found: self._keep(raw_key if found.raw else key, found, opener, started))
 
     def close(self) -> None:
@@ -167,9 +162,6 @@ class OpenFiles:
         while len(self._kept) >= self._limit:
             self._drop(next(iter(self._kept)))
         file = self._kept[key] = _File(found, opener, started)
-        if len(self._devices) >= _MOST_DEVICES:
-            self._devices.clear()
-        self._devices[key] = found.blob.device
         if self._sweep is None:
             self._sweep = self._clock.callLater(_IDLE_SECONDS, self._sweep_idle)
         return file
@@ -214,10 +206,7 @@ class OpenFiles:
             self._close(file.found)
 
     def _close(self, found: Found) -> None:
-        try:
-            self._disk.run(found.blob.close, lane=found.blob.device)
-        except Exception:  # noqa: BLE001 - no thread to be had: rather wait for the disk than lose a descriptor
-            found.blob.close()
+        self._disk.later(found.blob.close, found.blob.device)
 
     def _sweep_idle(self) -> None:
         self._sweep = None

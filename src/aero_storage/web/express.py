@@ -22,7 +22,7 @@ from aero_storage.delivery.exchange import Ending, Exchange
 from aero_storage.delivery.facts import Facts, Names, read_facts, request_id_of
 from aero_storage.delivery.reply import Reply
 from aero_storage.delivery.routes import ROUTES, Plane, Route
-from aero_storage.errors import ShortReadError
+from aero_storage.errors import DiskHangsError, ShortReadError
 from aero_storage.logs import EventLog
 from aero_storage.protocol.conditional import UNCONDITIONAL
 from aero_storage.protocol.plain import PlainRequest, recognise, split_range
@@ -116,7 +116,7 @@ class Delivery:
         self.transport.abortConnection()
 
     def _fail(self, failure: Failure) -> None:
-        if failure.check(ShortReadError, OSError):
+        if failure.check(ShortReadError, DiskHangsError, OSError):
             self.break_off(failure.getErrorMessage())
         else:
             self.lost()

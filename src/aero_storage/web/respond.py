@@ -18,7 +18,7 @@ from aero_storage.delivery.facts import Facts, HeaderReader, Names, read_facts, 
 from aero_storage.delivery.reply import Reply
 from aero_storage.delivery.routes import Plane, Route
 from aero_storage.disk import Disk
-from aero_storage.errors import ShortReadError
+from aero_storage.errors import DiskHangsError, ShortReadError
 from aero_storage.logs import EventLog
 from aero_storage.streaming.outlet import outlet_of, sender_of
 from aero_storage.streaming.producer import SegmentProducer
@@ -55,7 +55,7 @@ class Responder:
             ending = Ending.COMPLETE
         except (CancelledError, ConnectionLost):
             ending = Ending.ABORTED if request.aborted_by_us else Ending.DISCONNECTED
-        except (ShortReadError, OSError) as error:
+        except (ShortReadError, DiskHangsError, OSError) as error:
             self._complain(exchange, f"response broken off: {error}")
             request.abort()
         except Exception:  # noqa: BLE001 - Twisted would write a page of its own into the body
