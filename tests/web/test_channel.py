@@ -126,7 +126,8 @@ def test_lingering_close(stack: Any) -> None:
     connection.send(b"12345" + OK)
     assert len(connection.responses()) == 1
     stack.reactor.advance(2.1)
-    assert connection.transport.aborted
+    assert connection.transport.disconnecting
+    assert not connection.transport.aborted
 
 
 def test_peer_that_does_not_close(stack: Any) -> None:

@@ -70,12 +70,16 @@ class Channel:
 
     delivery: Any = None
     persistent: list[bool] = attrs.field(factory=list)
+    farewells: int = 0
 
     def delivery_begins(self, delivery: Any) -> None:
         self.delivery = delivery
 
     def delivered(self, *, persistent: bool) -> None:
         self.persistent.append(persistent)
+
+    def say_farewell(self) -> None:
+        self.farewells += 1
 
 
 @attrs.define(eq=False)

@@ -20,9 +20,13 @@ class Stream:
     broken_off: float | None = None
     """After how many seconds."""
     shuts: int = 0
+    owed: object = None
 
     def progress(self) -> int | None:
         return self.taken
+
+    def position(self) -> object:
+        return self.owed
 
     def unseen(self) -> int:
         return self.hidden
@@ -139,7 +143,7 @@ def test_no_timeout() -> None:
 
 
 def test_places_go_to_those_who_wait(house: House) -> None:
-    """Those who have stood still longest give up as many as are waited for, once that may be five seconds."""
+    """Those who have stood still longest give up as many as are waited for, once that is five seconds."""
     first = house.join()
     house.let_pass(2)
     second, third = house.join(), house.join()
@@ -156,23 +160,35 @@ def test_places_go_to_those_who_wait(house: House) -> None:
 
 
 def test_who_comes_when_others_have_long_stood_still(house: House) -> None:
-    """A client that took its last byte five seconds ago, just after a look, loses its place at once."""
+    """A client that took its last byte more than five seconds ago loses its place at once."""
     stream = house.join()
     house.let_pass(LOOK_SECONDS)
     stream.taken = 1
-    house.let_pass(YIELD_SECONDS)
+    house.let_pass(YIELD_SECONDS + LOOK_SECONDS)
     house.waiting = 1
     house.stalls.make_room()
     assert (stream.place, house.given_up) == (False, 1)
 
 
 def test_who_stood_still_for_less(house: House) -> None:
-    """Nobody loses a place before four seconds."""
+    """Nobody loses a place before five seconds."""
     stream = house.join()
-    house.let_pass(YIELD_SECONDS - LOOK_SECONDS - LOOK_SECONDS / 2)
+    house.let_pass(YIELD_SECONDS)
     house.waiting = 1
     house.stalls.make_room()
     assert stream.place
+
+
+def test_who_waits_for_a_disk(house: House) -> None:
+    """A response that we have nothing for gives its place up as well, and is not broken off."""
+    waits, moves = house.join(), house.join()
+    waits.taken = moves.taken = None
+    waits.owed, house.waiting = ("r-1", 0), 1
+    for step in range(600):
+        moves.owed = ("r-2", step)
+        house.let_pass(LOOK_SECONDS)
+    assert (waits.place, moves.place, house.given_up) == (False, True, 1)
+    assert waits.broken_off is None
 
 
 def test_who_has_just_moved_keeps_its_place(house: House) -> None:

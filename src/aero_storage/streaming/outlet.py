@@ -23,6 +23,9 @@ from aero_storage.streaming.turns import Turns
 class Outlet(Protocol):
     """The end of a connection from which bytes go to the kernel."""
 
+    taken: int
+    """Bytes that the kernel has taken."""
+
     @property
     def unsent(self) -> int:
         """Bytes that were written and are not with the kernel yet; a lost connection leaves them so."""

@@ -144,7 +144,9 @@ class AeroChannel(Departing, Watched, HTTPChannel):
         """Go on with what was held, or close."""
         self._delivery = None
         if not persistent or self.site.draining:
-            self.persistent, self._unheard = 0, self.site.retiring
+            if persistent:
+                self.say_farewell()
+            self.persistent = 0
             self.loseConnection()
         elif self._held:
             held, self._held = self._held, b""
@@ -254,6 +256,7 @@ class AeroChannel(Departing, Watched, HTTPChannel):
         self.transport.unregisterProducer()
         self.transport.resumeProducing()
         if can_half_close:
+            self._half_closed = True
             self.transport.loseWriteConnection()
         else:
             self.transport.loseConnection()

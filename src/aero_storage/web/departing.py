@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING
 
 from twisted.internet.interfaces import IDelayedCall
@@ -35,6 +35,7 @@ class Departing:
     _held = b""
     """What came during a response of the express lane."""
     _discarding: bool
+    _half_closed = False
     _lingering: IDelayedCall | None = None
     _unheard = False
     """Whether we close and the client could not know it in time: it may be sending more, though nothing has come."""
@@ -57,6 +58,11 @@ class Departing:
         """See Stream."""
         outlet = outlet_of(self.transport) if self.busy or self._discarding else None
         return outlet.progress() if outlet is not None else None
+
+    def position(self) -> Hashable:
+        """See Stream."""
+        outlet = outlet_of(self.transport) if self.busy else None
+        return None if outlet is None else (self.request_id, outlet.taken)
 
     def unseen(self) -> int:
         """See Stream."""
@@ -91,10 +97,11 @@ class Departing:
             self.loseConnection()
             self.persistent = 0
         elif self._handlingRequest:  # else its head is on its way, and will be answered, or time out
+            self.say_farewell()
             for request in self.requests:
                 if not request.startedWriting:
                     self.close_after(request)
-            self.persistent, self._unheard = 0, True
+            self.persistent = 0
 
     def part(self, request: HTTPRequest) -> None:
         """Let the response whose head goes out now be the last, unless there is time for what came behind it.
@@ -102,8 +109,12 @@ class Departing:
         The client is told (RFC 9112 §9.6), and whatever it has sent meanwhile it may send again elsewhere.
         """
         if self.site.draining or not self._has_more:
-            self._unheard = True
+            self.say_farewell()
             self.close_after(request)
+
+    def say_farewell(self) -> None:
+        """The response that goes out is the last, which the client could not know unless it has said so itself."""
+        self._unheard = self._unheard or bool(self.persistent)
 
     @property
     def _has_more(self) -> bool:
@@ -120,10 +131,12 @@ class Departing:
         self._lingering = self.callLater(_LINGER_SECONDS, self._end_lingering)
 
     def _end_lingering(self) -> None:
-        if self.progress() is None:
-            self.transport.abortConnection()
-        else:
+        if self.progress() is not None:
             self._linger()
+        elif self._half_closed:
+            self.transport.loseConnection()  # a reset could take away what it has and has not read yet
+        else:
+            self.transport.abortConnection()
 
     def shut(self) -> None:
         """Break off a request in work, or the wait until its client has all; close an idle connection."""

@@ -76,6 +76,10 @@ class Connection(Protocol):
         """A response has gone out."""
         ...
 
+    def say_farewell(self) -> None:
+        """The response that goes out is the last, which the client could not know."""
+        ...
+
 
 @attrs.define(eq=False)
 class Delivery:
@@ -196,6 +200,8 @@ class ExpressLane:
         self, plan: Plan, reply: Reply, exchange: Exchange, transport: SendfileServer, connection: Connection
     ) -> None:
         persistent = plan.persistent and not self.retiring
+        if self.retiring and plan.persistent:
+            connection.say_farewell()
         head = plan.head.write(reply, exchange.request_id, self._now(), persistent=persistent)
         if plan.is_head:
             reply = attrs.evolve(reply, body=b"", segment=None)

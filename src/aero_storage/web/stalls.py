@@ -1,26 +1,26 @@
 """Clients that take nothing of what is sent to them: for how long, and what becomes of their streams.
 
-One look a second at all connections, and nothing per request. What counts is what the client's system acknowledges.
+Two looks a second at all connections, and nothing per request. What counts is what the client's system acknowledges.
 One whose buffer has been full does so in steps (see `streaming.unseen`): of a client that reads a kilobyte a second
 we may hear nothing for minutes. So who stands still has the time on top in which a slow one would read as much as may
 be hidden, but no more than the timeout once again, since one that is stuck looks the same. One that waits for our
 disk does not stand still.
 
 While requests wait for a place under the cap, streams that have stood still for YIELD_SECONDS give theirs up, the
-longest first, at once if they had before anybody waited; they are still sent to, should their clients move.
+longest first, at once if they had before anybody waited; they are still sent to, should their clients move. That goes
+for those too that wait for a disk which does not answer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Hashable
 from typing import Protocol
 
 import attrs
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-LOOK_SECONDS = 1.0
+LOOK_SECONDS = 0.5
 YIELD_SECONDS = 5.0
-"""At the latest; not before a look less."""
 
 SLOW_BYTES = 60_000
 """Who reads so many within the timeout is slow, and not stuck: 1 kB a second with the default."""
@@ -31,6 +31,10 @@ class Stream(Protocol):
 
     def progress(self) -> int | None:
         """Bytes that the client has taken so far; None if a response waits for anything but the client."""
+        ...
+
+    def position(self) -> Hashable:
+        """What is under way, and how far it has come; None if nothing is."""
         ...
 
     def unseen(self) -> int:
@@ -53,8 +57,10 @@ class Stream(Protocol):
 
 @attrs.define(eq=False)
 class _Still:
-    taken: int
+    mark: Hashable
     since: float
+    by_client: bool
+    """Whether it is the client that takes nothing, or we have nothing to send yet."""
 
 
 @attrs.define(eq=False)
@@ -89,14 +95,12 @@ class Stalls:
 
     def make_room(self) -> None:
         """Have as many places given up as are waited for, as far as there are streams that stand still."""
-        # A look notes late that a client stands still, by up to the time between two: who does for long enough is not
-        # to be missed, as those who queue may have no more time than that.
-        wanted, latest = self._waiting(), self._clock.seconds() - (YIELD_SECONDS - LOOK_SECONDS)
+        wanted, latest = self._waiting(), self._clock.seconds() - YIELD_SECONDS
         if wanted <= 0:
             return
-        stuck = [(still.since, still.taken, stream) for stream, still in self._still.items() if still.since <= latest]
-        for _, taken, stream in sorted(stuck, key=lambda one: one[0]):
-            if wanted > 0 and stream.progress() == taken and stream.give_place_up():
+        stuck = [(still.since, still.mark, stream) for stream, still in self._still.items() if still.since <= latest]
+        for _, mark, stream in sorted(stuck, key=lambda one: one[0]):
+            if wanted > 0 and _mark(stream)[0] == mark and stream.give_place_up():
                 wanted -= 1
                 self._place_given_up()
 
@@ -112,15 +116,15 @@ class Stalls:
     def _note(self) -> None:
         before, self._still, now = self._still, {}, self._clock.seconds()
         for stream in self._streams:
-            taken = stream.progress()
-            if taken is not None:
+            mark, by_client = _mark(stream)
+            if mark is not None:
                 still = before.get(stream)
-                self._still[stream] = still if still is not None and still.taken == taken else _Still(taken, now)
+                self._still[stream] = still if still and still.mark == mark else _Still(mark, now, by_client)
 
     def _break_off(self) -> None:
         now = self._clock.seconds()
         for stream, still in tuple(self._still.items()):
-            if self._is_stuck(stream, now - still.since):
+            if still.by_client and self._is_stuck(stream, now - still.since):
                 del self._still[stream]
                 self._broken_off(stream.request_id, now - still.since)
                 stream.shut()
@@ -129,3 +133,9 @@ class Stalls:
         if seconds < self._timeout:
             return False
         return seconds >= self._timeout * (1 + min(stream.unseen() / SLOW_BYTES, 1))
+
+
+def _mark(stream: Stream) -> tuple[Hashable, bool]:
+    """What stays the same of a stream that stands still, and whether that is its client's doing."""
+    taken = stream.progress()
+    return (stream.position(), False) if taken is None else (("taken", taken), True)
