@@ -12,10 +12,11 @@ from typing import Any
 from twisted.internet import tcp
 
 from aero_storage.streaming.draining import Draining
+from aero_storage.streaming.reading import Reading
 from aero_storage.streaming.segment import Segment
 
 
-class Lineup(Draining, tcp.Server):  # type: ignore[misc]
+class Lineup(Draining, Reading, tcp.Server):  # type: ignore[misc]
     """A TCP connection in whose line there can be segments."""
 
     _queued = 0

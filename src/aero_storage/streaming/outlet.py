@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IReactorTime
 from aero_storage.disk import Disk
 from aero_storage.streaming import caution
 from aero_storage.streaming.draining import Draining
+from aero_storage.streaming.reading import Reading
 from aero_storage.streaming.sendfile import SendfileServer
 from aero_storage.streaming.turns import Turns
 
@@ -52,7 +53,7 @@ class Outlet(Protocol):
         ...
 
 
-class DrainingTCPServer(Draining, tcp.Server):  # type: ignore[misc]
+class DrainingTCPServer(Draining, Reading, tcp.Server):  # type: ignore[misc]
     """A TCP connection that is an Outlet."""
 
 
