@@ -126,6 +126,35 @@ def test_a_client_that_goes_while_it_stands_still(house: House) -> None:
     assert stream.broken_off is not None
 
 
+@pytest.mark.parametrize("timeout", [60.0, 5.0])
+def test_a_client_that_shows_late(timeout: float) -> None:
+    """Who has moved again after it stood still for long may do so again, and is broken off if it takes far longer."""
+    house = House(timeout=timeout)
+    stream = house.join()
+    stream.hidden = 10 * SLOW_BYTES
+    for silence in (1.9, 4.5, 10, 10, 10):
+        house.let_pass(timeout * silence)
+        assert stream.broken_off is None
+        stream.taken = (stream.taken or 0) + 1
+    house.let_pass(timeout * 29)
+    assert stream.broken_off is None
+    house.let_pass(timeout * 2)
+    assert stream.broken_off is not None
+
+
+def test_another_response_begins_anew(house: House) -> None:
+    """How a client took the response before says nothing of this one."""
+    stream = house.join()
+    stream.hidden = 10 * SLOW_BYTES
+    house.let_pass(115)
+    stream.taken, stream.request_id = 1, "r-2"
+    house.let_pass(115)
+    assert stream.broken_off is None
+    stream.request_id = "r-1"
+    house.let_pass(10)
+    assert stream.broken_off is not None
+
+
 def test_a_slow_disk(house: House) -> None:
     """While there is nothing for the client to take, it is not at fault."""
     stream = house.join()

@@ -3,8 +3,8 @@
 Two looks a second at all connections, and nothing per request. What counts is what the client's system acknowledges.
 One whose buffer has been full does so in steps (see `streaming.unseen`): of a client that reads a kilobyte a second
 we may hear nothing for minutes. So who stands still has the time on top in which a slow one would read as much as may
-be hidden, but no more than the timeout once again, since one that is stuck looks the same. One that waits for our
-disk does not stand still.
+be hidden, but no more than the timeout once again, since one that is stuck looks the same; unless it has stood still
+before and moved again, which steps do about as late each time. One that waits for our disk does not stand still.
 
 While requests wait for a place under the cap, streams that have stood still for YIELD_SECONDS give theirs up, the
 longest first, at once if they had before anybody waited; they are still sent to, should their clients move. That goes
@@ -24,6 +24,9 @@ YIELD_SECONDS = 5.0
 
 SLOW_BYTES = 60_000
 """Who reads so many within the timeout is slow, and not stuck: 1 kB a second with the default."""
+
+_PATIENCE = 3
+"""So many times as long as it has stood still before a client may do so again."""
 
 
 class Stream(Protocol):
@@ -61,13 +64,23 @@ class _Still:
     since: float
     by_client: bool
     """Whether it is the client that takes nothing, or we have nothing to send yet."""
+    request_id: str | None
+    longest: float = 0.0
+    """For how many seconds the client has stood still during this response before it moved again."""
+
+    def followed_by(self, mark: Hashable, now: float, stream: Stream, *, by_client: bool) -> _Still:
+        """What there is to know of a stream that has moved."""
+        moved = _Still(mark, now, by_client, stream.request_id)
+        if by_client and self.by_client and self.request_id == moved.request_id:
+            moved.longest = max(self.longest, now - self.since)
+        return moved
 
 
 @attrs.define(eq=False)
 class Stalls:
     """Looks after `streams`, a collection that others fill.
 
-    A stream is broken off after `timeout` seconds (0: never), twice as many if bytes may be hidden. `waiting`
+    A stream is broken off after `timeout` seconds (0: never), or later if it may move unseen. `waiting`
     tells how many requests wait for a place. `place_given_up` is told of each place that was, `broken_off` of each
     stream that is: its request id, and the seconds for which it has stood still.
     """
@@ -117,22 +130,29 @@ class Stalls:
         before, self._still, now = self._still, {}, self._clock.seconds()
         for stream in self._streams:
             mark, by_client = _mark(stream)
-            if mark is not None:
-                still = before.get(stream)
-                self._still[stream] = still if still and still.mark == mark else _Still(mark, now, by_client)
+            if mark is None:
+                continue
+            still = before.get(stream)
+            if still is None:
+                still = _Still(mark, now, by_client, stream.request_id)
+            elif still.mark != mark:
+                still = still.followed_by(mark, now, stream, by_client=by_client)
+            self._still[stream] = still
 
     def _break_off(self) -> None:
         now = self._clock.seconds()
         for stream, still in tuple(self._still.items()):
-            if still.by_client and self._is_stuck(stream, now - still.since):
+            if still.by_client and self._is_stuck(stream, still, now - still.since):
                 del self._still[stream]
                 self._broken_off(stream.request_id, now - still.since)
                 stream.shut()
 
-    def _is_stuck(self, stream: Stream, seconds: float) -> bool:
+    def _is_stuck(self, stream: Stream, still: _Still, seconds: float) -> bool:
         if seconds < self._timeout:
             return False
-        return seconds >= self._timeout * (1 + min(stream.unseen() / SLOW_BYTES, 1))
+        hidden = stream.unseen()
+        as_before = _PATIENCE * still.longest if hidden else 0.0
+        return seconds >= max(self._timeout * (1 + min(hidden / SLOW_BYTES, 1)), as_before)
 
 
 def _mark(stream: Stream) -> tuple[Hashable, bool]:
