@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import socket
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.blackbox.harness import running
+from tests.blackbox.harness import running, until
 from tests.blackbox.wire import PATIENCE, Wire, head
 
 if TYPE_CHECKING:
@@ -81,3 +82,26 @@ def test_dual_stack(small_home: Callable[[str], Path]) -> None:
         for target in TARGETS:
             assert daemon.traced(target)[1]["client"] == "127.0.0.1"
             assert daemon.traced(target, fields={"X-Forwarded-For": "192.0.2.7"})[1]["client"] == "192.0.2.7"
+
+
+@pytest.mark.parametrize("express", ["--express", "--no-express"])
+def test_limit_of_one_client(small_home: Callable[[str], Path], express: str) -> None:
+    """Behind a proxy a client has so many requests under way, whichever of the proxy's connections they come by."""
+    path = small_home(f"limited{express}")
+    with (path / "images" / "large").open("wb") as image:
+        image.truncate(64 << 20)
+    flags = ("--trusted-proxy", "127.0.0.1", "--max-connections-per-client", "2", "--no-require-manifest", express)
+    (path / "images" / "manifest.json").unlink(missing_ok=True)
+    with running(path, *flags) as daemon, ExitStack() as held:
+
+        def ask(client: str, target: str = "/v1/images/large") -> int:
+            wire = held.enter_context(daemon.dial(receive_buffer=4096))
+            wire.send(head("GET", target, {"X-Forwarded-For": client}))
+            return wire.reply_head().status
+
+        assert [ask("192.0.2.7") for _ in range(3)] == [200, 200, 429]
+        assert [ask("192.0.2.8"), ask("10.0.0.1, 127.0.0.1"), ask("192.0.2.7", "/healthz")] == [200, 200, 200]
+        assert ask("192.0.2.7", "/v1/images/large/meta") == 429
+        assert daemon.metrics().value("aero_storage_connections_refused_total", reason="client") == 2
+        held.close()
+        until(lambda: ask("192.0.2.7") == 200)

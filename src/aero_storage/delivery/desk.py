@@ -26,6 +26,7 @@ from aero_storage.delivery.representation import (
     virtual_representation,
 )
 from aero_storage.delivery.routes import Plane, Resource
+from aero_storage.delivery.shares import Shares
 from aero_storage.delivery.virtual import VirtualChunks
 from aero_storage.errors import (
     BlobNotFoundError,
@@ -34,6 +35,7 @@ from aero_storage.errors import (
     ClientError,
     DescriptorsError,
     DiskHangsError,
+    OverloadedError,
 )
 from aero_storage.metrics import Counts
 from aero_storage.protocol.cors import Headers
@@ -75,6 +77,8 @@ class Desk:
     """Asks for the counts of all workers together, ours among them; None where there is but this process."""
     ran_out: Callable[[], object] = attrs.field(init=False, default=lambda: None)
     """Told when a file could not be opened for want of descriptors."""
+    shares: Shares | None = attrs.field(init=False, default=None)
+    """Limits the requests of one client, if anything does."""
     shutting_down: bool = attrs.field(init=False, default=False)
     _readiness: Looks[bool] = attrs.field(init=False)
     _listings: Looks[Listing] = attrs.field(init=False)
@@ -110,9 +114,17 @@ class Desk:
         if facts.method == "OPTIONS":
             return preflight(facts, self.policy)
         try:
+            self._take_share(exchange)
             return await self._handler(facts)(exchange)
         except ClientError as failure:
             return self._explain(facts, failure)
+
+    def _take_share(self, exchange: Exchange) -> None:
+        if self.shares is None or exchange.facts.plane is Plane.OPERATIONS:
+            return
+        exchange.give_share_back = self.shares.take(exchange.client)
+        if exchange.give_share_back is None:
+            raise OverloadedError("the client has too many requests under way")
 
     def _handler(self, facts: Facts) -> _Handler:
         plane = facts.plane
@@ -193,6 +205,7 @@ class Desk:
         """
         facts = exchange.facts
         try:
+            self._take_share(exchange)
             return self._bytes_now(exchange, wanted, memo) if facts.names.valid else self.fail(facts, 404)
         except ClientError as failure:
             return self._explain(facts, failure)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 
 import attrs
 
@@ -38,6 +39,8 @@ class Exchange:
     waiting: bool = attrs.field(init=False, default=False)
     """Whether it stands in the queue for a place, with nothing done yet."""
     blob: Opened | None = attrs.field(init=False, default=None)
+    give_share_back: Callable[[], None] | None = attrs.field(init=False, default=None)
+    """Where requests of one client are counted: what to call at the end."""
 
     def __attrs_post_init__(self) -> None:
         account = self._account
@@ -95,6 +98,8 @@ class Exchange:
             )
 
     def _release(self) -> None:
+        if self.give_share_back is not None:
+            self.give_share_back()
         if self.place is not None:
             self.place.release()
         if self.blob is not None:

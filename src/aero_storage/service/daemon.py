@@ -22,6 +22,7 @@ from aero_storage.delivery.desk import Desk
 from aero_storage.delivery.operations import Build
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.routes import routes
+from aero_storage.delivery.shares import Shares
 from aero_storage.delivery.virtual import VirtualChunks
 from aero_storage.delivery.watch import POLL_SECONDS, CatalogWatch
 from aero_storage.errors import SettingsError
@@ -46,7 +47,7 @@ from aero_storage.store.opened import OpenFiles
 from aero_storage.streaming.pacing import throttle
 from aero_storage.supervision.notify import service_manager
 from aero_storage.web.app import build_resource
-from aero_storage.web.crowd import Limits, Refusals
+from aero_storage.web.crowd import Limits, Reason, Refusals
 from aero_storage.web.express import ExpressLane
 from aero_storage.web.respond import Responder
 from aero_storage.web.sending import FileSender
@@ -144,7 +145,10 @@ def compose(
     resource = build_resource(routes(metrics=not settings.disable_metrics), responder.respond)
     lane = ExpressLane(desk, sender, log) if settings.express else None
     limits = limits_of(settings, policy.proxies)
-    site = ImageSite(resource, reactor, lane, limits, Refusals(limits, metrics, log, reactor))
+    refusals = Refusals(limits, metrics, log, reactor)
+    if limits.most_per_client:
+        desk.shares = Shares(limits.most_per_client, limits.is_exempt, lambda: refusals(Reason.CLIENT))
+    site = ImageSite(resource, reactor, lane, limits, refusals)
     site.throttle = throttle(reactor, settings.max_bytes_per_second, settings.max_total_bytes_per_second)
     look_after_stalls(site, admission, reactor, settings.stall_timeout_secs, metrics, log)
     show_state(metrics, admission, site, keeper)

@@ -184,7 +184,10 @@ class Settings:
         _whole(0), "4096", "N", "Keep at most this many connections open; 503 beyond. 0 is no limit."
     )
     max_connections_per_client: int = setting(
-        _whole(0), "0", "N", "Of one IPv4 address or IPv6 /64 keep at most this many; 429 beyond. 0 is no limit."
+        _whole(0),
+        "0",
+        "N",
+        "Of one IPv4 address or IPv6 /64 keep at most this many, behind a proxy requests; 429 beyond. 0 is no limit.",
     )
     stall_timeout_secs: float = setting(
         _decimal,
