@@ -130,7 +130,7 @@ def test_what_is_pipelined_is_not_half_answered(place: Path, express: str) -> No
         assert SIZE - 4096 <= count_rest_late(daemon, wires[2], 3) <= SIZE
         stack.close()
         assert daemon.process.wait(10) == 0
-    told = [line for line in daemon.lines() if line["message"] == "closed before pipelined requests were answered"]
+    told = [line for line in daemon.lines() if line["message"] == "closed before all requests were answered"]
     assert [line["connections"] for line in told] == [2]
     requests = [line["outcome"] for line in daemon.lines() if line.get("path") == "/v1/images/big.img"]
     assert requests == ["complete"] * 3
@@ -252,8 +252,8 @@ def test_who_comes_when_others_have_long_been_silent(place: Path, express: str) 
 
 @pytest.mark.parametrize("express", ["--express", "--no-express"])
 def test_half_a_head_holds_up_no_stop(place: Path, express: str) -> None:
-    """A head that has begun may still end while the daemon drains, but not take longer than heads may."""
-    with running(place, "--header-timeout-secs", "1", express) as daemon, daemon.dial() as wire:
+    """A head that has begun may still end while the daemon drains, but not take longer than two seconds."""
+    with running(place, "--shutdown-grace-secs", "60", express) as daemon, daemon.dial() as wire:
         wire.send(b"GET /v1/images/big.img HTTP/1.1\r\n")
         daemon.ask("/healthz")
         daemon.process.send_signal(signal.SIGTERM)

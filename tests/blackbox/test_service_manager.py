@@ -30,7 +30,9 @@ copies = [fcntl.fcntl(int(number), fcntl.F_DUPFD, 100) for number in given.split
 for number, copy in enumerate(copies, 3):
     os.dup2(copy, number)
     os.close(copy)
-os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(len(copies)), "LISTEN_FDNAMES": names}
+os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(len(copies))}
+if names:
+    os.environ["LISTEN_FDNAMES"] = names
 os.execv(command[0], command)
 """
 WORKERS = pytest.mark.parametrize("workers", [1, 2])
@@ -174,7 +176,7 @@ def test_passed_socket_survives(small_home: Callable[[str], Path], workers: int)
             assert [line["status"] for line in served] == [200] * 3
         with socket.create_connection(address, SOON) as early:  # nobody is there who would accept it
             early.sendall(head("GET", "/v1/images/disk"))
-            with passing(home, [passed], *flags, names="http"), Wire(early) as wire:
+            with passing(home, [passed], *flags, names=""), Wire(early) as wire:  # as systemd-socket-activate does
                 assert wire.reply().body == DISK
                 assert image(address) == DISK
 

@@ -276,7 +276,7 @@ def test_what_is_pipelined_when_it_stops_is_told_once(running: Running) -> None:
         assert busy.response()["Connection"] == "close"
         busy.lose()
     assert len(running.stack.log.requests) == 3
-    assert running.said("closed before pipelined requests were answered") == [{"connections": 2}]
+    assert running.said("closed before all requests were answered") == [{"connections": 2}]
 
 
 def test_becomes_the_log_of_its_application(stack: Any) -> None:

@@ -7,6 +7,7 @@ import random
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,21 +18,21 @@ from tests.blackbox.wire import NoReplyError, head
 from tests.torture import fuse
 from tests.torture.healthy import Watch
 from tests.torture.outcome import MIB, Outcome
-from tests.torture.stage import Stage, stage
+from tests.torture.stage import IMAGE, Stage, stage
 
 _SLOW = "/v1/images/slow-0"
 _DELAY = 1.0
 """Seconds that every read of the slow disk takes."""
-_HANG_SECONDS = 3.0
-"""How long the disk does not answer."""
+_YIELD_SECONDS, _HANG_SECONDS = 6.5, 3.0
+"""How long the disk does not answer: until places have been given up, and then."""
 _STOP_SECONDS = 15.0
 """More than the grace of a second, and what a disk is given to answer."""
 _AT_ONCE = 8
-_HUNG = 20
-"""Images on the disk that hangs: more than threads for one disk."""
+_HUNG, _TOO_MANY = 20, 32
+"""Images on the disk that hangs: more than threads for one disk; and so many that all places are taken."""
 _ASKED = ("", "/data", "/chunked/manifest.json", "/meta")
-"""What is asked of each of them meanwhile."""
-_FILES = {"disk": "disk", **{f"slow-{number}": "cold/disk" for number in range(_HUNG)}}
+"""What is asked of each of them meanwhile; of the last one by clients that leave at once."""
+_FILES = {"disk": "disk", **{f"slow-{number}": "cold/disk" for number in range(_TOO_MANY)}}
 _IMAGES = [{"id": name, "file": file, "name": name} for name, file in _FILES.items()]
 
 
@@ -39,8 +40,8 @@ def slow_disk(count: int) -> Outcome:
     """Delay and fail reads of one disk, and let it hang: requests for another do not wait, no byte is wrong."""
     fault = "slow and failing disk"
     tried = (
-        f"reads that take {_DELAY:g} s, as many that fail in mid-stream, and {_HUNG * len(_ASKED)} requests for"
-        f" {_HUNG} images and a SIGTERM while nothing answers for {_HANG_SECONDS:g} s, on a FUSE file system"
+        f"reads that take {_DELAY:g} s, as many that fail in mid-stream, and {(_HUNG + _TOO_MANY) * len(_ASKED)}"
+        f" requests for {_TOO_MANY} images, and a SIGTERM, while nothing answers, on a FUSE file system"
     )
     if reason := fuse.missing():
         return Outcome(fault, tried, skipped=reason)
@@ -55,7 +56,8 @@ def slow_disk(count: int) -> Outcome:
             until(lambda: scene.daemon.ask(_SLOW, "HEAD").status == 200)
             before = scene.footprint()
             with scene.watched() as watch:
-                slow, hung = _wait(scene, disk, count), _hang(scene, disk, watch)
+                slow, hung = _wait(scene, disk, count), _hang(scene, disk, _HUNG, lambda: _live_on(scene, watch))
+            hung += _hang(scene, disk, _TOO_MANY, lambda: _get_places(scene))
             after, cut = scene.settled(before), sum(_fail(scene, disk, one) for one in range(count))
             scene.check(cut, "no download was cut: nothing was tried")
             until(lambda: _ask(scene, 0, 10))
@@ -81,23 +83,36 @@ def _wait(scene: Stage, disk: fuse.SlowDisk, count: int) -> int:
     return whole
 
 
-def _hang(scene: Stage, disk: fuse.SlowDisk, watch: Watch) -> int:
-    """Ask for all images of a disk that hangs: requests for the other disk go on; how many were answered then."""
-    paths = [f"/v1/images/{name}{rest}" for rest in _ASKED for name in _FILES if name != "disk"]
-    patience = _HANG_SECONDS + 20
+def _hang(scene: Stage, disk: fuse.SlowDisk, images: int, meanwhile: Callable[[], None]) -> int:
+    """Ask for images of a disk that hangs, do something else, and let it answer; how many were answered then."""
+    paths = [f"/v1/images/slow-{number}{rest}" for rest in _ASKED for number in range(images)]
     with ExitStack() as held:
         disk.answers.clear()
         held.callback(disk.answers.set)
         wires = [held.enter_context(scene.daemon.dial()) for _ in paths]
         for wire, path in zip(wires, paths, strict=True):
             wire.send(head("GET", path, {"Range": "bytes=0-9"}))
-        served = watch.requests
-        time.sleep(_HANG_SECONDS)
-        scene.check(watch.requests - served > _HANG_SECONDS * 10, "live clients were held up while a disk hung")
+        for wire in wires[-images:]:
+            wire.close()
+        meanwhile()
         disk.answers.set()
-        statuses = Counter(wire.reply(patience=patience).status for wire in wires)
+        statuses = Counter(wire.reply(patience=20).status for wire in wires[:-images])
     scene.check(set(statuses) <= {200, 206, 404, 429}, f"while a disk hung: {statuses}")
     return statuses.total()
+
+
+def _live_on(scene: Stage, watch: Watch) -> None:
+    """Check that the live clients are served."""
+    served = watch.requests
+    time.sleep(_HANG_SECONDS)
+    scene.check(watch.requests - served > _HANG_SECONDS * 10, "live clients were held up while a disk hung")
+
+
+def _get_places(scene: Stage) -> None:
+    """Check that whoever waits for the disk has given its place up after five seconds."""
+    time.sleep(_YIELD_SECONDS)
+    statuses = Counter(scene.daemon.ask(IMAGE, fields={"Range": "bytes=0-9"}).status for _ in range(50))
+    scene.check(set(statuses) == {206}, f"while all places waited for a disk: {statuses}")
 
 
 def _stop(scene: Stage, disk: fuse.SlowDisk) -> None:

@@ -51,7 +51,7 @@ def _load(data: bytes) -> object:
     except RecursionError as error:
         raise CatalogError("not usable: nested too deeply") from error
     except ValueError as error:  # int() refuses numbers of more than 4,300 digits
-        raise CatalogError(f"not JSON: {error}") from error
+        raise CatalogError("not usable: a number of thousands of digits") from error
 
 
 def _refuse_constant(name: str) -> object:

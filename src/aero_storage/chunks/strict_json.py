@@ -41,7 +41,7 @@ def load(data: bytes, compact: Callable[[Values], object]) -> object:
     except RecursionError as error:
         raise ChunkFormatError("not usable: nested too deeply") from error
     except ValueError as error:  # int() refuses numbers of more than 4,300 digits
-        raise ChunkFormatError(f"not JSON: {error}") from error
+        raise ChunkFormatError("not usable: a number of thousands of digits") from error
 
 
 def _refuse_constant(name: str) -> NoReturn:

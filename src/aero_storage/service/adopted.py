@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import MutableMapping
 
 from twisted.internet import tcp, unix
 from twisted.internet.endpoints import AdoptedStreamServerEndpoint
@@ -51,6 +52,16 @@ def adopt(reactor: PosixReactorBase, descriptor: int, family: int, factory: IPro
         port = reactor.adoptStreamPort(descriptor, family, factory)
     os.close(descriptor)
     return port
+
+
+def name_passed_sockets(environ: MutableMapping[str, str]) -> None:
+    """Give sockets that were passed without names the one that they have by default (sd_listen_fds_with_names(3)).
+
+    Twisted believes in no socket that has no name.
+    """
+    count = environ.get("LISTEN_FDS", "")
+    if count.isdecimal() and not environ.get("LISTEN_FDNAMES"):
+        environ["LISTEN_FDNAMES"] = ":".join(["unknown"] * int(count))
 
 
 def passed_socket(endpoint: IStreamServerEndpoint, text: str, origin: str) -> socket.socket | None:

@@ -267,7 +267,7 @@ class AeroService(SignalledService):
         if site.channels:
             await self.patience.wait(grace)
         if site.unanswered:
-            log.event("info", "closed before pipelined requests were answered", {"connections": site.unanswered})
+            log.event("info", "closed before all requests were answered", {"connections": site.unanswered})
         if site.responses:
             log.event("info", "breaking off responses", {"responses": site.responses})
 

@@ -15,7 +15,7 @@ from twisted.internet.posixbase import PosixReactorBase
 
 from aero_storage.disk import Disk
 from aero_storage.errors import SettingsError
-from aero_storage.service.adopted import PASSED, adopt, passed_socket
+from aero_storage.service.adopted import PASSED, adopt, name_passed_sockets, passed_socket
 from aero_storage.service.tls import free_tls_at_end
 from aero_storage.settings import ListenAddress, Resolved
 from aero_storage.streaming.outlet import install
@@ -66,6 +66,8 @@ def _default_endpoint(reactor: PosixReactorBase, address: ListenAddress) -> IStr
 
 
 def _parse(reactor: PosixReactorBase, text: str, origin: str) -> IStreamServerEndpoint:
+    if text.startswith(PASSED):
+        name_passed_sockets(os.environ)
     try:
         endpoint: IStreamServerEndpoint = serverFromString(reactor, text)
     # A plugin that parses its arguments may raise anything: a bad number, a key file that is not there, no TLS.

@@ -18,6 +18,9 @@ from aero_storage.web.request import AeroRequest
 from aero_storage.web.stalls import Stalls
 from aero_storage.web.vigil import Vigil
 
+_HEAD_SECONDS = 2.0
+"""How long heads may take when the daemon only waits for what is under way."""
+
 
 class ImageSite(Site):
     """The factory of channels; knows which are open."""
@@ -78,6 +81,7 @@ class ImageSite(Site):
         """Close connections as soon as nothing is under way on them; fires once none is left."""
         self.retire()
         self.draining = True
+        self._vigil.hurry(_HEAD_SECONDS)
         return self._see_off(AeroChannel.drain)
 
     def shut(self) -> Deferred[None]:

@@ -72,6 +72,10 @@ class Vigil:
         """Seconds between two looks."""
         return max(_SHORTEST_TICK, min(_LONGEST_TICK, self._head_seconds / _TICKS, self._idle_seconds / _TICKS))
 
+    def hurry(self, seconds: float) -> None:
+        """Let heads, those too that have begun, take no longer than so many seconds from now on."""
+        self._head_seconds = min(self._head_seconds, seconds)
+
     def begin(self, one: Watched) -> None:
         """A connection was opened."""
         one.noted, one.since = (Waiting.HEAD, 0), self._clock.seconds()
