@@ -49,6 +49,7 @@ from aero_storage.supervision.notify import service_manager
 from aero_storage.web.app import build_resource
 from aero_storage.web.crowd import Limits, Reason, Refusals
 from aero_storage.web.express import ExpressLane
+from aero_storage.web.header_names import remember_few_header_names
 from aero_storage.web.respond import Responder
 from aero_storage.web.sending import FileSender
 from aero_storage.web.site import ImageSite
@@ -121,6 +122,7 @@ def compose(
     settings: Settings, reactor: PosixReactorBase, threads: Threads, log: EventLog, environ: Mapping[str, str]
 ) -> Parts:
     """Build everything that the settings ask for, upwards from the disk, and read the catalog."""
+    remember_few_header_names()
     version = package_version("aero-storage")
     metrics = Metrics(Registry(), version, settings.image_metrics_max_ids)
     disk, keeper = threads.disk, CatalogKeeper()
