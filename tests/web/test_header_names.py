@@ -15,7 +15,7 @@ from aero_storage.web.header_names import remember_few_header_names
 def _restored(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave Twisted as it was."""
     for module in (http, http_headers):
-        monkeypatch.setattr(module, "_nameEncoder", module._nameEncoder)  # type: ignore[attr-defined]  # noqa: SLF001
+        monkeypatch.setattr(module, "_nameEncoder", module._nameEncoder)  # noqa: SLF001
     remember_few_header_names()
 
 
