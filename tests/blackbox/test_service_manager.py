@@ -176,9 +176,18 @@ def test_passed_socket_survives(small_home: Callable[[str], Path], workers: int)
             assert [line["status"] for line in served] == [200] * 3
         with socket.create_connection(address, SOON) as early:  # nobody is there who would accept it
             early.sendall(head("GET", "/v1/images/disk"))
-            with passing(home, [passed], *flags, names=""), Wire(early) as wire:  # as systemd-socket-activate does
+            with passing(home, [passed], *flags, names="http"), Wire(early) as wire:
                 assert wire.reply().body == DISK
                 assert image(address) == DISK
+
+
+def test_passed_without_names(small_home: Callable[[str], Path]) -> None:
+    """What `systemd-socket-activate` needs to be told is told."""
+    home = small_home("nameless")
+    with socket.create_server(("127.0.0.1", 0)) as passed:
+        flags = ("--endpoint=systemd:domain=INET:index=0",)
+        assert start(home, [passed], *flags, names="").wait(SOON) == 1
+    assert "--fdname=" in (home / "stderr").read_text()
 
 
 @WORKERS

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import MutableMapping
+from collections.abc import Mapping
 
 from twisted.internet import tcp, unix
 from twisted.internet.endpoints import AdoptedStreamServerEndpoint
@@ -54,14 +54,13 @@ def adopt(reactor: PosixReactorBase, descriptor: int, family: int, factory: IPro
     return port
 
 
-def name_passed_sockets(environ: MutableMapping[str, str]) -> None:
-    """Give sockets that were passed without names the one that they have by default (sd_listen_fds_with_names(3)).
-
-    Twisted believes in no socket that has no name.
-    """
-    count = environ.get("LISTEN_FDS", "")
-    if count.isdecimal() and not environ.get("LISTEN_FDNAMES"):
-        environ["LISTEN_FDNAMES"] = ":".join(["unknown"] * int(count))
+def why_none_passed(environ: Mapping[str, str]) -> str:
+    """Why Twisted knows of no socket that was passed: it believes in none without a name."""
+    if environ.get("LISTEN_FDS") and not environ.get("LISTEN_FDNAMES"):
+        return (
+            "the sockets that were passed have no names (LISTEN_FDNAMES): use systemd-socket-activate --fdname=http"
+        )
+    return "no such socket was passed (LISTEN_FDS): have a .socket unit start us"
 
 
 def passed_socket(endpoint: IStreamServerEndpoint, text: str, origin: str) -> socket.socket | None:
