@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping
 
 from twisted.internet import tcp, unix
 from twisted.internet.endpoints import AdoptedStreamServerEndpoint
@@ -52,15 +51,6 @@ def adopt(reactor: PosixReactorBase, descriptor: int, family: int, factory: IPro
         port = reactor.adoptStreamPort(descriptor, family, factory)
     os.close(descriptor)
     return port
-
-
-def why_none_passed(environ: Mapping[str, str]) -> str:
-    """Why Twisted knows of no socket that was passed: it believes in none without a name."""
-    if environ.get("LISTEN_FDS") and not environ.get("LISTEN_FDNAMES"):
-        return (
-            "the sockets that were passed have no names (LISTEN_FDNAMES): use systemd-socket-activate --fdname=http"
-        )
-    return "no such socket was passed (LISTEN_FDS): have a .socket unit start us"
 
 
 def passed_socket(endpoint: IStreamServerEndpoint, text: str, origin: str) -> socket.socket | None:

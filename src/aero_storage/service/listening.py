@@ -15,7 +15,7 @@ from twisted.internet.posixbase import PosixReactorBase
 
 from aero_storage.disk import Disk
 from aero_storage.errors import SettingsError
-from aero_storage.service.adopted import PASSED, adopt, passed_socket, why_none_passed
+from aero_storage.service.adopted import PASSED, adopt, passed_socket
 from aero_storage.service.tls import free_tls_at_end
 from aero_storage.settings import ListenAddress, Resolved
 from aero_storage.streaming.outlet import install
@@ -65,13 +65,19 @@ def _default_endpoint(reactor: PosixReactorBase, address: ListenAddress) -> IStr
     return kind(reactor, address.port, backlog=BACKLOG, interface=address.host)
 
 
+_NONE_PASSED = (
+    "no such socket was passed (LISTEN_FDS, LISTEN_FDNAMES): have a .socket unit start us,"
+    " or systemd-socket-activate --fdname=http"
+)
+
+
 def _parse(reactor: PosixReactorBase, text: str, origin: str) -> IStreamServerEndpoint:
     try:
         endpoint: IStreamServerEndpoint = serverFromString(reactor, text)
     # A plugin that parses its arguments may raise anything: a bad number, a key file that is not there, no TLS.
     except Exception as error:
         missing = text.startswith(PASSED) and isinstance(error, LookupError)
-        reason = why_none_passed(os.environ) if missing else _one_line(error)
+        reason = _NONE_PASSED if missing else _one_line(error)
         raise SettingsError(f"{origin}: {text!r} is no usable endpoint: {reason}") from error
     if isinstance(endpoint, UNIXServerEndpoint):
         # The socket file is removed at the end, when --rundir has long changed what a relative path means.
