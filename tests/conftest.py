@@ -185,8 +185,9 @@ def make_stack(tmp_path: Path) -> Callable[..., Stack]:
         texts = {name: [text] for name, text in given.items()}
         settings = resolve({"images_root": [str(root)], **texts}, {}, tmp_path).settings
         reactor, pool, log = Reactor(), Pool(), Log()
-        threads = DiskThreads(cast("Any", reactor), cast("Any", reactor), cast("Any", pool), 8, math.inf)
-        parts = compose(settings, cast("Any", reactor), Threads(threads, threads), log, {})
+        fakes = cast("Any", reactor), cast("Any", reactor), cast("Any", pool), 8, math.inf
+        threads = Threads(DiskThreads(*fakes), DiskThreads(*fakes), DiskThreads(*fakes))
+        parts = compose(settings, cast("Any", reactor), threads, log, {})
         return Stack(root, reactor, pool, log, parts)
 
     return make

@@ -16,10 +16,11 @@ from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
-from aero_storage.disk import PATIENCE_SECONDS, DiskThreads
+from aero_storage.disk import DiskThreads
 from aero_storage.errors import DiskHangsError
 
 HANG = 10
+PATIENCE_SECONDS = 20.0
 
 _T = TypeVar("_T")
 
@@ -84,7 +85,7 @@ def pool() -> Iterator[ThreadPool]:
 
 @pytest.fixture
 def disk(reactor: QueueReactor, pool: ThreadPool) -> DiskThreads:
-    return DiskThreads(reactor, Clock(), pool, 1)
+    return DiskThreads(reactor, Clock(), pool, 1, PATIENCE_SECONDS)
 
 
 def outcome(deferred: Deferred[_T]) -> list[object]:
@@ -243,7 +244,7 @@ def wide(reactor: QueueReactor) -> Iterator[DiskThreads]:
     """Two threads, of which one lane may take one."""
     threads = ThreadPool(2, 2)
     threads.start()
-    yield DiskThreads(reactor, Clock(), threads, 1)
+    yield DiskThreads(reactor, Clock(), threads, 1, PATIENCE_SECONDS)
     threads.stop()
 
 

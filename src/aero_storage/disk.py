@@ -20,9 +20,6 @@ from aero_storage.errors import DiskHangsError
 
 _T = TypeVar("_T")
 
-PATIENCE_SECONDS = 20.0
-"""For how long a disk may not answer: one that was switched off takes up to 15 to turn."""
-
 _LOOK_SECONDS = 1.0
 
 
@@ -134,7 +131,7 @@ class DiskThreads:
     clock: IReactorTime
     pool: ThreadPool
     width: int
-    patience: float = PATIENCE_SECONDS
+    patience: float
     _lanes: dict[Hashable, _Lane] = attrs.field(init=False, factory=dict)
     _idle: list[Deferred[None]] = attrs.field(init=False, factory=list)
     _timer: IDelayedCall | None = attrs.field(init=False, default=None)

@@ -156,7 +156,7 @@ def test_a_disk_that_hangs_keeps_nobody(running: Running) -> None:
     running.service.stopService().addCallback(done.append)
     for _ in range(40):
         stack.reactor.advance(1)
-    assert (done, running.said("a disk does not answer: ending all the same")) == ([None], [{"waiting": 2}])
+    assert (done, running.said("a disk does not answer: ending all the same")) == ([None], [{"waiting": 1}])
     stack.parts.threads.stop()
     assert not stack.pool.stops
     stack.pool.release()

@@ -284,7 +284,7 @@ async def test_with_the_real_reactor(threads: ThreadPool, evicted: File) -> None
             sender.loseConnection()
 
     port: Any = await serverFromString(reactor, "tcp:0:interface=127.0.0.1").listen(Factory.forProtocol(Sending))
-    install(port, DiskThreads(reactor, reactor, threads, 1))
+    install(port, DiskThreads(reactor, reactor, threads, 1, 60.0))
 
     def client() -> bytes:
         import socket  # noqa: PLC0415
@@ -313,7 +313,7 @@ def test_shutdown_while_a_thread_reads(
             begun.set()
             assert may_end.wait(10)
 
-    monkeypatch.setattr(type(pair.server), "disk", DiskThreads(reactor, reactor, threads, 1))
+    monkeypatch.setattr(type(pair.server), "disk", DiskThreads(reactor, reactor, threads, 1, 60.0))
     seen = outcome(pair.server.send_file(Slow(file.path, file.descriptor), 0, 4 * MIB))
     assert begun.wait(10)
     pair.server.abortConnection()

@@ -12,7 +12,6 @@ from twisted.internet.defer import DeferredLock
 from aero_storage.catalog.keeper import CatalogKeeper, Change
 from aero_storage.catalog.reader import CatalogReader, Reading
 from aero_storage.disk import Disk
-from aero_storage.errors import DiskHangsError
 from aero_storage.logs import EventLog
 from aero_storage.metrics import Metrics
 
@@ -42,8 +41,6 @@ class CatalogWatch:
         try:
             reading = partial(self._reader.read_if_changed, force=asked)
             self._take(await self._disk.run(reading, lane="catalog"), asked=asked)
-        except DiskHangsError as error:
-            self._log.event("error", f"the catalog cannot be read: {error}")
         except Exception:  # noqa: BLE001 - a defect of ours must not end the watch; the catalog in force stays
             self._log.event("critical", "reading the catalog failed", {"traceback": traceback.format_exc()})
         finally:

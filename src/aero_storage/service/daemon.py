@@ -127,7 +127,7 @@ def compose(
     metrics = Metrics(Registry(), version, settings.image_metrics_max_ids)
     disk, keeper = threads.disk, CatalogKeeper()
     reader = CatalogReader(settings.images_root, settings.require_manifest)
-    watch = CatalogWatch(reader, keeper, disk, metrics, log, time.time)
+    watch = CatalogWatch(reader, keeper, threads.patient, metrics, log, time.time)
     watch.load()
     policy = policy_of(settings)
     store = LocalStore(LocalDirectory(settings.images_root), disk, OpenFiles(disk, reactor, OPEN_FILES))
@@ -136,7 +136,7 @@ def compose(
         policy,
         build_of(version, environ),
         settings.metrics_auth_token,
-        Reporter(reactor, disk, metrics, log if settings.request_log else None),
+        Reporter(reactor, threads.patient, metrics, log if settings.request_log else None),
         keeper,
         store,
         admission,
@@ -216,7 +216,7 @@ class AeroService(SignalledService):
         super().__init__(parts.reactor, parts.log, set_signal)
         self._parts = parts
         self._poll = LoopingCall(lambda: Deferred.fromCoroutine(parts.watch.check()))
-        self._giving_back = LoopingCall(lambda: parts.threads.disk.later(give_back, give_back))
+        self._giving_back = LoopingCall(lambda: parts.threads.patient.later(give_back, give_back))
         self._poll.clock = self._giving_back.clock = parts.reactor
         self._probe = DelayProbe(parts.reactor, parts.desk.reporter.metrics.reactor_delayed)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from threading import Thread
 from typing import Any
@@ -21,6 +22,10 @@ causes to wait, there are threads."""
 _READ_THREADS, _READ_DISKS = 64, 2
 """Reads under way at once on one disk: as many as responses have places by default, so that none waits for the slow
 read of another; a thread that waits costs 25 KiB. And for how many disks: one that hangs must not take the last."""
+
+_OPEN_SECONDS, _READ_SECONDS = 20.0, 60.0
+"""For how long a disk may not answer: one that was switched off takes up to 15 to turn, and one from which 64 responses
+read at once may take long for each."""
 
 _PATIENCE_SECONDS = 2.0
 """How long a disk may take to answer when all else has ended."""
@@ -48,38 +53,45 @@ class _Pool(ThreadPool):
 
 @attrs.frozen
 class Threads:
-    """Two pools, so that what is short never waits behind a read."""
+    """Two pools, so that what is short never waits behind a read.
+
+    `disk` is for opens and the like; `patient` has the same pool, for what may take as long as it takes.
+    """
 
     disk: DiskThreads
+    patient: DiskThreads
     readers: DiskThreads
+
+    @property
+    def _all(self) -> tuple[DiskThreads, ...]:
+        return self.disk, self.patient, self.readers
 
     def start(self) -> None:
         """Have all threads from the start: none has to be had under load."""
-        for threads in (self.disk, self.readers):
-            threads.pool.start()
+        for pool in (self.disk.pool, self.readers.pool):
+            pool.start()
 
     async def rest(self, reactor: PosixReactorBase, log: EventLog) -> None:
         """Wait until all has ended that was begun, for a moment."""
-        resting = gatherResults([self.disk.when_idle(), self.readers.when_idle()], consumeErrors=True)
+        resting = gatherResults([threads.when_idle() for threads in self._all], consumeErrors=True)
         resting.addTimeout(_PATIENCE_SECONDS, reactor, onTimeoutCancel=lambda _result, _seconds: None)
         await resting
-        if waiting := self.disk.under_way + self.readers.under_way:
+        if waiting := sum(threads.under_way for threads in self._all):
             log.event("warn", "a disk does not answer: ending all the same", {"waiting": waiting})
 
     def stop(self) -> None:
         """End the threads; those of a pool of which some hang end with the process."""
-        for threads in (self.disk, self.readers):
-            if not threads.under_way:
-                threads.pool.stop()
+        if not (self.disk.under_way or self.patient.under_way):
+            self.disk.pool.stop()
+        if not self.readers.under_way:
+            self.readers.pool.stop()
 
 
 def make_threads(reactor: PosixReactorBase) -> Threads:
     """The pools, not yet started."""
+    short, reads = _Pool(_DISK_THREADS * _DISKS, "disk"), _Pool(_READ_THREADS * _READ_DISKS, "read")
     return Threads(
-        _pool(reactor, _DISK_THREADS, _DISKS, "disk"),
-        _pool(reactor, _READ_THREADS, _READ_DISKS, "read"),
+        DiskThreads(reactor, reactor, short, _DISK_THREADS, _OPEN_SECONDS),
+        DiskThreads(reactor, reactor, short, _DISK_THREADS, math.inf),
+        DiskThreads(reactor, reactor, reads, _READ_THREADS, _READ_SECONDS),
     )
-
-
-def _pool(reactor: PosixReactorBase, width: int, lanes: int, name: str) -> DiskThreads:
-    return DiskThreads(reactor, reactor, _Pool(width * lanes, name), width)
