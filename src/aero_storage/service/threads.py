@@ -24,8 +24,8 @@ _READ_THREADS, _READ_DISKS = 64, 2
 read of another; a thread that waits costs 25 KiB. And for how many disks: one that hangs must not take the last."""
 
 _OPEN_SECONDS, _READ_SECONDS = 20.0, 60.0
-"""For how long a disk may not answer: one that was switched off takes up to 15 to turn, and one that many read from at
-once may take long for each."""
+"""For how long a disk may not answer: one that was switched off takes up to 15 to turn, one that many read from at
+once may take long for each of them."""
 
 _PATIENCE_SECONDS = 2.0
 """How long a disk may take to answer when all else has ended."""
