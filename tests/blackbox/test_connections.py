@@ -35,10 +35,10 @@ def said(daemon: Daemon, message: str) -> list[Line]:
 
 def asked(wire: Wire) -> int | None:
     """The status that a request gets on a connection, None if it gets nothing at all."""
-    wire.send(head("GET", IMAGE, FIRST_TEN))
     try:
+        wire.send(head("GET", IMAGE, FIRST_TEN))
         return wire.reply().status
-    except NoReplyError:
+    except (NoReplyError, ConnectionError):  # it may have been reset before we sent anything
         return None
 
 
