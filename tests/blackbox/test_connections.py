@@ -42,6 +42,12 @@ def asked(wire: Wire) -> int | None:
         return None
 
 
+def served(daemon: Daemon) -> bool:
+    """Whether a new connection is answered."""
+    with daemon.dial() as wire:
+        return asked(wire) == 206
+
+
 def test_out_of_descriptors(small_home: Callable[[str], Path]) -> None:
     """Many more connections than descriptors: one line in the log, and when they have gone bytes are served again."""
     with running(small_home("few"), prefix=ulimit(f"-n {FEW}")) as daemon:
@@ -52,10 +58,10 @@ def test_out_of_descriptors(small_home: Callable[[str], Path]) -> None:
             statuses = [asked(wire) for wire in wires]
             assert set(statuses) <= {206, 503, None}
             assert statuses.count(None) > 200 - FEW
-        until(lambda: daemon.ask(IMAGE, fields=FIRST_TEN).status == 206)
+        until(lambda: served(daemon))
         assert daemon.ask(IMAGE, fields=FIRST_TEN).body == DISK[:10]
         metrics = daemon.metrics()
-        assert metrics.value("aero_storage_connections_refused_total", reason="descriptors") == statuses.count(None)
+        assert metrics.value("aero_storage_connections_refused_total", reason="descriptors") >= statuses.count(None)
         (line,) = said(daemon, "out of file descriptors")
         assert line["level"] == "error"
         assert [line for line in daemon.lines() if "traceback" in line or "EMFILE" in line["message"]] == []
