@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 
 import attrs
+from tests.blackbox.wire import Wire
 from tests.torture.volleys import Piece, Volley, volley
 
 _STATUS = re.compile(rb"HTTP/1\.1 ([2-9][0-9]{2}) ")
@@ -117,14 +118,8 @@ def exchange(ports: Sequence[int], shot: Volley, patience: float = _END_SECONDS)
 
 
 def _dialled(port: int, patience: float) -> socket.socket:
-    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    sock = Wire.dial(port).sock
     sock.settimeout(patience)
-    try:
-        sock.connect(("127.0.0.1", port))
-    except OSError:
-        sock.close()
-        raise
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
 
 

@@ -79,6 +79,8 @@ class Desk:
     """Told when a file could not be opened for want of descriptors."""
     shares: Shares | None = attrs.field(init=False, default=None)
     """Limits the requests of one client, if anything does."""
+    overdrawn: Callable[[], object] = attrs.field(init=False, default=lambda: None)
+    """Told when a client has too many."""
     shutting_down: bool = attrs.field(init=False, default=False)
     _readiness: Looks[bool] = attrs.field(init=False)
     _listings: Looks[Listing] = attrs.field(init=False)
@@ -124,6 +126,7 @@ class Desk:
             return
         exchange.give_share_back = self.shares.take(exchange.client)
         if exchange.give_share_back is None:
+            self.overdrawn()
             raise OverloadedError("the client has too many requests under way")
 
     def _handler(self, facts: Facts) -> _Handler:

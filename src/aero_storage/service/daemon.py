@@ -149,7 +149,8 @@ def compose(
     limits = limits_of(settings, policy.proxies)
     refusals = Refusals(limits, metrics, log, reactor)
     if limits.most_per_client:
-        desk.shares = Shares(limits.most_per_client, limits.is_exempt, lambda: refusals(Reason.CLIENT))
+        desk.shares = Shares(limits.most_per_client, limits.is_exempt)
+        desk.overdrawn = lambda: refusals(Reason.CLIENT)
     site = ImageSite(resource, reactor, lane, limits, refusals)
     site.throttle = throttle(reactor, settings.max_bytes_per_second, settings.max_total_bytes_per_second)
     look_after_stalls(site, admission, reactor, settings.stall_timeout_secs, metrics, log)

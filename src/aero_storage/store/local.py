@@ -115,9 +115,7 @@ class LocalBlob:
     def _close_if_idle(self) -> None:
         if self._closing and not self._reads and self._descriptor != _CLOSED:
             descriptor, self._descriptor = self._descriptor, _CLOSED
-            with suppress(
-                OSError
-            ):  # of a file that was only read nothing can be lost; the descriptor is gone (close(2))
+            with suppress(OSError):  # the descriptor is gone (close(2)), and a file that was only read lost nothing
                 os.close(descriptor)
 
     def _read(self, offset: int, length: int) -> bytes:

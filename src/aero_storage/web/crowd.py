@@ -14,9 +14,9 @@ import attrs
 from twisted.internet.interfaces import IReactorTime
 
 from aero_storage.complaints import Complaint
+from aero_storage.delivery.shares import Shares
 from aero_storage.logs import EventLog
 from aero_storage.metrics import Metrics
-from aero_storage.protocol.clients import UNIX, client_of
 
 MOST_TOLD = 64
 """Connections over the limit that are open to be told so."""
@@ -54,7 +54,7 @@ class Limits:
 class Ticket:
     """What an open connection has been counted as; `refusal` is the status for its requests if it is over a limit."""
 
-    client: str | None = None
+    give_share_back: Callable[[], None] | None = None
     refusal: int | None = None
 
 
@@ -67,17 +67,24 @@ class Crowd:
     _refused: Callable[[Reason], None]
     _members: int = attrs.field(init=False, default=0)
     _told: int = attrs.field(init=False, default=0)
-    _clients: dict[str, int] = attrs.field(init=False, factory=dict)
+    _shares: Shares = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._shares = Shares(self._limits.most_per_client, self._limits.is_exempt)
 
     def admit(self, host: str) -> Ticket | None:
         """Count a connection from a host; None if there is no room even to tell it that there is none."""
-        client = self._client(host)
-        reason = self._why_not(client)
-        if reason is None:
-            self._members += 1
-            if client is not None:
-                self._clients[client] = self._clients.get(client, 0) + 1
-            return Ticket(client)
+        # This limit first: nobody who is over it may push out others.
+        give_share_back = self._shares.take(host)
+        if give_share_back is None:
+            return self._refuse(Reason.CLIENT)
+        if self._limits.most and self._members >= self._limits.most and not self._make_room():
+            give_share_back()
+            return self._refuse(Reason.TOTAL)
+        self._members += 1
+        return Ticket(give_share_back)
+
+    def _refuse(self, reason: Reason) -> Ticket | None:
         self._refused(reason)
         if self._told >= MOST_TOLD:
             return None
@@ -86,29 +93,11 @@ class Crowd:
 
     def leave(self, ticket: Ticket) -> None:
         """A connection is gone."""
-        if ticket.refusal is not None:
+        if ticket.give_share_back is None:
             self._told -= 1
-            return
-        self._members -= 1
-        if ticket.client is not None:
-            left = self._clients.pop(ticket.client) - 1
-            if left:
-                self._clients[ticket.client] = left
-
-    def _client(self, host: str) -> str | None:
-        limits = self._limits
-        if not limits.most_per_client or host == UNIX or limits.is_exempt(host):
-            return None
-        return client_of(host)
-
-    def _why_not(self, client: str | None) -> Reason | None:
-        limits = self._limits
-        # This limit first: nobody who is over it may push out others.
-        if client is not None and self._clients.get(client, 0) >= limits.most_per_client:
-            return Reason.CLIENT
-        if limits.most and self._members >= limits.most and not self._make_room():
-            return Reason.TOTAL
-        return None
+        else:
+            self._members -= 1
+            ticket.give_share_back()
 
 
 class Refusals:

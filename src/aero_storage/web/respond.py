@@ -112,6 +112,7 @@ class Responder:
     async def _produce(self, request: AeroRequest, head: bytes, reply: Reply, exchange: Exchange) -> None:
         """Send what is read in threads: by TLS, a UNIX socket, what a test has made; and files that are remote."""
         request.push(head + reply.body)
+        outlet = None
         if reply.segment is not None and exchange.blob is not None:
             if (outlet := outlet_of(request.transport)) is not None:
                 outlet.mark_unfinished()
@@ -119,6 +120,8 @@ class Responder:
             offset, length, pace = reply.segment.offset, reply.segment.length, request.pace
             await SegmentProducer(self._readers, exchange.blob, request, offset, length, pace).start()
         await self._drained(request)
+        if outlet is not None:
+            outlet.mark_finished()
 
     async def _drained(self, request: AeroRequest) -> None:
         """Wait until the kernel has every byte: only then is a response complete (contract §5 and §8)."""
@@ -132,7 +135,6 @@ class Responder:
             call = self._clock.callLater(0, turn.callback, None)
             await turn
         await outlet.when_drained()
-        outlet.mark_finished()
 
 
 def _body_sent(request: AeroRequest) -> int:
