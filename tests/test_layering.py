@@ -22,6 +22,7 @@ PACKAGE = "aero_storage"
 FLOORS = {
     "": 0,  # aero_storage itself: a docstring, perhaps a version
     "errors": 0,
+    "http": 0,
     "protocol": 0,
     "catalog": 1,
     "durable": 1,  # locks, renames and syncs, which the catalog's writer and the rooms above it need
@@ -44,17 +45,19 @@ FLOORS = {
 }
 # (who, whom) on one floor
 NEIGHBOURS = {
+    ("http", "protocol"),
     ("protocol", "errors"),  # the rules raise our own errors
     ("catalog", "durable"),  # its writer replaces the manifest
     ("service", "supervision"),  # the parent is wired like all else
     ("supervision", "service"),  # the first steps of a worker lead to its wiring
 }
-PURE_ROOMS = {"protocol", "catalog", "settings", "errors", "durable", "chunks", "cli", "doctor"}
+PURE_ROOMS = {"http", "protocol", "catalog", "settings", "errors", "durable", "chunks", "cli", "doctor"}
 # library -> the modules (or packages) that may import it
 LIBRARIES = {
     "klein": {"web.app"},
     "prometheus_client": {"metrics"},
     "click": {"cli"},
+    "h11": {"http.general_head"},
     "rich": {"cli"},
     "urllib3": {"chunks.remote", "doctor.client"},
 }
