@@ -36,6 +36,7 @@ class LineChecker:
     _searched: int = 0
     """How far there is no end of it."""
     _headers: int = 0
+    """Lines after the request line."""
 
     def check(self, data: bytes, start: int) -> int | None:
         """Go on with the head that begins at `start` of `data`; the status with which it is refused, if it is.
@@ -61,9 +62,7 @@ class LineChecker:
     def _fault(self, line: bytes) -> int | None:
         if not self._line:
             return None if _REQUEST_LINE.fullmatch(line) else 400
-        if _CONTINUATION.fullmatch(line):
-            return None
-        if not _HEADER_LINE.fullmatch(line):
+        if not (_HEADER_LINE.fullmatch(line) or _CONTINUATION.fullmatch(line)):
             return 400
         self._headers += 1
         return 431 if self._headers > MAX_HEADERS else None

@@ -19,7 +19,7 @@ MAX_HEAD = 16 * 1024
 """Longest head that is read, in bytes, from the request line to the empty line."""
 
 MAX_HEADERS = 200
-"""Most header lines of one head; a line that is continued counts once."""
+"""Most header lines of one head; those that continue another (obs-fold) count too, as they cost as much."""
 
 MAX_REMEMBERED_HEAD = 4096
 """Longest head that anything is remembered of, in bytes; a browser's has some 500 to 1,000."""
