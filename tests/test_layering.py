@@ -52,6 +52,7 @@ LIBRARIES = {
     "klein": {"web.app"},
     "prometheus_client": {"metrics"},
     "click": {"cli"},
+    "h11": {"http.general_head"},
     "rich": {"cli"},
     "urllib3": {"chunks.verify.remote", "doctor.http_client"},
 }
