@@ -74,6 +74,20 @@ class Refusal:
     path: str = ""
     """What seems to be the path, in visible ASCII; empty if there is none."""
 
+    def as_head(self) -> RequestHead:
+        """What is known of the request, as a head without headers."""
+        return RequestHead(
+            method=self.method,
+            target=self.path,
+            version="HTTP/1.1",
+            headers={},
+            size=0,
+            path=self.path,
+            query="",
+            persistent=False,
+            announces_body=False,
+        )
+
 
 def read_strict_head(data: bytes) -> RequestHead | None:
     """The head, if `data` is exactly one that follows the strict grammar."""

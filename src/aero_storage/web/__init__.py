@@ -1,1 +1,1 @@
-"""The coats over the decisions: Klein and the HTTP channel."""
+"""HTTP connections: read requests, route them with Klein, send responses."""

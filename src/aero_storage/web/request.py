@@ -1,125 +1,128 @@
-"""The request as Twisted Web hands it over: checked, and its path never decoded."""
+"""A request as Klein and Twisted Web see it: parsed already, its path never decoded, its query never parsed."""
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, cast
+from collections.abc import Iterable
+from typing import Any, Protocol
 
+from twisted.internet.interfaces import IAddress, IProducer
 from twisted.python.failure import Failure
+from twisted.web.http_headers import Headers
 from twisted.web.server import Request
 
-from aero_storage.http.client_address import UNIX, plain_host
-from aero_storage.http.host import MAX_TARGET_LENGTH, is_authority, origin_form
+from aero_storage.http.request_head import RequestHead
+from aero_storage.web.lingering_close import is_secure
+from aero_storage.web.responder import Client
 
-if TYPE_CHECKING:
-    from aero_storage.delivery.exchange import Exchange
-    from aero_storage.streaming.throttle import Pace
-    from aero_storage.web.channel import AeroChannel
-    from aero_storage.web.site import ImageSite
-    from aero_storage.web.transport import Transport
 
-_UNPRINTABLE = re.compile(rb"[^\x21-\x7e]")
+class RoutedClient(Client, Protocol):
+    """The connection that a request came by."""
+
+    site: Any
+    """With the `resource` that routes requests."""
+
+
+class RequestChannel:
+    """A connection as Twisted Web's Request knows it: the public methods that it calls, as of an HTTP/2 stream."""
+
+    factory = None
+
+    def __init__(self, connection: RoutedClient) -> None:
+        self.connection = connection
+        self.site = connection.site
+        self.transport: Any = connection.transport
+
+    def getPeer(self) -> IAddress:
+        """The other end."""
+        peer: IAddress = self.transport.getPeer()
+        return peer
+
+    def getHost(self) -> IAddress:
+        """Our end."""
+        host: IAddress = self.transport.getHost()
+        return host
+
+    def isSecure(self) -> bool:
+        """Whether this is TLS."""
+        return is_secure(self.transport)
+
+    def writeHeaders(self, _version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
+        """Send the head of a response."""
+        lines = [b"HTTP/1.1 " + code + b" " + reason]
+        lines += [name + b": " + value for name, values in headers.getAllRawHeaders() for value in values]
+        lines += [] if self.connection.stays_open() else [b"Connection: close"]
+        self.transport.writeSequence([b"\r\n".join(lines), b"\r\n\r\n"])
+
+    def write(self, data: bytes) -> None:
+        """Send bytes of its body."""
+        self.transport.write(data)
+
+    def writeSequence(self, data: Iterable[bytes]) -> None:
+        """Send bytes of its body."""
+        self.transport.writeSequence(data)
+
+    def requestDone(self, _request: object) -> None:
+        """The response is whole."""
+        self.connection.response_sent()
+
+    def registerProducer(self, producer: IProducer, streaming: bool) -> None:  # noqa: FBT001 - Twisted's interface
+        """Let the transport pause and resume what makes the body."""
+        self.transport.registerProducer(producer, streaming)
+
+    def unregisterProducer(self) -> None:
+        """Have the transport forget it."""
+        self.transport.unregisterProducer()
+
+    def loseConnection(self) -> None:
+        """Close once all is sent."""
+        self.transport.loseConnection()
 
 
 class AeroRequest(Request):
-    """A request whose path is not decoded, whose `Host` is checked, and which never becomes text/html.
-
-    `refusal` is the status with which it is refused before any route is looked at, or None.
-    """
+    """A request that a connection has read; `head` is all that was parsed of it, and `raw` what was sent."""
 
     defaultContentType = None
-    refusal: int | None = None
-    announces_body = False
-    turned_away: int | None = None
-    """The status with which it is refused because its connection is one too many, once its route is known."""
-    aborted_by_us = False
-    exchange: Exchange | None = None
-    routed_path = "/"
-    """What the router is to see of the path."""
-    site: ImageSite
+    channel: RequestChannel | None  # type: ignore[assignment]
+
+    def __init__(self, channel: RequestChannel, head: RequestHead, raw: bytes) -> None:
+        super().__init__(channel)  # type: ignore[arg-type] # HTTP/2's streams are none either
+        self.head, self.raw = head, raw
+        self.method, self.uri = head.method.encode("ascii"), head.target.encode("ascii")
+        self.path, self.clientproto = head.path.encode("ascii"), head.version.encode("ascii")
+        self.args: dict[bytes, list[bytes]] = {}
 
     def __repr__(self) -> str:
         """Without the query, where a client may have put a token."""
-        return f"<{type(self).__name__} {self.method!r} {getattr(self, 'path', None)!r}>"
+        return f"<{type(self).__name__} {self.method!r} {self.path!r}>"
+
+    @property
+    def requestHeaders(self) -> Headers:  # type: ignore[override]
+        """The headers, for a resource that is not ours; ours read `head`."""
+        return Headers({name: [value] for name, value in self.head.headers.items()})
+
+    @requestHeaders.setter
+    def requestHeaders(self, _headers: Headers) -> None:
+        """Twisted sets empty ones for a parser to fill."""
+
+    @property
+    def routed_path(self) -> str:
+        """What the router sees of the path: werkzeug would strip slashes at the front."""
+        return "/" if self.head.path.startswith("//") else self.head.path
 
     def process(self) -> None:
-        """Check target and `Host`, then let Klein route the raw path."""
-        self.site = cast("ImageSite", self.channel.factory)
-        self.path = _raw_path(self.uri)
-        if self.refusal is None:
-            self.refusal = self._why_not()
-        # Klein's matcher would strip slashes at the front: what it must not see goes to the route for all else.
-        if self.refusal is None and not self.path.startswith(b"//"):
-            self.routed_path = self.path.decode("ascii")
+        """Let Klein route the request."""
+        if self.channel is None:
+            return
         try:
-            self.render(self.site.resource)
+            self.render(self.channel.site.resource)
         except Exception:  # noqa: BLE001 - a defect of ours
             self.fail(Failure())
 
     def fail(self, failure: Failure) -> None:
-        """The last resort: log what nobody foresaw, and answer 500 if no answer has begun, else break it off."""
+        """Log what nobody foresaw; answer 500 if no answer has begun, else break it off."""
         if not self.startedWriting and self.channel is not None:
             self.processingFailed(failure)
             return
         self._log.failure("", failure)
-        if not self.finished:
-            self.abort()
-
-    def _why_not(self) -> int | None:
-        if len(self.uri) > MAX_TARGET_LENGTH:
-            return 414
-        hosts = self.requestHeaders.getRawHeaders(b"Host", [])
-        missing = not hosts and self.clientproto == b"HTTP/1.1"
-        wrong = len(hosts) > 1 or not all(map(is_authority, hosts))
-        return 400 if missing or wrong or origin_form(self.uri) is None else None
-
-    def read_headers(self) -> dict[str, str]:
-        """All headers by their names in Twisted's spelling, lines given twice joined by commas (RFC 9110 §5.3)."""
-        lines = self.requestHeaders.getAllRawHeaders()
-        return {name.decode("ascii"): b", ".join(values).decode("latin-1") for name, values in lines}
-
-    def begin(self, status: int, length: int) -> None:
-        """The head of the response goes out, and a body of `length` bytes follows: Twisted need not make one."""
-        self.code, self.startedWriting, self.sentLength = status, 1, length
-
-    def push(self, data: bytes) -> None:
-        """Write bytes of the response that are counted already, or are none of its body."""
         if self.channel is not None:
-            self.channel.write(data)
-
-    def unregisterProducer(self) -> None:
-        """See IConsumer; a connection that is lost has nothing left to unregister from."""
-        if self.channel is None:
-            self.producer = None
-        else:
-            super().unregisterProducer()
-
-    def part_if_retiring(self) -> None:
-        """Have the head that is about to go out say that the connection closes, if the daemon is about to stop."""
-        if self.site.retiring and self.channel is not None:
-            cast("AeroChannel", self.channel).part(self)
-
-    @property
-    def pace(self) -> Pace | None:
-        """How fast bytes of images may go; None if no limit is set, or the connection is lost."""
-        return cast("AeroChannel", self.channel).pace if self.channel is not None else None
-
-    @property
-    def waits(self) -> bool:
-        """Whether it stands in the queue for a place under the cap."""
-        return self.exchange is not None and self.exchange.waiting
-
-    def abort(self) -> None:
-        """Break the connection off, so that the client cannot take what it has for the whole."""
-        cast("Transport", self.transport).abortConnection()
-
-
-def host_of(peer: object) -> str:
-    """The peer's host as logs show it; a UNIX socket has none."""
-    return plain_host(getattr(peer, "host", None) or UNIX)
-
-
-def _raw_path(uri: bytes) -> bytes:
-    """The path of a request target, still percent-encoded, in visible ASCII; empty if there is none."""
-    path = (origin_form(uri) or b"").partition(b"?")[0]
-    return _UNPRINTABLE.sub(lambda match: b"%%%02X" % match[0][0], path)
+            self.channel.connection.abort()

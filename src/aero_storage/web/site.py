@@ -1,4 +1,4 @@
-"""The factory of channels: which connections are open, how many may be, how long they may keep us waiting."""
+"""The site: which connections are open, how many may be, how long they may keep us waiting, and how they end."""
 
 from __future__ import annotations
 
@@ -11,121 +11,130 @@ from twisted.web.resource import IResource
 from twisted.web.server import Site
 
 from aero_storage.streaming.throttle import Throttle
-from aero_storage.web.channel import AeroChannel
-from aero_storage.web.crowd import Crowd, Limits, Reason, Ticket
-from aero_storage.web.express import ExpressLane
-from aero_storage.web.request import AeroRequest
-from aero_storage.web.stalls import Stalls
-from aero_storage.web.vigil import Vigil
+from aero_storage.web.connection import HTTPConnection
+from aero_storage.web.connection_limits import ConnectionLimiter, Limits, Reason, Ticket
+from aero_storage.web.responder import Responder
+from aero_storage.web.stall_detector import StallDetector, Stream
+from aero_storage.web.timeouts import Timeouts
 
 _HEAD_SECONDS = 2.0
 """How long heads may take when the daemon only waits for what is under way."""
 
+StallDetectorFactory = Callable[[set[Stream]], StallDetector]
+"""Makes what watches the streams of a site."""
+
 
 class ImageSite(Site):
-    """The factory of channels; knows which are open."""
+    """The factory of connections; `throttle` limits their speed (None: no limit)."""
 
-    protocol = AeroChannel  # type: ignore[assignment]
     noisy = False
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - the composition root has one call
         self,
         resource: IResource,
         reactor: IReactorTime,
-        lane: ExpressLane | None,
+        responder: Responder,
         limits: Limits,
         refused: Callable[[Reason], None],
+        make_stall_detector: StallDetectorFactory,
+        throttle: Throttle | None = None,
     ) -> None:
-        super().__init__(resource, AeroRequest, timeout=None, reactor=reactor)
-        self.lane = lane
+        super().__init__(resource, timeout=None, reactor=reactor)
         self.limits = limits
-        self.channels: set[AeroChannel] = set()
-        self._vigil = Vigil(reactor, limits.header_timeout, limits.idle_timeout, self.channels)
-        self._crowd = Crowd(limits, self._vigil.make_room, refused)
+        self.connections: set[HTTPConnection] = set()
         self.retiring = False
         """Whether connections end with their next response: the daemon is about to stop."""
         self.draining = False
         """Whether they end as soon as nothing is under way."""
         self.unanswered = 0
         """Connections that have ended so with requests behind the last that was answered."""
-        self.throttle: Throttle | None = None
-        """Limits the speed of connections."""
-        self.stalls: Stalls | None = None
-        """Looks after streams whose clients take nothing."""
+        self.streams: set[Stream] = set()
+        self.stalls = make_stall_detector(self.streams)
+        self._clock = reactor
+        self._responder = responder
+        self._throttle = throttle
+        self._timeouts = Timeouts(reactor, limits.header_timeout_secs, limits.idle_timeout_secs, self.connections)
+        self._limiter = ConnectionLimiter(limits, self._timeouts.make_room, refused)
         self._all_gone: Deferred[None] | None = None
 
     def acceptableProtocols(self) -> list[bytes]:
-        """HTTP/1.1 alone: the channel speaks nothing else, whatever is installed."""
+        """HTTP/1.1 alone: a connection speaks nothing else, whatever is installed."""
         return [b"http/1.1"]
+
+    def startFactory(self) -> None:
+        """Twisted's would open an access log, and keep a timer for its dates."""
+
+    def stopFactory(self) -> None:
+        """Nothing was opened."""
 
     def log(self, request: HTTPRequest) -> None:
         """No access log of Twisted's: an exchange writes its own line."""
 
-    def buildProtocol(self, addr: IAddress | None) -> AeroChannel | None:  # type: ignore[override]
-        """A channel for a new connection."""
-        channel: AeroChannel | None = super().buildProtocol(addr)
-        return channel
+    def buildProtocol(self, addr: IAddress | None) -> HTTPConnection:  # type: ignore[override]  # noqa: ARG002
+        """A connection that was accepted."""
+        pace = None if self._throttle is None else self._throttle.pace()
+        return HTTPConnection(self, self._responder, self._clock, pace)
 
     @property
     def responses(self) -> int:
         """How many are under way."""
-        return sum(channel.busy for channel in self.channels)
+        return sum(connection.busy for connection in self.connections)
 
     def retire(self) -> None:
         """From now on have responses say that their connections close, while all is still answered."""
         self.retiring = True
-        if self.lane is not None:
-            self.lane.retiring = True
 
     def drain(self) -> Deferred[None]:
         """Close connections as soon as nothing is under way on them; fires once none is left."""
         self.retire()
         self.draining = True
-        self._vigil.hurry(_HEAD_SECONDS)
-        return self._see_off(AeroChannel.drain)
+        self._timeouts.limit_heads(_HEAD_SECONDS)
+        return self._end_all(HTTPConnection.drain)
 
     def shut(self) -> Deferred[None]:
-        """Break off every request in work and close every idle connection; fires once all are gone."""
-        return self._see_off(AeroChannel.shut)
+        """Break off every response under way and close every idle connection; fires once all are gone."""
+        return self._end_all(HTTPConnection.shut)
 
-    def _see_off(self, how: Callable[[AeroChannel], None]) -> Deferred[None]:
+    def _end_all(self, end: Callable[[HTTPConnection], None]) -> Deferred[None]:
         gone: Deferred[None] = Deferred()
         self._all_gone = gone
-        for channel in tuple(self.channels):
-            how(channel)
+        for connection in tuple(self.connections):
+            end(connection)
         self._tell_if_empty()
         return gone
 
-    @property
-    def connections(self) -> int:
-        """How many are open, those that are being turned away included."""
-        return len(self.channels)
-
     def make_room(self) -> bool:
         """Close the connection that has been silent longest; false if there is none that could be closed."""
-        return self._vigil.make_room()
+        return self._timeouts.make_room()
 
-    def join(self, channel: AeroChannel, host: str) -> Ticket | None:
-        """A connection was opened; see Crowd.admit."""
-        self.channels.add(channel)
-        self._vigil.begin(channel)
-        if self.stalls is not None:
-            self.stalls.begin()
-        return self._crowd.admit(host)
+    def stream_begins(self, stream: Stream) -> None:
+        """Something is sent that waits for the client."""
+        self.streams.add(stream)
+        self.stalls.start()
 
-    def leave(self, channel: AeroChannel, ticket: Ticket | None) -> None:
+    def stream_ends(self, stream: Stream) -> None:
+        """It is not sent any more."""
+        self.streams.discard(stream)
+        if not self.streams:
+            self.stalls.stop()
+
+    def opened(self, connection: HTTPConnection, host: str) -> Ticket | None:
+        """A connection was opened; see ConnectionLimiter.admit."""
+        self.connections.add(connection)
+        self._timeouts.opened(connection)
+        return self._limiter.admit(host)
+
+    def lost(self, connection: HTTPConnection, ticket: Ticket | None) -> None:
         """A connection is lost."""
-        self.channels.discard(channel)
+        self.connections.discard(connection)
         if ticket is not None:
-            self._crowd.leave(ticket)
-        if not self.channels:
-            self._vigil.end()
-            if self.stalls is not None:
-                self.stalls.end()
+            self._limiter.leave(ticket)
+        if not self.connections:
+            self._timeouts.stop()
         self._tell_if_empty()
 
     def _tell_if_empty(self) -> None:
         gone = self._all_gone
-        if gone is not None and not self.channels:
+        if gone is not None and not self.connections:
             self._all_gone = None
             gone.callback(None)

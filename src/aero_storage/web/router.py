@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Coroutine, Iterable
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, Protocol, cast
 
 from klein import Klein
-from twisted.internet.defer import Deferred
 from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET
@@ -16,13 +15,15 @@ from werkzeug.routing import BaseConverter
 
 from aero_storage.delivery.facts import Names
 from aero_storage.delivery.routes import Route
+from aero_storage.http.request_head import RequestHead
 from aero_storage.web.request import AeroRequest
+from aero_storage.web.responder import Client
 
 _PLACEHOLDER = re.compile(r":(\w+)")
 _REST = "rest"
 _MATCHES = 512
 _LONGEST_KEPT = 256
-"""Characters of a path whose match is remembered: all that are remembered take 4 MB at the most."""
+"""Characters of a path whose match is remembered: all that are remembered take 4 MB at most."""
 
 
 class _Segment(BaseConverter):
@@ -42,7 +43,7 @@ class _Anything(BaseConverter):
 class Respond(Protocol):
     """What answers a request that was routed."""
 
-    def __call__(self, request: AeroRequest, route: Route | None, names: Names, /) -> Coroutine[Any, Any, None]:
+    def __call__(self, head: RequestHead, raw: bytes, route: Route | None, names: Names, client: Client, /) -> None:
         """Answer; `names` are those that the route found in the path."""
         ...
 
@@ -50,9 +51,9 @@ class Respond(Protocol):
 class _Router(Resource):
     """A Klein app as a resource that does less for each request than Klein's own.
 
-    That one asks the URL map anew, and makes a chain of Deferreds for whatever a handler might return or raise: a
-    third of the time that a small request took. Ours answer to the end and return nothing. So what a path matches is
-    remembered, and only who has to wait costs a Deferred.
+    Klein's asks the URL map anew, and makes a chain of Deferreds for whatever a handler might return or raise: a third
+    of the time that a small request took. Our handlers answer to the end and return nothing. So what a path matches is
+    remembered.
     """
 
     def __init__(self, app: Klein) -> None:
@@ -62,14 +63,10 @@ class _Router(Resource):
         self._remembered = lru_cache(_MATCHES)(self._match)
 
     def render(self, request: IRequest) -> Any:
-        """Call the handler of the route that the path matches; if it waits, it is cancelled when the client goes."""
-        given = cast("AeroRequest", request)
-        path = given.routed_path
+        """Call the handler of the route that the path matches."""
+        path = cast("AeroRequest", request).routed_path
         endpoint, names = (self._remembered if len(path) <= _LONGEST_KEPT else self._match)(path)
-        waiting = cast("Deferred[None] | None", self._app.execute_endpoint(endpoint, request, names))
-        if waiting is not None:
-            waiting.addErrback(given.fail)
-            given.notifyFinish().addErrback(lambda _: waiting.cancel())
+        self._app.execute_endpoint(endpoint, request, names)
         return NOT_DONE_YET
 
     def _match(self, path: str) -> tuple[str, Names]:
@@ -92,20 +89,8 @@ def build_resource(routes: Iterable[Route], respond: Respond) -> IResource:
 
 
 def _mount(app: Klein, rule: str, route: Route | None, respond: Respond) -> None:
-    def handle(request: AeroRequest, names: Names) -> Deferred[None] | None:
-        return start(respond(request, route, names))
+    def handle(request: AeroRequest, names: Names) -> None:
+        if request.channel is not None:
+            respond(request.head, request.raw, route, names, request.channel.connection)
 
     app.route(rule, endpoint=rule)(handle)
-
-
-def start(work: Coroutine[Any, Any, None]) -> Deferred[None] | None:
-    """Run a coroutine that waits for nothing but Deferreds; None if it has ended already.
-
-    Then it needed no Deferred, which takes longer than all the coroutines of a small request. If not, it is asked a
-    second time what it waits for, which a Deferred does not mind.
-    """
-    try:
-        work.send(None)
-    except StopIteration:
-        return None
-    return Deferred.fromCoroutine(work)

@@ -1,16 +1,11 @@
-"""From a reply to bytes on a connection whose kernel sends files: what both lanes have in common."""
+"""Sends a reply over plain TCP: in one write with its head, or by `sendfile`."""
 
 from __future__ import annotations
-
-from functools import lru_cache
-from http import HTTPStatus
 
 import attrs
 from twisted.internet.defer import Deferred
 
 from aero_storage.delivery.reply import Reply
-from aero_storage.http.cors import Headers
-from aero_storage.http.dates import format_http_date
 from aero_storage.http.ranges import Segment
 from aero_storage.linux.page_cache import read_resident_into
 from aero_storage.storage.blob import Blob, OpenFile
@@ -20,47 +15,6 @@ SMALL = 64 * 1024
 """Bodies up to this many bytes are read at once and leave in one piece with their head."""
 
 _HEAD_ROOM = 2048
-
-
-def _line(name: str, value: str) -> bytes:
-    return f"{name}: {value}\r\n".encode("latin-1")
-
-
-@lru_cache(256)
-def _block(headers: Headers) -> bytes:
-    return b"".join(_line(name, value) for name, value in headers)
-
-
-@lru_cache(64)
-def _status_line(status: int) -> bytes:
-    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nServer: aero-storage\r\n".encode("ascii")
-
-
-@lru_cache(2)
-def _date_line(second: int) -> bytes:
-    return _line("Date", format_http_date(second))
-
-
-@attrs.define(eq=False)
-class HeadWriter:
-    """Writes the heads of responses, and remembers what the last one may have in common with the next."""
-
-    _common: Headers | None = None
-    _status: int = 0
-    _second: int = 0
-    _fixed: bytes = b""
-
-    def write(self, reply: Reply, request_id: str, now: float, *, persistent: bool) -> bytes:
-        """The head of a response as it goes over the wire; `now` in seconds since the epoch."""
-        second, length = int(now), reply.length
-        if self._common is not reply.common or self._second != second or self._status != reply.status:
-            self._common, self._second, self._status = reply.common, second, reply.status
-            self._fixed = _status_line(reply.status) + _date_line(second) + _block(reply.common)
-        own = "".join([f"{name}: {value}\r\n" for name, value in reply.own])
-        more = "" if persistent else "Connection: close\r\n"
-        if length is not None:
-            more += f"Content-Length: {length}\r\n"
-        return self._fixed + f"X-Request-Id: {request_id}\r\n{more}{own}\r\n".encode("latin-1")
 
 
 @attrs.frozen(eq=False)

@@ -1,0 +1,358 @@
+"""One HTTP/1.1 connection: bytes to heads, heads to responses, one after the other, and its end.
+
+What changes the state of a connection is in `connection_state`. What a known head is answered with comes from the
+plans of the responder; any other head becomes a Twisted Web request, which Klein routes to the same responder.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol, IReactorTime
+from twisted.internet.protocol import Protocol as TwistedProtocol
+from twisted.python.failure import Failure
+from twisted.web.resource import IResource
+from zope.interface import implementer
+
+from aero_storage.http.client_address import UNIX, plain_host
+from aero_storage.http.head_reader import HeadReader
+from aero_storage.http.request_head import Refusal, RequestHead, refusal_of
+from aero_storage.streaming.sendfile import SendfileServer
+from aero_storage.streaming.throttle import Pace
+from aero_storage.streaming.transports import TrackedTransport, sendfile_transport, tracked_transport
+from aero_storage.web.connection_limits import Ticket
+from aero_storage.web.connection_state import ConnectionState, Event, State
+from aero_storage.web.lingering_close import LingeringClose, can_half_close
+from aero_storage.web.request import AeroRequest, RequestChannel
+from aero_storage.web.responder import Responder
+from aero_storage.web.response import Response
+from aero_storage.web.response_plans import PlannedRequest
+from aero_storage.web.stall_detector import Stream
+from aero_storage.web.timeouts import Wait, Waiting
+
+_MAX_READ_AHEAD = 16 * 1024
+"""Bytes that are read behind the request that is being answered."""
+
+TURN_REQUESTS, TURN_SECONDS = 16, 0.001
+"""What one connection may have answered in one turn of the reactor; then others go first."""
+
+
+class Site(Protocol):
+    """All connections of a daemon, as one of them sees it."""
+
+    resource: IResource
+    """Routes requests."""
+    retiring: bool
+    """Whether connections end with their next response: the daemon is about to stop."""
+    draining: bool
+    """Whether they end as soon as nothing is under way."""
+    unanswered: int
+    """Connections that have ended so with requests behind the last that was answered."""
+
+    def stream_begins(self, stream: Stream) -> None:
+        """Something is sent that waits for the client."""
+        ...
+
+    def stream_ends(self, stream: Stream) -> None:
+        """It is not sent any more."""
+        ...
+
+    def opened(self, connection: HTTPConnection, host: str) -> Ticket | None:
+        """A connection was opened; None if it is to be reset."""
+        ...
+
+    def lost(self, connection: HTTPConnection, ticket: Ticket | None) -> None:
+        """A connection is lost."""
+        ...
+
+
+@implementer(IHalfCloseableProtocol)
+class HTTPConnection(TwistedProtocol):
+    """One connection; the client of a response, a TimedConnection for Timeouts."""
+
+    transport: Any
+    sendfile: SendfileServer | None = None
+    tracked: TrackedTransport | None = None
+    refusal: int | None = None
+    _ticket: Ticket | None = None
+    _response: Response | None = None
+    _request: AeroRequest | None = None
+    _peer: str | None = None
+    _paused = False
+    _reading_heads = False
+    _next_turn: IDelayedCall | None = None
+    _lingering: LingeringClose | None = None
+
+    def __init__(self, site: Site, responder: Responder, clock: IReactorTime, pace: Pace | None) -> None:
+        self.site = site
+        self.pace = pace
+        self.wait = Wait()
+        self._responder = responder
+        self._clock = clock
+        self._state = ConnectionState()
+        self._reader = HeadReader()
+
+    # Its beginning
+
+    def connectionMade(self) -> None:
+        """Join the open connections of the site, or be turned away."""
+        self.sendfile, self.tracked = sendfile_transport(self.transport), tracked_transport(self.transport)
+        if self.sendfile is not None:
+            self.sendfile.pace = self.pace
+        self._ticket = self.site.opened(self, _host_of(self.transport.getPeer()))
+        if self._ticket is None:
+            self.abort()
+        else:
+            self.refusal = self._ticket.refusal
+
+    # What comes
+
+    def dataReceived(self, data: bytes) -> None:
+        """Answer a known head at once; else read on, or keep what comes behind the request that is being answered."""
+        state = self._state
+        if state.is_ending:
+            self._count_unanswered()
+        elif self._next_turn is not None or not state.takes_requests:
+            self._read_ahead(data)
+        elif len(self._reader) or not self._answer_known(data):
+            self._reader.receive(data)
+            self._read_heads()
+
+    def _answer_known(self, data: bytes) -> bool:
+        planned = self._responder.find(data)
+        if planned is None or self.refusal is not None:
+            return False
+        self._answer(planned)
+        return True
+
+    def _answer(self, planned: PlannedRequest) -> None:
+        self._state.begin_response(last=not planned[0].persistent)
+        self._responder.respond(planned, self)
+
+    def _read_ahead(self, data: bytes) -> None:
+        self._reader.receive(data)
+        if len(self._reader) > _MAX_READ_AHEAD and not self._paused:
+            self._paused = True
+            self.transport.pauseProducing()
+
+    def _read_heads(self) -> None:
+        """Answer what has come, as far as one turn of the reactor allows."""
+        self._next_turn = None
+        self._reading_heads = True
+        end, left = self._clock.seconds() + TURN_SECONDS, TURN_REQUESTS
+        while left and self._state.takes_requests and self._read_head():
+            left = left - 1 if self._clock.seconds() < end else 0
+        self._reading_heads = False
+        if self._state.takes_requests:
+            self._go_on(more=not left and len(self._reader) > 0)
+
+    def _go_on(self, *, more: bool) -> None:
+        """Nothing is under way: wait for more to come, or answer what has come in the next turn of the reactor."""
+        if more:
+            self._next_turn = self._clock.callLater(0, self._read_heads)
+        elif self._state.input_ended:
+            self._close()
+        if self._paused and len(self._reader) <= _MAX_READ_AHEAD:
+            self._paused = False
+            self.transport.resumeProducing()
+
+    def _read_head(self) -> bool:
+        """Begin to answer the next head; false if it is not complete."""
+        raw = self._reader.peek()
+        planned = self._responder.find(raw) if raw and self.refusal is None else None
+        if planned is not None:
+            self._reader.take(len(raw))
+            self._answer(planned)
+            return True
+        head = self._reader.next()
+        if head is None:
+            if self._reader.begun:
+                self._state.on(Event.PART_OF_HEAD)
+        elif isinstance(head, Refusal):
+            self._refuse(head)
+        else:
+            self._answer_new(head, raw)
+        return head is not None
+
+    def _answer_new(self, head: RequestHead, raw: bytes) -> None:
+        self._state.body_unread = self._state.body_unread or head.announces_body
+        self._state.begin_response(last=not head.persistent or self.refusal is not None)
+        status = refusal_of(head)
+        if status is not None:
+            self._responder.refuse(head, status, self)
+            return
+        self._request = AeroRequest(RequestChannel(self), head, raw)
+        self._request.process()
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Answer a head that cannot be read like any request, with id, `Date` and log line, then close."""
+        self._state.body_unread = True
+        self._state.begin_response(last=True)
+        self._responder.refuse(refusal.as_head(), refusal.status, self)
+
+    # What a response asks and tells
+
+    @property
+    def peer(self) -> str:
+        """The host of the peer, asked for by the first request: a PROXY header comes before that."""
+        if self._peer is None:
+            self._peer = _host_of(self.transport.getPeer())
+        return self._peer
+
+    def stays_open(self) -> bool:
+        """Whether the connection stays open after the response whose head goes out now.
+
+        A client that is told (RFC 9112 §9.6) may send elsewhere what it has sent here meanwhile. While the daemon is
+        about to stop, and only then, there is time for what has come already.
+        """
+        state, site = self._state, self.site
+        if state.state is State.LAST_RESPONSE:
+            return False
+        if site.retiring and (site.draining or not len(self._reader)):
+            state.retire()
+            return False
+        return True
+
+    def response_waits(self, response: Response) -> None:
+        """Remember the response that is under way."""
+        self._response = response
+        self.site.stream_begins(response)
+
+    def response_sent(self) -> None:
+        """Close, or go on with what has come."""
+        state = self._state
+        self._forget_response()
+        if self.site.draining and state.state is State.ANSWERING:
+            state.retire()
+        if state.state is State.LAST_RESPONSE:
+            self._close()
+            return
+        state.on(Event.RESPONSE_SENT)
+        if not self._reading_heads:
+            self._go_on(more=len(self._reader) > 0)
+
+    def _forget_response(self) -> None:
+        response, self._response, self._request = self._response, None, None
+        if response is not None:
+            self.site.stream_ends(response)
+
+    def abort(self) -> None:
+        """Reset the connection."""
+        self._state.on(Event.ABORT)
+        self.transport.abortConnection()
+
+    # Its end
+
+    def _close(self) -> None:
+        """Close; if the client may still be sending, throw that away until it has our answer."""
+        may_send = self._state.client_may_send
+        if len(self._reader):
+            self._count_unanswered()
+        linger = may_send or not can_half_close(self.transport)
+        self._state.begin_close(linger=linger)
+        if linger:
+            self._lingering = LingeringClose(self.transport, self.tracked, self._clock)
+            self._lingering.start()
+            self.site.stream_begins(self._lingering)
+        else:
+            self.transport.loseConnection()
+
+    def _count_unanswered(self) -> None:
+        """What has come is not answered, and its client could not know that in time."""
+        if self._state.count_unanswered():
+            self.site.unanswered += 1
+
+    def readConnectionLost(self) -> None:
+        """The client will send no more: answer what it has sent, then close.
+
+        A request that waits for a place is given up: nearly always its client has closed for good, and others wait.
+        """
+        state = self._state
+        state.input_ended = True
+        if state.is_ending:
+            self.transport.loseConnection()
+        elif state.takes_requests and self._next_turn is None:
+            self._close()
+        elif self._response is not None and self._response.exchange.waiting:
+            self.abort()
+
+    def writeConnectionLost(self) -> None:
+        """Our half is closed, as a lingering close wants it."""
+
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+        """Leave the site, and tell the response under way."""
+        self._state.on(Event.LOST)
+        if self._lingering is not None:
+            self._lingering.stop()
+            self.site.stream_ends(self._lingering)
+        next_turn, self._next_turn = self._next_turn, None
+        if next_turn is not None:
+            next_turn.cancel()
+        response, request = self._response, self._request
+        self._forget_response()
+        if response is not None:
+            response.lost()
+        if request is not None:
+            request.connectionLost(reason)
+        self.site.lost(self, self._ticket)
+
+    def drain(self) -> None:
+        """Close when what is under way has been answered: at once, if nothing is."""
+        if self._state.is_answering:
+            self._state.retire()
+        elif self.is_silent and not self._state.is_ending:
+            self._close()
+
+    def shut(self) -> None:
+        """Break off a response that is under way, or the wait until its client has all; close an idle connection."""
+        if self._response is not None:
+            self._response.aborted_by_us = True
+        elif self._state.takes_requests:
+            self._close()
+            return
+        self.abort()
+
+    # Timeouts; see TimedConnection
+
+    @property
+    def heads(self) -> int:
+        """Request heads that have been read."""
+        return self._state.heads
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether it is over a limit and only waits for its refusal."""
+        return self.refusal is not None
+
+    @property
+    def waiting(self) -> Waiting | None:
+        """What it waits for from the client."""
+        if self._next_turn is not None or not self._state.takes_requests:
+            return None
+        return Waiting.REQUEST if self._state.heads and self.is_silent else Waiting.HEAD
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether no response is under way, and nothing of a next request has come."""
+        return self._next_turn is None and not self._state.is_answering and not self._reader.begun
+
+    def time_out(self) -> None:
+        """Say 408 to a head that does not end (RFC 9110 §15.5.9); close a silent connection without a word."""
+        if self.is_silent:
+            self.close_idle()
+        else:
+            self._refuse(Refusal(408))
+
+    def close_idle(self) -> None:
+        """Close a silent connection."""
+        self._close()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a response is under way."""
+        return self._state.is_answering
+
+
+def _host_of(peer: object) -> str:
+    """The peer's host as logs show it; a UNIX socket has none."""
+    return plain_host(getattr(peer, "host", None) or UNIX)

@@ -1,0 +1,115 @@
+"""The end of a connection whose client may still be sending (RFC 9112 §9.6)."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Protocol
+
+import attrs
+from twisted.internet.interfaces import IDelayedCall, IHalfCloseableDescriptor, IReactorTime, ISSLTransport
+
+from aero_storage.streaming.transports import TrackedTransport
+
+LINGER_SECONDS = 2.0
+"""How long a client may go on sending after our last response, once it has taken all of that."""
+
+
+class ClosingTransport(Protocol):
+    """What is asked of a transport."""
+
+    def loseConnection(self) -> None:
+        """Close, once all is sent."""
+        ...
+
+    def loseWriteConnection(self) -> None:
+        """Close our half, once all is sent."""
+        ...
+
+    def abortConnection(self) -> None:
+        """Reset."""
+        ...
+
+    def resumeProducing(self) -> None:
+        """Read on."""
+        ...
+
+
+def is_secure(transport: object) -> bool:
+    """Whether this is TLS."""
+    return ISSLTransport(transport, None) is not None
+
+
+def can_half_close(transport: object) -> bool:
+    """Whether our half can be closed alone; TLS only pretends to have the half-close of what is below it."""
+    return bool(IHalfCloseableDescriptor.providedBy(transport)) and not is_secure(transport)
+
+
+@attrs.define(eq=False)
+class LingeringClose:
+    """Closes our half, and the whole once the client has closed its own or LINGER_SECONDS have passed.
+
+    A close with unread input would make the kernel reset the connection, and the client could lose our response. TLS
+    closes with an alert, and then waits for the client's: that has to be read, and not for ever. A client that has not
+    acknowledged all of our response has time, as far as StallDetector leaves it any: this is a Stream, too.
+    """
+
+    _transport: ClosingTransport
+    _tracked: TrackedTransport | None
+    _clock: IReactorTime
+    _half_closed: bool = attrs.field(init=False, default=False)
+    _timer: IDelayedCall | None = attrs.field(init=False, default=None)
+
+    def start(self) -> None:
+        """Close our half, and read on."""
+        self._transport.resumeProducing()
+        self._half_closed = can_half_close(self._transport)
+        self._wait()
+        if self._half_closed:
+            self._transport.loseWriteConnection()
+        else:
+            self._transport.loseConnection()
+
+    def stop(self) -> None:
+        """The connection is lost."""
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+
+    def _wait(self) -> None:
+        self._timer = self._clock.callLater(LINGER_SECONDS, self._end)
+
+    def _end(self) -> None:
+        self._timer = None
+        if self.progress() is not None:
+            self._wait()
+        elif self._half_closed:
+            self._transport.loseConnection()  # a reset could take away what it has and has not read yet
+        else:
+            self._transport.abortConnection()
+
+    # A Stream of StallDetector
+
+    def progress(self) -> int | None:
+        """Bytes that the client has acknowledged; None if it has all."""
+        return None if self._tracked is None else self._tracked.progress()
+
+    def position(self) -> Hashable:
+        """No response is under way."""
+        return None
+
+    def max_unacknowledged_read(self) -> int:
+        """The most bytes that the client may have read since it made progress."""
+        return 0 if self._tracked is None else self._tracked.max_unacknowledged_read()
+
+    def give_place_up(self) -> bool:
+        """It has none."""
+        return False
+
+    @property
+    def request_id(self) -> None:
+        """The response is complete, as far as the log goes."""
+        return
+
+    def shut(self) -> None:
+        """Reset the connection."""
+        self._transport.abortConnection()

@@ -1,0 +1,179 @@
+"""Answers requests: one way from a plan to a reply, one way from a reply to the kernel, one end."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Coroutine
+from http import HTTPStatus
+from typing import Any
+
+import attrs
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+
+from aero_storage.delivery.exchange import Ending, Exchange
+from aero_storage.delivery.facts import Names, request_id_of
+from aero_storage.delivery.handler import RequestHandler
+from aero_storage.delivery.reply import Reply
+from aero_storage.delivery.routes import Plane, Route
+from aero_storage.disk import Disk
+from aero_storage.http.request_head import RequestHead
+from aero_storage.logs.json_log import EventLog
+from aero_storage.streaming.producer import SegmentProducer
+from aero_storage.web.file_sender import FileSender
+from aero_storage.web.response import FILE_FAILURES, Client, Response
+from aero_storage.web.response_plans import PlannedRequest, ResponsePlan, ResponsePlans
+
+
+@attrs.frozen
+class Responder:
+    """Answers requests through a handler; reads through `readers` where the kernel cannot copy.
+
+    `now` gives seconds since the epoch.
+    """
+
+    _handler: RequestHandler
+    _plans: ResponsePlans
+    _sender: FileSender
+    _readers: Disk
+    _clock: IReactorTime
+    _log: EventLog
+    _now: Callable[[], float] = time.time
+
+    def find(self, raw: bytes) -> PlannedRequest | None:
+        """The plan of a complete head that is known; `raw` may be anything."""
+        return self._plans.find(raw)
+
+    def respond_routed(
+        self, head: RequestHead, raw: bytes, route: Route | None, names: Names, client: Client
+    ) -> None:
+        """Answer a request that the router has routed."""
+        self.respond(self._plans.make(head, raw, route, names), client)
+
+    def refuse(self, head: RequestHead, status: int, client: Client) -> None:
+        """Answer a request that is refused before it is routed."""
+        self.respond(self._plans.make_refusal(head, status), client)
+
+    def respond(self, planned: PlannedRequest, client: Client) -> None:
+        """Answer a request. The client hears of the end, at once if nothing has to be waited for."""
+        plan, wanted, request_id = planned
+        handler = self._handler
+        exchange = Exchange(plan.record, handler.client_of(plan.facts, client.peer), request_id_of(request_id))
+        try:
+            reply = self._reply_now(plan, exchange, wanted, client)
+        except Exception:  # noqa: BLE001 - a defect of ours: the client gets a clean 500, the log the traceback
+            reply = self._fail(exchange)
+        if isinstance(reply, Reply):
+            self._send(plan, exchange, reply, client)
+            return
+        response = Response(exchange, client, self._log)
+        response.follow(Deferred.fromCoroutine(self._respond_later(plan, response, reply, client)))
+
+    def _reply_now(
+        self, plan: ResponsePlan, exchange: Exchange, wanted: str | None, client: Client
+    ) -> Reply | Coroutine[Any, Any, Reply]:
+        """The reply, or, if it has to be waited for, what waits."""
+        if plan.refusal is not None:
+            return self._handler.fail(plan.facts, plan.refusal)
+        if client.refusal is not None and plan.facts.plane is not Plane.OPERATIONS:
+            return self._handler.fail(plan.facts, client.refusal)
+        if plan.wants_bytes:
+            reply = self._handler.answer_now(exchange, wanted, plan.memo)
+            if reply is not None:
+                return reply
+        return start(self._handler.answer(exchange, wanted))
+
+    def _fail(self, exchange: Exchange) -> Reply:
+        fields = {"request_id": exchange.request_id, "traceback": traceback.format_exc()}
+        self._log.event("error", "request failed", fields)
+        return self._handler.fail(exchange.facts, HTTPStatus.INTERNAL_SERVER_ERROR)
+
+    async def _respond_later(
+        self, plan: ResponsePlan, response: Response, waiting: Coroutine[Any, Any, Reply], client: Client
+    ) -> None:
+        try:
+            reply = await waiting
+        except CancelledError:
+            raise
+        except Exception:  # noqa: BLE001 - a defect of ours
+            reply = self._fail(response.exchange)
+        sending = self._transfer(plan, response.exchange, reply, client, response)
+        if sending is not None:
+            await sending
+
+    def _send(self, plan: ResponsePlan, exchange: Exchange, reply: Reply, client: Client) -> None:
+        """Send a reply that is there; most leave at once, and need no Response."""
+        response = None if client.sendfile is not None else Response(exchange, client, self._log)
+        try:
+            sending = self._transfer(plan, exchange, reply, client, response)
+        except Exception as error:  # noqa: BLE001 - the file has failed, or a defect of ours; the head may have gone out
+            response = response or self._response(plan, exchange, reply, client)
+            if isinstance(error, FILE_FAILURES):
+                response.break_off(str(error))
+            else:
+                response.break_off("", traceback=traceback.format_exc())
+            return
+        if sending is None:
+            exchange.end(Ending.COMPLETE, reply.status, 0 if plan.is_head else reply.length or 0)
+            client.response_sent()
+        else:
+            (response or self._response(plan, exchange, reply, client)).follow(sending)
+
+    def _response(self, plan: ResponsePlan, exchange: Exchange, reply: Reply, client: Client) -> Response:
+        return Response(exchange, client, self._log, reply.status, 0 if plan.is_head else reply.length or 0)
+
+    def _transfer(
+        self, plan: ResponsePlan, exchange: Exchange, reply: Reply, client: Client, response: Response | None
+    ) -> Deferred[None] | None:
+        """Send head and body, as far as possible at once; None if the kernel has all, else what waits for that."""
+        head = plan.head.write(reply, exchange.request_id, self._now(), persistent=client.stays_open())
+        if plan.is_head:
+            reply = attrs.evolve(reply, body=b"", segment=None)
+        transport, blob = client.sendfile, exchange.blob
+        if transport is None or (reply.segment is not None and blob is not None and blob.file is None):
+            response = response or Response(exchange, client, self._log)
+            response.status = reply.status
+            return Deferred.fromCoroutine(self._produce(head, reply, response, client))
+        sending = self._sender.send(transport, head, reply, blob)
+        if response is not None:
+            response.status, response.length = reply.status, reply.length or 0
+        if sending is not None:
+            transport.mark_unfinished()
+        return sending
+
+    async def _produce(self, head: bytes, reply: Reply, response: Response, client: Client) -> None:
+        """Send what threads read: over TLS or a UNIX socket, and from file systems on a network."""
+        client.transport.write(head + reply.body)
+        response.length = len(reply.body)
+        blob, segment = response.exchange.blob, reply.segment
+        if segment is not None and blob is not None:
+            if client.tracked is not None:
+                client.tracked.mark_unfinished()
+            await SegmentProducer(self._readers, blob, response, segment.offset, segment.length, client.pace).start()
+        await self._flushed(client)
+
+    async def _flushed(self, client: Client) -> None:
+        """Wait until the kernel has every byte: only then is a response complete (http.md §5 and §8)."""
+        if client.tracked is None:
+            return
+        if client.tracked is not client.transport:
+            # TLS gathers small writes and passes them on in the next turn of the reactor.
+            turn: Deferred[None] = Deferred(lambda _: call.cancel())
+            call = self._clock.callLater(0, turn.callback, None)
+            await turn
+        await client.tracked.when_drained()
+
+
+def start(work: Coroutine[Any, Any, Reply]) -> Reply | Coroutine[Any, Any, Reply]:
+    """Run a coroutine that waits for nothing but Deferreds; what it returns, or itself if it waits.
+
+    A Deferred for a coroutine that need not wait takes longer than all the coroutines of a small request. If it does
+    wait, `await` asks it a second time what it waits for, which a Deferred does not mind.
+    """
+    try:
+        work.send(None)
+    except StopIteration as done:
+        reply: Reply = done.value
+        return reply
+    return work

@@ -1,0 +1,178 @@
+"""A response that waits for something, its client, and its one end."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Protocol
+
+import attrs
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectionLost
+from twisted.internet.interfaces import IConsumer, IProducer
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from aero_storage.delivery.exchange import Ending, Exchange
+from aero_storage.errors import DiskHangsError, ShortReadError
+from aero_storage.logs.json_log import EventLog
+from aero_storage.streaming.sendfile import SendfileServer
+from aero_storage.streaming.throttle import Pace
+from aero_storage.streaming.transports import TrackedTransport
+
+_CLIENT_CLOSED_REQUEST = 499
+"""Status in log and metrics of a request whose client left before there was one; nginx's convention."""
+
+FILE_FAILURES = (ShortReadError, DiskHangsError, OSError)
+"""What the source of a body raises: the client learns of it by a reset, and the log says why."""
+
+
+class Transport(Protocol):
+    """The connection below HTTP: TCP, a UNIX socket, or TLS."""
+
+    def write(self, data: bytes) -> None:
+        """Send bytes, in the order of the calls."""
+        ...
+
+    def registerProducer(self, producer: IProducer, streaming: bool) -> None:  # noqa: FBT001 - Twisted's interface
+        """Pause and resume a producer as the peer takes its bytes."""
+        ...
+
+    def unregisterProducer(self) -> None:
+        """Forget the producer."""
+        ...
+
+
+class Client(Protocol):
+    """A connection, as far as a response needs it."""
+
+    transport: Transport
+    sendfile: SendfileServer | None
+    """The transport, if the kernel can copy files to it."""
+    tracked: TrackedTransport | None
+    """The transport at the bottom that counts unsent bytes; None in tests without a socket."""
+    pace: Pace | None
+    """How fast bytes of images may go; None: no limit."""
+    refusal: int | None
+    """The status of every answer, if the connection is over a limit."""
+
+    @property
+    def peer(self) -> str:
+        """The host of the peer."""
+        ...
+
+    def stays_open(self) -> bool:
+        """Whether the connection stays open after the response whose head goes out now."""
+        ...
+
+    def response_waits(self, response: Response) -> None:
+        """The response under way waits for something; it is told when the connection is lost."""
+        ...
+
+    def response_sent(self) -> None:
+        """The kernel has the last byte of the response."""
+        ...
+
+    def abort(self) -> None:
+        """Reset the connection, so that the client cannot take what it has for the whole."""
+        ...
+
+
+@implementer(IConsumer)
+@attrs.define(eq=False)
+class Response:
+    """A response that waits: for a place, a disk, or its client. It ends once, in `_end`."""
+
+    exchange: Exchange
+    _client: Client
+    _log: EventLog
+    status: int = _CLIENT_CLOSED_REQUEST
+    length: int = 0
+    """Bytes of the body that were given to the transport."""
+    aborted_by_us: bool = False
+    _work: Deferred[None] | None = None
+
+    def follow(self, work: Deferred[None]) -> None:
+        """End when `work` does; it is cancelled if the connection is lost first."""
+        self._work = work
+        work.addCallbacks(lambda _: self._complete(), self._failed)
+        if not self.exchange.ended:
+            self._client.response_waits(self)
+
+    def lost(self) -> None:
+        """The connection is lost."""
+        self._end(Ending.ABORTED if self.aborted_by_us else Ending.DISCONNECTED)
+        if self._work is not None:
+            self._work.cancel()
+
+    def break_off(self, reason: str, **fields: object) -> None:
+        """Reset the connection: the response cannot be finished."""
+        message = f"response broken off: {reason}" if reason else "response broken off"
+        self._log.event("error", message, {"request_id": self.exchange.request_id, **fields})
+        self._end(Ending.ABORTED)
+        self._client.abort()
+
+    def _complete(self) -> None:
+        if self.exchange.ended:
+            return
+        if self._client.tracked is not None:
+            self._client.tracked.mark_finished()
+        self._end(Ending.COMPLETE)
+        self._client.response_sent()
+
+    def _failed(self, failure: Failure) -> None:
+        if self.exchange.ended:
+            return
+        if failure.check(CancelledError, ConnectionLost):
+            self._end(Ending.ABORTED if self.aborted_by_us else Ending.DISCONNECTED)
+        elif failure.check(*FILE_FAILURES):
+            self.break_off(failure.getErrorMessage())
+        else:
+            self.break_off("", traceback=failure.getTraceback())
+
+    def _end(self, ending: Ending) -> None:
+        unsent = 0 if self._client.tracked is None else self._client.tracked.unsent
+        self.exchange.end(ending, self.status, max(0, self.length - unsent))
+
+    # A Stream of StallDetector
+
+    def progress(self) -> int | None:
+        """Bytes that the client has acknowledged; None if the response waits for anything but the client."""
+        return None if self._client.tracked is None else self._client.tracked.progress()
+
+    def position(self) -> Hashable:
+        """How far the response has come."""
+        return None if self._client.tracked is None else (self.request_id, self._client.tracked.taken)
+
+    def max_unacknowledged_read(self) -> int:
+        """The most bytes that the client may have read since it made progress."""
+        return 0 if self._client.tracked is None else self._client.tracked.max_unacknowledged_read()
+
+    def give_place_up(self) -> bool:
+        """Give up the place under the cap."""
+        return self.exchange.give_place_up()
+
+    @property
+    def request_id(self) -> str:
+        """Of the request."""
+        return self.exchange.request_id
+
+    def shut(self) -> None:
+        """Reset the connection."""
+        self.aborted_by_us = True
+        self._client.abort()
+
+    # IConsumer, for a producer of the body
+
+    def registerProducer(self, producer: IProducer, streaming: bool) -> None:  # noqa: FBT001 - IConsumer's interface
+        """Let the transport pause and resume a producer."""
+        self._client.transport.registerProducer(producer, streaming)
+
+    def unregisterProducer(self) -> None:
+        """Have the transport forget it; a lost connection has nothing left to forget."""
+        if not self.exchange.ended:
+            self._client.transport.unregisterProducer()
+
+    def write(self, data: bytes) -> None:
+        """Send bytes of the body."""
+        self.length += len(data)
+        self._client.transport.write(data)

@@ -1,0 +1,106 @@
+"""What has been decided for a request, remembered for the next one that differs in nothing but range and id.
+
+A plan holds the route, the facts and, once a file was open, the decision. It is found by the raw bytes of a head, so
+a known head needs no parser and no router. `--no-express` turns the memory off: then every head goes through both, and
+the responses are the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+
+from aero_storage.delivery.access_record import AccessRecord
+from aero_storage.delivery.facts import Facts, Names, read_facts
+from aero_storage.delivery.handler import Memo
+from aero_storage.delivery.routes import Plane, Route
+from aero_storage.http.conditional import UNCONDITIONAL
+from aero_storage.http.request_head import HeadKey, RequestHead, may_be_remembered, split_varying
+from aero_storage.web.response_head import HeadWriter
+
+_MAX_PLANS = 256
+"""Of some 4 KiB each; more would fill up over hours with heads that come once."""
+
+_BYTE_METHODS = frozenset({"GET", "HEAD"})
+
+
+@attrs.frozen
+class ResponsePlan:
+    """What is known of all requests that differ in nothing but their range and id."""
+
+    facts: Facts
+    record: AccessRecord
+    persistent: bool
+    """Whether the client lets the connection stay open."""
+    refusal: int | None = None
+    """The status with which the request is refused before its route is looked at."""
+    is_head: bool = attrs.field(init=False)
+    wants_bytes: bool = attrs.field(init=False)
+    """Whether it may be answered from an open file."""
+    memo: Memo = attrs.field(init=False, factory=Memo)
+    head: HeadWriter = attrs.field(init=False, factory=HeadWriter)
+
+    @is_head.default
+    def _is_head(self) -> bool:
+        return self.facts.method == "HEAD"
+
+    @wants_bytes.default
+    def _wants_bytes(self) -> bool:
+        facts = self.facts
+        is_bytes = facts.route is not None and facts.plane is Plane.DATA and facts.method in _BYTE_METHODS
+        return is_bytes and self.refusal is None and not facts.announces_body
+
+
+PlannedRequest = tuple[ResponsePlan, str | None, str | None]
+"""A plan, and what differs from one request to the next: the values of `Range` and `X-Request-Id`."""
+
+
+@attrs.define(eq=False)
+class ResponsePlans:
+    """Makes plans, and remembers them if `enabled`; `now` gives seconds since the epoch."""
+
+    _make_record: Callable[[Facts], AccessRecord]
+    _now: Callable[[], float]
+    _enabled: bool
+    _plans: dict[HeadKey, ResponsePlan] = attrs.field(init=False, factory=dict, repr=False)
+
+    def find(self, raw: bytes) -> PlannedRequest | None:
+        """The plan of a complete head, if it is known; `raw` may be anything."""
+        if not self._plans:
+            return None
+        key, range_value, request_id = split_varying(raw)
+        plan = self._plans.get(key)
+        return None if plan is None else (plan, range_value, request_id)
+
+    def make(self, head: RequestHead, raw: bytes, route: Route | None, names: Names) -> PlannedRequest:
+        """The plan of a head that was routed; remembered, unless something of it holds for this one request alone."""
+        plan = self._make(head, route, names, None)
+        if self._enabled and route is not None and not head.announces_body:
+            self._keep(raw, head, plan)
+        return plan, head.header("Range"), head.header("X-Request-Id")
+
+    def make_refusal(self, head: RequestHead, status: int) -> PlannedRequest:
+        """The plan of a head that is refused before it is routed."""
+        plan = self._make(head, None, Names(), status)
+        return plan, None, head.header("X-Request-Id")
+
+    def _make(self, head: RequestHead, route: Route | None, names: Names, refusal: int | None) -> ResponsePlan:
+        facts = read_facts(
+            method=head.method,
+            path=head.path,
+            route=route,
+            names=names,
+            header=head.header,
+            announces_body=head.announces_body,
+            now=self._now(),
+        )
+        return ResponsePlan(facts, self._make_record(facts), head.persistent, refusal)
+
+    def _keep(self, raw: bytes, head: RequestHead, plan: ResponsePlan) -> None:
+        key, range_value, request_id = split_varying(raw)
+        if plan.facts.preconditions is not UNCONDITIONAL or not may_be_remembered(head, range_value, request_id):
+            return
+        if len(self._plans) >= _MAX_PLANS:
+            self._plans.clear()
+        self._plans[key] = plan
