@@ -70,16 +70,16 @@ test: lint types
 	@$(BIN)/pytest $(PYTEST_ARGS)
 
 bench: $(VENV)/.installed-bench
-	@PYTHONPATH=. $(BIN)/python -m tests.bench.http $(BENCH_ARGS)
+	@PYTHONPATH=. $(BIN)/python -m bench.http $(BENCH_ARGS)
 
 torture: $(VENV)/.installed-test
-	@PYTHONPATH=. timeout --kill-after=20 600 $(BIN)/python -m tests.torture $(TORTURE_ARGS)
+	@PYTHONPATH=. timeout --kill-after=20 600 $(BIN)/python -m torture $(TORTURE_ARGS)
 
 audit: $(VENV)/.installed $(VENV)/.installed-audit
 	@$(VENV)/audit/bin/python tools/audit.py $(VENV)
 
 soak: $(VENV)/.installed-test
-	@PYTHONPATH=. $(BIN)/python -m tests.torture.soak --report docs/soak.md $(SOAK_ARGS)
+	@PYTHONPATH=. $(BIN)/python -m torture.soak --report docs/soak.md $(SOAK_ARGS)
 
 lint: $(VENV)/.installed-test
 	@$(BIN)/ruff check --quiet
@@ -91,7 +91,7 @@ types: $(VENV)/.installed-test
 
 clean:
 	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	@find src tests tools twisted \( -name __pycache__ -o -name dropin.cache \) -prune -exec rm -rf {} +
+	@find src tests bench torture tools twisted \( -name __pycache__ -o -name dropin.cache \) -prune -exec rm -rf {} +
 
 # Twisted reads dropin.cache at every start and tries to write it where it is missing: listing the commands once
 # leaves a fresh one behind, which a daemon without write access to .venv can live with.

@@ -7,11 +7,11 @@ import random
 from pathlib import Path
 
 import pytest
-from tests.bench.data import HOT, MIB
-from tests.bench.soak import Record, main
-from tests.bench.soak_asks import Site, anything, large
-from tests.bench.soak_clients import Tally
-from tests.bench.soak_content import PERIOD, Content, differing
+from bench.data import HOT, MIB
+from bench.soak import Record, main
+from bench.soak_asks import Site, anything, large
+from bench.soak_clients import Tally
+from bench.soak_content import PERIOD, Content, differing
 
 SITE = Site(3 * MIB + 5, '"tag"', "v1", 256 * 1024, 8)
 

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
-from tests.bench.soak_content import Content
-from tests.torture import fuse
+from bench.soak_content import Content
+from torture import fuse
 
 from aero_storage.store.filesystems import is_remote
 

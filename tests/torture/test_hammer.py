@@ -9,9 +9,9 @@ from contextlib import ExitStack, contextmanager
 from itertools import count
 
 import pytest
-from tests.torture.hammer import Batch, exchange, faults, hammer
-from tests.torture.smuggling import SMUGGLED
-from tests.torture.volleys import Piece, Volley, volley
+from torture.hammer import Batch, exchange, faults, hammer
+from torture.smuggling import SMUGGLED
+from torture.volleys import Piece, Volley, volley
 
 SHOT = Volley((Piece(b"a", 1), Piece(b"bc", 1)), waits=True)
 

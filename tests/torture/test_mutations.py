@@ -6,10 +6,10 @@ import random
 from collections import Counter
 
 import pytest
-from tests.torture import oddities
-from tests.torture.mutations import WAYS, Way, mutated, valid
-from tests.torture.smuggling import SHAPES, SMUGGLED
-from tests.torture.volleys import MOST_CUTS, MOST_HEADS, Volley, volley
+from torture import oddities
+from torture.mutations import WAYS, Way, mutated, valid
+from torture.smuggling import SHAPES, SMUGGLED
+from torture.volleys import MOST_CUTS, MOST_HEADS, Volley, volley
 
 from aero_storage.protocol.plain import recognise
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
-from tests.torture.outcome import MIB, Footprint, Healthy, Outcome, percentile, together, worst
-from tests.torture.report import report
+from torture.outcome import MIB, Footprint, Healthy, Outcome, percentile, together, worst
+from torture.report import report
 
 PASSED = Outcome(
     "resets",
@@ -61,7 +61,7 @@ def test_unmeasured() -> None:
 def test_command() -> None:
     """The command that was run can be copied into a shell."""
     said = lines(PASSED, arguments=("--only", "fuzz", "--seed", "a b"))
-    expected = re.escape("`python -m tests.torture --only fuzz --seed 'a b'`, 85 s, Python 3.")
+    expected = re.escape("`python -m torture --only fuzz --seed 'a b'`, 85 s, Python 3.")
     assert any(re.match(expected, line) for line in said)
 
 

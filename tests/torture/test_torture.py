@@ -5,20 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.torture import fuse
-from tests.torture.catalogs import catalogs
-from tests.torture.clients import resets
-from tests.torture.files import files
-from tests.torture.fuzz import both_lanes
-from tests.torture.hammer import hammer
-from tests.torture.processes import descriptors, full_disk
-from tests.torture.slow_disk import slow_disk
 from tests.torture.verdicts import tried
+from torture import fuse
+from torture.catalogs import catalogs
+from torture.clients import resets
+from torture.files import files
+from torture.fuzz import both_lanes
+from torture.hammer import hammer
+from torture.processes import descriptors, full_disk
+from torture.slow_disk import slow_disk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.torture.outcome import Outcome
+    from torture.outcome import Outcome
 
 
 def test_hostile_requests() -> None:

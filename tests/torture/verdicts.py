@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from tests.torture.outcome import Outcome
+from torture.outcome import Outcome
 
 
 def tried(outcome: Outcome) -> Outcome:

@@ -1,0 +1,227 @@
+"""An hour with all kinds of clients at once against the real daemon: it has to hold as much after it as before.
+
+They ask for ranges by either lane, over TCP and TLS, download at full speed and slowly, pipeline, read chunks,
+metadata and metrics, ask under conditions and from other origins, ask for what is not to be had, send hostile heads,
+halves of heads and resets, stall for a while or for good, keep idle connections, and connect for each request, while
+images come, are replaced and go. Every byte that comes back is compared. Once a minute the daemon gets a SIGHUP.
+
+After the first minute and at the end all clients leave for some seconds; what the daemon holds then, and what it held
+under load just before, must be the same. Status 1: it is not, a byte was wrong, an answer was not what it should be,
+or the daemon ended or logged a traceback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import ssl
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import attrs
+from bench.processes import parse_stat
+from bench.soak_clients import Tally, learn
+from bench.soak_content import Content
+from tests.blackbox.crew import children_of, serving
+from tests.blackbox.harness import until
+from tests.blackbox.wire import Wire
+from tests.certificates import write_certificate
+
+from torture.outcome import MIB, Footprint
+from torture.soak.crowd import Crowd
+from torture.soak.figures import Allowed, Record, Sample
+from torture.soak.mischief import HEADER_SECONDS, STALL_SECONDS
+from torture.soak.report import report
+from torture.soak.seat import IDLE_SECONDS, Pace, Place
+from torture.soak.shelf import Shelf
+from torture.stage import Stage, stage
+
+_IMAGE_BYTES, _CHUNK_BYTES = 32 * MIB + 512, 256 * 1024
+_SMALL_BYTES = 64 * 1024
+_START_SECONDS = 30.0
+_TOLD_SECONDS = 60.0
+_WINDOW = 1 / 3
+"""Of the first part: how long figures under load are taken."""
+
+
+@attrs.define(eq=False)
+class Attendant:
+    """Looks after the daemon once a second: takes figures, keeps the pace, sends SIGHUP, tells how far it is."""
+
+    scene: Stage
+    pace: Pace
+    tally: Tally
+    hangup_seconds: float
+    quiet: bool
+    samples: list[Sample] = attrs.field(factory=list)
+    _looked: float = attrs.field(factory=time.monotonic)
+    _spent: float = 0.0
+    _hung_up: float = 0.0
+    _told: float = 0.0
+
+    def look(self, second: float) -> bool:
+        """See Crowd: whether the daemon is still there."""
+        if self.scene.daemon.process.poll() is not None:
+            return False
+        used = self._used()
+        self.samples.append(Sample(round(second, 2), self.scene.footprint(), round(used, 3)))
+        self.pace.adapt(used)
+        if second - self._hung_up >= self.hangup_seconds:
+            self._hung_up = second
+            self.scene.daemon.process.send_signal(signal.SIGHUP)
+        if second - self._told >= _TOLD_SECONDS:
+            self._told = second
+            self.tell(f"{second:,.0f} s", self.samples[-1].held)
+        return True
+
+    def tell(self, when: str, held: Footprint) -> None:
+        """Say on standard error how it stands."""
+        if not self.quiet:
+            done = f"{self.tally.done:,} responses, {self.tally.compared / MIB:,.0f} MiB compared"
+            wrong = f"{self.tally.wrong} bytes wrong, {len(self.tally.faults)} faults"
+            sys.stderr.write(
+                f"{when}: {held.resident / MIB:.1f} MiB, {held.descriptors} descriptors; {done}, {wrong}\n"
+            )
+            sys.stderr.flush()
+
+    def _used(self) -> float:
+        """The share of a core that daemon and clients have used since this was asked last."""
+        pid = self.scene.daemon.process.pid
+        stats = [Path(f"/proc/{one}/stat").read_text(encoding="ascii") for one in (pid, *children_of(pid))]
+        now, spent = time.monotonic(), time.process_time() + sum(parse_stat(stat)[1] for stat in stats)
+        used = max(spent - self._spent, 0.0) / (now - self._looked) if self._spent else self.pace.share
+        self._looked, self._spent = now, spent
+        return used
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run; 0 if nothing is wrong."""
+    given = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # through all `finally`, so that no daemon is left behind
+    try:
+        record = _soak(given)
+    except (AssertionError, OSError) as error:  # what the harness says when the daemon does not start, or has ended
+        sys.stderr.write(f"soak: not brought to its end: {type(error).__name__}: {error}\n")
+        return 1
+    complaints = record.complaints(Allowed(given.growth * MIB, given.descriptors))
+    if given.record is not None:
+        document = attrs.asdict(record) | {"complaints": complaints}
+        given.record.write_text(f"{json.dumps(document, indent=1)}\n", encoding="utf-8")
+    if given.report is not None:
+        given.report.write_text(report(record, complaints, arguments), encoding="utf-8")
+    for text in complaints:
+        sys.stderr.write(f"soak: {text}\n")
+    return 1 if complaints else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m torture.soak",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="Example: python -m torture.soak --seconds 300 --load 0.8 --record soak.json",
+    )
+    add = parser.add_argument
+    add("--seconds", type=float, default=3600, help="how long clients come, rests not counted (3600)")
+    add("--first", type=float, default=60, metavar="SECONDS", help="when the first figures are taken (60)")
+    add(
+        "--rest",
+        type=float,
+        default=15,
+        metavar="SECONDS",
+        help="how long all clients leave; unused files are closed after 10 (15)",
+    )
+    add(
+        "--load",
+        type=float,
+        default=0.4,
+        metavar="CORES",
+        help="how much CPU daemon and clients may use together (0.4)",
+    )
+    add("--workers", type=int, default=1, help="of the daemon (1)")
+    add("--growth", type=float, default=5, metavar="MIB", help="by how much memory may differ (5)")
+    add("--descriptors", type=int, default=0, metavar="N", help="by how many open descriptors may differ (0)")
+    add("--seed", default="soak", help="of all dice; not of the order of threads (soak)")
+    add("--record", type=Path, metavar="FILE", help="write all figures there, as JSON")
+    add("--report", type=Path, metavar="FILE", help="write the figures to be read there, as Markdown")
+    add("--quiet", action="store_true", help="do not tell how far it is")
+    return parser
+
+
+def _soak(given: argparse.Namespace) -> Record:
+    with _place(given) as (scene, place):
+        start, pace = scene.footprint(), Pace(given.load)
+        attendant = Attendant(scene, pace, place.tally, min(60.0, given.seconds / 4), given.quiet)
+        crowd = Crowd(place, pace, given.seed, attendant.look)
+        rests = []
+        for when, seconds in (("first rest", given.first), ("last rest", given.seconds - given.first)):
+            crowd.come(seconds)
+            time.sleep(given.rest)
+            rests.append(scene.footprint())
+            attendant.tell(when, rests[-1])
+        scene.sound()
+    tally = place.tally
+    return Record(
+        given.seconds,
+        given.first,
+        given.first * _WINDOW,
+        given.seed,
+        given.workers,
+        start,
+        (rests[0], rests[1]),
+        tuple(attendant.samples),
+        tally.done,
+        tally.compared,
+        tally.wrong,
+        dict(crowd.acts),
+        (*tally.faults, *scene.complaints),
+    )
+
+
+@contextmanager
+def _place(given: argparse.Namespace) -> Iterator[tuple[Stage, Place]]:
+    """Run a daemon at two doors, one of them by TLS, with limits that clients run into."""
+    with tempfile.TemporaryDirectory(prefix="aero-soak-") as name:
+        home, content = Path(name), Content(_IMAGE_BYTES)
+        root = home / "images"
+        root.mkdir()
+        content.write(root)
+        write_certificate(home)
+        with stage(*_flags(given.workers), size=_SMALL_BYTES, home=home) as scene:
+            tls = _tls_port(scene, given.workers)
+            site = learn(Wire.dial(scene.daemon.port).sock, _CHUNK_BYTES)
+            context = ssl.create_default_context(cafile=home / "cert.pem")
+            place = Place(scene.daemon.port, tls, context, content, site, Shelf(root, content), Tally(0))
+            yield scene, place
+
+
+def _flags(workers: int) -> Iterator[str]:
+    yield from ("--endpoint", "tcp:0:interface=127.0.0.1")
+    yield from ("--endpoint", "ssl:0:interface=127.0.0.1:privateKey=key.pem:certKey=cert.pem")
+    yield from ("--virtual-chunks", f"--virtual-chunk-bytes={_CHUNK_BYTES}", f"--workers={workers}")
+    yield f"--header-timeout-secs={HEADER_SECONDS}"
+    yield f"--idle-timeout-secs={IDLE_SECONDS}"
+    yield f"--stall-timeout-secs={STALL_SECONDS}"
+
+
+def _tls_port(scene: Stage, workers: int) -> int:
+    """Wait until all doors are open; the port of the one that is not the first."""
+    daemon, wanted = scene.daemon, range(1, workers + 1) if workers > 1 else ()
+    until(lambda: all(serving(daemon, number, 2) for number in wanted), _START_SECONDS)
+
+    def look() -> set[int]:
+        said = [
+            line["address"] for line in daemon.lines() if line.get("message") == "listening" and "address" in line
+        ]
+        return {int(address.rpartition(":")[2]) for address in said} - {daemon.port}
+
+    return until(look, _START_SECONDS).pop()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
