@@ -42,13 +42,13 @@ class Streamed:
     missing: float = 0.0
 
 
-def hot_times(port: int, path: str, size: int, seconds: float, chance: random.Random) -> list[int]:
+def hot_times(port: int, path: str, size: int, seconds: float, rng: random.Random) -> list[int]:
     """Nanoseconds of one request after the other on one connection.
 
     For some seconds, and on until there are 1,000, but no longer than three times as long.
     """
     places = size // _SIZE
-    prepared = [request(path, (chance.randrange(places) * _SIZE, _SIZE)) for _ in range(_PREPARED)]
+    prepared = [request(path, (rng.randrange(places) * _SIZE, _SIZE)) for _ in range(_PREPARED)]
     times: list[int] = []
     gc.collect()
     gc.disable()  # a collection in between would be taken for the server's
@@ -64,10 +64,10 @@ def hot_times(port: int, path: str, size: int, seconds: float, chance: random.Ra
 
 def measure(server: Server, site: Data, state: str, number: int, *, seconds: float, cores: str) -> Latency:
     """The latency in one state, in round `number`."""
-    chance = random.Random(number)
+    rng = random.Random(number)
     with data.pinned(site.root / data.HOT), _streams(server, site, state, cores) as streamed:
         before, start = server.usage(), time.perf_counter()
-        times = hot_times(server.port, server.kind.image(data.HOT), site.hot_size, seconds, chance)
+        times = hot_times(server.port, server.kind.image(data.HOT), site.hot_size, seconds, rng)
         elapsed, after = time.perf_counter() - start, server.usage()
     micro = [one / 1000 for one in times]
     return Latency(

@@ -105,26 +105,26 @@ def wrk(server: Server, load: Load, aim: Aim, site: Data, *, cores: str, seconds
     return attrs.evolve(run, cpu=cpu)
 
 
-def check(server: Server, load: Load, aim: Aim, site: Data, chance: random.Random) -> None:
+def check(server: Server, load: Load, aim: Aim, site: Data, rng: random.Random) -> None:
     """Raise BenchError unless a few bodies are right to the byte."""
     for _ in range(1 if load.name == WHOLE else _TRIES):
-        path, extent, wanted = _pick(server, load, aim, site, chance)
+        path, extent, wanted = _pick(server, load, aim, site, rng)
         got = digest(server.port, path, extent)
         if got != (load.status, load.size, wanted):
             raise BenchError(f"{server.kind.name}: {path} {extent} gave {got}, not {load.status} and {wanted}")
 
 
 def _pick(
-    server: Server, load: Load, aim: Aim, site: Data, chance: random.Random
+    server: Server, load: Load, aim: Aim, site: Data, rng: random.Random
 ) -> tuple[str, tuple[int, int] | None, str]:
     """A path, the first byte and length of a range, and the sha256 of what should come."""
     if load.name == WHOLE:
         return server.kind.image(data.HOT), None, site.hot_digest
     if load.name == CHUNKS:
-        number = chance.randrange(data.CHUNKS)
+        number = rng.randrange(data.CHUNKS)
         path = f"{server.kind.chunks(data.HOT)}{number:08}.bin"
         return path, None, data.part_digest(site.chunk(number), 0, load.size)
-    offset = chance.randint(0, (site.hot_size - load.size) // aim.align) * aim.align
+    offset = rng.randint(0, (site.hot_size - load.size) // aim.align) * aim.align
     wanted = data.part_digest(site.root / data.HOT, offset, load.size)
     return server.kind.image(data.HOT), (offset, load.size), wanted
 

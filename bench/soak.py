@@ -24,14 +24,14 @@ from functools import partial
 from pathlib import Path
 
 import attrs
+from torture.image_content import Content
+from torture.soak.mixed_client import Client, Tally, learn
 
 from bench import machine
 from bench.client import dial
 from bench.data import HOT, MIB
 from bench.errors import BenchError
 from bench.servers import AERO, KINDS, Kind, Place, Server, free_port, running
-from bench.soak_clients import Client, Tally, learn
-from bench.soak_content import Content
 
 _CHUNK_BYTES = 256 * 1024
 _IMAGE_BYTES = 256 * MIB + 512
@@ -126,8 +126,8 @@ def _soak(given: argparse.Namespace) -> Record:
 
 def _attend(server: Server, content: Content, given: argparse.Namespace) -> Record:
     before, site, tally = _descriptors(server), learn(dial(server.port), _CHUNK_BYTES), Tally(given.requests)
-    chances = [random.Random(f"{given.seed} {number}") for number in range(given.clients)]
-    clients = [Client(partial(dial, server.port), site, content, tally, chance) for chance in chances]
+    rngs = [random.Random(f"{given.seed} {number}") for number in range(given.clients)]
+    clients = [Client(partial(dial, server.port), site, content, tally, rng) for rng in rngs]
     threads = [threading.Thread(target=client.run, daemon=True) for client in clients]
     start, memory = time.monotonic(), list[int]()
     for thread in threads:

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import attrs
 
-from torture.catalogs import catalogs
-from torture.clients import resets, slowloris, stalled
-from torture.clock import clock_steps
-from torture.files import files
-from torture.fuzz import fuzz
+from torture.faults.catalog import catalogs
+from torture.faults.clients import resets, slowloris, stalled
+from torture.faults.clock import clock_steps
+from torture.faults.image_files import files
+from torture.faults.processes import descriptors, full_disk, kills
+from torture.faults.slow_disk import slow_disk
+from torture.fuzzing.fuzz import fuzz
 from torture.outcome import Outcome
-from torture.processes import descriptors, full_disk, kills
 from torture.report import report
-from torture.slow_disk import slow_disk
 
 _OUTPUT = Path("docs/reliability.md")
 _FUZZED = 2_000_000
@@ -43,7 +43,7 @@ faults:
 examples:
   python -m torture                            all of it, within 10 minutes
   python -m torture --quick                    a smaller part, within 2
-  python -m torture --only fuzz --seed 7       one fault, with other dice; writes nothing
+  python -m torture --only fuzz --seed 7       one fault, with another seed; writes nothing
 """
 
 
@@ -127,7 +127,7 @@ def _parser() -> argparse.ArgumentParser:
     names = tuple(_faults(argparse.Namespace(), 0.0))
     parser.add_argument("--quick", action="store_true", help="try less of everything")
     parser.add_argument("--only", action="append", choices=names, metavar="FAULT", help="one fault; may be repeated")
-    parser.add_argument("--seed", default="torture", help="of the dice of fuzz (default: %(default)s)")
+    parser.add_argument("--seed", default="torture", help="of the random generator of fuzz (default: %(default)s)")
     parser.add_argument(
         "--fuzz-seconds", type=float, help=f"end fuzz after so long (default: what the others leave of {_SECONDS:g})"
     )

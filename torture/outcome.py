@@ -1,4 +1,4 @@
-"""What came of one fault: what was tried, what healthy clients saw, and what it left behind."""
+"""What came of one fault: what was tried, what live clients saw, and what it left behind."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Footprint:
 
 
 @attrs.frozen
-class Healthy:
+class LiveResult:
     """What live clients saw meanwhile; every byte was compared."""
 
     requests: int = 0
@@ -40,7 +40,7 @@ class Outcome:
     tried: str
     count: int = 0
     saw: str = ""
-    healthy: Healthy | None = None
+    live: LiveResult | None = None
     before: Footprint | None = None
     after: Footprint | None = None
     complaints: tuple[str, ...] = ()
@@ -54,14 +54,14 @@ class Outcome:
         return bool(self.complaints)
 
 
-def together(held: Sequence[Footprint]) -> Footprint:
+def sum_of_footprints(held: Sequence[Footprint]) -> Footprint:
     """What several daemons hold, whose places nobody has looked at."""
     return Footprint(sum(one.descriptors for one in held), sum(one.resident for one in held))
 
 
-def worst(seen: Sequence[Healthy]) -> Healthy:
+def merged_results(seen: Sequence[LiveResult]) -> LiveResult:
     """What live clients of several daemons saw: all requests, and the times of those who were served worst."""
-    return Healthy(
+    return LiveResult(
         sum(one.requests for one in seen),
         sum(one.wrong_bytes for one in seen),
         tuple(failure for one in seen for failure in one.failures),

@@ -6,7 +6,7 @@ import platform
 import shlex
 from collections.abc import Iterator, Sequence
 
-from torture.outcome import MIB, Footprint, Healthy, Outcome
+from torture.outcome import MIB, Footprint, LiveResult, Outcome
 
 _INTRO = """# Reliability
 
@@ -37,7 +37,7 @@ def _lines(outcomes: Sequence[Outcome], seconds: float, arguments: Sequence[str]
     yield "| Fault | Live requests | Wrong bytes | p99, slowest (ms) | Descriptors | Free places | Memory (MiB) |"
     yield "| --- | ---: | ---: | ---: | ---: | ---: | ---: |"
     for one in tried:
-        yield f"| {one.fault} | {_healthy(one.healthy)} | {_held(one.before, one.after)} |"
+        yield f"| {one.fault} | {_live(one.live)} | {_held(one.before, one.after)} |"
     for one in outcomes:
         if one.failed:
             yield f"\n## What is wrong: {one.fault}\n"
@@ -55,10 +55,10 @@ def _word(outcome: Outcome) -> str:
     return "**failed**" if outcome.failed else "passed"
 
 
-def _healthy(healthy: Healthy | None) -> str:
-    if healthy is None:
+def _live(live: LiveResult | None) -> str:
+    if live is None:
         return "– | – | –"
-    return f"{healthy.requests:,} | {healthy.wrong_bytes} | {healthy.p99 * 1000:.1f}, {healthy.slowest * 1000:.1f}"
+    return f"{live.requests:,} | {live.wrong_bytes} | {live.p99 * 1000:.1f}, {live.slowest * 1000:.1f}"
 
 
 def _held(before: Footprint | None, after: Footprint | None) -> str:

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from bench.data import HOT, MIB
 from bench.soak import Record, main
-from bench.soak_asks import Site, anything, large
-from bench.soak_clients import Tally
-from bench.soak_content import PERIOD, Content, differing
+from torture.image_content import PERIOD, Content, differing
+from torture.soak.mixed_client import Tally
+from torture.soak.requests import ServedImage, anything, large
 
-SITE = Site(3 * MIB + 5, '"tag"', "v1", 256 * 1024, 8)
+SITE = ServedImage(3 * MIB + 5, '"tag"', "v1", 256 * 1024, 8)
 
 
 def test_short_soak(capsys: pytest.CaptureFixture[str]) -> None:
@@ -49,8 +49,8 @@ def test_differing(got: bytes, wanted: bytes, wrong: int) -> None:
 
 def test_asks_stay_within_the_image() -> None:
     """No ask expects bytes beyond the end; each kind turns up."""
-    chance = random.Random(3)
-    asks = [anything(SITE, chance) for _ in range(2000)] + [large(SITE, chance) for _ in range(200)]
+    rng = random.Random(3)
+    asks = [anything(SITE, rng) for _ in range(2000)] + [large(SITE, rng) for _ in range(200)]
     assert all(0 <= ask.offset <= ask.offset + ask.length <= SITE.size for ask in asks)
     assert {ask.status for ask in asks} == {200, 206, 304}
     texts = b"".join(ask.text for ask in asks)

@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.clients.front import FILES, NAME, accepts, configure, free_port, until
+from tests.clients.nginx_proxy import HOST_NAME, SITE_FILES, accepts, free_port, until, write_nginx_config
 
 from aero_storage.doctor.client import Client
 from aero_storage.doctor.examination import Report, examine
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tests.clients.front import Curl, Front
+    from tests.clients.nginx_proxy import Curl, NginxProxy
 
 # nginx as many set it up: a cache without slices, which makes ranges of its own, and CORS added again.
 CARELESS = """
@@ -51,7 +51,9 @@ def examined(place: Place, *, insecure: bool = False) -> Report:
 def resolved(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the name in the certificate lead to this machine."""
     real: Callable[..., Any] = socket.getaddrinfo
-    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *more: real("127.0.0.1" if host == NAME else host, *more))
+    monkeypatch.setattr(
+        socket, "getaddrinfo", lambda host, *more: real("127.0.0.1" if host == HOST_NAME else host, *more)
+    )
 
 
 @pytest.fixture
@@ -68,15 +70,15 @@ def test_bare_daemon(bare: str, front_root: Path, operate: Callable[..., str]) -
 
 
 @pytest.mark.usefixtures("resolved")
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", SITE_FILES)
 def test_shipped_files(
-    name: str, start_front: Callable[..., Front], certificate: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, start_proxied_daemon: Callable[..., NginxProxy], certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Behind the nginx files that we ship nothing fails; a certificate that ends in two days is told."""
-    front = start_front(name)
-    port = int(front.curl.address.rpartition(":")[2])
+    proxy = start_proxied_daemon(name)
+    port = int(proxy.curl.address.rpartition(":")[2])
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate / "cert.pem"))
-    report = examined(Place("https", NAME, port))
+    report = examined(Place("https", HOST_NAME, port))
     assert checks(report, Verdict.FAILURE) == {}
     # Metrics are open to 127.0.0.1, which this test asks from.
     assert set(checks(report, Verdict.WARNING)) == {"certificate", "metrics"}
@@ -85,15 +87,15 @@ def test_shipped_files(
 @pytest.mark.usefixtures("resolved")
 def test_untrusted_certificate(start_nginx: Callable[[str, str], tuple[Curl, int]], bare: str) -> None:
     """A certificate that nobody trusts is the failure, and --insecure looks at all else."""
-    curl, _ = start_nginx(FILES[0], bare.removeprefix("http://"))
-    place = Place("https", NAME, int(curl.address.rpartition(":")[2]))
+    curl, _ = start_nginx(SITE_FILES[0], bare.removeprefix("http://"))
+    place = Place("https", HOST_NAME, int(curl.address.rpartition(":")[2]))
     assert list(checks(examined(place), Verdict.FAILURE)) == ["reachable"]
     assert list(checks(examined(place, insecure=True), Verdict.FAILURE)) == ["certificate"]
 
 
 @contextmanager
 def nginx_with(program: str, place: Path, site: str, port: int) -> Iterator[None]:
-    configure(place, site)
+    write_nginx_config(place, site)
     command = [program, "-e", str(place / "error.log"), "-p", str(place), "-c", str(place / "nginx.conf")]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     try:

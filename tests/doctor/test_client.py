@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
 import pytest
-from tests.doctor.site import scripted
+from tests.doctor.faulty_proxy import scripted
 
 from aero_storage.doctor.client import MOST, BrokenOffError, BusyError, Client, UnansweredError, deadline
 from aero_storage.doctor.examination import CHECKS, examine

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
-from bench.soak_content import Content
-from torture import fuse
+from torture.faults import fuse
+from torture.image_content import Content
 
 from aero_storage.store.filesystems import is_remote
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from torture.outcome import MIB, Footprint, Healthy, Outcome, percentile, together, worst
+from torture.outcome import MIB, Footprint, LiveResult, Outcome, merged_results, percentile, sum_of_footprints
 from torture.report import report
 
 PASSED = Outcome(
@@ -13,7 +13,7 @@ PASSED = Outcome(
     "resets at a random byte",
     3000,
     "1,810 MiB compared",
-    Healthy(1238, 0, (), 0.00834, 0.0145),
+    LiveResult(1238, 0, (), 0.00834, 0.0145),
     Footprint(15, 59 * MIB, 64),
     Footprint(14, 60 * MIB, 64),
 )
@@ -54,7 +54,7 @@ def test_skipped() -> None:
 def test_unmeasured() -> None:
     """What nobody has measured is a dash, not a zero."""
     assert "| files | – | – | – | – | – | – |" in lines(FAILED)
-    without_places = Outcome("x", "y", healthy=Healthy(1), before=Footprint(1, MIB), after=Footprint(1, 2 * MIB))
+    without_places = Outcome("x", "y", live=LiveResult(1), before=Footprint(1, MIB), after=Footprint(1, 2 * MIB))
     assert "| x | 1 | 0 | 0.0, 0.0 | 1 → 1 | – | 1 → 2 |" in lines(without_places)
 
 
@@ -73,10 +73,10 @@ def test_tables_are_even() -> None:
 
 def test_several_daemons() -> None:
     """What they hold is added up; what their live clients saw is all of it, and the worst of their times."""
-    assert together([Footprint(1, 20), Footprint(2, 30)]) == Footprint(3, 50)
-    seen = worst([Healthy(5, 1, ("a",), 0.1, 0.9), Healthy(7, 2, ("b",), 0.2, 0.3)])
-    assert seen == Healthy(12, 3, ("a", "b"), 0.2, 0.9)
-    assert worst([]) == Healthy()
+    assert sum_of_footprints([Footprint(1, 20), Footprint(2, 30)]) == Footprint(3, 50)
+    seen = merged_results([LiveResult(5, 1, ("a",), 0.1, 0.9), LiveResult(7, 2, ("b",), 0.2, 0.3)])
+    assert seen == LiveResult(12, 3, ("a", "b"), 0.2, 0.9)
+    assert merged_results([]) == LiveResult()
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tests.blackbox.harness import running, until
-from tests.blackbox.roots import small_root
-from tests.blackbox.wire import NoReplyError, Wire, head
+from tests.blackbox.image_roots import small_root
+from tests.blackbox.raw_http import NoReplyError, RawConnection, head
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,10 +49,10 @@ RAW = (
 
 def answered(daemon: Daemon, text: bytes) -> int | None:
     """Send it on a connection of its own; the status of what comes, None if nothing does."""
-    with Wire.dial(daemon.port) as wire:
-        wire.send(text)
+    with RawConnection.dial(daemon.port) as conn:
+        conn.send(text)
         try:
-            return wire.reply().status
+            return conn.reply().status
         except NoReplyError:
             return None
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
-from bench.soak_content import Content
+from torture.image_content import Content
 from torture.outcome import MIB, Footprint
 from torture.soak.__main__ import main
-from torture.soak.figures import Allowed, Record, Sample
+from torture.soak.changing_images import NAMES, ChangingImages
+from torture.soak.client import Pacer
+from torture.soak.record import Allowed, Record, Sample
 from torture.soak.report import report
-from torture.soak.seat import Pace
-from torture.soak.shelf import NAMES, Shelf
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,7 +61,10 @@ def _loaded(resident: int) -> tuple[Sample, ...]:
     [
         ({}, ()),
         ({"wrong": 3}, ("3 of 10485760 bytes are wrong",)),
-        ({"acts": {"download": 5, "visit": 0}}, ("no client ever came to the end of: visit",)),
+        (
+            {"acts": {"download": 5, "read_changing_image": 0}},
+            ("no client ever came to the end of: read_changing_image",),
+        ),
         ({"faults": ("the daemon ended with status 1",)}, ("the daemon ended",)),
         ({"rests": (Footprint(14, 78 * MIB), Footprint(14, 83 * MIB))}, ()),
         ({"rests": (Footprint(14, 78 * MIB), Footprint(14, 83 * MIB + 1))}, ("without clients 83.0 MiB",)),
@@ -90,27 +93,27 @@ def test_report() -> None:
 
 def test_pace() -> None:
     """Clients wait longer the more is used, and come back when it is less."""
-    pace = Pace(0.4)
-    pace.adapt(0.8)
-    slow = pace.factor
+    pacer = Pacer(0.4)
+    pacer.adapt(0.8)
+    slow = pacer.factor
     assert slow > 1
-    pace.adapt(0.2)
-    assert pace.factor < slow
+    pacer.adapt(0.2)
+    assert pacer.factor < slow
 
 
 def test_shelf(tmp_path: Path) -> None:
     """What lies there is what the book says, and the book remembers what may still be seen."""
-    shelf, chance = Shelf(tmp_path, Content(8 * MIB)), random.Random(1)
+    changing, rng = ChangingImages(tmp_path, Content(8 * MIB)), random.Random(1)
     for _ in range(40):
-        before = {name: shelf.now(name) for name in NAMES}
-        shelf.change(chance)
+        before = {name: changing.now(name) for name in NAMES}
+        changing.change(rng)
         for name in NAMES:
-            version, path = shelf.now(name), tmp_path / name
-            assert before[name] in shelf.since(name, 0)
-            assert version in shelf.since(name, float("inf"))
+            version, path = changing.now(name), tmp_path / name
+            assert before[name] in changing.since(name, 0)
+            assert version in changing.since(name, float("inf"))
             if version is None:
                 assert not path.exists()
             else:
-                assert path.read_bytes() == version.part(shelf.content, 0, version.size)
-    assert shelf.removed_since(0)
-    assert not shelf.removed_since(float("inf"))
+                assert path.read_bytes() == version.part(changing.content, 0, version.size)
+    assert changing.removed_since(0)
+    assert not changing.removed_since(float("inf"))

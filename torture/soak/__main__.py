@@ -25,21 +25,21 @@ from pathlib import Path
 
 import attrs
 from bench.processes import parse_stat
-from bench.soak_clients import Tally, learn
-from bench.soak_content import Content
-from tests.blackbox.crew import children_of, serving
 from tests.blackbox.harness import until
-from tests.blackbox.wire import Wire
+from tests.blackbox.raw_http import RawConnection
+from tests.blackbox.worker_processes import children_of, is_serving
 from tests.certificates import write_certificate
 
+from torture.image_content import Content
 from torture.outcome import MIB, Footprint
-from torture.soak.crowd import Crowd
-from torture.soak.figures import Allowed, Record, Sample
-from torture.soak.mischief import HEADER_SECONDS, STALL_SECONDS
+from torture.soak.changing_images import ChangingImages
+from torture.soak.client import IDLE_SECONDS, Pacer, Target
+from torture.soak.client_pool import ClientPool
+from torture.soak.misbehaving import HEADER_SECONDS, STALL_SECONDS
+from torture.soak.mixed_client import Tally, learn
+from torture.soak.record import Allowed, Record, Sample
 from torture.soak.report import report
-from torture.soak.seat import IDLE_SECONDS, Pace, Place
-from torture.soak.shelf import Shelf
-from torture.stage import Stage, stage
+from torture.trial import Trial, run_trial
 
 _IMAGE_BYTES, _CHUNK_BYTES = 32 * MIB + 512, 256 * 1024
 _SMALL_BYTES = 64 * 1024
@@ -50,11 +50,11 @@ _WINDOW = 1 / 3
 
 
 @attrs.define(eq=False)
-class Attendant:
-    """Looks after the daemon once a second: takes figures, keeps the pace, sends SIGHUP, tells how far it is."""
+class Monitor:
+    """Looks after the daemon once a second: takes figures, adapts the pacer, sends SIGHUP, tells how far it is."""
 
-    scene: Stage
-    pace: Pace
+    trial: Trial
+    pacer: Pacer
     tally: Tally
     hangup_seconds: float
     quiet: bool
@@ -65,15 +65,15 @@ class Attendant:
     _told: float = 0.0
 
     def look(self, second: float) -> bool:
-        """See Crowd: whether the daemon is still there."""
-        if self.scene.daemon.process.poll() is not None:
+        """See ClientPool: whether the daemon is still there."""
+        if self.trial.daemon.process.poll() is not None:
             return False
         used = self._used()
-        self.samples.append(Sample(round(second, 2), self.scene.footprint(), round(used, 3)))
-        self.pace.adapt(used)
+        self.samples.append(Sample(round(second, 2), self.trial.footprint(), round(used, 3)))
+        self.pacer.adapt(used)
         if second - self._hung_up >= self.hangup_seconds:
             self._hung_up = second
-            self.scene.daemon.process.send_signal(signal.SIGHUP)
+            self.trial.daemon.process.send_signal(signal.SIGHUP)
         if second - self._told >= _TOLD_SECONDS:
             self._told = second
             self.tell(f"{second:,.0f} s", self.samples[-1].held)
@@ -91,10 +91,10 @@ class Attendant:
 
     def _used(self) -> float:
         """The share of a core that daemon and clients have used since this was asked last."""
-        pid = self.scene.daemon.process.pid
+        pid = self.trial.daemon.process.pid
         stats = [Path(f"/proc/{one}/stat").read_text(encoding="ascii") for one in (pid, *children_of(pid))]
         now, spent = time.monotonic(), time.process_time() + sum(parse_stat(stat)[1] for stat in stats)
-        used = max(spent - self._spent, 0.0) / (now - self._looked) if self._spent else self.pace.share
+        used = max(spent - self._spent, 0.0) / (now - self._looked) if self._spent else self.pacer.share
         self._looked, self._spent = now, spent
         return used
 
@@ -146,7 +146,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--workers", type=int, default=1, help="of the daemon (1)")
     add("--growth", type=float, default=5, metavar="MIB", help="by how much memory may differ (5)")
     add("--descriptors", type=int, default=0, metavar="N", help="by how many open descriptors may differ (0)")
-    add("--seed", default="soak", help="of all dice; not of the order of threads (soak)")
+    add("--seed", default="soak", help="of all random generators; not of the order of threads (soak)")
     add("--record", type=Path, metavar="FILE", help="write all figures there, as JSON")
     add("--report", type=Path, metavar="FILE", help="write the figures to be read there, as Markdown")
     add("--quiet", action="store_true", help="do not tell how far it is")
@@ -154,18 +154,18 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _soak(given: argparse.Namespace) -> Record:
-    with _place(given) as (scene, place):
-        start, pace = scene.footprint(), Pace(given.load)
-        attendant = Attendant(scene, pace, place.tally, min(60.0, given.seconds / 4), given.quiet)
-        crowd = Crowd(place, pace, given.seed, attendant.look)
+    with _place(given) as (trial, target):
+        start, pacer = trial.footprint(), Pacer(given.load)
+        monitor = Monitor(trial, pacer, target.tally, min(60.0, given.seconds / 4), given.quiet)
+        pool = ClientPool(target, pacer, given.seed, monitor.look)
         rests = []
         for when, seconds in (("first rest", given.first), ("last rest", given.seconds - given.first)):
-            crowd.come(seconds)
+            pool.come(seconds)
             time.sleep(given.rest)
-            rests.append(scene.footprint())
-            attendant.tell(when, rests[-1])
-        scene.sound()
-    tally = place.tally
+            rests.append(trial.footprint())
+            monitor.tell(when, rests[-1])
+        trial.check_alive()
+    tally = target.tally
     return Record(
         given.seconds,
         given.first,
@@ -174,17 +174,17 @@ def _soak(given: argparse.Namespace) -> Record:
         given.workers,
         start,
         (rests[0], rests[1]),
-        tuple(attendant.samples),
+        tuple(monitor.samples),
         tally.done,
         tally.compared,
         tally.wrong,
-        dict(crowd.acts),
-        (*tally.faults, *scene.complaints),
+        dict(pool.acts),
+        (*tally.faults, *trial.complaints),
     )
 
 
 @contextmanager
-def _place(given: argparse.Namespace) -> Iterator[tuple[Stage, Place]]:
+def _place(given: argparse.Namespace) -> Iterator[tuple[Trial, Target]]:
     """Run a daemon at two doors, one of them by TLS, with limits that clients run into."""
     with tempfile.TemporaryDirectory(prefix="aero-soak-") as name:
         home, content = Path(name), Content(_IMAGE_BYTES)
@@ -192,12 +192,12 @@ def _place(given: argparse.Namespace) -> Iterator[tuple[Stage, Place]]:
         root.mkdir()
         content.write(root)
         write_certificate(home)
-        with stage(*_flags(given.workers), size=_SMALL_BYTES, home=home) as scene:
-            tls = _tls_port(scene, given.workers)
-            site = learn(Wire.dial(scene.daemon.port).sock, _CHUNK_BYTES)
+        with run_trial(*_flags(given.workers), size=_SMALL_BYTES, home=home) as trial:
+            tls = _tls_port(trial, given.workers)
+            image = learn(RawConnection.dial(trial.daemon.port).sock, _CHUNK_BYTES)
             context = ssl.create_default_context(cafile=home / "cert.pem")
-            place = Place(scene.daemon.port, tls, context, content, site, Shelf(root, content), Tally(0))
-            yield scene, place
+            target = Target(trial.daemon.port, tls, context, content, image, ChangingImages(root, content), Tally(0))
+            yield trial, target
 
 
 def _flags(workers: int) -> Iterator[str]:
@@ -209,10 +209,10 @@ def _flags(workers: int) -> Iterator[str]:
     yield f"--stall-timeout-secs={STALL_SECONDS}"
 
 
-def _tls_port(scene: Stage, workers: int) -> int:
+def _tls_port(trial: Trial, workers: int) -> int:
     """Wait until all doors are open; the port of the one that is not the first."""
-    daemon, wanted = scene.daemon, range(1, workers + 1) if workers > 1 else ()
-    until(lambda: all(serving(daemon, number, 2) for number in wanted), _START_SECONDS)
+    daemon, wanted = trial.daemon, range(1, workers + 1) if workers > 1 else ()
+    until(lambda: all(is_serving(daemon, number, 2) for number in wanted), _START_SECONDS)
 
     def look() -> set[int]:
         said = [

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from torture.outcome import MIB, Footprint
 from torture.report import machine
-from torture.soak.figures import Record
+from torture.soak.record import Record
 
 _INTRO = """# An hour with all kinds of clients
 

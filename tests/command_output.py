@@ -1,0 +1,36 @@
+"""What a command said, and what a log wrote, kept for tests."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import attrs
+
+
+@attrs.frozen
+class CommandResult:
+    """The end of a command."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """What it wrote, as the document that `--json` asks for."""
+        return json.loads(self.out)
+
+
+@attrs.define(eq=False)
+class TextSink:
+    """A sink that keeps what is written."""
+
+    text: str = ""
+
+    def write(self, text: str, /) -> None:
+        """See Sink."""
+        self.text += text
+
+    def flush(self) -> None:
+        """See Sink."""

@@ -1,0 +1,16 @@
+"""A client whose system is gone from the network, as far as the server can tell."""
+
+from __future__ import annotations
+
+import ctypes
+import socket
+import struct
+
+_SO_ATTACH_FILTER = 26
+_REJECT = struct.pack("HBBI", 0x06, 0, 0, 0)  # BPF_RET | BPF_K: keep no byte of any packet
+
+
+def drop_incoming_packets(client: socket.socket) -> None:
+    """Have the client's system drop whatever comes for this socket; Linux alone (socket(7): SO_ATTACH_FILTER)."""
+    program = ctypes.create_string_buffer(_REJECT)
+    client.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", 1, ctypes.addressof(program)))
