@@ -1,4 +1,4 @@
-"""The image of the soak: every byte follows from its offset, so that each that arrives can be checked."""
+"""What test images hold: every byte follows from its offset, so that each that arrives can be checked."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import random
 from pathlib import Path
 
 import attrs
-from bench.data import HOT, MIB
 
+MIB = 1 << 20
 PERIOD = 1_048_573
 """After so many bytes the image repeats: a prime, so that no page, chunk or window is taken for another."""
 
@@ -16,7 +16,7 @@ _LONGEST = 8 * MIB
 
 @attrs.frozen
 class Content:
-    """What the image holds."""
+    """What an image of so many bytes holds."""
 
     size: int
     _tile: bytes = attrs.field(init=False, repr=False, factory=lambda: _tile(PERIOD + _LONGEST))
@@ -26,9 +26,16 @@ class Content:
         start = offset % PERIOD
         return self._tile[start : start + length]
 
-    def write(self, root: Path) -> None:
-        """Make the image under the name by which the benchmark's servers are asked whether they answer."""
-        with (root / HOT).open("wb") as file:
+    def wrong_bytes(self, got: bytes, offset: int = 0) -> int:
+        """How many bytes are not those of the image from an offset on, however many there are."""
+        return sum(
+            differing(got[at : at + _LONGEST], self.part(offset + at, min(_LONGEST, len(got) - at)))
+            for at in range(0, len(got), _LONGEST)
+        )
+
+    def write(self, path: Path) -> None:
+        """Write the image, piece by piece."""
+        with path.open("wb") as file:
             for offset in range(0, self.size, _LONGEST):
                 file.write(self.part(offset, min(_LONGEST, self.size - offset)))
 

@@ -1,4 +1,4 @@
-"""A daemon to be tormented, what it serves, what it holds, and what it said."""
+"""One daemon under a fault: what it serves, what it holds, what its live clients see, and the complaints about it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.blackbox.worker_processes import children_of
 
 from torture.image_content import Content
 from torture.live_clients import LiveClients, live_clients
-from torture.outcome import MIB, Footprint, LiveResult
+from torture.outcome import MIB, Footprint, LiveResult, Outcome
 
 IMAGE = "/v1/images/disk"
 CAP = 64
@@ -76,6 +76,10 @@ class Trial:
             self.check(holds=False, text=f"a live client: {failure}")
         self.check(not self.live.wrong_bytes, f"live clients got {self.live.wrong_bytes} wrong bytes")
 
+    def outcome(self, fault: str, tried: str, count: int, saw: str, held: tuple[Footprint, Footprint]) -> Outcome:
+        """Sum up; `held` is what the daemon held before and after."""
+        return Outcome(fault, tried, count, saw, self.live, *held, tuple(self.complaints))
+
     def check_alive(self) -> None:
         """Complain if the process has ended, does not answer, or logged a traceback."""
         status = self.daemon.process.poll()
@@ -131,7 +135,7 @@ def run_trial(
         place, content = home or Path(name), Content(size)
         root = place / "images"
         root.mkdir(exist_ok=True)
-        write(content, root / "disk")
+        content.write(root / "disk")
         os.utime(root / "disk", (_WRITTEN, _WRITTEN))
         if manifest:
             (root / "manifest.json").write_bytes(manifest)
@@ -139,10 +143,3 @@ def run_trial(
             assert daemon.ask(IMAGE, "HEAD").status == 200  # what it opens once is open before it is measured
             assert daemon.ask(IMAGE, fields={"Range": "bytes=0-0"}).status == 206
             yield Trial(daemon, content)
-
-
-def write(content: Content, path: Path) -> None:
-    """Write an image piece by piece."""
-    with path.open("wb") as file:
-        for offset in range(0, content.size, 8 * MIB):
-            file.write(content.part(offset, min(8 * MIB, content.size - offset)))

@@ -194,6 +194,14 @@ class RawConnection:
         ending: Ending = "whole" if len(body) == start.length else self.ending
         return Reply(start.version, start.status, start.fields, start.raw_head, body, ending)
 
+    def status(self, text: bytes = b"") -> int | None:
+        """Send bytes; return the status of the response that comes, None if the connection ends or stays silent."""
+        self.send(text)
+        try:
+            return self.reply().status
+        except NoReplyError:
+            return None
+
     def ask(self, method: str, target: str | bytes, fields: Fields = ()) -> Reply:
         """Send one request and read its response; the connection stays open."""
         self.send(head(method, target, fields))

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from tests.small_filesystem import mounted_tmpfs
 
 from aero_storage.chunks.local import LocalSource
 from aero_storage.chunks.publisher import WORKSHOP_NAME, Published
@@ -197,11 +198,8 @@ def test_file_too_large(make_image: MakeImage, publish_image: Publish, directory
 def small_disk(directory: Path) -> Iterator[None]:
     """Put the versions on a disk of 1 MiB."""
     directory.mkdir(parents=True)
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(directory)]
-    if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("only root may mount a small disk")
-    yield
-    subprocess.run(["umount", str(directory)], check=True)
+    with mounted_tmpfs(directory, "1m"):
+        yield
 
 
 @pytest.mark.usefixtures("small_disk")

@@ -70,7 +70,7 @@ def bodies(pair: ConnectionPair) -> list[bytes]:
 
 def result_of(stack: Any) -> tuple[str, int, int]:
     line = stack.log.requests[0]
-    return line["result_of"], line["status"], line["bytes_sent"]
+    return line["outcome"], line["status"], line["bytes_sent"]
 
 
 @pytest.mark.parametrize("is_cold", [True, False])

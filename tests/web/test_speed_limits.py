@@ -52,7 +52,7 @@ def test_where_the_kernel_does_not_copy(stack: Any) -> None:
         body += connection.taken()
         assert len(body) <= BURST + RATE * TICK_SECONDS * tick
     assert body == IMAGE
-    assert stack.log.requests[0]["result_of"] == "complete"
+    assert stack.log.requests[0]["outcome"] == "complete"
 
 
 def test_small_bodies_count(stack: Any, dial: Dial) -> None:

@@ -55,7 +55,7 @@ def catalogs(count: int, seed: str = "catalogs") -> Outcome:
         trial.check_alive()
     saw = "each was noticed and refused, the last good one stayed in force, a mended one took over"
     tried = f"bad catalogs up to 20 MiB and 100,000 levels, each written in place in pieces (seed {seed})"
-    return Outcome("catalogs", tried, count, saw, trial.live, before, after, tuple(trial.complaints))
+    return trial.outcome("catalogs", tried, count, saw, (before, after))
 
 
 def _failures(trial: Trial) -> float:

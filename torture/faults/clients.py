@@ -10,9 +10,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 
 from tests.blackbox.harness import until
-from tests.blackbox.raw_http import NoReplyError, RawConnection, head
+from tests.blackbox.raw_http import RawConnection, head
 
-from torture.image_content import differing
 from torture.outcome import MIB, Footprint, Outcome
 from torture.trial import CAP, IMAGE, Trial, run_trial
 
@@ -36,7 +35,7 @@ def slowloris(count: int) -> Outcome:
     saw = (
         f"{refused} got 408 and were closed, the last after {slowest:.1f} s (--header-timeout-secs {_HEADER_SECONDS})"
     )
-    return _outcome(trial, "slowloris", f"heads that drip, {sent:,} bytes in all", count, saw, before, after)
+    return trial.outcome("slowloris", f"heads that drip, {sent:,} bytes in all", count, saw, (before, after))
 
 
 def _dial(trial: Trial, count: int, receive_buffer: int | None = None) -> Iterator[RawConnection]:
@@ -57,7 +56,7 @@ def _drip(conns: list[RawConnection]) -> tuple[int, int, float]:
             conn.send(bytes([byte]))
         sent += len(left)
         for sock in _ready(left):
-            refused += _is_408(left.pop(sock))
+            refused += left.pop(sock).status() == 408
             slowest = time.monotonic() - start
     return sent, refused, slowest
 
@@ -68,13 +67,6 @@ def _ready(socks: Iterable[socket.socket]) -> list[socket.socket]:
     for number in known:
         poll.register(number, select.POLLIN)
     return [known[number] for number, _ in poll.poll(200)]
-
-
-def _is_408(conn: RawConnection) -> bool:
-    try:
-        return conn.reply().status == 408
-    except NoReplyError:
-        return False
 
 
 def stalled(count: int) -> Outcome:
@@ -98,7 +90,7 @@ def stalled(count: int) -> Outcome:
     first = f"live clients were served {served:.1f} s after the first stalled, after {refused} tries, then always"
     saw = f"{first}; {taken:,.0f} places taken back, {broken:,.0f} streams broken off, {full.resident / MIB:.0f} MiB"
     tried = f"clients that ask for {trial.content.size // MIB} MiB and read nothing, at {CAP} places"
-    return _outcome(trial, "stalled readers", tried, count, saw, before, after)
+    return trial.outcome("stalled readers", tried, count, saw, (before, after))
 
 
 def _end(trial: Trial, held: ExitStack, before: Footprint) -> Footprint:
@@ -119,8 +111,8 @@ def resets(count: int, seed: str = "resets") -> Outcome:
         after = trial.footprint_after(before)
         trial.check_alive()
     saw = f"{compared / MIB:,.0f} MiB compared before the resets"
-    return _outcome(
-        trial, "resets", f"resets at a random byte of a head or body (seed {seed})", count, saw, before, after
+    return trial.outcome(
+        "resets", f"resets at a random byte of a head or body (seed {seed})", count, saw, (before, after)
     )
 
 
@@ -139,12 +131,6 @@ def _reset_one(trial: Trial, rng: random.Random) -> int:
             conn.reply_head()
             got = conn.take(rng.randrange(length))[:length]
         conn.reset()
-    wrong = differing(got, trial.content.part(offset, len(got)))
+    wrong = trial.content.wrong_bytes(got, offset)
     trial.check(not wrong, f"{wrong} wrong bytes before a reset, in {length} from {offset}")
     return len(got)
-
-
-def _outcome(
-    trial: Trial, fault: str, tried: str, count: int, saw: str, before: Footprint, after: Footprint
-) -> Outcome:
-    return Outcome(fault, tried, count, saw, trial.live, before, after, tuple(trial.complaints))

@@ -9,7 +9,7 @@ from glob import glob
 from pathlib import Path
 
 from tests.blackbox.harness import until
-from tests.blackbox.raw_http import NoReplyError, RawConnection, head
+from tests.blackbox.raw_http import head
 
 from torture.outcome import Outcome
 from torture.trial import IMAGE, Trial, run_trial
@@ -42,7 +42,7 @@ def clock_steps(count: int) -> Outcome:
             after = trial.footprint_after(before)
             trial.check_alive()
     saw = "streams and idle connections outlived them; slow heads got their 408, catalogs were read, in time"
-    return Outcome(fault, tried, count, saw, trial.live, before, after, tuple(trial.complaints))
+    return trial.outcome(fault, tried, count, saw, (before, after))
 
 
 def _faked(library: str, offset: Path) -> dict[str, str]:
@@ -68,9 +68,9 @@ def _step(trial: Trial, offset: Path, to: str, name: str) -> None:
         fresh = trial.daemon.root / ".manifest"
         fresh.write_bytes(_catalog(name))
         fresh.replace(trial.daemon.root / "manifest.json")
-        trial.check(_status(slow) == 408, f"{to}: no 408 for a slow head")
+        trial.check(slow.status() == 408, f"{to}: no 408 for a slow head")
         trial.check(_shows(trial, name), f"{to}: a new catalog was not read within {_SOON:g} s")
-        trial.check(_status(idle, head("GET", "/healthz")) == 200, f"{to}: an idle connection was cut")
+        trial.check(idle.status(head("GET", "/healthz")) == 200, f"{to}: an idle connection was cut")
         got += stream.take(trial.content.size - len(got))
         trial.check(len(got) == trial.content.size, f"{to}: a stream was cut after {len(got)} bytes")
 
@@ -79,14 +79,6 @@ def _set(offset: Path, to: str) -> None:
     fresh = offset.with_suffix(".new")
     fresh.write_text(to, encoding="ascii")
     fresh.replace(offset)
-
-
-def _status(conn: RawConnection, text: bytes = b"") -> int | None:
-    conn.send(text)
-    try:
-        return conn.reply().status
-    except NoReplyError:
-        return None
 
 
 def _shows(trial: Trial, name: str) -> bool:

@@ -9,9 +9,9 @@ from pathlib import Path
 from tests.blackbox.harness import until
 from tests.blackbox.raw_http import RawConnection, head
 
-from torture.image_content import PERIOD, Content, differing
+from torture.image_content import PERIOD, Content
 from torture.outcome import MIB, Outcome
-from torture.trial import IMAGE, Trial, run_trial, write
+from torture.trial import IMAGE, Trial, run_trial
 
 _SIZE = 24 * MIB
 _SHIFT = PERIOD // 2
@@ -22,10 +22,10 @@ def files(count: int, seed: str = "files") -> Outcome:
     """Do something to an image in mid-stream, again and again: its own bytes to the end, or a reset, nothing else."""
     rng, ends = random.Random(seed), dict.fromkeys(_CHANGES, (0, 0))
     with run_trial(size=_SIZE) as trial:
-        write(trial.content, trial.daemon.root / "calm")
-        until(lambda: trial.daemon.ask("/v1/images/calm", "HEAD").status == 200)
+        trial.content.write(trial.daemon.root / "untouched")
+        until(lambda: trial.daemon.ask("/v1/images/untouched", "HEAD").status == 200)
         before = trial.footprint(places=True)
-        with trial.with_live_clients(1, "/v1/images/calm"):
+        with trial.with_live_clients(1, "/v1/images/untouched"):
             for number in range(count):
                 name = tuple(_CHANGES)[number % len(_CHANGES)]
                 whole = _change_in_mid_stream(trial, rng, name)
@@ -35,7 +35,7 @@ def files(count: int, seed: str = "files") -> Outcome:
         trial.check_alive()
     saw = "; ".join(f"{name}: {whole} whole, {cut} reset" for name, (whole, cut) in ends.items())
     tried = f"deeds at a random moment of a download (seed {seed})"
-    return Outcome("files", tried, count, saw, trial.live, before, after, tuple(trial.complaints))
+    return trial.outcome("files", tried, count, saw, (before, after))
 
 
 def _change_in_mid_stream(trial: Trial, rng: random.Random, name: str) -> bool:
@@ -54,7 +54,7 @@ def _change_in_mid_stream(trial: Trial, rng: random.Random, name: str) -> bool:
 def _fresh(trial: Trial) -> Path:
     """Put the image back, and wait until the daemon sees it."""
     fresh = trial.image.with_name(".fresh")
-    write(trial.content, fresh)
+    trial.content.write(fresh)
     fresh.replace(trial.image)
     nanos = trial.image.stat().st_mtime_ns
     tag = f'"{_SIZE:x}-{nanos // 10**9:x}-{nanos % 10**9:x}"'
@@ -63,10 +63,7 @@ def _fresh(trial: Trial) -> Path:
 
 
 def _check_body(trial: Trial, conn: RawConnection, got: bytes, name: str) -> bool:
-    wrong = sum(
-        differing(got[at : at + 8 * MIB], trial.content.part(at, min(8 * MIB, len(got) - at)))
-        for at in range(0, len(got), 8 * MIB)
-    )
+    wrong = trial.content.wrong_bytes(got)
     trial.check(not wrong, f"{wrong} of {len(got)} bytes are wrong: {name}")
     whole = len(got) == _SIZE
     trial.check(whole or conn.ending == "reset", f"a clean end after {len(got)} of {_SIZE} bytes: {name}")

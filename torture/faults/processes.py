@@ -14,14 +14,15 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tests.blackbox.harness import until
-from tests.blackbox.raw_http import NoReplyError, RawConnection, head
+from tests.blackbox.raw_http import RawConnection, head
 from tests.blackbox.worker_processes import is_serving, wait_for_replacement, worker_pids
 
-from torture.outcome import MIB, Footprint, Outcome
+from torture.outcome import MIB, Outcome
 from torture.trial import IMAGE, Trial, run_trial
 
 _FEW = 64
 """The hard limit of descriptors."""
+_FEW_BYTES = head("GET", IMAGE, {"Range": "bytes=0-9"})
 _ROOM = 256 * 1024
 """Bytes of the file system that the log fills."""
 
@@ -42,7 +43,7 @@ def kills(count: int, seed: str = "kills") -> Outcome:
     saw = f"{whole}; live clients lost {lost} connections"
     trial.check(cut, "no stream was cut: nothing was tried")
     tried = f"of 2 workers, amid 8 streams (seed {seed})"
-    return _outcome(trial, "kill -9 of a worker", tried, count, saw, before, after)
+    return trial.outcome("kill -9 of a worker", tried, count, saw, (before, after))
 
 
 def _kill(trial: Trial, number: int, times: int, rng: random.Random) -> int:
@@ -62,9 +63,8 @@ def _kill(trial: Trial, number: int, times: int, rng: random.Random) -> int:
 def _ended(trial: Trial, conn: RawConnection, begun: bytes) -> bool:
     """Read to the end, compare, and tell whether it was cut short, which must be by a reset."""
     got, size = begun + conn.take(trial.content.size - len(begun)), trial.content.size
-    for at in range(0, len(got), 8 * MIB):
-        part = got[at : at + 8 * MIB]
-        trial.check(part == trial.content.part(at, len(part)), f"wrong bytes near {at}")
+    wrong = trial.content.wrong_bytes(got)
+    trial.check(not wrong, f"{wrong} of {len(got)} bytes are wrong")
     trial.check(len(got) == size or conn.ending == "reset", f"a clean end after {len(got)} of {size} bytes")
     return len(got) < size
 
@@ -76,7 +76,7 @@ def descriptors(count: int) -> Outcome:
         for _ in range(-(-count // 200)):
             with ExitStack() as held:
                 conns = [held.enter_context(trial.daemon.dial()) for _ in range(200)]
-                statuses += [_status(conn) for conn in conns]
+                statuses += [conn.status(_FEW_BYTES) for conn in conns]
             until(lambda: _served(trial))
         with trial.with_live_clients():
             time.sleep(0.2)
@@ -86,22 +86,14 @@ def descriptors(count: int) -> Outcome:
     trial.check(set(statuses) <= {206, 503, None}, f"statuses {kinds}")
     trial.check(None in statuses, "no connection was refused: nothing was tried")
     saw = ", ".join(f"{kind}: {number}" for kind, number in sorted(kinds.items())) + "; then served again"
-    return _outcome(
-        trial, "descriptor exhaustion", f"connections at ulimit -n {_FEW}", len(statuses), saw, before, after
+    return trial.outcome(
+        "descriptor exhaustion", f"connections at ulimit -n {_FEW}", len(statuses), saw, (before, after)
     )
 
 
 def _served(trial: Trial) -> bool:
     with trial.daemon.dial() as conn:
-        return _status(conn) == 206
-
-
-def _status(conn: RawConnection) -> int | None:
-    conn.send(head("GET", IMAGE, {"Range": "bytes=0-9"}))
-    try:
-        return conn.reply().status
-    except NoReplyError:
-        return None
+        return conn.status(_FEW_BYTES) == 206
 
 
 def full_disk(count: int) -> Outcome:
@@ -127,7 +119,7 @@ def _fill(home: Path, fault: str, tried: str, count: int) -> Outcome:
         after = trial.footprint_after(before)
         trial.check_alive()
     saw = "answered as ever; the log went on when there was room again"
-    return _outcome(trial, fault, tried, count, saw, before, after)
+    return trial.outcome(fault, tried, count, saw, (before, after))
 
 
 def _write_all(descriptor: int) -> None:
@@ -150,9 +142,3 @@ def small_disk(place: Path) -> Iterator[bool]:
         if allowed:
             shutil.rmtree(place / "images", ignore_errors=True)
             libc.umount2(os.fsencode(place), 2)
-
-
-def _outcome(
-    trial: Trial, fault: str, tried: str, count: int, saw: str, before: Footprint, after: Footprint
-) -> Outcome:
-    return Outcome(fault, tried, count, saw, trial.live, before, after, tuple(trial.complaints))

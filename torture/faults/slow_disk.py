@@ -16,7 +16,6 @@ from tests.blackbox.harness import until
 from tests.blackbox.raw_http import NoReplyError, head
 
 from torture.faults import fuse
-from torture.image_content import differing
 from torture.live_clients import LiveClients
 from torture.outcome import MIB, Outcome
 from torture.trial import IMAGE, Trial, run_trial
@@ -70,7 +69,7 @@ def slow_disk(count: int) -> Outcome:
         f"{slow} slow ones whole, {cut} failed ones reset or refused, {hung} answered once the disk did;"
         f" {disk.reads} reads"
     )
-    return Outcome(fault, tried, 2 * count + hung, saw, hot, before, after, tuple(trial.complaints))
+    return trial.outcome(fault, tried, 2 * count + hung, saw, (before, after))
 
 
 def _wait(trial: Trial, disk: fuse.SlowDisk, count: int) -> int:
@@ -141,7 +140,7 @@ def _has_ended(pid: int) -> bool:
 
 def _ask(trial: Trial, offset: int, length: int) -> bool:
     reply = trial.daemon.ask(_SLOW, fields={"Range": f"bytes={offset}-{offset + length - 1}"})
-    wrong = differing(reply.body, trial.content.part(offset, len(reply.body)))
+    wrong = trial.content.wrong_bytes(reply.body, offset)
     trial.check(reply.status == 500 or not wrong, f"{wrong} wrong bytes at {offset} of the slow image")
     return reply.status == 206 and reply.ending == "whole"
 
@@ -160,9 +159,8 @@ def _fail(trial: Trial, disk: fuse.SlowDisk, number: int) -> bool:
             got += conn.take(trial.content.size - len(got))
         finally:
             disk.fails = False
-    for at in range(0, len(got), 8 * MIB):
-        part = got[at : at + 8 * MIB]
-        trial.check(part == trial.content.part(at, len(part)), f"wrong bytes near {at} before a failed read")
+    wrong = trial.content.wrong_bytes(got)
+    trial.check(not wrong, f"{wrong} of {len(got)} bytes are wrong before a failed read")
     whole = len(got) == start.length
     trial.check(whole or conn.ending == "reset", f"a clean end after {len(got)} of {start.length} bytes")
     return not whole

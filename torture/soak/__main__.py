@@ -34,11 +34,12 @@ from torture.image_content import Content
 from torture.outcome import MIB, Footprint
 from torture.soak.changing_images import ChangingImages
 from torture.soak.client import IDLE_SECONDS, Pacer, Target
-from torture.soak.client_pool import ClientPool
+from torture.soak.client_pool import KINDS, ClientPool
 from torture.soak.misbehaving import HEADER_SECONDS, STALL_SECONDS
 from torture.soak.mixed_client import Tally, learn
 from torture.soak.record import Allowed, Record, Sample
 from torture.soak.report import report
+from torture.soak.requests import IMAGE_FILE
 from torture.trial import Trial, run_trial
 
 _IMAGE_BYTES, _CHUNK_BYTES = 32 * MIB + 512, 256 * 1024
@@ -47,6 +48,15 @@ _START_SECONDS = 30.0
 _TOLD_SECONDS = 60.0
 _WINDOW = 1 / 3
 """Of the first part: how long figures under load are taken."""
+_REST_HELP = "how long all clients leave; unused files are closed after 10 (15)"
+_REQUESTS_HELP = "end after so many responses, the first part after a tenth of them; too few in the time are a fault"
+_LOAD_HELP = "how much CPU daemon and clients may use together (0.4); 0: all there is"
+_IMAGE_HELP = "of the large image, a multiple of 512 (32 MiB + 512: the last chunk is a short one)"
+_EPILOG = """
+examples:
+  python -m torture.soak --seconds 300 --load 0.8 --record soak.json
+  python -m torture.soak --only mixed --clients 16 --load 0 --requests 200000 --no-express
+"""
 
 
 @attrs.define(eq=False)
@@ -124,25 +134,18 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m torture.soak",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="Example: python -m torture.soak --seconds 300 --load 0.8 --record soak.json",
+        epilog=_EPILOG,
     )
     add = parser.add_argument
     add("--seconds", type=float, default=3600, help="how long clients come, rests not counted (3600)")
     add("--first", type=float, default=60, metavar="SECONDS", help="when the first figures are taken (60)")
-    add(
-        "--rest",
-        type=float,
-        default=15,
-        metavar="SECONDS",
-        help="how long all clients leave; unused files are closed after 10 (15)",
-    )
-    add(
-        "--load",
-        type=float,
-        default=0.4,
-        metavar="CORES",
-        help="how much CPU daemon and clients may use together (0.4)",
-    )
+    add("--rest", type=float, default=15, metavar="SECONDS", help=_REST_HELP)
+    add("--requests", type=int, metavar="N", help=_REQUESTS_HELP)
+    add("--load", type=float, default=0.4, metavar="CORES", help=_LOAD_HELP)
+    add("--only", action="append", choices=KINDS, metavar="KIND", help=f"one kind of clients: {', '.join(KINDS)}")
+    add("--clients", type=int, default=6, metavar="N", help="how many mixed clients, a third of them by TLS (6)")
+    add("--image-size", type=int, default=_IMAGE_BYTES, metavar="BYTES", help=_IMAGE_HELP)
+    add("--no-express", action="store_true", help="turn the express lane of the daemon off")
     add("--workers", type=int, default=1, help="of the daemon (1)")
     add("--growth", type=float, default=5, metavar="MIB", help="by how much memory may differ (5)")
     add("--descriptors", type=int, default=0, metavar="N", help="by how many open descriptors may differ (0)")
@@ -154,45 +157,54 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _soak(given: argparse.Namespace) -> Record:
-    with _place(given) as (trial, target):
-        start, pacer = trial.footprint(), Pacer(given.load)
-        monitor = Monitor(trial, pacer, target.tally, min(60.0, given.seconds / 4), given.quiet)
-        pool = ClientPool(target, pacer, given.seed, monitor.look)
-        rests = []
-        for when, seconds in (("first rest", given.first), ("last rest", given.seconds - given.first)):
-            pool.come(seconds)
-            time.sleep(given.rest)
-            rests.append(trial.footprint())
-            monitor.tell(when, rests[-1])
+    with _target(given) as (trial, target):
+        start, pacer, tally = trial.footprint(), Pacer(given.load), target.tally
+        monitor = Monitor(trial, pacer, tally, min(60.0, given.seconds / 4), given.quiet)
+        by_tls = given.clients // 3
+        mixed = given.clients - by_tls, by_tls
+        pool = ClientPool(target, pacer, given.seed, monitor.look, mixed, given.only or KINDS)
+        pool.run(given.first, given.requests and max(given.requests // 10, 1))
+        first, early = pool.spent, _rest(given, trial, monitor, "first rest")
+        pool.run(given.seconds - first, given.requests)
+        rests = early, _rest(given, trial, monitor, "last rest")
         trial.check_alive()
-    tally = target.tally
     return Record(
-        given.seconds,
-        given.first,
-        given.first * _WINDOW,
-        given.seed,
-        given.workers,
-        start,
-        (rests[0], rests[1]),
-        tuple(monitor.samples),
-        tally.done,
-        tally.compared,
-        tally.wrong,
-        dict(pool.acts),
-        (*tally.faults, *trial.complaints),
+        seconds=pool.spent,
+        first=first,
+        window=first * _WINDOW,
+        seed=given.seed,
+        workers=given.workers,
+        start=start,
+        rests=rests,
+        samples=tuple(monitor.samples),
+        requests=tally.done,
+        wanted=given.requests,
+        compared=tally.compared,
+        wrong=tally.wrong,
+        resets=tally.resets,
+        acts=dict(pool.acts),
+        faults=(*tally.faults, *trial.complaints),
     )
 
 
+def _rest(given: argparse.Namespace, trial: Trial, monitor: Monitor, when: str) -> Footprint:
+    """Leave the daemon alone for a while; what it holds then."""
+    time.sleep(given.rest)
+    held = trial.footprint()
+    monitor.tell(when, held)
+    return held
+
+
 @contextmanager
-def _place(given: argparse.Namespace) -> Iterator[tuple[Trial, Target]]:
-    """Run a daemon at two doors, one of them by TLS, with limits that clients run into."""
+def _target(given: argparse.Namespace) -> Iterator[tuple[Trial, Target]]:
+    """Run a daemon at two endpoints, one of them TLS, with limits that clients run into."""
     with tempfile.TemporaryDirectory(prefix="aero-soak-") as name:
-        home, content = Path(name), Content(_IMAGE_BYTES)
+        home, content = Path(name), Content(given.image_size)
         root = home / "images"
         root.mkdir()
-        content.write(root)
+        content.write(root / IMAGE_FILE)
         write_certificate(home)
-        with run_trial(*_flags(given.workers), size=_SMALL_BYTES, home=home) as trial:
+        with run_trial(*_flags(given), size=_SMALL_BYTES, home=home) as trial:
             tls = _tls_port(trial, given.workers)
             image = learn(RawConnection.dial(trial.daemon.port).sock, _CHUNK_BYTES)
             context = ssl.create_default_context(cafile=home / "cert.pem")
@@ -200,13 +212,15 @@ def _place(given: argparse.Namespace) -> Iterator[tuple[Trial, Target]]:
             yield trial, target
 
 
-def _flags(workers: int) -> Iterator[str]:
+def _flags(given: argparse.Namespace) -> Iterator[str]:
     yield from ("--endpoint", "tcp:0:interface=127.0.0.1")
     yield from ("--endpoint", "ssl:0:interface=127.0.0.1:privateKey=key.pem:certKey=cert.pem")
-    yield from ("--virtual-chunks", f"--virtual-chunk-bytes={_CHUNK_BYTES}", f"--workers={workers}")
+    yield from ("--virtual-chunks", f"--virtual-chunk-bytes={_CHUNK_BYTES}", f"--workers={given.workers}")
     yield f"--header-timeout-secs={HEADER_SECONDS}"
     yield f"--idle-timeout-secs={IDLE_SECONDS}"
     yield f"--stall-timeout-secs={STALL_SECONDS}"
+    if given.no_express:
+        yield "--no-express"
 
 
 def _tls_port(trial: Trial, workers: int) -> int:

@@ -53,14 +53,18 @@ class Target:
 
 @attrs.define(eq=False)
 class Pacer:
-    """How long clients wait between two acts: so long that all this takes no more of a core than `share`."""
+    """How long clients wait between two acts: so long that all this takes no more of a core than `share`.
+
+    A share of 0 is no limit: clients do not wait at all.
+    """
 
     share: float
-    factor: float = 1.0
+    factor: float = attrs.field(default=attrs.Factory(lambda self: float(self.share > 0), takes_self=True))
 
     def adapt(self, used: float) -> None:
-        """That share of a core was used of late."""
-        self.factor = min(max(self.factor * min(max(used / self.share, 0.8), 1.25), 0.01), 20.0)
+        """Follow the share of a core that was used of late."""
+        if self.share:
+            self.factor = min(max(self.factor * min(max(used / self.share, 0.8), 1.25), 0.01), 20.0)
 
 
 @attrs.define(eq=False)

@@ -8,13 +8,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.data import HOT
 from tests.blackbox.raw_http import RawConnection, head
 
 from torture.fuzzing.differential import compare_answers
 from torture.outcome import MIB
 from torture.soak.client import IDLE_SECONDS, SoakClient, whole
-from torture.soak.requests import IMAGE
+from torture.soak.requests import IMAGE, IMAGE_FILE
 
 HEADER_SECONDS, STALL_SECONDS = 5, 8
 """Time limits of the daemon, shortened, so that many clients run into them."""
@@ -140,7 +139,7 @@ def idle(client: SoakClient) -> None:
 
 def evict(client: SoakClient) -> None:
     """Take the image out of the page cache, so that what comes next waits for the disk."""
-    file = os.open(Path(client.target.changing.root) / HOT, os.O_RDONLY)
+    file = os.open(Path(client.target.changing.root) / IMAGE_FILE, os.O_RDONLY)
     try:
         os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
     finally:

@@ -1,4 +1,4 @@
-"""The clients of the soak: threads that ask, compare every byte, and behave as badly as real ones."""
+"""A client that mixes small ranges, chunks, heads and conditions, pipelines, stalls and breaks off."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from contextlib import closing
 from typing import IO
 
 import attrs
-from bench.errors import BenchError
 
 from torture.image_content import Content, differing
 from torture.soak.requests import IMAGE, CheckedRequest, ServedImage, anything, head_of, large
@@ -24,6 +23,10 @@ _STALL_SECONDS = 0.05
 _KEPT_FOR = 500
 """A connection is given up after about so many acts."""
 _RESET_AT_ONCE = struct.pack("ii", 1, 0)
+
+
+class UnexpectedResponseError(Exception):
+    """The server closed, or answered something else than it must."""
 
 
 @attrs.define(eq=False)
@@ -73,7 +76,7 @@ class Tally:
 
 
 @attrs.define(eq=False)
-class Client:
+class MixedClient:
     """One thread with one connection at a time, made by `dial`; it does `pause` before each act."""
 
     dial: Callable[[], socket.socket]
@@ -82,6 +85,7 @@ class Client:
     tally: Tally
     rng: random.Random
     pause: Callable[[], object] = lambda: None
+    acts: int = 0
     _peer: socket.socket | None = None
     _stream: IO[bytes] | None = None
 
@@ -99,7 +103,8 @@ class Client:
     def _guarded(self, act: Callable[[], None]) -> None:
         try:
             act()
-        except (OSError, ValueError, BenchError) as error:
+            self.acts += 1
+        except (OSError, ValueError, UnexpectedResponseError) as error:
             self.tally.fault(f"{type(error).__name__}: {error}")
             self._leave()
 
@@ -158,34 +163,36 @@ class Client:
     def _expect_head(self, stream: IO[bytes], request: CheckedRequest) -> None:
         status, fields = read_head(stream)
         if status != request.status:
-            raise BenchError(f"status {status}: {request}")
+            raise UnexpectedResponseError(f"status {status}: {request}")
         if request.declared is not None and fields.get(b"content-length") != b"%d" % request.declared:
-            raise BenchError(f"Content-Length {fields.get(b'content-length')!r}: {request}")
+            raise UnexpectedResponseError(f"Content-Length {fields.get(b'content-length')!r}: {request}")
         part = b"bytes %d-%d/%d" % (request.offset, request.offset + request.length - 1, self.image.size)
         if status == 206 and fields.get(b"content-range") != part:
-            raise BenchError(f"Content-Range {fields.get(b'content-range')!r}: {request}")
+            raise UnexpectedResponseError(f"Content-Range {fields.get(b'content-range')!r}: {request}")
 
 
 def learn(peer: socket.socket, chunk_size: int) -> ServedImage:
     """Ask for what clients have to know of the image, and close; `chunk_size` is that of virtual chunks."""
     with closing(peer), peer.makefile("rb") as stream:
         peer.sendall(head_of("HEAD", IMAGE))
-        _, image = read_head(stream)
+        _, fields_of_image = read_head(stream)
         peer.sendall(head_of("GET", f"{IMAGE}/chunked/manifest.json"))
         status, fields = read_head(stream)
         body = stream.read(int(fields[b"content-length"]))
     if status != 200:
-        raise BenchError(f"the manifest of virtual chunks got {status}: {body!r}")
+        raise UnexpectedResponseError(f"the manifest of virtual chunks got {status}: {body!r}")
     manifest = json.loads(body)
     version, width = manifest["version"], manifest["chunkIndexWidth"]
-    return ServedImage(int(image[b"content-length"]), image[b"etag"].decode("ascii"), version, chunk_size, width)
+    return ServedImage(
+        int(fields_of_image[b"content-length"]), fields_of_image[b"etag"].decode("ascii"), version, chunk_size, width
+    )
 
 
 def read_head(stream: IO[bytes]) -> tuple[int, dict[bytes, bytes]]:
-    """Status and fields of a response; BenchError if the server closed."""
+    """Status and fields of a response; UnexpectedResponseError if the server closed."""
     line = stream.readline()
     if not line.startswith(b"HTTP/1.1 "):
-        raise BenchError(f"the server closed, or said {line!r}")
+        raise UnexpectedResponseError(f"the server closed, or said {line!r}")
     fields: dict[bytes, bytes] = {}
     while field := stream.readline().rstrip(b"\r\n"):
         name, _, value = field.partition(b":")

@@ -52,9 +52,13 @@ class Record:
     samples: tuple[Sample, ...]
     requests: int
     """Responses whose bytes were compared."""
+    wanted: int | None
+    """How many were wanted; None: as many as come in the time."""
     compared: int
     """Bytes."""
     wrong: int
+    resets: int
+    """Responses that mixed clients broke off."""
     acts: dict[str, int]
     """What clients did, by kind."""
     faults: tuple[str, ...]
@@ -73,6 +77,8 @@ class Record:
     def _wrong(self) -> Iterator[str]:
         if self.wrong:
             yield f"{self.wrong} of {self.compared} bytes are wrong"
+        if self.wanted is not None and self.requests < self.wanted:
+            yield f"only {self.requests} of {self.wanted} responses came within {self.seconds:.0f} s"
         for kind, count in self.acts.items():
             if not count and self.seconds >= _EVERYBODY_SECONDS:
                 yield f"no client ever came to the end of: {kind}"

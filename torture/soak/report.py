@@ -27,7 +27,8 @@ def _lines(record: Record, complaints: Sequence[str], arguments: Sequence[str]) 
     cpu = sum(sample.cpu for sample in record.samples) / max(len(record.samples), 1)
     yield f"`{shlex.join(('python', '-m', 'torture.soak', *arguments))}`, {machine()}:"
     yield f"{record.requests:,} responses, {record.compared / MIB:,.0f} MiB compared, {record.wrong} bytes wrong,"
-    yield f"{len(record.faults)} faults; daemon and clients together used {cpu:.0%} of a core.\n"
+    yield f"{len(record.faults)} faults, {record.resets:,} responses broken off by mixed clients;"
+    yield f"daemon and clients together used {cpu:.0%} of a core.\n"
     yield "| When | Memory (MiB) | Descriptors |"
     yield "| --- | ---: | ---: |"
     yield _row("before any client", record.start)

@@ -1,4 +1,4 @@
-"""What the clients of the soak ask for, and what has to come back. Pure, given the random generator."""
+"""Requests for the large image, chosen at random, with the response that each must get."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import random
 from collections.abc import Callable
 
 import attrs
-from bench.client import HOST
-from bench.data import HOT, MIB
 
-IMAGE = f"/v1/images/{HOT}"
+from torture.outcome import MIB
+
+IMAGE_FILE = "large.img"
+IMAGE = f"/v1/images/{IMAGE_FILE}"
 _GENERAL = "TE: trailers\r\n"
 """A header that is not for the express lane."""
 _SMALL, _MIDDLING, _LARGE = (4096, 32 * 1024), (64 * 1024, 256 * 1024), (MIB, 4 * MIB)
@@ -41,7 +42,7 @@ class ServedImage:
 def head_of(method: str, path: str, *lines: str) -> bytes:
     """A request without a body."""
     more = "".join(f"{line}\r\n" for line in lines)
-    return f"{method} {path} HTTP/1.1\r\nHost: {HOST}\r\n{more}\r\n".encode("ascii")
+    return f"{method} {path} HTTP/1.1\r\nHost: store.test\r\n{more}\r\n".encode("ascii")
 
 
 def part(image: ServedImage, rng: random.Random, bounds: tuple[int, int], *lines: str) -> CheckedRequest:
