@@ -51,7 +51,7 @@ Variables:
   IMAGES=/srv/images         what `make run` serves
   PYTEST_ARGS="-k ranges -x" passed to pytest by `make test`
   BENCH_ARGS="--rounds 5"    passed to the benchmark by `make bench`; --help lists them
-  TORTURE_ARGS="--only fuzz" passed to the tormentors by `make torture`; --help lists them
+  TORTURE_ARGS="--only fuzz" passed to the faults by `make torture`; --help lists them
   SOAK_ARGS="--load 0.9"     passed to the clients by `make soak`; --help lists them
 
 Settings of the daemon itself: $(BIN)/twistd aero-storage --help

@@ -1,4 +1,4 @@
-"""What a command said, and what a log wrote, kept for tests."""
+"""The result of a command, and a sink that keeps what a log writes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import attrs
 
 @attrs.frozen
 class CommandResult:
-    """The end of a command."""
+    """How a command ended, and what it printed."""
 
     status: int
     out: str

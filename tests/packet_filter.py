@@ -1,4 +1,4 @@
-"""A client whose system is gone from the network, as far as the server can tell."""
+"""Drops packets that arrive for a socket: its server finds the client's machine gone from the network."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ _REJECT = struct.pack("HBBI", 0x06, 0, 0, 0)  # BPF_RET | BPF_K: keep no byte of
 
 
 def drop_incoming_packets(client: socket.socket) -> None:
-    """Have the client's system drop whatever comes for this socket; Linux alone (socket(7): SO_ATTACH_FILTER)."""
+    """Drop every packet that arrives for this socket; Linux alone (socket(7): SO_ATTACH_FILTER)."""
     program = ctypes.create_string_buffer(_REJECT)
     client.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", 1, ctypes.addressof(program)))

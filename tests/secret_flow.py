@@ -1,4 +1,4 @@
-"""Ways for a secret to get into a log line, looked for in the sources: a rule over syntax trees, no proof.
+"""Finds ways for a secret to get into a log line, in the sources: a rule over syntax trees, no proof.
 
 What is secret is told by its name, wherever that stands: a token, a cookie, an `Authorization`. What a client has
 sent and nobody has checked (a head, a request target with its query) may hold one, and is treated alike. Names that

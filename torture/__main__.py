@@ -120,7 +120,7 @@ def _verdict(outcome: Outcome) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m torture",
-        description="Torment the real daemon with faults and hostile input, and write what came of it.",
+        description="Try faults and hostile input on the real daemon, and write a report.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

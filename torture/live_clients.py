@@ -1,4 +1,4 @@
-"""Clients that behave: they ask for ranges, compare every byte, and tell how long it took."""
+"""Live clients ask for ranges beside a fault, compare every byte, and measure how long it took."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One daemon under a fault: what it serves, what it holds, what its live clients see, and the complaints about it."""
+"""One daemon under a fault: what it serves and holds, what its live clients see, and complaints about it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Starts of the daemon that must end by themselves, each with what it must say."""
+"""Starts of the daemon that must fail, or pass `--check-config`, each with what its message must name."""
 
 from __future__ import annotations
 

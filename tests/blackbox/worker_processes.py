@@ -45,7 +45,7 @@ def is_serving(daemon: Daemon, number: int, times: int = 1) -> bool:
 
 
 def wait_for_replacement(daemon: Daemon, number: int, times: int) -> None:
-    """Wait until the successor of a worker, in its so manieth start, serves."""
+    """Wait until a worker serves again; `times` counts its starts so far, the first one included."""
     until(lambda: is_serving(daemon, number, times), START_SECONDS)
 
 

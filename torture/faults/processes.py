@@ -1,4 +1,4 @@
-"""Faults of the machine below: workers killed, descriptors exhausted, no room for the log."""
+"""Faults of processes and their resources: workers killed, descriptors exhausted, no room for the log."""
 
 from __future__ import annotations
 

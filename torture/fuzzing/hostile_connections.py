@@ -1,4 +1,4 @@
-"""What one hostile connection sends, and how. Pure, given the random generator."""
+"""Hostile connections, each made from a seed: the bytes to send, cut into pieces."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What hostile heads are made of: tables of things that some parser somewhere has tripped over."""
+"""Tables of values for hostile heads: each has broken a parser somewhere."""
 
 from __future__ import annotations
 

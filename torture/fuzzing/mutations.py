@@ -1,4 +1,4 @@
-"""Heads of requests, and what is done to them. Pure, given the random generator."""
+"""Request heads and the ways to mutate them. Pure, given the random generator."""
 
 from __future__ import annotations
 

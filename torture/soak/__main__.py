@@ -2,7 +2,7 @@
 
 They ask for ranges by either lane, over TCP and TLS, download at full speed and slowly, pipeline, read chunks,
 metadata and metrics, ask under conditions and from other origins, ask for what is not to be had, send hostile heads,
-halves of heads and resets, stall for a while or for good, keep idle connections, and connect for each request, while
+partial heads and resets, stall for a while or for good, keep idle connections, and connect for each request, while
 images come, are replaced and go. Every byte that comes back is compared. Once a minute the daemon gets a SIGHUP.
 
 After the first minute and at the end all clients leave for some seconds; what the daemon holds then, and what it held
