@@ -10,10 +10,10 @@ import attrs
 import pytest
 from tests.doctor.faulty_proxy import NO_FAULT, FaultyProxy, ProxyFault, handler_of, serving
 
-from aero_storage.doctor.client import Client
-from aero_storage.doctor.examination import Report, examine
-from aero_storage.doctor.place import parse_place
-from aero_storage.doctor.visit import Visit
+from aero_storage.doctor.http_client import HttpClient
+from aero_storage.doctor.runner import DoctorReport, run_checks
+from aero_storage.doctor.session import Session
+from aero_storage.doctor.target import parse_target
 
 
 @pytest.fixture
@@ -37,23 +37,23 @@ def proxy(open_proxy: Callable[..., FaultyProxy]) -> FaultyProxy:
 
 def look(
     proxy: FaultyProxy, *, image: str | None = None, origin: str | None = None, host: str = "127.0.0.1"
-) -> Report:
-    place = attrs.evolve(parse_place(proxy.url)[0], host=host)
-    with closing(Client(place, now=lambda: proxy.clock)) as client:
-        return examine(Visit(client, image, origin))
+) -> DoctorReport:
+    place = attrs.evolve(parse_target(proxy.url)[0], host=host)
+    with closing(HttpClient(place, now=lambda: proxy.clock)) as client:
+        return run_checks(Session(client, image, origin))
 
 
 @pytest.fixture
-def examine_proxy() -> Callable[..., Report]:
+def examine_proxy() -> Callable[..., DoctorReport]:
     """Give a function that examines the daemon behind a proxy."""
     return look
 
 
 @pytest.fixture
-def examined(proxy: FaultyProxy) -> Callable[[ProxyFault], Report]:
+def examined(proxy: FaultyProxy) -> Callable[[ProxyFault], DoctorReport]:
     """Give a function that examines the proxy once the proxy has this fault."""
 
-    def examine_damaged(fault: ProxyFault = NO_FAULT) -> Report:
+    def examine_damaged(fault: ProxyFault = NO_FAULT) -> DoctorReport:
         proxy.fault = fault
         return look(proxy)
 

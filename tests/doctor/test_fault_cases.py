@@ -8,25 +8,25 @@ import pytest
 from tests.doctor.fault_cases import CASES, FaultCase
 from tests.doctor.faulty_proxy import Answer, FaultyProxy, ProxyFault, Request
 
-from aero_storage.doctor.examination import Report
-from aero_storage.doctor.finding import Verdict
+from aero_storage.doctor.result import Severity
+from aero_storage.doctor.runner import DoctorReport
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
-def test_damage_is_found(case: FaultCase, examined: Callable[..., Report]) -> None:
+def test_damage_is_found(case: FaultCase, examined: Callable[..., DoctorReport]) -> None:
     """Just the checks that the fault concerns complain, and the one that names it says how to mend it."""
     report = examined(case.fault)
     complaints = {finding.check: finding.outcome for finding in report.findings if finding.outcome.means}
     assert set(complaints) == set(case.found)
     told = complaints[case.found[0]]
     assert case.mend in told.mend
-    assert told.verdict is (Verdict.FAILURE if case.is_failure else Verdict.WARNING)
+    assert told.verdict is (Severity.FAILURE if case.is_failure else Severity.WARNING)
     assert report.is_good is not case.is_failure
 
 
-@pytest.mark.parametrize(("times", "verdict"), [(0, Verdict.PASS), (1, Verdict.PASS), (9, Verdict.WARNING)])
+@pytest.mark.parametrize(("times", "verdict"), [(0, Severity.PASS), (1, Severity.PASS), (9, Severity.WARNING)])
 def test_answers_that_are_gathered(
-    times: int, verdict: Verdict, proxy: FaultyProxy, examined: Callable[..., Report]
+    times: int, verdict: Severity, proxy: FaultyProxy, examined: Callable[..., DoctorReport]
 ) -> None:
     """Who takes in large answers before they are passed on is found by the time; one slow answer is an accident."""
     left = [times]
@@ -39,4 +39,4 @@ def test_answers_that_are_gathered(
 
     (found,) = [one for one in examined(ProxyFault(after=gather)).findings if one.check == "streaming"]
     assert found.outcome.verdict is verdict
-    assert ("proxy_buffering off" in found.outcome.mend) is (verdict is Verdict.WARNING)
+    assert ("proxy_buffering off" in found.outcome.mend) is (verdict is Severity.WARNING)

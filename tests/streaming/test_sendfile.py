@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from tests.streaming.tcp_pair import KIB, MIB, ConnectionPair, FakeFile, pattern, result_of
 
-from aero_storage.streaming.turns import SHORT_TURN_BYTES, TURN_BYTES
+from aero_storage.streaming.fair_queue import SHORT_TURN_BYTES, TURN_BYTES
 
 
 def test_a_file_between_writes(pair: ConnectionPair, file: FakeFile) -> None:

@@ -11,7 +11,7 @@ from torture.fuzzing.hostile_connections import MOST_CUTS, MOST_HEADS, HostileCo
 from torture.fuzzing.mutations import WAYS, Way, mutated, valid
 from torture.fuzzing.smuggling import SHAPES, SMUGGLED
 
-from aero_storage.protocol.plain import recognise
+from aero_storage.http.plain import recognise
 
 HEAD = b"GET /v1/images/disk HTTP/1.1\r\nHost: store.test\r\nRange: bytes=0-99\r\n\r\n"
 HEADS = [valid(random.Random(seed)) for seed in range(2000)]
