@@ -57,14 +57,14 @@ def resolved(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def bare(start_daemon: Callable[..., tuple[str, int, Path]], front_root: Path) -> str:
+def bare(start_daemon: Callable[..., tuple[str, int, Path]], proxied_root: Path) -> str:
     """Start a daemon; its URL."""
-    return start_daemon(front_root)[0]
+    return start_daemon(proxied_root)[0]
 
 
-def test_bare_daemon(bare: str, front_root: Path, operate: Callable[..., str]) -> None:
+def test_bare_daemon(bare: str, proxied_root: Path, operate: Callable[..., str]) -> None:
     """The installed command finds nothing wrong with the daemon, and leaves out what a small image cannot show."""
-    document = json.loads(operate(front_root, "doctor", bare, "--image", "disk", "--json"))
+    document = json.loads(operate(proxied_root, "doctor", bare, "--image", "disk", "--json"))
     odd = {one["check"]: one["verdict"] for one in document["checks"] if one["verdict"] != "pass"}
     assert odd == {"range-far": "skipped"}
 
