@@ -121,7 +121,7 @@ def test_precedence_of_the_token_file(tmp_path: Path) -> None:
 
 
 def test_defaults() -> None:
-    """Without flags, variables and file every setting has the contract's default, and paths are absolute."""
+    """Without flags, variables and file every setting has the documented default, and paths are absolute."""
     resolved = resolve({}, {}, CWD)
     assert resolved.config_file is None
     assert set(resolved.origins.values()) == {"default"}

@@ -48,7 +48,7 @@ class Families(Collector):
     def collect(self) -> Iterator[Metric]:
         """See Collector."""
         counts = self._shown()
-        yield from _contract_families(counts)
+        yield from _base_families(counts)
         yield from _trouble_families(counts)
         yield _histogram(
             "aero_storage_queue_wait_seconds",
@@ -71,7 +71,7 @@ class Families(Collector):
         yield from _process_families(counts.process)
 
 
-def _contract_families(counts: Counts) -> Iterator[Metric]:
+def _base_families(counts: Counts) -> Iterator[Metric]:
     yield _counter("http_requests", "Requests answered.", ("route", "method", "status"), counts.requests)
     durations = "Time from the request's head to the last byte of its response."
     yield _histogram("http_request_duration_seconds", durations, ("route", "method"), counts.durations)
