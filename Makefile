@@ -24,7 +24,7 @@ unexport PYTHONPATH PYTHONHOME
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # one .venv: two pips at once would tread on each other under -j
-.PHONY: help run test bench torture soak audit lint types clean
+.PHONY: help run test bench torture soak audit docs lint types clean
 
 define HELP
 aero-storage: large disk images over HTTP ranges, as a Twisted daemon.
@@ -41,6 +41,7 @@ aero-storage: large disk images over HTTP ranges, as a Twisted daemon.
                pyproject.toml allows; says so where no service can be asked
   make soak    all kinds of clients at once for an hour, with 0.4 of a core, into docs/soak.md;
                SOAK_ARGS="--seconds 300" takes 5 minutes
+  make docs    write the generated pages of docs/reference anew
   make lint    ruff: rules and format
   make types   mypy, strict
   make clean   remove $(VENV) and everything built; your images stay
@@ -80,6 +81,9 @@ audit: $(VENV)/.installed $(VENV)/.installed-audit
 
 soak: $(VENV)/.installed-test
 	@PYTHONPATH=. $(BIN)/python -m tests.torture.soak --report docs/soak.md $(SOAK_ARGS)
+
+docs: $(VENV)/.installed
+	@$(BIN)/python tools/reference_pages.py
 
 lint: $(VENV)/.installed-test
 	@$(BIN)/ruff check --quiet

@@ -586,7 +586,7 @@ def test_usage() -> None:
 
 
 def test_markdown_table() -> None:
-    """The README's table has a row of five cells for every setting."""
+    """The table of the reference has a row of five cells for every setting."""
     head, rule, *rows = markdown_table().split("\n")
     assert head == "| Flag | Variable | File key | Default | Meaning |"
     assert {line.count("|") for line in (head, rule, *rows)} == {6}
