@@ -20,7 +20,7 @@ from tests.torture.processes import descriptors, full_disk, kills
 from tests.torture.report import report
 from tests.torture.slow_disk import slow_disk
 
-_OUTPUT = Path("docs/reliability.md")
+_OUTPUT = Path("docs/measurements/reliability.md")
 _FUZZED = 2_000_000
 """Answers, half of them by either lane."""
 _SECONDS, _LEAST_FUZZ_SECONDS = 560.0, 30.0
