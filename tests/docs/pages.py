@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from pathlib import Path
 
 PROJECT = Path(__file__).parents[2]
 README = PROJECT / "README.md"
 
 
+_ROOMS = (".ci", ".github", "bench", "docs", "etc", "src", "tests", "tools", "torture", "twisted")
+"""Directories whose files are the project's own; not all of them have to be there."""
+
+
+def files() -> list[Path]:
+    """Every file of the project: those at its top, and those in its directories."""
+    found = [path for room in _ROOMS for path in (PROJECT / room).rglob("*") if "__pycache__" not in path.parts]
+    return sorted(path for path in (*PROJECT.glob("*"), *PROJECT.glob(".*"), *found) if path.is_file())
+
+
 def documents() -> list[Path]:
     """Every Markdown file of the project."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "*.md"],
-        cwd=PROJECT,
-        capture_output=True,
-        check=True,
-    )
-    return sorted(PROJECT / name for name in listed.stdout.decode().split("\0") if name and (PROJECT / name).exists())
+    return [path for path in files() if path.suffix == ".md"]
 
 
 def prose(text: str) -> str:

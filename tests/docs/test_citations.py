@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from pathlib import Path
 
-PROJECT = Path(__file__).parents[2]
+from tests.docs.pages import PROJECT, files
+
 REFERENCE = PROJECT / "docs/reference/http.md"
 SECTION = re.compile(r"^## §(\d+) ", re.MULTILINE)
 CITATION = re.compile(r"http\.md`? (§\d+(?:(?:, | and | or | to |–)§\d+)*)")
@@ -14,19 +14,8 @@ OTHER_NAMES = re.compile(r"\b(?:contract|seed),? §", re.IGNORECASE)
 
 
 def sources() -> dict[Path, str]:
-    """The text of every file of the project, but for this one and what is no text."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=PROJECT,
-        capture_output=True,
-        check=True,
-    )
-    texts = {}
-    for name in listed.stdout.decode().split("\0"):
-        path = PROJECT / name
-        if name and path.is_file() and path != Path(__file__):
-            texts[path] = path.read_bytes().decode("utf-8", errors="replace")
-    return texts
+    """The text of every file of the project, but for this one."""
+    return {path: path.read_bytes().decode("utf-8", "replace") for path in files() if path != Path(__file__)}
 
 
 def cited(text: str) -> set[str]:
