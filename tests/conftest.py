@@ -17,8 +17,8 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 
 from aero_storage.disk import DiskThreads
-from aero_storage.service.daemon import Parts, compose
-from aero_storage.service.threads import Threads
+from aero_storage.service.composition import Parts, compose
+from aero_storage.service.disk_pools import DiskPools
 from aero_storage.settings import resolve
 from aero_storage.web.channel import AeroChannel
 
@@ -186,7 +186,7 @@ def make_stack(tmp_path: Path) -> Callable[..., Stack]:
         settings = resolve({"images_root": [str(root)], **texts}, {}, tmp_path).settings
         reactor, pool, log = Reactor(), Pool(), Log()
         fakes = cast("Any", reactor), cast("Any", reactor), cast("Any", pool), 8, math.inf
-        threads = Threads(DiskThreads(*fakes), DiskThreads(*fakes), DiskThreads(*fakes))
+        threads = DiskPools(DiskThreads(*fakes), DiskThreads(*fakes), DiskThreads(*fakes))
         parts = compose(settings, cast("Any", reactor), threads, log, {})
         return Stack(root, reactor, pool, log, parts)
 

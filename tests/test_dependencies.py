@@ -35,6 +35,7 @@ ADVISORIES: dict[str, dict[str, tuple[str, ...]]] = {
         "46.0.7": ("CVE-2026-39892",),
         "50.0.0": ("PKCS#7: an oracle for padding, without a number in the release notes",),
     },
+    "h11": {"0.16.0": ("CVE-2025-43859",)},
     "idna": {"3.7": ("CVE-2024-3651",), "3.15": ("CVE-2026-45409",)},  # the fix in 3.14 was made whole in 3.15
     "pygments": {
         "2.7.4": ("CVE-2021-20270", "CVE-2021-27291"),

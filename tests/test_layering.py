@@ -22,41 +22,39 @@ PACKAGE = "aero_storage"
 FLOORS = {
     "": 0,  # aero_storage itself: a docstring, perhaps a version
     "errors": 0,
-    "protocol": 0,
-    "catalog": 1,
-    "durable": 1,  # locks, renames and syncs, which the catalog's writer and the rooms above it need
-    "disk": 1,  # threads for blocking work, which both store and streaming are given
-    "json_lines": 0,
+    "http": 0,
+    "strict_json": 1,
     "logs": 1,
-    "metrics": 1,
-    "settings": 1,
-    "chunks": 2,
-    "complaints": 2,  # a way to log, for the floors above
-    "store": 2,
-    "streaming": 2,
-    "delivery": 3,
-    "doctor": 3,
-    "web": 4,
-    "cli": 5,
-    "service": 5,
-    "supervision": 5,
-    "dropin": 6,
+    "atomic_files": 1,  # locks, renames and syncs, which the catalog's writer and the rooms above it need
+    "catalog": 2,
+    "disk": 2,  # threads for blocking work, which both storage and streaming are given
+    "linux": 2,
+    "metrics": 2,
+    "settings": 2,
+    "chunks": 3,
+    "storage": 3,
+    "streaming": 3,
+    "workers": 3,
+    "delivery": 4,
+    "doctor": 4,
+    "web": 5,
+    "cli": 6,
+    "service": 6,
+    "dropin": 7,
 }
 # (who, whom) on one floor
 NEIGHBOURS = {
-    ("protocol", "errors"),  # the rules raise our own errors
-    ("catalog", "durable"),  # its writer replaces the manifest
-    ("service", "supervision"),  # the parent is wired like all else
-    ("supervision", "service"),  # the first steps of a worker lead to its wiring
+    ("http", "errors"),  # the rules raise our own errors
 }
-PURE_ROOMS = {"protocol", "catalog", "settings", "errors", "durable", "chunks", "cli", "doctor"}
+PURE_ROOMS = {"http", "catalog", "settings", "errors", "strict_json", "atomic_files", "chunks", "cli", "doctor"}
 # library -> the modules (or packages) that may import it
 LIBRARIES = {
     "klein": {"web.app"},
     "prometheus_client": {"metrics"},
     "click": {"cli"},
+    "h11": {"http.general_head"},
     "rich": {"cli"},
-    "urllib3": {"chunks.remote", "doctor.client"},
+    "urllib3": {"chunks.verify.remote", "doctor.http_client"},
 }
 FRAMEWORKS = {"twisted", "klein", "prometheus_client"}
 REACTOR = "twisted.internet.reactor"
@@ -164,14 +162,14 @@ def test_house_stands() -> None:
 @pytest.mark.parametrize(
     ("path", "source"),
     [
-        ("aero_storage/protocol/ranges.py", "from aero_storage.protocol import identifiers"),
-        ("aero_storage/protocol/ranges.py", "from aero_storage.errors import ClientError"),
-        ("aero_storage/protocol/ranges.py", "from .identifiers import image_id"),
-        ("aero_storage/store/local.py", "from aero_storage.catalog.model import Image"),
-        ("aero_storage/store/local.py", "import aero_storage.catalog"),
-        ("aero_storage/store/local.py", "from ..catalog import Image"),
-        ("aero_storage/store/__init__.py", "from .local import LocalStore"),
-        ("aero_storage/store/local.py", "from twisted.internet.threads import deferToThreadPool"),
+        ("aero_storage/http/ranges.py", "from aero_storage.http import identifiers"),
+        ("aero_storage/http/ranges.py", "from aero_storage.errors import ClientError"),
+        ("aero_storage/http/ranges.py", "from .identifiers import image_id"),
+        ("aero_storage/storage/local.py", "from aero_storage.catalog.model import Image"),
+        ("aero_storage/storage/local.py", "import aero_storage.catalog"),
+        ("aero_storage/storage/local.py", "from ..catalog import Image"),
+        ("aero_storage/storage/__init__.py", "from .local import LocalStore"),
+        ("aero_storage/storage/local.py", "from twisted.internet.threads import deferToThreadPool"),
         ("aero_storage/delivery/facts.py", "from aero_storage import __version__"),
         ("aero_storage/web/app.py", "import klein\nfrom klein.app import Klein"),
         ("aero_storage/metrics.py", "from prometheus_client import Counter"),
@@ -190,19 +188,27 @@ def test_rules_allow(path: str, source: str) -> None:
 @pytest.mark.parametrize(
     ("path", "source", "fault"),
     [
-        ("store/local.py", "from aero_storage.delivery.routes import TABLE", "1: store (floor 2) imports delivery"),
-        ("store/local.py", "from aero_storage import web", "1: store (floor 2) imports web (floor 4)"),
-        ("store/local.py", "from ..web import app", "1: store (floor 2) imports web (floor 4)"),
-        ("store/local.py", "from .. import web", "1: store (floor 2) imports web (floor 4)"),
-        ("store/__init__.py", "from ..web import app", "1: store (floor 2) imports web (floor 4)"),
-        ("store/local.py", "import os, aero_storage.web.app", "1: store (floor 2) imports web (floor 4)"),
-        ("store/local.py", "def f():\n    import aero_storage.web", "2: store (floor 2) imports web (floor 4)"),
-        ("store/local.py", "from aero_storage.streaming import x", "1: store (floor 2) imports streaming (floor 2)"),
-        ("errors.py", "from aero_storage.protocol import ranges", "1: errors (floor 0) imports protocol (floor 0)"),
-        ("store/local.py", "from aero_storage.attic.box import x", "1: attic has no floor"),
+        (
+            "storage/local.py",
+            "from aero_storage.delivery.routes import TABLE",
+            "1: storage (floor 3) imports delivery",
+        ),
+        ("storage/local.py", "from aero_storage import web", "1: storage (floor 3) imports web (floor 5)"),
+        ("storage/local.py", "from ..web import app", "1: storage (floor 3) imports web (floor 5)"),
+        ("storage/local.py", "from .. import web", "1: storage (floor 3) imports web (floor 5)"),
+        ("storage/__init__.py", "from ..web import app", "1: storage (floor 3) imports web (floor 5)"),
+        ("storage/local.py", "import os, aero_storage.web.app", "1: storage (floor 3) imports web (floor 5)"),
+        ("storage/local.py", "def f():\n    import aero_storage.web", "2: storage (floor 3) imports web (floor 5)"),
+        (
+            "storage/local.py",
+            "from aero_storage.streaming import x",
+            "1: storage (floor 3) imports streaming (floor 3)",
+        ),
+        ("errors.py", "from aero_storage.http import ranges", "1: errors (floor 0) imports http (floor 0)"),
+        ("storage/local.py", "from aero_storage.attic.box import x", "1: attic has no floor"),
         ("attic/box.py", "x = 1", "attic has no floor"),
         ("attic.py", "x = 1", "attic has no floor"),
-        ("protocol/dates.py", "from twisted.web.http import datetimeToString", "1: protocol imports twisted"),
+        ("http/dates.py", "from twisted.web.http import datetimeToString", "1: http imports twisted"),
         ("catalog/reader.py", "import twisted", "1: catalog imports twisted"),
         ("settings.py", "if x:\n    from twisted.python import usage", "2: settings imports twisted"),
         ("errors.py", "import prometheus_client", "1: errors imports prometheus_client"),

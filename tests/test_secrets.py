@@ -10,10 +10,10 @@ import pytest
 from tests.leaks import laid_open, said, secrets, speaks, spoken_of
 from twisted.web.test.requesthelper import DummyChannel
 
-from aero_storage.delivery.desk import Desk
 from aero_storage.delivery.facts import Facts
-from aero_storage.protocol.plain import PlainRequest
-from aero_storage.service.tls import TLSMaterial
+from aero_storage.delivery.handler import RequestHandler
+from aero_storage.http.plain import PlainRequest
+from aero_storage.service.listening.tls_material import TLSMaterial
 from aero_storage.settings import Settings
 from aero_storage.web.express import ExpressLane
 from aero_storage.web.request import AeroRequest
@@ -25,35 +25,41 @@ SOURCES = Path(__file__).parents[1] / "src" / "aero_storage"
 TOUCHED_BY = {
     ("delivery/facts.py", "authorization"),  # reads it from the head
     ("delivery/facts.py", "cookie"),  # asks whether there is one
-    ("protocol/plain.py", "authorization"),  # reads it from the head of a plain request
-    ("protocol/plain.py", "cookie"),
+    ("http/plain.py", "authorization"),  # reads it from the head of a plain request
+    ("http/plain.py", "cookie"),
     ("delivery/operations.py", "authorization"),  # compares it
-    ("service/daemon.py", "metrics_auth_token"),  # hands it to what compares
-    ("delivery/desk.py", "metrics_token"),  # keeps it for that
+    ("service/composition.py", "metrics_auth_token"),  # hands it to what compares
+    ("delivery/handler.py", "metrics_token"),  # keeps it for that
     ("delivery/operations.py", "token"),
     ("settings/table.py", "metrics_auth_token"),
-    ("doctor/caching.py", "authorization"),  # looks for their names in `Vary`
-    ("doctor/caching.py", "cookie"),
+    ("doctor/checks/caching.py", "authorization"),  # looks for their names in `Vary`
+    ("doctor/checks/caching.py", "cookie"),
 }
 """All the places where a secret has a name. A new one is to be looked at before it is added."""
 HANDED_ON = {
-    ("service/daemon.py", "metrics_auth_token"): {"Desk"},
-    ("delivery/desk.py", "metrics_token"): {"refusal"},
+    ("service/composition.py", "metrics_auth_token"): {"RequestHandler"},
+    ("delivery/handler.py", "metrics_token"): {"refusal"},
     ("delivery/operations.py", "token"): {"encode"},
 }
 """To whom modules may hand them on, that do no more than that with them."""
 HARMLESS = {
     ("settings/sources.py", "line"),  # the number of a line
     ("settings/sources.py", "both"),  # where two tokens came from
-    ("supervision/relay.py", "fields"),  # what a worker printed past its log
-    ("supervision/relay.py", "text"),
+    ("workers/worker_log.py", "fields"),  # what a worker printed past its log
+    ("workers/worker_log.py", "text"),
 }
 """What is said under a name that would be suspect elsewhere."""
-QUIET = {"delivery/facts.py", "delivery/operations.py", "protocol/plain.py", "service/tls.py", "settings/table.py"}
+QUIET = {
+    "delivery/facts.py",
+    "delivery/operations.py",
+    "http/plain.py",
+    "service/listening/tls_material.py",
+    "settings/table.py",
+}
 """Modules in which secrets are unwrapped: they log nothing whatever."""
 LOGGERS = {
-    "logs.py": {"ILogObserver", "LogEvent", "Logger", "LogLevel", "formatEvent"},
-    "service/base.py": {"ILogObserver"},
+    "logs/json_log.py": {"ILogObserver", "LogEvent", "Logger", "LogLevel", "formatEvent"},
+    "service/signals.py": {"ILogObserver"},
     "service/worker.py": {"globalLogBeginner"},
 }
 """Who knows Twisted's log, and what of it: all others are given a log."""
@@ -229,7 +235,7 @@ def test_names_for_logging_are_found(name: str) -> None:
     [
         (Settings, "metrics_auth_token"),
         (Facts, "authorization"),
-        (Desk, "metrics_token"),
+        (RequestHandler, "metrics_token"),
         (PlainRequest, "headers"),
         (ExpressLane, "_plans"),  # the keys are heads
         (TLSMaterial, "key"),

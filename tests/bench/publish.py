@@ -22,7 +22,7 @@ from pathlib import Path
 
 import attrs
 
-from aero_storage.chunks.extents import data_extents
+from aero_storage.chunks.publish.extents import data_extents
 from aero_storage.cli.sizes import format_size, parse_size
 
 MIB = 1024 * 1024
@@ -31,7 +31,7 @@ STRETCHES = 64  # of data in the sparse image
 PUBLISH = """
 import json, resource, sys
 from pathlib import Path
-from aero_storage.chunks.publisher import publish
+from aero_storage.chunks.publish.publisher import publish
 
 publish(source=Path(sys.argv[1]), image_id="disk", directory=Path(sys.argv[2]), chunk_size=int(sys.argv[3]),
         version=None, jobs=int(sys.argv[4]), advance=lambda count: None, say=print)

@@ -23,8 +23,8 @@ TARGETS = ["/v1/images/disk", "/v1/images/disk/meta", "/healthz", "/nothing"]
 def behind(small_home: Callable[[str], Path]) -> Iterator[Daemon]:
     """A daemon that trusts its peers, on TCP and on a UNIX socket."""
     path = small_home("behind")
-    doors = ("--endpoint", "tcp:0:interface=127.0.0.1", "--endpoint", f"unix:{path / 'door'}")
-    with running(path, *doors, "--trusted-proxy", "127.0.0.1,10.0.0.0/8", "--trusted-proxy", "unix") as daemon:
+    addresses = ("--endpoint", "tcp:0:interface=127.0.0.1", "--endpoint", f"unix:{path / 'address'}")
+    with running(path, *addresses, "--trusted-proxy", "127.0.0.1,10.0.0.0/8", "--trusted-proxy", "unix") as daemon:
         yield daemon
 
 
@@ -58,7 +58,7 @@ def test_trusted_socket(behind: Daemon) -> None:
     for lines, client in (((), "unix"), ((("X-Forwarded-For", "192.0.2.7"),), "192.0.2.7")):
         sock = socket.socket(socket.AF_UNIX)
         sock.settimeout(PATIENCE)
-        sock.connect(str(behind.home / "door"))
+        sock.connect(str(behind.home / "address"))
         with Wire(sock) as wire:
             wire.send(head("GET", "/v1/images/disk", lines))
             assert behind.complete(wire.reply()["X-Request-Id"])["client"] == client

@@ -12,7 +12,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from aero_storage.catalog.keeper import CatalogKeeper, Change
+from aero_storage.catalog.current import Change, CurrentCatalog
 from aero_storage.catalog.model import Catalog, Image
 from aero_storage.catalog.parser import MAX_MANIFEST_BYTES
 from aero_storage.catalog.reader import CatalogReader, Reading
@@ -302,8 +302,8 @@ def test_fresh(root: Path) -> None:
 
 def test_no_root_is_fresh_once(tmp_path: Path) -> None:
     """A root that stays away is told once, like a manifest that stays broken."""
-    reader, keeper = reader_of(tmp_path / "images"), CatalogKeeper()
-    taken = [found and keeper.take(found) for found in (reader.read_if_changed() for _ in range(3))]
+    reader, current_catalog = reader_of(tmp_path / "images"), CurrentCatalog()
+    taken = [found and current_catalog.take(found) for found in (reader.read_if_changed() for _ in range(3))]
     assert [change for change in taken if change not in {None, Change.NONE}] == [Change.FAILED]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from aero_storage.chunks.publisher import Published, publish
+from aero_storage.chunks.publish.publisher import Published, publish
 
 Part = bytes | int
 

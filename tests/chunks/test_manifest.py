@@ -21,7 +21,7 @@ from aero_storage.chunks.manifest import (
     virtual_version,
 )
 from aero_storage.errors import ChunkFormatError
-from aero_storage.protocol.identifiers import is_version
+from aero_storage.http.identifiers import is_version
 
 MIB, TIB = 2**20, 2**40
 MISSING = object()

@@ -19,7 +19,7 @@ from aero_storage.chunks.manifest import (
     virtual_version,
 )
 from aero_storage.errors import ChunkFormatError
-from aero_storage.protocol.identifiers import is_version
+from aero_storage.http.identifiers import is_version
 
 NAMES = st.text(string.ascii_letters + string.digits + "._-", min_size=1, max_size=128).filter(is_version)
 SECTORS = st.integers(1, 400)

@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 from tests.said import Said
 
-from aero_storage.chunks.publisher import publish
-from aero_storage.cli import files, publishing
+from aero_storage.atomic_files import workshop
+from aero_storage.chunks.publish.publisher import publish
+from aero_storage.cli import image_files
+from aero_storage.cli.commands import publish as publish_command
 from aero_storage.cli.main import run
 from aero_storage.cli.output import Output
-from aero_storage.durable import workshop
 
 MIB = 1 << 20
 DISK = random.Random(3).randbytes(3 * MIB) + bytes(2 * MIB) + random.Random(4).randbytes(512)
@@ -28,7 +29,7 @@ Command = Callable[..., Said]
 @pytest.fixture(autouse=True)
 def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No daemon has to take a new catalog here, and no setting comes from outside."""
-    monkeypatch.setattr(files, "SETTLE_SECONDS", 0)
+    monkeypatch.setattr(image_files, "SETTLE_SECONDS", 0)
     monkeypatch.chdir(tmp_path)
     for name in [name for name in os.environ if name.startswith("AERO_")]:
         monkeypatch.delenv(name)
@@ -538,7 +539,7 @@ def test_catalog_edited_while_publishing(
         (root / "manifest.json").write_text(json.dumps([{"id": "disk", "file": "other.img", "name": "Other"}]))
         return published
 
-    monkeypatch.setattr(publishing, "publish", publish_and_edit)
+    monkeypatch.setattr(publish_command, "publish", publish_and_edit)
     said = command("publish", "disk")
     assert (said.status, "publish again" in said.err) == (1, True)
     assert "chunked_version" not in json.loads((root / "manifest.json").read_bytes())[0]

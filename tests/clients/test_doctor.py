@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.clients.front import FILES, NAME, accepts, configure, free_port, until
 
-from aero_storage.doctor.client import Client
-from aero_storage.doctor.examination import Report, examine
-from aero_storage.doctor.finding import Verdict
-from aero_storage.doctor.place import Place
-from aero_storage.doctor.visit import Visit
+from aero_storage.doctor.http_client import HttpClient
+from aero_storage.doctor.result import Severity
+from aero_storage.doctor.runner import DoctorReport, run_checks
+from aero_storage.doctor.session import Session
+from aero_storage.doctor.target import Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,13 +38,13 @@ server {{
 """
 
 
-def checks(report: Report, verdict: Verdict) -> dict[str, str]:
+def checks(report: DoctorReport, verdict: Severity) -> dict[str, str]:
     return {one.check: one.outcome.seen for one in report.findings if one.outcome.verdict is verdict}
 
 
-def examined(place: Place, *, insecure: bool = False) -> Report:
-    with closing(Client(place, insecure=insecure)) as client:
-        return examine(Visit(client, "disk"))
+def examined(place: Target, *, insecure: bool = False) -> DoctorReport:
+    with closing(HttpClient(place, insecure=insecure)) as client:
+        return run_checks(Session(client, "disk"))
 
 
 @pytest.fixture
@@ -76,19 +76,19 @@ def test_shipped_files(
     front = start_front(name)
     port = int(front.curl.address.rpartition(":")[2])
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate / "cert.pem"))
-    report = examined(Place("https", NAME, port))
-    assert checks(report, Verdict.FAILURE) == {}
+    report = examined(Target("https", NAME, port))
+    assert checks(report, Severity.FAILURE) == {}
     # Metrics are open to 127.0.0.1, which this test asks from.
-    assert set(checks(report, Verdict.WARNING)) == {"certificate", "metrics"}
+    assert set(checks(report, Severity.WARNING)) == {"certificate", "metrics"}
 
 
 @pytest.mark.usefixtures("resolved")
 def test_untrusted_certificate(start_nginx: Callable[[str, str], tuple[Curl, int]], bare: str) -> None:
     """A certificate that nobody trusts is the failure, and --insecure looks at all else."""
     curl, _ = start_nginx(FILES[0], bare.removeprefix("http://"))
-    place = Place("https", NAME, int(curl.address.rpartition(":")[2]))
-    assert list(checks(examined(place), Verdict.FAILURE)) == ["reachable"]
-    assert list(checks(examined(place, insecure=True), Verdict.FAILURE)) == ["certificate"]
+    place = Target("https", NAME, int(curl.address.rpartition(":")[2]))
+    assert list(checks(examined(place), Severity.FAILURE)) == ["reachable"]
+    assert list(checks(examined(place, insecure=True), Severity.FAILURE)) == ["certificate"]
 
 
 @contextmanager
@@ -109,6 +109,6 @@ def test_careless_nginx(bare: str, nginx_and_curl: tuple[str, str], tmp_path: Pa
     port = free_port()
     site = CARELESS.format(place=tmp_path, port=port, upstream=bare)
     with nginx_with(nginx_and_curl[0], tmp_path, site, port):
-        report = examined(Place("http", "127.0.0.1", port))
-    assert set(checks(report, Verdict.FAILURE)) == {"cors", "cors-preflight"}
-    assert set(checks(report, Verdict.WARNING)) == {"range-multiple", "cache-credentials", "errors-uncached"}
+        report = examined(Target("http", "127.0.0.1", port))
+    assert set(checks(report, Severity.FAILURE)) == {"cors", "cors-preflight"}
+    assert set(checks(report, Severity.WARNING)) == {"range-multiple", "cache-credentials", "errors-uncached"}

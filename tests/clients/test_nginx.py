@@ -13,7 +13,7 @@ import attrs
 import pytest
 from tests.clients.front import CHUNK, CHUNKED, DISK, FILES, HUGE, IMAGE, NAME, PATIENCE, SLICE, until
 
-from aero_storage.protocol.plain import recognise, split_range
+from aero_storage.http.plain import recognise, split_range
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from aero_storage.settings import Settings
-from aero_storage.supervision.supervisor import KILL_SECONDS, STOP_SECONDS
+from aero_storage.workers.supervisor import KILL_SECONDS, STOP_SECONDS
 
 UNITS = Path(__file__).parents[2] / "etc/systemd"
 BINARIES = Path(sys.executable).parent

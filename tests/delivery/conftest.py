@@ -1,4 +1,4 @@
-"""Requests without a web framework, and what stands around the desk: a store, a disk and a log that do as told.
+"""Requests without a web framework, and what stands around the handler: a store, a disk and a log that do as told.
 
 Test modules name these types in annotations only, for mypy; at run time all comes through fixtures.
 """
@@ -13,15 +13,15 @@ import pytest
 from twisted.internet.defer import Deferred, execute, succeed
 from twisted.internet.task import Clock
 
-from aero_storage.catalog.keeper import CatalogKeeper
+from aero_storage.catalog.current import CurrentCatalog
 from aero_storage.catalog.model import Catalog, Image
 from aero_storage.catalog.reader import Reading
-from aero_storage.delivery.account import Account, Reporter
+from aero_storage.delivery.access_record import AccessRecord, Reporter
 from aero_storage.delivery.admission import Admission
 from aero_storage.delivery.decision import decide
-from aero_storage.delivery.desk import Desk
 from aero_storage.delivery.exchange import Ending, Exchange
 from aero_storage.delivery.facts import Facts, Names, read_facts
+from aero_storage.delivery.handler import RequestHandler
 from aero_storage.delivery.operations import Build
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.reply import Reply
@@ -29,11 +29,11 @@ from aero_storage.delivery.representation import image_representation
 from aero_storage.delivery.routes import ROUTES, Route
 from aero_storage.delivery.virtual import VirtualChunks
 from aero_storage.errors import BlobNotFoundError, BlobUnreadableError, CatalogError
-from aero_storage.json_lines import Fields
+from aero_storage.http.conditional import Validators
+from aero_storage.logs.json_lines import Fields
 from aero_storage.metrics import Metrics, Registry
-from aero_storage.protocol.conditional import Validators
-from aero_storage.store.blob import BlobStatus
-from aero_storage.store.images import Opened, Store, Survey, Wanted
+from aero_storage.storage.blob import BlobStatus
+from aero_storage.storage.local.image_store import BlobRequest, Opened, Store, Survey
 
 NOW = 1_700_000_100.0
 """When every request arrives: 100 seconds after the images were last modified."""
@@ -166,21 +166,21 @@ class FakeStore:
     """The ids of each survey and each question for completeness."""
     held: Deferred[Opened] | None = None
     """What the next open gives, instead of an answer at once."""
-    cached: dict[Wanted, FakeBlob] = attrs.field(factory=dict)
+    cached: dict[BlobRequest, FakeBlob] = attrs.field(factory=dict)
     """What can be had without waiting."""
 
     def put(self, name: str, size: int = 1000, mtime_ns: int = 1_700_000_000_500_000_000) -> FakeBlob:
         self.blobs[name] = FakeBlob(BlobStatus(size, mtime_ns))
         return self.blobs[name]
 
-    def open(self, wanted: Wanted) -> Deferred[Opened]:
+    def open(self, wanted: BlobRequest) -> Deferred[Opened]:
         published = wanted.artifact is not None and (wanted.image is None or wanted.manifest in self.blobs)
         name = wanted.artifact if published or wanted.image is None else wanted.image.file
         assert name is not None
         self.opened.append(name)
         return self.held or execute(self._find, name, raw=not published)
 
-    def open_cached(self, wanted: Wanted) -> Opened | None:
+    def open_cached(self, wanted: BlobRequest) -> Opened | None:
         return self.cached.get(wanted)
 
     def _find(self, name: str, *, raw: bool) -> Opened:
@@ -239,13 +239,13 @@ class FakeLog:
 
 @attrs.define(eq=False)
 class Bench:
-    """A desk, and all that stands around it."""
+    """A handler, and all that stands around it."""
 
     clock: Clock = attrs.field(factory=Clock)
     disk: FakeDisk = attrs.field(factory=FakeDisk)
     log: FakeLog = attrs.field(factory=FakeLog)
     store: FakeStore = attrs.field(factory=FakeStore)
-    keeper: CatalogKeeper = attrs.field(factory=CatalogKeeper)
+    current_catalog: CurrentCatalog = attrs.field(factory=CurrentCatalog)
     registry: Registry = attrs.field(factory=Registry)
     metrics: Metrics = attrs.field(init=False)
     admission: Admission = attrs.field(init=False)
@@ -256,34 +256,36 @@ class Bench:
 
     def serve(self, *images: Image, listing: bool = False) -> None:
         """Put a catalog in force."""
-        self.keeper.take(Reading(Catalog(images, listing=listing), None))
+        self.current_catalog.take(Reading(Catalog(images, listing=listing), None))
 
     def break_catalog(self) -> None:
         """Let a reading of the catalog fail."""
-        self.keeper.take(Reading(None, CatalogError("manifest.json: not JSON")))
+        self.current_catalog.take(Reading(None, CatalogError("manifest.json: not JSON")))
 
     @property
     def reporter(self) -> Reporter:
         return Reporter(self.clock, self.disk, self.metrics, self.log)
 
-    def desk(self, policy: Policy | None = None, metrics_token: str | None = None) -> Desk:
+    def handler(self, policy: Policy | None = None, metrics_token: str | None = None) -> RequestHandler:
         store: Store = self.store
         policy = policy or Policy()
         virtual = VirtualChunks(policy, self.log)
         build = Build("1.2.3")
-        return Desk(policy, build, metrics_token, self.reporter, self.keeper, store, self.admission, virtual)
+        return RequestHandler(
+            policy, build, metrics_token, self.reporter, self.current_catalog, store, self.admission, virtual
+        )
 
     def exchange(self, facts: Facts) -> Exchange:
-        return Exchange(Account(facts, self.reporter), "192.0.2.1", "req-1")
+        return Exchange(AccessRecord(facts, self.reporter), "192.0.2.1", "req-1")
 
     def count(self, name: str, **labels: str) -> float:
         return self.registry.get_sample_value(name, labels) or 0
 
-    def answer(self, facts: Facts, policy: Policy | None = None, desk: Desk | None = None) -> Reply:
+    def answer(self, facts: Facts, policy: Policy | None = None, handler: RequestHandler | None = None) -> Reply:
         """The reply to a request that waits for nothing, and gives back at once what it took."""
-        desk = desk or self.desk(policy)
-        exchange = desk.begin(facts)
-        reply = drive(desk.answer(exchange))
+        handler = handler or self.handler(policy)
+        exchange = handler.begin(facts)
+        reply = drive(handler.answer(exchange))
         exchange.end(Ending.COMPLETE, reply.status, 0)
         return reply
 

@@ -13,8 +13,8 @@ from aero_storage.delivery.facts import Facts
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.reply import Reply
 from aero_storage.delivery.representation import chunk_representation
-from aero_storage.protocol.conditional import Validators
-from aero_storage.protocol.ranges import Segment
+from aero_storage.http.conditional import Validators
+from aero_storage.http.ranges import Segment
 
 if TYPE_CHECKING:
     from tests.delivery.conftest import Ask

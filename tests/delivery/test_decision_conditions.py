@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import attrs
 import pytest
 
-from aero_storage.protocol.conditional import Validators
+from aero_storage.http.conditional import Validators
 
 if TYPE_CHECKING:
     from tests.delivery.conftest import Ask, ReplyTo

@@ -11,8 +11,8 @@ from aero_storage.catalog.model import Image
 from aero_storage.delivery.decision import decide
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.representation import image_representation, image_validators
-from aero_storage.protocol.conditional import Validators
-from aero_storage.protocol.cors import CorsPolicy
+from aero_storage.http.conditional import Validators
+from aero_storage.http.cors import CorsPolicy
 
 if TYPE_CHECKING:
     from tests.delivery.conftest import Ask, ReplyTo

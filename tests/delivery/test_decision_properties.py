@@ -11,8 +11,8 @@ from aero_storage.delivery.facts import Facts
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.representation import Representation
 from aero_storage.delivery.routes import ROUTES, Resource
-from aero_storage.protocol.conditional import Validators
-from aero_storage.protocol.ranges import Segment
+from aero_storage.http.conditional import Validators
+from aero_storage.http.ranges import Segment
 
 VALIDATORS = Validators('"v1"', 1_700_000_000_500_000_000)
 

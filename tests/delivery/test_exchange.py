@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import attrs
 import pytest
 
-from aero_storage.delivery.account import Account
+from aero_storage.delivery.access_record import AccessRecord
 from aero_storage.delivery.exchange import Ending
 
 if TYPE_CHECKING:
@@ -109,9 +109,9 @@ def test_line_of_odd_requests(
 
 def test_log_off(ask: Ask, bench: Bench) -> None:
     """With the request log off all else happens as ever."""
-    exchange = bench.desk().begin(ask())
+    exchange = bench.handler().begin(ask())
     silent = attrs.evolve(bench.reporter, log=None)
-    exchange = type(exchange)(Account(ask(), silent))
+    exchange = type(exchange)(AccessRecord(ask(), silent))
     exchange.end(Ending.COMPLETE, 200, 7)
     assert not bench.log.events
     assert bench.count("image_bytes_served_total", image_id="disk.img") == 7

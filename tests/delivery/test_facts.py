@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aero_storage.delivery.facts import Facts, Names, make_request_id, request_id_of
-from aero_storage.protocol.identifiers import is_image_id
+from aero_storage.http.identifiers import is_image_id
 
 if TYPE_CHECKING:
     from tests.delivery.conftest import Ask

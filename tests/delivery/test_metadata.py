@@ -13,7 +13,7 @@ from aero_storage.catalog.model import Image
 from aero_storage.delivery.metadata import describe, image_reply, list_reply, make_listing
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.reply import Reply
-from aero_storage.store.blob import BlobStatus
+from aero_storage.storage.blob import BlobStatus
 
 if TYPE_CHECKING:
     from tests.delivery.conftest import Ask

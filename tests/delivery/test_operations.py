@@ -11,8 +11,8 @@ from aero_storage.delivery import operations
 from aero_storage.delivery.operations import Build
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.reply import Reply
+from aero_storage.http.cors import CorsPolicy
 from aero_storage.metrics import Counts
-from aero_storage.protocol.cors import CorsPolicy
 
 if TYPE_CHECKING:
     from tests.delivery.conftest import Ask, Bench

@@ -9,8 +9,8 @@ import pytest
 
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.reply import Reply, error, json_body, preflight
-from aero_storage.protocol.cors import CorsPolicy
-from aero_storage.protocol.ranges import Segment
+from aero_storage.http.cors import CorsPolicy
+from aero_storage.http.ranges import Segment
 
 if TYPE_CHECKING:
     from tests.delivery.conftest import Ask

@@ -1,4 +1,4 @@
-"""Virtual chunks at the desk: which file is opened, what is cut from it, what is said of it."""
+"""Virtual chunks at the handler: which file is opened, what is cut from it, what is said of it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from aero_storage.catalog.model import Image
 from aero_storage.delivery.policy import Policy
-from aero_storage.protocol.ranges import Segment
+from aero_storage.http.ranges import Segment
 
 if TYPE_CHECKING:
     from tests.delivery.conftest import Ask, Bench
@@ -132,9 +132,9 @@ def test_unfit(ask: Ask, bench: Bench, size: int, chunk_size: int, limit: int, s
     """What breaks the format's rules is a 404, what is over the limit a 413; each is warned of just once."""
     bench.serve(attrs.evolve(IMAGE, recommended_chunk_size_bytes=chunk_size))
     bench.store.put("files/disk.raw", size)
-    desk = bench.desk(Policy(max_chunk_bytes=limit))
+    handler = bench.handler(Policy(max_chunk_bytes=limit))
     for _ in range(3):
-        reply = bench.answer(ask(f"{CHUNKED}/chunks/00000000.bin"), desk=desk)
+        reply = bench.answer(ask(f"{CHUNKED}/chunks/00000000.bin"), handler=handler)
         assert reply.status == status
     told = [fields for level, _, fields in bench.log.events if level == "warn"]
     assert len(told) == warnings

@@ -10,10 +10,10 @@ import attrs
 import pytest
 from tests.doctor.site import NO_DAMAGE, Damage, Site, handler_of, serving
 
-from aero_storage.doctor.client import Client
-from aero_storage.doctor.examination import Report, examine
-from aero_storage.doctor.place import parse_place
-from aero_storage.doctor.visit import Visit
+from aero_storage.doctor.http_client import HttpClient
+from aero_storage.doctor.runner import DoctorReport, run_checks
+from aero_storage.doctor.session import Session
+from aero_storage.doctor.target import parse_target
 
 
 @pytest.fixture
@@ -35,23 +35,23 @@ def site(open_site: Callable[..., Site]) -> Site:
     return open_site(virtual_chunks="true", virtual_chunk_bytes="262144")
 
 
-def look(site: Site, *, image: str | None = None, origin: str | None = None, host: str = "127.0.0.1") -> Report:
-    place = attrs.evolve(parse_place(site.url)[0], host=host)
-    with closing(Client(place, now=lambda: site.clock)) as client:
-        return examine(Visit(client, image, origin))
+def look(site: Site, *, image: str | None = None, origin: str | None = None, host: str = "127.0.0.1") -> DoctorReport:
+    place = attrs.evolve(parse_target(site.url)[0], host=host)
+    with closing(HttpClient(place, now=lambda: site.clock)) as client:
+        return run_checks(Session(client, image, origin))
 
 
 @pytest.fixture
-def examine_site() -> Callable[..., Report]:
+def examine_site() -> Callable[..., DoctorReport]:
     """Give a function that examines a site."""
     return look
 
 
 @pytest.fixture
-def examined(site: Site) -> Callable[[Damage], Report]:
+def examined(site: Site) -> Callable[[Damage], DoctorReport]:
     """Give a function that examines the site once the proxy does its damage."""
 
-    def examine_damaged(damage: Damage = NO_DAMAGE) -> Report:
+    def examine_damaged(damage: Damage = NO_DAMAGE) -> DoctorReport:
         site.damage = damage
         return look(site)
 

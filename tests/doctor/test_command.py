@@ -14,10 +14,10 @@ from tests.doctor.damages import CASES, HTML
 from tests.doctor.site import Answer, Damage, Request, Site
 from tests.said import Said
 
-from aero_storage.cli.doctoring import own_url
+from aero_storage.cli.commands.doctor import own_url
 from aero_storage.cli.main import run
 from aero_storage.cli.output import Output
-from aero_storage.doctor.examination import CHECKS
+from aero_storage.doctor.runner import CHECKS
 
 EVIL = 'x\x1b[31m\x07\x9b2J"'
 

@@ -8,24 +8,26 @@ import pytest
 from tests.doctor.damages import CASES, Case
 from tests.doctor.site import Answer, Damage, Request, Site
 
-from aero_storage.doctor.examination import Report
-from aero_storage.doctor.finding import Verdict
+from aero_storage.doctor.result import Severity
+from aero_storage.doctor.runner import DoctorReport
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
-def test_damage_is_found(case: Case, examined: Callable[..., Report]) -> None:
+def test_damage_is_found(case: Case, examined: Callable[..., DoctorReport]) -> None:
     """Just the checks that the damage concerns complain, and the one that names it says how to mend it."""
     report = examined(case.damage)
     complaints = {finding.check: finding.outcome for finding in report.findings if finding.outcome.means}
     assert set(complaints) == set(case.found)
     told = complaints[case.found[0]]
     assert case.mend in told.mend
-    assert told.verdict is (Verdict.FAILURE if case.is_failure else Verdict.WARNING)
+    assert told.verdict is (Severity.FAILURE if case.is_failure else Severity.WARNING)
     assert report.is_good is not case.is_failure
 
 
-@pytest.mark.parametrize(("times", "verdict"), [(0, Verdict.PASS), (1, Verdict.PASS), (9, Verdict.WARNING)])
-def test_answers_that_are_gathered(times: int, verdict: Verdict, site: Site, examined: Callable[..., Report]) -> None:
+@pytest.mark.parametrize(("times", "verdict"), [(0, Severity.PASS), (1, Severity.PASS), (9, Severity.WARNING)])
+def test_answers_that_are_gathered(
+    times: int, verdict: Severity, site: Site, examined: Callable[..., DoctorReport]
+) -> None:
     """Who takes in large answers before they are passed on is found by the time; one slow answer is an accident."""
     left = [times]
 
@@ -37,4 +39,4 @@ def test_answers_that_are_gathered(times: int, verdict: Verdict, site: Site, exa
 
     (found,) = [one for one in examined(Damage(after=gather)).findings if one.check == "streaming"]
     assert found.outcome.verdict is verdict
-    assert ("proxy_buffering off" in found.outcome.mend) is (verdict is Verdict.WARNING)
+    assert ("proxy_buffering off" in found.outcome.mend) is (verdict is Severity.WARNING)

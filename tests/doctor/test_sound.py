@@ -10,20 +10,20 @@ import attrs
 import pytest
 from tests.doctor.site import Answer, Damage, Request, Site
 
-from aero_storage.doctor.examination import CHECKS, Report
-from aero_storage.doctor.finding import Finding, Verdict
+from aero_storage.doctor.result import CheckResult, Severity
+from aero_storage.doctor.runner import CHECKS, DoctorReport
 
-Look = Callable[..., Report]
+Look = Callable[..., DoctorReport]
 CHUNKS = {"virtual_chunks": "true"}
 NO_CHUNKS = "chunk-manifest chunk chunk-caching"
 CORS = "cors cors-exposed cors-preflight cors-credentials cors-errors"
 
 
-def checks(report: Report, verdict: Verdict) -> set[str]:
+def checks(report: DoctorReport, verdict: Severity) -> set[str]:
     return {finding.check for finding in report.findings if finding.outcome.verdict is verdict}
 
 
-def finding(report: Report, check: str) -> Finding:
+def finding(report: DoctorReport, check: str) -> CheckResult:
     (found,) = [one for one in report.findings if one.check == check]
     return found
 
@@ -59,7 +59,7 @@ def test_all_pass(
     """Nothing is found; what could not be looked at says why."""
     report = examine_site(open_site(**settings), **options)
     assert [one for one in report.findings if one.outcome.means] == []
-    assert checks(report, Verdict.SKIPPED) == {"range-far", *skipped.split()}
+    assert checks(report, Severity.SKIPPED) == {"range-far", *skipped.split()}
     assert all(one.outcome.seen for one in report.findings)
 
 
@@ -79,7 +79,7 @@ def test_odd_images(
     (tmp_path / "images" / "odd").write_bytes(data)
     report = examine_site(open_site(), image="odd")
     assert [one for one in report.findings if one.outcome.means] == []
-    assert checks(report, Verdict.SKIPPED) == set(skipped.split())
+    assert checks(report, Severity.SKIPPED) == set(skipped.split())
 
 
 def test_empty_image(open_site: Callable[..., Site], tmp_path: Path, examine_site: Look) -> None:
@@ -89,7 +89,7 @@ def test_empty_image(open_site: Callable[..., Site], tmp_path: Path, examine_sit
     report = examine_site(open_site(), image="empty")
     assert report.is_good
     assert "--image" in finding(report, "range-first").outcome.seen
-    assert finding(report, "range-first").outcome.verdict is Verdict.SKIPPED
+    assert finding(report, "range-first").outcome.verdict is Severity.SKIPPED
 
 
 def catalog(tmp_path: Path, **fields: object) -> None:
@@ -110,28 +110,28 @@ def test_weak_tag_of_the_catalog(open_site: Callable[..., Site], tmp_path: Path,
     """A weak tag that the operator wrote is no damage of a proxy, and the catalog is what to mend."""
     catalog(tmp_path, etag='W/"1"')
     told = finding(examine_site(open_site(virtual_chunks="true")), "etag").outcome
-    assert told.verdict is Verdict.WARNING
+    assert told.verdict is Severity.WARNING
     assert "catalog" in told.mend
 
 
 def test_other_origin(open_site: Callable[..., Site], examine_site: Look) -> None:
     """Pages that the daemon does not know of are told about, and the flag for them."""
     report = examine_site(open_site(cors_origin="https://app.example"), origin="https://other.example")
-    assert checks(report, Verdict.FAILURE) == {"cors", "cors-preflight"}
+    assert checks(report, Severity.FAILURE) == {"cors", "cors-preflight"}
     assert "--cors-origin https://other.example" in finding(report, "cors").outcome.mend
 
 
 def test_missing_image(open_site: Callable[..., Site], examine_site: Look) -> None:
     """An image that is not there is an error of the one who asks, and all about it fails or is left out."""
     report = examine_site(open_site(), image="absent")
-    assert {"head", "meta", "get"} <= checks(report, Verdict.FAILURE)
+    assert {"head", "meta", "get"} <= checks(report, Severity.FAILURE)
     assert "aero-storage list" in finding(report, "head").outcome.mend
 
 
 def test_seen_from_outside(site: Site, examine_site: Look) -> None:
     """On an address that others can reach, open metrics and plain HTTP are warnings, and the status stays 0."""
     report = examine_site(site, host="0.0.0.0")
-    assert checks(report, Verdict.WARNING) == {"metrics", "certificate"}
+    assert checks(report, Severity.WARNING) == {"metrics", "certificate"}
     assert "--metrics-auth-token-file" in finding(report, "metrics").outcome.mend
     assert report.is_good
 
@@ -169,4 +169,4 @@ def test_beyond_four_gib(
         file.truncate(FOUR_GIB + 4096)
     site.damage = Damage(without_all, without_body if is_sound else in_32_bits)
     told = finding(examine_site(site), "range-far").outcome
-    assert told.verdict is (Verdict.PASS if is_sound else Verdict.FAILURE)
+    assert told.verdict is (Severity.PASS if is_sound else Severity.FAILURE)

@@ -12,11 +12,12 @@ from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import ILogObserver
 
-from aero_storage.logs import JsonLines
+from aero_storage.linux.malloc import TRIM_SECONDS
+from aero_storage.logs.json_log import JsonLines
 from aero_storage.service import daemon
-from aero_storage.service.daemon import AeroService, Drain, build_of, policy_of
-from aero_storage.service.heap import GIVE_BACK_SECONDS
-from aero_storage.service.listening import address_text
+from aero_storage.service.composition import Drain, build_of, policy_of
+from aero_storage.service.daemon import AeroService
+from aero_storage.service.listening.endpoints import address_text
 from aero_storage.settings import Settings
 
 
@@ -111,12 +112,12 @@ def test_reloads_on_sighup(running: Running) -> None:
 def test_gives_memory_back(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every ten seconds, in a thread that may wait, and no more once it stops."""
     given: list[None] = []
-    monkeypatch.setattr(daemon, "give_back", lambda: given.append(None))
+    monkeypatch.setattr(daemon, "trim", lambda: given.append(None))
     for _ in range(3):
-        running.stack.reactor.advance(GIVE_BACK_SECONDS)
+        running.stack.reactor.advance(TRIM_SECONDS)
     assert len(given) == 3
     running.service.stopService()
-    running.stack.reactor.advance(2 * GIVE_BACK_SECONDS)
+    running.stack.reactor.advance(2 * TRIM_SECONDS)
     assert len(given) == 3
 
 
@@ -129,7 +130,7 @@ def test_a_new_image_shows_within_a_second(running: Running) -> None:
 
 def test_the_watch_survives_a_defect(running: Running) -> None:
     """An exception while the catalog is read is logged, and the next look works again."""
-    watch = running.stack.parts.watch
+    watch = running.stack.parts.reloader
     reader, watch._reader = watch._reader, None  # noqa: SLF001
     running.stack.reactor.advance(0.6)
     assert len(running.said("reading the catalog failed")) == 1
@@ -157,10 +158,10 @@ def test_a_disk_that_hangs_keeps_nobody(running: Running) -> None:
     for _ in range(40):
         stack.reactor.advance(1)
     assert (done, running.said("a disk does not answer: ending all the same")) == ([None], [{"waiting": 1}])
-    stack.parts.threads.stop()
+    stack.parts.pools.stop()
     assert stack.pool.stops == 1  # of the readers, who have nothing to do
     stack.pool.release()
-    stack.parts.threads.stop()
+    stack.parts.pools.stop()
     assert stack.pool.stops == 3
 
 

@@ -14,8 +14,8 @@ from twisted.internet.posixbase import PosixReactorBase
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.usage import Options as UsageOptions
 
-from aero_storage.logs import JsonLines, TwistedLog
-from aero_storage.service import Options, makeService
+from aero_storage.logs.json_log import JsonLines, TwistedLog
+from aero_storage.service.tap import Options, makeService
 from aero_storage.settings import table
 
 
@@ -272,6 +272,6 @@ def test_the_dropin_names_the_service() -> None:
 
     makers: list[Any] = list(getPlugins(IServiceMaker))
     (maker,) = [plugin for plugin in makers if plugin.tapname == "aero-storage"]
-    assert maker.module == "aero_storage.service"
+    assert maker.module == "aero_storage.service.tap"
     assert maker.options is Options
     assert sys.modules["aero_storage.service"].makeService is makeService

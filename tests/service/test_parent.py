@@ -18,10 +18,10 @@ from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import ILogObserver
 
-from aero_storage.logs import JsonLines
-from aero_storage.service import Options, makeService
-from aero_storage.service.doors import Door
-from aero_storage.service.parent import Brief, ParentService, Recruiter, number_of_workers
+from aero_storage.logs.json_log import JsonLines
+from aero_storage.service.listening.worker_sockets import SharedAddress
+from aero_storage.service.parent import ParentService, WorkerCommands, WorkerConfig, number_of_workers
+from aero_storage.service.tap import Options, makeService
 from aero_storage.settings import Settings
 
 if TYPE_CHECKING:
@@ -72,14 +72,14 @@ class Parent:
     service: ParentService = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        doors = cast("Any", (self,))
+        addresses = cast("Any", (self,))
         log = JsonLines(self.sink)
         supervisor = cast("Any", self.supervisor)
-        self.service = ParentService(self.reactor, log, doors, supervisor, self.handlers.__setitem__)
+        self.service = ParentService(self.reactor, log, addresses, supervisor, self.handlers.__setitem__)
         self.service.startService()
 
     def close(self) -> Deferred[None]:
-        """As a door."""
+        """As a address."""
         self.closed.append(None)
         done: Deferred[None] = Deferred()
         done.callback(None)
@@ -192,9 +192,9 @@ def test_several_need_one(parse: Callable[..., Options]) -> None:
     service = makeService(parse("--workers=2"), reactor)
     assert isinstance(service, ParentService)
     assert reactor.tcpServers == []
-    (door,) = service._doors  # noqa: SLF001
-    assert len(door.sockets) == 2
-    door.close()
+    (address,) = service._addresses  # noqa: SLF001
+    assert len(address.sockets) == 2
+    address.close()
 
 
 def test_no_chroot(parse: Callable[..., Options]) -> None:
@@ -209,19 +209,19 @@ def test_commission(parse: Callable[..., Options], tmp_path: Path, monkeypatch: 
     monkeypatch.syspath_prepend("relative")
     options = parse("--workers=2", "--metrics-auth-token=sesame")
     one, other = (cast("Any", Socket(number)) for number in (70, 80))
-    recruiter = Recruiter(EPollReactor(), options, (Door((one, other)), Door((other, one))))
+    recruiter = WorkerCommands(EPollReactor(), options, (SharedAddress((one, other)), SharedAddress((other, one))))
     monkeypatch.chdir("/")
-    commission = recruiter.commission(2)
-    brief: Brief = pickle.loads(commission.brief)
+    command = recruiter.command_for(2)
+    brief: WorkerConfig = pickle.loads(command.config)
     assert brief.number == 2
     assert brief.settings == options.resolved.settings
-    assert list(commission.descriptors) == [80, 70]
-    assert [entrance.descriptor for entrance in brief.entrances] == [5, 6]
-    assert commission.command[0] == sys.executable
-    assert commission.command[-2:] == ["twisted.internet.epollreactor", "2"]
-    assert "sesame" not in " ".join([*commission.command, *commission.environ.values()])
-    assert commission.environ["AERO_STORAGE_GIT_SHA"] == "abc"
-    path = commission.environ["PYTHONPATH"].split(os.pathsep)
+    assert list(command.descriptors) == [80, 70]
+    assert [worker_socket.descriptor for worker_socket in brief.worker_sockets] == [5, 6]
+    assert command.command[0] == sys.executable
+    assert command.command[-2:] == ["twisted.internet.epollreactor", "2"]
+    assert "sesame" not in " ".join([*command.command, *command.environ.values()])
+    assert command.environ["AERO_STORAGE_GIT_SHA"] == "abc"
+    path = command.environ["PYTHONPATH"].split(os.pathsep)
     assert path[0] == str(tmp_path / "relative")
     assert all(Path(entry).is_absolute() for entry in path)
 

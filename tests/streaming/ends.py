@@ -22,9 +22,9 @@ from twisted.internet.tcp import Port
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from aero_storage.streaming.outlet import install
-from aero_storage.streaming.residency import count_pages
+from aero_storage.linux.page_cache import count_pages
 from aero_storage.streaming.sendfile import SendfileServer
+from aero_storage.streaming.transports import use_tracked_transports
 
 T = TypeVar("T")
 KIB = 1024
@@ -272,7 +272,7 @@ def connect(
     port: Any = Port(0, cast("Any", None), reactor=reactor)
     with socket.socket() as listener:
         port.socket = listener
-        install(port, disk)
+        use_tracked_transports(port, disk)
         accepted, peer = _sockets(listener, buffers)
     accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     protocol = protocol or Recorder()

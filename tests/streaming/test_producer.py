@@ -17,8 +17,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from aero_storage.errors import ShortReadError
-from aero_storage.streaming.pacing import BURST_SECONDS, TICK_SECONDS, Pace, Throttle
 from aero_storage.streaming.producer import READ_AHEAD, READ_BYTES, SegmentProducer
+from aero_storage.streaming.throttle import BURST_SECONDS, TICK_SECONDS, Pace, Throttle
 
 T = TypeVar("T")
 

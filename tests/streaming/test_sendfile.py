@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from tests.streaming.ends import KIB, MIB, File, Pair, outcome, pattern
 
-from aero_storage.streaming.turns import SHORT_TURN_BYTES, TURN_BYTES
+from aero_storage.streaming.fair_queue import SHORT_TURN_BYTES, TURN_BYTES
 
 
 def test_a_file_between_writes(pair: Pair, file: File) -> None:

@@ -20,9 +20,9 @@ from twisted.internet.threads import deferToThread
 from twisted.python.threadpool import ThreadPool
 
 from aero_storage.disk import DiskThreads
-from aero_storage.streaming.outlet import install, sender_of
-from aero_storage.streaming.residency import is_resident
-from aero_storage.streaming.segment import TRUST_SECONDS, WINDOW_BYTES, Segment
+from aero_storage.linux.page_cache import is_resident
+from aero_storage.streaming.file_segment import TRUST_SECONDS, WINDOW_BYTES, FileSegment
+from aero_storage.streaming.transports import sendfile_transport, use_tracked_transports
 
 
 def test_waits_for_a_thread(pair: Pair, file: File) -> None:
@@ -166,8 +166,8 @@ def test_result_for_a_connection_that_is_gone(pair: Pair, file: File) -> None:
     assert not pair.disk.jobs
 
 
-def segment(file: File, disk: Disk, now: list[float], told: list[object]) -> Segment:
-    return Segment(file, 0, 8 * MIB, disk, lambda _, failure: told.append(failure), lambda: None, lambda: now[0])
+def segment(file: File, disk: Disk, now: list[float], told: list[object]) -> FileSegment:
+    return FileSegment(file, 0, 8 * MIB, disk, lambda _, failure: told.append(failure), lambda: None, lambda: now[0])
 
 
 def test_what_was_there_a_while_ago(file: File, disk: Disk, cold: list[tuple[int, int]]) -> None:
@@ -217,7 +217,7 @@ def bytes_read_by_this_thread() -> int:
 @pytest.fixture
 def evicted(file: File, monkeypatch: pytest.MonkeyPatch) -> File:
     """The file, pushed out of the page cache and not read ahead by the kernel; the kernel is asked what is there."""
-    monkeypatch.setattr("aero_storage.streaming.segment.is_resident", is_resident)
+    monkeypatch.setattr("aero_storage.streaming.file_segment.is_resident", is_resident)
     with file.path.open("rb+") as writable:
         os.fsync(writable.fileno())
     os.posix_fadvise(file.descriptor, 0, 0, os.POSIX_FADV_RANDOM)
@@ -278,13 +278,13 @@ async def test_with_the_real_reactor(threads: ThreadPool, evicted: File) -> None
 
     class Sending(Protocol):
         def connectionMade(self) -> None:
-            sender = sender_of(self.transport)
+            sender = sendfile_transport(self.transport)
             assert sender is not None
             sender.send_file(source, 3, 7 * MIB, b"head").chainDeferred(done)
             sender.loseConnection()
 
     port: Any = await serverFromString(reactor, "tcp:0:interface=127.0.0.1").listen(Factory.forProtocol(Sending))
-    install(port, DiskThreads(reactor, reactor, threads, 1, 60.0))
+    use_tracked_transports(port, DiskThreads(reactor, reactor, threads, 1, 60.0))
 
     def client() -> bytes:
         import socket  # noqa: PLC0415

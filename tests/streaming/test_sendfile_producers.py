@@ -10,7 +10,7 @@ from tests.streaming.ends import KIB, MIB, File, Pair, outcome, pattern
 from twisted.internet.interfaces import IPullProducer, IPushProducer
 from zope.interface import implementer
 
-from aero_storage.streaming.turns import TURN_BYTES
+from aero_storage.streaming.fair_queue import TURN_BYTES
 
 
 @implementer(IPushProducer)
@@ -83,7 +83,7 @@ def test_resumed_in_the_turn_of_the_last_byte(pair: Pair, file: File, last: str)
     if last == "thread":
         pair.disk_is_cold()
     else:
-        pair.server.turns.spend(TURN_BYTES)
+        pair.server.fair_queue.spend(TURN_BYTES)
     pair.server.send_file(file, 0, 10 * KIB)
     told: list[list[str]] = []
     drained = pair.server.when_drained().addCallback(lambda _: told.append(list(producer.told)))

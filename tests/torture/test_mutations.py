@@ -11,7 +11,7 @@ from tests.torture.mutations import WAYS, Way, mutated, valid
 from tests.torture.smuggling import SHAPES, SMUGGLED
 from tests.torture.volleys import MOST_CUTS, MOST_HEADS, Volley, volley
 
-from aero_storage.protocol.plain import recognise
+from aero_storage.http.plain import recognise
 
 HEAD = b"GET /v1/images/disk HTTP/1.1\r\nHost: store.test\r\nRange: bytes=0-99\r\n\r\n"
 HEADS = [valid(random.Random(seed)) for seed in range(2000)]

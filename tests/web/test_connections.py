@@ -247,7 +247,7 @@ def test_no_descriptor_for_a_file(stack: Any, monkeypatch: pytest.MonkeyPatch, t
         raise OSError(24, "Too many open files")
 
     with monkeypatch.context() as patch:
-        patch.setattr("aero_storage.store.local.os.open", fail)
+        patch.setattr("aero_storage.storage.local.directory.os.open", fail)
         answers = [stack.ask(target) for _ in range(3)]
     assert [(answer.status, answer["Retry-After"]) for answer in answers] == [(503, "1")] * 3
     assert len([one for one in stack.log.events if one[1] == "out of file descriptors"]) == 1

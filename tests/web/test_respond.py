@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from aero_storage.store.local import LocalBlob
+from aero_storage.storage.local.directory import LocalBlob
 
 IMAGE = bytes(range(256)) * 4096
 URL = "/v1/images/disk.img"
@@ -22,7 +22,7 @@ def open_images(stack: Any) -> int:
 
 
 def places(stack: Any) -> int:
-    taken: int = stack.parts.desk._admission.taken  # noqa: SLF001
+    taken: int = stack.parts.handler._admission.taken  # noqa: SLF001
     return taken
 
 
@@ -45,8 +45,8 @@ def test_whole_image(stack: Any) -> None:
 
 def test_remote_files_are_read_in_threads(stack: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Even to a transport that sends files: to ask what of them is in memory may be to wait."""
-    monkeypatch.setattr("aero_storage.store.local.is_remote", lambda _: True)
-    monkeypatch.setattr("aero_storage.web.respond.sender_of", lambda _: object())
+    monkeypatch.setattr("aero_storage.storage.local.directory.is_network_filesystem", lambda _: True)
+    monkeypatch.setattr("aero_storage.web.respond.sendfile_transport", lambda _: object())
     response = stack.ask(URL, ("Range", "bytes=5-700000"))
     assert (response.status, response.body) == (206, IMAGE[5:700001])
     assert_nothing_is_held(stack)
@@ -142,7 +142,7 @@ def test_file_is_replaced_in_the_middle(stack: Any, how: str) -> None:
 
 def test_a_defect_is_a_clean_500(stack: Any) -> None:
     """An exception that nobody foresaw ends in a 500 of the plane's shape and a traceback in the log."""
-    stack.parts.desk._keeper = None  # noqa: SLF001
+    stack.parts.handler._current_catalog = None  # noqa: SLF001
     response = stack.ask(URL)
     assert (response.status, response.body) == (500, b"")
     level, message, fields = stack.log.events[-2]

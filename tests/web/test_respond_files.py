@@ -12,7 +12,7 @@ import pytest
 from tests.streaming.ends import MIB, Hand, Pair, closing, connect, descriptors, pattern
 from twisted.internet.address import IPv4Address
 
-from aero_storage.store.local import LocalBlob
+from aero_storage.storage.local.directory import LocalBlob
 
 IMAGE = pattern(6 * MIB)
 URL = "/v1/images/disk.img"
@@ -23,7 +23,7 @@ Dial = Callable[[], Pair]
 def cold(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Whether files are to be taken for cold: put something in."""
     answers: list[bool] = []
-    monkeypatch.setattr("aero_storage.streaming.segment.is_resident", lambda *_: not answers)
+    monkeypatch.setattr("aero_storage.streaming.file_segment.is_resident", lambda *_: not answers)
     return answers
 
 
@@ -43,13 +43,13 @@ def dial(stack: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Dial]:
 
         def make() -> Pair:
             channel = stack.parts.site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1))
-            return exits.enter_context(closing(connect(reactor, stack.parts.threads.readers, [], protocol=channel)))
+            return exits.enter_context(closing(connect(reactor, stack.parts.pools.readers, [], protocol=channel)))
 
         yield make
     stack.parts.store.close()  # what is still in use stays open
     stack.pool.release()
     assert descriptors() == before
-    assert stack.parts.desk._admission.taken == 0  # noqa: SLF001
+    assert stack.parts.handler._admission.taken == 0  # noqa: SLF001
 
 
 def ask(pair: Pair, *headers: str, method: str = "GET") -> None:

@@ -10,7 +10,7 @@ import pytest
 from tests.streaming.ends import Hand, Pair, closing, connect
 from twisted.internet.address import IPv4Address
 
-from aero_storage.streaming.pacing import TICK_SECONDS
+from aero_storage.streaming.throttle import TICK_SECONDS
 
 RATE = 1_000_000
 BURST = 150_000
@@ -34,7 +34,7 @@ def dial() -> Iterator[Dial]:
 
         def make(stack: Any) -> Pair:
             channel = stack.parts.site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1))
-            made = connect(reactor, stack.parts.threads.readers, [], buffers=None, protocol=channel)
+            made = connect(reactor, stack.parts.pools.readers, [], buffers=None, protocol=channel)
             return exits.enter_context(closing(made))
 
         yield make

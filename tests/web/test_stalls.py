@@ -28,7 +28,7 @@ class Stream:
     def position(self) -> object:
         return self.owed
 
-    def unseen(self) -> int:
+    def max_unacknowledged_read(self) -> int:
         return self.hidden
 
     def give_place_up(self) -> bool:

@@ -4,7 +4,7 @@ from twisted.application.service import ServiceMaker
 
 aero_storage = ServiceMaker(
     "aero-storage",
-    "aero_storage.service",
+    "aero_storage.service.tap",
     "Stream large disk images to browsers over HTTP ranges.",
     "aero-storage",
 )

@@ -12,9 +12,9 @@ from typing import TypeVar
 
 from aero_storage.catalog.model import Catalog, Image
 from aero_storage.errors import CatalogError
-from aero_storage.protocol.conditional import is_entity_tag
-from aero_storage.protocol.dates import parse_rfc3339
-from aero_storage.protocol.identifiers import NAME_RULE, is_image_id, is_version
+from aero_storage.http.conditional import is_entity_tag
+from aero_storage.http.dates import parse_rfc3339
+from aero_storage.http.identifiers import NAME_RULE, is_image_id, is_version
 
 MAX_MANIFEST_BYTES = 64 * 1024 * 1024
 """A larger manifest is refused unread: it is no catalog."""

@@ -12,8 +12,8 @@ import attrs
 from aero_storage.catalog.model import Catalog, Image
 from aero_storage.catalog.parser import MAX_MANIFEST_BYTES, parse_manifest
 from aero_storage.errors import CatalogError
-from aero_storage.protocol.dates import NANOSECONDS
-from aero_storage.protocol.identifiers import is_image_id
+from aero_storage.http.dates import NANOSECONDS
+from aero_storage.http.identifiers import is_image_id
 
 MANIFEST_NAME = "manifest.json"
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import attrs
 
+from aero_storage.atomic_files import locked, replace_file
 from aero_storage.catalog.parser import parse_manifest
 from aero_storage.catalog.reader import MANIFEST_NAME, has_manifest, list_directory, load_manifest
-from aero_storage.durable import locked, replace_file
 from aero_storage.errors import CatalogError
-from aero_storage.protocol.identifiers import is_image_id
+from aero_storage.http.identifiers import is_image_id
 
 _LOCK = ".aero-storage.lock"
 _FIRST_INDENT = re.compile(rb"\n([ \t]+)\S")

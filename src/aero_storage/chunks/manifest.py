@@ -12,9 +12,9 @@ from collections.abc import Iterator
 
 import attrs
 
-from aero_storage.chunks.strict_json import Doubled, Fields, Values, load, show
 from aero_storage.errors import ChunkFormatError
-from aero_storage.protocol.identifiers import NAME_RULE, is_image_id, is_version
+from aero_storage.http.identifiers import NAME_RULE, is_image_id, is_version
+from aero_storage.strict_json import Doubled, Fields, Values, load, show
 
 SCHEMA = "aero.chunked-disk-image.v1"
 MIME_TYPE = "application/octet-stream"

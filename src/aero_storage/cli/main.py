@@ -10,14 +10,14 @@ from typing import NoReturn
 
 import click
 
-from aero_storage.cli.doctoring import examine_server
-from aero_storage.cli.importing import import_image
-from aero_storage.cli.options import Shop, with_json, with_root
+from aero_storage.cli.commands.doctor import examine_server
+from aero_storage.cli.commands.import_image import import_image
+from aero_storage.cli.commands.list_images import catalog, show
+from aero_storage.cli.commands.publish import publish_image
+from aero_storage.cli.commands.remove import remove
+from aero_storage.cli.commands.verify import verify_chunks
+from aero_storage.cli.options import CommandContext, with_json, with_root
 from aero_storage.cli.output import Output
-from aero_storage.cli.publishing import publish_image
-from aero_storage.cli.removing import remove
-from aero_storage.cli.shelf import catalog, show
-from aero_storage.cli.verifying import verify_chunks
 from aero_storage.errors import AeroStorageError
 
 _INTERRUPTED = 128
@@ -68,7 +68,7 @@ def run(arguments: list[str], output: Output) -> int:
     """Run one command line and return its exit status; whatever goes wrong is told."""
     output.as_json = "--json" in arguments  # before click, which may stop at another mistake
     try:
-        return command.main(arguments, "aero-storage", standalone_mode=False, obj=Shop(output)) or 0
+        return command.main(arguments, "aero-storage", standalone_mode=False, obj=CommandContext(output)) or 0
     except click.exceptions.Exit as end:
         return end.exit_code
     except click.ClickException as error:

@@ -16,13 +16,13 @@ from aero_storage.catalog.reader import has_manifest, list_directory, load_manif
 from aero_storage.cli.output import Output
 from aero_storage.cli.sizes import parse_size
 from aero_storage.errors import OperatorError
-from aero_storage.protocol.identifiers import NAME_RULE, is_image_id
+from aero_storage.http.identifiers import NAME_RULE, is_image_id
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 @attrs.define
-class Shop:
+class CommandContext:
     """The images root that commands work on, found as the daemon finds it: flag, variable, configuration, default."""
 
     output: Output
@@ -67,12 +67,12 @@ class Shop:
 
 def _take_root(context: click.Context, _parameter: click.Parameter, value: str | None) -> None:
     if value is not None:
-        context.find_object(Shop).given_root = value  # type: ignore[union-attr]
+        context.find_object(CommandContext).given_root = value  # type: ignore[union-attr]
 
 
 def _take_json(context: click.Context, _parameter: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's
     if value:
-        context.find_object(Shop).output.as_json = True  # type: ignore[union-attr]
+        context.find_object(CommandContext).output.as_json = True  # type: ignore[union-attr]
 
 
 def with_root(command: _F) -> _F:

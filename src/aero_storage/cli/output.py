@@ -7,7 +7,7 @@ import sys
 
 import attrs
 
-from aero_storage.cli.formats import printable
+from aero_storage.cli.disk_images.formats import printable
 
 
 @attrs.define

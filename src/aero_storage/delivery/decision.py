@@ -11,10 +11,10 @@ from aero_storage.delivery.facts import Facts
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.reply import Reply, error, plane_headers
 from aero_storage.delivery.representation import Representation
-from aero_storage.protocol.conditional import Outcome, evaluate, if_range_holds
-from aero_storage.protocol.cors import Headers
-from aero_storage.protocol.dates import NANOSECONDS, format_http_date
-from aero_storage.protocol.ranges import (
+from aero_storage.http.conditional import ConditionResult, evaluate, if_range_holds
+from aero_storage.http.cors import Headers
+from aero_storage.http.dates import NANOSECONDS, format_http_date
+from aero_storage.http.ranges import (
     ByteRange,
     RangeProblem,
     Segment,
@@ -26,7 +26,7 @@ from aero_storage.protocol.ranges import (
 
 
 @attrs.frozen
-class Verdict:
+class Decision:
     """All that is decided of a request but for its range; requests that differ in nothing else have it in common."""
 
     facts: Facts
@@ -63,9 +63,9 @@ class Verdict:
         return _fit(wanted, self.representation.size, self.policy, strict=strict)
 
 
-def judge(facts: Facts, policy: Policy, representation: Representation) -> Verdict:
+def judge(facts: Facts, policy: Policy, representation: Representation) -> Decision:
     """Decide all but the range of a GET or HEAD for a representation that is open."""
-    return Verdict(
+    return Decision(
         facts,
         policy,
         representation,
@@ -85,9 +85,9 @@ def _settle(facts: Facts, policy: Policy, representation: Representation) -> Rep
     if representation.max_bytes is not None and representation.size > representation.max_bytes:
         return error(facts, policy, 413)
     outcome = evaluate(facts.preconditions, representation.validators)
-    if outcome is Outcome.FAILED:
+    if outcome is ConditionResult.FAILED:
         return error(facts, policy, 412)
-    if outcome is Outcome.NOT_MODIFIED:
+    if outcome is ConditionResult.NOT_MODIFIED:
         return Reply(304, (*plane_headers(facts, policy), *_validator_headers(representation)))
     return None
 

@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import attrs
 
-from aero_storage.delivery.account import Account
+from aero_storage.delivery.access_record import AccessRecord
 from aero_storage.delivery.admission import Admission, Place
 from aero_storage.delivery.facts import Facts, make_request_id
-from aero_storage.json_lines import quote
-from aero_storage.store.images import Opened
+from aero_storage.logs.json_lines import quote
+from aero_storage.storage.local.image_store import Opened
 
 
 class Ending(enum.StrEnum):
@@ -28,7 +28,7 @@ class Ending(enum.StrEnum):
 class Exchange:
     """Owns all that a request takes, its place and its blob, and gives it back in `end`, exactly once."""
 
-    _account: Account
+    _account: AccessRecord
     client: str | None = None
     """The client's host."""
     request_id: str = attrs.field(factory=make_request_id)

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 import attrs
 
 from aero_storage.delivery.routes import DATA_PREFIX, UNKNOWN, Plane, Resource, Route, plane_of
-from aero_storage.protocol.conditional import UNCONDITIONAL, Preconditions
-from aero_storage.protocol.identifiers import parse_chunk_name, parse_image_id, parse_version
+from aero_storage.http.conditional import UNCONDITIONAL, Preconditions
+from aero_storage.http.identifiers import parse_chunk_name, parse_image_id, parse_version
 
 MAX_LOGGED_PATH = 256
 """Characters of the path that a log line shows."""

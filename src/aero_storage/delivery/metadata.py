@@ -12,10 +12,10 @@ from aero_storage.delivery.facts import Facts
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.reply import Reply, error, json_body, plane_headers
 from aero_storage.delivery.representation import OCTETS, image_validators
-from aero_storage.protocol import caching
-from aero_storage.protocol.conditional import Outcome, Validators, evaluate
-from aero_storage.protocol.dates import format_http_date, format_rfc3339
-from aero_storage.store.blob import BlobStatus
+from aero_storage.http import caching
+from aero_storage.http.conditional import ConditionResult, Validators, evaluate
+from aero_storage.http.dates import format_http_date, format_rfc3339
+from aero_storage.storage.blob import BlobStatus
 
 _TAG_DIGITS = 32
 
@@ -66,7 +66,7 @@ def list_reply(facts: Facts, policy: Policy, listing: Listing) -> Reply:
 
 def _answer(facts: Facts, policy: Policy, body: bytes, validators: Validators) -> Reply:
     outcome = evaluate(facts.preconditions, validators)
-    if outcome is Outcome.FAILED:
+    if outcome is ConditionResult.FAILED:
         return error(facts, policy, 412)
     second = validators.last_modified_second
     headers = (
@@ -76,4 +76,4 @@ def _answer(facts: Facts, policy: Policy, body: bytes, validators: Validators) -
         *((("Last-Modified", format_http_date(second)),) if second is not None else ()),
         ("Content-Type", "application/json"),
     )
-    return Reply(304, headers) if outcome is Outcome.NOT_MODIFIED else Reply(200, headers, body)
+    return Reply(304, headers) if outcome is ConditionResult.NOT_MODIFIED else Reply(200, headers, body)

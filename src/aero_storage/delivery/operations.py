@@ -9,8 +9,8 @@ import attrs
 from aero_storage.delivery.facts import Facts
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.reply import Reply, error, json_body, plane_headers
+from aero_storage.http import caching
 from aero_storage.metrics import CONTENT_TYPE, Counts, Metrics
-from aero_storage.protocol import caching
 
 _TEXT = "text/plain; charset=utf-8"
 _JSON = "application/json"

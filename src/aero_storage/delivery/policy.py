@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import attrs
 
-from aero_storage.protocol.cors import CorsPolicy
-from aero_storage.protocol.forwarded import TrustedProxies
+from aero_storage.http.cors import CorsPolicy
+from aero_storage.http.forwarded import TrustedProxies
 
 
 @attrs.frozen

@@ -9,9 +9,9 @@ import attrs
 from aero_storage.delivery.facts import Facts
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.routes import Plane, Resource
-from aero_storage.protocol import caching
-from aero_storage.protocol.cors import DATA_EXPOSED, METADATA_EXPOSED, Headers
-from aero_storage.protocol.ranges import Segment
+from aero_storage.http import caching
+from aero_storage.http.cors import DATA_EXPOSED, METADATA_EXPOSED, Headers
+from aero_storage.http.ranges import Segment
 
 _NO_BODY = frozenset({204, 304})
 _EXPOSED = {Plane.DATA: DATA_EXPOSED, Plane.METADATA: METADATA_EXPOSED}

@@ -13,8 +13,8 @@ from aero_storage.delivery.facts import Facts
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.routes import Resource
 from aero_storage.errors import BlobNotFoundError
-from aero_storage.protocol import caching
-from aero_storage.protocol.conditional import Validators
+from aero_storage.http import caching
+from aero_storage.http.conditional import Validators
 
 OCTETS = "application/octet-stream"
 """Media type of images and chunk objects."""

@@ -9,8 +9,8 @@ from aero_storage.chunks.manifest import ChunkManifest, check_geometry, is_virtu
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.representation import image_validators
 from aero_storage.errors import BlobNotFoundError, ChunkFormatError
-from aero_storage.logs import EventLog
-from aero_storage.store.blob import BlobStatus
+from aero_storage.logs.json_log import EventLog
+from aero_storage.storage.blob import BlobStatus
 
 
 @attrs.define(eq=False)

@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import attrs
 
-from aero_storage.doctor import mending
-from aero_storage.doctor.answer import Answer
-from aero_storage.doctor.client import BrokenOffError, BusyError, UnansweredError
-from aero_storage.doctor.finding import Finding, Outcome, SkippedError, failure, skipped, warning
-from aero_storage.doctor.visit import Visit
+from aero_storage.doctor import advice
+from aero_storage.doctor.http_client import BrokenOffError, BusyError, UnansweredError
+from aero_storage.doctor.response import Response
+from aero_storage.doctor.result import CheckResult, Result, SkippedError, failure, skipped, warning
+from aero_storage.doctor.session import Session
 
 
 @attrs.frozen
@@ -20,10 +20,10 @@ class Check:
     name: str
     """What the finding is called, for scripts too."""
     title: str
-    examine: Callable[[Visit], Outcome]
+    examine: Callable[[Session], Result]
     """Look at it; may raise SkippedError and UnansweredError."""
 
-    def run(self, visit: Visit) -> Finding:
+    def run(self, visit: Session) -> CheckResult:
         """Look at it; whatever the server does, there is a finding."""
         try:
             outcome = self.examine(visit)
@@ -31,10 +31,10 @@ class Check:
             outcome = skipped(str(reason))
         except UnansweredError as error:
             outcome = unanswered(error)
-        return Finding(self.name, self.title, outcome)
+        return CheckResult(self.name, self.title, outcome)
 
 
-def unanswered(error: UnansweredError) -> Outcome:
+def unanswered(error: UnansweredError) -> Result:
     """What a lack of an answer means."""
     if isinstance(error, BusyError):
         return warning(
@@ -46,12 +46,12 @@ def unanswered(error: UnansweredError) -> Outcome:
         return failure(
             str(error),
             "a client gets a part of what was announced: an emulator's read fails, a download starts again",
-            f"in nginx: raise proxy_read_timeout and send_timeout, see to room for proxy_temp_path; {mending.LOGS}",
+            f"in nginx: raise proxy_read_timeout and send_timeout, see to room for proxy_temp_path; {advice.LOGS}",
         )
-    return failure(str(error), "a client gets nothing", mending.LOGS)
+    return failure(str(error), "a client gets nothing", advice.LOGS)
 
 
-def wrong_status(answer: Answer, wanted: str) -> Outcome:
+def wrong_status(answer: Response, wanted: str) -> Result:
     """What a status means that nobody would expect here."""
     seen = f"{answer.asked}: status {answer.status}, not {wanted}"
     if 300 <= answer.status < 400:  # noqa: PLR2004 - redirects
@@ -69,5 +69,5 @@ def wrong_status(answer: Answer, wanted: str) -> Outcome:
     if answer.status == 413:  # noqa: PLR2004
         return failure(seen, "clients that read so much at once read nothing", "raise --max-range-bytes")
     if answer.status >= 500:  # noqa: PLR2004 - the server's own errors
-        return failure(seen, "clients read nothing", f"the daemon is down, or it failed: {mending.LOGS}")
-    return failure(seen, "clients take it for an error", mending.ROUTE)
+        return failure(seen, "clients read nothing", f"the daemon is down, or it failed: {advice.LOGS}")
+    return failure(seen, "clients take it for an error", advice.ROUTE)

@@ -15,7 +15,7 @@ from twisted.python.usage import UsageError
 
 from aero_storage import settings
 from aero_storage.errors import SettingsError
-from aero_storage.logs import DescriptorSink, JsonLines, LineLog, Sink, TwistedLog
+from aero_storage.logs.json_log import DescriptorSink, JsonLines, LineLog, Sink, TwistedLog
 from aero_storage.settings import Resolved, Setting
 
 PROGRAM = "twistd aero-storage"

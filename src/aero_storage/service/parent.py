@@ -13,30 +13,30 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.posixbase import PosixReactorBase
 
 from aero_storage.errors import SettingsError
-from aero_storage.logs import LineLog
+from aero_storage.linux.sd_notify import VARIABLES, service_manager
+from aero_storage.logs.json_log import LineLog
 from aero_storage.metrics import Metrics, Registry
-from aero_storage.service.base import SetSignal, SignalledService
-from aero_storage.service.doors import Door, Entrance, open_doors
-from aero_storage.service.gauges import show_log
+from aero_storage.service.listening.worker_sockets import SharedAddress, WorkerSocket, open_worker_sockets
+from aero_storage.service.metric_sources import show_log
 from aero_storage.service.options import Options
+from aero_storage.service.signals import SetSignal, SignalledService
 from aero_storage.settings import Settings
-from aero_storage.supervision.accounts import Accounts
-from aero_storage.supervision.muster import Muster
-from aero_storage.supervision.notify import VARIABLES, service_manager
-from aero_storage.supervision.process import FIRST, Commission, Starter
-from aero_storage.supervision.supervisor import Supervisor
+from aero_storage.workers.metric_totals import MetricTotals
+from aero_storage.workers.readiness import Readiness
+from aero_storage.workers.supervisor import Supervisor
+from aero_storage.workers.worker_process import FIRST, WorkerCommand, WorkerStarter
 
 _MOST_WORKERS = 128
-_LAUNCH = "aero_storage.supervision.launch"
+_LAUNCH = "aero_storage.service.worker_main"
 
 
 @attrs.frozen
-class Brief:
+class WorkerConfig:
     """All that a worker has to know. A worker that replaces another is told the same."""
 
     number: int
     settings: Settings
-    entrances: tuple[Entrance, ...]
+    worker_sockets: tuple[WorkerSocket, ...]
 
 
 def number_of_workers(settings: Settings) -> int:
@@ -49,45 +49,47 @@ def supervise(options: Options, reactor: PosixReactorBase, workers: int) -> Pare
     """The service of the parent: bound to its addresses, no worker started yet. Raises SettingsError."""
     if options.parent is not None and options.parent.get("chroot"):
         raise SettingsError("twistd --chroot: workers cannot be started from there; use --workers 1")
-    doors = open_doors(reactor, options.resolved, workers)
+    addresses = open_worker_sockets(reactor, options.resolved, workers)
     metrics = Metrics(Registry(), version("aero-storage"), 0)
     show_log(metrics, options.log)
-    accounts = Accounts(reactor, metrics.snapshot)
-    muster = Muster(workers, service_manager(options.environ, reactor, options.log))
-    starter = Starter(reactor, options.log, accounts, Recruiter(reactor, options, doors).commission, muster.answer)
+    totals = MetricTotals(reactor, metrics.snapshot)
+    readiness = Readiness(workers, service_manager(options.environ, reactor, options.log))
+    starter = WorkerStarter(
+        reactor, options.log, totals, WorkerCommands(reactor, options, addresses).command_for, readiness.answer
+    )
     settings = options.resolved.settings
     patience = settings.drain_delay_secs + settings.shutdown_grace_secs
     supervisor = Supervisor(starter.start, reactor, options.log, workers, patience)
-    service = ParentService(reactor, options.log, doors, supervisor)
+    service = ParentService(reactor, options.log, addresses, supervisor)
     service.drain_delay = settings.drain_delay_secs
-    service.notifier = muster
+    service.notifier = readiness
     return service
 
 
-class Recruiter:
+class WorkerCommands:
     """Says what a worker is started with; settled once, before `twistd` changes directories and privileges."""
 
-    def __init__(self, reactor: PosixReactorBase, options: Options, doors: tuple[Door, ...]) -> None:
+    def __init__(self, reactor: PosixReactorBase, options: Options, addresses: tuple[SharedAddress, ...]) -> None:
         self._reactor = type(reactor).__module__
         self._settings = options.resolved.settings
-        self._doors = doors
+        self._addresses = addresses
         path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)  # noqa: PTH100 - no links resolved
         ours = {name: value for name, value in options.environ.items() if name not in VARIABLES}
         self._environ = {**ours, "PYTHONPATH": path}
 
-    def commission(self, number: int) -> Commission:
+    def command_for(self, number: int) -> WorkerCommand:
         """For the worker of this number."""
-        sockets = [door.sockets[number - 1] for door in self._doors]
-        entrances = tuple(
-            Entrance(FIRST + index, one.family, door.tls)
-            for index, (one, door) in enumerate(zip(sockets, self._doors, strict=True))
+        sockets = [address.sockets[number - 1] for address in self._addresses]
+        worker_sockets = tuple(
+            WorkerSocket(FIRST + index, one.family, address.tls)
+            for index, (one, address) in enumerate(zip(sockets, self._addresses, strict=True))
         )
-        brief = Brief(number, self._settings, entrances)
-        return Commission(
+        config = WorkerConfig(number, self._settings, worker_sockets)
+        return WorkerCommand(
             # -P: no directory that the daemon happens to stand in is searched for modules. The number is for `ps`.
             command=[sys.executable, "-P", "-m", _LAUNCH, self._reactor, str(number)],
             environ=self._environ,
-            brief=pickle.dumps(brief),
+            config=pickle.dumps(config),
             descriptors=[one.fileno() for one in sockets],
         )
 
@@ -102,12 +104,12 @@ class ParentService(SignalledService):
         self,
         reactor: PosixReactorBase,
         log: LineLog,
-        doors: tuple[Door, ...],
+        addresses: tuple[SharedAddress, ...],
         supervisor: Supervisor,
         set_signal: SetSignal = signal.signal,
     ) -> None:
         super().__init__(reactor, log, set_signal)
-        self._doors = doors
+        self._addresses = addresses
         self._supervisor = supervisor
 
     def startService(self) -> None:
@@ -121,19 +123,19 @@ class ParentService(SignalledService):
 
     def hurry(self) -> None:
         """See SignalledService: the workers are the ones that wait."""
-        self.patience.end()
+        self.delay.end()
         if self._supervisor.hurry():
             self._log.event("info", "stopping at once")
 
     async def _shut(self) -> None:
         gone = self._supervisor.stop()
-        await self.patience.wait(self.drain_delay)
-        closed = [door.close() for door in self._doors]
+        await self.delay.wait(self.drain_delay)
+        closed = [address.close() for address in self._addresses]
         await gone
         await gatherResults(closed)
         self.end_log()
 
     def stopService(self) -> Deferred[None]:
-        """Close the doors, stop the workers, and write out the log."""
+        """Close the addresses, stop the workers, and write out the log."""
         super().stopService()
         return Deferred.fromCoroutine(self._shut())

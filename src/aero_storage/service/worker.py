@@ -14,57 +14,60 @@ from twisted.internet.posixbase import PosixReactorBase
 from twisted.internet.task import LoopingCall
 from twisted.logger import globalLogBeginner
 
-from aero_storage.logs import DescriptorSink, JsonLines
-from aero_storage.service.daemon import AeroService, compose
-from aero_storage.service.descriptors import raise_limit
-from aero_storage.service.heap import keep_heap_small
-from aero_storage.service.parent import Brief
-from aero_storage.service.steady import keep_steady
-from aero_storage.service.threads import make_threads
-from aero_storage.streaming.turns import Turns
-from aero_storage.supervision.line import PUSH_SECONDS, ParentLine
-from aero_storage.supervision.messages import open_channel
-from aero_storage.supervision.process import CHANNEL, LOG
+from aero_storage.linux.descriptor_limit import raise_limit
+from aero_storage.linux.malloc import limit_arenas
+from aero_storage.logs.json_log import DescriptorSink, JsonLines
+from aero_storage.service.composition import compose
+from aero_storage.service.daemon import AeroService
+from aero_storage.service.disk_pools import make_disk_pools
+from aero_storage.service.monotonic_clock import use_monotonic_clock
+from aero_storage.service.parent import WorkerConfig
+from aero_storage.streaming.fair_queue import FairQueue
+from aero_storage.workers.control_client import PUSH_SECONDS, ControlClient
+from aero_storage.workers.control_protocol import open_channel
+from aero_storage.workers.worker_process import CHANNEL, LOG
 
 
 def run() -> None:
-    """Read the brief and serve until told to stop."""
-    brief: Brief = pickle.load(sys.stdin.buffer)  # noqa: S301 - from our parent, through a pipe that nobody else has
+    """Read the config and serve until told to stop."""
+    config: WorkerConfig = pickle.load(sys.stdin.buffer)  # noqa: S301 - from our parent, through a pipe that nobody else has
     reactor: PosixReactorBase = installed  # type: ignore[assignment]
-    keep_steady(reactor)
-    keep_heap_small()
+    use_monotonic_clock(reactor)
+    limit_arenas()
     raise_limit(reactor)
-    log = JsonLines(DescriptorSink(LOG), brief.settings.log_level, constant={"worker": brief.number})
+    log = JsonLines(DescriptorSink(LOG), config.settings.log_level, constant={"worker": config.number})
     globalLogBeginner.beginLoggingTo([log])
-    serve(brief, reactor, log)
+    serve(config, reactor, log)
     reactor.run(installSignalHandlers=False)  # they stay ignored until the service handles them
 
 
-def serve(brief: Brief, reactor: PosixReactorBase, log: JsonLines) -> None:
+def serve(config: WorkerConfig, reactor: PosixReactorBase, log: JsonLines) -> None:
     """Build the daemon and have the reactor start and stop it."""
-    threads = make_threads(reactor)
-    parts = compose(brief.settings, reactor, threads, log, os.environ)
-    turns = Turns(reactor)
-    ports = tuple(entrance.open(reactor, parts.site, threads.readers, turns) for entrance in brief.entrances)
+    pools = make_disk_pools(reactor)
+    parts = compose(config.settings, reactor, pools, log, os.environ)
+    fair_queue = FairQueue(reactor)
+    ports = tuple(
+        worker_socket.open(reactor, parts.site, pools.readers, fair_queue) for worker_socket in config.worker_sockets
+    )
     service = AeroService(attrs.evolve(parts, ports=ports))
 
     def orphaned() -> None:
         service.stop(orphaned="yes")
         service.hurry()
 
-    metrics = parts.desk.reporter.metrics
-    line = ParentLine(metrics, lambda: service.stop(asked_by="parent"), service.reload, orphaned)
-    service.notifier = line
-    parts.desk.total = line.total
-    pushing = LoopingCall(line.push)
+    metrics = parts.handler.reporter.metrics
+    control = ControlClient(metrics, lambda: service.stop(asked_by="parent"), service.reload, orphaned)
+    service.notifier = control
+    parts.handler.total = control.total
+    pushing = LoopingCall(control.push)
 
     async def stop() -> None:
         await service.stopService()
         if pushing.running:
             pushing.stop()
-        await line.hang_up()
+        await control.hang_up()
 
     reactor.addSystemEventTrigger("before", "shutdown", lambda: Deferred.fromCoroutine(stop()))
     service.startService()
-    reactor.callWhenRunning(open_channel, reactor, socket.socket(fileno=CHANNEL), line.channel)
+    reactor.callWhenRunning(open_channel, reactor, socket.socket(fileno=CHANNEL), control.channel)
     reactor.callWhenRunning(pushing.start, PUSH_SECONDS)

@@ -128,7 +128,7 @@ def _value(row: Setting, texts: Sequence[str], origin: str, cwd: Path) -> object
     items = [text.strip(WHITE_SPACE) for text in (",".join(texts).split(",") if row.is_list else texts)]
     values = [_parsed(row, item, origin, cwd) for item in items if item or not row.is_list]
     if row.is_list:
-        if texts and not values:  # an allowlist of nothing must not open the door to all
+        if texts and not values:  # an allowlist of nothing must not open the address to all
             raise _error(
                 origin, f"{_shown(','.join(texts), row)} holds no value at all; leave the setting out instead"
             )

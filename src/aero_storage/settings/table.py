@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import attrs
 
 from aero_storage.errors import ProxyAddressError
-from aero_storage.protocol.forwarded import parse_proxy
+from aero_storage.http.forwarded import parse_proxy
 
 T = TypeVar("T")
 _MAX_INTEGER = 2**63 - 1

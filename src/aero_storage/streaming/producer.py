@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from aero_storage.disk import Disk
-from aero_storage.streaming.pacing import Pace
+from aero_storage.streaming.throttle import Pace
 
 READ_BYTES = 128 * 1024
 """Bytes asked of the disk at a time: what one `send` of Twisted's transports takes."""

@@ -22,11 +22,11 @@ from twisted.internet.main import CONNECTION_LOST
 from twisted.python.failure import Failure
 
 from aero_storage.disk import Disk
-from aero_storage.streaming import caution
-from aero_storage.streaming.lineup import Lineup
-from aero_storage.streaming.pacing import Pace
-from aero_storage.streaming.segment import FileSource, Segment
-from aero_storage.streaming.turns import TURN_BYTES, Turns
+from aero_storage.linux import notsent_lowat
+from aero_storage.streaming.fair_queue import TURN_BYTES, FairQueue
+from aero_storage.streaming.file_segment import FileSegment, FileSource
+from aero_storage.streaming.throttle import Pace
+from aero_storage.streaming.write_queue import WriteQueue
 
 _HEAD_BYTES = 16 * 1024
 """How many ordinary bytes are held back for a moment, to go in one packet with the file that follows."""
@@ -35,14 +35,14 @@ _MORE: int = getattr(socket, "MSG_MORE", 0)
 _FULL = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS})
 
 
-class SendfileServer(Lineup):
-    """A TCP connection that sends files, and an Outlet.
+class SendfileServer(WriteQueue):
+    """A TCP connection that sends files, and an TrackedTransport.
 
     A segment that fails or is cancelled leaves a hole in the stream: the connection is aborted with it.
     """
 
     disk: ClassVar[Disk]
-    turns: ClassVar[Turns]
+    fair_queue: ClassVar[FairQueue]
     pace: Pace | None = None
     """How fast bytes of files may go; what goes by `write` and its like has been counted, or does not count."""
     _spent = 0
@@ -58,7 +58,7 @@ class SendfileServer(Lineup):
     """The connection, as a system call has told; the reactor will take it away."""
 
     def __init__(self, *arguments: Any) -> None:
-        self._trial: caution.Trial | None = caution.Trial()
+        self._trial: notsent_lowat.SpeedTest | None = notsent_lowat.SpeedTest()
         super().__init__(*arguments)
 
     def send_file(self, source: FileSource, offset: int, length: int, head: bytes = b"") -> Deferred[None]:
@@ -72,7 +72,7 @@ class SendfileServer(Lineup):
         self._queued += length
         if not self.connected or self._aborting or self._writeDisconnected:
             return fail(ConnectionLost())
-        segment = Segment(source, offset, length, self.disk, self._has_read, self.abortConnection)
+        segment = FileSegment(source, offset, length, self.disk, self._has_read, self.abortConnection)
         done = segment.done
         assert done is not None  # noqa: S101
         self._append(segment, head)
@@ -88,7 +88,7 @@ class SendfileServer(Lineup):
 
         Whether the kernel now has all that was ever written.
         """
-        self.turns.hurry()
+        self.fair_queue.hurry()
         if self.is_idle() and self._spent + len(data) <= TURN_BYTES:
             sent = self._send(data, 0)
             if sent == len(data):
@@ -195,14 +195,14 @@ class SendfileServer(Lineup):
             self._break_off(segment, Failure())
         return False
 
-    def _send_in_order(self, segment: Segment, room: int) -> bool:
+    def _send_in_order(self, segment: FileSegment, room: int) -> bool:
         before = len(self.dataBuffer) - self.offset + self._tempDataLen
         asked = segment.left > 0 and before <= _HEAD_BYTES
         ready = segment.ready() if asked else 0
         allowed = ready if self.pace is None else min(ready, self.pace.left)
         if before and not self._strike(self._send(self._gather()[:room], _MORE if allowed else 0)):
             return False
-        if ready and not self._send_file(segment, min(allowed, room, self.turns.left)):
+        if ready and not self._send_file(segment, min(allowed, room, self.fair_queue.left)):
             return False
         if not segment.left:
             self._complete(segment)
@@ -210,7 +210,7 @@ class SendfileServer(Lineup):
         self._waiting = asked and not ready
         return not self._waiting
 
-    def _send_file(self, segment: Segment, most: int) -> bool:
+    def _send_file(self, segment: FileSegment, most: int) -> bool:
         if most <= 0:
             return self._stand_in_line()
         left = segment.left
@@ -227,17 +227,17 @@ class SendfileServer(Lineup):
     def _count_file(self, sent: int) -> None:
         self._spent += sent
         self.taken += sent
-        self.turns.spend(sent)
+        self.fair_queue.spend(sent)
         if self.pace is not None:
             self.pace.spend(sent)
         if self._trial is not None and self._trial.passed(sent):
             self._trial = None
-            caution.lift(self.socket)
+            notsent_lowat.lift_limit(self.socket)
 
     def _stand_in_line(self) -> bool:
         self._in_line = True
         held_back = self.pace is not None and self.pace.left <= 0
-        (self.pace if self.pace is not None and held_back else self.turns).wait(self)
+        (self.pace if self.pace is not None and held_back else self.fair_queue).wait(self)
         return False
 
     def _send(self, data: bytes | bytearray | memoryview, flags: int) -> int:
@@ -253,14 +253,14 @@ class SendfileServer(Lineup):
 
     # How it ends
 
-    def _has_read(self, segment: Segment, failure: Failure | None) -> None:
+    def _has_read(self, segment: FileSegment, failure: Failure | None) -> None:
         if failure is not None:
             self._break_off(segment, failure)
         elif self._waiting and not self._in_line:
             self._spent = 0
             self._push()
 
-    def _break_off(self, segment: Segment, failure: Failure) -> None:
+    def _break_off(self, segment: FileSegment, failure: Failure) -> None:
         self.abortConnection()
         segment.finish(failure)
 

@@ -14,10 +14,10 @@ from twisted.web.http import HTTPChannel
 from twisted.web.http import Request as HTTPRequest
 from zope.interface import implementer
 
-from aero_storage.protocol.hosts import guess_request_line
-from aero_storage.streaming.outlet import sender_of
-from aero_storage.streaming.pacing import Pace
+from aero_storage.http.host import guess_request_line
 from aero_storage.streaming.sendfile import SendfileServer
+from aero_storage.streaming.throttle import Pace
+from aero_storage.streaming.transports import sendfile_transport
 from aero_storage.web.crowd import Ticket
 from aero_storage.web.departing import Departing
 from aero_storage.web.express import Delivery, ExpressLane
@@ -62,7 +62,7 @@ class AeroChannel(Departing, Watched, HTTPChannel):
     def connectionMade(self) -> None:
         """Join the open connections of the site, or be turned away."""
         super().connectionMade()
-        self._sender = sender_of(self.transport)
+        self._sender = sendfile_transport(self.transport)
         self._keep_pace()
         self._peer = host_of(self.transport.getPeer())
         self._ticket = self.factory.join(self, self._peer)

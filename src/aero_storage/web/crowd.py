@@ -13,9 +13,9 @@ from collections.abc import Callable
 import attrs
 from twisted.internet.interfaces import IReactorTime
 
-from aero_storage.complaints import Complaint
-from aero_storage.delivery.shares import Shares
-from aero_storage.logs import EventLog
+from aero_storage.delivery.client_limits import ClientLimiter
+from aero_storage.logs.json_log import EventLog
+from aero_storage.logs.rate_limited import RateLimitedEvent
 from aero_storage.metrics import Metrics
 
 MOST_TOLD = 64
@@ -67,15 +67,15 @@ class Crowd:
     _refused: Callable[[Reason], None]
     _members: int = attrs.field(init=False, default=0)
     _told: int = attrs.field(init=False, default=0)
-    _shares: Shares = attrs.field(init=False)
+    _clients: ClientLimiter = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._shares = Shares(self._limits.most_per_client, self._limits.is_exempt)
+        self._clients = ClientLimiter(self._limits.most_per_client, self._limits.is_exempt)
 
     def admit(self, host: str) -> Ticket | None:
         """Count a connection from a host; None if there is no room even to tell it that there is none."""
         # This limit first: nobody who is over it may push out others.
-        give_share_back = self._shares.take(host)
+        give_share_back = self._clients.take(host)
         if give_share_back is None:
             return self._refuse(Reason.CLIENT)
         if self._limits.most and self._members >= self._limits.most and not self._make_room():
@@ -105,7 +105,7 @@ class Refusals:
 
     def __init__(self, limits: Limits, metrics: Metrics, log: EventLog, clock: IReactorTime) -> None:
         self._metrics = metrics
-        self._complaints = {reason: Complaint(log, clock, "warn", "connections refused") for reason in Reason}
+        self._complaints = {reason: RateLimitedEvent(log, clock, "warn", "connections refused") for reason in Reason}
         self._shown = {Reason.TOTAL: limits.most, Reason.CLIENT: limits.most_per_client}
 
     def __call__(self, reason: Reason) -> None:

@@ -9,7 +9,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.web.http import Request as HTTPRequest
 
 from aero_storage.delivery.exchange import Exchange
-from aero_storage.streaming.outlet import outlet_of
+from aero_storage.streaming.transports import tracked_transport
 from aero_storage.web.express import Delivery
 from aero_storage.web.request import AeroRequest
 from aero_storage.web.transport import Transport
@@ -56,18 +56,18 @@ class Departing:
 
     def progress(self) -> int | None:
         """See Stream."""
-        outlet = outlet_of(self.transport) if self.busy or self._discarding else None
-        return outlet.progress() if outlet is not None else None
+        tracked = tracked_transport(self.transport) if self.busy or self._discarding else None
+        return tracked.progress() if tracked is not None else None
 
     def position(self) -> Hashable:
         """See Stream."""
-        outlet = outlet_of(self.transport) if self.busy else None
-        return None if outlet is None else (self.request_id, outlet.taken)
+        tracked = tracked_transport(self.transport) if self.busy else None
+        return None if tracked is None else (self.request_id, tracked.taken)
 
-    def unseen(self) -> int:
+    def max_unacknowledged_read(self) -> int:
         """See Stream."""
-        outlet = outlet_of(self.transport)
-        return outlet.unseen() if outlet is not None else 0
+        tracked = tracked_transport(self.transport)
+        return tracked.max_unacknowledged_read() if tracked is not None else 0
 
     def give_place_up(self) -> bool:
         """See Stream."""

@@ -16,16 +16,16 @@ import attrs
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from aero_storage.delivery.account import Account
-from aero_storage.delivery.desk import Desk, Memo
+from aero_storage.delivery.access_record import AccessRecord
 from aero_storage.delivery.exchange import Ending, Exchange
 from aero_storage.delivery.facts import Facts, Names, read_facts, request_id_of
+from aero_storage.delivery.handler import Memo, RequestHandler
 from aero_storage.delivery.reply import Reply
 from aero_storage.delivery.routes import ROUTES, Plane, Route
 from aero_storage.errors import DiskHangsError, ShortReadError
-from aero_storage.logs import EventLog
-from aero_storage.protocol.conditional import UNCONDITIONAL
-from aero_storage.protocol.plain import PlainRequest, recognise, split_range
+from aero_storage.http.conditional import UNCONDITIONAL
+from aero_storage.http.plain import PlainRequest, recognise, split_range
+from aero_storage.logs.json_log import EventLog
 from aero_storage.streaming.sendfile import SendfileServer
 from aero_storage.web.sending import FileSender, HeadWriter
 
@@ -58,7 +58,7 @@ class Plan:
     """What is known of all plain requests that differ in nothing but their range."""
 
     facts: Facts
-    account: Account
+    account: AccessRecord
     persistent: bool
     is_head: bool
     memo: Memo = attrs.field(factory=Memo)
@@ -133,7 +133,7 @@ class Delivery:
 class ExpressLane:
     """Answers plain requests through the desk; `now` gives seconds since the epoch."""
 
-    _desk: Desk
+    _handler: RequestHandler
     _sender: FileSender
     _log: EventLog
     _now: Callable[[], float] = time.time
@@ -158,7 +158,7 @@ class ExpressLane:
             if request_id is None and asked == wanted and plan.facts.preconditions is UNCONDITIONAL:
                 self._keep(key, plan)
             wanted = asked
-        exchange = Exchange(plan.account, self._desk.client_of(plan.facts, peer), request_id_of(request_id))
+        exchange = Exchange(plan.account, self._handler.client_of(plan.facts, peer), request_id_of(request_id))
         reply = self._decide(exchange, wanted, plan.memo)
         if reply is None:
             exchange.give_up()
@@ -180,7 +180,7 @@ class ExpressLane:
             announces_body=False,
             now=self._now(),
         )
-        return Plan(facts, self._desk.account(facts), request.persistent, request.method == "HEAD")
+        return Plan(facts, self._handler.account(facts), request.persistent, request.method == "HEAD")
 
     def _keep(self, key: _Key, plan: Plan) -> None:
         if len(self._plans) >= _MAX_PLANS:
@@ -189,7 +189,7 @@ class ExpressLane:
 
     def _decide(self, exchange: Exchange, wanted: str | None, memo: Memo) -> Reply | None:
         try:
-            reply = self._desk.answer_now(exchange, wanted, memo)
+            reply = self._handler.answer_now(exchange, wanted, memo)
         except Exception:  # noqa: BLE001 - a defect of ours: the other lane says what a client is to see of it
             self._log.event("error", "express lane failed", {"traceback": traceback.format_exc()})
             return None

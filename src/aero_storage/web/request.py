@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, cast
 from twisted.python.failure import Failure
 from twisted.web.server import Request
 
-from aero_storage.protocol.clients import UNIX, plain_host
-from aero_storage.protocol.hosts import MAX_TARGET_LENGTH, is_authority, origin_form
+from aero_storage.http.client_address import UNIX, plain_host
+from aero_storage.http.host import MAX_TARGET_LENGTH, is_authority, origin_form
 
 if TYPE_CHECKING:
     from aero_storage.delivery.exchange import Exchange
-    from aero_storage.streaming.pacing import Pace
+    from aero_storage.streaming.throttle import Pace
     from aero_storage.web.channel import AeroChannel
     from aero_storage.web.site import ImageSite
     from aero_storage.web.transport import Transport

@@ -9,11 +9,11 @@ import attrs
 from twisted.internet.defer import Deferred
 
 from aero_storage.delivery.reply import Reply
-from aero_storage.protocol.cors import Headers
-from aero_storage.protocol.dates import format_http_date
-from aero_storage.protocol.ranges import Segment
-from aero_storage.store.blob import Blob, OpenFile
-from aero_storage.streaming.residency import read_resident_into
+from aero_storage.http.cors import Headers
+from aero_storage.http.dates import format_http_date
+from aero_storage.http.ranges import Segment
+from aero_storage.linux.page_cache import read_resident_into
+from aero_storage.storage.blob import Blob, OpenFile
 from aero_storage.streaming.sendfile import SendfileServer
 
 SMALL = 64 * 1024

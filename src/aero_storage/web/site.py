@@ -10,7 +10,7 @@ from twisted.web.http import Request as HTTPRequest
 from twisted.web.resource import IResource
 from twisted.web.server import Site
 
-from aero_storage.streaming.pacing import Throttle
+from aero_storage.streaming.throttle import Throttle
 from aero_storage.web.channel import AeroChannel
 from aero_storage.web.crowd import Crowd, Limits, Reason, Ticket
 from aero_storage.web.express import ExpressLane

@@ -1,7 +1,7 @@
 """Clients that take nothing of what is sent to them: for how long, and what becomes of their streams.
 
 Two looks a second at all connections, and nothing per request. What counts is what the client's system acknowledges.
-One whose buffer has been full does so in steps (see `streaming.unseen`): of a client that reads a kilobyte a second
+One whose buffer has been full does so in steps (see `linux.tcp_info`): of a client that reads a kilobyte a second
 we may hear nothing for minutes. So who stands still has the time on top in which a slow one would read as much as may
 be hidden, but no more than the timeout once again, since one that is stuck looks the same; unless it has stood still
 before and moved again, which steps do about as late each time. One that waits for our disk does not stand still.
@@ -40,7 +40,7 @@ class Stream(Protocol):
         """What is under way, and how far it has come; None if nothing is."""
         ...
 
-    def unseen(self) -> int:
+    def max_unacknowledged_read(self) -> int:
         """Bytes that the client may have read since it made progress; 0 if its system does not answer."""
         ...
 
@@ -150,7 +150,7 @@ class Stalls:
     def _is_stuck(self, stream: Stream, still: _Still, seconds: float) -> bool:
         if seconds < self._timeout:
             return False
-        hidden = stream.unseen()
+        hidden = stream.max_unacknowledged_read()
         as_before = _PATIENCE * still.longest if hidden else 0.0
         return seconds >= max(self._timeout * (1 + min(hidden / SLOW_BYTES, 1)), as_before)
 

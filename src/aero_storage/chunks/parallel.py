@@ -1,0 +1,116 @@
+"""Work shared out to threads that end together: none is left running when the caller goes on."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from typing import Generic, TypeVar
+
+import attrs
+
+_T = TypeVar("_T")
+_LOST_WAKE_SECONDS = 1.0
+
+
+class HaltedError(Exception):
+    """The work is given up: another thread has failed, or the caller was interrupted."""
+
+
+@attrs.define(eq=False)
+class WorkItems(Iterator[_T], Generic[_T]):
+    """What is left of the work, for all threads: an iterator that ends early when the work is given up."""
+
+    _items: Iterator[_T]
+    _lock: threading.Lock = attrs.field(init=False, factory=threading.Lock)
+    _halted: bool = attrs.field(init=False, default=False)
+
+    def __next__(self) -> _T:
+        with self._lock:
+            if self._halted:
+                raise StopIteration
+            return next(self._items)
+
+    def halt(self) -> None:
+        """Give the work up."""
+        self._halted = True
+
+    def check(self) -> None:
+        """Raise HaltedError if the work was given up; for use amid an item that takes long."""
+        if self._halted:
+            raise HaltedError
+
+
+@attrs.define(eq=False)
+class _Pool(Generic[_T]):
+    """The threads at work. What they tell goes through lists: an interrupt may lose what a queue has handed out."""
+
+    share: WorkItems[_T]
+    work: Callable[[WorkItems[_T]], None]
+    threads: list[threading.Thread] = attrs.field(init=False, factory=list)
+    errors: list[BaseException] = attrs.field(init=False, factory=list)
+    _ended: list[None] = attrs.field(init=False, factory=list)
+    _wake: SimpleQueue[None] = attrs.field(init=False, factory=SimpleQueue)
+
+    def start(self, jobs: int) -> None:
+        for _ in range(jobs):
+            self.threads.append(threading.Thread(target=self._run))
+            self.threads[-1].start()
+
+    def _run(self) -> None:
+        try:
+            self.work(self.share)
+        except HaltedError:
+            pass
+        except BaseException as error:  # noqa: BLE001 - raised again by who waits for us
+            self.errors.append(error)
+            self.share.halt()
+        finally:
+            self._ended.append(None)
+            self._wake.put(None)
+
+    def wait(self) -> None:
+        """Wait for all threads. Not in Thread.join: interrupted, that of Python 3.11 takes the thread for ended."""
+        started = [thread for thread in self.threads if thread.ident is not None]
+        while len(self._ended) < len(started):
+            with suppress(Empty):
+                self._wake.get(timeout=_LOST_WAKE_SECONDS)
+        for thread in started:
+            thread.join()
+
+    def dismiss(self) -> None:
+        """Give the work up and wait, however often we are interrupted: what comes next may not meet them."""
+        while True:
+            try:
+                self.share.halt()
+                self._await_last()
+                self.wait()
+            except KeyboardInterrupt:
+                continue
+            return
+
+    def _await_last(self) -> None:
+        """See whether the last thread begins yet, whose start may have been interrupted on either side of it."""
+        latest = time.monotonic() + _LOST_WAKE_SECONDS
+        while self.threads and self.threads[-1].ident is None and (left := latest - time.monotonic()) > 0:
+            with suppress(Empty):
+                self._wake.get(timeout=left)
+
+
+def share_out(items: Iterable[_T], jobs: int, work: Callable[[WorkItems[_T]], None]) -> None:
+    """Run `work` in `jobs` threads; each takes the items that no other has taken.
+
+    Returns, or raises, once all of them have ended. The first error of any thread, or what interrupts the caller,
+    halts the others and is raised.
+    """
+    crew = _Pool(WorkItems(iter(items)), work)
+    try:
+        crew.start(jobs)
+        crew.wait()
+    except BaseException:
+        crew.dismiss()
+        raise
+    if crew.errors:
+        raise crew.errors[0]

@@ -1,0 +1,1 @@
+"""Cutting an image into chunk objects."""

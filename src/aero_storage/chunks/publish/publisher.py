@@ -1,0 +1,169 @@
+"""Publishing an image in chunks: nothing of it is visible to anybody until all of it is on disk."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import attrs
+
+from aero_storage.atomic_files import StagingDirectory, sync_directory, workshop
+from aero_storage.chunks.manifest import (
+    MANIFEST_NAME,
+    ChunkManifest,
+    check_geometry,
+    content_version,
+    is_content_version,
+    is_virtual_version,
+)
+from aero_storage.chunks.publish.cutting import Advance, cut
+from aero_storage.chunks.publish.existing import is_published, require_room
+from aero_storage.chunks.publish.flushing import flushed
+from aero_storage.errors import OperatorError
+from aero_storage.http.identifiers import NAME_RULE, is_version
+
+WORKSHOP_NAME = ".publishing~"
+"""Where the work lies until it is done, beside the versions. `~` is in no version's name, so no URL leads there."""
+
+_MIB = 1024 * 1024
+
+
+@attrs.frozen
+class Published:
+    """A version that is there now."""
+
+    version: str
+    manifest: ChunkManifest
+    directory: Path
+    """Where its manifest and its chunks lie."""
+    already_there: bool
+    """Whether it had been published before; then nothing was changed."""
+
+
+@attrs.frozen
+class _Image:
+    """An open image and the state it had when we began."""
+
+    path: Path
+    descriptor: int
+    status: os.stat_result
+
+    def require_unchanged(self) -> None:
+        """Raise OperatorError if anybody has written to the image or replaced it."""
+        if not (self._is_as_it_was(os.fstat(self.descriptor)) and self._is_in_place()):
+            raise OperatorError(f"{self.path} was changed while it was cut; try again when nothing writes to it")
+
+    def _is_as_it_was(self, now: os.stat_result) -> bool:
+        return (now.st_size, now.st_mtime_ns) == (self.status.st_size, self.status.st_mtime_ns)
+
+    def _is_in_place(self) -> bool:
+        return self.path.exists() and os.path.samestat(self.path.stat(), self.status)
+
+
+@attrs.frozen
+class _Plan:
+    """What is to be published, and how. The `draft` lacks its digests, and its version if that is made of them."""
+
+    image: _Image
+    draft: ChunkManifest
+    directory: Path
+    jobs: int
+    advance: Advance
+
+    def carry_out(self, work: Path) -> Published:
+        work.mkdir()
+        with flushed(work):
+            digests = cut(self.image.descriptor, self.draft, work, jobs=self.jobs, advance=self.advance)
+            self.image.require_unchanged()
+            manifest = _complete(self.draft, digests)
+            place = self.directory / manifest.version
+            already_there = is_published(place, manifest)
+            if not already_there:
+                _write(work / MANIFEST_NAME, manifest)
+        if not already_there:
+            work.rename(place)
+        sync_directory(self.directory)  # in either case: an earlier run may have been killed right before
+        return Published(manifest.version, manifest, place, already_there)
+
+
+def publish(  # noqa: PLR0913 - by name only
+    *,
+    source: Path,
+    image_id: str,
+    directory: Path,
+    chunk_size: int,
+    version: str | None,
+    jobs: int,
+    advance: Advance,
+    say: Callable[[str], None],
+) -> Published:
+    """Cut the image `source` into `directory`/<version>; `directory` is <root>/chunked/<image_id>.
+
+    Without a `version` it is named for its content. `jobs` is the number of cores to keep busy; `advance` counts the
+    image's bytes, holes included; `say` is told of what an interrupted run had left. However it ends otherwise, what
+    was there before is as it was, and the work is removed. Raises ChunkFormatError if the image cannot be cut so,
+    OperatorError if it changes meanwhile or the version's name is taken by other content, BusyError, OSError.
+    """
+    if version is not None:
+        _require_name(version)
+    with _opened(source) as image:
+        check_geometry(image.status.st_size, chunk_size)
+        draft = ChunkManifest(
+            image_id=image_id, version=version or "", total_size=image.status.st_size, chunk_size=chunk_size
+        )
+        with _removed_if_empty(directory), workshop(directory / WORKSHOP_NAME) as shop:
+            _tell_remains(shop, say)
+            if version is not None:
+                require_room(directory / version, draft)
+            return _Plan(image, draft, directory, jobs, advance).carry_out(shop.path / "artifacts")
+
+
+def _require_name(version: str) -> None:
+    if not is_version(version):
+        raise OperatorError(f"the version {version!r} cannot be in a URL: it {NAME_RULE} or 'chunks'")
+    if is_virtual_version(version):
+        raise OperatorError(f"{version} is a name for chunks that are cut on request; choose another version name")
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[_Image]:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO would wait for a writer
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OperatorError(f"{path} is no regular file, so it cannot be published")
+        yield _Image(path, descriptor, status)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _removed_if_empty(directory: Path) -> Iterator[None]:
+    """Leave no directory behind that was made for work that came to nothing."""
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):  # there are versions in it, or somebody else is at work
+            directory.rmdir()
+        raise
+
+
+def _tell_remains(shop: StagingDirectory, say: Callable[[str], None]) -> None:
+    if shop.remains is not None:
+        say(f"An interrupted run had left {shop.remains / _MIB:.1f} MiB in {shop.path}; that is removed.")
+
+
+def _complete(draft: ChunkManifest, digests: bytes) -> ChunkManifest:
+    version = content_version(draft.total_size, draft.chunk_size, digests)
+    if is_content_version(draft.version) and draft.version != version:
+        raise OperatorError(f"the content is not that of {draft.version}; its own version is {version}")
+    return attrs.evolve(draft, digests=digests, version=draft.version or version)
+
+
+def _write(path: Path, manifest: ChunkManifest) -> None:
+    with path.open("xb") as file:
+        for piece in manifest.pieces():
+            file.write(piece)

@@ -1,0 +1,130 @@
+"""Published chunks on a web server, read as browser clients read them: plain GETs, and headers that suit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+from urllib.parse import urljoin
+
+import attrs
+import urllib3
+from urllib3.exceptions import HTTPError
+
+from aero_storage.chunks.manifest import CHUNKS_DIRECTORY, MAX_MANIFEST_BYTES, Geometry
+from aero_storage.chunks.verify.source import Content, Document
+from aero_storage.errors import OperatorError
+
+_PIECE = 256 * 1024
+_SHOWN_LENGTH = 80
+_TIMEOUT = urllib3.Timeout(connect=10, read=30)
+# A full server says 429 and means it kindly. Its Retry-After is not heeded: it could say tomorrow.
+_RETRIES = urllib3.Retry(
+    total=8,
+    connect=1,
+    read=2,
+    redirect=5,
+    status=4,
+    status_forcelist=(HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE),
+    backoff_factor=0.5,
+    raise_on_status=False,
+    respect_retry_after_header=False,
+)
+# What browsers send, so that a server or CDN that would encode a chunk for them is found out.
+_HEADERS = {"Accept-Encoding": "gzip, deflate, br", "User-Agent": "aero-storage verify"}
+
+
+def _pool() -> urllib3.PoolManager:
+    return urllib3.PoolManager(maxsize=64, headers=_HEADERS, timeout=_TIMEOUT, retries=_RETRIES)
+
+
+@attrs.frozen
+class HttpSource:
+    """The manifest at an http(s) URL, `…/manifest.json` or `…/manifest`, and the chunks beside it; a Source."""
+
+    url: str
+    _connections: urllib3.PoolManager = attrs.field(init=False, factory=_pool, repr=False, eq=False)
+
+    @property
+    def name(self) -> str:
+        """See Source.name."""
+        return self.url
+
+    def manifest(self) -> Document:
+        """See Source.manifest."""
+        try:
+            with self._get(self.url) as response:
+                if response.status != HTTPStatus.OK:
+                    raise OperatorError(
+                        f"{self.url} answers with status {response.status}; "
+                        "is the image published, and is that the URL of its manifest.json?"
+                    )
+                faults = tuple(_faults(response))
+                return Document(None if _is_encoded(response) else _read_manifest(response), faults)
+        except OSError as error:
+            raise OperatorError(f"{self.url} cannot be read: {error}; is the server up?") from error
+
+    @contextmanager
+    def chunk(self, name: str) -> Iterator[Content]:
+        """See Source.chunk."""
+        # As clients do: relative to the manifest's URL, whose query is lost.
+        with self._get(urljoin(self.url, f"{CHUNKS_DIRECTORY}/{name}")) as response:
+            is_usable = response.status == HTTPStatus.OK and not _is_encoded(response)
+            length = _length(response) if is_usable else None
+            yield Content(length, response.stream(_PIECE), tuple(_faults(response)), is_usable=is_usable)
+
+    def strays(self, geometry: Geometry) -> tuple[str, ...]:
+        """See Source.strays; a web server has no listing."""
+        del geometry
+        return ()
+
+    @contextmanager
+    def _get(self, url: str) -> Iterator[urllib3.BaseHTTPResponse]:
+        try:
+            response = self._connections.request("GET", url, preload_content=False, decode_content=False)
+            try:
+                yield response
+            finally:
+                response.close()  # the connection too, unless the body was read to its end
+        except HTTPError as error:  # also what comes up while the caller reads
+            raise OSError(brief(str(error))) from error
+
+
+def _read_manifest(response: urllib3.BaseHTTPResponse) -> bytes:
+    """The body, or as much of it as shows that it is too long. One read would take a body cut short for the whole."""
+    body = bytearray()
+    for piece in response.stream(_PIECE):
+        body += piece
+        if len(body) > MAX_MANIFEST_BYTES:
+            break
+    return bytes(body)
+
+
+def _faults(response: urllib3.BaseHTTPResponse) -> Iterator[str]:
+    """What browser clients refuse (http.md §6)."""
+    if response.status != HTTPStatus.OK:
+        yield f"status {response.status} instead of 200"
+        return
+    if _is_encoded(response):
+        yield f"Content-Encoding is {brief(response.headers['Content-Encoding'])}; clients take nothing but identity"
+    directives = [part.strip().lower() for part in response.headers.get("Cache-Control", "").split(",")]
+    if "no-transform" not in directives:
+        yield "Cache-Control lacks no-transform, so clients refuse it"
+    if _length(response) is None:
+        given = response.headers.get("Content-Length")
+        yield "Content-Length is missing" if given is None else f"Content-Length is {brief(given)}, no number"
+
+
+def _is_encoded(response: urllib3.BaseHTTPResponse) -> bool:
+    return response.headers.get("Content-Encoding", "identity").strip().lower() != "identity"
+
+
+def _length(response: urllib3.BaseHTTPResponse) -> int | None:
+    text = response.headers.get("Content-Length", "")
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < _SHOWN_LENGTH else None
+
+
+def brief(text: str) -> str:
+    """A text from outside for a message: one line, not too long."""
+    plain = "".join(char if char.isprintable() else "?" for char in text)
+    return plain if len(plain) <= _SHOWN_LENGTH else plain[:_SHOWN_LENGTH] + "…"

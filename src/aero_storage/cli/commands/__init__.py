@@ -1,0 +1,1 @@
+"""The commands of `aero-storage`, one a module."""

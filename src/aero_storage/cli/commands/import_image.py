@@ -1,0 +1,179 @@
+"""`aero-storage import`: an image of any format becomes a raw file in the images root and an entry in its catalog."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePath
+
+import attrs
+import click
+
+from aero_storage.atomic_files import disk_usage, sync_directory
+from aero_storage.catalog.model import chunked_directory
+from aero_storage.catalog.reader import has_manifest, load_manifest
+from aero_storage.catalog.writer import Draft, Entry, editing
+from aero_storage.chunks.manifest import MANIFEST_NAME as CHUNK_MANIFEST
+from aero_storage.chunks.manifest import SECTOR
+from aero_storage.cli.disk_images.convert import ImportSource, bring_in, examine
+from aero_storage.cli.disk_images.formats import FORMATS
+from aero_storage.cli.image_files import IMPORTED, Say, at_work, discard, is_imported, is_used, mark, settle, unmark
+from aero_storage.cli.options import CommandContext, ImageIdType, with_json, with_root
+from aero_storage.cli.output import Output
+from aero_storage.cli.progress import progress
+from aero_storage.cli.sizes import format_size
+from aero_storage.errors import OperatorError
+
+_OF_THE_CONTENT = ("etag", "last_modified", "chunked_version")
+"""What an entry says of the bytes, and so must not outlive them."""
+
+
+@attrs.frozen
+class ImportOptions:
+    """What the operator wants the entry to say; None leaves what is there, or the default."""
+
+    id: str
+    name: str | None = None
+    description: str | None = None
+    public: bool | None = None
+
+    def entry(self, file: str, before: Entry | None) -> Entry:
+        """The new entry; of the one `before`, what it says of the old content goes, all else stays."""
+        kept = {key: value for key, value in (before or {}).items() if key not in _OF_THE_CONTENT}
+        given = {"name": self.name, "description": self.description, "public": self.public}
+        new: Entry = {"id": self.id, "file": file, "name": self.id}
+        return new | kept | {"file": file} | {key: value for key, value in given.items() if value is not None}
+
+
+def _text(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    try:
+        (value or "").encode()
+    except UnicodeEncodeError:
+        raise click.BadParameter("is not valid UTF-8") from None
+    return value
+
+
+@click.command("import", short_help="Bring in a disk image.")
+@click.argument("source", metavar="SOURCE", type=click.Path(path_type=Path))
+@click.option("--id", "image_id", required=True, type=ImageIdType(), help="What URLs will call the image.")
+@click.option("--name", callback=_text, help="Its name, for people.")
+@click.option("--description", callback=_text, help="What it is, for people.")
+@click.option(
+    "--private/--public",
+    default=None,
+    help="Whether nobody may cache it. This is no access control: who can reach the daemon can read it.",
+)
+@click.option(
+    "--format",
+    "given_format",
+    type=click.Choice(FORMATS),
+    help="The format of SOURCE; found out from its content by default.",
+)
+@with_root
+@with_json
+@click.pass_obj
+def import_image(  # noqa: PLR0913, PLR0917 - the flags of a command
+    shop: CommandContext,
+    source: Path,
+    image_id: str,
+    name: str | None,
+    description: str | None,
+    private: bool | None,  # noqa: FBT001 - click's
+    given_format: str | None,
+) -> None:
+    """Bring a disk image into the images root, as a sparse raw file, and list it in the catalog.
+
+    SOURCE is raw, qcow2, VMDK, VDI, VHD or VHDX; all but raw need qemu-img (Debian: qemu-utils). An image of the same
+    id is replaced; downloads under way end with the old bytes.
+    """
+    examined = examine(source, given_format)
+    root = shop.make_root()
+    if has_manifest(root):
+        load_manifest(root)  # better to learn now that it is broken than after the work
+    wishes = ImportOptions(image_id, name, description, None if private is None else not private)
+    file, draft, on_disk = _bring(shop, root, examined, wishes)
+    output = shop.output
+    if draft.listed:
+        output.say(f"Made manifest.json; it lists what the directory listing was serving: {', '.join(draft.listed)}.")
+    if private:
+        output.say("Private keeps caches away. It is no access control: who can reach the daemon can read the image.")
+    output.result(
+        {"id": image_id, "file": file, "format": examined.format, "size": examined.size, "disk_usage": on_disk},
+        f"Imported {examined.path.name} ({examined.format}) as {image_id}: {file}, {format_size(examined.size)}, "
+        f"{format_size(on_disk)} on disk",
+    )
+    _remark(output, examined)
+
+
+def _bring(shop: CommandContext, root: Path, source: ImportSource, wishes: ImportOptions) -> tuple[str, Draft, int]:
+    """Do it; the file relative to the root, the catalog as it has become, and the bytes taken on disk."""
+    say = shop.output.say
+    shelf = root / IMPORTED / wishes.id
+    with at_work(root, wishes.id, say) as work:
+        _require_room(root, shelf, wishes.id)
+        fresh = work.path / "image.raw"
+        with progress(f"Importing {source.path.name}", source.size) as advance:
+            bring_in(source, fresh, advance)
+        on_disk = disk_usage(fresh)
+        with _placed(fresh, shelf) as place:
+            file = str(place.relative_to(root))
+            with editing(root, listing=shop.listing) as draft:
+                before = draft.find(wishes.id)
+                draft.put(wishes.entry(file, before))
+        _retire(say, root, draft, wishes.id, before)
+    return file, draft, on_disk
+
+
+def _require_room(root: Path, shelf: Path, image_id: str) -> None:
+    """Refuse what would come to nothing, or to a mixture of old and new, before any work is done."""
+    if not PurePath(os.path.realpath(shelf)).is_relative_to(os.path.realpath(root)):
+        raise OperatorError(f"{shelf} leads out of the images root, where the daemon serves nothing from")
+    if any(path.exists() and not path.is_dir() for path in (shelf, shelf.parent)):
+        raise OperatorError(f"{shelf} cannot be made: a file of such a name is in the way; move it")
+    stale = root / chunked_directory(image_id, None) / CHUNK_MANIFEST
+    if stale.exists():
+        raise OperatorError(
+            f"{stale} is of older content, and would be served for the new image; "
+            f"remove it first: aero-storage remove {image_id} --chunks-only"
+        )
+
+
+@contextmanager
+def _placed(fresh: Path, shelf: Path) -> Iterator[Path]:
+    """Move the finished file to the first free place; if the catalog does not come to name it, it goes again."""
+    shelf.mkdir(parents=True, exist_ok=True)
+    place = next(path for n in itertools.count(1) if not os.path.lexists(path := shelf / f"{n}.img"))
+    mark(place)
+    try:
+        fresh.rename(place)
+        for directory in (shelf, shelf.parent, shelf.parent.parent):
+            sync_directory(directory)
+        yield place
+    except BaseException:
+        discard(place)
+        raise
+    unmark(place)
+
+
+def _retire(say: Say, root: Path, draft: Draft, image_id: str, before: Entry | None) -> None:
+    """Remove the file that the new one replaces, if an import made it and no other entry names it."""
+    old = root / str(before["file"]) if before is not None else None
+    if before is None or old is None or is_used(root, old, draft.entries):
+        return
+    if is_imported(root, image_id, str(before["file"])):
+        mark(old)
+        settle(say)
+        discard(old)
+    elif old.exists():
+        say(f"{before['file']}, which the image was until now, is kept: no import made it.")
+
+
+def _remark(output: Output, source: ImportSource) -> None:
+    if source.size % SECTOR:
+        output.say(
+            f"Its size is no multiple of {SECTOR}, so it cannot be cut into chunks; "
+            f"pad a copy with: truncate -s %{SECTOR} {shlex.quote(source.path.name)}"
+        )

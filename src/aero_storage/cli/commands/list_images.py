@@ -1,0 +1,156 @@
+"""`aero-storage list` and `aero-storage catalog check`: what there is, and what is wrong with it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from aero_storage.atomic_files import disk_usage
+from aero_storage.catalog.model import Catalog, Image
+from aero_storage.catalog.reader import MANIFEST_NAME, has_manifest
+from aero_storage.chunks.manifest import MAX_MANIFEST_BYTES, check_geometry, parse_chunk_manifest
+from aero_storage.cli.disk_images.formats import printable
+from aero_storage.cli.image_files import image_path
+from aero_storage.cli.options import CommandContext, with_json, with_root
+from aero_storage.cli.sizes import format_size
+from aero_storage.delivery.policy import Policy
+from aero_storage.errors import ChunkFormatError, OperatorError
+
+
+@attrs.frozen
+class ListedImage:
+    """What lies on disk for one catalog entry; sizes in bytes, None where there is no raw file."""
+
+    image: Image
+    size: int | None
+    disk_usage: int | None
+    chunks: str | None
+    """`published` or `virtual` (by its own entry), or None."""
+    problems: tuple[str, ...]
+
+
+def look(root: Path, image: Image) -> ListedImage:
+    """Look at the file and the chunk manifest of an image."""
+    size = used = None
+    problems: list[str] = []
+    try:
+        path = image_path(root, image)
+        size, used = path.stat().st_size, disk_usage(path)
+        path.open("rb").close()
+    except OperatorError as error:
+        problems.append(str(error).removeprefix(f"{image.id}: "))
+    except OSError as error:
+        problems.append(f"{image.file} cannot be read: {error.strerror}")
+    manifest = root / image.chunked_directory / MANIFEST_NAME
+    published = manifest.is_file()
+    if published and size is None and not (root / image.file).exists():
+        problems.clear()  # chunks need no raw file
+    problems += _chunk_problems(image, manifest, size) if published else _unpublished(image, size)
+    chunks = "published" if published else "virtual" if image.virtual_chunks else None
+    return ListedImage(image, size, used, chunks, tuple(problems))
+
+
+def _chunk_problems(image: Image, path: Path, size: int | None) -> Iterator[str]:
+    try:
+        with path.open("rb") as file:
+            manifest = parse_chunk_manifest(file.read(MAX_MANIFEST_BYTES + 1))
+    except ChunkFormatError as error:
+        yield f"its chunk manifest is invalid: {error}"
+        return
+    except OSError as error:
+        yield f"its chunk manifest cannot be read: {error.strerror}"
+        return
+    if manifest.image_id != image.id:
+        yield f"its chunk manifest is one of the image {manifest.image_id}"
+    if size is not None and manifest.total_size != size:
+        yield f"its chunks are of {manifest.total_size} bytes, its file has {size}: publish it again"
+
+
+def _unpublished(image: Image, size: int | None) -> Iterator[str]:
+    if image.chunked_version is not None:
+        yield f"there are no chunks of its chunked_version {image.chunked_version}: publish it again"
+    if image.virtual_chunks and size is not None:
+        try:
+            check_geometry(size, image.recommended_chunk_size_bytes or Policy().virtual_chunk_bytes)
+        except ChunkFormatError as error:
+            yield f"it cannot be served in virtual chunks: {error}"
+
+
+@click.command("list", short_help="List the images.")
+@with_root
+@with_json
+@click.pass_obj
+def show(shop: CommandContext) -> None:
+    """List the images that the daemon serves."""
+    root = shop.root
+    found = [look(root, image) for image in shop.catalog().images]
+    if not shop.output.as_json and found:
+        Console().print(_table(found))
+        return
+    shop.output.result([_row(one) for one in found], f"{root} holds no image; bring one in with: aero-storage import")
+
+
+def _row(found: ListedImage) -> dict[str, object]:
+    image = found.image
+    return {
+        "id": image.id,
+        "name": image.name,
+        "file": image.file,
+        "public": image.public,
+        "size": found.size,
+        "disk_usage": found.disk_usage,
+        "chunks": found.chunks,
+        "chunked_version": image.chunked_version,
+        "problems": list(found.problems),
+    }
+
+
+def _table(found: list[ListedImage]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("ID", "NAME", "SIZE", "ON DISK", "CHUNKS", "CACHES", "PROBLEMS"):
+        table.add_column(column, justify="right" if column in ("SIZE", "ON DISK") else "left", overflow="fold")
+    for one in found:
+        sizes = ("-" if size is None else format_size(size) for size in (one.size, one.disk_usage))
+        caches = "public" if one.image.public else "private"
+        cells = (one.image.id, one.image.name, *sizes, one.chunks or "-", caches, "; ".join(one.problems))
+        table.add_row(*(Text(printable(cell, None)) for cell in cells))
+    return table
+
+
+@click.group("catalog", short_help="Check the catalog.")
+def catalog() -> None:
+    """Look after the catalog, manifest.json."""
+
+
+@catalog.command("check")
+@with_root
+@with_json
+@click.pass_obj
+def check(shop: CommandContext) -> int:
+    """Check the catalog and what it names; the status is 1 if anything is wrong."""
+    root, images = shop.root, shop.catalog()
+    found = [look(root, image) for image in images.images]
+    problems = {one.image.id: list(one.problems) for one in found if one.problems}
+    strays = [str(path.relative_to(root)) for path in _strays(root, images)]
+    source = str(root / MANIFEST_NAME) if has_manifest(root) else f"a listing of {root}: there is no {MANIFEST_NAME}"
+    lines = [f"{image_id}: {problem}" for image_id, faults in problems.items() for problem in faults]
+    lines += [f"remark: no image needs {stray}" for stray in strays]
+    lines.append(
+        f"{len(found)} images by {source}: {'nothing' if not problems else f'{len(problems)} of them'} wrong"
+    )
+    document = {"images": len(found), "problems": problems, "unused_files": strays}
+    shop.output.result(document, *lines)
+    return 1 if problems else 0
+
+
+def _strays(root: Path, images: Catalog) -> list[Path]:
+    """Imported files that no entry names."""
+    named = {os.path.realpath(root / image.file) for image in images.images}
+    return [path for path in sorted(root.glob("imported/*/*.img")) if os.path.realpath(path) not in named]

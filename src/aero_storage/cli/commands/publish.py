@@ -1,0 +1,124 @@
+"""`aero-storage publish`: cut an image into chunks, and point the catalog at them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from aero_storage.catalog.model import Image, chunked_directory
+from aero_storage.catalog.writer import editing
+from aero_storage.chunks.manifest import DEFAULT_CHUNK_SIZE, check_geometry
+from aero_storage.chunks.publish.publisher import Published, publish
+from aero_storage.cli.image_files import at_work, image_path
+from aero_storage.cli.options import CommandContext, ImageIdType, SizeType, cores, with_json, with_root
+from aero_storage.cli.output import Output
+from aero_storage.cli.progress import progress
+from aero_storage.cli.sizes import format_size
+from aero_storage.delivery.policy import Policy
+from aero_storage.errors import OperatorError
+from aero_storage.http.identifiers import NAME_RULE, is_version
+
+AUTO = "auto"
+
+
+def _version(_context: click.Context, _parameter: click.Parameter, value: str) -> str | None:
+    if value == AUTO:
+        return None
+    if not is_version(value):
+        raise click.BadParameter(f"{value!r} is no version: it {NAME_RULE}, and not 'chunks'")
+    return value
+
+
+@click.command("publish", short_help="Cut an image into chunks.")
+@click.argument("image_id", metavar="ID", type=ImageIdType())
+@click.option(
+    "--chunk-size",
+    type=SizeType(),
+    default=DEFAULT_CHUNK_SIZE,
+    metavar="SIZE",
+    help="Bytes in a chunk, such as 4MiB (the default): a multiple of 512, 64MiB at the most.",
+)
+@click.option(
+    "--image-version",
+    default=AUTO,
+    callback=_version,
+    metavar="NAME",
+    help="The version's name in URLs; auto (the default) makes it from the content, so that equal content is equal.",
+)
+@click.option("--jobs", type=click.IntRange(1, 256), metavar="N", help="Cores to keep busy; all by default.")
+@with_root
+@with_json
+@click.pass_obj
+def publish_image(
+    shop: CommandContext, image_id: str, chunk_size: int, image_version: str | None, jobs: int | None
+) -> None:
+    """Cut the image ID into chunks with SHA-256 digests, for CDNs and browsers that read with plain GETs.
+
+    Writes chunked/ID/VERSION/ under the images root and makes it the version that the unversioned URLs mean. Versions
+    that were published before stay where they are.
+    """
+    root, output = shop.root, shop.output
+    with at_work(root, image_id, output.say):
+        image = shop.image(image_id)
+        source = image_path(root, image)
+        size = source.stat().st_size
+        check_geometry(size, chunk_size)
+        _warn(output, min(chunk_size, size))
+        with progress(f"Publishing {image_id}", size) as advance:
+            published = publish(
+                source=source,
+                image_id=image_id,
+                directory=root / chunked_directory(image_id, None),
+                chunk_size=chunk_size,
+                version=image_version,
+                jobs=jobs or cores(),
+                advance=advance,
+                say=output.say,
+            )
+        listed = _point_catalog(shop, root, image, published.version)
+    if listed:
+        output.say(f"Made manifest.json; it lists what the directory listing was serving: {', '.join(listed)}.")
+    _tell(shop, image_id, published)
+
+
+def _warn(output: Output, largest: int) -> None:
+    limit = Policy().max_chunk_bytes
+    if largest > limit:
+        output.say(
+            f"Chunks of {format_size(largest)} are over the daemon's default limit of {format_size(limit)}: "
+            f"start it with --max-chunk-bytes {largest} or they are refused with 413."
+        )
+
+
+def _point_catalog(shop: CommandContext, root: Path, image: Image, version: str) -> tuple[str, ...]:
+    with editing(root, listing=shop.listing) as draft:
+        entry = draft.find(image.id)
+        if entry is None or entry["file"] != image.file:
+            raise OperatorError(
+                f"{image.id} is published as {version}, but the catalog was edited meanwhile and names another file "
+                "for it, or none; it is left as it is: publish again"
+            )
+        entry["chunked_version"] = version
+        return draft.listed
+
+
+def _tell(shop: CommandContext, image_id: str, published: Published) -> None:
+    manifest, version = published.manifest, published.version
+    url = f"/v1/images/{image_id}/chunked/{version}/manifest.json"
+    chunks = f"{manifest.chunk_count} chunks of {format_size(manifest.chunk_size)}"
+    done = "was published already" if published.already_there else "is published"
+    shop.output.result(
+        {
+            "id": image_id,
+            "version": version,
+            "already_published": published.already_there,
+            "directory": str(published.directory),
+            "total_size": manifest.total_size,
+            "chunk_size": manifest.chunk_size,
+            "chunk_count": manifest.chunk_count,
+            "manifest_path": url,
+        },
+        f"{image_id} {done}: {chunks}, version {version}",
+        f"  {url}",
+    )

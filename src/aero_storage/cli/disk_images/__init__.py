@@ -1,0 +1,1 @@
+"""Disk image formats: detection, conversion to raw, sparse copies."""

@@ -1,0 +1,94 @@
+"""Bringing a disk image of any format into a raw file: examined first, then copied or converted, all or nothing."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import attrs
+
+from aero_storage.cli.disk_images import formats, qemu
+from aero_storage.cli.disk_images.archives import refuse_packed
+from aero_storage.cli.disk_images.sparse_copy import Advance, Stamp, copy_sparse, require_same
+from aero_storage.errors import OperatorError
+
+_MODE = 0o644
+
+
+@attrs.frozen
+class ImportSource:
+    """An image that can be brought in; `format` is one of `formats.detect`, `size` is the disk's, in bytes."""
+
+    path: Path
+    format: str
+    size: int
+    stamp: Stamp
+    """The file as it was when it was looked at; what is brought in is that."""
+
+    @property
+    def is_raw(self) -> bool:
+        """Whether the file is the disk, and needs no conversion."""
+        return self.format == formats.RAW
+
+
+def examine(path: Path, format_override: str | None = None) -> ImportSource:
+    """Look at an image, in the format that it shows or that the operator names (a key of `formats.FORMATS`).
+
+    Raises OperatorError if it cannot be brought in: no such file, damaged, encrypted, or some of it in other files.
+    """
+    with formats.opened(path) as image:
+        name = formats.choose(image, format_override)
+        stamp = Stamp.of(image.descriptor)
+        if name == formats.RAW:
+            if format_override is None:
+                refuse_packed(image)
+            return ImportSource(path, name, image.size, stamp)
+        formats.refuse_incomplete(image, name)
+        facts = qemu.info(path, name)
+        _refuse_by(image, name, facts)
+    qemu.check(path, name)
+    return ImportSource(path, name, facts.size, stamp)
+
+
+def _refuse_by(image: formats.ImageFile, name: str, facts: qemu.QemuImageInfo) -> None:
+    """Refuse what qemu sees: it could read a header in another way than we do."""
+    if facts.others:
+        formats.refuse_other_file(image, name, "the file", facts.others[0])
+    if facts.encrypted:
+        formats.refuse_encrypted(image, name)
+    if not facts.size:
+        image.refuse("holds a disk of no bytes; there is nothing to import")
+
+
+def bring_in(source: ImportSource, target: Path, advance: Advance) -> None:
+    """Write the disk in `source` to the new file `target`, raw, sparse and synced; `advance` adds up to its size.
+
+    Raises OperatorError if that fails, or if the source has changed since it was examined. Nothing is left then.
+    """
+    try:
+        descriptor = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
+        try:
+            _fill(source, target, descriptor, advance)
+        except BaseException:
+            target.unlink()
+            raise
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        where = formats.printable(f"{source.path}: cannot be brought into {target}", None)
+        raise OperatorError(f"{where}: {error.strerror}") from error
+
+
+def _fill(source: ImportSource, target: Path, descriptor: int, advance: Advance) -> None:
+    os.fchmod(descriptor, _MODE)  # whatever the umask: the server is another user
+    if source.is_raw:
+        copy_sparse(source.path, source.stamp, descriptor, advance)
+    else:
+        require_same(source.path, source.stamp, source.path)
+        qemu.convert(source.path, source.format, target, advance, source.size)
+        require_same(source.path, source.stamp, source.path)
+    os.fsync(descriptor)
+    written = os.fstat(descriptor).st_size
+    if written != source.size:
+        name = formats.printable(source.path, None)
+        raise OperatorError(f"{name}: {written} bytes came in, not the {source.size} of the disk")

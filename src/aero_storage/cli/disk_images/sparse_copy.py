@@ -1,0 +1,104 @@
+"""Copying a raw image so that its holes stay holes, by the kernel where it can: then a copy may share blocks."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import attrs
+
+from aero_storage.chunks.publish.extents import data_extents
+from aero_storage.cli.disk_images.formats import printable
+from aero_storage.errors import OperatorError
+
+Advance = Callable[[int], None]
+"""Tell that so many more bytes are done."""
+
+_PIECE = 32 * 1024 * 1024  # long enough for the kernel, short enough for a steady progress
+_BUFFER = 1024 * 1024
+# The last two: some sandboxes forbid the call, and swap files refuse it.
+_NOT_BY_KERNEL = frozenset({errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EPERM, errno.ETXTBSY})
+
+
+@attrs.frozen
+class Stamp:
+    """Which file it was, and in which state; `size` is in bytes."""
+
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+
+    @classmethod
+    def of(cls, file: int | Path) -> Stamp:
+        """Take the stamp of a descriptor or a path."""
+        status = os.stat(file)  # noqa: PTH116 - Path has no stat of descriptors
+        return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+def require_same(path: Path, stamp: Stamp, file: int | Path) -> None:
+    """Raise OperatorError unless `file`, known as `path`, is still in the state of `stamp`."""
+    if Stamp.of(file) != stamp:
+        raise _unsteady(path, "changed while it was imported")
+
+
+def _unsteady(path: Path, how: str) -> OperatorError:
+    return OperatorError(f"{printable(path, None)}: {how}; stop what writes to it, and import it again")
+
+
+def copy_sparse(path: Path, stamp: Stamp, target: int, advance: Advance) -> None:
+    """Copy a file to the empty file `target`, a descriptor, byte for byte; `advance` counts the holes too.
+
+    Raises OperatorError if the source is not, or does not stay, what it was when `stamp` was taken.
+    """
+    source = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        require_same(path, stamp, source)
+        _copy_extents(path, source, target, stamp.size, advance)
+        require_same(path, stamp, source)
+    finally:
+        os.close(source)
+
+
+def _copy_extents(path: Path, source: int, target: int, size: int, advance: Advance) -> None:
+    os.ftruncate(target, size)
+    done = 0
+    for start, end in data_extents(source, 0, size):
+        if start > done:
+            advance(start - done)
+        for moved in _copy_extent(path, source, target, start, end):
+            advance(moved)
+        done = end
+    if size > done:
+        advance(size - done)
+
+
+def _copy_extent(path: Path, source: int, target: int, start: int, end: int) -> Iterator[int]:
+    while start < end:
+        moved = _move(source, target, start, min(end - start, _PIECE))
+        if not moved:
+            raise _unsteady(path, f"ended early, at byte {start}")
+        yield moved
+        start += moved
+
+
+def _move(source: int, target: int, offset: int, count: int) -> int:
+    """Copy up to `count` bytes, and tell how many; 0 if the source ends here."""
+    try:
+        moved = os.copy_file_range(source, target, count, offset, offset)
+    except OSError as error:
+        if error.errno not in _NOT_BY_KERNEL:
+            raise
+        moved = 0
+    # Some kernels copy nothing, and say so, from file systems whose files have no true size.
+    return moved or _move_by_hand(source, target, offset, count)
+
+
+def _move_by_hand(source: int, target: int, offset: int, count: int) -> int:
+    data = memoryview(os.pread(source, min(count, _BUFFER), offset))
+    written = 0
+    while written < len(data):
+        written += os.pwrite(target, data[written:], offset + written)
+    return written

@@ -1,0 +1,91 @@
+"""What is told of a request that has ended: a line in the log, and the counters."""
+
+from __future__ import annotations
+
+import attrs
+from twisted.internet.interfaces import IReactorTime
+
+from aero_storage.delivery.facts import Facts
+from aero_storage.delivery.routes import Resource
+from aero_storage.disk import Disk
+from aero_storage.logs.json_log import EventLog, Form, make_form
+from aero_storage.metrics import Metrics
+from aero_storage.storage.local.image_store import Opened
+
+_PARTIAL = 206
+_RANGE_REFUSALS = frozenset({412, 413, 416})
+_BYTES = frozenset({Resource.IMAGE, Resource.CHUNK})
+_BLANKS = ("request_id", "status", "outcome", "bytes_sent", "latency_seconds", "client")
+
+
+@attrs.frozen
+class Reporter:
+    """Where ended exchanges are told: the request log (None: off) and the counters."""
+
+    clock: IReactorTime
+    disk: Disk
+    metrics: Metrics
+    log: EventLog | None
+
+
+@attrs.define(eq=False)
+class AccessRecord:
+    """Tells of requests with the same facts: what they have in common is worked out once."""
+
+    facts: Facts
+    reporter: Reporter
+    _form: Form | None = attrs.field(init=False, default=None)
+    _route: str = attrs.field(init=False)
+    _method: str = attrs.field(init=False)
+    _counted_image: str | None = attrs.field(init=False)
+    """The image whose bytes count."""
+    _is_image: bool = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        facts = self.facts
+        self._route, self._method = facts.route_label, facts.method_label
+        self._counted_image = facts.names.image_id if facts.resource in _BYTES else None
+        self._is_image = facts.resource is Resource.IMAGE
+
+    def count(self, status: int, bytes_sent: int, seconds: float, opened: Opened | None = None) -> None:
+        """Count a request that ended after `seconds` with `bytes_sent` of its body gone, which came from `opened`."""
+        metrics = self.reporter.metrics
+        metrics.request_ended(self._route, self._method, status, seconds)
+        if bytes_sent and self._counted_image is not None:
+            metrics.bytes_sent(self._counted_image, bytes_sent)
+            if self._is_image:
+                metrics.delivered("range" if status == _PARTIAL else "full", bytes_sent)
+            else:
+                metrics.delivered("virtual_chunk" if opened is not None and opened.raw else "chunk", bytes_sent)
+        if self._is_image:
+            if status == _PARTIAL:
+                metrics.range_answered(valid=True)
+            elif status in _RANGE_REFUSALS and not self.facts.announces_body:
+                metrics.range_answered(valid=False)
+
+    def write(self, *blanks: object) -> None:
+        """Write its line, if there is a request log, from JSON or numbers.
+
+        In this order: id, status, outcome, bytes sent, seconds, the client's host.
+        """
+        if self._form is None:
+            if self.reporter.log is None:
+                return
+            self._form = make_form(self.reporter.log, "info", "request complete", self._fields(), _BLANKS)
+        self._form(*blanks)
+
+    def _fields(self) -> dict[str, object]:
+        facts = self.facts
+        fields: dict[str, object] = {
+            "request_id": None,
+            "method": self._method,
+            "path": facts.logged_path,
+            "route": self._route,
+            "status": None,
+            "outcome": None,
+            "bytes_sent": None,
+            "latency_seconds": None,
+            "client": None,
+        }
+        optional = {"image_id": facts.names.image_id, "user_id": facts.user_id}
+        return fields | {name: value for name, value in optional.items() if value is not None}

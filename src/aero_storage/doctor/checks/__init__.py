@@ -1,0 +1,1 @@
+"""The checks of `aero-storage doctor`, grouped by what they look at."""

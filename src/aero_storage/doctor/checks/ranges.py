@@ -1,0 +1,242 @@
+"""Checks of ranges: what v86, qemu and every resumed download stand on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+
+from aero_storage.doctor import advice
+from aero_storage.doctor.check import Check, wrong_status
+from aero_storage.doctor.http_client import MOST
+from aero_storage.doctor.response import Response
+from aero_storage.doctor.result import Result, SkippedError, failure, good, warning
+from aero_storage.doctor.session import Session
+
+_SECTOR = 512
+_OK, _PARTIAL, _NOT_FOUND, _TOO_LARGE, _NOT_SATISFIABLE = 200, 206, 404, 413, 416
+_FOUR_GIB = 1 << 32
+_WINDOW = MOST
+
+_SHIFT_MEANS = "an emulator reads other sectors than it asked for, and the guest's file system breaks"
+_SHIFT_MEND = (
+    "empty the proxy's cache; if it slices, let the slice be in its key (proxy_cache_key $uri$slice_range;); "
+    "look for a file that is written in place: new images come by rename"
+)
+
+
+@attrs.frozen
+class _Stretch:
+    """Bytes `first` to `last` of an image, both counted, and the header that asks for them."""
+
+    header: str
+    first: int
+    last: int
+
+    @property
+    def length(self) -> int:
+        return self.last - self.first + 1
+
+
+def from_to(first: int, last: int) -> _Stretch:
+    """A range as most clients write it."""
+    return _Stretch(f"bytes={first}-{last}", first, last)
+
+
+def fault_of(answer: Response, stretch: _Stretch, size: int) -> Result | None:
+    """What is wrong with the answer to a range of an image of `size` bytes; None if it is exactly what was asked."""
+    if answer.status == _OK:
+        return failure(
+            f"{answer.asked}: status 200 and the whole image: Range was dropped on the way",
+            "v86 needs a 206; it and others take the first bytes of a 200 for those they asked for, or load 20 GB",
+            advice.RANGE,
+        )
+    if answer.status != _PARTIAL:
+        return wrong_status(answer, "206")
+    expected = f"bytes {stretch.first}-{stretch.last}/{size}"
+    if answer.get("Content-Range") != expected:
+        return failure(
+            f"{answer.asked}: {answer.show('Content-Range')}, not {expected}",
+            "clients refuse it, or put the bytes into the wrong place",
+            f"{advice.KEEP_HEADERS}; {advice.RANGE}",
+        )
+    if answer.length() != stretch.length:
+        return failure(
+            f"{answer.asked}: {answer.show('Content-Length')}, not {stretch.length}",
+            "clients cannot tell whether they have all bytes",
+            advice.NO_TRANSFORM,
+        )
+    return None
+
+
+def _single(make: Callable[[int], _Stretch]) -> Callable[[Session], Result]:
+    def examine(visit: Session) -> Result:
+        stretch = make(visit.size)
+        answer = visit.range(stretch.header)
+        plain = f"206, bytes {stretch.first}-{stretch.last} of {visit.size}"
+        return fault_of(answer, stretch, visit.size) or good(plain)
+
+    return examine
+
+
+def _middle(size: int) -> _Stretch:
+    return from_to(size // 2, min(size // 2 + _SECTOR, size) - 1)
+
+
+def _suffix(size: int) -> _Stretch:
+    length = min(_SECTOR, size)
+    return _Stretch(f"bytes=-{length}", size - length, size - 1)
+
+
+def _open_ended(size: int) -> _Stretch:
+    first = max(0, size - _SECTOR)
+    return _Stretch(f"bytes={first}-", first, size - 1)
+
+
+def _clipped(size: int) -> _Stretch:
+    first = max(0, size - _SECTOR)
+    return _Stretch(f"bytes={first}-{size + _SECTOR}", first, size - 1)
+
+
+def _far(visit: Session) -> Result:
+    if visit.size <= _FOUR_GIB + _SECTOR:
+        raise SkippedError("the image ends before 4 GiB; --image names a larger one")
+    return _single(lambda _: from_to(_FOUR_GIB - _SECTOR, _FOUR_GIB + _SECTOR - 1))(visit)
+
+
+def _unsatisfiable(visit: Session) -> Result:
+    answer, expected = visit.range(f"bytes={visit.size}-"), f"bytes */{visit.size}"
+    if answer.status != _NOT_SATISFIABLE:
+        return failure(
+            f"{answer.asked}: status {answer.status}, not 416",
+            "a client that resumes a complete download loads all of it again, or takes an error for bytes",
+            advice.RANGE,
+        )
+    if answer.get("Content-Range") != expected:
+        return failure(
+            f"{answer.asked}: {answer.show('Content-Range')}, not {expected}",
+            "clients learn from it how large the image has become",
+            f"{advice.KEEP_HEADERS}; no error_page for 416",
+        )
+    return good(f"416, {expected}")
+
+
+def _multiple(visit: Session) -> Result:
+    if visit.size == 1:
+        raise SkippedError("the image has one byte")
+    answer = visit.range("bytes=0-0,1-1")
+    if answer.status == _NOT_SATISFIABLE:
+        return good("416: one range per request, as the daemon has it")
+    if answer.status in (_OK, _PARTIAL):
+        return warning(
+            f"{answer.asked}: status {answer.status}, {answer.show('Content-Type')}, though the daemon says 416",
+            "no emulator asks for several at once; but something on the way makes ranges of its own",
+            "nothing, if the other ranges are right; in nginx: proxy_force_ranges off; max_ranges 1;",
+        )
+    return wrong_status(answer, "416")
+
+
+def _bytes_agree(visit: Session) -> Result:
+    size = visit.size
+    window, data = _telling_window(visit)
+    first, length = window.first, window.length
+    parts = [(0, 1), (1, 2), (length // 3, _SECTOR), (length // 2 - 1, _SECTOR + 1), (length - 1, 1)]
+    for start, count in parts:
+        start, count = max(start, 0), min(count, length - max(start, 0))  # noqa: PLW2901
+        if count <= 0:
+            continue
+        stretch = from_to(first + start, first + start + count - 1)
+        answer = visit.range(stretch.header)
+        if fault := fault_of(answer, stretch, size):
+            return fault
+        if answer.body != data[start : start + count]:
+            return failure(f"{answer.asked}: other bytes than {window.header} has there", _SHIFT_MEANS, _SHIFT_MEND)
+    return _against_whole(visit) or good(
+        f"ranges within bytes {first}-{window.last} have the same bytes as the whole stretch"
+    )
+
+
+def _telling_window(visit: Session) -> tuple[_Stretch, bytes]:
+    """A stretch that is not the same byte over and over: within zeros nothing shows that bytes are shifted."""
+    size = visit.size
+    for at in (0, size // 4, size // 2, 3 * size // 4, max(0, size - _WINDOW)):
+        window = from_to(at, min(at + _WINDOW, size) - 1)
+        answer = visit.range(window.header)
+        if answer.status == _TOO_LARGE:
+            raise SkippedError(f"{answer.asked}: status 413; that is longer than --max-range-bytes allows")
+        if fault_of(answer, window, size):
+            raise SkippedError(f"{answer.asked} is not answered as it should be: see the checks of ranges above")
+        if len(set(answer.body)) > 1:
+            return window, answer.body
+    raise SkippedError("wherever one looked, the image is one byte over and over, which would hide a shift")
+
+
+def _against_whole(visit: Session) -> Result | None:
+    """Whether the beginning of the whole and of the range are the same, and the end by its different names."""
+    size = visit.size
+    whole, beginning = visit.look("GET", visit.path), from_to(0, min(_WINDOW, size) - 1)
+    if whole.status == _OK and not visit.range(beginning.header).body.startswith(whole.body[: beginning.length]):
+        return failure(
+            f"{beginning.header}: other bytes than a GET without Range begins with", _SHIFT_MEANS, _SHIFT_MEND
+        )
+    by_suffix, by_name = _suffix(size), _open_ended(size)
+    if visit.range(by_suffix.header).body != visit.range(by_name.header).body:
+        return failure(f"{by_suffix.header} has other bytes than {by_name.header}", _SHIFT_MEANS, _SHIFT_MEND)
+    return None
+
+
+def _large(visit: Session) -> tuple[Response, _Stretch]:
+    """The longest range that is worth while and not refused (--max-range-bytes)."""
+    length = min(2 << 20, visit.size)
+    while True:
+        stretch = from_to(0, length - 1)
+        answer = visit.range(stretch.header, most=length)
+        if answer.status != _TOO_LARGE or length <= _SECTOR:
+            return answer, stretch
+        length = max(length // 8, _SECTOR)
+
+
+_GATHERED_SHARE = 0.8
+_TELLING_SECONDS = 0.5
+
+
+def _streamed(visit: Session) -> Result:
+    least = visit.client.ask("GET", visit.path, {"Range": "bytes=0-0"})
+    answer, stretch = _large(visit)
+    if fault := fault_of(answer, stretch, visit.size):
+        return fault
+    if _is_gathered(answer, least):  # a disk that slept, or a busy machine, looks the same, but only once
+        answer = visit.client.ask("GET", visit.path, {"Range": stretch.header}, most=stretch.length)
+    seen = f"{stretch.length} bytes, the first after {answer.first_byte:.3f} s, the last after {answer.seconds:.3f} s"
+    if _is_gathered(answer, least):
+        return warning(
+            f"{seen}, twice; one byte alone came after {least.first_byte:.3f} s",
+            "it seems that something takes in the whole answer before it passes it on: "
+            "each read waits for more than it needs",
+            advice.NO_BUFFERS,
+        )
+    if answer.seconds < _TELLING_SECONDS:
+        return good(f"{seen}: too quick to tell whether something gathers it all first, and to matter")
+    return good(seen)
+
+
+def _is_gathered(answer: Response, least: Response) -> bool:
+    """Whether nearly all the time went by before the first byte, beyond what a single byte takes."""
+    waited = answer.first_byte - least.first_byte
+    return waited > max(_TELLING_SECONDS, _GATHERED_SHARE * answer.seconds)
+
+
+CHECKS = (
+    Check("range-first", "The first bytes", _single(lambda size: from_to(0, min(_SECTOR, size) - 1))),
+    Check("range-one", "One byte", _single(lambda _: from_to(0, 0))),
+    Check("range-middle", "Bytes in the middle", _single(_middle)),
+    Check("range-last", "The last byte", _single(lambda size: from_to(size - 1, size - 1))),
+    Check("range-suffix", "The end, as bytes=-N", _single(_suffix)),
+    Check("range-open", "From a place to the end, as bytes=N-", _single(_open_ended)),
+    Check("range-clipped", "A range beyond the end is clipped, as v86 relies on", _single(_clipped)),
+    Check("range-far", "Bytes around 4 GiB", _far),
+    Check("range-unsatisfiable", "A range after the end is refused with the size", _unsatisfiable),
+    Check("range-multiple", "Several ranges at once", _multiple),
+    Check("range-bytes", "Ranges that overlap agree to the byte", _bytes_agree),
+    Check("streaming", "A large range comes as it is read", _streamed),
+)

@@ -1,0 +1,241 @@
+"""One request at a time to a server that may do anything: bounded in bytes and in time, nothing hidden.
+
+Redirects are not followed and encodings not undone: what a server or a proxy in front of it really says is the point.
+"""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+
+import attrs
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import HTTPError
+from urllib3.exceptions import TimeoutError as TooSlowError
+from urllib3.response import HTTPResponse
+
+from aero_storage.chunks.verify.remote import brief
+from aero_storage.doctor.response import Response
+from aero_storage.doctor.target import Target
+
+KIB = 1024
+MOST = 64 * KIB
+"""Bytes of a body that are read unless a check wants more."""
+
+_PIECE = 64 * KIB
+_TRIES = 3
+_BUSY = 429
+_BUSY_SECONDS = 1.0
+_SLOWEST = 64 * KIB
+"""Bytes a second below which a large answer is given up."""
+
+_ERRORS = (OSError, HTTPError, http.client.HTTPException, ValueError)
+_STALE = (ConnectionError, http.client.RemoteDisconnected)
+_USUAL = {"Accept-Encoding": "identity", "User-Agent": "aero-storage doctor", "Accept": "*/*"}
+
+
+class UnansweredError(Exception):
+    """No answer, or no whole one; the message says to what, and why."""
+
+    error: BaseException | None = None
+    """What the system or the TLS library said, where that is the reason."""
+
+
+class BrokenOffError(UnansweredError):
+    """The body ended before its announced end."""
+
+
+class BusyError(UnansweredError):
+    """The server is full (429), and stayed so."""
+
+
+@attrs.define(eq=False)
+class HttpClient:
+    """Asks one server over one connection, as long as that is kept alive; `close` when done."""
+
+    place: Target
+    timeout: float = 10.0
+    """Seconds that a connection, or the next bytes, may take."""
+    extra: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    """Headers for every request but anonymous ones; they may hold secrets."""
+    insecure: bool = False
+    """Whether any certificate will do."""
+    now: Callable[[], float] = time.monotonic
+    pause: Callable[[float], None] = time.sleep
+    received: int = attrs.field(init=False, default=0)
+    """Bytes of bodies so far."""
+    silences: int = attrs.field(init=False, default=0)
+    """Requests in a row that got no answer."""
+    _connection: HTTPConnection = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._connection = self._make()
+
+    def close(self) -> None:
+        """Give the connection up; the next request opens another."""
+        self._connection.close()
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        most: int = MOST,
+        anonymous: bool = False,
+    ) -> Response:
+        """Send one request and read at most `most` bytes of the answer; a full server is asked again, twice.
+
+        Raises UnansweredError.
+        """
+        own = dict(headers or {})
+        given = {} if anonymous else {name: value for name, value in self.extra.items() if name not in own}
+        for attempt in range(_TRIES):
+            if attempt:
+                self.pause(_BUSY_SECONDS)
+            answer = self._exchange(method, path, own, {**_USUAL, **given, **own}, most)
+            if answer.status != _BUSY:
+                return answer
+        raise BusyError(f"{answer.asked}: status 429, {_TRIES} times")
+
+    def expiry(self) -> float:
+        """When the certificate of the server, which has to be valid, expires; in seconds since the epoch.
+
+        Raises UnansweredError.
+        """
+        try:
+            self._connection.connect()
+            sock = self._connection.sock
+            certificate = sock.getpeercert() if isinstance(sock, ssl.SSLSocket) else None
+            return ssl.cert_time_to_seconds(str((certificate or {})["notAfter"]))
+        except (*_ERRORS, KeyError) as error:
+            failed = UnansweredError(f"{self.place.url}: {_reason(error)}")
+            failed.error = _cause(error)
+            raise failed from error
+
+    def _make(self) -> HTTPConnection:
+        place = self.place
+        if place.scheme == "http":
+            return HTTPConnection(place.host, place.port, timeout=self.timeout)
+        context = ssl.create_default_context()
+        if self.insecure:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        return HTTPSConnection(place.host, place.port, timeout=self.timeout, ssl_context=context)
+
+    def _exchange(
+        self, method: str, path: str, own: Mapping[str, str], headers: Mapping[str, str], most: int
+    ) -> Response:
+        asked = f"{method} {path}" + "".join(f", {name}: {brief(value)}" for name, value in own.items())
+        try:
+            was_open = not self._connection.is_closed
+            try:
+                return self._once(asked, (method, path, headers), most, is_reused=was_open)
+            except _STALE:
+                if not was_open:
+                    raise
+                self.close()  # it was idle for too long; browsers open another one too
+                return self._once(asked, (method, path, headers), most, is_reused=False)
+        except _ERRORS as error:
+            self.close()
+            self.silences += 1
+            failed = UnansweredError(f"{asked}: {_reason(error)}")
+            failed.error = _cause(error)
+            raise failed from error
+
+    def _once(
+        self, asked: str, request: tuple[str, str, Mapping[str, str]], most: int, *, is_reused: bool
+    ) -> Response:
+        method, path, headers = request
+        began = self.now()
+        if self._connection.is_closed:
+            self._connection.connect()
+        with deadline(self._connection.sock, 3 * self.timeout + most / _SLOWEST):
+            self._connection.request(
+                method, self.place.prefix + path, headers=headers, preload_content=False, decode_content=False
+            )
+            response = self._connection.getresponse()
+            self.silences = 0
+            body = bytearray()
+            first_byte, is_complete = self._read(asked, response, body, most)
+        return Response(
+            asked=asked,
+            status=response.status,
+            fields=tuple((name.lower(), value) for name, value in response.headers.items()),
+            body=bytes(body[:most]),
+            is_complete=is_complete,
+            http_version=response.version,
+            is_reused=is_reused,
+            first_byte=first_byte - began,
+            seconds=self.now() - began,
+        )
+
+    def _read(self, asked: str, response: HTTPResponse, body: bytearray, most: int) -> tuple[float, bool]:
+        """Fill `body`; when its first byte came, and whether it is whole."""
+        try:
+            piece = response.read(1)
+            first_byte = self.now()
+            while piece:
+                body += piece
+                self.received += len(piece)
+                if len(body) > most:
+                    break
+                piece = response.read(_PIECE)
+        except _ERRORS as error:
+            self.close()
+            text = response.headers.get("Content-Length", "an unknown number of")
+            raise BrokenOffError(
+                f"{asked}: the body broke off after {len(body)} of {brief(text)} bytes ({_reason(error)})"
+            ) from error
+        if piece:
+            response.close()
+            self.close()
+        return first_byte, not piece
+
+
+@contextmanager
+def deadline(sock: socket.socket | None, seconds: float) -> Iterator[None]:
+    """Break a connection if a with block takes longer: no timeout between bytes sees a byte now and then.
+
+    Raises TimeoutError then, as a head or a body that was cut off could look like a whole one.
+    """
+    is_over = threading.Event()
+    timer = threading.Timer(seconds, _break, [sock, is_over])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except (*_ERRORS, UnansweredError) as error:
+        if is_over.is_set():
+            raise TimeoutError from error
+        raise
+    finally:
+        timer.cancel()
+    if is_over.is_set():
+        raise TimeoutError
+
+
+def _break(sock: socket.socket | None, is_over: threading.Event) -> None:
+    is_over.set()
+    if sock is not None:
+        with suppress(OSError):  # it has ended by itself
+            socket.socket.shutdown(sock, socket.SHUT_RDWR)  # of TCP, even under TLS: who reads there sees the end
+
+
+def _cause(error: BaseException) -> BaseException:
+    """What is under urllib3's words; its error for a connection that is refused is one of its timeouts."""
+    return error.__cause__ if isinstance(error, HTTPError) and error.__cause__ is not None else error
+
+
+def _reason(error: BaseException) -> str:
+    cause = _cause(error)
+    if isinstance(cause, TimeoutError | TooSlowError):
+        return "it took too long; --timeout gives it more time"
+    if isinstance(cause, OSError) and cause.strerror:
+        return brief(cause.strerror)
+    return brief(str(error) or type(error).__name__)

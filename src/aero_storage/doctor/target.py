@@ -1,0 +1,85 @@
+"""Which server to look at, and which of its images: read from a URL. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from urllib.parse import SplitResult, quote, urlsplit
+
+import attrs
+
+from aero_storage.errors import OperatorError
+from aero_storage.http.identifiers import NAME_RULE, is_image_id
+
+_PORTS = {"http": 80, "https": 443}
+_IMAGES = "/v1/images"
+_PATH = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@/%-]*")
+_IMAGE_PATH = re.compile(r"(?P<prefix>.*?)/v1/images(?:/(?P<id>[^/]+)(?:/(?:data|meta|chunked(?:/.*)?))?)?")
+
+
+@attrs.frozen
+class Target:
+    """A server: `host` without brackets, `prefix` the path that its own paths follow, empty or `/…`."""
+
+    scheme: str
+    host: str
+    port: int
+    prefix: str = ""
+
+    @property
+    def url(self) -> str:
+        """The base URL."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        port = "" if self.port == _PORTS[self.scheme] else f":{self.port}"
+        return f"{self.scheme}://{host}{port}{self.prefix}"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether it is on this machine, out of others' reach."""
+        try:
+            return ipaddress.ip_address(self.host.partition("%")[0]).is_loopback
+        except ValueError:
+            return self.host.lower().removesuffix(".") == "localhost"
+
+
+def images_path(image_id: str | None = None, below: str = "") -> str:
+    """The path of the list, of an image, or of something below one: `/v1/images/win98/meta`."""
+    return _IMAGES if image_id is None else f"{_IMAGES}/{quote(image_id)}{below}"
+
+
+def parse_target(url: str) -> tuple[Target, str | None]:
+    """Read a base URL, or the URL of the list, of an image or its chunks: the server, and the image if one is named.
+
+    Raises OperatorError, which says what is wrong with the URL.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise OperatorError(f"{_shown(url)} is no URL{'' if '@' in url else f': {error}'}") from None
+    _check(url, parts)
+    match = _IMAGE_PATH.fullmatch(parts.path.rstrip("/"))
+    prefix, image = (match["prefix"], match["id"]) if match else (parts.path.rstrip("/"), None)
+    if image is not None and not is_image_id(image):
+        raise OperatorError(f"{url!r} names the image {image!r}, but an id {NAME_RULE}")
+    return Target(parts.scheme, parts.hostname or "", port or _PORTS[parts.scheme], prefix), image
+
+
+def _check(url: str, parts: SplitResult) -> None:
+    if parts.scheme not in _PORTS or not parts.hostname:
+        raise OperatorError(f"{_shown(url)} is no http or https URL; write it like https://images.example.com")
+    if parts.username is not None or parts.password is not None:
+        raise OperatorError("a URL with a user's name would show a password; use --header 'Authorization: …'")
+    if parts.query or parts.fragment:
+        raise OperatorError(f"{url!r} has a query or fragment; leave it out")
+    if not parts.netloc.isascii() or not parts.netloc.isprintable() or " " in parts.netloc:
+        raise OperatorError(
+            f"{url!r} has a host of other characters than ASCII; write it as browsers send it (xn--…)"
+        )
+    if not _PATH.fullmatch(parts.path):
+        raise OperatorError(f"{url!r} has a path with characters that have to be percent-encoded")
+
+
+def _shown(url: str) -> str:
+    """What of a URL may be repeated before it is known whether it holds a password."""
+    return "what was given" if "@" in url else repr(url)

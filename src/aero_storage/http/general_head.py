@@ -1,0 +1,104 @@
+"""Heads that the strict grammar does not take: our limits and the grammar of each line first, then h11.
+
+h11 limits only heads that are not complete, and takes bare LF, control characters and any version: so it is given
+nothing but whole heads whose lines are checked.
+"""
+
+from __future__ import annotations
+
+import re
+
+import attrs
+import h11
+
+from aero_storage.http.host import guess_request_line
+from aero_storage.http.request_head import MAX_HEAD, MAX_HEADERS, Refusal, RequestHead, logged_path, make_head
+
+_TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_REQUEST_LINE = re.compile(_TOKEN + rb" [\x21-\x7e]+ HTTP/1\.[01]")
+_TEXT = rb"[\t\x20-\x7e\x80-\xff]*"
+_HEADER_LINE = re.compile(_TOKEN + rb":" + _TEXT)
+_CONTINUATION = re.compile(rb"[ \t]" + _TEXT)  # obs-fold, RFC 9112 §5.2
+_CODING = re.compile(rb"\r\ntransfer-encoding:[^\r]*(?:\r\n[ \t][^\r]*)*", re.IGNORECASE)
+_LOOKED_AT = 2048
+"""Bytes of a request line that the log is made from, at most."""
+
+
+@attrs.define
+class LineChecker:
+    """Checks the lines of one head in their order, each once; the first fault counts.
+
+    So the outcome is the same in however many pieces a head comes.
+    """
+
+    _line: int = 0
+    """Where the next line begins, from the beginning of the head."""
+    _searched: int = 0
+    """How far there is no end of it."""
+    _headers: int = 0
+    """Lines after the request line."""
+
+    def check(self, data: bytes, start: int) -> int | None:
+        """Go on with the head that begins at `start` of `data`; the status with which it is refused, if it is.
+
+        Lines after the empty one are not looked at.
+        """
+        while (end := data.find(b"\r\n", start + max(self._line, self._searched))) >= 0:
+            if end + 2 - start > MAX_HEAD:
+                return self._too_long
+            line = data[start + self._line : end]
+            if self._line and not line:
+                return None
+            if (status := self._fault(line)) is not None:
+                return status
+            self._line = end + 2 - start
+        self._searched = max(0, len(data) - start - 1)
+        return self._too_long if len(data) - start >= MAX_HEAD else None
+
+    @property
+    def _too_long(self) -> int:
+        return 431 if self._line else 414
+
+    def _fault(self, line: bytes) -> int | None:
+        if not self._line:
+            return None if _REQUEST_LINE.fullmatch(line) else 400
+        if not (_HEADER_LINE.fullmatch(line) or _CONTINUATION.fullmatch(line)):
+            return 400
+        self._headers += 1
+        return 431 if self._headers > MAX_HEADERS else None
+
+
+def parse_head(data: bytes) -> RequestHead | Refusal:
+    """Read one complete head whose lines have been checked.
+
+    A transfer coding is never looked at, as a body is refused in any (http.md §2); h11 would call most of them
+    unknown.
+    """
+    uncoded, codings = _CODING.subn(b"", data)
+    parser = h11.Connection(h11.SERVER)
+    parser.receive_data(uncoded)
+    try:
+        request = parser.next_event()
+    except h11.RemoteProtocolError:
+        return refuse_head(data, 400)
+    if not isinstance(request, h11.Request):
+        return refuse_head(data, 400)
+    headers = _join(request)
+    announces_body = codings > 0 or int(headers.get("content-length", "0")) > 0
+    method, target = request.method.decode("ascii"), request.target.decode("ascii")
+    version = "HTTP/" + request.http_version.decode("ascii")
+    return make_head(method, target, version, headers, len(data), announces_body=announces_body)
+
+
+def refuse_head(data: bytes, status: int) -> Refusal:
+    """Refuse the head that `data` begins with, and tell what its request line seems to say."""
+    method, target = guess_request_line(data[:_LOOKED_AT].partition(b"\r\n")[0])
+    return Refusal(status, method.decode("latin-1"), logged_path(target))
+
+
+def _join(request: h11.Request) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for raw, raw_value in request.headers:
+        name, value = raw.decode("ascii"), raw_value.decode("latin-1")
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers

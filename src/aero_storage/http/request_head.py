@@ -1,0 +1,171 @@
+"""Request heads (RFC 9112 §2 to §5): what one says, and the strict grammar that reads most of them.
+
+The strict grammar takes what browsers, emulators, downloaders and proxies send: a bodyless GET, HEAD or OPTIONS in
+origin form, with header lines in visible ASCII. What it does not recognise may still be a good head: `general_head`
+reads it. `head_reader` is the entry that asks both.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+
+import attrs
+
+from aero_storage.http.host import MAX_TARGET_LENGTH, is_authority, origin_form
+
+MAX_HEAD = 16 * 1024
+"""Longest head that is read, in bytes, from the request line to the empty line."""
+
+MAX_HEADERS = 200
+"""Most header lines of one head; those that continue another (obs-fold) count too, as they cost as much."""
+
+MAX_REMEMBERED_HEAD = 4096
+"""Longest head that anything is remembered of, in bytes; a browser's has some 500 to 1,000."""
+
+HeadKey = tuple[bytes, ...]
+"""A head without the values that differ from one request of a client to the next."""
+
+_LONGEST_HOST = 320  # a name of 255 characters or a literal of 82, and a port
+_HEAD = re.compile(
+    r"(GET|HEAD|OPTIONS) (/[\x21-\x7e]*) (HTTP/1\.[01])\r\n"
+    r"((?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\x20-\x7e]*\r\n){0,200})\r\n"
+)
+_FIELD = re.compile(r"([^:]+): *([^\r]*)\r\n")
+_FRAMING = frozenset(("content-length", "transfer-encoding"))
+_RANGE_LINE = re.compile(rb"\r\n[Rr]ange: (bytes=[0-9]{1,18}-[0-9]{1,18})(?=\r\n)")
+_REQUEST_ID_LINE = re.compile(rb"\r\n(?:X-Request-Id|X-Request-ID|x-request-id): ([\x21-\x7e]{1,128})(?=\r\n)")
+
+
+@attrs.frozen
+class RequestHead:
+    """The head of one request."""
+
+    method: str
+    target: str
+    """As it was sent, in visible ASCII."""
+    version: str
+    """`HTTP/1.1` or `HTTP/1.0`."""
+    headers: Mapping[str, str] = attrs.field(repr=False)
+    """Values by names in lower case; lines given twice are joined by commas (RFC 9110 §5.3). `Host` is given once."""
+    size: int
+    """In bytes."""
+    path: str
+    """Of the target in origin or absolute form, still percent-encoded; empty in any other form."""
+    query: str = attrs.field(repr=False)
+    """What follows the `?`, as it was sent; empty without one."""
+    persistent: bool
+    """Whether the connection stays open (RFC 9112 §9.3); never after an announced body, which is not read."""
+    announces_body: bool
+
+    def header(self, name: str) -> str | None:
+        """The value of a header, in any spelling of its name."""
+        return self.headers.get(name.lower())
+
+
+@attrs.frozen
+class Refusal:
+    """A head that cannot be read; the connection cannot be used any further."""
+
+    status: int
+    method: str = ""
+    """What seems to be the method, for the log; empty if there is none."""
+    path: str = ""
+    """What seems to be the path, in visible ASCII; empty if there is none."""
+
+
+def read_strict_head(data: bytes) -> RequestHead | None:
+    """The head, if `data` is exactly one that follows the strict grammar."""
+    match = _HEAD.fullmatch(data.decode("latin-1")) if len(data) <= MAX_HEAD else None
+    if match is None or b" \r" in data:
+        return None
+    method, target, version, block = match.groups()
+    fields = _FIELD.findall(block)
+    headers = {name.lower(): value for name, value in fields}
+    if len(headers) != len(fields) or "host" not in headers or not _FRAMING.isdisjoint(headers):
+        return None  # what is given twice is joined by the general way
+    return make_head(method, target, version, headers, len(data))
+
+
+def make_head(  # noqa: PLR0913 - what a parser reads
+    method: str, target: str, version: str, headers: Mapping[str, str], size: int, *, announces_body: bool = False
+) -> RequestHead:
+    """Work out what follows from what a parser has read; `headers` has no spaces around the values."""
+    path, _, query = _in_origin_form(target).partition("?")
+    persistent = not announces_body and _is_persistent(version, headers.get("connection"))
+    return RequestHead(method, target, version, headers, size, path, query, persistent, announces_body)
+
+
+def refusal_of(head: RequestHead) -> int | None:
+    """The status with which a head is refused that could be read, before its route is looked at."""
+    if len(head.target) > MAX_TARGET_LENGTH:
+        return 414
+    host = head.headers.get("host")
+    lacks_host = head.version == "HTTP/1.1" if host is None else not _is_host(host)
+    return 400 if lacks_host or not head.path else None
+
+
+def logged_path(target: bytes) -> str:
+    """The path of a target that may be malformed, in visible ASCII; empty if there is none."""
+    path = (origin_form(target) or b"").partition(b"?")[0]
+    return "".join(chr(byte) if 0x20 < byte < 0x7F else f"%{byte:02X}" for byte in path)  # noqa: PLR2004 - visible
+
+
+def split_varying(data: bytes) -> tuple[HeadKey, str | None, str | None]:
+    """A complete head without the values of `Range` and `X-Request-Id`, and these values.
+
+    They are None where they are missing or unusual: then they stay in the key. What is decided for a head holds for
+    all heads with its key, but for the two values, if `may_be_remembered` says so.
+    """
+    key: HeadKey = (data,)
+    range_value = request_id = None
+    match = _RANGE_LINE.search(data)
+    if match is not None:
+        start, end = match.span(1)
+        key, range_value = (data[:start], data[end:]), data[start:end].decode("ascii")
+    if b"equest-" in data:  # a look for the line itself takes ten times as long
+        key, request_id = _cut_request_id(key)
+    return key, range_value, request_id
+
+
+def may_be_remembered(head: RequestHead, range_value: str | None, request_id: str | None) -> bool:
+    """Whether what `split_varying` found are the values of the head, so that others may stand in their place.
+
+    They are not if a line is given twice or continued.
+    """
+    found = head.headers.get("range"), head.headers.get("x-request-id")
+    return found == (range_value, request_id) and head.size <= MAX_REMEMBERED_HEAD
+
+
+def _cut_request_id(pieces: HeadKey) -> tuple[HeadKey, str | None]:
+    for at, piece in enumerate(pieces):
+        match = _REQUEST_ID_LINE.search(piece)
+        if match is not None:
+            start, end = match.span(1)
+            value = piece[start:end].decode("ascii")
+            return (*pieces[:at], piece[:start], piece[end:], *pieces[at + 1 :]), value
+    return pieces, None
+
+
+def _in_origin_form(target: str) -> str:
+    if target.startswith("/"):
+        return target
+    return (origin_form(target.encode("ascii")) or b"").decode("ascii")
+
+
+def _is_persistent(version: str, connection: str | None) -> bool:
+    if version != "HTTP/1.1":
+        return False
+    if connection is None or connection == "keep-alive":
+        return True
+    return "close" not in {option.strip(" \t").lower() for option in connection.split(",")}
+
+
+def _is_host(value: str) -> bool:
+    return len(value) <= _LONGEST_HOST and _is_known_host(value)
+
+
+@lru_cache(64)
+def _is_known_host(value: str) -> bool:
+    return is_authority(value.encode("latin-1"))

@@ -1,0 +1,67 @@
+"""Keeps the catalog in force up to date with the one on disk (http.md §3)."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from functools import partial
+
+import attrs
+from twisted.internet.defer import DeferredLock
+
+from aero_storage.catalog.current import Change, CurrentCatalog
+from aero_storage.catalog.reader import CatalogReader, Reading
+from aero_storage.disk import Disk
+from aero_storage.logs.json_log import EventLog
+from aero_storage.metrics import Metrics
+
+POLL_SECONDS = 0.5
+"""How often to look: a change has to show within one second."""
+
+
+@attrs.define(eq=False)
+class CatalogReloader:
+    """Reads the catalog when it has changed; tells the current catalog, log and metrics.
+
+    `now` gives seconds since the epoch.
+    """
+
+    _reader: CatalogReader
+    _current_catalog: CurrentCatalog
+    _disk: Disk
+    _metrics: Metrics
+    _log: EventLog
+    _now: Callable[[], float]
+    _one_at_a_time: DeferredLock = attrs.field(init=False, factory=DeferredLock)
+
+    def load(self) -> None:
+        """Read at once, waiting for the disk: before the reactor runs."""
+        self._take(self._reader.read_if_changed(force=True), asked=False)
+
+    async def check(self, *, asked: bool = False) -> None:
+        """Look, and read if there is anything new; `asked` by the operator, read in any case and say so."""
+        await self._one_at_a_time.acquire()
+        try:
+            reading = partial(self._reader.read_if_changed, force=asked)
+            self._take(await self._disk.run(reading, lane="catalog"), asked=asked)
+        except Exception:  # noqa: BLE001 - a defect of ours must not end the watch; the catalog in force stays
+            self._log.event("critical", "reading the catalog failed", {"traceback": traceback.format_exc()})
+        finally:
+            self._one_at_a_time.release()
+
+    def _take(self, reading: Reading | None, *, asked: bool) -> None:
+        change = self._current_catalog.take(reading) if reading is not None else Change.NONE
+        if change is Change.NONE and not asked:
+            return
+        if self._current_catalog.error is not None:
+            self._failed()
+        else:
+            self._metrics.catalog_loaded(self._now())
+            images = len(self._current_catalog.current.images)
+            self._log.event("info", "catalog loaded", {"images": images, "changed": change is Change.LOADED})
+
+    def _failed(self) -> None:
+        self._metrics.catalog_failed()
+        self._metrics.store_failed("manifest")
+        serving = "the last good one" if self._current_catalog.has_catalog else "none"
+        self._log.event("error", "catalog invalid", {"reason": str(self._current_catalog.error), "serving": serving})

@@ -1,0 +1,162 @@
+"""The composition root: builds everything that the settings ask for, upwards from the disk."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from importlib.metadata import version as package_version
+
+import attrs
+from twisted.internet.interfaces import IListeningPort, IReactorTime
+from twisted.internet.posixbase import PosixReactorBase
+
+from aero_storage.catalog.current import CurrentCatalog
+from aero_storage.catalog.reader import CatalogReader
+from aero_storage.delivery.access_record import Reporter
+from aero_storage.delivery.admission import Admission
+from aero_storage.delivery.client_limits import ClientLimiter
+from aero_storage.delivery.handler import RequestHandler
+from aero_storage.delivery.operations import Build
+from aero_storage.delivery.policy import Policy
+from aero_storage.delivery.routes import routes
+from aero_storage.delivery.virtual import VirtualChunks
+from aero_storage.http.cors import CorsPolicy
+from aero_storage.http.forwarded import TrustedProxies
+from aero_storage.logs.json_log import EventLog
+from aero_storage.metrics import Metrics, Registry
+from aero_storage.service.catalog_reload import CatalogReloader
+from aero_storage.service.disk_pools import DiskPools
+from aero_storage.service.listening.accept_guard import AcceptGuard
+from aero_storage.service.metric_sources import show_log, show_state
+from aero_storage.settings import Settings
+from aero_storage.storage.local.directory import ImageDirectory
+from aero_storage.storage.local.image_store import LocalStore
+from aero_storage.storage.local.open_file_cache import OpenFileCache
+from aero_storage.streaming.throttle import throttle
+from aero_storage.web.app import build_resource
+from aero_storage.web.crowd import Limits, Reason, Refusals
+from aero_storage.web.express import ExpressLane
+from aero_storage.web.header_names import remember_few_header_names
+from aero_storage.web.respond import Responder
+from aero_storage.web.sending import FileSender
+from aero_storage.web.site import ImageSite
+from aero_storage.web.stalls import Stalls
+
+OPEN_FILES = 256
+"""Files kept open for the next request: a quarter of the descriptors that a process may have by default."""
+
+
+@attrs.frozen
+class Drain:
+    """How the daemon stops, in seconds: how long it serves on, not ready any more; how long responses have then."""
+
+    delay: float
+    grace: float
+
+
+@attrs.frozen
+class Parts:
+    """What the service starts and stops."""
+
+    reactor: PosixReactorBase
+    log: EventLog
+    pools: DiskPools
+    reloader: CatalogReloader
+    handler: RequestHandler
+    site: ImageSite
+    store: LocalStore
+    accept_guard: AcceptGuard
+    drain: Drain
+    ports: tuple[IListeningPort, ...] = ()
+
+
+def compose(
+    settings: Settings, reactor: PosixReactorBase, pools: DiskPools, log: EventLog, environ: Mapping[str, str]
+) -> Parts:
+    """Build everything that the settings ask for, upwards from the disk, and read the catalog."""
+    remember_few_header_names()
+    version = package_version("aero-storage")
+    metrics = Metrics(Registry(), version, settings.image_metrics_max_ids)
+    disk, current_catalog = pools.disk, CurrentCatalog()
+    reader = CatalogReader(settings.images_root, settings.require_manifest)
+    reloader = CatalogReloader(reader, current_catalog, pools.patient, metrics, log, time.time)
+    reloader.load()
+    policy = policy_of(settings)
+    store = LocalStore(ImageDirectory(settings.images_root), disk, OpenFileCache(disk, reactor, OPEN_FILES))
+    admission = Admission(settings.max_concurrent_bytes_requests, settings.bytes_queue_timeout_secs, reactor)
+    handler = RequestHandler(
+        policy,
+        build_of(version, environ),
+        settings.metrics_auth_token,
+        Reporter(reactor, pools.patient, metrics, log if settings.request_log else None),
+        current_catalog,
+        store,
+        admission,
+        VirtualChunks(policy, log),
+    )
+    sender = FileSender()
+    responder = Responder(handler, sender, pools.readers, reactor, log)
+    resource = build_resource(routes(metrics=not settings.disable_metrics), responder.respond)
+    lane = ExpressLane(handler, sender, log) if settings.express else None
+    limits = limits_of(settings, policy.proxies)
+    refusals = Refusals(limits, metrics, log, reactor)
+    if limits.most_per_client:
+        handler.client_limiter = ClientLimiter(limits.most_per_client, limits.is_exempt)
+        handler.overdrawn = lambda: refusals(Reason.CLIENT)
+    site = ImageSite(resource, reactor, lane, limits, refusals)
+    site.throttle = throttle(reactor, settings.max_bytes_per_second, settings.max_total_bytes_per_second)
+    look_after_stalls(site, admission, reactor, settings.stall_timeout_secs, metrics, log)
+    show_state(metrics, admission, site, current_catalog)
+    show_log(metrics, log)
+    accept_guard = AcceptGuard(reactor, site.make_room, metrics, log)
+    handler.ran_out = accept_guard.ran_out
+    drain = Drain(settings.drain_delay_secs, settings.shutdown_grace_secs)
+    return Parts(reactor, log, pools, reloader, handler, site, store, accept_guard, drain)
+
+
+def look_after_stalls(  # noqa: PLR0913, PLR0917 - who is looked after, and who is told
+    site: ImageSite, admission: Admission, clock: IReactorTime, timeout: float, metrics: Metrics, log: EventLog
+) -> None:
+    """Have streams broken off, or their places given to others, whose clients take nothing."""
+
+    def broken_off(request_id: str | None, seconds: float) -> None:
+        metrics.stream_stalled()
+        fields = {"request_id": request_id, "stalled_seconds": round(seconds, 1)}
+        log.event("info", "response broken off: the client takes nothing", fields)
+
+    site.stalls = Stalls(
+        clock, timeout, site.channels, lambda: admission.waiting, metrics.place_taken_back, broken_off
+    )
+    admission.crowded = site.stalls.make_room
+
+
+def limits_of(settings: Settings, proxies: TrustedProxies) -> Limits:
+    """The part of the settings that limits connections."""
+    return Limits(
+        header_timeout=settings.header_timeout_secs,
+        idle_timeout=settings.idle_timeout_secs,
+        most=settings.max_connections,
+        most_per_client=settings.max_connections_per_client,
+        is_exempt=proxies.is_trusted,
+    )
+
+
+def policy_of(settings: Settings) -> Policy:
+    """The part of the settings that decisions hang on."""
+    return Policy(
+        cors=CorsPolicy(settings.cors_origin, settings.cors_preflight_max_age_secs),
+        resource_policy=settings.cross_origin_resource_policy,
+        max_range_bytes=settings.max_range_bytes,
+        max_chunk_bytes=settings.max_chunk_bytes,
+        virtual_chunks=settings.virtual_chunks,
+        virtual_chunk_bytes=settings.virtual_chunk_bytes,
+        limit_open_ended=settings.open_ended_ranges == "limit",
+        require_range=settings.require_range,
+        public_max_age=settings.public_cache_max_age_secs,
+        proxies=TrustedProxies.of(settings.trusted_proxy),
+    )
+
+
+def build_of(version: str, environ: Mapping[str, str]) -> Build:
+    """What `/version` says; whoever packages the daemon may set the two variables."""
+    return Build(version, environ.get("AERO_STORAGE_GIT_SHA") or "dev", environ.get("AERO_STORAGE_BUILT_AT") or "")

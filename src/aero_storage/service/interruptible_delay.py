@@ -1,0 +1,40 @@
+"""Waits that can be cut short: a service that is told to stop once more does not wait on."""
+
+from __future__ import annotations
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+
+
+@attrs.define(eq=False)
+class InterruptibleDelay:
+    """One wait at a time."""
+
+    _clock: IReactorTime
+    _waiting: Deferred[None] | None = attrs.field(init=False, default=None)
+    _at_end: bool = attrs.field(init=False, default=False)
+
+    async def wait(self, seconds: float) -> None:
+        """Wait, unless the delay is at an end."""
+        if self._at_end or not seconds:
+            return
+        waiting: Deferred[None] = Deferred()
+        self._waiting = waiting
+        timer = self._clock.callLater(seconds, self.skip)
+        await waiting
+        if timer.active():
+            timer.cancel()
+
+    def skip(self) -> None:
+        """End the present wait."""
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.callback(None)
+
+    def end(self) -> bool:
+        """End the present wait, if there is one (that is returned), and have no other."""
+        waits = self._waiting is not None
+        self._at_end = True
+        self.skip()
+        return waits

@@ -1,0 +1,1 @@
+"""Listening sockets: endpoints, inherited sockets, TLS, shortages of descriptors."""

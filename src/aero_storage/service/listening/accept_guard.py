@@ -1,0 +1,138 @@
+"""Accepting connections when there are no descriptors left: survived, told once, and over when there are some again.
+
+Twisted survives it too, but writes a line for every connection that it closes then, and one for every turn of the
+reactor if another thread has taken the descriptor that it keeps for this.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Callable
+
+import attrs
+from twisted.internet import tcp
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from aero_storage.logs.json_log import EventLog
+from aero_storage.logs.rate_limited import RateLimitedEvent
+from aero_storage.metrics import Metrics
+
+_SHORT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_PAUSE_SECONDS = 0.25
+"""How long nothing is accepted after a failure, where those who wait cannot even be sent away."""
+
+_MOST_AT_ONCE = 256
+_MAKE_WAY = 8
+"""Silent connections that are closed each time, so that those who come next may stay."""
+
+
+class _ListeningSocket(socket.socket):
+    """A listening socket that asks a current_catalog for help when it cannot accept."""
+
+    relieve: Callable[[_ListeningSocket, OSError], None]
+
+    def accept(self) -> tuple[socket.socket, object]:
+        """See socket.accept; a shortage looks as if nobody had come."""
+        try:
+            return super().accept()
+        except OSError as error:
+            if error.errno not in _SHORT:
+                raise
+            self.relieve(self, error)
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from error
+
+    def turn_away(self) -> None:
+        """Accept somebody and close at once; raises BlockingIOError if nobody waits, OSError if it cannot be done."""
+        stranger, _ = super().accept()
+        stranger.close()
+
+
+@attrs.define(eq=False)
+class AcceptGuard:
+    """Keeps one descriptor back, with which to send those away for whom there is none.
+
+    `make_room` closes a connection that nobody needs; false if there is none.
+    """
+
+    _clock: IReactorTime
+    _make_room: Callable[[], bool]
+    _metrics: Metrics
+    _log: EventLog
+    _complaint: RateLimitedEvent = attrs.field(init=False)
+    _spare: int | None = attrs.field(init=False, default=None)
+    _paused: dict[tcp.Port, IDelayedCall] = attrs.field(init=False, factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        self._complaint = RateLimitedEvent(self._log, self._clock, "error", "out of file descriptors")
+
+    def keep(self, port: object) -> None:
+        """See to it that a listening port survives a shortage."""
+        if not isinstance(port, tcp.Port):
+            return
+        self._take_spare()
+        plain = port.socket
+        listening = _ListeningSocket(plain.family, plain.type, plain.proto, plain.detach())
+        listening.settimeout(0)
+        listening.relieve = lambda here, error: self._relieve(port, here, error)
+        port.socket = listening
+        port.fileno = listening.fileno  # type: ignore[method-assign]
+
+    def close(self) -> None:
+        """Give back the descriptor, and forget the ports."""
+        for resuming in self._paused.values():
+            resuming.cancel()
+        self._paused.clear()
+        if self._spare is not None:
+            os.close(self._spare)
+            self._spare = None
+
+    def ran_out(self, reason: str = os.strerror(errno.EMFILE), times: int = 1) -> None:
+        """Something could not be opened: tell the log, but not each time."""
+        self._complaint.happened(
+            {"reason": reason, "remedy": "raise the limit (ulimit -n), or allow fewer connections"}, times
+        )
+
+    def _relieve(self, port: tcp.Port, listening: _ListeningSocket, error: OSError) -> None:
+        """Send away who waits, and make room for who comes next; failing that, leave them waiting for a moment."""
+        sent, more = self._send_away(listening)
+        if not sent and not more:  # the kernel looks for a descriptor first, and then whether anybody waits
+            return
+        self._metrics.connection_refused("descriptors", sent)
+        self.ran_out(os.strerror(error.errno or 0), max(1, sent))
+        for _ in range(_MAKE_WAY):
+            if not self._make_room():
+                break
+        if not sent and port not in self._paused:
+            port.stopReading()
+            self._paused[port] = self._clock.callLater(_PAUSE_SECONDS, self._resume, port)
+
+    def _send_away(self, listening: _ListeningSocket) -> tuple[int, bool]:
+        """How many were sent away, and whether more may wait."""
+        if self._spare is None:
+            return 0, True
+        os.close(self._spare)
+        self._spare, sent = None, 0
+        try:
+            while sent < _MOST_AT_ONCE:
+                listening.turn_away()
+                sent += 1
+        except OSError as error:
+            return sent, not isinstance(error, BlockingIOError)
+        finally:
+            self._take_spare()
+        return sent, True
+
+    def _take_spare(self) -> None:
+        if self._spare is None:
+            try:
+                self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+            except OSError:
+                return  # another thread was faster; the next time we pause, and then try again
+
+    def _resume(self, port: tcp.Port) -> None:
+        del self._paused[port]
+        self._take_spare()
+        if port.connected and not port.disconnecting:
+            port.startReading()

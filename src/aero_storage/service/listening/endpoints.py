@@ -1,0 +1,128 @@
+"""Where the daemon listens: the default address, or the endpoints that replace it (http.md §10)."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+
+from twisted.internet.address import IPv6Address, UNIXAddress
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint, UNIXServerEndpoint, serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IAddress, IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.internet.posixbase import PosixReactorBase
+
+from aero_storage.disk import Disk
+from aero_storage.errors import SettingsError
+from aero_storage.service.listening.inherited_sockets import PASSED, adopt, passed_socket
+from aero_storage.service.listening.tls_material import free_tls_at_end
+from aero_storage.settings import ListenAddress, Resolved
+from aero_storage.streaming.fair_queue import FairQueue
+from aero_storage.streaming.transports import use_tracked_transports
+
+BACKLOG = 1024
+"""Connections that the kernel holds for us while the reactor is busy (Linux: `net.core.somaxconn` at the most)."""
+
+_BACKLOG_GIVEN = re.compile(r"(?<!\\):backlog=")
+
+
+def listen(
+    reactor: PosixReactorBase, factory: IProtocolFactory, resolved: Resolved, readers: Disk
+) -> tuple[IListeningPort, ...]:
+    """Bind everything that the settings name, now; `readers` wait for the disk where connections send files.
+
+    Raises SettingsError with one line if an address cannot be used: a daemon that does not listen must not start.
+    """
+    ports = tuple(_port(reactor, *wanted, factory) for wanted in endpoints_of(reactor, resolved))
+    fair_queue = FairQueue(reactor)
+    for port in ports:
+        use_tracked_transports(port, readers, fair_queue)
+        free_tls_at_end(port)
+    return ports
+
+
+def _port(
+    reactor: PosixReactorBase, endpoint: IStreamServerEndpoint, text: str, origin: str, factory: IProtocolFactory
+) -> IListeningPort:
+    passed = passed_socket(endpoint, text, origin)
+    if passed is None:
+        return bind(endpoint, text, origin, factory)
+    return adopt(reactor, passed.detach(), endpoint.addressFamily, factory)  # type: ignore[attr-defined]
+
+
+def endpoints_of(reactor: PosixReactorBase, resolved: Resolved) -> Iterator[tuple[IStreamServerEndpoint, str, str]]:
+    """Yield where to listen, and for each endpoint its text and where that came from; raises SettingsError."""
+    settings, origins = resolved.settings, resolved.origins
+    if not settings.endpoint:
+        yield _default_endpoint(reactor, settings.listen_addr), str(settings.listen_addr), origins["listen_addr"]
+    for text in settings.endpoint:
+        yield _parse(reactor, text, origins["endpoint"]), text, origins["endpoint"]
+
+
+def _default_endpoint(reactor: PosixReactorBase, address: ListenAddress) -> IStreamServerEndpoint:
+    kind = TCP6ServerEndpoint if ":" in address.host else TCP4ServerEndpoint
+    return kind(reactor, address.port, backlog=BACKLOG, interface=address.host)
+
+
+_NONE_PASSED = (
+    "no such socket was passed (LISTEN_FDS, LISTEN_FDNAMES): have a .socket unit start us,"
+    " or systemd-socket-activate --fdname=http"
+)
+
+
+def _parse(reactor: PosixReactorBase, text: str, origin: str) -> IStreamServerEndpoint:
+    try:
+        endpoint: IStreamServerEndpoint = serverFromString(reactor, text)
+    # A plugin that parses its arguments may raise anything: a bad number, a key file that is not there, no TLS.
+    except Exception as error:
+        missing = text.startswith(PASSED) and isinstance(error, LookupError)
+        reason = _NONE_PASSED if missing else _one_line(error)
+        raise SettingsError(f"{origin}: {text!r} is no usable endpoint: {reason}") from error
+    if isinstance(endpoint, UNIXServerEndpoint):
+        # The socket file is removed at the end, when --rundir has long changed what a relative path means.
+        endpoint._address = os.path.abspath(endpoint._address)  # noqa: PTH100, SLF001
+    if not _BACKLOG_GIVEN.search(text):
+        _lengthen_queue(endpoint)
+    return endpoint
+
+
+def _lengthen_queue(endpoint: IStreamServerEndpoint) -> None:
+    """Give an endpoint, or the one that it wraps, our backlog instead of Twisted's 50."""
+    while (wrapped := getattr(endpoint, "_wrappedEndpoint", None)) is not None:
+        endpoint = wrapped
+    if hasattr(endpoint, "_backlog"):
+        endpoint._backlog = BACKLOG  # noqa: SLF001
+
+
+def bind(endpoint: IStreamServerEndpoint, text: str, origin: str, factory: IProtocolFactory) -> IListeningPort:
+    """Listen at an endpoint, now; raises SettingsError."""
+    bound: list[IListeningPort] = []
+    failures: list[BaseException] = []
+    result: Deferred[IListeningPort] = endpoint.listen(factory)
+    result.addCallbacks(bound.append, lambda failure: failures.append(failure.value))
+    if failures:
+        raise cannot_listen(text, origin, failures[0]) from failures[0]
+    if not bound:
+        raise SettingsError(f"{origin}: {text!r} does not bind at once, as this daemon has to know")
+    return bound[0]
+
+
+def cannot_listen(text: str, origin: str, error: BaseException) -> SettingsError:
+    """The one line about an address that cannot be used."""
+    cause = error.socketError if isinstance(error, CannotListenError) else error
+    reason = cause.strerror if isinstance(cause, OSError) else None
+    return SettingsError(f"{origin}: cannot listen at {text}: {reason or _one_line(error)}")
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def address_text(address: IAddress) -> str:
+    """An address as an operator writes it: `host:port`, `[v6]:port` or `unix:/path`."""
+    if isinstance(address, UNIXAddress):
+        name = address.name or b""
+        return f"unix:{name.decode(errors='replace')}"
+    host, port = getattr(address, "host", "?"), getattr(address, "port", 0)
+    return f"[{host}]:{port}" if isinstance(address, IPv6Address) else f"{host}:{port}"

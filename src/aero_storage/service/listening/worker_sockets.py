@@ -1,0 +1,152 @@
+"""Where several workers listen: sockets that the parent opens and keeps, so that none is lost with a worker.
+
+Each worker has a TCP socket of its own for every address (SO_REUSEPORT: the kernel shares new connections out evenly,
+idle ones too, while one socket for all gives most of them to one worker). A UNIX address has one socket for all, and
+so has one that systemd has bound.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import attrs
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.endpoints import (
+    SSL4ServerEndpoint,
+    TCP4ServerEndpoint,
+    TCP6ServerEndpoint,
+    UNIXServerEndpoint,
+)
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.internet.posixbase import PosixReactorBase
+from twisted.internet.protocol import Factory
+
+from aero_storage.disk import Disk
+from aero_storage.errors import SettingsError
+from aero_storage.service.listening.endpoints import bind, cannot_listen, endpoints_of
+from aero_storage.service.listening.inherited_sockets import adopt, passed_socket
+from aero_storage.service.listening.tls_material import TLSMaterial, free_tls_at_end
+from aero_storage.settings import Resolved
+from aero_storage.streaming.fair_queue import FairQueue
+from aero_storage.streaming.transports import use_tracked_transports
+
+_TCP = (TCP4ServerEndpoint, TCP6ServerEndpoint, SSL4ServerEndpoint)
+
+
+@attrs.frozen
+class SharedAddress:
+    """One address, with a listening socket for each worker in the order of their numbers."""
+
+    sockets: tuple[socket.socket, ...]
+    tls: TLSMaterial | None = None
+    port: IListeningPort | None = None
+    """Of a UNIX address: what made the one socket and its file, and is to remove them."""
+
+    def close(self) -> Deferred[None]:
+        """Listen no longer."""
+        if self.port is not None:
+            return self.port.stopListening() or succeed(None)
+        for one in self.sockets:
+            one.close()
+        return succeed(None)
+
+
+@attrs.frozen
+class WorkerSocket:
+    """A address as one worker sees it: a descriptor that it has inherited, and how to speak there."""
+
+    descriptor: int
+    family: int
+    tls: TLSMaterial | None
+
+    def open(
+        self, reactor: PosixReactorBase, factory: IProtocolFactory, readers: Disk, fair_queue: FairQueue
+    ) -> IListeningPort:
+        """Listen there; `readers` wait for the disk where connections send files."""
+        if self.tls is not None:
+            from twisted.protocols.tls import TLSMemoryBIOFactory  # noqa: PLC0415 - an extra
+
+            factory = TLSMemoryBIOFactory(self.tls.options(), False, factory)  # noqa: FBT003
+        port = adopt(reactor, self.descriptor, self.family, factory)
+        use_tracked_transports(port, readers, fair_queue)
+        free_tls_at_end(port)
+        return port
+
+
+class _NeverAccepts(Factory):
+    """Of a port at which nothing is accepted."""
+
+    noisy = False
+
+
+def open_worker_sockets(reactor: PosixReactorBase, resolved: Resolved, workers: int) -> tuple[SharedAddress, ...]:
+    """Bind everything that the settings name, for so many workers.
+
+    Raises SettingsError with one line if an address cannot be used, or not by several workers.
+    """
+    with ExitStack() as opened:
+        addresses = tuple(
+            _open(endpoint, text, origin, workers, opened)
+            for endpoint, text, origin in endpoints_of(reactor, resolved)
+        )
+        opened.pop_all()
+        return addresses
+
+
+def _open(endpoint: IStreamServerEndpoint, text: str, origin: str, workers: int, opened: ExitStack) -> SharedAddress:
+    if isinstance(endpoint, UNIXServerEndpoint):
+        port = bind(endpoint, text, origin, _NeverAccepts())
+        opened.callback(port.stopListening)
+        port.stopReading()  # type: ignore[attr-defined]
+        port._shouldShutdown = False  # type: ignore[attr-defined]  # noqa: SLF001 - that would shut it for the workers
+        return SharedAddress((port.socket,) * workers, port=port)  # type: ignore[attr-defined]
+    passed = passed_socket(endpoint, text, origin)
+    if passed is not None:
+        return SharedAddress((opened.enter_context(passed),) * workers)
+    if not isinstance(endpoint, _TCP):
+        raise SettingsError(
+            f"{origin}: {text!r} cannot be shared by workers: "
+            "use tcp:, tcp6:, ssl:, unix: or systemd:, or --workers 1"
+        )
+    tls = TLSMaterial.of(endpoint._sslContextFactory) if isinstance(endpoint, SSL4ServerEndpoint) else None  # noqa: SLF001
+    try:
+        sockets = tuple(opened.enter_context(one) for one in _listening(endpoint, workers))
+    except OSError as error:
+        raise cannot_listen(text, origin, error) from error
+    return SharedAddress(sockets, tls)
+
+
+def _listening(endpoint: IStreamServerEndpoint, workers: int) -> Iterator[socket.socket]:
+    host, port, backlog = endpoint._interface, endpoint._port, endpoint._backlog  # type: ignore[attr-defined]  # noqa: SLF001
+    if port:
+        # Among sockets that share, a port that another daemon has would pass for a free one: so first without.
+        _bound(host, port).close()
+    for _ in range(workers):
+        listening = _bound(host, port, backlog)
+        port = listening.getsockname()[1]
+        yield listening
+
+
+def _bound(host: str, port: int, backlog: int | None = None) -> socket.socket:
+    """A socket that listens and shares its port, or, without `backlog`, one that does neither."""
+    made = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        made.settimeout(0)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if backlog is not None:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        made.bind(_scoped(host, port) if ":" in host else (host, port))
+        if backlog is not None:
+            made.listen(backlog)
+    except OSError:
+        made.close()
+        raise
+    return made
+
+
+def _scoped(host: str, port: int) -> tuple[object, ...]:
+    """An IPv6 address with its scope as a number: of `fe80::1%eth0`, bind() alone would forget the interface."""
+    numeric = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+    return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=numeric)[0][4]

@@ -1,0 +1,98 @@
+"""What the daemon and the parent of several have in common: signals, and a log that is the application's."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.posixbase import PosixReactorBase
+from twisted.logger import ILogObserver
+from twisted.python.components import Componentized
+
+from aero_storage.linux.sd_notify import Notifier, Silent
+from aero_storage.logs.json_log import EventLog, JsonLines
+from aero_storage.service.interruptible_delay import InterruptibleDelay
+
+_STOPPING = (signal.SIGTERM, signal.SIGINT)
+
+SetSignal = Callable[..., object]
+
+
+class SignalledService(Service):
+    """A service that SIGTERM and SIGINT stop, with status 0, and that SIGHUP makes read the catalog again."""
+
+    name = "aero-storage"
+    notifier: Notifier = Silent()
+    """Is told of all that."""
+
+    def __init__(self, reactor: PosixReactorBase, log: EventLog, set_signal: SetSignal = signal.signal) -> None:
+        self._reactor = reactor
+        self._log = log
+        self._set_signal = set_signal
+        self._causes: set[str] = set()
+        self.delay = InterruptibleDelay(reactor)
+
+    def setServiceParent(self, parent: object) -> None:
+        """Join an application, and become its log, so that Twisted's own lines are JSON too."""
+        if isinstance(self._log, JsonLines) and isinstance(parent, Componentized):
+            parent.setComponent(ILogObserver, self._log)
+        super().setServiceParent(parent)
+
+    def startService(self) -> None:
+        """Start the log's thread, and hear signals."""
+        super().startService()
+        if isinstance(self._log, JsonLines):
+            self._log.start()
+        # Twisted installs its own handlers while it starts: ours come in the first turn after that.
+        self._reactor.callWhenRunning(self._reactor.callLater, 0, self._handle_signals)
+
+    def _handle_signals(self) -> None:
+        reactor = self._reactor
+        for number in _STOPPING:
+            self._set_signal(number, lambda received, _frame: reactor.callFromThread(self._stop, received))
+        self._set_signal(signal.SIGHUP, lambda _received, _frame: reactor.callFromThread(self.reload))
+        self.notifier.ready()  # from now on a SIGHUP ends nothing
+
+    def _stop(self, received: int) -> None:
+        self.stop(signal=signal.Signals(received).name)
+
+    def stop(self, **cause: str) -> None:
+        """End the process with status 0; `cause` is logged. Asked again in the same way, hurry.
+
+        A worker is asked both by its parent and, where a terminal or a service manager signals all processes, by a
+        signal: that is once.
+        """
+        if not self._causes:
+            self._set_signal(signal.SIGHUP, signal.SIG_IGN)
+            self._log.event("info", "stopping", cause)
+            self.notifier.stopping()
+            self._reactor.stop()
+        elif self._causes & set(cause):
+            self.hurry()
+        self._causes |= set(cause)
+
+    def hurry(self) -> None:
+        """Stop waiting for anything."""
+        if self.delay.end():
+            self._log.event("info", "stopping at once")
+
+    def reload(self) -> None:
+        """Read the catalog again, changed or not."""
+        self.notifier.reloading()
+        Deferred.fromCoroutine(self._reload())
+
+    async def _reload(self) -> None:
+        await self.read_again()
+        self.notifier.ready()
+
+    async def read_again(self) -> None:
+        """Read the catalog again, or have it read."""
+
+    def end_log(self) -> None:
+        """Write out what is logged: the last thing to do, and nothing is to interrupt it."""
+        for number in (*_STOPPING, signal.SIGHUP):  # to the very end, after Twisted has forgotten our handlers
+            self._set_signal(number, signal.SIG_IGN)
+        if isinstance(self._log, JsonLines):
+            self._log.stop()

@@ -1,0 +1,49 @@
+"""The twistd plugin: from a parsed command line to a service that is bound to its addresses."""
+
+from __future__ import annotations
+
+import attrs
+from twisted.internet.posixbase import PosixReactorBase
+
+from aero_storage.errors import SettingsError
+from aero_storage.linux.descriptor_limit import raise_limit
+from aero_storage.linux.malloc import limit_arenas
+from aero_storage.linux.sd_notify import service_manager
+from aero_storage.service.composition import compose
+from aero_storage.service.daemon import AeroService
+from aero_storage.service.disk_pools import make_disk_pools
+from aero_storage.service.listening.endpoints import listen
+from aero_storage.service.monotonic_clock import use_monotonic_clock
+from aero_storage.service.options import Options, prepare_images_root, refuse
+from aero_storage.service.parent import ParentService, number_of_workers, supervise
+
+__all__ = ["Options", "makeService"]
+
+
+def makeService(options: Options, reactor: PosixReactorBase | None = None) -> AeroService | ParentService:
+    """The service of a parsed command line: bound to its addresses, not yet started.
+
+    Raises SystemExit with one line if the images root cannot be used or an address cannot be listened at.
+    """
+    if reactor is None:
+        from twisted.internet import reactor as installed  # noqa: PLC0415 - a dropin must not install one early
+
+        reactor = installed  # type: ignore[assignment]
+    assert reactor is not None  # noqa: S101
+    use_monotonic_clock(reactor)
+    limit_arenas()
+    resolved = options.resolved
+    raise_limit(reactor)
+    try:
+        prepare_images_root(resolved)
+        workers = number_of_workers(resolved.settings)
+        if workers > 1:
+            return supervise(options, reactor, workers)
+        pools = make_disk_pools(reactor)
+        parts = compose(resolved.settings, reactor, pools, options.log, options.environ)
+        parts = attrs.evolve(parts, ports=listen(reactor, parts.site, resolved, pools.readers))
+        service = AeroService(parts)
+        service.notifier = service_manager(options.environ, reactor, options.log)
+    except SettingsError as error:
+        refuse(error)
+    return service

@@ -1,0 +1,1 @@
+"""Images and chunk objects in a directory."""

@@ -1,0 +1,94 @@
+"""The order in which things go out: Twisted's buffer first, then segments of files, each with what is behind it.
+
+What is written behind a segment waits with that, and becomes the buffer when the segment has gone.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+
+from twisted.internet import tcp
+
+from aero_storage.streaming.file_segment import FileSegment
+from aero_storage.streaming.flush_tracking import FlushTracking
+from aero_storage.streaming.receive_buffer import SharedReceiveBuffer
+
+
+class WriteQueue(FlushTracking, SharedReceiveBuffer, tcp.Server):  # type: ignore[misc]
+    """A TCP connection in whose line there can be segments."""
+
+    _queued = 0
+    """Bytes of segments and of what is behind them, never to be sent any more once the connection is lost."""
+
+    def __init__(self, *arguments: Any) -> None:
+        self._segments: deque[FileSegment] = deque()
+        super().__init__(*arguments)
+
+    @property
+    def unsent(self) -> int:
+        """See FlushTracking: bytes of files count too."""
+        return super().unsent + self._queued
+
+    def write(self, data: bytes) -> None:
+        """See ITransport."""
+        if self._segments:
+            self._put_behind((data,))
+        else:
+            super().write(data)
+
+    def writeSequence(self, iovec: Iterable[bytes]) -> None:
+        """See ITransport."""
+        if self._segments:
+            self._put_behind(tuple(iovec))
+        else:
+            super().writeSequence(iovec)
+
+    def startTLS(self, *arguments: Any) -> None:
+        """See ITLSTransport."""
+        if self._segments:
+            raise RuntimeError("the bytes of a file are still on their way")
+        super().startTLS(*arguments)
+
+    def _isSendBufferFull(self) -> bool:
+        return bool(self._segments) or bool(super()._isSendBufferFull())
+
+    def _append(self, segment: FileSegment, head: bytes) -> None:
+        """Put a segment and ordinary bytes before it at the end of the line; nobody is told yet."""
+        if head and self._segments:
+            self._put_behind((head,))
+        elif head:
+            self._tempDataBuffer.append(head)
+            self._tempDataLen += len(head)
+        self._segments.append(segment)
+
+    def _put_behind(self, pieces: tuple[bytes, ...]) -> None:
+        if not all(isinstance(piece, bytes) for piece in pieces):
+            raise TypeError("Data must be bytes")
+        self._segments[-1].behind.extend(pieces)
+        self._queued += sum(map(len, pieces))
+        self._maybePauseProducer()
+
+    def _gather(self) -> memoryview:
+        """All that is in Twisted's buffer, in one piece."""
+        if self._tempDataLen:
+            self.dataBuffer = b"".join((memoryview(self.dataBuffer)[self.offset :], *self._tempDataBuffer))
+            self._tempDataBuffer, self._tempDataLen, self.offset = [], 0, 0
+        return memoryview(self.dataBuffer)[self.offset :]
+
+    def _strike(self, sent: int) -> bool:
+        """Take from Twisted's buffer, which was gathered, what was sent; whether that was all."""
+        self.offset += sent
+        if self.offset < len(self.dataBuffer):
+            return False
+        self.dataBuffer, self.offset = b"", 0
+        return True
+
+    def _complete(self, segment: FileSegment) -> None:
+        """The first segment has gone."""
+        self._segments.popleft()
+        self._tempDataBuffer = segment.behind
+        self._tempDataLen = sum(map(len, segment.behind))
+        self._queued -= self._tempDataLen
+        segment.finish(None)

@@ -1,0 +1,141 @@
+"""A worker as a process: how it is started, what it is given, how it is told things, how it ends."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from signal import Signals
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ProcessExitedAlready, ProcessTerminated
+from twisted.internet.interfaces import IProcessTransport
+from twisted.internet.posixbase import PosixReactorBase
+from twisted.internet.protocol import ProcessProtocol
+from twisted.python.failure import Failure
+
+from aero_storage.logs.json_log import LineLog
+from aero_storage.workers.control_protocol import ControlChannel, Kind, Message, open_channel
+from aero_storage.workers.metric_totals import MetricTotals
+from aero_storage.workers.supervisor import Ended
+from aero_storage.workers.worker_log import WorkerLog, WorkerOutput
+
+LOG = 3
+"""The worker's end of the pipe for its log: what others print, on 1 and 2, never gets into a line of it."""
+
+CHANNEL = 4
+"""The worker's end of the channel."""
+
+FIRST = 5
+"""The first of the descriptors that it inherits."""
+
+
+@attrs.frozen
+class WorkerCommand:
+    """What a worker is started with: a command line, its environment, what it reads first, what it inherits."""
+
+    command: Sequence[str]
+    environ: Mapping[str, str]
+    config: bytes
+    """On its standard input, to the end."""
+    descriptors: Sequence[int]
+    """Ours; the worker finds them, in this order, from FIRST on."""
+
+
+class _Pipes(ProcessProtocol):
+    """Reads what the worker writes; `ended` fires with status or signal once it is gone and all is read."""
+
+    def __init__(self, log: WorkerLog, printed: WorkerOutput) -> None:
+        self._log = log
+        self._printed = printed
+        self.ended: Deferred[dict[str, object]] = Deferred()
+
+    def childDataReceived(self, childFD: int, data: bytes) -> None:
+        """See ProcessProtocol."""
+        (self._log if childFD == LOG else self._printed).take(data)
+
+    def processEnded(self, reason: Failure) -> None:
+        """See ProcessProtocol."""
+        self._log.finish()
+        self._printed.finish()
+        self.ended.callback(_how(reason.value))
+
+
+def _how(error: BaseException | None) -> dict[str, object]:
+    if isinstance(error, ProcessTerminated) and error.signal is not None:
+        return {"signal": Signals(error.signal).name}
+    return {"status": getattr(error, "exitCode", None)}
+
+
+@attrs.frozen(eq=False)
+class WorkerProcess:
+    """A worker process that runs."""
+
+    pid: int
+    _transport: IProcessTransport
+    _channel: ControlChannel
+
+    def stop(self) -> None:
+        """See Worker.stop."""
+        self._channel.send(Message(Kind.STOP))
+
+    def reload(self) -> None:
+        """See Worker.reload."""
+        self._channel.send(Message(Kind.RELOAD))
+
+    def kill(self) -> None:
+        """See Worker.kill."""
+        with suppress(ProcessExitedAlready):
+            self._transport.signalProcess("KILL")
+
+
+@attrs.frozen(eq=False)
+class WorkerStarter:
+    """Starts worker processes; what they write goes to `log`, what they count to `totals`.
+
+    `ready` is told the number of a worker that says it is.
+    """
+
+    _reactor: PosixReactorBase
+    _log: LineLog
+    _totals: MetricTotals
+    _command_for: Callable[[int], WorkerCommand]
+    _ready: Callable[[int], object]
+
+    def start(self, number: int, ended: Ended) -> WorkerProcess:
+        """Start the worker of a number; see supervisor.Spawn."""
+        channel = ControlChannel(lambda message: self._receive(number, message))
+        pipes = _Pipes(WorkerLog(number, self._log), WorkerOutput(number, self._log, self._reactor))
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            transport = self._spawn(pipes, self._command_for(number), theirs.fileno())
+            open_channel(self._reactor, ours, channel)
+        self._totals.join(number, channel.send)
+        Deferred.fromCoroutine(self._see_off(number, pipes, channel, ended))
+        return WorkerProcess(transport.pid, transport, channel)
+
+    def _receive(self, number: int, message: Message) -> None:
+        if message.kind is Kind.READY:
+            self._ready(number)
+        else:
+            self._totals.receive(number, message)
+
+    def _spawn(self, pipes: _Pipes, command: WorkerCommand, channel: int) -> IProcessTransport:
+        inherited = {FIRST + index: descriptor for index, descriptor in enumerate(command.descriptors)}
+        transport: IProcessTransport = self._reactor.spawnProcess(
+            pipes,
+            command.command[0],
+            command.command,
+            command.environ,
+            childFDs={0: "w", 1: "r", 2: "r", LOG: "r", CHANNEL: channel, **inherited},
+        )
+        transport.writeToChild(0, command.config)
+        transport.closeStdin()
+        return transport
+
+    async def _see_off(self, number: int, pipes: _Pipes, channel: ControlChannel, ended: Ended) -> None:
+        how = await pipes.ended
+        await channel.lost  # what it has counted last may still be on its way
+        self._totals.leave(number)
+        ended(how)

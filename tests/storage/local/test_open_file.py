@@ -1,0 +1,140 @@
+"""A blob as an open file: its descriptor, the check of its version, and reads that only warm the page cache."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from aero_storage.errors import ShortReadError
+from aero_storage.storage.local.directory import ImageDirectory
+
+HANG = 10
+
+
+def test_descriptor(directory: ImageDirectory) -> None:
+    """The descriptor is that of the file, until the blob is closed."""
+    blob = directory.open("disk.img")
+    assert os.pread(blob.fileno(), 4, 3) == b"3456"
+    blob.close()
+    with pytest.raises(ShortReadError):
+        blob.fileno()
+
+
+def grow(path: Path) -> None:
+    with path.open("ab") as file:
+        file.write(b"more")
+
+
+def shrink(path: Path) -> None:
+    os.truncate(path, 3)
+
+
+def touch(path: Path) -> None:
+    os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
+
+
+@pytest.mark.parametrize("change", [grow, shrink, touch])
+def test_verify(root: Path, directory: ImageDirectory, change: Callable[[Path], object]) -> None:
+    """A file whose size or mtime is another is not the version that was opened."""
+    with closing(directory.open("disk.img")) as blob:
+        blob.verify()
+        change(root / "disk.img")
+        with pytest.raises(ShortReadError):
+            blob.verify()
+
+
+@pytest.mark.parametrize("replace", [True, False])
+def test_verify_after_a_replacement(root: Path, directory: ImageDirectory, *, replace: bool) -> None:
+    """A file that was replaced by rename or removed is what it was."""
+    with closing(directory.open("disk.img")) as blob:
+        if replace:
+            (root / "new").write_bytes(b"new")
+            (root / "new").rename(root / "disk.img")
+        else:
+            (root / "disk.img").unlink()
+        blob.verify()
+
+
+def refuse(*_: int) -> int:
+    raise OSError(errno.EINVAL, "no such thing here")
+
+
+@pytest.mark.parametrize("passing", [True, False])
+@pytest.mark.parametrize(("offset", "length"), [(0, 300_000), (5, 1), (299_999, 1), (299_999, 100), (400_000, 10)])
+def test_warm_reads_all(
+    root: Path, directory: ImageDirectory, monkeypatch: pytest.MonkeyPatch, offset: int, length: int, *, passing: bool
+) -> None:
+    """Warming shows every byte that is there to the null device, or reads it, once, and no other."""
+    (root / "large.img").write_bytes(bytes(300_000))
+    spans: list[tuple[int, int]] = []
+    real, pass_by = os.preadv, os.sendfile
+
+    def preadv(descriptor: int, buffers: tuple[memoryview], place: int) -> int:
+        came = real(descriptor, buffers, place)
+        spans.append((place, place + came))
+        return came
+
+    def sendfile(out: int, descriptor: int, place: int, most: int) -> int:
+        assert os.fstat(out).st_rdev == Path(os.devnull).stat().st_rdev
+        came = pass_by(out, descriptor, place, most)
+        spans.append((place, place + came))
+        return came
+
+    monkeypatch.setattr(os, "preadv", preadv)
+    monkeypatch.setattr(os, "sendfile", sendfile if passing else refuse)
+    with closing(directory.open("large.img")) as blob:
+        blob.warm(offset, length)
+    end = min(300_000, offset + length)
+    read = [number for begin, finish in spans for number in range(begin, finish)]
+    assert read == list(range(offset, end))
+
+
+def test_warm_tells_of_a_disk_that_fails(directory: ImageDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the disk answers to the second question is what is raised."""
+
+    def preadv(*_: object) -> int:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "sendfile", refuse)
+    monkeypatch.setattr(os, "preadv", preadv)
+    with closing(directory.open("disk.img")) as blob, pytest.raises(OSError, match="Input/output"):
+        blob.warm(0, 10)
+
+
+def test_warm_after_close(directory: ImageDirectory) -> None:
+    """A blob that is closed is not read any more."""
+    blob = directory.open("disk.img")
+    blob.close()
+    with pytest.raises(ShortReadError):
+        blob.warm(0, 1)
+
+
+def test_close_while_warming(
+    directory: ImageDirectory, opened: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Closed while a thread warms it, a file stays open until that has ended, and is then closed once."""
+    begun, may_end = threading.Event(), threading.Event()
+    real = os.preadv
+
+    def preadv(descriptor: int, buffers: tuple[memoryview], place: int) -> int:
+        begun.set()
+        assert may_end.wait(HANG)
+        return real(descriptor, buffers, place)
+
+    monkeypatch.setattr(os, "preadv", preadv)
+    monkeypatch.setattr(os, "sendfile", refuse)
+    blob = directory.open("disk.img")
+    worker = threading.Thread(target=blob.warm, args=(0, 10))
+    worker.start()
+    assert begun.wait(HANG)
+    blob.close()
+    assert opened()
+    may_end.set()
+    worker.join(HANG)
+    assert not opened()

@@ -1,0 +1,23 @@
+"""Size and mtime of a file, and the validators that come of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from aero_storage.storage.blob import BlobStatus
+
+
+@pytest.mark.parametrize(
+    ("size", "mtime_ns", "etag", "last_modified"),
+    [
+        (0, 0, '"0-0-0"', 0),
+        (255, 16_000_000_010, '"ff-10-a"', 16_000_000_010),
+        (20 * 2**30, 1_700_000_000_999_999_999, '"500000000-6553f100-3b9ac9ff"', 1_700_000_000_999_999_999),
+        (16, -1, '"10-0-0"', None),
+        (16, -5_000_000_001, '"10-0-0"', None),
+    ],
+)
+def test_validators(size: int, mtime_ns: int, etag: str, last_modified: int | None) -> None:
+    """A file's tag is its size, seconds and nanoseconds in hex; a time before the epoch counts as none."""
+    validators = BlobStatus(size, mtime_ns).validators
+    assert (validators.etag, validators.last_modified) == (etag, last_modified)

@@ -1,0 +1,348 @@
+"""Changes on disk that are whole or not there at all: real locks, real processes, a disk that is really full."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from aero_storage.atomic_files import StagingDirectory, disk_usage, locked, replace_file, sync_directory, workshop
+from aero_storage.errors import BusyError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Start = Callable[..., subprocess.Popen[bytes]]
+
+SOURCES = Path(__file__).parents[1] / "src"
+HOLD = """
+import sys
+from pathlib import Path
+from aero_storage import atomic_files
+
+with atomic_files.{what}(Path(sys.argv[1])):
+    {work}
+    print("in", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Give a function that starts a process which holds a lock or a workshop until its input ends."""
+    running: list[subprocess.Popen[bytes]] = []
+
+    def run(what: str, path: Path, work: str = "pass") -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-c", HOLD.format(what=what, work=work), str(path)]
+        environment = {**os.environ, "PYTHONPATH": str(SOURCES)}
+        process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        running.append(process)
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"in\n"
+        return process
+
+    yield run
+    for process in running:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Mount a file system that is soon full."""
+    place = tmp_path / "small"
+    place.mkdir()
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount a small file system")
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "small", str(place)]
+    done = subprocess.run(mount, capture_output=True, text=True, timeout=60, check=False)
+    if done.returncode:
+        pytest.skip(f"no file system can be mounted here: {done.stderr}")
+    yield place
+    subprocess.run(["umount", str(place)], check=True, timeout=60)
+
+
+def names(path: Path) -> list[str]:
+    return sorted(entry.name for entry in path.iterdir())
+
+
+# Files
+
+
+def test_new_file(tmp_path: Path) -> None:
+    """A file that was not there is made, for everybody to read whatever the umask, and nothing else is left."""
+    mask = os.umask(0o077)
+    try:
+        replace_file(tmp_path / "file", b"new")
+    finally:
+        os.umask(mask)
+    assert (tmp_path / "file").read_bytes() == b"new"
+    assert (tmp_path / "file").stat().st_mode & 0o7777 == 0o644
+    assert names(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o664, 0o444])
+def test_mode_stays(tmp_path: Path, mode: int) -> None:
+    """Who may read and write a file stays when its content is replaced."""
+    path = tmp_path / "file"
+    path.write_bytes(b"old content, longer than the new")
+    path.chmod(mode)
+    replace_file(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert path.stat().st_mode & 0o7777 == mode
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_owner_stays(tmp_path: Path) -> None:
+    """Whose file it is stays."""
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    os.chown(path, 4711, 4712)
+    replace_file(path, b"new")
+    assert (path.stat().st_uid, path.stat().st_gid) == (4711, 4712)
+
+
+def test_link_is_followed(tmp_path: Path) -> None:
+    """A link stays a link; the file that it leads to is replaced, or made, where it is."""
+    (tmp_path / "there").mkdir()
+    for name in ("old", "new"):
+        (tmp_path / name).symlink_to(f"there/{name}")
+    (tmp_path / "there" / "old").write_bytes(b"before")
+    for name in ("old", "new"):
+        replace_file(tmp_path / name, name.encode())
+        assert (tmp_path / name).is_symlink()
+        assert (tmp_path / "there" / name).read_bytes() == name.encode()
+    assert names(tmp_path / "there") == ["new", "old"]
+
+
+def test_readers_keep_what_they_have_open(tmp_path: Path) -> None:
+    """Who reads a file while it is replaced reads the old one to its end."""
+    path = tmp_path / "file"
+    path.write_bytes(b"old" * 1000)
+    with path.open("rb") as file:
+        replace_file(path, b"new")
+        assert file.read() == b"old" * 1000
+
+
+def test_remains_do_not_matter(tmp_path: Path) -> None:
+    """What an interrupted replacement has left is no obstacle, even if it is a link to something precious."""
+    (tmp_path / "precious").write_bytes(b"gold")
+    (tmp_path / ".file~").symlink_to("precious")
+    replace_file(tmp_path / "file", b"new")
+    assert (tmp_path / "precious").read_bytes() == b"gold"
+    assert names(tmp_path) == ["file", "precious"]
+
+
+def test_full_disk(small_disk: Path) -> None:
+    """On a full disk the old content stays, and nothing else."""
+    replace_file(small_disk / "file", b"old")
+    with pytest.raises(OSError, match="No space left on device"):
+        replace_file(small_disk / "file", b"x" * 1_000_000)
+    assert (small_disk / "file").read_bytes() == b"old"
+    assert names(small_disk) == ["file"]
+
+
+def test_no_directory(tmp_path: Path) -> None:
+    """Where there is no directory, there is an error."""
+    with pytest.raises(FileNotFoundError):
+        replace_file(tmp_path / "none" / "file", b"new")
+    with pytest.raises(FileNotFoundError):
+        sync_directory(tmp_path / "none")
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError):
+        sync_directory(tmp_path / "file")
+
+
+# Locks
+
+
+def test_lock_is_exclusive(tmp_path: Path, start: Start) -> None:
+    """While another process holds a lock, who does not wait is told so."""
+    start("locked", tmp_path / "lock")
+    with pytest.raises(BusyError, match=re.escape(str(tmp_path))), locked(tmp_path / "lock", wait=False):
+        pass
+
+
+def test_lock_is_waited_for(tmp_path: Path, start: Start) -> None:
+    """Who waits gets the lock when its holder gives it back."""
+    holder = start("locked", tmp_path / "lock")
+    waiter = subprocess.Popen(
+        [sys.executable, "-c", HOLD.format(what="locked", work="pass"), str(tmp_path / "lock")],
+        env={**os.environ, "PYTHONPATH": str(SOURCES)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+    )
+    holder.communicate(timeout=60)
+    said, _ = waiter.communicate(timeout=60)
+    assert said == b"in\n"
+
+
+@pytest.mark.parametrize("wait", [True, False])
+def test_lock_of_the_dead(tmp_path: Path, start: Start, *, wait: bool) -> None:
+    """A lock whose holder was killed is free."""
+    holder = start("locked", tmp_path / "lock")
+    holder.kill()
+    holder.wait()
+    with locked(tmp_path / "lock", wait=wait):
+        pass
+
+
+def test_lock_after_an_error(tmp_path: Path) -> None:
+    """A lock is given back when the work under it fails."""
+    with pytest.raises(ValueError, match="work"), locked(tmp_path / "lock"):
+        raise ValueError("work")
+    with locked(tmp_path / "lock", wait=False):
+        pass
+
+
+def test_lock_is_held_once(tmp_path: Path) -> None:
+    """Two holders in one process are two holders."""
+    with (
+        locked(tmp_path / "lock"),
+        pytest.raises(BusyError),
+        locked(tmp_path / "lock", wait=False),
+    ):
+        pass
+
+
+def test_lock_that_was_removed(tmp_path: Path, start: Start) -> None:
+    """A lock file that was removed from under its holder locks nobody out, and the new one is good."""
+    start("locked", tmp_path / "lock")
+    (tmp_path / "lock").unlink()
+    with (
+        locked(tmp_path / "lock", wait=False),
+        pytest.raises(BusyError),
+        locked(tmp_path / "lock", wait=False),
+    ):
+        pass
+
+
+# Workshops
+
+
+def test_workshop_comes_and_goes(tmp_path: Path) -> None:
+    """A workshop is an empty directory, made with its parents, and gone after good work and bad."""
+    path = tmp_path / "a" / "b"
+    with workshop(path) as work:
+        assert work == StagingDirectory(path, None)
+        (path / "file").write_bytes(b"x")
+        (path / "directory").mkdir()
+        (path / "directory" / "file").write_bytes(b"x")
+    assert not path.exists()
+    with pytest.raises(FileNotFoundError), workshop(path):
+        (path / "file").rename(path / "other")
+    assert not path.exists()
+
+
+def test_workshop_is_exclusive(tmp_path: Path, start: Start) -> None:
+    """A workshop that another process works in is left alone."""
+    start("workshop", tmp_path / "shop", "(Path(sys.argv[1]) / 'file').write_bytes(b'x')")
+    with pytest.raises(BusyError), workshop(tmp_path / "shop"):
+        pass
+    assert names(tmp_path / "shop") == ["file", "lock"]
+
+
+def test_workshop_of_the_dead(tmp_path: Path, start: Start) -> None:
+    """What a run that was killed has left is cleared away, and its size on disk is told."""
+    work = "(Path(sys.argv[1]) / 'd').mkdir(); (Path(sys.argv[1]) / 'd' / 'file').write_bytes(b'x' * 100_000)"
+    holder = start("workshop", tmp_path / "shop", work)
+    (tmp_path / "shop" / "link").symlink_to(tmp_path)
+    holder.kill()
+    holder.wait()
+    with workshop(tmp_path / "shop") as found:
+        assert found.remains is not None
+        assert 100_000 <= found.remains < 200_000
+        assert names(tmp_path / "shop") == ["lock"]
+    assert names(tmp_path) == []
+
+
+def test_workshop_of_one_who_died_early(tmp_path: Path, start: Start) -> None:
+    """A run that was killed before it wrote anything is told too, with nothing to clear."""
+    holder = start("workshop", tmp_path / "shop")
+    holder.kill()
+    holder.wait()
+    with workshop(tmp_path / "shop") as found:
+        assert found.remains == 0
+
+
+def test_results_move_out(tmp_path: Path) -> None:
+    """What was moved out of a workshop stays."""
+    with workshop(tmp_path / "shop") as work:
+        (work.path / "result").write_bytes(b"x")
+        (work.path / "result").rename(tmp_path / "result")
+    assert names(tmp_path) == ["result"]
+
+
+def test_no_workshop_in_a_file(tmp_path: Path) -> None:
+    """A file in the workshop's place is an error, and stays."""
+    (tmp_path / "shop").write_bytes(b"precious")
+    with pytest.raises(NotADirectoryError), workshop(tmp_path / "shop"):
+        pass
+    assert (tmp_path / "shop").read_bytes() == b"precious"
+
+
+RACE = """
+import sys
+from pathlib import Path
+from aero_storage.atomic_files import workshop
+from aero_storage.errors import BusyError
+
+place, entered = Path(sys.argv[1]), 0
+while entered < 50:
+    try:
+        with workshop(place / "shop"):
+            entered += 1
+            for name in "abcdefgh":
+                (place / "shop" / name).mkdir()
+            (place / "owner").touch(exist_ok=False)
+            (place / "owner").unlink()
+    except BusyError:
+        pass
+"""
+
+
+def test_many_at_one_door(tmp_path: Path) -> None:
+    """However many come and go, one at a time is in, finds an empty workshop, and nobody meets an error."""
+    environment = {**os.environ, "PYTHONPATH": str(SOURCES)}
+    command = [sys.executable, "-c", RACE, str(tmp_path)]
+    running = [subprocess.Popen(command, env=environment) for _ in range(4)]
+    assert [process.wait(120) for process in running] == [0, 0, 0, 0]
+    assert names(tmp_path) == []
+
+
+# Sizes on disk
+
+
+def test_holes_take_nothing(tmp_path: Path) -> None:
+    """A hole takes no space, data does."""
+    with (tmp_path / "file").open("wb") as file:
+        file.truncate(1 << 30)
+        assert disk_usage(tmp_path / "file") == 0
+        file.write(b"x" * 100_000)
+    assert 100_000 <= disk_usage(tmp_path / "file") < 200_000
+
+
+def test_names_count_once(tmp_path: Path) -> None:
+    """A file with two names counts once; a link counts as a link, not as what it leads to."""
+    tree = tmp_path / "tree"
+    (tree / "below").mkdir(parents=True)
+    empty = disk_usage(tree)
+    (tree / "file").write_bytes(b"x" * 100_000)
+    once = disk_usage(tree)
+    (tree / "below" / "again").hardlink_to(tree / "file")
+    (tree / "below" / "link").symlink_to(tree)
+    assert 100_000 <= once - empty < 200_000
+    assert disk_usage(tree) == once
+    assert disk_usage(tree / "below" / "link") < 100_000
+
+
+def test_nothing_takes_nothing(tmp_path: Path) -> None:
+    """What is not there takes no space, and a link to nowhere is no error."""
+    assert disk_usage(tmp_path / "none") == 0
+    (tmp_path / "link").symlink_to("none")
+    assert disk_usage(tmp_path) < 100_000
