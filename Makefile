@@ -24,7 +24,7 @@ unexport PYTHONPATH PYTHONHOME
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # one .venv: two pips at once would tread on each other under -j
-.PHONY: help run test bench torture soak audit lint types clean
+.PHONY: help run test bench torture soak audit docs lint types clean
 
 define HELP
 aero-storage: large disk images over HTTP ranges, as a Twisted daemon.
@@ -32,15 +32,16 @@ aero-storage: large disk images over HTTP ranges, as a Twisted daemon.
   make run     install into $(VENV), put a demo image into $(IMAGES)/ if it holds none,
                and serve it on http://$(HOST):$(PORT)
   make test    build the wheel, install it, then lint, types and every test against it
-  make bench   measure it beside nginx and others, some 20 minutes, into docs/benchmarks.md
+  make bench   measure it beside nginx and others, some 20 minutes, into docs/measurements/benchmarks.md
                (Debian packages nginx-light and wrk); BENCH_ARGS=--quick takes under 3
   make torture
-               torment it with faults and hostile input, up to 10 minutes, into docs/reliability.md;
+               torment it with faults and hostile input, up to 10 minutes, into docs/measurements/reliability.md;
                as root it tries a full and a failing disk too; TORTURE_ARGS=--quick takes under 2
   make audit   look for known vulnerabilities in what $(VENV) runs with, and in the lowest versions that
                pyproject.toml allows; says so where no service can be asked
-  make soak    all kinds of clients at once for an hour, with 0.4 of a core, into docs/soak.md;
+  make soak    all kinds of clients at once for an hour, with 0.4 of a core, into docs/measurements/soak.md;
                SOAK_ARGS="--seconds 300" takes 5 minutes
+  make docs    write the generated pages of docs/reference anew
   make lint    ruff: rules and format
   make types   mypy, strict
   make clean   remove $(VENV) and everything built; your images stay
@@ -79,7 +80,10 @@ audit: $(VENV)/.installed $(VENV)/.installed-audit
 	@$(VENV)/audit/bin/python tools/audit.py $(VENV)
 
 soak: $(VENV)/.installed-test
-	@PYTHONPATH=. $(BIN)/python -m torture.soak --report docs/soak.md $(SOAK_ARGS)
+	@PYTHONPATH=. $(BIN)/python -m torture.soak --report docs/measurements/soak.md $(SOAK_ARGS)
+
+docs: $(VENV)/.installed
+	@$(BIN)/python tools/reference_pages.py
 
 lint: $(VENV)/.installed-test
 	@$(BIN)/ruff check --quiet

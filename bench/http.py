@@ -1,4 +1,4 @@
-"""`make bench`: measure the servers side by side; write docs/benchmarks.md, .json and .png."""
+"""`make bench`: measure the servers side by side; write docs/measurements/benchmarks.md, .json and .png."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--connections", type=int, default=16, help="of wrk; a quarter of them for whole downloads (16)")
     add("--image-size", type=int, default=data.GIB, metavar="BYTES", help="of the image that is served (1 GiB)")
     add("--scratch", type=Path, help="directory on a disk for 2.3 GiB of files, removed afterwards (the system's)")
-    add("--output", type=Path, default=Path("docs"), help="directory for what is written (docs)")
+    add("--output", type=Path, default=Path("docs/measurements"), help="directory for what is written")
     add("--redraw", type=Path, metavar="JSON", help="measure nothing, write the page of these figures anew")
     add("--force", action="store_true", help="measure on a single core, although the figures mean nothing")
     return parser

@@ -1,4 +1,4 @@
-"""docs/benchmarks.png: the ratios to nginx on a log scale."""
+"""docs/measurements/benchmarks.png: the ratios to nginx on a log scale."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/benchmarks.md from the results. Pure."""
+"""docs/measurements/benchmarks.md from the results. Pure."""
 
 from __future__ import annotations
 

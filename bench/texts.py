@@ -1,4 +1,4 @@
-"""What docs/benchmarks.md says around the figures."""
+"""What docs/measurements/benchmarks.md says around the figures."""
 
 from __future__ import annotations
 

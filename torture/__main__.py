@@ -21,7 +21,7 @@ from torture.fuzzing.fuzz import fuzz
 from torture.outcome import Outcome
 from torture.report import report
 
-_OUTPUT = Path("docs/reliability.md")
+_OUTPUT = Path("docs/measurements/reliability.md")
 _FUZZED = 2_000_000
 """Answers, half of them by either lane."""
 _SECONDS, _LEAST_FUZZ_SECONDS = 560.0, 30.0

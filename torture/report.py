@@ -1,4 +1,4 @@
-"""docs/reliability.md, from outcomes. Pure but for what it asks the machine."""
+"""docs/measurements/reliability.md, from outcomes. Pure but for what it asks the machine."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 Entry: TypeAlias = dict[str, Any]
 
-# What scripts may read of the data plane (contract §7).
+# What scripts may read of the data plane (http.md §7).
 DATA_EXPOSED = [
     "etag",
     "last-modified",
@@ -65,7 +65,7 @@ def stamp(path: Path, at: tuple[int, int]) -> None:
 
 
 def put(path: Path, data: bytes, at: tuple[int, int] | None = None) -> None:
-    """Put new content in place by rename, as the contract asks, with an mtime of now or of `at`."""
+    """Put new content in place by rename, as http.md asks, with an mtime of now or of `at`."""
     fresh = path.with_name(f".{path.name}.new")
     fresh.write_bytes(data)
     if at is not None:

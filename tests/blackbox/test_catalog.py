@@ -1,4 +1,4 @@
-"""§3: what makes a catalog, and what breaks one."""
+"""http.md §3: what makes a catalog, and what breaks one."""
 
 from __future__ import annotations
 

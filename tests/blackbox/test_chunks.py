@@ -1,4 +1,4 @@
-"""§6: chunked delivery."""
+"""http.md §6: chunked delivery."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""§5: the cap on concurrent bytes requests and its queue."""
+"""http.md §5: the cap on concurrent bytes requests and its queue."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""§7: CORS, Vary and CORP on every plane and status."""
+"""http.md §7: CORS, Vary and CORP on every plane and status."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""§2 and §1: heads, hosts, bodies, connections and the fields of every response."""
+"""http.md §2 and §1: heads, hosts, bodies, connections and the fields of every response."""
 
 from __future__ import annotations
 

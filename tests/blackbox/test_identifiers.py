@@ -1,4 +1,4 @@
-"""§1: no name that a client sends ever reaches the file system unless it is a valid id under the root."""
+"""http.md §1: no name that a client sends ever reaches the file system unless it is a valid id under the root."""
 
 from __future__ import annotations
 

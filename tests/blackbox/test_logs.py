@@ -1,4 +1,4 @@
-"""§8: one JSON object a line, one `request complete` line a request, and no secrets."""
+"""http.md §8: one JSON object a line, one `request complete` line a request, and no secrets."""
 
 from __future__ import annotations
 

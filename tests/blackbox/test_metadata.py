@@ -1,4 +1,4 @@
-"""§4: the list and the metadata of images."""
+"""http.md §4: the list and the metadata of images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""§9: the metrics and who may read them."""
+"""http.md §9: the metrics and who may read them."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_zeros_from_the_start(fresh: Daemon, name: str, labels: dict[str, str]) 
 
 @pytest.mark.parametrize("name", TYPES)
 def test_types(fresh: Daemon, name: str) -> None:
-    """Every metric of the contract is there with its type."""
+    """Every metric of http.md is there with its type."""
     fresh.ask("/v1/images/disk")
     types = fresh.metrics().types
     assert types.get(name) == TYPES[name]
@@ -73,7 +73,7 @@ def test_build_info(fresh: Daemon) -> None:
 
 
 def test_label_names(fresh: Daemon) -> None:
-    """The labels are those of the contract and no others."""
+    """The labels are those of http.md and no others."""
     fresh.traced("/v1/images/disk")
     metrics = fresh.metrics()
     wanted = {
@@ -90,7 +90,7 @@ def test_label_names(fresh: Daemon) -> None:
 
 
 def test_buckets(fresh: Daemon) -> None:
-    """The histogram has the buckets of the contract."""
+    """The histogram has the buckets of http.md."""
     fresh.traced("/healthz")
     found = {labels["le"] for labels in fresh.metrics().labels("http_request_duration_seconds_bucket")}
     assert sorted(float(le) for le in found if le != "+Inf") == BUCKETS

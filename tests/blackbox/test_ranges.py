@@ -1,4 +1,4 @@
-"""§5: bytes, ranges and their headers."""
+"""http.md §5: bytes, ranges and their headers."""
 
 from __future__ import annotations
 
@@ -558,7 +558,7 @@ CONDITIONS: list[tuple[str, Fields, int]] = [
 )
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_conditional(store: Daemon, method: str, image_id: str, fields: Fields, status: int) -> None:
-    """Preconditions are evaluated by RFC 9110 and in the order of the contract."""
+    """Preconditions are evaluated by RFC 9110 and in the order of http.md."""
     reply = store.ask(f"/v1/images/{image_id}", method, fields)
     assert reply.status == status
     if method == "GET" and image_id != "empty":

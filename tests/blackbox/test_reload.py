@@ -1,4 +1,4 @@
-"""§3: the catalog and the images change while the daemon runs."""
+"""http.md §3: the catalog and the images change while the daemon runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""§2: routes, methods and strictness."""
+"""http.md §2: routes, methods and strictness."""
 
 from __future__ import annotations
 

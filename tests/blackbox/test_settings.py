@@ -1,4 +1,4 @@
-"""§10: settings, their order of precedence, and starts that must fail."""
+"""http.md §10: settings, their order of precedence, and starts that must fail."""
 
 from __future__ import annotations
 
@@ -206,7 +206,7 @@ def test_precedence(small_home: Callable[[str], Path], highest: str) -> None:
 
 
 def test_defaults(store: Daemon) -> None:
-    """The defaults are those of the seed's table."""
+    """The defaults are the documented ones."""
     image = store.ask("/v1/images/disk", "HEAD")
     assert image["Cache-Control"] == "public, max-age=3600, no-transform"
     assert image["Cross-Origin-Resource-Policy"] == "same-site"

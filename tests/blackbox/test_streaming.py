@@ -1,4 +1,4 @@
-"""§5: the body is exactly what the headers describe, whatever happens to the file or the client."""
+"""http.md §5: the body is exactly what the headers describe, whatever happens to the file or the client."""
 
 from __future__ import annotations
 

@@ -138,7 +138,7 @@ def test_chunks_are_the_image(daemon: Daemon, image_id: str, *, is_versioned: bo
 )
 @pytest.mark.parametrize("rest", ["manifest", "manifest.json", "chunks/00000000.bin", "chunks/00000001.bin"])
 def test_headers(daemon: Daemon, image_id: str, fields: dict[str, str], moving: str, fixed: str, rest: str) -> None:
-    """The headers of §6: immutable where the URL names the version, the short age where it does not."""
+    """The headers of http.md §6: immutable where the URL names the version, the short age where it does not."""
     for base, caching in ((f"/v1/images/{image_id}/chunked", moving), (versioned(daemon, image_id), fixed)):
         reply = daemon.ask(f"{base}/{rest}", fields=fields)
         assert reply.status == 200

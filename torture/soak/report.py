@@ -1,4 +1,4 @@
-"""docs/soak.md, from a record. Pure but for what it asks the machine."""
+"""docs/measurements/soak.md, from a record. Pure but for what it asks the machine."""
 
 from __future__ import annotations
 
