@@ -1,1 +1,1 @@
-"""`make bench`: measures the daemon beside nginx and others, and writes docs/benchmarks.md."""
+"""`make bench`: measures the daemon beside nginx and others, and writes docs/measurements/benchmarks.md."""
