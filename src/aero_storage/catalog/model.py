@@ -10,7 +10,7 @@ import attrs
 
 
 def chunked_directory(image_id: str, version: str | None) -> PurePosixPath:
-    """Where the chunk artifacts of a version lie, or those without one, relative to the images root (contract §6)."""
+    """Where the chunk artifacts of a version lie, or those without one, relative to the images root (http.md §6)."""
     return PurePosixPath("chunked", image_id, version or "")
 
 
@@ -38,7 +38,7 @@ class Image:
 
     @property
     def chunked_directory(self) -> PurePosixPath:
-        """Where the chunk artifacts that unversioned URLs mean lie, relative to the images root (contract §6)."""
+        """Where the chunk artifacts that unversioned URLs mean lie, relative to the images root (http.md §6)."""
         return chunked_directory(self.id, self.chunked_version)
 
 

@@ -1,4 +1,4 @@
-"""`manifest.json` → `Catalog` (contract §3).
+"""`manifest.json` → `Catalog` (http.md §3).
 
 One breach makes the whole manifest invalid, and the message says where.
 """

@@ -1,4 +1,4 @@
-"""The images root as a catalog: `manifest.json` if it is there, else a listing of the directory (contract §3)."""
+"""The images root as a catalog: `manifest.json` if it is there, else a listing of the directory (http.md §3)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The manifest of a chunked image (contract §6): its rules, to JSON and from JSON. Pure.
+"""The manifest of a chunked image (http.md §6): its rules, to JSON and from JSON. Pure.
 
-`parse_chunk_manifest` refuses what the contract forbids and what clients refuse.
+`parse_chunk_manifest` refuses what http.md forbids and what clients refuse.
 """
 
 from __future__ import annotations

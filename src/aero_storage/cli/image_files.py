@@ -22,7 +22,7 @@ IMPORTED = "imported"
 """Where imported files lie, under the images root: `imported/ID/N.img`, N one more with every import."""
 
 SETTLE_SECONDS = 2.0
-"""A running daemon has read a new catalog by then (contract §3: one second); until then it serves the old files."""
+"""A running daemon has read a new catalog by then (http.md §3: one second); until then it serves the old files."""
 
 _MARK = "~"
 _PUBLISHING = "chunked/*/.publishing~"

@@ -1,4 +1,4 @@
-"""The cap on byte requests at work at once, and the queue in front of it (contract §5)."""
+"""The cap on byte requests at work at once, and the queue in front of it (http.md §5)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What to answer once the representation is open: conditions, ranges, limits, headers (contract §5 and §6).
+"""What to answer once the representation is open: conditions, ranges, limits, headers (http.md §5 and §6).
 
-Pure: facts and a representation in, a reply out. The order of evaluation is that of the contract.
+Pure: facts and a representation in, a reply out. The order of evaluation is that of http.md.
 """
 
 from __future__ import annotations

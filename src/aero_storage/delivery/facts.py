@@ -37,7 +37,7 @@ HeaderReader = Callable[[str], str | None]
 
 
 def request_id_of(given: str | None) -> str:
-    """The id that a client gave its request in `X-Request-Id`, if it is usable, or a new one (contract §8)."""
+    """The id that a client gave its request in `X-Request-Id`, if it is usable, or a new one (http.md §8)."""
     return _token(given) or make_request_id()
 
 

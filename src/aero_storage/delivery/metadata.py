@@ -1,4 +1,4 @@
-"""The metadata plane: what images there are, as JSON (contract §4)."""
+"""The metadata plane: what images there are, as JSON (http.md §4)."""
 
 from __future__ import annotations
 

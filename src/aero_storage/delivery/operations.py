@@ -1,4 +1,4 @@
-"""What operators and their tools ask: health, readiness, version, metrics (contract §2 and §9)."""
+"""What operators and their tools ask: health, readiness, version, metrics (http.md §2 and §9)."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class Reply:
 
 
 def plane_headers(facts: Facts, policy: Policy) -> Headers:
-    """CORS, and on the data plane CORP: what every response of a plane carries (contract §7)."""
+    """CORS, and on the data plane CORP: what every response of a plane carries (http.md §7)."""
     plane = facts.plane
     headers = policy.cors.headers(facts.origin, _EXPOSED.get(plane))
     return (*headers, ("Cross-Origin-Resource-Policy", policy.resource_policy)) if plane is Plane.DATA else headers

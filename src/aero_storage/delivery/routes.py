@@ -1,4 +1,4 @@
-"""Every route of the server (contract §2): one table, from which routing, labels, `Allow` and tests come."""
+"""Every route of the server (http.md §2): one table, from which routing, labels, `Allow` and tests come."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ ROUTES = (
 
 
 def routes(*, metrics: bool) -> tuple[Route, ...]:
-    """The routes to mount; without `metrics` there is no such path (contract §9)."""
+    """The routes to mount; without `metrics` there is no such path (http.md §9)."""
     return tuple(route for route in ROUTES if metrics or route.resource is not Resource.METRICS)
 
 

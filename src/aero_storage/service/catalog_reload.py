@@ -1,4 +1,4 @@
-"""Keeps the catalog in force up to date with the one on disk (contract §3)."""
+"""Keeps the catalog in force up to date with the one on disk (http.md §3)."""
 
 from __future__ import annotations
 

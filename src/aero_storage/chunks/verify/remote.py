@@ -101,7 +101,7 @@ def _read_manifest(response: urllib3.BaseHTTPResponse) -> bytes:
 
 
 def _faults(response: urllib3.BaseHTTPResponse) -> Iterator[str]:
-    """What browser clients refuse (contract §6)."""
+    """What browser clients refuse (http.md §6)."""
     if response.status != HTTPStatus.OK:
         yield f"status {response.status} instead of 200"
         return

@@ -1,4 +1,4 @@
-"""Where the daemon listens: the default address, or the endpoints that replace it (contract §10)."""
+"""Where the daemon listens: the default address, or the endpoints that replace it (http.md §10)."""
 
 from __future__ import annotations
 
