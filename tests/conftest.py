@@ -20,7 +20,7 @@ from aero_storage.disk import DiskThreads
 from aero_storage.service.composition import Parts, compose
 from aero_storage.service.disk_pools import DiskPools
 from aero_storage.settings import resolve
-from aero_storage.web.channel import AeroChannel
+from aero_storage.web.connection import HTTPConnection
 
 Pairs = list[tuple[str, str]]
 
@@ -108,8 +108,9 @@ class Transport(StringTransport):
 
 @attrs.define(eq=False)
 class Connection:
-    channel: AeroChannel
+    channel: HTTPConnection
     transport: Transport
+    reactor: Reactor
 
     def send(self, data: bytes) -> None:
         self.channel.dataReceived(data)
@@ -119,6 +120,7 @@ class Connection:
         self.send("\r\n".join([*lines, "", ""]).encode("latin-1"))
 
     def taken(self) -> bytes:
+        self.reactor.advance(0)  # what is pipelined goes on in the next turn
         data: bytes = self.transport.value()
         self.transport.clear()
         return data
@@ -156,7 +158,7 @@ class Stack:
         assert channel is not None
         transport = Transport()
         channel.makeConnection(transport)
-        return Connection(channel, transport)
+        return Connection(channel, transport, self.reactor)
 
     def ask(self, target: str, *headers: tuple[str, str], method: str = "GET") -> Response:
         connection = self.connect()

@@ -197,7 +197,7 @@ def test_rules_allow(path: str, source: str) -> None:
         ("storage/local.py", "from ..web import app", "1: storage (floor 3) imports web (floor 5)"),
         ("storage/local.py", "from .. import web", "1: storage (floor 3) imports web (floor 5)"),
         ("storage/__init__.py", "from ..web import app", "1: storage (floor 3) imports web (floor 5)"),
-        ("storage/local.py", "import os, aero_storage.web.app", "1: storage (floor 3) imports web (floor 5)"),
+        ("storage/local.py", "import os, aero_storage.web.router", "1: storage (floor 3) imports web (floor 5)"),
         ("storage/local.py", "def f():\n    import aero_storage.web", "2: storage (floor 3) imports web (floor 5)"),
         (
             "storage/local.py",

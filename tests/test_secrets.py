@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from aero_storage.web.response_plans import ExpressLane
 from tests.secret_flow import introspections, logged_secrets, logging_calls, secret_names, uncalled_loggers
 from twisted.web.test.requesthelper import DummyChannel
 
@@ -15,7 +16,6 @@ from aero_storage.delivery.handler import RequestHandler
 from aero_storage.http.plain import PlainRequest
 from aero_storage.service.listening.tls_material import TLSMaterial
 from aero_storage.settings import Settings
-from aero_storage.web.express import ExpressLane
 from aero_storage.web.request import AeroRequest
 
 if TYPE_CHECKING:

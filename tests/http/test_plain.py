@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 import pytest
+from aero_storage.web.connection_limits import Limits
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
@@ -12,7 +13,6 @@ from twisted.internet.testing import StringTransport
 from twisted.web.resource import Resource
 
 from aero_storage.http.plain import MAX_PLAIN_HEAD, PlainRequest, recognise, split_range
-from aero_storage.web.crowd import Limits
 from aero_storage.web.request import AeroRequest
 from aero_storage.web.site import ImageSite
 

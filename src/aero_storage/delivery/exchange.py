@@ -62,8 +62,9 @@ class Exchange:
         return self._ended
 
     def take_place_now(self, admission: Admission) -> bool:
-        """Take a place if there is one at once."""
-        self.place = admission.try_acquire()
+        """Take a place if there is one at once; the one that is held is enough."""
+        if self.place is None:
+            self.place = admission.try_acquire()
         return self.place is not None
 
     def give_place_up(self) -> bool:

@@ -13,7 +13,7 @@ from aero_storage.delivery import metadata, operations
 from aero_storage.delivery.access_record import AccessRecord, Reporter
 from aero_storage.delivery.admission import Admission
 from aero_storage.delivery.client_limits import ClientLimiter
-from aero_storage.delivery.decision import Decision, decide, judge
+from aero_storage.delivery.decision import Decision, judge
 from aero_storage.delivery.exchange import Exchange
 from aero_storage.delivery.facts import Facts, make_request_id
 from aero_storage.delivery.metadata import Listing
@@ -58,7 +58,6 @@ class Memo:
 
 
 _RETRY_SOON = (("Retry-After", "1"),)
-_Handler = Callable[[Exchange], Awaitable[Reply]]
 
 
 @attrs.define(eq=False)
@@ -104,8 +103,8 @@ class RequestHandler:
         """The reply to a request that cannot be taken further, in the shape of its plane."""
         return error(facts, self.policy, status, *_retry_after(status))
 
-    async def answer(self, exchange: Exchange) -> Reply:
-        """The reply to a request; what it opened belongs to the exchange."""
+    async def answer(self, exchange: Exchange, wanted: str | None) -> Reply:
+        """The reply to a request with the `Range` `wanted`; what it opened belongs to the exchange."""
         facts = exchange.facts
         if facts.route is None:
             return self.fail(facts, 404)
@@ -117,23 +116,19 @@ class RequestHandler:
             return preflight(facts, self.policy)
         try:
             self._take_share(exchange)
-            return await self._handler(facts)(exchange)
+            if facts.plane is Plane.DATA:
+                return await self._bytes(exchange, wanted)
+            return await (self._metadata if facts.plane is Plane.METADATA else self._operations)(exchange)
         except ClientError as failure:
             return self._explain(facts, failure)
 
     def _take_share(self, exchange: Exchange) -> None:
-        if self.client_limiter is None or exchange.facts.plane is Plane.OPERATIONS:
+        if self.client_limiter is None or exchange.give_share_back or exchange.facts.plane is Plane.OPERATIONS:
             return
         exchange.give_share_back = self.client_limiter.take(exchange.client)
         if exchange.give_share_back is None:
             self.overdrawn()
             raise OverloadedError("the client has too many requests under way")
-
-    def _handler(self, facts: Facts) -> _Handler:
-        plane = facts.plane
-        if plane is Plane.DATA:
-            return self._bytes
-        return self._metadata if plane is Plane.METADATA else self._operations
 
     def _explain(self, facts: Facts, failure: ClientError) -> Reply:
         if isinstance(failure, CatalogError):
@@ -213,17 +208,17 @@ class RequestHandler:
         except ClientError as failure:
             return self._explain(facts, failure)
 
-    async def _bytes(self, exchange: Exchange) -> Reply:
-        facts, memo = exchange.facts, Memo()
+    async def _bytes(self, exchange: Exchange, wanted: str | None) -> Reply:
+        facts = exchange.facts
         if not facts.names.valid:
             return self.fail(facts, 404)
-        reply = self._bytes_now(exchange, facts.range, memo)
+        reply = self._bytes_now(exchange, wanted, Memo())
         if reply is not None:
             return reply
         await exchange.take_place(self._admission)
         image = self._find(facts)
         exchange.blob = opened = await self._store.open(self._wanted(facts, image))
-        return decide(facts, self.policy, self._represent(facts, image, opened))
+        return judge(facts, self.policy, self._represent(facts, image, opened)).reply(wanted)
 
     def _bytes_now(self, exchange: Exchange, wanted: str | None, memo: Memo) -> Reply | None:
         if not exchange.take_place_now(self._admission):

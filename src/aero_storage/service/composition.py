@@ -33,14 +33,13 @@ from aero_storage.storage.local.directory import ImageDirectory
 from aero_storage.storage.local.image_store import LocalStore
 from aero_storage.storage.local.open_file_cache import OpenFileCache
 from aero_storage.streaming.throttle import throttle
-from aero_storage.web.app import build_resource
-from aero_storage.web.crowd import Limits, Reason, Refusals
-from aero_storage.web.express import ExpressLane
-from aero_storage.web.header_names import remember_few_header_names
-from aero_storage.web.respond import Responder
-from aero_storage.web.sending import FileSender
+from aero_storage.web.connection_limits import Limits, Reason, Refusals
+from aero_storage.web.file_sender import FileSender
+from aero_storage.web.responder import Responder
+from aero_storage.web.response_plans import ResponsePlans
+from aero_storage.web.router import build_resource
 from aero_storage.web.site import ImageSite
-from aero_storage.web.stalls import Stalls
+from aero_storage.web.stall_detector import StallDetector, Stream
 
 OPEN_FILES = 256
 """Files kept open for the next request: a quarter of the descriptors that a process may have by default."""
@@ -74,7 +73,6 @@ def compose(
     settings: Settings, reactor: PosixReactorBase, pools: DiskPools, log: EventLog, environ: Mapping[str, str]
 ) -> Parts:
     """Build everything that the settings ask for, upwards from the disk, and read the catalog."""
-    remember_few_header_names()
     version = package_version("aero-storage")
     metrics = Metrics(Registry(), version, settings.image_metrics_max_ids)
     disk, current_catalog = pools.disk, CurrentCatalog()
@@ -94,18 +92,24 @@ def compose(
         admission,
         VirtualChunks(policy, log),
     )
-    sender = FileSender()
-    responder = Responder(handler, sender, pools.readers, reactor, log)
-    resource = build_resource(routes(metrics=not settings.disable_metrics), responder.respond)
-    lane = ExpressLane(handler, sender, log) if settings.express else None
+    plans = ResponsePlans(handler.account, time.time, settings.express)
+    responder = Responder(handler, plans, FileSender(), pools.readers, reactor, log)
+    resource = build_resource(routes(metrics=not settings.disable_metrics), responder.respond_routed)
     limits = limits_of(settings, policy.proxies)
     refusals = Refusals(limits, metrics, log, reactor)
-    if limits.most_per_client:
-        handler.client_limiter = ClientLimiter(limits.most_per_client, limits.is_exempt)
+    if limits.max_connections_per_client:
+        handler.client_limiter = ClientLimiter(limits.max_connections_per_client, limits.is_exempt)
         handler.overdrawn = lambda: refusals(Reason.CLIENT)
-    site = ImageSite(resource, reactor, lane, limits, refusals)
-    site.throttle = throttle(reactor, settings.max_bytes_per_second, settings.max_total_bytes_per_second)
-    look_after_stalls(site, admission, reactor, settings.stall_timeout_secs, metrics, log)
+    site = ImageSite(
+        resource,
+        reactor,
+        responder,
+        limits,
+        refusals,
+        lambda streams: detect_stalls(streams, admission, reactor, settings.stall_timeout_secs, metrics, log),
+        throttle(reactor, settings.max_bytes_per_second, settings.max_total_bytes_per_second),
+    )
+    admission.crowded = site.stalls.make_room
     show_state(metrics, admission, site, current_catalog)
     show_log(metrics, log)
     accept_guard = AcceptGuard(reactor, site.make_room, metrics, log)
@@ -114,29 +118,26 @@ def compose(
     return Parts(reactor, log, pools, reloader, handler, site, store, accept_guard, drain)
 
 
-def look_after_stalls(  # noqa: PLR0913, PLR0917 - who is looked after, and who is told
-    site: ImageSite, admission: Admission, clock: IReactorTime, timeout: float, metrics: Metrics, log: EventLog
-) -> None:
-    """Have streams broken off, or their places given to others, whose clients take nothing."""
+def detect_stalls(  # noqa: PLR0913, PLR0917 - what is watched, and what is told
+    streams: set[Stream], admission: Admission, clock: IReactorTime, timeout: float, metrics: Metrics, log: EventLog
+) -> StallDetector:
+    """What breaks streams off, or gives their places to others, when their clients take nothing."""
 
     def broken_off(request_id: str | None, seconds: float) -> None:
         metrics.stream_stalled()
         fields = {"request_id": request_id, "stalled_seconds": round(seconds, 1)}
         log.event("info", "response broken off: the client takes nothing", fields)
 
-    site.stalls = Stalls(
-        clock, timeout, site.channels, lambda: admission.waiting, metrics.place_taken_back, broken_off
-    )
-    admission.crowded = site.stalls.make_room
+    return StallDetector(clock, timeout, streams, lambda: admission.waiting, metrics.place_taken_back, broken_off)
 
 
 def limits_of(settings: Settings, proxies: TrustedProxies) -> Limits:
     """The part of the settings that limits connections."""
     return Limits(
-        header_timeout=settings.header_timeout_secs,
-        idle_timeout=settings.idle_timeout_secs,
-        most=settings.max_connections,
-        most_per_client=settings.max_connections_per_client,
+        header_timeout_secs=settings.header_timeout_secs,
+        idle_timeout_secs=settings.idle_timeout_secs,
+        max_connections=settings.max_connections,
+        max_connections_per_client=settings.max_connections_per_client,
         is_exempt=proxies.is_trusted,
     )
 

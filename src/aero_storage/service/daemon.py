@@ -15,7 +15,7 @@ from aero_storage.service.composition import OPEN_FILES, Parts
 from aero_storage.service.listening.endpoints import address_text
 from aero_storage.service.metric_sources import DelayProbe
 from aero_storage.service.signals import SetSignal, SignalledService
-from aero_storage.web.crowd import MOST_TOLD
+from aero_storage.web.connection_limits import MAX_REFUSED
 
 _GARBAGE_THRESHOLD = 10_000
 """New objects after which Python looks for cycles among them; a request makes some fifty, and no cycles."""
@@ -47,7 +47,7 @@ class AeroService(SignalledService):
         gc.collect()
         gc.freeze()  # what there is by now stays: no need to look at it again and again
         gc.set_threshold(_GARBAGE_THRESHOLD)
-        warn_if_low(parts.log, parts.site.limits.most, MOST_TOLD, OPEN_FILES)
+        warn_if_low(parts.log, parts.site.limits.max_connections, MAX_REFUSED, OPEN_FILES)
         for port in parts.ports:
             parts.accept_guard.keep(port)
             parts.log.event("info", "listening", {"address": address_text(port.getHost())})
@@ -81,7 +81,7 @@ class AeroService(SignalledService):
         site.drain().addCallback(lambda _: self.delay.skip())
         if site.responses:
             log.event("info", "draining", {"responses": site.responses, "grace_seconds": grace})
-        if site.channels:
+        if site.connections:
             await self.delay.wait(grace)
         if site.unanswered:
             log.event("info", "closed before all requests were answered", {"connections": site.unanswered})

@@ -24,7 +24,7 @@ def show_state(metrics: Metrics, admission: Admission, site: ImageSite, current_
     metrics.gauges.update(
         {
             Gauge.IN_FLIGHT: lambda: site.responses,
-            Gauge.CONNECTIONS: lambda: site.connections,
+            Gauge.CONNECTIONS: lambda: len(site.connections),
             Gauge.PLACES_TAKEN: lambda: admission.taken,
             Gauge.PLACES_LIMIT: lambda: admission.cap,
             Gauge.PLACES_USED: lambda: admission.taken / admission.cap if admission.cap else 0.0,

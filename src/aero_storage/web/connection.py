@@ -22,7 +22,7 @@ from aero_storage.streaming.throttle import Pace
 from aero_storage.streaming.transports import TrackedTransport, sendfile_transport, tracked_transport
 from aero_storage.web.connection_limits import Ticket
 from aero_storage.web.connection_state import ConnectionState, Event, State
-from aero_storage.web.lingering_close import LingeringClose, can_half_close
+from aero_storage.web.lingering_close import LingeringClose, can_half_close, is_secure
 from aero_storage.web.request import AeroRequest, RequestChannel
 from aero_storage.web.responder import Responder
 from aero_storage.web.response import Response
@@ -198,6 +198,11 @@ class HTTPConnection(TwistedProtocol):
         if self._peer is None:
             self._peer = _host_of(self.transport.getPeer())
         return self._peer
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether the transport is TLS."""
+        return is_secure(self.transport)
 
     def stays_open(self) -> bool:
         """Whether the connection stays open after the response whose head goes out now.

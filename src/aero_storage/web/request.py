@@ -11,8 +11,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.server import Request
 
 from aero_storage.http.request_head import RequestHead
-from aero_storage.web.lingering_close import is_secure
-from aero_storage.web.responder import Client
+from aero_storage.web.response import Client
 
 
 class RoutedClient(Client, Protocol):
@@ -44,7 +43,7 @@ class RequestChannel:
 
     def isSecure(self) -> bool:
         """Whether this is TLS."""
-        return is_secure(self.transport)
+        return self.connection.is_secure
 
     def writeHeaders(self, _version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
         """Send the head of a response."""
@@ -85,7 +84,7 @@ class AeroRequest(Request):
     channel: RequestChannel | None  # type: ignore[assignment]
 
     def __init__(self, channel: RequestChannel, head: RequestHead, raw: bytes) -> None:
-        super().__init__(channel)  # type: ignore[arg-type] # HTTP/2's streams are none either
+        super().__init__(channel)  # HTTP/2's streams are no HTTPChannel either
         self.head, self.raw = head, raw
         self.method, self.uri = head.method.encode("ascii"), head.target.encode("ascii")
         self.path, self.clientproto = head.path.encode("ascii"), head.version.encode("ascii")
@@ -96,7 +95,7 @@ class AeroRequest(Request):
         return f"<{type(self).__name__} {self.method!r} {self.path!r}>"
 
     @property
-    def requestHeaders(self) -> Headers:  # type: ignore[override]
+    def requestHeaders(self) -> Headers:
         """The headers, for a resource that is not ours; ours read `head`."""
         return Headers({name: [value] for name, value in self.head.headers.items()})
 

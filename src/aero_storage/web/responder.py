@@ -72,7 +72,7 @@ class Responder:
 
     def _reply_now(
         self, plan: ResponsePlan, exchange: Exchange, wanted: str | None, client: Client
-    ) -> Reply | Coroutine[Any, Any, Reply]:
+    ) -> Reply | Deferred[Reply]:
         """The reply, or, if it has to be waited for, what waits."""
         if plan.refusal is not None:
             return self._handler.fail(plan.facts, plan.refusal)
@@ -90,7 +90,7 @@ class Responder:
         return self._handler.fail(exchange.facts, HTTPStatus.INTERNAL_SERVER_ERROR)
 
     async def _respond_later(
-        self, plan: ResponsePlan, response: Response, waiting: Coroutine[Any, Any, Reply], client: Client
+        self, plan: ResponsePlan, response: Response, waiting: Deferred[Reply], client: Client
     ) -> None:
         try:
             reply = await waiting
@@ -157,7 +157,7 @@ class Responder:
         """Wait until the kernel has every byte: only then is a response complete (http.md §5 and §8)."""
         if client.tracked is None:
             return
-        if client.tracked is not client.transport:
+        if client.is_secure:
             # TLS gathers small writes and passes them on in the next turn of the reactor.
             turn: Deferred[None] = Deferred(lambda _: call.cancel())
             call = self._clock.callLater(0, turn.callback, None)
@@ -165,15 +165,15 @@ class Responder:
         await client.tracked.when_drained()
 
 
-def start(work: Coroutine[Any, Any, Reply]) -> Reply | Coroutine[Any, Any, Reply]:
-    """Run a coroutine that waits for nothing but Deferreds; what it returns, or itself if it waits.
+def start(work: Coroutine[Any, Any, Reply]) -> Reply | Deferred[Reply]:
+    """Run a coroutine that waits for nothing but Deferreds; what it returns, or, if it waits, a Deferred of that.
 
     A Deferred for a coroutine that need not wait takes longer than all the coroutines of a small request. If it does
-    wait, `await` asks it a second time what it waits for, which a Deferred does not mind.
+    wait, it is asked a second time what it waits for, which a Deferred does not mind.
     """
     try:
         work.send(None)
     except StopIteration as done:
         reply: Reply = done.value
         return reply
-    return work
+    return Deferred.fromCoroutine(work)

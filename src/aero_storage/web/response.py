@@ -56,6 +56,11 @@ class Client(Protocol):
     """The status of every answer, if the connection is over a limit."""
 
     @property
+    def is_secure(self) -> bool:
+        """Whether the transport is TLS."""
+        ...
+
+    @property
     def peer(self) -> str:
         """The host of the peer."""
         ...

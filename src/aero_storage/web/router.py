@@ -17,7 +17,7 @@ from aero_storage.delivery.facts import Names
 from aero_storage.delivery.routes import Route
 from aero_storage.http.request_head import RequestHead
 from aero_storage.web.request import AeroRequest
-from aero_storage.web.responder import Client
+from aero_storage.web.response import Client
 
 _PLACEHOLDER = re.compile(r":(\w+)")
 _REST = "rest"

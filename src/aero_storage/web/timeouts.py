@@ -41,8 +41,11 @@ class TimedConnection(Protocol):
 
     wait: Wait
     """Kept by Timeouts."""
-    is_refused: bool
-    """Whether it is over a limit of connections and only waits for its refusal: REFUSED_SECONDS at most."""
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether it is over a limit of connections and only waits for its refusal: REFUSED_SECONDS at most."""
+        ...
 
     @property
     def heads(self) -> int:

@@ -9,13 +9,13 @@ from typing import Any
 
 import attrs
 import pytest
+from aero_storage.web.response_plans import find_route
+from aero_storage.web.file_sender import SMALL
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionLost
 
 from aero_storage.delivery.routes import ROUTES, Plane
 from aero_storage.errors import ShortReadError
-from aero_storage.web.express import find_route
-from aero_storage.web.sending import SMALL
 
 IMAGE = bytes(range(256)) * 4096
 URL = "/v1/images/disk.img"
@@ -234,7 +234,7 @@ def test_a_queue_is_left(make_stack: Callable[..., Any]) -> None:
 
 def test_cold_bytes(lane: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
     """Small bodies that are not in memory are left to the transport, which has threads for that."""
-    monkeypatch.setattr("aero_storage.web.sending.read_resident_into", lambda *_: False)
+    monkeypatch.setattr("aero_storage.web.file_sender.read_resident_into", lambda *_: False)
     assert lane.take("Range: bytes=0-99")
     assert [(offset, length) for _, offset, length in lane.sender.files] == [(0, 100)]
     assert lane.sender.sent.endswith(b"\r\n\r\n" + IMAGE[:100])

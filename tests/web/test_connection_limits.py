@@ -5,8 +5,7 @@ from __future__ import annotations
 import random
 
 import attrs
-
-from aero_storage.web.crowd import MOST_TOLD, Crowd, Limits, Reason, Ticket
+from aero_storage.web.connection_limits import MOST_TOLD, Crowd, Limits, Reason, Ticket
 
 
 @attrs.define(eq=False)

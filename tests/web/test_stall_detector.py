@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import attrs
 import pytest
+from aero_storage.web.stall_detector import LOOK_SECONDS, SLOW_BYTES, YIELD_SECONDS, Stalls
 from twisted.internet.task import Clock
-
-from aero_storage.web.stalls import LOOK_SECONDS, SLOW_BYTES, YIELD_SECONDS, Stalls
 
 
 @attrs.define(eq=False)

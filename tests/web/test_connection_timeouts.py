@@ -19,7 +19,7 @@ def dial(stack: Any, peer: Any = None) -> Connection:
     if peer is not None:
         transport.peerAddr = peer
     channel.makeConnection(transport)
-    return Connection(channel, transport)
+    return Connection(channel, transport, stack.reactor)
 
 
 def seconds(stack: Any, number: int) -> None:

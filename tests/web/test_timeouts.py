@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from aero_storage.web.timeouts import Vigil, Waiting, Watched
 from twisted.internet.task import Clock
-
-from aero_storage.web.vigil import Vigil, Waiting, Watched
 
 HEAD, IDLE = 20.0, 60.0
 

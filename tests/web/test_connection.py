@@ -37,7 +37,7 @@ REFUSED = {
     "two lengths": (b"GET /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
     "length and chunks": (
         b"GET /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
-        400,
+        413,
     ),
 }
 

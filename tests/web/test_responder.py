@@ -46,7 +46,7 @@ def test_whole_image(stack: Any) -> None:
 def test_remote_files_are_read_in_threads(stack: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Even to a transport that sends files: to ask what of them is in memory may be to wait."""
     monkeypatch.setattr("aero_storage.storage.local.directory.is_network_filesystem", lambda _: True)
-    monkeypatch.setattr("aero_storage.web.respond.sendfile_transport", lambda _: object())
+    monkeypatch.setattr("aero_storage.web.responder.sendfile_transport", lambda _: object())
     response = stack.ask(URL, ("Range", "bytes=5-700000"))
     assert (response.status, response.body) == (206, IMAGE[5:700001])
     assert_nothing_is_held(stack)

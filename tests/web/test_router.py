@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from aero_storage.web.router import build_resource, start
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.python.failure import Failure
 
 from aero_storage.delivery.exchange import Exchange
 from aero_storage.delivery.routes import ROUTES, UNKNOWN, Resource, Route
-from aero_storage.web.app import build_resource, start
 
 SEGMENTS = {":image_id": "disk.img", ":version": "v1", ":chunk_name": "00000000.bin"}
 NAMED = [route for route in ROUTES if ":image_id" in route.template]
