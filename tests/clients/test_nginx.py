@@ -13,7 +13,7 @@ import attrs
 import pytest
 from tests.clients.nginx_proxy import CHUNK, CHUNKED, DISK, HOST_NAME, HUGE, IMAGE, PATIENCE, SITE_FILES, SLICE, until
 
-from aero_storage.http.plain import recognise, split_range
+from aero_storage.http.request_head import may_be_remembered, read_strict_head, split_varying
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -170,8 +170,8 @@ BROWSER = ("-A", "Mozilla/5.0 (X11; Linux x86_64)", "-H", "Origin: https://a.tes
 
 
 @pytest.mark.parametrize("name", SITE_FILES)
-def test_express_lane(start_nginx: Callable[[str, str], tuple[Curl, int]], name: str) -> None:
-    """What nginx sends are plain requests, alike but for their ranges: the express lane takes and remembers them."""
+def test_plans_are_shared(start_nginx: Callable[[str, str], tuple[Curl, int]], name: str) -> None:
+    """The strict grammar takes what nginx sends; requests that differ in their ranges share a plan."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(PATIENCE)
         curl, _ = start_nginx(name, f"127.0.0.1:{server.getsockname()[1]}")
@@ -179,11 +179,12 @@ def test_express_lane(start_nginx: Callable[[str, str], tuple[Curl, int]], name:
             upstream_head(server, curl.command(IMAGE, *BROWSER, "-r", f"{first}-{first + 9}")) for first in STARTS
         ]
     for data in heads:
-        request = recognise(data)
-        assert request is not None
-        assert request.headers["X-Forwarded-For"] == "127.0.0.1"
-        assert request.persistent
-    (one, one_range), (other, other_range) = map(split_range, heads)
+        head = read_strict_head(data)
+        assert head is not None
+        assert head.header("X-Forwarded-For") == "127.0.0.1"
+        assert head.persistent
+        assert may_be_remembered(head, *split_varying(data)[1:])
+    (one, one_range, _), (other, other_range, _) = map(split_varying, heads)
     assert one == other
     slices = [f"bytes={start // SLICE * SLICE}-{start // SLICE * SLICE + SLICE - 1}" for start in STARTS]
     ranges = [f"bytes={start}-{start + 9}" for start in STARTS]

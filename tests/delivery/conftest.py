@@ -285,7 +285,7 @@ class Bench:
         """The reply to a request that waits for nothing, and gives back at once what it took."""
         handler = handler or self.handler(policy)
         exchange = handler.begin(facts)
-        reply = drive(handler.answer(exchange))
+        reply = drive(handler.answer(exchange, facts.range))
         exchange.end(Ending.COMPLETE, reply.status, 0)
         return reply
 

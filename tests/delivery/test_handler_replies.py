@@ -43,7 +43,7 @@ def test_bytes(ask: Ask, bench: Bench, path: str, method: str) -> None:
     handler = bench.handler()
     exchange = handler.begin(ask(path, {"Range": "bytes=5-9"}, method=method))
     replies: list[Reply] = []
-    Deferred.fromCoroutine(handler.answer(exchange)).addCallback(replies.append)
+    Deferred.fromCoroutine(handler.answer(exchange, exchange.facts.range)).addCallback(replies.append)
     (reply,) = replies
     assert bench.store.opened == ["files/disk.raw"]
     assert exchange.blob is bench.store.blobs["files/disk.raw"]
@@ -279,7 +279,7 @@ def test_readiness(
     bench.store.is_complete = complete
     handler = bench.handler()
     handler.shutting_down = shutting_down
-    reply = drive(handler.answer(handler.begin(ask(path))))
+    reply = drive(handler.answer(handler.begin(ask(path)), None))
     assert reply.status == status
     assert json.loads(reply.body) == {"status": "ok" if status == 200 else "error"}
 
@@ -295,7 +295,7 @@ def test_liveness_is_not_readiness(ask: Ask, bench: Bench, drive: Drive) -> None
     bench.current_catalog = type(bench.current_catalog)()
     handler = bench.handler()
     handler.shutting_down = True
-    assert drive(handler.answer(handler.begin(ask("/healthz")))).status == 200
+    assert drive(handler.answer(handler.begin(ask("/healthz")), None)).status == 200
     assert bench.store.asked == []
 
 
@@ -305,8 +305,8 @@ def test_liveness_is_not_readiness(ask: Ask, bench: Bench, drive: Drive) -> None
 def test_metrics_token(ask: Ask, bench: Bench, drive: Drive, headers: dict[str, str], status: int) -> None:
     """The token guards the metrics, and nothing else."""
     handler = bench.handler(metrics_token="t")
-    assert drive(handler.answer(handler.begin(ask("/metrics", headers)))).status == status
-    assert drive(handler.answer(handler.begin(ask("/version", headers)))).status == 200
+    assert drive(handler.answer(handler.begin(ask("/metrics", headers)), None)).status == status
+    assert drive(handler.answer(handler.begin(ask("/version", headers)), None)).status == 200
 
 
 def test_metrics_of_all_workers(ask: Ask, bench: Bench, drive: Drive) -> None:
@@ -319,9 +319,9 @@ def test_metrics_of_all_workers(ask: Ask, bench: Bench, drive: Drive) -> None:
 
     handler = bench.handler(metrics_token="t")
     handler.total = total
-    assert drive(handler.answer(handler.begin(ask("/metrics")))).status == 401
+    assert drive(handler.answer(handler.begin(ask("/metrics")), None)).status == 401
     assert asked == []
-    reply = drive(handler.answer(handler.begin(ask("/metrics", {"Authorization": "Bearer t"}))))
+    reply = drive(handler.answer(handler.begin(ask("/metrics", {"Authorization": "Bearer t"})), None))
     assert b'image_bytes_served_total{image_id="everywhere"} 7.0' in reply.body
 
 

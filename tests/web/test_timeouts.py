@@ -1,15 +1,16 @@
-"""The vigil: when a connection has waited too long, and which one makes way for others."""
+"""Timeouts: when a connection has waited too long, and which one makes way for others."""
 
 from __future__ import annotations
 
 import pytest
-from aero_storage.web.timeouts import Vigil, Waiting, Watched
 from twisted.internet.task import Clock
+
+from aero_storage.web.timeouts import TimedConnection, Timeouts, Wait, Waiting
 
 HEAD, IDLE = 20.0, 60.0
 
 
-class Connection(Watched):
+class Connection:
     """A connection in whatever state a test wants."""
 
     def __init__(self, clock: Clock) -> None:
@@ -18,6 +19,9 @@ class Connection(Watched):
         self.silent: bool = True
         self.ends: list[float] = []
         self.left = False
+        self.heads = 0
+        self.is_refused = False
+        self.wait = Wait()
 
     @property
     def waiting(self) -> Waiting | None:
@@ -31,7 +35,7 @@ class Connection(Watched):
         self.ends.append(self._clock.seconds())
         self.state = None
 
-    def make_way(self) -> None:
+    def close_idle(self) -> None:
         self.left = True
         self.state = None
 
@@ -39,13 +43,13 @@ class Connection(Watched):
 class Scene:
     def __init__(self, head: float = HEAD, idle: float = IDLE) -> None:
         self.clock = Clock()
-        self.members: set[Watched] = set()
-        self.vigil = Vigil(self.clock, head, idle, self.members)
+        self.connections: set[TimedConnection] = set()
+        self.timeouts = Timeouts(self.clock, head, idle, self.connections)
 
     def open(self) -> Connection:
         one = Connection(self.clock)
-        self.members.add(one)
-        self.vigil.begin(one)
+        self.connections.add(one)
+        self.timeouts.opened(one)
         return one
 
     def idle(self) -> Connection:
@@ -68,7 +72,7 @@ def test_never_early_and_hardly_late(waiting: Waiting, limit: float, opened: flo
     one.state = waiting
     scene.wait(limit + 5)
     (end,) = one.ends
-    assert opened + limit <= end <= opened + limit + 2 * scene.vigil.tick
+    assert opened + limit <= end <= opened + limit + 2 * scene.timeouts.tick
 
 
 def test_bytes_that_drip_in_do_not_help() -> None:
@@ -116,13 +120,14 @@ def test_times_out_once() -> None:
     assert one.ends == [20.0]
 
 
-def test_less_patience() -> None:
-    """With a connection that has less patience, both times are shorter; a patience beyond them changes nothing."""
-    scene = Scene()
-    one, other = scene.open(), scene.open()
-    one.patience, other.patience = 2.0, 1000.0
+def test_a_refused_connection_waits_less() -> None:
+    """A connection that only waits for its refusal has two seconds; a shorter timeout stays."""
+    scene, hurried = Scene(), Scene(head=1.0)
+    one, other, third = scene.open(), scene.open(), hurried.open()
+    one.is_refused = third.is_refused = True
     scene.wait(30)
-    assert (one.ends, other.ends) == ([2.0], [20.0])
+    hurried.wait(30)
+    assert (one.ends, other.ends, third.ends) == ([2.0], [20.0], [1.0])
 
 
 @pytest.mark.parametrize(
@@ -130,20 +135,20 @@ def test_less_patience() -> None:
 )
 def test_tick(head: float, idle: float, tick: float) -> None:
     """Short timeouts are looked at more often, but not so often that it is all we do."""
-    assert Scene(head, idle).vigil.tick == tick
+    assert Scene(head, idle).timeouts.tick == tick
 
 
 def test_no_connections_no_timer() -> None:
     """The reactor holds nothing once nobody is left, be that told or found."""
     scene = Scene()
     one = scene.open()
-    scene.members.discard(one)
+    scene.connections.discard(one)
     scene.wait(2)
     assert not scene.clock.getDelayedCalls()
     scene.open()
     assert len(scene.clock.getDelayedCalls()) == 1
-    scene.vigil.end()
-    scene.vigil.end()
+    scene.timeouts.stop()
+    scene.timeouts.stop()
     assert not scene.clock.getDelayedCalls()
 
 
@@ -155,9 +160,9 @@ def test_longest_silent_makes_way() -> None:
         made.append(scene.idle())
         scene.wait(3)
     for number in (1, 2, 3):
-        assert scene.vigil.make_room()
+        assert scene.timeouts.make_room()
         assert [one.left for one in made] == [True] * number + [False] * (3 - number)
-    assert not scene.vigil.make_room()
+    assert not scene.timeouts.make_room()
 
 
 def test_nobody_makes_way_who_is_about_to_ask() -> None:
@@ -167,13 +172,13 @@ def test_nobody_makes_way_who_is_about_to_ask() -> None:
     busy.state, dripping.silent = None, False
     scene.wait(10)
     heard.heads += 1
-    scene.members.discard(gone)
+    scene.connections.discard(gone)
     new = scene.open()
-    assert not scene.vigil.make_room()
+    assert not scene.timeouts.make_room()
     scene.wait(3)
-    assert scene.vigil.make_room()
-    assert scene.vigil.make_room()
-    assert not scene.vigil.make_room()
+    assert scene.timeouts.make_room()
+    assert scene.timeouts.make_room()
+    assert not scene.timeouts.make_room()
     assert (heard.left, new.left) == (True, True)
     assert [one.left for one in (busy, dripping, gone)] == [False] * 3
 
@@ -182,9 +187,9 @@ def test_nobody_makes_way_who_takes_no_place() -> None:
     """To close a connection that is to be turned away would win nothing."""
     scene = Scene()
     one = scene.idle()
-    one.patience = 1000.0
-    scene.wait(10)
-    assert not scene.vigil.make_room()
+    one.is_refused = True
+    scene.wait(1)
+    assert not scene.timeouts.make_room()
 
 
 def test_asked_meanwhile() -> None:
@@ -192,9 +197,9 @@ def test_asked_meanwhile() -> None:
     scene = Scene()
     first, second, third = scene.idle(), scene.idle(), scene.idle()
     scene.wait(5)
-    assert scene.vigil.make_room()
+    assert scene.timeouts.make_room()
     rest = [one for one in (first, second, third) if not one.left]
     for one in rest:
         one.heads += 1
-    assert not scene.vigil.make_room()
+    assert not scene.timeouts.make_room()
     assert not any(one.left for one in rest)

@@ -116,11 +116,15 @@ class RequestHandler:
             return preflight(facts, self.policy)
         try:
             self._take_share(exchange)
-            if facts.plane is Plane.DATA:
-                return await self._bytes(exchange, wanted)
-            return await (self._metadata if facts.plane is Plane.METADATA else self._operations)(exchange)
+            return await self._reply(exchange, wanted)
         except ClientError as failure:
             return self._explain(facts, failure)
+
+    def _reply(self, exchange: Exchange, wanted: str | None) -> Awaitable[Reply]:
+        plane = exchange.facts.plane
+        if plane is Plane.DATA:
+            return self._bytes(exchange, wanted)
+        return self._metadata(exchange) if plane is Plane.METADATA else self._operations(exchange)
 
     def _take_share(self, exchange: Exchange) -> None:
         if self.client_limiter is None or exchange.give_share_back or exchange.facts.plane is Plane.OPERATIONS:

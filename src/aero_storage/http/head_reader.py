@@ -17,7 +17,7 @@ class HeadReader:
     Nothing is read after a head that was refused or that ends the connection. What comes then is thrown away.
     """
 
-    _data: bytes = b""
+    _data: bytes = attrs.field(default=b"", repr=False)
     _start: int = 0
     """Where the next head begins."""
     _searched: int = 0

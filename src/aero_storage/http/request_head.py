@@ -43,7 +43,7 @@ class RequestHead:
     """The head of one request."""
 
     method: str
-    target: str
+    target: str = attrs.field(repr=False)
     """As it was sent, in visible ASCII."""
     version: str
     """`HTTP/1.1` or `HTTP/1.0`."""

@@ -1,8 +1,8 @@
 """The states of an HTTP/1.1 connection, and all that changes them: one table, no sockets (RFC 9112 §9).
 
-A connection answers one request at a time. It ends in one of two ways: at once, or by way of LINGERING, in which it
-throws away what the client may still be sending. A close with unread input would make the kernel reset the connection,
-and the client could lose our last response (RFC 9112 §9.6).
+A connection answers one request at a time. It ends at once, or by way of LINGERING, in which it throws away what the
+client may still be sending: a close with unread input would make the kernel reset the connection, and our last
+response could be lost (RFC 9112 §9.6).
 """
 
 from __future__ import annotations

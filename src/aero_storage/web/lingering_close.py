@@ -49,8 +49,8 @@ class LingeringClose:
     """Closes our half, and the whole once the client has closed its own or LINGER_SECONDS have passed.
 
     A close with unread input would make the kernel reset the connection, and the client could lose our response. TLS
-    closes with an alert, and then waits for the client's: that has to be read, and not for ever. A client that has not
-    acknowledged all of our response has time, as far as StallDetector leaves it any: this is a Stream, too.
+    closes with an alert, and then waits for the client's: that has to be read, and not for ever. A client that has
+    not acknowledged all of our response has as much time as StallDetector leaves it: this is a Stream, too.
     """
 
     _transport: ClosingTransport

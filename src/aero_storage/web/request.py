@@ -112,8 +112,9 @@ class AeroRequest(Request):
         """Let Klein route the request."""
         if self.channel is None:
             return
+        self.site = self.channel.site
         try:
-            self.render(self.channel.site.resource)
+            self.render(self.site.resource)
         except Exception:  # noqa: BLE001 - a defect of ours
             self.fail(Failure())
 

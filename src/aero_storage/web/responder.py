@@ -107,6 +107,10 @@ class Responder:
         response = None if client.sendfile is not None else Response(exchange, client, self._log)
         try:
             sending = self._transfer(plan, exchange, reply, client, response)
+            if sending is None:
+                exchange.end(Ending.COMPLETE, reply.status, 0 if plan.is_head else reply.length or 0)
+                client.response_sent()
+                return
         except Exception as error:  # noqa: BLE001 - the file has failed, or a defect of ours; the head may have gone out
             response = response or self._response(plan, exchange, reply, client)
             if isinstance(error, FILE_FAILURES):
@@ -114,11 +118,7 @@ class Responder:
             else:
                 response.break_off("", traceback=traceback.format_exc())
             return
-        if sending is None:
-            exchange.end(Ending.COMPLETE, reply.status, 0 if plan.is_head else reply.length or 0)
-            client.response_sent()
-        else:
-            (response or self._response(plan, exchange, reply, client)).follow(sending)
+        (response or self._response(plan, exchange, reply, client)).follow(sending)
 
     def _response(self, plan: ResponsePlan, exchange: Exchange, reply: Reply, client: Client) -> Response:
         return Response(exchange, client, self._log, reply.status, 0 if plan.is_head else reply.length or 0)

@@ -99,7 +99,7 @@ class Response:
     def follow(self, work: Deferred[None]) -> None:
         """End when `work` does; it is cancelled if the connection is lost first."""
         self._work = work
-        work.addCallbacks(lambda _: self._complete(), self._failed)
+        work.addCallbacks(lambda _: self._complete(), self._failed).addErrback(self._defect)
         if not self.exchange.ended:
             self._client.response_waits(self)
 
@@ -113,8 +113,10 @@ class Response:
         """Reset the connection: the response cannot be finished."""
         message = f"response broken off: {reason}" if reason else "response broken off"
         self._log.event("error", message, {"request_id": self.exchange.request_id, **fields})
-        self._end(Ending.ABORTED)
-        self._client.abort()
+        try:
+            self._end(Ending.ABORTED)
+        finally:
+            self._client.abort()
 
     def _complete(self) -> None:
         if self.exchange.ended:
@@ -133,6 +135,10 @@ class Response:
             self.break_off(failure.getErrorMessage())
         else:
             self.break_off("", traceback=failure.getTraceback())
+
+    def _defect(self, failure: Failure) -> None:
+        self._log.event("error", "response broken off", {"traceback": failure.getTraceback()})
+        self._client.abort()
 
     def _end(self, ending: Ending) -> None:
         unsent = 0 if self._client.tracked is None else self._client.tracked.unsent

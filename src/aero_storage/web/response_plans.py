@@ -1,8 +1,8 @@
 """What has been decided for a request, remembered for the next one that differs in nothing but range and id.
 
-A plan holds the route, the facts and, once a file was open, the decision. It is found by the raw bytes of a head, so
-a known head needs no parser and no router. `--no-express` turns the memory off: then every head goes through both, and
-the responses are the same.
+A plan holds the route, the facts and, once a file was open, the decision. The raw bytes of a head find it: a known
+head needs no parser and no router. `--no-express` turns the memory off: then every head goes through both, and the
+responses are the same.
 """
 
 from __future__ import annotations

@@ -51,9 +51,9 @@ class Respond(Protocol):
 class _Router(Resource):
     """A Klein app as a resource that does less for each request than Klein's own.
 
-    Klein's asks the URL map anew, and makes a chain of Deferreds for whatever a handler might return or raise: a third
-    of the time that a small request took. Our handlers answer to the end and return nothing. So what a path matches is
-    remembered.
+    Klein's asks the URL map anew, and makes a chain of Deferreds for whatever a handler might return or raise: a
+    third of the time that a small request took. Our handlers answer to the end and return nothing. So what a path
+    matches is remembered.
     """
 
     def __init__(self, app: Klein) -> None:
