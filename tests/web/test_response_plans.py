@@ -114,7 +114,7 @@ class Responses:
 
     @property
     def plans(self) -> dict[Any, Any]:
-        found: dict[Any, Any] = self.stack.parts.site._responder._plans._plans  # noqa: SLF001
+        found: dict[Any, Any] = self.stack.parts.site._responder.plans._plans  # noqa: SLF001
         return found
 
     def ask(self, *headers: str, method: str = "GET", target: str = URL, peer: str = "192.0.2.1") -> bool:
@@ -123,7 +123,7 @@ class Responses:
         lines = [f"{method} {target} HTTP/1.1", "Host: test", *headers, "", ""]
         raw = "\r\n".join(lines).encode()
         responder = self.stack.parts.site._responder  # noqa: SLF001
-        planned = responder.find(raw)
+        planned = responder.plans.find(raw)
         if planned is not None:
             responder.respond(planned, self.client)
             return True

@@ -20,6 +20,8 @@ _TEXT = rb"[\t\x20-\x7e\x80-\xff]*"
 _HEADER_LINE = re.compile(_TOKEN + rb":" + _TEXT)
 _CONTINUATION = re.compile(rb"[ \t]" + _TEXT)  # obs-fold, RFC 9112 §5.2
 _CODING = re.compile(rb"\r\ntransfer-encoding:[^\r]*(?:\r\n[ \t][^\r]*)*", re.IGNORECASE)
+_HOST = re.compile(rb"\r\nhost:([^\r]*(?:\r\n[ \t][^\r]*)*)", re.IGNORECASE)
+_STAND_IN = b"Host: stand-in\r\n\r\n"
 _LOOKED_AT = 2048
 """Bytes of a request line that the log is made from, at most."""
 
@@ -72,11 +74,12 @@ def parse_head(data: bytes) -> RequestHead | Refusal:
     """Read one complete head whose lines have been checked.
 
     A transfer coding is never looked at, as a body is refused in any (http.md §2); h11 would call most of them
-    unknown.
+    unknown. A `Host` that is missing or given twice is for `refusal_of`, so that the refusal knows the other headers.
     """
     uncoded, codings = _CODING.subn(b"", data)
+    hosts = [b" ".join(value.split()) for value in _HOST.findall(uncoded)]
     parser = h11.Connection(h11.SERVER)
-    parser.receive_data(uncoded)
+    parser.receive_data(_HOST.sub(b"", uncoded)[:-2] + _STAND_IN)
     try:
         request = parser.next_event()
     except h11.RemoteProtocolError:
@@ -84,6 +87,9 @@ def parse_head(data: bytes) -> RequestHead | Refusal:
     if not isinstance(request, h11.Request):
         return refuse_head(data, 400)
     headers = _join(request)
+    del headers["host"]
+    if hosts:
+        headers["host"] = b", ".join(hosts).decode("latin-1")
     announces_body = codings > 0 or int(headers.get("content-length", "0")) > 0
     method, target = request.method.decode("ascii"), request.target.decode("ascii")
     version = "HTTP/" + request.http_version.decode("ascii")

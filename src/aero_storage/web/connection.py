@@ -26,7 +26,6 @@ from aero_storage.web.lingering_close import LingeringClose, can_half_close, is_
 from aero_storage.web.request import AeroRequest, RequestChannel
 from aero_storage.web.responder import Responder
 from aero_storage.web.response import Response
-from aero_storage.web.response_plans import PlannedRequest
 from aero_storage.web.stall_detector import Stream
 from aero_storage.web.timeouts import Wait, Waiting
 
@@ -80,6 +79,8 @@ class HTTPConnection(TwistedProtocol):
     _peer: str | None = None
     _paused = False
     _reading_heads = False
+    _has_input = False
+    """Whether the reader may hold anything."""
     _next_turn: IDelayedCall | None = None
     _lingering: LingeringClose | None = None
 
@@ -88,6 +89,7 @@ class HTTPConnection(TwistedProtocol):
         self.pace = pace
         self.wait = Wait()
         self._responder = responder
+        self._find_plan = responder.plans.find
         self._clock = clock
         self._state = ConnectionState()
         self._reader = HeadReader()
@@ -114,22 +116,16 @@ class HTTPConnection(TwistedProtocol):
             self._count_unanswered()
         elif self._next_turn is not None or not state.takes_requests:
             self._read_ahead(data)
-        elif len(self._reader) or not self._answer_known(data):
+        elif self._has_input or self.refusal is not None or (planned := self._find_plan(data)) is None:
+            self._has_input = True
             self._reader.receive(data)
             self._read_heads()
-
-    def _answer_known(self, data: bytes) -> bool:
-        planned = self._responder.find(data)
-        if planned is None or self.refusal is not None:
-            return False
-        self._answer(planned)
-        return True
-
-    def _answer(self, planned: PlannedRequest) -> None:
-        self._state.begin_response(last=not planned[0].persistent)
-        self._responder.respond(planned, self)
+        else:
+            state.begin_response(last=not planned[0].persistent)
+            self._responder.respond(planned, self)
 
     def _read_ahead(self, data: bytes) -> None:
+        self._has_input = True
         self._reader.receive(data)
         if len(self._reader) > _MAX_READ_AHEAD and not self._paused:
             self._paused = True
@@ -143,8 +139,9 @@ class HTTPConnection(TwistedProtocol):
         while left and self._state.takes_requests and self._read_head():
             left = left - 1 if self._clock.seconds() < end else 0
         self._reading_heads = False
+        self._has_input = len(self._reader) > 0
         if self._state.takes_requests:
-            self._go_on(more=not left and len(self._reader) > 0)
+            self._go_on(more=not left and self._has_input)
 
     def _go_on(self, *, more: bool) -> None:
         """Nothing is under way: wait for more to come, or answer what has come in the next turn of the reactor."""
@@ -159,10 +156,11 @@ class HTTPConnection(TwistedProtocol):
     def _read_head(self) -> bool:
         """Begin to answer the next head; false if it is not complete."""
         raw = self._reader.peek()
-        planned = self._responder.find(raw) if raw and self.refusal is None else None
+        planned = self._find_plan(raw) if raw and self.refusal is None else None
         if planned is not None:
             self._reader.take(len(raw))
-            self._answer(planned)
+            self._state.begin_response(last=not planned[0].persistent)
+            self._responder.respond(planned, self)
             return True
         head = self._reader.next()
         if head is None:
@@ -213,7 +211,7 @@ class HTTPConnection(TwistedProtocol):
         state, site = self._state, self.site
         if state.state is State.LAST_RESPONSE:
             return False
-        if site.retiring and (site.draining or not len(self._reader)):
+        if site.retiring and (site.draining or not self._reader.begun):
             state.retire()
             return False
         return True
@@ -227,14 +225,14 @@ class HTTPConnection(TwistedProtocol):
         """Close, or go on with what has come."""
         state = self._state
         self._forget_response()
-        if self.site.draining and state.state is State.ANSWERING:
-            state.retire()
-        if state.state is State.LAST_RESPONSE:
+        if state.state is State.LAST_RESPONSE or self.site.draining:
+            if state.state is State.ANSWERING:
+                state.retire()
             self._close()
             return
         state.on(Event.RESPONSE_SENT)
-        if not self._reading_heads:
-            self._go_on(more=len(self._reader) > 0)
+        if not self._reading_heads and (self._has_input or self._paused or state.input_ended):
+            self._go_on(more=self._has_input)
 
     def _forget_response(self) -> None:
         response, self._response, self._request = self._response, None, None
@@ -251,7 +249,7 @@ class HTTPConnection(TwistedProtocol):
     def _close(self) -> None:
         """Close; if the client may still be sending, throw that away until it has our answer."""
         may_send = self._state.client_may_send
-        if len(self._reader):
+        if self._reader.begun:
             self._count_unanswered()
         linger = may_send or not can_half_close(self.transport)
         self._state.begin_close(linger=linger)

@@ -15,6 +15,8 @@ import attrs
 class State(enum.Enum):
     """What a connection is doing."""
 
+    __hash__ = object.__hash__  # Enum's own is written in Python, and takes 0.2 µs
+
     IDLE = "no response is under way, and nothing of a next request has come"
     READING = "a part of a request head has come"
     ANSWERING = "a response is under way; the connection stays open after it"
@@ -25,6 +27,8 @@ class State(enum.Enum):
 
 class Event(enum.Enum):
     """What happens to a connection."""
+
+    __hash__ = object.__hash__
 
     PART_OF_HEAD = "a part of a head has come"
     HEAD = "a head is complete"

@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
 
 from aero_storage.delivery.exchange import Ending, Exchange
 from aero_storage.delivery.facts import Names, request_id_of
@@ -34,26 +35,22 @@ class Responder:
     """
 
     _handler: RequestHandler
-    _plans: ResponsePlans
+    plans: ResponsePlans
     _sender: FileSender
     _readers: Disk
     _clock: IReactorTime
     _log: EventLog
     _now: Callable[[], float] = time.time
 
-    def find(self, raw: bytes) -> PlannedRequest | None:
-        """The plan of a complete head that is known; `raw` may be anything."""
-        return self._plans.find(raw)
-
     def respond_routed(
         self, head: RequestHead, raw: bytes, route: Route | None, names: Names, client: Client
     ) -> None:
         """Answer a request that the router has routed."""
-        self.respond(self._plans.make(head, raw, route, names), client)
+        self.respond(self.plans.make(head, raw, route, names), client)
 
     def refuse(self, head: RequestHead, status: int, client: Client) -> None:
         """Answer a request that is refused before it is routed."""
-        self.respond(self._plans.make_refusal(head, status), client)
+        self.respond(self.plans.make_refusal(head, status), client)
 
     def respond(self, planned: PlannedRequest, client: Client) -> None:
         """Answer a request. The client hears of the end, at once if nothing has to be waited for."""
@@ -61,16 +58,19 @@ class Responder:
         handler = self._handler
         exchange = Exchange(plan.record, handler.client_of(plan.facts, client.peer), request_id_of(request_id))
         try:
-            reply = self._reply_now(plan, exchange, wanted, client)
+            reply: Reply | Deferred[Reply] | None = None
+            if plan.wants_bytes and client.refusal is None:
+                reply = handler.answer_now(exchange, wanted, plan.memo)
+            if reply is None:
+                reply = self._reply(plan, exchange, wanted, client)
         except Exception:  # noqa: BLE001 - a defect of ours: the client gets a clean 500, the log the traceback
-            reply = self._fail(exchange)
+            reply = self._defect(exchange, traceback.format_exc())
         if isinstance(reply, Reply):
             self._send(plan, exchange, reply, client)
-            return
-        response = Response(exchange, client, self._log)
-        response.follow(Deferred.fromCoroutine(self._respond_later(plan, response, reply, client)))
+        else:
+            self._wait(plan, exchange, reply, client)
 
-    def _reply_now(
+    def _reply(
         self, plan: ResponsePlan, exchange: Exchange, wanted: str | None, client: Client
     ) -> Reply | Deferred[Reply]:
         """The reply, or, if it has to be waited for, what waits."""
@@ -78,69 +78,55 @@ class Responder:
             return self._handler.fail(plan.facts, plan.refusal)
         if client.refusal is not None and plan.facts.plane is not Plane.OPERATIONS:
             return self._handler.fail(plan.facts, client.refusal)
-        if plan.wants_bytes:
-            reply = self._handler.answer_now(exchange, wanted, plan.memo)
-            if reply is not None:
-                return reply
         return start(self._handler.answer(exchange, wanted))
 
-    def _fail(self, exchange: Exchange) -> Reply:
-        fields = {"request_id": exchange.request_id, "traceback": traceback.format_exc()}
-        self._log.event("error", "request failed", fields)
+    def _defect(self, exchange: Exchange, text: str) -> Reply:
+        self._log.event("error", "request failed", {"request_id": exchange.request_id, "traceback": text})
         return self._handler.fail(exchange.facts, HTTPStatus.INTERNAL_SERVER_ERROR)
 
-    async def _respond_later(
-        self, plan: ResponsePlan, response: Response, waiting: Deferred[Reply], client: Client
-    ) -> None:
-        try:
-            reply = await waiting
-        except CancelledError:
-            raise
-        except Exception:  # noqa: BLE001 - a defect of ours
-            reply = self._fail(response.exchange)
-        sending = self._transfer(plan, response.exchange, reply, client, response)
-        if sending is not None:
-            await sending
+    def _wait(self, plan: ResponsePlan, exchange: Exchange, waiting: Deferred[Reply], client: Client) -> None:
+        response = Response(exchange, client, self._log)
 
-    def _send(self, plan: ResponsePlan, exchange: Exchange, reply: Reply, client: Client) -> None:
-        """Send a reply that is there; most leave at once, and need no Response."""
-        response = None if client.sendfile is not None else Response(exchange, client, self._log)
+        def failed(failure: Failure) -> Reply:
+            failure.trap(Exception)
+            if failure.check(CancelledError):
+                failure.raiseException()
+            return self._defect(exchange, failure.getTraceback())
+
+        waiting.addErrback(failed)
+        response.follow(waiting, lambda reply: self._send(plan, exchange, reply, client, response))
+
+    def _send(
+        self, plan: ResponsePlan, exchange: Exchange, reply: Reply, client: Client, response: Response | None = None
+    ) -> None:
+        """Send head and body, as far as possible at once; most leave at once, and need no Response."""
         try:
-            sending = self._transfer(plan, exchange, reply, client, response)
+            head = plan.head.write(reply, exchange.request_id, self._now(), persistent=client.stays_open())
+            if plan.is_head:
+                reply = attrs.evolve(reply, body=b"", segment=None)
+            transport, blob = client.sendfile, exchange.blob
+            if transport is None or (reply.segment is not None and blob is not None and blob.file is None):
+                response = response or Response(exchange, client, self._log)
+                response.status = reply.status
+                response.follow(Deferred.fromCoroutine(self._produce(head, reply, response, client)))
+                return
+            sending = self._sender.send(transport, head, reply, blob)
             if sending is None:
-                exchange.end(Ending.COMPLETE, reply.status, 0 if plan.is_head else reply.length or 0)
+                exchange.end(Ending.COMPLETE, reply.status, reply.length or 0)
                 client.response_sent()
                 return
         except Exception as error:  # noqa: BLE001 - the file has failed, or a defect of ours; the head may have gone out
-            response = response or self._response(plan, exchange, reply, client)
+            response = response or Response(exchange, client, self._log)
+            response.status, response.length = reply.status, reply.length or 0
             if isinstance(error, FILE_FAILURES):
                 response.break_off(str(error))
             else:
                 response.break_off("", traceback=traceback.format_exc())
             return
-        (response or self._response(plan, exchange, reply, client)).follow(sending)
-
-    def _response(self, plan: ResponsePlan, exchange: Exchange, reply: Reply, client: Client) -> Response:
-        return Response(exchange, client, self._log, reply.status, 0 if plan.is_head else reply.length or 0)
-
-    def _transfer(
-        self, plan: ResponsePlan, exchange: Exchange, reply: Reply, client: Client, response: Response | None
-    ) -> Deferred[None] | None:
-        """Send head and body, as far as possible at once; None if the kernel has all, else what waits for that."""
-        head = plan.head.write(reply, exchange.request_id, self._now(), persistent=client.stays_open())
-        if plan.is_head:
-            reply = attrs.evolve(reply, body=b"", segment=None)
-        transport, blob = client.sendfile, exchange.blob
-        if transport is None or (reply.segment is not None and blob is not None and blob.file is None):
-            response = response or Response(exchange, client, self._log)
-            response.status = reply.status
-            return Deferred.fromCoroutine(self._produce(head, reply, response, client))
-        sending = self._sender.send(transport, head, reply, blob)
-        if response is not None:
-            response.status, response.length = reply.status, reply.length or 0
-        if sending is not None:
-            transport.mark_unfinished()
-        return sending
+        transport.mark_unfinished()
+        response = response or Response(exchange, client, self._log)
+        response.status, response.length = reply.status, reply.length or 0
+        response.follow(sending)
 
     async def _produce(self, head: bytes, reply: Reply, response: Response, client: Client) -> None:
         """Send what threads read: over TLS or a UNIX socket, and from file systems on a network."""

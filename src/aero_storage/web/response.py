@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from typing import Protocol
+from collections.abc import Callable, Hashable
+from typing import Any, Protocol
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred
@@ -94,13 +94,13 @@ class Response:
     length: int = 0
     """Bytes of the body that were given to the transport."""
     aborted_by_us: bool = False
-    _work: Deferred[None] | None = None
+    _work: Deferred[Any] | None = None
 
-    def follow(self, work: Deferred[None]) -> None:
-        """End when `work` does; it is cancelled if the connection is lost first."""
+    def follow(self, work: Deferred[Any], then: Callable[[Any], None] | None = None) -> None:
+        """When `work` is done, do what comes `then`, or end; it is cancelled if the connection is lost first."""
         self._work = work
-        work.addCallbacks(lambda _: self._complete(), self._failed).addErrback(self._defect)
-        if not self.exchange.ended:
+        work.addCallbacks(then or self._complete, self._failed).addErrback(self._defect)
+        if not self.exchange.ended and self._work is work:
             self._client.response_waits(self)
 
     def lost(self) -> None:
@@ -118,7 +118,7 @@ class Response:
         finally:
             self._client.abort()
 
-    def _complete(self) -> None:
+    def _complete(self, _result: object) -> None:
         if self.exchange.ended:
             return
         if self._client.tracked is not None:
