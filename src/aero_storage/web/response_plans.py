@@ -55,6 +55,9 @@ class ResponsePlan:
 PlannedRequest = tuple[ResponsePlan, str | None, str | None]
 """A plan, and what differs from one request to the next: the values of `Range` and `X-Request-Id`."""
 
+FindPlan = Callable[[bytes], PlannedRequest | None]
+"""Finds the plan of a complete head."""
+
 
 @attrs.define(eq=False)
 class ResponsePlans:
