@@ -16,6 +16,7 @@ from aero_storage.service.listening.endpoints import listen
 from aero_storage.service.monotonic_clock import use_monotonic_clock
 from aero_storage.service.options import Options, prepare_images_root, refuse
 from aero_storage.service.parent import ParentService, number_of_workers, supervise
+from aero_storage.service.twisted_internals import check_internals
 
 __all__ = ["Options", "makeService"]
 
@@ -35,6 +36,7 @@ def makeService(options: Options, reactor: PosixReactorBase | None = None) -> Ae
     resolved = options.resolved
     raise_limit(reactor)
     try:
+        check_internals()
         prepare_images_root(resolved)
         workers = number_of_workers(resolved.settings)
         if workers > 1:
