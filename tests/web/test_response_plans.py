@@ -82,6 +82,7 @@ class Client:
     pace: Pace | None = None
     refusal: int | None = None
     is_secure: bool = False
+    busy: bool = True
     persistent: bool = True
     response: Any = None
     sent: int = 0
