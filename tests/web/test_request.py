@@ -94,7 +94,7 @@ def test_a_producer(stack: Any, page: Page) -> None:
     connection.send(GET % b"")
     (request,) = page.requests
     producer = object()
-    request.registerProducer(producer, True)
+    request.registerProducer(producer, True)  # noqa: FBT003 - IConsumer
     assert connection.transport.producer is producer
     request.unregisterProducer()
     assert connection.transport.producer is None
