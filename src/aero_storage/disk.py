@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorFromThreads, IReactorTime
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
+from typing_extensions import override
 
 from aero_storage.errors import DiskHangsError
 
@@ -120,7 +121,7 @@ class _Lane:
 
 
 @attrs.define(eq=False)
-class DiskThreads:
+class DiskThreads(Disk):
     """A Disk on a thread pool, whose start and stop are its owner's business; for one thread, the reactor's.
 
     `width`: how many threads the work of one lane may take. `patience`: after how many seconds work that does not
@@ -148,14 +149,14 @@ class DiskThreads:
         self._tell_if_idle()
         return idle
 
+    @override
     def run(
         self, work: Callable[[], _T], discard: Callable[[_T], object] = _drop, lane: Hashable = None
     ) -> Deferred[_T]:
-        """See Disk.run."""
         return self._add(work, discard, lane, expires=True)
 
+    @override
     def later(self, work: Callable[[], object], lane: Hashable = None) -> None:
-        """See Disk.later."""
         self._add(work, _drop, lane, expires=False).addErrback(partial(_is_done, work))
 
     def _add(

@@ -11,6 +11,7 @@ from typing import Protocol
 import attrs
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
+from typing_extensions import override
 
 from aero_storage.logs.json_log import EventLog
 
@@ -39,21 +40,21 @@ class Notifier(Protocol):
         ...
 
 
-class Silent:
+class Silent(Notifier):
     """Nobody wants to know."""
 
-    def ready(self) -> None:
-        """See Notifier."""
+    @override
+    def ready(self) -> None: ...
 
-    def reloading(self) -> None:
-        """See Notifier."""
+    @override
+    def reloading(self) -> None: ...
 
-    def stopping(self) -> None:
-        """See Notifier."""
+    @override
+    def stopping(self) -> None: ...
 
 
 @attrs.define(eq=False)
-class ServiceManager:
+class ServiceManager(Notifier):
     """The one that listens at a socket: `address` is a path, or `@` and an abstract name.
 
     One that cannot be told is logged, and has no other consequence.
@@ -64,17 +65,18 @@ class ServiceManager:
     _microseconds: Callable[[], int] = lambda: time.monotonic_ns() // 1000
     _stopping: bool = attrs.field(init=False, default=False)
 
+    @override
     def ready(self) -> None:
-        """See Notifier."""
         self._tell_unless_stopping("READY=1", "STATUS=Serving")
 
+    @override
     def reloading(self) -> None:
-        """See Notifier."""
         since = f"MONOTONIC_USEC={self._microseconds()}"
         self._tell_unless_stopping("RELOADING=1", since, "STATUS=Reading the catalog again")
 
+    @override
     def stopping(self) -> None:
-        """See Notifier. Nothing that is still under way makes it ready again."""
+        # Set for good: a reload that ends later does not report READY again.
         self._tell("STOPPING=1", "STATUS=Stopping")
         self._stopping = True
 

@@ -11,6 +11,7 @@ from typing import Protocol
 
 import attrs
 from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, formatEvent
+from typing_extensions import override
 from zope.interface import implementer
 
 from aero_storage.logs.json_lines import Fields, make_filler, make_line
@@ -72,35 +73,36 @@ class Sink(Protocol):
 
 
 @attrs.frozen
-class DescriptorSink:
-    """A Sink without a buffer: a thread that hangs in it holds no lock that the end of the process would wait for."""
+class DescriptorSink(Sink):
+    """A Sink without a buffer: a thread blocked in it holds no lock that the exit of the process would wait for."""
 
     descriptor: int
 
+    @override
     def write(self, text: str, /) -> None:
-        """See Sink.write."""
         data = text.encode()
         while data:
             data = data[os.write(self.descriptor, data) :]
 
+    @override
     def flush(self) -> None:
-        """There is nothing to pass on."""
+        pass
 
 
 @attrs.frozen
-class TwistedLog:
-    """Hands events to Twisted's own log: for an operator who brought another observer (`--logger`, `--syslog`)."""
+class TwistedLog(LineLog):
+    """Emits events to Twisted's own log, for operators with another observer (`--logger`, `--syslog`)."""
 
     _logger: Logger = attrs.field(factory=lambda: Logger(namespace="aero_storage"))
 
+    @override
     def pass_on(self, lines: Sequence[str]) -> None:
-        """See LineLog.pass_on."""
         for line in lines:
             record = json.loads(line)
             self.event(record.pop("level"), record.pop("message"), record)
 
+    @override
     def event(self, level: str, message: str, fields: Fields = {}) -> None:  # noqa: B006
-        """See EventLog.event."""
         self._logger.emit(
             LogLevel.levelWithName(level), "{message} {fields}", message=message, fields=json.dumps(dict(fields))
         )
@@ -108,7 +110,7 @@ class TwistedLog:
 
 @implementer(ILogObserver)
 @attrs.define(eq=False)
-class JsonLines:
+class JsonLines(LineLog):
     """Writes events of ours, and those of Twisted as an observer, as JSON lines to `sink`; `_constant` is in all.
 
     Until `start` lines are written at once; from then on by a thread behind a bounded queue, so that a full pipe or
@@ -162,20 +164,21 @@ class JsonLines:
         if rest and not self._stuck:
             self._write("".join(rest))
 
+    @override
     def event(self, level: str, message: str, fields: Fields = {}) -> None:  # noqa: B006
-        """See EventLog.event."""
         if _RANK[level] >= _RANK[self._level]:
             self._put(self._line(level, message, fields))
 
     def form(self, level: str, message: str, fields: Fields, blanks: Sequence[str]) -> Form:
-        """See `make_form`; the blanks come in the order of the fields."""
+        """Prepare an event as `make_form` does; `blanks` are in the order of `fields`."""
         if _RANK[level] < _RANK[self._level]:
             return lambda *_values: None
         fill, put = make_filler(level, message, {**self._constant, **fields}, blanks), self._put
         return lambda *values: put(fill(*values))
 
+    @override
     def pass_on(self, lines: Sequence[str]) -> None:
-        """See LineLog.pass_on; the level was the other process' business."""
+        # The other process has applied the level.
         with self._wake:
             if self._writer is not None:
                 for line in lines:

@@ -11,6 +11,7 @@ from prometheus_client import ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
+from typing_extensions import override
 
 from aero_storage.metrics.counts import BUCKETS, Counts, Gauge, Histogram, Labels, Tally
 
@@ -45,8 +46,8 @@ class Families(Collector):
     _shown: Callable[[], Counts]
     _version: str
 
+    @override
     def collect(self) -> Iterator[Metric]:
-        """See Collector."""
         counts = self._shown()
         yield from _contract_families(counts)
         yield from _trouble_families(counts)

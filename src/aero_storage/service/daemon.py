@@ -7,6 +7,7 @@ import signal
 
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.task import LoopingCall
+from typing_extensions import override
 
 from aero_storage.linux.descriptor_limit import warn_if_low
 from aero_storage.linux.malloc import TRIM_SECONDS, trim
@@ -52,8 +53,8 @@ class AeroService(SignalledService):
             parts.accept_guard.keep(port)
             parts.log.event("info", "listening", {"address": address_text(port.getHost())})
 
+    @override
     async def read_again(self) -> None:
-        """See SignalledService."""
         await self._parts.reloader.check(asked=True)
 
     async def _shut(self) -> None:

@@ -11,6 +11,7 @@ from importlib.metadata import version
 import attrs
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.posixbase import PosixReactorBase
+from typing_extensions import override
 
 from aero_storage.errors import SettingsError
 from aero_storage.linux.sd_notify import VARIABLES, service_manager
@@ -117,12 +118,14 @@ class ParentService(SignalledService):
         super().startService()
         self._reactor.callWhenRunning(self._supervisor.start)
 
+    @override
     async def read_again(self) -> None:
-        """See SignalledService: every worker is told."""
+
         self._supervisor.reload()
 
+    @override
     def hurry(self) -> None:
-        """See SignalledService: the workers are the ones that wait."""
+        # The delay before a shutdown runs in the workers.
         self.delay.end()
         if self._supervisor.hurry():
             self._log.event("info", "stopping at once")

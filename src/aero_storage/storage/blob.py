@@ -30,7 +30,9 @@ def _validators(size: int, mtime_ns: int) -> Validators:
 
 
 class OpenFile(Protocol):
-    """A blob that is an open file as well, for those who let the kernel copy. They send before it is closed."""
+    """A blob that is also an open file, for `sendfile`. Send before the blob is closed."""
+
+    __slots__ = ()
 
     @property
     def device(self) -> int:
@@ -51,7 +53,9 @@ class OpenFile(Protocol):
 
 
 class Blob(Protocol):
-    """An open representation. Whoever holds it closes it, once; reads may wait for a disk."""
+    """An open representation. Its holder closes it once; reads may wait for a disk."""
+
+    __slots__ = ()
 
     @property
     def status(self) -> BlobStatus:

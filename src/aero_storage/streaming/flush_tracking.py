@@ -9,6 +9,7 @@ import termios
 
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred
+from typing_extensions import override
 
 from aero_storage.linux.tcp_info import max_unacknowledged_read
 
@@ -31,8 +32,8 @@ class FlushTracking(FileDescriptor):
         """Bytes that were written and are not with the kernel."""
         return len(self.dataBuffer) - self.offset + self._tempDataLen
 
+    @override
     def writeSomeData(self, data: bytes) -> int | BaseException:
-        """See FileDescriptor."""
         result = super().writeSomeData(data)
         if isinstance(result, int) and result > 0:
             self.taken += result
@@ -71,8 +72,8 @@ class FlushTracking(FileDescriptor):
         if self.connected:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, how)
 
+    @override
     def doWrite(self) -> object:
-        """See IWriteDescriptor."""
         result: object = super().doWrite()
         self._tell_if_drained()
         return result
@@ -83,14 +84,15 @@ class FlushTracking(FileDescriptor):
             self._drained = None
             drained.callback(None)
 
+    @override
     def startWriting(self) -> None:
-        """See FileDescriptor; the reactor need not be told twice."""
+
         if not self._writing:
             self._writing = True
             super().startWriting()
 
+    @override
     def stopWriting(self) -> None:
-        """See FileDescriptor."""
         if self._writing:
             self._writing = False
             super().stopWriting()

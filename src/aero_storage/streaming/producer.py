@@ -10,9 +10,11 @@ import attrs
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IConsumer, IPushProducer
 from twisted.python.failure import Failure
+from typing_extensions import override
 from zope.interface import implementer
 
 from aero_storage.disk import Disk
+from aero_storage.streaming.fair_queue import QueuedStream
 from aero_storage.streaming.throttle import Pace
 
 READ_BYTES = 128 * 1024
@@ -22,7 +24,7 @@ READ_AHEAD = 1
 """Reads kept ready while the consumer is not. A stream so holds 2 x READ_BYTES and what the transport buffers."""
 
 
-class Source(Protocol):
+class ByteSource(Protocol):
     """What can be read at any offset; reads may wait for a disk."""
 
     @property
@@ -37,7 +39,7 @@ class Source(Protocol):
 
 @implementer(IPushProducer)
 @attrs.define(eq=False)
-class SegmentProducer:
+class SegmentProducer(QueuedStream):
     """Writes `length` bytes of `source` from `offset` on to `consumer`, as fast as that takes them and `pace` allows.
 
     At most one read is under way. The Deferred of `start` fires once all bytes are with the consumer, fails with
@@ -45,7 +47,7 @@ class SegmentProducer:
     """
 
     _disk: Disk
-    _source: Source
+    _source: ByteSource
     _consumer: IConsumer
     _next: int
     _left: int
@@ -65,16 +67,16 @@ class SegmentProducer:
         return done
 
     def pauseProducing(self) -> None:
-        """See IPushProducer: write nothing until further notice."""
+        """Write nothing until `resumeProducing` (IPushProducer)."""
         self._paused = True
 
     def resumeProducing(self) -> None:
-        """See IPushProducer: go on writing."""
+        """Continue to write (IPushProducer)."""
         self._paused = False
         self._pump()
 
     def stopProducing(self) -> None:
-        """See IProducer: the consumer is gone."""
+        """Fail with CancelledError: the consumer is gone (IProducer)."""
         self._finish(Failure(CancelledError()))
 
     def _pump(self) -> None:
@@ -87,8 +89,8 @@ class SegmentProducer:
         elif not self._left and not self._ready:
             self._finish(None)
 
+    @override
     def take_turn(self) -> None:
-        """See Stream."""
         self._held_back = False
         self._pump()
 

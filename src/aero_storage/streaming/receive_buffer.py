@@ -7,6 +7,7 @@ import errno
 from twisted.internet import tcp
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.main import CONNECTION_LOST
+from typing_extensions import override
 
 _BUFFER = bytearray(64 * 1024)
 """Nobody else reads until what has come is copied: only the reactor's thread reads."""
@@ -19,8 +20,8 @@ class SharedReceiveBuffer(tcp.Connection):
     clients of all kinds the heap grew by 0.4 MiB a minute, though no more was in use.
     """
 
+    @override
     def doRead(self) -> ConnectionLost | ConnectionDone | None:  # type: ignore[override]
-        """See IReadDescriptor."""
         try:
             count = self.socket.recv_into(_BUFFER)
         except OSError as error:

@@ -20,6 +20,7 @@ from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.main import CONNECTION_LOST
 from twisted.python.failure import Failure
+from typing_extensions import override
 
 from aero_storage.disk import Disk
 from aero_storage.linux import notsent_lowat
@@ -112,13 +113,13 @@ class SendfileServer(WriteQueue):
 
     # Turns
 
+    @override
     def doRead(self) -> ConnectionLost | ConnectionDone | None:  # type: ignore[override]
-        """See IReadDescriptor."""
         self._spent = 0
         return super().doRead()
 
+    @override
     def doWrite(self) -> object:  # type: ignore[override]
-        """See IWriteDescriptor."""
         self._full = False
         if self._segments and not self._in_line:
             self._flush()
@@ -134,7 +135,7 @@ class SendfileServer(WriteQueue):
         return None
 
     def take_turn(self) -> None:
-        """See Stream."""
+        """Send up to one turn's bytes; the fair queue and the throttle call this (QueuedStream)."""
         self._in_line = False
         if not self._waiting:
             self._spent = 0
@@ -276,8 +277,8 @@ class SendfileServer(WriteQueue):
             return False
         return True
 
+    @override
     def connectionLost(self, reason: Failure) -> None:
-        """See IReadWriteDescriptor."""
         segments, self._segments = self._segments, deque()
         try:
             super().connectionLost(reason)

@@ -125,14 +125,14 @@ class Throttle:
         return 0 if self._crowded else self._bucket.left
 
     def spend(self, count: int) -> None:
-        """See Pace."""
+        """Take `count` bytes from the common bucket and from the current share."""
         if self._bucket is not None:
             self._bucket.spend(count)
         if self._granted is not None:
             self._granted -= count
 
     def wait(self, pace: Pace, stream: QueuedStream) -> None:
-        """See Pace."""
+        """Call `stream.take_turn` once, when the limits allow it."""
         self._line.append((pace, stream))
         self._order()
         self._crowded = self._crowded or pace.is_due

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from twisted.internet import tcp
+from typing_extensions import override
 
 from aero_storage.streaming.file_segment import FileSegment
 from aero_storage.streaming.flush_tracking import FlushTracking
@@ -27,26 +28,27 @@ class WriteQueue(FlushTracking, SharedReceiveBuffer, tcp.Server):  # type: ignor
         super().__init__(*arguments)
 
     @property
+    @override
     def unsent(self) -> int:
-        """See FlushTracking: bytes of files count too."""
+        # Bytes of files count too.
         return super().unsent + self._queued
 
+    @override
     def write(self, data: bytes) -> None:
-        """See ITransport."""
         if self._segments:
             self._put_behind((data,))
         else:
             super().write(data)
 
+    @override
     def writeSequence(self, iovec: Iterable[bytes]) -> None:
-        """See ITransport."""
         if self._segments:
             self._put_behind(tuple(iovec))
         else:
             super().writeSequence(iovec)
 
+    @override
     def startTLS(self, *arguments: Any) -> None:
-        """See ITLSTransport."""
         if self._segments:
             raise RuntimeError("the bytes of a file are still on their way")
         super().startTLS(*arguments)

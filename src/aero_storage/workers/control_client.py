@@ -8,7 +8,9 @@ from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred
+from typing_extensions import override
 
+from aero_storage.linux.sd_notify import Notifier
 from aero_storage.metrics import Counts, Metrics
 from aero_storage.workers.control_protocol import ControlChannel, Kind, Message
 from aero_storage.workers.counts_document import to_document
@@ -18,7 +20,7 @@ PUSH_SECONDS = 1.0
 
 
 @attrs.define(eq=False)
-class ControlClient:
+class ControlClient(Notifier):
     """Obeys the parent, and keeps it informed of what `metrics` have counted.
 
     `stop` and `reload` are called when the parent says so, `orphaned` when it is gone.
@@ -43,15 +45,18 @@ class ControlClient:
         if counted != self._told:
             self._tell(Kind.COUNTS)
 
+    @override
     def ready(self) -> None:
-        """See Notifier: the worker serves, or has read the catalog again."""
+
         self.channel.send(Message(Kind.READY))
 
+    @override
     def reloading(self) -> None:
-        """See Notifier: the parent, who has asked for it, knows."""
+        pass  # the parent asked for it
 
+    @override
     def stopping(self) -> None:
-        """See Notifier: the parent sees the end itself."""
+        pass  # the parent sees the process end
 
     async def total(self) -> Counts:
         """The counts of all workers and of the parent; exactly those of ours among them that it is told now."""

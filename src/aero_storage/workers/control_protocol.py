@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IAddress, IReactorSocket
 from twisted.internet.protocol import Factory
 from twisted.protocols.basic import Int32StringReceiver
 from twisted.python.failure import Failure
+from typing_extensions import override
 
 from aero_storage.metrics import Counts
 from aero_storage.workers.counts_document import from_document, to_document
@@ -75,12 +76,12 @@ class ControlChannel(Int32StringReceiver):
         """Say something; lost if the other end is gone."""
         self.sendString(encode(message))
 
+    @override
     def stringReceived(self, string: bytes) -> None:
-        """See Int32StringReceiver."""
         self._received(decode(string))
 
-    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]  # noqa: ARG002
-        """See Protocol."""
+    @override
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         self.lost.callback(None)
 
 

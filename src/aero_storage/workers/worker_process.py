@@ -14,11 +14,12 @@ from twisted.internet.interfaces import IProcessTransport
 from twisted.internet.posixbase import PosixReactorBase
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
+from typing_extensions import override
 
 from aero_storage.logs.json_log import LineLog
 from aero_storage.workers.control_protocol import ControlChannel, Kind, Message, open_channel
 from aero_storage.workers.metric_totals import MetricTotals
-from aero_storage.workers.supervisor import Ended
+from aero_storage.workers.supervisor import Ended, Worker
 from aero_storage.workers.worker_log import WorkerLog, WorkerOutput
 
 LOG = 3
@@ -51,12 +52,12 @@ class _Pipes(ProcessProtocol):
         self._printed = printed
         self.ended: Deferred[dict[str, object]] = Deferred()
 
+    @override
     def childDataReceived(self, childFD: int, data: bytes) -> None:
-        """See ProcessProtocol."""
         (self._log if childFD == LOG else self._printed).take(data)
 
+    @override
     def processEnded(self, reason: Failure) -> None:
-        """See ProcessProtocol."""
         self._log.finish()
         self._printed.finish()
         self.ended.callback(_how(reason.value))
@@ -69,23 +70,23 @@ def _how(error: BaseException | None) -> dict[str, object]:
 
 
 @attrs.frozen(eq=False)
-class WorkerProcess:
-    """A worker process that runs."""
+class WorkerProcess(Worker):
+    """A running worker process."""
 
     pid: int
     _transport: IProcessTransport
     _channel: ControlChannel
 
+    @override
     def stop(self) -> None:
-        """See Worker.stop."""
         self._channel.send(Message(Kind.STOP))
 
+    @override
     def reload(self) -> None:
-        """See Worker.reload."""
         self._channel.send(Message(Kind.RELOAD))
 
+    @override
     def kill(self) -> None:
-        """See Worker.kill."""
         with suppress(ProcessExitedAlready):
             self._transport.signalProcess("KILL")
 

@@ -9,10 +9,11 @@ from urllib.parse import urljoin
 
 import attrs
 import urllib3
+from typing_extensions import override
 from urllib3.exceptions import HTTPError
 
 from aero_storage.chunks.manifest import CHUNKS_DIRECTORY, MAX_MANIFEST_BYTES, Geometry
-from aero_storage.chunks.verify.source import Content, Document
+from aero_storage.chunks.verify.source import ChunkSource, Content, Document
 from aero_storage.errors import OperatorError
 
 _PIECE = 256 * 1024
@@ -39,19 +40,19 @@ def _pool() -> urllib3.PoolManager:
 
 
 @attrs.frozen
-class HttpSource:
+class HttpSource(ChunkSource):
     """The manifest at an http(s) URL, `…/manifest.json` or `…/manifest`, and the chunks beside it; a Source."""
 
     url: str
     _connections: urllib3.PoolManager = attrs.field(init=False, factory=_pool, repr=False, eq=False)
 
     @property
+    @override
     def name(self) -> str:
-        """See Source.name."""
         return self.url
 
+    @override
     def manifest(self) -> Document:
-        """See Source.manifest."""
         try:
             with self._get(self.url) as response:
                 if response.status != HTTPStatus.OK:
@@ -65,16 +66,17 @@ class HttpSource:
             raise OperatorError(f"{self.url} cannot be read: {error}; is the server up?") from error
 
     @contextmanager
+    @override
     def chunk(self, name: str) -> Iterator[Content]:
-        """See Source.chunk."""
         # As clients do: relative to the manifest's URL, whose query is lost.
         with self._get(urljoin(self.url, f"{CHUNKS_DIRECTORY}/{name}")) as response:
             is_usable = response.status == HTTPStatus.OK and not _is_encoded(response)
             length = _length(response) if is_usable else None
             yield Content(length, response.stream(_PIECE), tuple(_faults(response)), is_usable=is_usable)
 
+    @override
     def strays(self, geometry: Geometry) -> tuple[str, ...]:
-        """See Source.strays; a web server has no listing."""
+        # A web server has no listing of the directory.
         del geometry
         return ()
 

@@ -39,7 +39,7 @@ class Content:
     """The same for all names of one file that has several; else None."""
 
 
-class Source(Protocol):
+class ChunkSource(Protocol):
     """Published chunks. All methods may wait, and may be called from any thread."""
 
     @property

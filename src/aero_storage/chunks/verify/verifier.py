@@ -18,7 +18,7 @@ from aero_storage.chunks.manifest import (
     parse_chunk_manifest,
 )
 from aero_storage.chunks.parallel import WorkItems, share_out
-from aero_storage.chunks.verify.source import Content, Source
+from aero_storage.chunks.verify.source import ChunkSource, Content
 from aero_storage.errors import ChunkFormatError
 
 Track = Callable[[int], AbstractContextManager[Callable[[int], None]]]
@@ -63,7 +63,7 @@ def _untracked(_total: int) -> AbstractContextManager[Callable[[int], None]]:
 
 
 def verify(  # noqa: PLR0913 - by name, and most of them rarely
-    source: Source,
+    source: ChunkSource,
     *,
     jobs: int,
     sample: int | None = None,
@@ -114,7 +114,7 @@ def _choose(count: int, sample: int | None, rng: random.Random) -> Sequence[int]
     return sorted({0, count - 1, *within})
 
 
-def _strays(source: Source, manifest: ChunkManifest) -> Iterator[Mismatch]:
+def _strays(source: ChunkSource, manifest: ChunkManifest) -> Iterator[Mismatch]:
     try:
         for name in sorted(source.strays(manifest)):
             yield Mismatch(f"{CHUNKS_DIRECTORY}/{name}", "is no chunk of the manifest")
@@ -133,7 +133,7 @@ def _remarks(manifest: ChunkManifest, chosen: Sequence[int]) -> Iterator[str]:
 class _Check:
     """What the threads share."""
 
-    source: Source
+    source: ChunkSource
     manifest: ChunkManifest
     advance: Callable[[int], None]
     _found: list[tuple[int, str]] = attrs.field(init=False, factory=list)

@@ -11,7 +11,7 @@ import click
 from aero_storage.catalog.reader import MANIFEST_NAME
 from aero_storage.chunks.verify.local import LocalSource
 from aero_storage.chunks.verify.remote import HttpSource
-from aero_storage.chunks.verify.source import Source
+from aero_storage.chunks.verify.source import ChunkSource
 from aero_storage.chunks.verify.verifier import VerifyReport, verify
 from aero_storage.cli.options import CommandContext, cores, with_json, with_root
 from aero_storage.cli.progress import Advance, progress
@@ -27,7 +27,7 @@ _SHOWN = 100
 class _Target:
     """What is to be verified, and what its manifest has to name."""
 
-    source: Source
+    source: ChunkSource
     image_id: str | None = None
     version: str | None = None
 

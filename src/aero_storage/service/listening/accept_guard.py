@@ -14,6 +14,7 @@ from collections.abc import Callable
 import attrs
 from twisted.internet import tcp
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from typing_extensions import override
 
 from aero_storage.logs.json_log import EventLog
 from aero_storage.logs.rate_limited import RateLimitedEvent
@@ -33,8 +34,9 @@ class _ListeningSocket(socket.socket):
 
     relieve: Callable[[_ListeningSocket, OSError], None]
 
+    @override
     def accept(self) -> tuple[socket.socket, object]:
-        """See socket.accept; a shortage looks as if nobody had come."""
+        # A shortage of descriptors raises BlockingIOError, as if no client waited.
         try:
             return super().accept()
         except OSError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from twisted.internet.protocol import connectionDone
 from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory
 from twisted.python.failure import Failure
+from typing_extensions import override
 
 __all__ = ["TLSConnection", "TLSMemoryBIOFactory"]
 
@@ -22,7 +23,7 @@ class TLSConnection(BufferingTLSTransport):
         if reason is not None:
             reason.cleanFailure()
 
+    @override
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """See IProtocol."""
         super().connectionLost(reason)
         self._producer = None

@@ -15,10 +15,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 
 import attrs
+from typing_extensions import override
 
 from aero_storage.errors import BlobNotFoundError, BlobUnreadableError, DescriptorsError, ShortReadError
 from aero_storage.linux.network_filesystems import is_network_filesystem
-from aero_storage.storage.blob import BlobStatus
+from aero_storage.storage.blob import Blob, BlobStatus, OpenFile
 
 # Where there is O_PATH, to pass through a directory takes no right to list it.
 _DIRECTORY_FLAGS = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
@@ -39,7 +40,7 @@ _SCRATCH = bytearray(128 * 1024)
 
 
 @attrs.define(eq=False)
-class LocalBlob:
+class LocalBlob(Blob, OpenFile):
     """A regular file, open for reading, to be read and closed from any thread.
 
     The descriptor is given back when the last read has ended: closed under a read, its number could already mean
@@ -57,34 +58,35 @@ class LocalBlob:
     _closing: bool = attrs.field(init=False, default=False)
 
     @property
+    @override
     def device(self) -> int:
-        """See Blob.device."""
         return self.identity[0]
 
     @property
+    @override
     def file(self) -> LocalBlob | None:
-        """See Blob.file."""
         return None if self.remote else self
 
+    @override
     def read(self, offset: int, length: int) -> bytes:
-        """See Blob.read. A file whose size or mtime has changed since is another version: a short read."""
+        # A changed size or mtime means another version of the file: ShortReadError.
         with self._kept_open():
             return self._read(offset, length)
 
+    @override
     def fileno(self) -> int:
-        """See OpenFile.fileno."""
         if self._closing:
             raise ShortReadError(_IS_CLOSED)
         return self._descriptor
 
+    @override
     def verify(self) -> None:
-        """See OpenFile.verify."""
         self.fileno()
         if not self.is_current():
             raise ShortReadError(_HAS_CHANGED)
 
+    @override
     def warm(self, offset: int, length: int) -> None:
-        """See OpenFile.warm."""
         with self._kept_open():
             _warm(self._descriptor, offset, length)
 
@@ -106,8 +108,8 @@ class LocalBlob:
         now, then = os.fstat(self._descriptor), self.status
         return now.st_size == then.size and now.st_mtime_ns == then.mtime_ns
 
+    @override
     def close(self) -> None:
-        """See Blob.close."""
         with self._lock:
             self._closing = True
             self._close_if_idle()

@@ -13,9 +13,10 @@ import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
+from typing_extensions import override
 
 from aero_storage.disk import Disk
-from aero_storage.storage.blob import BlobStatus
+from aero_storage.storage.blob import Blob, BlobStatus
 from aero_storage.storage.local.directory import LocalBlob
 
 FRESH_SECONDS = 0.9
@@ -57,7 +58,7 @@ class _File:
 
 
 @attrs.define(eq=False)
-class Lease:
+class Lease(Blob):
     """A request's share of an open file: a Blob whose close costs nothing, wherever it is called."""
 
     _file: _File
@@ -65,8 +66,8 @@ class Lease:
     _held: bool = True
 
     @property
+    @override
     def status(self) -> BlobStatus:
-        """See Blob.status."""
         return self._file.found.blob.status
 
     @property
@@ -75,21 +76,22 @@ class Lease:
         return self._file.found.raw
 
     @property
+    @override
     def device(self) -> int:
-        """See Blob.device."""
         return self._file.found.blob.device
 
     @property
+    @override
     def file(self) -> LocalBlob | None:
-        """See Blob.file."""
         return self._file.found.blob.file
 
+    @override
     def read(self, offset: int, length: int) -> bytes:
-        """See Blob.read."""
         return self._file.found.blob.read(offset, length)
 
+    @override
     def close(self) -> None:
-        """See Blob.close; on the reactor's thread."""
+        # Called on the reactor's thread.
         if self._held:
             self._held = False
             self._files.give_back(self._file)
