@@ -1,4 +1,4 @@
-"""The running daemon of one process: what is started, and how it stops."""
+"""The daemon of one process: startup and graceful shutdown."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from aero_storage.service.signals import SetSignal, SignalledService
 from aero_storage.web.crowd import MOST_TOLD
 
 _GARBAGE_THRESHOLD = 10_000
-"""New objects after which Python looks for cycles among them; a request makes some fifty, and no cycles."""
+"""Threshold of Python's cycle collector, in new objects; a request makes about fifty, and no cycles."""
 
 _STOP_SECONDS = 2.0
-"""How long connections that are broken off may take to go."""
+"""Time for aborted connections to close."""
 
 
 class AeroService(SignalledService):
@@ -37,7 +37,7 @@ class AeroService(SignalledService):
         self._probe = DelayProbe(parts.reactor, parts.handler.reporter.metrics.reactor_delayed)
 
     def startService(self) -> None:
-        """Start threads, timers and signal handlers, and say where we listen."""
+        """Start threads, timers and signal handlers, and log the addresses."""
         super().startService()
         parts = self._parts
         parts.pools.start()
@@ -46,7 +46,7 @@ class AeroService(SignalledService):
         self._giving_back.start(TRIM_SECONDS, now=False)
         self._probe.start()
         gc.collect()
-        gc.freeze()  # what there is by now stays: no need to look at it again and again
+        gc.freeze()  # these objects stay for good: the collector need not visit them again
         gc.set_threshold(_GARBAGE_THRESHOLD)
         warn_if_low(parts.log, parts.site.limits.most, MOST_TOLD, OPEN_FILES)
         for port in parts.ports:
@@ -77,7 +77,7 @@ class AeroService(SignalledService):
         self.end_log()
 
     async def _drain(self) -> None:
-        """Close idle connections, and let responses that are under way be finished."""
+        """Close idle connections and wait for responses under way, at most for the grace period."""
         site, log, grace = self._parts.site, self._parts.log, self._parts.drain.grace
         site.drain().addCallback(lambda _: self.delay.skip())
         if site.responses:
@@ -90,6 +90,6 @@ class AeroService(SignalledService):
             log.event("info", "breaking off responses", {"responses": site.responses})
 
     def stopService(self) -> Deferred[None]:
-        """Close the ports, let what is under way be finished or break it off, and write out the log."""
+        """Close the ports, finish or abort responses under way, and flush the log."""
         super().stopService()
         return Deferred.fromCoroutine(self._shut())

@@ -1,4 +1,4 @@
-"""`twistd aero-storage --workers N`: the parent, which binds, looks after workers, and serves nothing itself."""
+"""`twistd aero-storage --workers N`: the parent binds addresses and supervises workers; it serves no requests."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _LAUNCH = "aero_storage.service.worker_main"
 
 @attrs.frozen
 class WorkerConfig:
-    """All that a worker has to know. A worker that replaces another is told the same."""
+    """The configuration of a worker; a replacement gets the same one."""
 
     number: int
     settings: Settings
@@ -41,13 +41,13 @@ class WorkerConfig:
 
 
 def number_of_workers(settings: Settings) -> int:
-    """How many processes are to answer; 0 in the settings is one for every core that this process may use."""
+    """Return the number of worker processes; 0 in the settings is one for each core that this process may use."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return settings.workers or min(cores, _MOST_WORKERS)
 
 
 def supervise(options: Options, reactor: PosixReactorBase, workers: int) -> ParentService:
-    """The service of the parent: bound to its addresses, no worker started yet. Raises SettingsError."""
+    """Return the parent's service, bound to its addresses, without workers yet. Raises SettingsError."""
     if options.parent is not None and options.parent.get("chroot"):
         raise SettingsError("twistd --chroot: workers cannot be started from there; use --workers 1")
     addresses = open_worker_sockets(reactor, options.resolved, workers)
@@ -68,7 +68,7 @@ def supervise(options: Options, reactor: PosixReactorBase, workers: int) -> Pare
 
 
 class WorkerCommands:
-    """Says what a worker is started with; settled once, before `twistd` changes directories and privileges."""
+    """Makes the commands that start workers; paths are resolved before `twistd` changes directories and privileges."""
 
     def __init__(self, reactor: PosixReactorBase, options: Options, addresses: tuple[SharedAddress, ...]) -> None:
         self._reactor = type(reactor).__module__
@@ -79,7 +79,7 @@ class WorkerCommands:
         self._environ = {**ours, "PYTHONPATH": path}
 
     def command_for(self, number: int) -> WorkerCommand:
-        """For the worker of this number."""
+        """Return the command for the worker of this number."""
         sockets = [address.sockets[number - 1] for address in self._addresses]
         worker_sockets = tuple(
             WorkerSocket(FIRST + index, one.family, address.tls)
@@ -87,7 +87,7 @@ class WorkerCommands:
         )
         config = WorkerConfig(number, self._settings, worker_sockets)
         return WorkerCommand(
-            # -P: no directory that the daemon happens to stand in is searched for modules. The number is for `ps`.
+            # -P: the working directory is not searched for modules. The number is for `ps`.
             command=[sys.executable, "-P", "-m", _LAUNCH, self._reactor, str(number)],
             environ=self._environ,
             config=pickle.dumps(config),
@@ -99,7 +99,7 @@ class ParentService(SignalledService):
     """The running parent."""
 
     drain_delay = 0.0
-    """Seconds for which workers serve on after they were told to stop."""
+    """Seconds for which workers continue to serve after the command to stop."""
 
     def __init__(
         self,
@@ -114,7 +114,7 @@ class ParentService(SignalledService):
         self._supervisor = supervisor
 
     def startService(self) -> None:
-        """Start the log and signal handlers, and, once the reactor notices children that end, the workers."""
+        """Start the log and the signal handlers, and the workers once the reactor handles SIGCHLD."""
         super().startService()
         self._reactor.callWhenRunning(self._supervisor.start)
 
@@ -139,6 +139,6 @@ class ParentService(SignalledService):
         self.end_log()
 
     def stopService(self) -> Deferred[None]:
-        """Close the addresses, stop the workers, and write out the log."""
+        """Close the addresses, stop the workers, and flush the log."""
         super().stopService()
         return Deferred.fromCoroutine(self._shut())

@@ -1,4 +1,4 @@
-"""Knowing what has left: a mixin for Twisted's socket transports."""
+"""Count the bytes that the kernel has taken: a mixin for Twisted's socket transports."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from typing_extensions import override
 from aero_storage.linux.tcp_info import max_unacknowledged_read
 
 _RESET, _END = struct.pack("ii", 1, 0), struct.pack("ii", 0, 0)
-"""What the kernel does with a connection that is closed (SO_LINGER)."""
+"""Values of SO_LINGER: the kernel closes the connection with RST, or with FIN."""
 
 
 class FlushTracking(FileDescriptor):
-    """Counts what is unsent, and calls back when it is nothing."""
+    """Counts unsent bytes and fires a Deferred when there are none."""
 
     socket: socket.socket
 
     _drained: Deferred[None] | None = None
     _writing = False
     taken = 0
-    """Bytes that the kernel has taken."""
+    """Bytes that the kernel has accepted."""
 
     @property
     def unsent(self) -> int:
-        """Bytes that were written and are not with the kernel."""
+        """Bytes written that the kernel has not accepted yet."""
         return len(self.dataBuffer) - self.offset + self._tempDataLen
 
     @override
@@ -40,16 +40,16 @@ class FlushTracking(FileDescriptor):
         return result
 
     def progress(self) -> int | None:
-        """How many bytes the peer has acknowledged; None if it has all that the kernel was given."""
+        """Return how many bytes the peer has acknowledged; None if none are outstanding."""
         outstanding = _outstanding(self.fileno())
         return self.taken - outstanding if outstanding else None
 
     def max_unacknowledged_read(self) -> int:
-        """The most bytes that the peer may have read since it made progress; 0 if its system does not answer."""
+        """Return an upper bound on the bytes read but not yet acknowledged; 0 if the peer's system does not answer."""
         return max_unacknowledged_read(self.socket, self.taken - _outstanding(self.fileno()))
 
     def when_drained(self) -> Deferred[None]:
-        """Fires once nothing is unsent; never, if the connection is lost first: cancel it then."""
+        """Return a Deferred that fires once nothing is unsent; cancel it if the connection is lost first."""
         drained: Deferred[None] = Deferred(lambda _: setattr(self, "_drained", None))
         if self.unsent:
             self._drained = drained
@@ -58,14 +58,14 @@ class FlushTracking(FileDescriptor):
         return drained
 
     def mark_unfinished(self) -> None:
-        """See to it that the connection is reset if this process is killed before `mark_finished`.
+        """Have the kernel reset the connection if this process is killed before `mark_finished`.
 
-        The kernel would say FIN for it, as after a last byte.
+        Without it the kernel would send FIN, as after a complete response.
         """
         self._linger(_RESET)
 
     def mark_finished(self) -> None:
-        """What was begun is whole."""
+        """Have the kernel close with FIN again: the response is complete."""
         self._linger(_END)
 
     def _linger(self, how: bytes) -> None:
@@ -99,9 +99,9 @@ class FlushTracking(FileDescriptor):
 
 
 def _outstanding(descriptor: int) -> int:
-    """Bytes in the socket that the peer has not acknowledged (tcp(7), unix(7): SIOCOUTQ, which is TIOCOUTQ)."""
+    """Return the bytes in the socket that the peer has not acknowledged (tcp(7), unix(7): SIOCOUTQ = TIOCOUTQ)."""
     try:
         (count,) = struct.unpack("i", fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4)))
-    except (OSError, ValueError):  # not connected any more
+    except (OSError, ValueError):  # no longer connected
         return 0
     return int(count)

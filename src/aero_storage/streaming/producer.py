@@ -1,4 +1,4 @@
-"""The general stair for bytes: a push producer with bounded read-ahead, for any blob and any consumer."""
+"""A push producer with bounded read-ahead, for any blob and any consumer."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ from aero_storage.streaming.fair_queue import QueuedStream
 from aero_storage.streaming.throttle import Pace
 
 READ_BYTES = 128 * 1024
-"""Bytes asked of the disk at a time: what one `send` of Twisted's transports takes."""
+"""Bytes per read: one `send` of Twisted's transports takes as many."""
 
 READ_AHEAD = 1
-"""Reads kept ready while the consumer is not. A stream so holds 2 x READ_BYTES and what the transport buffers."""
+"""Reads kept ready while the consumer is paused. A stream holds 2 x READ_BYTES and the transport's buffer."""
 
 
 class ByteSource(Protocol):
-    """What can be read at any offset; reads may wait for a disk."""
+    """Bytes that can be read at any offset; reads may wait for a disk."""
 
     @property
     def device(self) -> int:
-        """The disk that reads of it wait for: its st_dev."""
+        """The st_dev of the file: reads queue per device."""
         ...
 
     def read(self, offset: int, length: int) -> bytes:
-        """Exactly `length` bytes from `offset` on, or an exception."""
+        """Return exactly `length` bytes from `offset` on, or raise an exception."""
         ...
 
 
 @implementer(IPushProducer)
 @attrs.define(eq=False)
 class SegmentProducer(QueuedStream):
-    """Writes `length` bytes of `source` from `offset` on to `consumer`, as fast as that takes them and `pace` allows.
+    """Writes `length` bytes of `source` from `offset` on to `consumer`, as fast as the consumer and `pace` allow.
 
-    At most one read is under way. The Deferred of `start` fires once all bytes are with the consumer, fails with
-    what a read raised, and can be cancelled; from then on nothing more is written and no further read begins.
+    At most one read is under way. The Deferred of `start` fires once the consumer has all bytes and fails with the
+    exception of a read. It can be cancelled: then nothing more is written, and no further read begins.
     """
 
     _disk: Disk
@@ -59,7 +59,7 @@ class SegmentProducer(QueuedStream):
     _done: Deferred[None] | None = attrs.field(init=False, default=None)
 
     def start(self) -> Deferred[None]:
-        """Begin; see the class."""
+        """Register with the consumer and begin to read."""
         done: Deferred[None] = Deferred(lambda _: self._end())
         self._done = done
         self._consumer.registerProducer(self, True)  # noqa: FBT003 - IConsumer's interface
@@ -103,7 +103,7 @@ class SegmentProducer(QueuedStream):
         return False
 
     def _take_piece(self) -> bytes:
-        """What was read, as much as may be written now; the rest stays."""
+        """Take as many of the bytes read as may be written now."""
         piece = self._ready.popleft()
         if self._pace is not None:
             most = self._pace.left
@@ -132,7 +132,7 @@ class SegmentProducer(QueuedStream):
             done.errback(result) if result else done.callback(None)
 
     def _end(self) -> None:
-        """The one teardown."""
+        """Drop the bytes read, cancel the read and unregister: every ending comes here."""
         self._done = None
         self._ready.clear()
         reading, self._reading = self._reading, None

@@ -1,11 +1,11 @@
-"""A TCP transport for Twisted that sends files: pieces of them, queued between ordinary writes, copied by the kernel.
+"""A TCP transport for Twisted that sends segments of files by `sendfile`, queued between ordinary writes.
 
-To use it, give a listening port a subclass that names the threads which may wait for a disk:
-`port.transport = …`. All bytes go out in the order in which they were given to `write` and its like and to
-`send_file`. No read that could wait for a disk is made on the reactor's thread.
+To use it, give a listening port a subclass with `disk` and `fair_queue` set: `port.transport = …`. Bytes are sent in
+the order of the calls of `write`, `writeSequence` and `send_file`. The reactor's thread makes no read that could wait
+for a disk.
 
-The kernel copies as late as it can: to change a file in place changes those of its bytes, too, that wait in a socket
-(see `caution`).
+The kernel copies as late as it can: a file that is changed in place also changes those of its bytes that wait in a
+socket (see `linux.notsent_lowat`).
 """
 
 from __future__ import annotations
@@ -30,43 +30,43 @@ from aero_storage.streaming.throttle import Pace
 from aero_storage.streaming.write_queue import WriteQueue
 
 _HEAD_BYTES = 16 * 1024
-"""How many ordinary bytes are held back for a moment, to go in one packet with the file that follows."""
+"""Ordinary bytes up to this size are sent with MSG_MORE, in one packet with the file that follows."""
 
 _MORE: int = getattr(socket, "MSG_MORE", 0)
 _FULL = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS})
 
 
 class SendfileServer(WriteQueue):
-    """A TCP connection that sends files, and an TrackedTransport.
+    """A TCP connection that sends files; a TrackedTransport.
 
-    A segment that fails or is cancelled leaves a hole in the stream: the connection is aborted with it.
+    A segment that fails or is cancelled would leave a hole in the stream: it aborts the connection.
     """
 
     disk: ClassVar[Disk]
     fair_queue: ClassVar[FairQueue]
     pace: Pace | None = None
-    """How fast bytes of files may go; what goes by `write` and its like has been counted, or does not count."""
+    """Limits the speed of file bytes; bytes of `write` are counted by the producer, or do not count."""
     _spent = 0
-    """Bytes sent since the reactor last gave us a turn."""
+    """Bytes sent in this turn of the reactor."""
     _full = False
-    """The socket: only the reactor knows when it is not any more."""
+    """Whether the socket is full; the reactor reports when it is writable again."""
     _waiting = False
-    """For a thread that reads what is to go next."""
+    """Whether a thread reads the bytes to be sent next."""
     _in_line = False
-    """For the next turn, or to be allowed more; meanwhile the reactor need not tell that the socket takes more."""
+    """Whether `take_turn` is due from the fair queue or the throttle; until then writability does not matter."""
     _flushing = False
     _gone = False
-    """The connection, as a system call has told; the reactor will take it away."""
+    """Whether a system call reported the connection lost; `doWrite` tells the reactor."""
 
     def __init__(self, *arguments: Any) -> None:
         self._trial: notsent_lowat.SpeedTest | None = notsent_lowat.SpeedTest()
         super().__init__(*arguments)
 
     def send_file(self, source: FileSource, offset: int, length: int, head: bytes = b"") -> Deferred[None]:
-        """Send `head` and `length` bytes of a file from `offset` on, behind all that was written before.
+        """Send `head` and `length` bytes of a file from `offset` on, behind everything written before.
 
-        At once if nothing is queued, as far as the socket takes it. The Deferred fires when the kernel has the last
-        byte. It fails with what the file raises, and with ConnectionLost if the connection goes first.
+        If nothing is queued, as much as the socket takes is sent at once. The Deferred fires when the kernel has the
+        last byte. It fails with the exceptions of `source`, and with ConnectionLost if the connection is lost first.
         """
         if self.TLS:
             raise RuntimeError("the bytes of a file cannot pass through TLS")
@@ -85,9 +85,9 @@ class SendfileServer(WriteQueue):
         return done
 
     def write_through(self, data: bytes | bytearray | memoryview) -> bool:
-        """Like `write`, but if nothing is queued `data` goes to the kernel at once, as far as the socket takes it.
+        """Like `write`, but send at once as much as the socket takes, if nothing is queued.
 
-        Whether the kernel now has all that was ever written.
+        Returns True if the kernel now has everything ever written.
         """
         self.fair_queue.hurry()
         if self.is_idle() and self._spent + len(data) <= TURN_BYTES:
@@ -99,7 +99,7 @@ class SendfileServer(WriteQueue):
         return not self.unsent
 
     def is_idle(self) -> bool:
-        """Whether nothing is unsent, and more may be sent."""
+        """Return whether nothing is unsent and more may be sent."""
         return not (
             self._segments
             or self._tempDataLen
@@ -142,7 +142,7 @@ class SendfileServer(WriteQueue):
             self._push()
 
     def _push(self) -> None:
-        """Send at once what can be sent; the reactor's turns do the rest."""
+        """Send at once as much as possible; `doWrite` sends the rest."""
         if self._flushing:
             return
         self._flush()
@@ -158,14 +158,15 @@ class SendfileServer(WriteQueue):
             self._tell_if_drained()
 
     def _has_more_to_do(self) -> bool:
-        """Whether Twisted has plans for the moment when all is sent."""
+        """Return whether Twisted's `doWrite` has work once all is sent: a pull producer, or closing."""
         pulled = self.producer is not None and not self.streamingProducer
         return pulled or bool(self.disconnecting) or self._writeDisconnecting
 
     def _resume_producer(self) -> None:
-        """At once: a channel that is told a turn later may have been told first that its client has gone.
+        """Resume a paused producer in this turn, not in the next.
 
-        It then closes, and Twisted's `doWrite` resumes a paused producer instead of closing: the connection stays.
+        In the meantime the channel could learn that its client has gone and close: Twisted's `doWrite` then resumes
+        the paused producer instead of closing, and the connection stays open.
         """
         if self.producer is not None and self.producerPaused:
             self.producerPaused = False
@@ -180,7 +181,7 @@ class SendfileServer(WriteQueue):
             self._flushing = False
 
     def _send_next(self) -> bool:
-        """Send of the first segment, and of what is before it; whether more may go now."""
+        """Send from the buffer before the first segment and from the segment; return whether more may be sent now."""
         segment, room = self._segments[0], TURN_BYTES - self._spent
         self._waiting = False
         if room <= 0 or self._aborting or not self.connected:
@@ -192,7 +193,7 @@ class SendfileServer(WriteQueue):
         except OSError as error:
             if not self._is_lost(error):
                 self._break_off(segment, Failure())
-        except Exception:  # noqa: BLE001 - whatever a file raises
+        except Exception:  # noqa: BLE001 - `source` may raise anything
             self._break_off(segment, Failure())
         return False
 
@@ -252,7 +253,7 @@ class SendfileServer(WriteQueue):
         self.taken += sent
         return sent
 
-    # How it ends
+    # Ending
 
     def _has_read(self, segment: FileSegment, failure: Failure | None) -> None:
         if failure is not None:
@@ -266,7 +267,7 @@ class SendfileServer(WriteQueue):
         segment.finish(failure)
 
     def _is_lost(self, error: OSError) -> bool:
-        """Whether `sendfile` spoke of the connection, and not of the file."""
+        """Return whether an error of `sendfile` is about the connection, not the file."""
         self._gone = isinstance(error, ConnectionError) or not self._has_peer()
         return self._gone
 

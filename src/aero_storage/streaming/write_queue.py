@@ -1,6 +1,6 @@
-"""The order in which things go out: Twisted's buffer first, then segments of files, each with what is behind it.
+"""The write queue of a connection: Twisted's buffer, then segments of files, each with the data written behind it.
 
-What is written behind a segment waits with that, and becomes the buffer when the segment has gone.
+Data written behind a segment waits with the segment, and becomes Twisted's buffer when the segment has been sent.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from aero_storage.streaming.receive_buffer import SharedReceiveBuffer
 
 
 class WriteQueue(FlushTracking, SharedReceiveBuffer, tcp.Server):  # type: ignore[misc]
-    """A TCP connection in whose line there can be segments."""
+    """A TCP connection whose write queue can hold segments of files."""
 
     _queued = 0
-    """Bytes of segments and of what is behind them, never to be sent any more once the connection is lost."""
+    """Bytes of segments and of the data behind them; they stay unsent when the connection is lost."""
 
     def __init__(self, *arguments: Any) -> None:
         self._segments: deque[FileSegment] = deque()
@@ -57,7 +57,7 @@ class WriteQueue(FlushTracking, SharedReceiveBuffer, tcp.Server):  # type: ignor
         return bool(self._segments) or bool(super()._isSendBufferFull())
 
     def _append(self, segment: FileSegment, head: bytes) -> None:
-        """Put a segment and ordinary bytes before it at the end of the line; nobody is told yet."""
+        """Append ordinary bytes and a segment to the queue, without starting to write."""
         if head and self._segments:
             self._put_behind((head,))
         elif head:
@@ -73,14 +73,14 @@ class WriteQueue(FlushTracking, SharedReceiveBuffer, tcp.Server):  # type: ignor
         self._maybePauseProducer()
 
     def _gather(self) -> memoryview:
-        """All that is in Twisted's buffer, in one piece."""
+        """Return Twisted's buffer as one piece."""
         if self._tempDataLen:
             self.dataBuffer = b"".join((memoryview(self.dataBuffer)[self.offset :], *self._tempDataBuffer))
             self._tempDataBuffer, self._tempDataLen, self.offset = [], 0, 0
         return memoryview(self.dataBuffer)[self.offset :]
 
     def _strike(self, sent: int) -> bool:
-        """Take from Twisted's buffer, which was gathered, what was sent; whether that was all."""
+        """Remove `sent` bytes from Twisted's buffer; return whether it is empty."""
         self.offset += sent
         if self.offset < len(self.dataBuffer):
             return False
@@ -88,7 +88,7 @@ class WriteQueue(FlushTracking, SharedReceiveBuffer, tcp.Server):  # type: ignor
         return True
 
     def _complete(self, segment: FileSegment) -> None:
-        """The first segment has gone."""
+        """Remove the first segment: it has been sent."""
         self._segments.popleft()
         self._tempDataBuffer = segment.behind
         self._tempDataLen = sum(map(len, segment.behind))

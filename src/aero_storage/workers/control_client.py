@@ -1,4 +1,4 @@
-"""A worker's line to its parent: orders come in, counts go out."""
+"""The worker's end of the control channel: receives commands, sends counts."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from aero_storage.workers.control_protocol import ControlChannel, Kind, Message
 from aero_storage.workers.counts_document import to_document
 
 PUSH_SECONDS = 1.0
-"""How often changed counts are told unasked: so much is lost of a worker that is killed."""
+"""Interval at which changed counts are sent unasked; a killed worker loses at most the counts of this time."""
 
 
 @attrs.define(eq=False)
 class ControlClient(Notifier):
-    """Obeys the parent, and keeps it informed of what `metrics` have counted.
+    """Carries out the parent's commands and sends it the counts of `metrics`.
 
-    `stop` and `reload` are called when the parent says so, `orphaned` when it is gone.
+    `stop` and `reload` are called on the parent's command, `orphaned` when the channel to the parent is lost.
     """
 
     _metrics: Metrics
@@ -40,7 +40,7 @@ class ControlClient(Notifier):
         self.channel.lost.addCallback(lambda _: self._orphaned())
 
     def push(self) -> None:
-        """Tell the counts if any has changed; what changes all the time can wait until somebody asks."""
+        """Send the counts if any has changed; gauges and process figures are sent only when the parent asks."""
         counted = _changing(self._metrics.counts)
         if counted != self._told:
             self._tell(Kind.COUNTS)
@@ -59,7 +59,7 @@ class ControlClient(Notifier):
         pass  # the parent sees the process end
 
     async def total(self) -> Counts:
-        """The counts of all workers and of the parent; exactly those of ours among them that it is told now."""
+        """Return the counts of all workers and of the parent, with this worker's counts as of now."""
         number = next(self._numbers)
         answer: Deferred[Counts] = Deferred(lambda _: self._forget(number))
         self._questions[number] = answer
@@ -70,7 +70,7 @@ class ControlClient(Notifier):
         self._questions.pop(number, None)
 
     def hang_up(self) -> Deferred[None]:
-        """Say the last word, and close the line; fires when the parent has it."""
+        """Send the last counts and close the channel; fires once the parent has received them."""
         self.push()
         self.channel.transport.loseConnection()  # type: ignore[union-attr]
         return self.channel.lost

@@ -1,4 +1,4 @@
-"""The parent's books: what each worker has counted, and the total of all, those that are gone included."""
+"""Counts of all workers in the parent, and their total, including workers that have ended."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from aero_storage.metrics import Counts
 from aero_storage.workers.control_protocol import Kind, Message
 
 ANSWER_SECONDS = 1.0
-"""How long a worker may take to tell its counts; a stuck one is summed with what it told last."""
+"""Timeout for a worker to send its counts; for a stuck worker its last known counts are used."""
 
 _MOST_QUESTIONS = 8
-"""Unanswered questions to one worker: a stuck one is not asked for ever, as each question stays in memory."""
+"""Limit of unanswered questions to one worker: each stays in memory, so a stuck worker is not asked further."""
 
 
 @attrs.define(eq=False)
 class _WorkerCounts:
-    """A worker, as far as its counts go."""
+    """The counts of one worker, and the open questions to it."""
 
     send: Callable[[Message], object]
     told: Counts = attrs.field(factory=Counts)
-    """What it said last."""
+    """The counts it sent last."""
     questions: dict[int, Deferred[None]] = attrs.field(factory=dict)
 
 
 @attrs.define(eq=False)
 class MetricTotals:
-    """Sums the counts of all workers and of the parent's own process, which `own` tells.
+    """Sums the counts of all workers and of the parent's own process, which `own` returns.
 
-    A worker sends what it has counted along with its question, and shows the answer: whatever anybody has seen is in
-    the books, so that no counter goes down when a worker is killed a moment later.
+    A worker sends its counts with its request for the total, and shows the reply. So every total that was shown is
+    recorded here, and no counter goes down when a worker is killed later.
     """
 
     _clock: IReactorTime
@@ -44,18 +44,18 @@ class MetricTotals:
     _numbers: count[int] = attrs.field(init=False, factory=lambda: count(1))
 
     def join(self, worker: int, send: Callable[[Message], object]) -> None:
-        """A worker has been started; `send` tells it something."""
+        """Add a started worker; `send` sends it a message."""
         self._workers[worker] = _WorkerCounts(send)
 
     def leave(self, worker: int) -> None:
-        """It has ended, and all that it said has been received: keep what it had counted."""
+        """Remove a worker that has ended, after its last message; its counts stay in the total."""
         gone = self._workers.pop(worker)
         self._gone.add(gone.told.remains())
         for question in list(gone.questions.values()):
             question.callback(None)
 
     def receive(self, worker: int, message: Message) -> None:
-        """It says something."""
+        """Handle a message from a worker."""
         correspondent = self._workers[worker]
         if message.counts is not None:
             correspondent.told = message.counts
@@ -65,7 +65,7 @@ class MetricTotals:
             correspondent.questions.pop(message.number).callback(None)
 
     def total(self) -> Counts:
-        """What has been counted, as far as it is known here."""
+        """Return the sum of all counts received so far."""
         total = Counts()
         for counts in (self._own(), self._gone, *(worker.told for worker in self._workers.values())):
             total.add(counts)
@@ -77,7 +77,7 @@ class MetricTotals:
         correspondent.send(Message(Kind.TOTAL, number, self.total()))
 
     def _ask(self, worker: _WorkerCounts) -> Deferred[None]:
-        """Fires when the worker has told its counts, or for good reason has not."""
+        """Ask a worker for its counts; fires once they are here, or the worker has ended or timed out."""
         if len(worker.questions) >= _MOST_QUESTIONS:
             return succeed(None)
         number = next(self._numbers)

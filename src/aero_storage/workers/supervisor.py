@@ -1,4 +1,4 @@
-"""Keeps a number of workers running: starts, replaces and stops them. Knows neither processes nor signals."""
+"""Keeps a number of workers running: starts, replaces and stops them. Independent of processes and signals."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from aero_storage.logs.json_log import EventLog
 
 STEADY_SECONDS = 10.0
-"""A worker that has lived so long did not die of its start."""
+"""A worker that ran for this long did not fail at its start."""
 
 LONGEST_WAIT = 30.0
-"""Before a worker is started that keeps dying soon."""
+"""Longest delay in seconds before a worker that keeps failing is started again."""
 
 STOP_SECONDS = 5.0
-"""How long workers may take to stop before they are killed: they give connections 2 seconds, and their log 2 more."""
+"""Time for workers to stop before they are killed: connections get 2 seconds of it, and the log 2."""
 
 KILL_SECONDS = 1.0
-"""How long those who were killed may take to go: a process that waits for a broken disk goes later, or never."""
+"""Time for killed workers to end: a process that waits for a broken disk ends later, or never."""
 
 
 class Worker(Protocol):
-    """A worker that runs."""
+    """A running worker."""
 
     @property
     def pid(self) -> int:
-        """The process."""
+        """The process id."""
         ...
 
     def stop(self) -> None:
-        """Ask it to end."""
+        """Ask it to stop."""
         ...
 
     def reload(self) -> None:
@@ -41,30 +41,30 @@ class Worker(Protocol):
         ...
 
     def kill(self) -> None:
-        """End it by force; nothing if it has just ended."""
+        """Kill it; does nothing if it has just ended."""
         ...
 
 
 Ended = Callable[[dict[str, object]], None]
-"""Told once when a worker has ended and nothing more comes from it, with its status or signal."""
+"""Called once when a worker has ended and all its output is read, with its exit status or signal."""
 
 Spawn = Callable[[int, Ended], Worker]
-"""Starts the worker of a number; raises OSError if that cannot be."""
+"""Starts the worker of a number; raises OSError if that fails."""
 
 
 @attrs.define(eq=False)
 class _Slot:
-    """The place of one worker."""
+    """The state of one worker number."""
 
     number: int
     worker: Worker | None = None
     began: float = 0.0
     early_deaths: int = 0
-    """In a row."""
+    """Consecutive deaths within STEADY_SECONDS of the start."""
     again: IDelayedCall | None = None
 
     def wait(self, now: float) -> float:
-        """For how long the place stays empty whose worker has just died: first not at all, then ever longer."""
+        """Return the delay in seconds before a dead worker is replaced: at first 0, then longer and longer."""
         if now - self.began >= STEADY_SECONDS:
             self.early_deaths = 0
         seconds = min(LONGEST_WAIT, 2.0 ** (self.early_deaths - 1)) if self.early_deaths else 0.0
@@ -74,14 +74,14 @@ class _Slot:
 
 @attrs.define(eq=False)
 class Supervisor:
-    """Keeps `number` workers running until it is told to stop."""
+    """Keeps `number` workers running until `stop`."""
 
     _spawn: Spawn
     _clock: IReactorTime
     _log: EventLog
     _number: int
     _patience: float = 0.0
-    """Seconds for which workers may go on with what they have begun."""
+    """Seconds that workers have to finish responses before STOP_SECONDS begins."""
     _posts: list[_Slot] = attrs.field(init=False)
     _all_gone: Deferred[None] | None = attrs.field(init=False, default=None)
     _killing: IDelayedCall | None = attrs.field(init=False, default=None)
@@ -90,17 +90,17 @@ class Supervisor:
         self._posts = [_Slot(number) for number in range(1, self._number + 1)]
 
     def start(self) -> None:
-        """Start them all."""
+        """Start all workers."""
         for post in self._posts:
             self._fill(post)
 
     def reload(self) -> None:
-        """Have every worker read the catalog again; one that is yet to start will."""
+        """Have every worker read the catalog again; one that is not started yet reads it anyway."""
         for worker in self._workers:
             worker.reload()
 
     def stop(self) -> Deferred[None]:
-        """Ask all to end, kill those who do not; fires when none is left, and at the latest after some seconds."""
+        """Ask all workers to stop, then kill the rest; fires when none is left, or KILL_SECONDS after the kill."""
         gone: Deferred[None] = Deferred()
         self._all_gone = gone
         for post in self._posts:
@@ -115,7 +115,7 @@ class Supervisor:
         return gone
 
     def hurry(self) -> bool:
-        """Ask those who are stopping once more: they are not to finish anything. False if they know, or have gone."""
+        """Have stopping workers stop at once, without finishing responses. Returns False if done before or none runs."""
         patience, self._patience = self._patience, 0.0
         if not patience or self._killing is None or not self._killing.active():
             return False

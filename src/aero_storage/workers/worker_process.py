@@ -1,4 +1,4 @@
-"""A worker as a process: how it is started, what it is given, how it is told things, how it ends."""
+"""Worker processes: start with inherited descriptors, commands over the control channel, log and end."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ from aero_storage.workers.supervisor import Ended, Worker
 from aero_storage.workers.worker_log import WorkerLog, WorkerOutput
 
 LOG = 3
-"""The worker's end of the pipe for its log: what others print, on 1 and 2, never gets into a line of it."""
+"""The worker's end of the log pipe; text that libraries print on 1 and 2 never mixes with a line of it."""
 
 CHANNEL = 4
-"""The worker's end of the channel."""
+"""The worker's end of the control channel."""
 
 FIRST = 5
-"""The first of the descriptors that it inherits."""
+"""The first of the descriptors that the worker inherits from WorkerCommand."""
 
 
 @attrs.frozen
 class WorkerCommand:
-    """What a worker is started with: a command line, its environment, what it reads first, what it inherits."""
+    """Start parameters of a worker: command line, environment, standard input, inherited descriptors."""
 
     command: Sequence[str]
     environ: Mapping[str, str]
     config: bytes
-    """On its standard input, to the end."""
+    """Written to its standard input, which is then closed."""
     descriptors: Sequence[int]
-    """Ours; the worker finds them, in this order, from FIRST on."""
+    """Descriptors of this process; the worker has them, in this order, from FIRST on."""
 
 
 class _Pipes(ProcessProtocol):
-    """Reads what the worker writes; `ended` fires with status or signal once it is gone and all is read."""
+    """Reads the worker's output; `ended` fires with exit status or signal once it has ended and all is read."""
 
     def __init__(self, log: WorkerLog, printed: WorkerOutput) -> None:
         self._log = log
@@ -93,9 +93,9 @@ class WorkerProcess(Worker):
 
 @attrs.frozen(eq=False)
 class WorkerStarter:
-    """Starts worker processes; what they write goes to `log`, what they count to `totals`.
+    """Starts worker processes. Their output goes to `log`, their counts to `totals`.
 
-    `ready` is told the number of a worker that says it is.
+    `ready` is called with the number of a worker that reports to be ready.
     """
 
     _reactor: PosixReactorBase
@@ -105,7 +105,7 @@ class WorkerStarter:
     _ready: Callable[[int], object]
 
     def start(self, number: int, ended: Ended) -> WorkerProcess:
-        """Start the worker of a number; see supervisor.Spawn."""
+        """Start the worker of a number (supervisor.Spawn)."""
         channel = ControlChannel(lambda message: self._receive(number, message))
         pipes = _Pipes(WorkerLog(number, self._log), WorkerOutput(number, self._log, self._reactor))
         ours, theirs = socket.socketpair()
@@ -137,6 +137,6 @@ class WorkerStarter:
 
     async def _see_off(self, number: int, pipes: _Pipes, channel: ControlChannel, ended: Ended) -> None:
         how = await pipes.ended
-        await channel.lost  # what it has counted last may still be on its way
+        await channel.lost  # its last counts may still be in the channel
         self._totals.leave(number)
         ended(how)

@@ -1,4 +1,4 @@
-"""What lies under a version's name already. A published version never changes: clients keep it for a year."""
+"""Checks of an existing directory with a version's name. A published version never changes: clients cache it a year."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from aero_storage.errors import ChunkFormatError, OperatorError
 
 
 def require_room(place: Path, draft: ChunkManifest) -> None:
-    """Raise OperatorError if `place` holds what cannot be the version of the `draft`, which lacks its digests yet."""
+    """Raise OperatorError if `place` holds something other than the version of `draft`, which has no digests yet."""
     if not os.path.lexists(place) or _begins_with(place, [draft.to_json().removesuffix(b"}")]):
         return
     existing = _parsed(place)
@@ -28,10 +28,10 @@ def require_room(place: Path, draft: ChunkManifest) -> None:
 
 
 def is_published(place: Path, manifest: ChunkManifest) -> bool:
-    """Whether `place` holds exactly this version. Raises OperatorError if it holds anything else."""
+    """Return whether `place` holds exactly this version. Raises OperatorError if it holds anything else."""
     if not os.path.lexists(place):
         return False
-    # Compared as bytes first, since a parsed manifest of half a million chunks takes 130 MiB.
+    # Compare bytes first: a parsed manifest of half a million chunks takes 130 MiB.
     if not (_begins_with(place, manifest.pieces(), whole=True) or _parsed(place) == manifest):
         raise _taken(place, "it is of other content")
     damaged = next(_damaged(place, manifest), None)
@@ -44,7 +44,7 @@ def is_published(place: Path, manifest: ChunkManifest) -> bool:
 
 
 def _damaged(place: Path, manifest: ChunkManifest) -> Iterator[str]:
-    """The chunks that are not there in their length; their content is the verifier's business."""
+    """Yield the chunks that are missing or of another length; the verifier checks their content."""
     for index in range(manifest.chunk_count):
         name = manifest.chunk_name(index)
         try:
@@ -56,11 +56,11 @@ def _damaged(place: Path, manifest: ChunkManifest) -> Iterator[str]:
 
 
 def _begins_with(place: Path, pieces: Iterable[bytes], *, whole: bool = False) -> bool:
-    """Whether the manifest there begins with these bytes, or is nothing else."""
+    """Return whether the manifest in `place` begins with these bytes; if `whole`, whether it equals them."""
     try:
         with (place / MANIFEST_NAME).open("rb") as file:
             return all(file.read(len(piece)) == piece for piece in pieces) and not (whole and file.read(1))
-    except OSError:  # told by whoever parses it
+    except OSError:  # reported when it is parsed
         return False
 
 

@@ -20,7 +20,7 @@ _PIECE = 512 * 1024
 
 @attrs.frozen
 class LocalSource(ChunkSource):
-    """The manifest at `path`, and the chunks beside it; a Source."""
+    """The manifest at `path`, and the chunks beside it."""
 
     path: Path
 

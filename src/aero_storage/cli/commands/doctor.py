@@ -1,4 +1,4 @@
-"""`aero-storage doctor`: does a running server, and what is in front of it, give clients what they need."""
+"""`aero-storage doctor`: checks a running server, and any proxy in front of it, as clients see them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:\[[0-9a-f:.]+\]|[a-z0-9_.~-]+)(?::
 
 @attrs.define(eq=False)
 class _Progress:
-    """Says now and then how far it has come."""
+    """Reports the running check from time to time."""
 
     output: Output
     _doing: str = attrs.field(init=False, default="")
@@ -44,7 +44,7 @@ class _Progress:
         self._doing = f"{number} of {len(CHECKS)}: {check.name}"
 
     def tell(self) -> None:
-        """Say it, unless it was said."""
+        """Report the running check, unless it was reported before."""
         if self._doing != self._told:
             self._told = self._doing
             self.output.say(self._doing)
@@ -52,7 +52,7 @@ class _Progress:
 
 @contextmanager
 def _telling(output: Output) -> Iterator[_Progress]:
-    """Tell progress for the length of a with block, if it takes longer than two seconds."""
+    """Report progress during a with block that takes longer than two seconds."""
     progress, is_over = _Progress(output), threading.Event()
 
     def watch() -> None:
@@ -140,7 +140,7 @@ def _where(url: str | None) -> tuple[Target, str | None]:
 
 
 def own_url() -> str:
-    """Where the daemon listens, as the settings say."""
+    """Return the URL of the daemon's address in the settings."""
     given = settings.resolve({}, os.environ, Path.cwd()).settings
     if given.endpoint or not given.listen_addr.port:
         raise click.UsageError("the settings name no address that one could ask; give the URL")
@@ -189,7 +189,7 @@ def _lines(visit: Session, report: DoctorReport) -> Iterator[str]:
 
 
 def _entry(finding: CheckResult) -> object:
-    """What is told at once: what was skipped for one reason."""
+    """Return a key that groups checks skipped for one reason into one report."""
     return finding.outcome if finding.outcome.verdict is Severity.SKIPPED else finding.check
 
 

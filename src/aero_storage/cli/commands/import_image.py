@@ -1,4 +1,4 @@
-"""`aero-storage import`: an image of any format becomes a raw file in the images root and an entry in its catalog."""
+"""`aero-storage import`: converts an image of any format to a raw file in the images root, with a catalog entry."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from aero_storage.cli.sizes import format_size
 from aero_storage.errors import OperatorError
 
 _OF_THE_CONTENT = ("etag", "last_modified", "chunked_version")
-"""What an entry says of the bytes, and so must not outlive them."""
+"""Keys of an entry that describe the content; they are dropped when the content is replaced."""
 
 
 @attrs.frozen
 class ImportOptions:
-    """What the operator wants the entry to say; None leaves what is there, or the default."""
+    """The operator's values for the entry; None keeps the present value, or the default."""
 
     id: str
     name: str | None = None
@@ -41,7 +41,7 @@ class ImportOptions:
     public: bool | None = None
 
     def entry(self, file: str, before: Entry | None) -> Entry:
-        """The new entry; of the one `before`, what it says of the old content goes, all else stays."""
+        """Return the new entry: keys of `before` are kept, except those that describe the old content."""
         kept = {key: value for key, value in (before or {}).items() if key not in _OF_THE_CONTENT}
         given = {"name": self.name, "description": self.description, "public": self.public}
         new: Entry = {"id": self.id, "file": file, "name": self.id}
@@ -58,13 +58,13 @@ def _text(_context: click.Context, _parameter: click.Parameter, value: str | Non
 
 @click.command("import", short_help="Bring in a disk image.")
 @click.argument("source", metavar="SOURCE", type=click.Path(path_type=Path))
-@click.option("--id", "image_id", required=True, type=ImageIdType(), help="What URLs will call the image.")
-@click.option("--name", callback=_text, help="Its name, for people.")
-@click.option("--description", callback=_text, help="What it is, for people.")
+@click.option("--id", "image_id", required=True, type=ImageIdType(), help="The image's id, which is its name in URLs.")
+@click.option("--name", callback=_text, help="A display name.")
+@click.option("--description", callback=_text, help="A description, for people.")
 @click.option(
     "--private/--public",
     default=None,
-    help="Whether nobody may cache it. This is no access control: who can reach the daemon can read it.",
+    help="Forbid caching. This is no access control: every client that reaches the daemon can read the image.",
 )
 @click.option(
     "--format",
@@ -92,14 +92,14 @@ def import_image(  # noqa: PLR0913, PLR0917 - the flags of a command
     examined = examine(source, given_format)
     root = shop.make_root()
     if has_manifest(root):
-        load_manifest(root)  # better to learn now that it is broken than after the work
+        load_manifest(root)  # report an invalid catalog now, not after the work
     wishes = ImportOptions(image_id, name, description, None if private is None else not private)
     file, draft, on_disk = _bring(shop, root, examined, wishes)
     output = shop.output
     if draft.listed:
         output.say(f"Made manifest.json; it lists what the directory listing was serving: {', '.join(draft.listed)}.")
     if private:
-        output.say("Private keeps caches away. It is no access control: who can reach the daemon can read the image.")
+        output.say("Private forbids caching. It is no access control: every client of the daemon can read the image.")
     output.result(
         {"id": image_id, "file": file, "format": examined.format, "size": examined.size, "disk_usage": on_disk},
         f"Imported {examined.path.name} ({examined.format}) as {image_id}: {file}, {format_size(examined.size)}, "
@@ -109,7 +109,7 @@ def import_image(  # noqa: PLR0913, PLR0917 - the flags of a command
 
 
 def _bring(shop: CommandContext, root: Path, source: ImportSource, wishes: ImportOptions) -> tuple[str, Draft, int]:
-    """Do it; the file relative to the root, the catalog as it has become, and the bytes taken on disk."""
+    """Import the image; return the file relative to the root, the new catalog, and the bytes taken on disk."""
     say = shop.output.say
     shelf = root / IMPORTED / wishes.id
     with at_work(root, wishes.id, say) as work:
@@ -128,7 +128,7 @@ def _bring(shop: CommandContext, root: Path, source: ImportSource, wishes: Impor
 
 
 def _require_room(root: Path, shelf: Path, image_id: str) -> None:
-    """Refuse what would come to nothing, or to a mixture of old and new, before any work is done."""
+    """Raise OperatorError, before any work is done, if the import would fail later or mix old and new content."""
     if not PurePath(os.path.realpath(shelf)).is_relative_to(os.path.realpath(root)):
         raise OperatorError(f"{shelf} leads out of the images root, where the daemon serves nothing from")
     if any(path.exists() and not path.is_dir() for path in (shelf, shelf.parent)):
@@ -143,7 +143,7 @@ def _require_room(root: Path, shelf: Path, image_id: str) -> None:
 
 @contextmanager
 def _placed(fresh: Path, shelf: Path) -> Iterator[Path]:
-    """Move the finished file to the first free place; if the catalog does not come to name it, it goes again."""
+    """Move the finished file to the first free name; remove it if the with block fails to put it into the catalog."""
     shelf.mkdir(parents=True, exist_ok=True)
     place = next(path for n in itertools.count(1) if not os.path.lexists(path := shelf / f"{n}.img"))
     mark(place)
@@ -159,7 +159,7 @@ def _placed(fresh: Path, shelf: Path) -> Iterator[Path]:
 
 
 def _retire(say: Say, root: Path, draft: Draft, image_id: str, before: Entry | None) -> None:
-    """Remove the file that the new one replaces, if an import made it and no other entry names it."""
+    """Remove the replaced file, if an import made it and no other entry names it."""
     old = root / str(before["file"]) if before is not None else None
     if before is None or old is None or is_used(root, old, draft.entries):
         return

@@ -1,4 +1,4 @@
-"""`aero-storage list` and `aero-storage catalog check`: what there is, and what is wrong with it."""
+"""`aero-storage list` and `aero-storage catalog check`: list images and report their problems."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from aero_storage.errors import ChunkFormatError, OperatorError
 
 @attrs.frozen
 class ListedImage:
-    """What lies on disk for one catalog entry; sizes in bytes, None where there is no raw file."""
+    """The files of one catalog entry; sizes in bytes, None without a raw file."""
 
     image: Image
     size: int | None
@@ -37,7 +37,7 @@ class ListedImage:
 
 
 def look(root: Path, image: Image) -> ListedImage:
-    """Look at the file and the chunk manifest of an image."""
+    """Inspect the file and the chunk manifest of an image."""
     size = used = None
     problems: list[str] = []
     try:
@@ -126,7 +126,7 @@ def _table(found: list[ListedImage]) -> Table:
 
 @click.group("catalog", short_help="Check the catalog.")
 def catalog() -> None:
-    """Look after the catalog, manifest.json."""
+    """Check the catalog, manifest.json."""
 
 
 @catalog.command("check")
@@ -134,7 +134,7 @@ def catalog() -> None:
 @with_json
 @click.pass_obj
 def check(shop: CommandContext) -> int:
-    """Check the catalog and what it names; the status is 1 if anything is wrong."""
+    """Check the catalog and the files that it names; the exit status is 1 if there is a problem."""
     root, images = shop.root, shop.catalog()
     found = [look(root, image) for image in images.images]
     problems = {one.image.id: list(one.problems) for one in found if one.problems}
@@ -151,6 +151,6 @@ def check(shop: CommandContext) -> int:
 
 
 def _strays(root: Path, images: Catalog) -> list[Path]:
-    """Imported files that no entry names."""
+    """Return imported files that no entry names."""
     named = {os.path.realpath(root / image.file) for image in images.images}
     return [path for path in sorted(root.glob("imported/*/*.img")) if os.path.realpath(path) not in named]

@@ -1,4 +1,4 @@
-"""`aero-storage publish`: cut an image into chunks, and point the catalog at them."""
+"""`aero-storage publish`: cuts an image into chunks, and sets them as its version in the catalog."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def _version(_context: click.Context, _parameter: click.Parameter, value: str) -
     default=AUTO,
     callback=_version,
     metavar="NAME",
-    help="The version's name in URLs; auto (the default) makes it from the content, so that equal content is equal.",
+    help="The version's name in URLs; auto (the default) makes it from the content: equal content, equal name.",
 )
-@click.option("--jobs", type=click.IntRange(1, 256), metavar="N", help="Cores to keep busy; all by default.")
+@click.option("--jobs", type=click.IntRange(1, 256), metavar="N", help="Number of cores to use; all by default.")
 @with_root
 @with_json
 @click.pass_obj
@@ -55,8 +55,8 @@ def publish_image(
 ) -> None:
     """Cut the image ID into chunks with SHA-256 digests, for CDNs and browsers that read with plain GETs.
 
-    Writes chunked/ID/VERSION/ under the images root and makes it the version that the unversioned URLs mean. Versions
-    that were published before stay where they are.
+    Writes chunked/ID/VERSION/ under the images root and makes it the version of the unversioned URLs. Versions
+    published before are kept.
     """
     root, output = shop.root, shop.output
     with at_work(root, image_id, output.say):

@@ -1,4 +1,4 @@
-"""`aero-storage remove`: an image and its chunks, or its chunks alone."""
+"""`aero-storage remove`: removes an image and its chunks, or its chunks alone."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ from aero_storage.http.identifiers import is_version
 
 @attrs.frozen
 class _Removal:
-    """What is to go."""
+    """The files and the catalog entry to be removed."""
 
     image: Image | None
-    """None if the catalog does not know the id, and there are only chunks."""
+    """None if the catalog has no such id, and there are only chunks."""
     chunks: Path
     chunks_only: bool
     file: Path | None
-    """The raw file, if it is to go as well."""
+    """The raw file, if it is to be removed too."""
 
 
 @click.command("remove", short_help="Remove an image, or its chunks.")
 @click.argument("image_id", metavar="ID", type=ImageIdType())
 @click.option("--chunks-only", is_flag=True, help="Remove its published chunks of every version; keep the image.")
-@click.option("--yes", is_flag=True, help="Do not ask on a terminal; remove a raw file that no import made as well.")
+@click.option("--yes", is_flag=True, help="Do not ask; remove a raw file too that no import made.")
 @with_root
 @with_json
 @click.pass_obj
 def remove(shop: CommandContext, image_id: str, chunks_only: bool, yes: bool) -> None:  # noqa: FBT001 - click's
     """Remove the image ID: its catalog entry, its chunks, and its raw file if an import made it.
 
-    A raw file that you put there yourself is kept, unless you say yes.
+    A raw file that no import made is kept, unless --yes is given.
     """
     root, output = shop.root, shop.output
     with at_work(root, image_id, output.say) as work:
@@ -86,10 +86,10 @@ def _plan(shop: CommandContext, root: Path, image_id: str, *, chunks_only: bool,
 
 
 def _removable(root: Path, image: Image) -> Path | None:
-    """The raw file of an image, if it is one that may go: a regular file under the root, and not the catalog."""
+    """Return the raw file of an image if it may be removed: a regular file under the root, not the catalog."""
     try:
         image_path(root, image)
-    except OperatorError:  # not there, elsewhere, or a directory: nothing that is ours to remove
+    except OperatorError:  # missing, outside the root, or a directory: not to be removed
         return None
     path = root / image.file
     return None if is_catalog(root, path) else path
@@ -105,7 +105,7 @@ def _warn(shop: CommandContext, plan: _Removal) -> None:
 
 
 def _take_out(root: Path, plan: _Removal) -> _Removal:
-    """Change the catalog; what remains to be done then: a raw file that another entry names stays."""
+    """Remove the entry from the catalog; return the rest of the removal, without a file that another entry names."""
     image = plan.image
     if image is None or not has_manifest(root):
         return plan
@@ -138,7 +138,7 @@ def _remove_file(root: Path, image_id: str, file: Path) -> int:
 
 
 def _remove_tree(path: Path, place: Path) -> int:
-    """Remove a directory of chunks, out of sight first; a link goes alone."""
+    """Remove a directory of chunks, after a rename that hides it; of a symbolic link only the link."""
     if path.is_symlink():
         path.unlink()
         return 0
