@@ -1,7 +1,7 @@
-"""Work that may wait for a disk, done in threads of its own and never on the reactor's.
+"""Blocking disk I/O in a thread pool, never on the reactor's thread.
 
-It goes in lanes, one for each disk, of which none may take all threads: a disk that hangs holds up nobody but those
-who wait for it.
+Work is divided into lanes, one for each disk. No lane may use all threads, so a disk that hangs delays only the work
+that waits for that disk.
 """
 
 from __future__ import annotations
@@ -29,33 +29,33 @@ def _drop(_result: object) -> None:
 
 
 class Disk(Protocol):
-    """Runs blocking work elsewhere."""
+    """Runs blocking work off the reactor's thread."""
 
     def run(
         self, work: Callable[[], _T], discard: Callable[[_T], object] = _drop, lane: Hashable = None
     ) -> Deferred[_T]:
-        """The result of `work()`, later; `lane` names the disk that it waits for (its st_dev), or another cause.
+        """Return a Deferred of the result of `work()`; `lane` is the disk's st_dev, or names another cause to wait.
 
-        A Deferred that is cancelled fails at once. Work that has not begun by then is never done; the result of work
-        that has goes to `discard`, elsewhere too. Fails with DiskHangsError if the disk does not answer.
+        A cancelled Deferred fails at once. Work that has not begun by then is not done; the result of work that has
+        begun is passed to `discard`, also in a thread. Fails with DiskHangsError if the disk does not answer in time.
         """
         ...
 
     def later(self, work: Callable[[], object], lane: Hashable = None) -> None:
-        """Do `work()` for nobody who waits, however long that takes: to close a file that was read."""
+        """Run `work()` without a timeout and ignore its result and OSError, for example to close a file."""
         ...
 
 
 @attrs.define(eq=False)
 class _Job(Generic[_T]):
-    """One piece of work on its way through a thread and back."""
+    """One call of blocking work, from the reactor's thread to a pool thread and back."""
 
     threads: DiskThreads
     work: Callable[[], _T]
     discard: Callable[[_T], object]
     lane: _Lane
     since: float
-    """When it was asked for, or began."""
+    """When it was queued, or began."""
     expires: bool
     deferred: Deferred[_T] = attrs.field(init=False)
     cancelled: bool = attrs.field(init=False, default=False)
@@ -68,12 +68,12 @@ class _Job(Generic[_T]):
         self.lane.waiting.pop(self, None)
 
     def perform(self) -> None:
-        """In a thread of the pool."""
+        """Do the work; called in a thread of the pool."""
         ended: Callable[[], None] = self._not_done
         try:
             if not self.cancelled:
                 ended = partial(self._succeed, self.work())
-        except BaseException:  # noqa: BLE001 - carried over to the reactor's thread
+        except BaseException:  # noqa: BLE001 - passed to the reactor's thread
             ended = partial(self._fail, Failure())
         self.threads.reactor.callFromThread(self._end, ended)
 
@@ -97,35 +97,35 @@ class _Job(Generic[_T]):
             self.deferred.errback(failure)
 
     def expire(self) -> None:
-        """Do not wait any longer; the thread may still do so."""
+        """Fail with DiskHangsError; the thread may still be blocked."""
         self.cancelled = True
         self.lane.waiting.pop(self, None)
         self.deferred.errback(DiskHangsError("the disk does not answer"))
 
 
 def _is_done(work: Callable[[], object], failure: Failure) -> None:
-    """What the disk has against it is nobody's business; without a thread rather wait here than lose a descriptor."""
+    """Ignore I/O errors on close; if no thread can be had, close here rather than leak the descriptor."""
     if not failure.check(OSError):
         work()
 
 
 @attrs.define(eq=False)
 class _Lane:
-    """The work of a lane that is with the threads, and what waits for that; either in the order in which it came."""
+    """The work of one lane: under way in threads, and waiting for a thread; both in order of arrival."""
 
     name: Hashable
     under_way: dict[_Job[Any], None] = attrs.field(factory=dict)
     waiting: dict[_Job[Any], None] = attrs.field(factory=dict)
     moved: float = 0.0
-    """When work last ended."""
+    """When a job last ended."""
 
 
 @attrs.define(eq=False)
 class DiskThreads(Disk):
-    """A Disk on a thread pool, whose start and stop are its owner's business; for one thread, the reactor's.
+    """A Disk on a thread pool, which its owner starts and stops; used on the reactor's thread only.
 
-    `width`: how many threads the work of one lane may take. `patience`: after how many seconds work that does not
-    end, or does not begin while none ends, fails with DiskHangsError.
+    `width` is the number of threads that one lane may use. `timeout` is in seconds: work that does not end in this
+    time, or does not begin while no other work of its lane ends, fails with DiskHangsError.
     """
 
     reactor: IReactorFromThreads
@@ -139,11 +139,11 @@ class DiskThreads(Disk):
 
     @property
     def under_way(self) -> int:
-        """How much work has not ended, whether anybody waits for it or not."""
+        """Number of jobs that have not ended, including cancelled and expired ones."""
         return sum(len(lane.under_way) for lane in self._lanes.values())
 
     def when_idle(self) -> Deferred[None]:
-        """Fires once nothing is under way; can be cancelled."""
+        """Return a Deferred that fires once nothing is under way; it can be cancelled."""
         idle: Deferred[None] = Deferred(self._idle.remove)
         self._idle.append(idle)
         self._tell_if_idle()
@@ -180,13 +180,13 @@ class DiskThreads(Disk):
         job.since = self.clock.seconds()
         try:
             self.pool.callInThread(job.perform)
-        except Exception:  # noqa: BLE001 - no thread is to be had
+        except Exception:  # noqa: BLE001 - no thread can be started
             lane.under_way.pop(job, None)
             self._close(lane)
             job.deferred.errback(Failure())
 
     def leave(self, job: _Job[Any]) -> None:
-        """Work has ended: the next of its lane may begin."""
+        """Remove a job that has ended, and begin the next of its lane."""
         lane = job.lane
         del lane.under_way[job]
         lane.moved = self.clock.seconds()
@@ -206,7 +206,7 @@ class DiskThreads(Disk):
                 idle.callback(None)
 
     def _look(self) -> None:
-        """Let those go who have waited for too long."""
+        """Expire the jobs that have waited for too long."""
         self._timer = None
         latest = self.clock.seconds() - self.patience
         for lane in tuple(self._lanes.values()):

@@ -1,4 +1,4 @@
-"""The cap on byte requests at work at once, and the queue in front of it (contract §5)."""
+"""The limit of concurrent byte requests, and the queue in front of it (contract §5)."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _QUEUE_PER_PLACE = 4
 
 @attrs.define(eq=False)
 class Place:
-    """A place under the cap; its holder releases it, and a second release does nothing."""
+    """A place under the limit. Its holder releases it; a second release does nothing."""
 
     _admission: Admission | None
 
     def release(self) -> None:
-        """Give the place to the request that has waited longest."""
+        """Pass the place to the request that has waited longest."""
         admission, self._admission = self._admission, None
         if admission is not None:
             admission._free()  # noqa: SLF001 - two halves of one idea
@@ -37,9 +37,9 @@ class _Waiter:
 
 @attrs.define(eq=False)
 class Admission:
-    """Lets `cap` requests in at once (0: any number).
+    """Admits `cap` requests at once (0: any number).
 
-    Others wait up to `patience` seconds, first come first served.
+    Others wait in a FIFO queue for up to `timeout` seconds.
     """
 
     _cap: int
@@ -49,29 +49,29 @@ class Admission:
     _queue: deque[_Waiter] = attrs.field(init=False, factory=deque)
     _letting_in: bool = attrs.field(init=False, default=False)
     crowded: Callable[[], object] = attrs.field(init=False, default=lambda: None)
-    """Called when a request has begun to wait: somebody may be able to give a place up."""
+    """Called when a request begins to wait, so that a stalled response may give its place up."""
     rejected: Callable[[str], object] = attrs.field(init=False, default=lambda _reason: None)
-    """Told why a request gets no place: `queue_full` (or nobody is to wait), or `timed_out` in the queue."""
+    """Called with the reason why a request gets no place: `queue_full` (also without a queue) or `timed_out`."""
     waited: Callable[[float], object] = attrs.field(init=False, default=lambda _seconds: None)
-    """Told how long a request stood in the queue that gets a place."""
+    """Called with the seconds that an admitted request waited in the queue."""
 
     @property
     def cap(self) -> int:
-        """Requests that may be in at once; 0 is any number."""
+        """Limit of concurrent requests; 0 is any number."""
         return self._cap
 
     @property
     def taken(self) -> int:
-        """Places that are held now."""
+        """Number of places held."""
         return self._taken
 
     @property
     def waiting(self) -> int:
-        """Requests in the queue now."""
+        """Number of requests in the queue."""
         return len(self._queue)
 
     def acquire(self) -> Deferred[Place]:
-        """A place, perhaps later; can be cancelled. Fails with OverloadedError where none comes free in time."""
+        """Return a Deferred of a place; it can be cancelled. Fails with OverloadedError if none is free in time."""
         place = self.try_acquire()
         if place is not None:
             return succeed(place)
@@ -81,7 +81,7 @@ class Admission:
         return self._wait()
 
     def try_acquire(self) -> Place | None:
-        """A place at once, or None; nobody who waits is overtaken."""
+        """Return a place now, or None if none is free or other requests wait."""
         if self._queue or not self._has_room():
             return None
         self._taken += 1
@@ -109,7 +109,7 @@ class Admission:
 
     def _free(self) -> None:
         self._taken -= 1
-        if self._letting_in:  # released from within the loop below: it goes on by itself, a queue is no call stack
+        if self._letting_in:  # released from within the loop below, which continues by itself: no recursion
             return
         self._letting_in = True
         while self._queue and self._has_room():

@@ -1,4 +1,4 @@
-"""What to answer once the representation is open: conditions, ranges, limits, headers (contract §5 and §6).
+"""The decision about a request for an open representation: conditions, ranges, limits, headers (contract §5 and §6).
 
 Pure: facts and a representation in, a reply out. The order of evaluation is that of the contract.
 """
@@ -27,22 +27,22 @@ from aero_storage.http.ranges import (
 
 @attrs.frozen
 class Decision:
-    """All that is decided of a request but for its range; requests that differ in nothing else have it in common."""
+    """Everything decided about a request except its range; requests that differ only in their range share it."""
 
     facts: Facts
     policy: Policy
     representation: Representation
     settled: Reply | None
-    """The reply, where the range plays no part."""
+    """The reply, if it does not depend on the range; else None."""
     headers: Headers
-    """Those of 200 and 206."""
+    """The headers of 200 and 206."""
     fresh: bool
-    """Whether `If-Range` lets `Range` be honoured."""
+    """Whether `Range` is honoured: `If-Range` is absent or matches."""
     strict: bool
-    """Whether a whole body is never sent."""
+    """Whether a range is required (`--require-range`)."""
 
     def reply(self, wanted: str | None) -> Reply:
-        """The reply to such a request whose `Range` is `wanted`."""
+        """Return the reply to such a request with the given `Range`, None without one."""
         if self.settled is not None:
             return self.settled
         selected = self._select(wanted) if self.representation.ranges else None
@@ -51,7 +51,7 @@ class Decision:
         return _send(self.headers, self.representation, selected)
 
     def _select(self, text: str | None) -> Segment | int | None:
-        """The segment that `Range` asks for, None for the whole representation, or the status of a refusal."""
+        """Return the segment that `Range` selects, None for the whole representation, or the status of an error."""
         strict, fresh = self.strict, self.fresh
         wanted = None if text is None or not (fresh or strict) else parse_range(text)
         if wanted is None or wanted is RangeProblem.OTHER_UNIT:
@@ -64,7 +64,7 @@ class Decision:
 
 
 def judge(facts: Facts, policy: Policy, representation: Representation) -> Decision:
-    """Decide all but the range of a GET or HEAD for a representation that is open."""
+    """Decide everything except the range of a GET or HEAD for an open representation."""
     return Decision(
         facts,
         policy,
@@ -77,7 +77,7 @@ def judge(facts: Facts, policy: Policy, representation: Representation) -> Decis
 
 
 def decide(facts: Facts, policy: Policy, representation: Representation) -> Reply:
-    """The reply to a GET or HEAD for a representation that is open."""
+    """Return the reply to a GET or HEAD for an open representation."""
     return judge(facts, policy, representation).reply(facts.range)
 
 

@@ -1,4 +1,4 @@
-"""Looks at many files at once, shared: to open each of 1,000 images takes 20 ms, which nobody may ask for at will."""
+"""Shares expensive checks of many files between concurrent requests: opening 1,000 images takes 20 ms."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 FRESH_SECONDS = 0.5
-"""For how long after it began a look answers for others: with the time between two looks at the catalog, a second."""
+"""Time for which a result is used, counted from the start of its check; with the catalog's interval, one second."""
 
 _T = TypeVar("_T")
 
 
 @attrs.define(eq=False)
 class _Flight(Generic[_T]):
-    """One look, under way or done."""
+    """One check, under way or done."""
 
     subject: object
     begun: float
@@ -27,14 +27,14 @@ class _Flight(Generic[_T]):
     waiting: list[Deferred[None]] = attrs.field(factory=list)
 
     def end(self, outcome: _T | Failure) -> None:
-        """Tell all who wait."""
+        """Record the outcome, and wake all waiters."""
         self.outcome, self.under_way = outcome, False
         waiting, self.waiting = self.waiting, []
         for one in waiting:
             one.callback(None)
 
     async def ended(self) -> None:
-        """Wait for the end; who gives up keeps nobody else waiting."""
+        """Wait for the end; a cancelled waiter does not affect the others."""
         if self.under_way:
             waiting: Deferred[None] = Deferred(self.waiting.remove)
             self.waiting.append(waiting)
@@ -43,15 +43,15 @@ class _Flight(Generic[_T]):
 
 @attrs.define(eq=False)
 class SingleFlight(Generic[_T]):
-    """Looks of one kind: at most one at a time at the same subject, however many ask."""
+    """Runs checks of one kind: at most one at a time for a subject, shared by all callers."""
 
     _clock: IReactorTime
     _last: _Flight[_T] | None = attrs.field(init=False, default=None)
 
     async def ask(self, subject: object, look: Callable[[], Awaitable[_T]]) -> _T:
-        """What `look` finds, or has found within FRESH_SECONDS, about the same object; raises what it raised.
+        """Return the result of `look`, or of one that began for the same subject within FRESH_SECONDS; raises its error.
 
-        Who comes later than that waits for the look under way, and shares the next.
+        If an older one is still under way, wait for it, and share the next one.
         """
         while (last := self._last) is not None and last.subject is subject:
             if 0 <= self._clock.seconds() - last.begun <= FRESH_SECONDS:

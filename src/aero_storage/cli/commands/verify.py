@@ -1,4 +1,4 @@
-"""`aero-storage verify`: are published chunks what their manifest says, on disk or as a client gets them."""
+"""`aero-storage verify`: verifies published chunks against their manifest, on disk or over HTTP."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from aero_storage.errors import OperatorError
 from aero_storage.http.identifiers import is_image_id
 
 _SHOWN = 100
-"""Mismatches that are printed for people; --json has all."""
+"""Limit of mismatches printed as text; --json has all."""
 
 
 @attrs.frozen
 class _Target:
-    """What is to be verified, and what its manifest has to name."""
+    """The chunks to be verified, and the names that their manifest must have."""
 
     source: ChunkSource
     image_id: str | None = None
@@ -40,15 +40,15 @@ class _Target:
     metavar="N",
     help="Check N chunks at random, the first and the last among them.",
 )
-@click.option("--jobs", type=click.IntRange(1, 256), metavar="N", help="Cores to keep busy; all by default.")
+@click.option("--jobs", type=click.IntRange(1, 256), metavar="N", help="Number of cores to use; all by default.")
 @with_root
 @with_json
 @click.pass_obj
 def verify_chunks(shop: CommandContext, target: str, sample: int | None, jobs: int | None) -> int:
     """Check published chunks: the manifest's rules, every size, every digest.
 
-    By ID it reads those that the catalog points at from disk. A URL (http or https) is read as browsers read it, and
-    the headers that they need are checked too. The status is 1 if anything is wrong.
+    With ID, the chunks that the catalog names are read from disk. A URL (http or https) is read as browsers read it,
+    and the headers that they need are checked too. The exit status is 1 if there is a mismatch.
     """
     wanted = _find(shop, target)
 

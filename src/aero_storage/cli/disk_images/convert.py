@@ -1,4 +1,4 @@
-"""Bringing a disk image of any format into a raw file: examined first, then copied or converted, all or nothing."""
+"""Converts a disk image of any format to a raw file: examines it first, then copies or converts it completely."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ _MODE = 0o644
 
 @attrs.frozen
 class ImportSource:
-    """An image that can be brought in; `format` is one of `formats.detect`, `size` is the disk's, in bytes."""
+    """An image that can be imported; `format` is one of `formats.detect`, `size` is the disk's, in bytes."""
 
     path: Path
     format: str
     size: int
     stamp: Stamp
-    """The file as it was when it was looked at; what is brought in is that."""
+    """The state of the file when it was examined; the import fails if it changes."""
 
     @property
     def is_raw(self) -> bool:
-        """Whether the file is the disk, and needs no conversion."""
+        """Whether the file is the raw disk and needs no conversion."""
         return self.format == formats.RAW
 
 
 def examine(path: Path, format_override: str | None = None) -> ImportSource:
-    """Look at an image, in the format that it shows or that the operator names (a key of `formats.FORMATS`).
+    """Examine an image in its detected format, or in `format_override` (a key of `formats.FORMATS`).
 
-    Raises OperatorError if it cannot be brought in: no such file, damaged, encrypted, or some of it in other files.
+    Raises OperatorError if it cannot be imported: missing, damaged, encrypted, or with parts in other files.
     """
     with formats.opened(path) as image:
         name = formats.choose(image, format_override)
@@ -51,7 +51,7 @@ def examine(path: Path, format_override: str | None = None) -> ImportSource:
 
 
 def _refuse_by(image: formats.ImageFile, name: str, facts: qemu.QemuImageInfo) -> None:
-    """Refuse what qemu sees: it could read a header in another way than we do."""
+    """Raise OperatorError by qemu's reading of the header, which may differ from ours."""
     if facts.others:
         formats.refuse_other_file(image, name, "the file", facts.others[0])
     if facts.encrypted:
@@ -63,7 +63,7 @@ def _refuse_by(image: formats.ImageFile, name: str, facts: qemu.QemuImageInfo) -
 def bring_in(source: ImportSource, target: Path, advance: Advance) -> None:
     """Write the disk in `source` to the new file `target`, raw, sparse and synced; `advance` adds up to its size.
 
-    Raises OperatorError if that fails, or if the source has changed since it was examined. Nothing is left then.
+    Raises OperatorError if that fails, or if the source has changed since it was examined; `target` is removed then.
     """
     try:
         descriptor = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
@@ -80,7 +80,7 @@ def bring_in(source: ImportSource, target: Path, advance: Advance) -> None:
 
 
 def _fill(source: ImportSource, target: Path, descriptor: int, advance: Advance) -> None:
-    os.fchmod(descriptor, _MODE)  # whatever the umask: the server is another user
+    os.fchmod(descriptor, _MODE)  # independent of the umask: the daemon is another user
     if source.is_raw:
         copy_sparse(source.path, source.stamp, descriptor, advance)
     else:
