@@ -24,7 +24,7 @@ unexport PYTHONPATH PYTHONHOME
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # one .venv: two pips at once would tread on each other under -j
-.PHONY: help run test bench torture soak audit lint types clean
+.PHONY: help run test bench torture soak audit docs lint types clean
 
 define HELP
 aero-storage: large disk images over HTTP ranges, as a Twisted daemon.
@@ -32,15 +32,16 @@ aero-storage: large disk images over HTTP ranges, as a Twisted daemon.
   make run     install into $(VENV), put a demo image into $(IMAGES)/ if it holds none,
                and serve it on http://$(HOST):$(PORT)
   make test    build the wheel, install it, then lint, types and every test against it
-  make bench   measure it beside nginx and others, some 20 minutes, into docs/benchmarks.md
+  make bench   measure it beside nginx and others, some 20 minutes, into docs/measurements/benchmarks.md
                (Debian packages nginx-light and wrk); BENCH_ARGS=--quick takes under 3
   make torture
-               torment it with faults and hostile input, up to 10 minutes, into docs/reliability.md;
+               torment it with faults and hostile input, up to 10 minutes, into docs/measurements/reliability.md;
                as root it tries a full and a failing disk too; TORTURE_ARGS=--quick takes under 2
   make audit   look for known vulnerabilities in what $(VENV) runs with, and in the lowest versions that
                pyproject.toml allows; says so where no service can be asked
-  make soak    all kinds of clients at once for an hour, with 0.4 of a core, into docs/soak.md;
+  make soak    all kinds of clients at once for an hour, with 0.4 of a core, into docs/measurements/soak.md;
                SOAK_ARGS="--seconds 300" takes 5 minutes
+  make docs    write the generated pages of docs/reference anew
   make lint    ruff: rules and format
   make types   mypy, strict
   make clean   remove $(VENV) and everything built; your images stay
@@ -51,7 +52,7 @@ Variables:
   IMAGES=/srv/images         what `make run` serves
   PYTEST_ARGS="-k ranges -x" passed to pytest by `make test`
   BENCH_ARGS="--rounds 5"    passed to the benchmark by `make bench`; --help lists them
-  TORTURE_ARGS="--only fuzz" passed to the tormentors by `make torture`; --help lists them
+  TORTURE_ARGS="--only fuzz" passed to the faults by `make torture`; --help lists them
   SOAK_ARGS="--load 0.9"     passed to the clients by `make soak`; --help lists them
 
 Settings of the daemon itself: $(BIN)/twistd aero-storage --help
@@ -70,16 +71,19 @@ test: lint types
 	@$(BIN)/pytest $(PYTEST_ARGS)
 
 bench: $(VENV)/.installed-bench
-	@PYTHONPATH=. $(BIN)/python -m tests.bench.http $(BENCH_ARGS)
+	@PYTHONPATH=. $(BIN)/python -m bench.http $(BENCH_ARGS)
 
 torture: $(VENV)/.installed-test
-	@PYTHONPATH=. timeout --kill-after=20 600 $(BIN)/python -m tests.torture $(TORTURE_ARGS)
+	@PYTHONPATH=. timeout --kill-after=20 600 $(BIN)/python -m torture $(TORTURE_ARGS)
 
 audit: $(VENV)/.installed $(VENV)/.installed-audit
 	@$(VENV)/audit/bin/python tools/audit.py $(VENV)
 
 soak: $(VENV)/.installed-test
-	@PYTHONPATH=. $(BIN)/python -m tests.torture.soak --report docs/soak.md $(SOAK_ARGS)
+	@PYTHONPATH=. $(BIN)/python -m torture.soak --report docs/measurements/soak.md $(SOAK_ARGS)
+
+docs: $(VENV)/.installed
+	@$(BIN)/python tools/reference_pages.py
 
 lint: $(VENV)/.installed-test
 	@$(BIN)/ruff check --quiet
@@ -91,7 +95,7 @@ types: $(VENV)/.installed-test
 
 clean:
 	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	@find src tests tools twisted \( -name __pycache__ -o -name dropin.cache \) -prune -exec rm -rf {} +
+	@find src tests bench torture tools twisted \( -name __pycache__ -o -name dropin.cache \) -prune -exec rm -rf {} +
 
 # Twisted reads dropin.cache at every start and tries to write it where it is missing: listing the commands once
 # leaves a fresh one behind, which a daemon without write access to .venv can live with.

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.small_filesystem import mounted_tmpfs
 
 from aero_storage.atomic_files import StagingDirectory, disk_usage, locked, replace_file, sync_directory, workshop
 from aero_storage.errors import BusyError
@@ -57,14 +58,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """Mount a file system that is soon full."""
     place = tmp_path / "small"
     place.mkdir()
-    if os.geteuid() != 0:
-        pytest.skip("only root may mount a small file system")
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "small", str(place)]
-    done = subprocess.run(mount, capture_output=True, text=True, timeout=60, check=False)
-    if done.returncode:
-        pytest.skip(f"no file system can be mounted here: {done.stderr}")
-    yield place
-    subprocess.run(["umount", str(place)], check=True, timeout=60)
+    with mounted_tmpfs(place, "64k"):
+        yield place
 
 
 def names(path: Path) -> list[str]:

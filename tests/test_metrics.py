@@ -1,4 +1,4 @@
-"""The instruments of contract §9, read back from their exposition by prometheus_client's own parser."""
+"""The instruments of http.md §9, read back from their exposition by prometheus_client's own parser."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def exercise(metrics: Metrics) -> None:
     ],
 )
 def test_instruments(metrics: Metrics, name: str, kind: str, labels: set[str]) -> None:
-    """Every instrument has the contract's name, type and labels (the parser takes `_total` off counters)."""
+    """Every instrument has the documented name, type and labels (the parser takes `_total` off counters)."""
     exercise(metrics)
     family = families(metrics)[name]
     assert family.type == kind
@@ -108,16 +108,16 @@ def test_instruments(metrics: Metrics, name: str, kind: str, labels: set[str]) -
 
 
 def test_no_other_instruments(metrics: Metrics) -> None:
-    """Beside the instruments of the contract there are ours, which say so, and those of the process."""
+    """Beside the instruments of http.md there are ours, which say so, and those of the process."""
     exercise(metrics)
-    contract = {
+    documented = {
         "http_requests",
         "http_request_duration_seconds",
         "image_bytes_served",
         "range_requests",
         "store_errors",
     }
-    others = {name for name in families(metrics) if not name.startswith("aero_storage_")} - contract
+    others = {name for name in families(metrics) if not name.startswith("aero_storage_")} - documented
     assert all(name.startswith("process_") for name in others)
     assert "process_open_fds" in others
 
@@ -164,7 +164,7 @@ def test_requests(metrics: Metrics, value: Value) -> None:
 
 
 def test_buckets(metrics: Metrics) -> None:
-    """The histogram has the buckets of the contract; a value on a bound belongs below it."""
+    """The histogram has the buckets of http.md; a value on a bound belongs below it."""
     metrics.request_ended("/healthz", "GET", 200, 0.005)
     samples = families(metrics)["http_request_duration_seconds"].samples
     counts = {sample.labels["le"]: sample.value for sample in samples if sample.name.endswith("_bucket")}

@@ -27,7 +27,7 @@ def wheel_names(tmp_path_factory: pytest.TempPathFactory) -> frozenset[str]:
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     caches = shutil.ignore_patterns("__pycache__", "*.egg-info", "dropin.cache")
-    for name in ("src", "twisted"):
+    for name in ("src", "twisted", "bench", "torture"):
         shutil.copytree(ROOT / name, source / name, ignore=caches)
     target = tmp_path_factory.mktemp("wheel")
     run(sys.executable, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", str(target), str(source), cwd=source)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.leaks import laid_open, said, secrets, speaks, spoken_of
+from tests.secret_flow import introspections, logged_secrets, logging_calls, secret_names, uncalled_loggers
 from twisted.web.test.requesthelper import DummyChannel
 
 from aero_storage.delivery.facts import Facts
@@ -84,7 +84,7 @@ def found(rule: Callable[[ast.AST], Iterator[tuple[int, str]]]) -> list[tuple[st
 
 def test_who_touches_secrets() -> None:
     """Secrets have names in few places, each of them known."""
-    assert {(module, name) for module, tree in parsed() for _, name in secrets(tree)} == TOUCHED_BY
+    assert {(module, name) for module, tree in parsed() for _, name in secret_names(tree)} == TOUCHED_BY
 
 
 def test_secrets_are_handed_on_and_no_more() -> None:
@@ -107,12 +107,12 @@ def name_of_call(call: ast.AST) -> str:
 
 def test_no_secret_is_said() -> None:
     """No call that logs, and no text of an exception, is given a secret or what a client sent unchecked."""
-    assert found(said) == []
+    assert found(logged_secrets) == []
 
 
 def test_who_unwraps_secrets_is_quiet() -> None:
     """Where a secret goes by all kinds of names, nothing is logged."""
-    assert [(module, *call) for module, tree in parsed() if module in QUIET for call in speaks(tree)] == []
+    assert [(module, *call) for module, tree in parsed() if module in QUIET for call in logging_calls(tree)] == []
     assert {module for module, _ in parsed()} >= QUIET
 
 
@@ -131,12 +131,12 @@ def test_who_knows_a_logger() -> None:
 
 def test_nothing_is_laid_open() -> None:
     """Nothing shows all that an object or a frame holds: what a repr leaves out would be in it."""
-    assert found(laid_open) == []
+    assert found(introspections) == []
 
 
 def test_logging_has_its_name() -> None:
     """Methods that log are called under their own names, by which the rule above knows them."""
-    assert found(spoken_of) == []
+    assert found(uncalled_loggers) == []
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_logging_has_its_name() -> None:
 )
 def test_the_rule_bites(text: str) -> None:
     """Each way to say a secret is found."""
-    assert list(said(ast.parse(text)))
+    assert list(logged_secrets(ast.parse(text)))
 
 
 @pytest.mark.parametrize(
@@ -202,8 +202,8 @@ def test_the_rule_bites(text: str) -> None:
     ],
 )
 def test_the_rule_allows(text: str) -> None:
-    """What is checked, counted or compared may be said."""
-    assert not list(said(ast.parse(text)))
+    """What is checked, counted or compared may be logged."""
+    assert not list(logged_secrets(ast.parse(text)))
 
 
 @pytest.mark.parametrize(
@@ -221,13 +221,13 @@ def test_the_rule_allows(text: str) -> None:
 )
 def test_what_lays_open_is_found(text: str) -> None:
     """Each way past what a repr leaves out, and past our log, is found."""
-    assert list(laid_open(ast.parse(text)))
+    assert list(introspections(ast.parse(text)))
 
 
 @pytest.mark.parametrize("name", ["event", "emit", "happened", "warn", "debug", "_complain"])
 def test_names_for_logging_are_found(name: str) -> None:
     """A method that logs is found where it is given a name."""
-    assert list(spoken_of(ast.parse(f"say = self._log.{name}\nsay('info', facts.authorization)")))
+    assert list(uncalled_loggers(ast.parse(f"say = self._log.{name}\nsay('info', facts.authorization)")))
 
 
 @pytest.mark.parametrize(

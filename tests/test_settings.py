@@ -121,7 +121,7 @@ def test_precedence_of_the_token_file(tmp_path: Path) -> None:
 
 
 def test_defaults() -> None:
-    """Without flags, variables and file every setting has the contract's default, and paths are absolute."""
+    """Without flags, variables and file every setting has the documented default, and paths are absolute."""
     resolved = resolve({}, {}, CWD)
     assert resolved.config_file is None
     assert set(resolved.origins.values()) == {"default"}
@@ -586,7 +586,7 @@ def test_usage() -> None:
 
 
 def test_markdown_table() -> None:
-    """The README's table has a row of five cells for every setting."""
+    """The table of the reference has a row of five cells for every setting."""
     head, rule, *rows = markdown_table().split("\n")
     assert head == "| Flag | Variable | File key | Default | Meaning |"
     assert {line.count("|") for line in (head, rule, *rows)} == {6}

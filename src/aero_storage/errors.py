@@ -26,7 +26,7 @@ class ProxyAddressError(AeroStorageError):
 
 
 class ChunkFormatError(AeroStorageError):
-    """A chunk manifest, or a chunk size for an image, breaks the rules of the chunked format (contract §6)."""
+    """A chunk manifest, or a chunk size for an image, breaks the rules of the chunked format (http.md §6)."""
 
 
 class ClientError(AeroStorageError):

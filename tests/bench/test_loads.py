@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 import pytest
-from tests.bench.errors import BenchError
-from tests.bench.loads import Load, Run, all_loads, parse, plausible, ranges
+from bench.errors import BenchError
+from bench.loads import Load, Run, all_loads, parse, plausible, ranges
 
 SMALL = ranges(4096, 16)
 BIG = ranges(8 << 20, 16)

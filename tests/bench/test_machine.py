@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 
 import pytest
-from tests.bench.client import Head, parse_head, request
-from tests.bench.errors import BenchError
-from tests.bench.machine import Cores, choose_cores, parse_cpu_list
-from tests.bench.processes import parse_amount, parse_busy, parse_stat
+from bench.client import Head, parse_head, request
+from bench.errors import BenchError
+from bench.machine import Cores, choose_cores, parse_cpu_list
+from bench.processes import parse_amount, parse_busy, parse_stat
 
 
 @pytest.mark.parametrize(

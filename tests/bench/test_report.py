@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from tests.bench import tables
-from tests.bench.report import report
-from tests.bench.results import BOTH_CORES, WHOLE_IMAGE, Latency, Memory, Results
-from tests.bench.servers import AERO, NGINX
+from bench import tables
+from bench.report import report
+from bench.results import BOTH_CORES, WHOLE_IMAGE, Latency, Memory, Results
+from bench.servers import AERO, NGINX
 from tests.bench.test_results import sample
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 import pytest
-from tests.bench.results import (
+from bench.results import (
     BOTH_CORES,
     ONE_CORE,
     WHOLE_IMAGE,

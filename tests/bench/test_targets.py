@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from tests.bench.results import BOTH_CORES, WHOLE_IMAGE, Latency, Memory, Results
-from tests.bench.servers import AERO, AIOHTTP, NGINX
-from tests.bench.targets import LOAD_IS_LIMIT, MISSED, REACHED, TARGETS, UNKNOWN, Target, growths
+from bench.results import BOTH_CORES, WHOLE_IMAGE, Latency, Memory, Results
+from bench.servers import AERO, AIOHTTP, NGINX
+from bench.targets import LOAD_IS_LIMIT, MISSED, REACHED, TARGETS, UNKNOWN, Target, growths
 from tests.bench.test_results import sample
 
 MIB = 1 << 20

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.blackbox.harness import Daemon, running
-from tests.blackbox.roots import full_root, small_root
-from tests.blackbox.starts import CHECKED, FAILING, Runs, run_all
+from tests.blackbox.image_roots import full_root, small_root
+from tests.blackbox.startup_cases import CHECKED, FAILING, StartupRuns, start_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,15 +42,15 @@ def store(home: Callable[[str], Path]) -> Iterator[Daemon]:
 
 
 @pytest.fixture(scope="session")
-def failing(home: Callable[[str], Path]) -> Iterator[Runs]:
+def failing(home: Callable[[str], Path]) -> Iterator[StartupRuns]:
     """All starts that must fail, one after the other in the background."""
-    yield from run_all(FAILING, home)
+    yield from start_all(FAILING, home)
 
 
 @pytest.fixture(scope="session")
-def checked(home: Callable[[str], Path]) -> Iterator[Runs]:
+def checked(home: Callable[[str], Path]) -> Iterator[StartupRuns]:
     """All starts with `--check-config` that must succeed, in the background too."""
-    yield from run_all(CHECKED, home, "--check-config")
+    yield from start_all(CHECKED, home, "--check-config")
 
 
 @pytest.fixture(scope="session", autouse=True)

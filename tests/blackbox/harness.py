@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from attrs import define, frozen
-from tests.blackbox.wire import Fields, Reply, Wire, head
+from tests.blackbox.raw_http import Fields, RawConnection, Reply, head
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -25,7 +25,7 @@ Line: TypeAlias = dict[str, Any]
 START_SECONDS = 30.0
 STOP_SECONDS = 10.0
 SHOWS_WITHIN = 2.0
-"""The contract's one second for a change on disk, and one of grace for a busy machine."""
+"""The second of http.md §3 for a change on disk, and one of grace for a busy machine."""
 TWISTD = Path(sys.executable).parent / "twistd"
 _SAMPLE = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})? ([^ ]+)")
 _LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"')
@@ -106,8 +106,8 @@ class Daemon:
     root: Path
     port: int = 0
 
-    def dial(self, *, receive_buffer: int | None = None) -> Wire:
-        return Wire.dial(self.port, receive_buffer=receive_buffer)
+    def dial(self, *, receive_buffer: int | None = None) -> RawConnection:
+        return RawConnection.dial(self.port, receive_buffer=receive_buffer)
 
     def ask(
         self,
@@ -119,9 +119,9 @@ class Daemon:
         version: str = "HTTP/1.1",
     ) -> Reply:
         """Send one request on a connection of its own and read the response."""
-        with self.dial() as wire:
-            wire.send(head(method, target, fields, host=host, version=version))
-            return wire.reply(method)
+        with self.dial() as conn:
+            conn.send(head(method, target, fields, host=host, version=version))
+            return conn.reply(method)
 
     def traced(
         self, target: str | bytes, method: str = "GET", fields: Fields = (), *, host: str | None = "store.test"

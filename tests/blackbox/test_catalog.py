@@ -1,4 +1,4 @@
-"""§3: what makes a catalog, and what breaks one."""
+"""http.md §3: what makes a catalog, and what breaks one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.blackbox.harness import SHOWS_WITHIN, running, start, until
-from tests.blackbox.roots import CATALOG_DATE, DISK, SIZE, entry, put_catalog, small_root, write
+from tests.blackbox.image_roots import CATALOG_DATE, DISK, SIZE, entry, put_catalog, small_root, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""§6: chunked delivery."""
+"""http.md §6: chunked delivery."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.blackbox.harness import SHOWS_WITHIN, running, until
-from tests.blackbox.roots import DATA_EXPOSED, DISK, MODIFIED, NANOS, SECONDS, entry, put, put_catalog, write
+from tests.blackbox.image_roots import DATA_EXPOSED, DISK, MODIFIED, NANOS, SECONDS, entry, put, put_catalog, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.blackbox.harness import Daemon
-    from tests.blackbox.wire import Fields
+    from tests.blackbox.raw_http import Fields
 
 CHUNK = 65_536
 IMMUTABLE = "public, max-age=31536000, immutable, no-transform"

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.blackbox.crew import children_of, crew
 from tests.blackbox.harness import running, until
-from tests.blackbox.roots import DISK
-from tests.blackbox.wire import NoReplyError, Wire, head
+from tests.blackbox.image_roots import DISK
+from tests.blackbox.raw_http import NoReplyError, RawConnection, head
+from tests.blackbox.worker_processes import children_of, two_workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,16 +33,16 @@ def said(daemon: Daemon, message: str) -> list[Line]:
     return [line for line in daemon.lines() if line["message"] == message]
 
 
-def asked(wire: Wire) -> int | None:
+def asked(conn: RawConnection) -> int | None:
     """The status that a request gets on a connection, None if it gets nothing at all."""
     try:
-        wire.send(head("GET", IMAGE, FIRST_TEN))
-        return wire.reply().status
+        conn.send(head("GET", IMAGE, FIRST_TEN))
+        return conn.reply().status
     except (NoReplyError, ConnectionError):  # it may have been reset before we sent anything
         return None
 
 
-def dialled(daemon: Daemon, clients: ExitStack) -> Wire | None:
+def dialled(daemon: Daemon, clients: ExitStack) -> RawConnection | None:
     """A connection; None if it is reset before we know that there is one."""
     try:
         return clients.enter_context(daemon.dial())
@@ -53,8 +53,8 @@ def dialled(daemon: Daemon, clients: ExitStack) -> Wire | None:
 def served(daemon: Daemon) -> bool:
     """Whether a new connection is answered."""
     with ExitStack() as clients:
-        wire = dialled(daemon, clients)
-        return wire is not None and asked(wire) == 206
+        conn = dialled(daemon, clients)
+        return conn is not None and asked(conn) == 206
 
 
 def test_out_of_descriptors(small_home: Callable[[str], Path]) -> None:
@@ -63,8 +63,8 @@ def test_out_of_descriptors(small_home: Callable[[str], Path]) -> None:
         (few,) = said(daemon, "too few file descriptors allowed")
         assert (few["level"], few["limit"]) == ("warn", FEW)
         with ExitStack() as clients:
-            wires = [dialled(daemon, clients) for _ in range(200)]
-            statuses = [wire and asked(wire) for wire in wires]
+            conns = [dialled(daemon, clients) for _ in range(200)]
+            statuses = [conn and asked(conn) for conn in conns]
             assert set(statuses) <= {206, 503, None}
             assert statuses.count(None) > 200 - FEW
         until(lambda: served(daemon))
@@ -84,8 +84,8 @@ def test_many_connections_come_and_go(small_home: Callable[[str], Path]) -> None
         before = len(list(descriptors.iterdir()))
         for _ in range(5):
             with ExitStack() as clients:
-                wires = [clients.enter_context(daemon.dial()) for _ in range(100)]
-                assert None in [asked(wire) for wire in wires]
+                conns = [clients.enter_context(daemon.dial()) for _ in range(100)]
+                assert None in [asked(conn) for conn in conns]
         until(lambda: len(list(descriptors.iterdir())) <= before)
         assert daemon.ask(IMAGE, fields=FIRST_TEN).status == 206
         assert len(said(daemon, "out of file descriptors")) == 1
@@ -99,7 +99,7 @@ def soft_limit(pid: int) -> tuple[int, int]:
 
 def test_limit_is_raised(small_home: Callable[[str], Path]) -> None:
     """Parent and workers have as many descriptors as they are allowed."""
-    with crew(small_home("raised"), prefix=ulimit("-S -n 256 && ulimit -H -n 5000")) as daemon:
+    with two_workers(small_home("raised"), prefix=ulimit("-S -n 256 && ulimit -H -n 5000")) as daemon:
         workers = children_of(daemon.process.pid)
         assert len(workers) == 2
         assert {soft_limit(pid) for pid in (daemon.process.pid, *workers)} == {(5000, 5000)}
@@ -116,36 +116,36 @@ def strict(small_home: Callable[[str], Path]) -> Iterator[Daemon]:
 
 def test_slow_head(strict: Daemon) -> None:
     """A head that comes byte by byte gets a 408 in time, and a clean end."""
-    with strict.dial() as wire:
+    with strict.dial() as conn:
         began = time.monotonic()
-        wire.sock.settimeout(0.05)
+        conn.sock.settimeout(0.05)
         for byte in head("GET", IMAGE, FIRST_TEN):
-            wire.send(bytes([byte]))
+            conn.send(bytes([byte]))
             try:
-                wire.buffer += wire.sock.recv(4096)
+                conn.buffer += conn.sock.recv(4096)
                 break
             except TimeoutError:
                 continue
-        reply = wire.reply()
+        reply = conn.reply()
         took = time.monotonic() - began
         assert (reply.status, reply["Connection"]) == (408, "close")
-        assert wire.rest() == b""
-        assert wire.ending == "eof"
+        assert conn.rest() == b""
+        assert conn.ending == "eof"
         assert 0.4 <= took < 5
     assert strict.complete(reply["X-Request-Id"])["status"] == 408
 
 
 def test_idle(strict: Daemon) -> None:
     """A connection is closed some time after its last response, and a silent one after the time for a head."""
-    with strict.dial() as wire:
-        assert asked(wire) == 206
+    with strict.dial() as conn:
+        assert asked(conn) == 206
         began = time.monotonic()
-        assert wire.rest() == b""
-        assert wire.ending == "eof"
+        assert conn.rest() == b""
+        assert conn.ending == "eof"
         assert 0.8 <= time.monotonic() - began < 5
-    with strict.dial() as wire:
-        assert wire.rest() == b""
-        assert wire.ending == "eof"
+    with strict.dial() as conn:
+        assert conn.rest() == b""
+        assert conn.ending == "eof"
 
 
 def test_one_too_many(small_home: Callable[[str], Path]) -> None:
@@ -165,11 +165,11 @@ def test_one_too_many(small_home: Callable[[str], Path]) -> None:
 def test_dual_stack(small_home: Callable[[str], Path]) -> None:
     """A client of IPv4 at a dual-stack address is shown and counted as one."""
     flags = ("--listen-addr=[::]:0", "--max-connections-per-client=1")
-    with running(small_home("dual"), *flags) as daemon, daemon.dial() as wire:
-        reply = wire.ask("GET", IMAGE, FIRST_TEN)
+    with running(small_home("dual"), *flags) as daemon, daemon.dial() as conn:
+        reply = conn.ask("GET", IMAGE, FIRST_TEN)
         assert daemon.complete(reply["X-Request-Id"])["client"] == "127.0.0.1"
         assert daemon.ask(IMAGE, fields=FIRST_TEN).status == 429
-        with Wire(socket.create_connection(("::1", daemon.port), 5)) as other:
+        with RawConnection(socket.create_connection(("::1", daemon.port), 5)) as other:
             reply = other.ask("GET", IMAGE, FIRST_TEN)
             assert (reply.status, daemon.complete(reply["X-Request-Id"])["client"]) == (206, "::1")
 
@@ -184,11 +184,11 @@ def test_far_too_many(small_home: Callable[[str], Path]) -> None:
         half, rest = head("GET", "/v1/images/disk").split(b"\r\n", 1)
         first.send(head("GET", IMAGE, FIRST_TEN) + half)  # who has begun to ask makes no room, however long it takes
         assert first.reply().status == 206
-        wires = [dialled(daemon, clients) for _ in range(100)]
-        late = [wire for wire in wires[70:] if wire is not None]
-        assert [wire.rest() for wire in late] == [b""] * len(late)
-        assert {wire.ending for wire in late} <= {"reset"}
-        assert {wire and asked(wire) for wire in wires[:60]} == {503}
+        conns = [dialled(daemon, clients) for _ in range(100)]
+        late = [conn for conn in conns[70:] if conn is not None]
+        assert [conn.rest() for conn in late] == [b""] * len(late)
+        assert {conn.ending for conn in late} <= {"reset"}
+        assert {conn and asked(conn) for conn in conns[:60]} == {503}
         first.send(b"\r\n" + rest)
         assert first.reply().status == 200
         until(lambda: said(daemon, "connections refused"))

@@ -1,4 +1,4 @@
-"""§7: CORS, Vary and CORP on every plane and status."""
+"""http.md §7: CORS, Vary and CORP on every plane and status."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.blackbox.harness import running
-from tests.blackbox.roots import DATA_EXPOSED, put_catalog, small_root
+from tests.blackbox.image_roots import DATA_EXPOSED, put_catalog, small_root
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.blackbox.harness import Daemon
-    from tests.blackbox.wire import Fields
+    from tests.blackbox.raw_http import Fields
 
 APP = "https://app.test"
 META_EXPOSED = ["etag", "last-modified", "cache-control"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.blackbox.harness import running, until
-from tests.blackbox.wire import PATIENCE, Wire, head
+from tests.blackbox.raw_http import PATIENCE, RawConnection, head
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -59,9 +59,9 @@ def test_trusted_socket(behind: Daemon) -> None:
         sock = socket.socket(socket.AF_UNIX)
         sock.settimeout(PATIENCE)
         sock.connect(str(behind.home / "address"))
-        with Wire(sock) as wire:
-            wire.send(head("GET", "/v1/images/disk", lines))
-            assert behind.complete(wire.reply()["X-Request-Id"])["client"] == client
+        with RawConnection(sock) as conn:
+            conn.send(head("GET", "/v1/images/disk", lines))
+            assert behind.complete(conn.reply()["X-Request-Id"])["client"] == client
 
 
 def test_nobody_is_trusted_by_default(store: Daemon) -> None:
@@ -95,9 +95,9 @@ def test_limit_of_one_client(small_home: Callable[[str], Path], express: str) ->
     with running(path, *flags) as daemon, ExitStack() as held:
 
         def ask(client: str, target: str = "/v1/images/large") -> int:
-            wire = held.enter_context(daemon.dial(receive_buffer=4096))
-            wire.send(head("GET", target, {"X-Forwarded-For": client}))
-            return wire.reply_head().status
+            conn = held.enter_context(daemon.dial(receive_buffer=4096))
+            conn.send(head("GET", target, {"X-Forwarded-For": client}))
+            return conn.reply_head().status
 
         assert [ask("192.0.2.7") for _ in range(3)] == [200, 200, 429]
         assert [ask("192.0.2.8"), ask("10.0.0.1, 127.0.0.1"), ask("192.0.2.7", "/healthz")] == [200, 200, 200]

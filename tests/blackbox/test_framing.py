@@ -1,4 +1,4 @@
-"""§2 and §1: heads, hosts, bodies, connections and the fields of every response."""
+"""http.md §2 and §1: heads, hosts, bodies, connections and the fields of every response."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.blackbox.roots import DISK, MODIFIED, TAG, wide_bytes
-from tests.blackbox.wire import head
+from tests.blackbox.image_roots import DISK, MODIFIED, TAG, wide_bytes
+from tests.blackbox.raw_http import head
 
 if TYPE_CHECKING:
     from tests.blackbox.harness import Daemon
-    from tests.blackbox.wire import Fields
+    from tests.blackbox.raw_http import Fields
 
 ROUTES = (
     "/healthz",
@@ -61,8 +61,8 @@ STATUSES: dict[str, tuple[int, str, str, Fields]] = {
 @pytest.mark.parametrize(("status", "method", "path", "fields"), STATUSES.values(), ids=STATUSES)
 def test_every_response(store: Daemon, status: int, method: str, path: str, fields: Fields) -> None:
     """Every response carries Date and X-Request-Id, is framed by Content-Length and keeps the connection."""
-    with store.dial() as wire:
-        reply = wire.ask(method, path, fields)
+    with store.dial() as conn:
+        reply = conn.ask(method, path, fields)
         assert reply.status == status
         assert reply.version == "HTTP/1.1"
         age = time.time() - parsedate_to_datetime(reply["Date"]).timestamp()
@@ -72,61 +72,61 @@ def test_every_response(store: Daemon, status: int, method: str, path: str, fiel
         assert not reply.every("Transfer-Encoding")
         if status not in {204, 304}:
             assert reply.length >= 0
-        assert wire.ask("GET", "/healthz").status == 200
+        assert conn.ask("GET", "/healthz").status == 200
 
 
 @pytest.mark.parametrize(("status", "method", "path", "fields"), STATUSES.values(), ids=STATUSES)
 def test_http_1_0(store: Daemon, status: int, method: str, path: str, fields: Fields) -> None:
     """An HTTP/1.0 request needs no Host, gets the same status and the connection is closed after it."""
-    with store.dial() as wire:
-        wire.send(head(method, path, fields, host=None, version="HTTP/1.0"))
-        reply = wire.reply(method)
+    with store.dial() as conn:
+        conn.send(head(method, path, fields, host=None, version="HTTP/1.0"))
+        reply = conn.reply(method)
         assert reply.status == status
-        assert wire.rest() == b""
-        assert wire.ending == "eof"
+        assert conn.rest() == b""
+        assert conn.ending == "eof"
 
 
 @pytest.mark.parametrize("path", ROUTES)
 def test_keep_alive(store: Daemon, path: str) -> None:
     """Five requests in turn go over one connection."""
-    with store.dial() as wire:
-        assert [wire.ask("GET", path).status for _ in range(5)] == [200] * 5
+    with store.dial() as conn:
+        assert [conn.ask("GET", path).status for _ in range(5)] == [200] * 5
 
 
 @pytest.mark.parametrize("path", ROUTES)
 def test_connection_close(store: Daemon, path: str) -> None:
     """`Connection: close` ends the connection after a whole response."""
-    with store.dial() as wire:
-        reply = wire.ask("GET", path, {"Connection": "close"})
+    with store.dial() as conn:
+        reply = conn.ask("GET", path, {"Connection": "close"})
         assert (reply.status, reply.ending) == (200, "whole")
-        assert wire.rest() == b""
-        assert wire.ending == "eof"
+        assert conn.rest() == b""
+        assert conn.ending == "eof"
 
 
 def test_pipelining_over_all_routes(store: Daemon) -> None:
     """Requests sent together are answered in their order, whatever their status."""
-    with store.dial() as wire:
+    with store.dial() as conn:
         for _, method, path, fields in STATUSES.values():
-            wire.send(head(method, path, fields))
+            conn.send(head(method, path, fields))
         for status, method, _, _ in STATUSES.values():
-            assert wire.reply(method).status == status
+            assert conn.reply(method).status == status
 
 
 def test_pipelining_byte_by_byte(store: Daemon) -> None:
     """Heads may arrive in pieces of any size."""
     data = head("GET", "/v1/images/disk", {"Range": "bytes=0-9"}) + head("GET", "/health")
-    with store.dial() as wire:
+    with store.dial() as conn:
         for at in range(len(data)):
-            wire.send(data[at : at + 1])
-        assert wire.reply().body == DISK[:10]
-        assert wire.reply().body.strip() == b"ok"
+            conn.send(data[at : at + 1])
+        assert conn.reply().body == DISK[:10]
+        assert conn.reply().body.strip() == b"ok"
 
 
 def test_pipelining_after_a_large_range(store: Daemon) -> None:
     """What is pipelined after a range of 8 MiB waits for its end and follows it without a gap."""
     limit = 8 << 20
-    with store.dial(receive_buffer=65536) as wire:
-        wire.send(
+    with store.dial(receive_buffer=65536) as conn:
+        conn.send(
             head("GET", "/v1/images/wide", {"Range": f"bytes=0-{limit - 1}"})
             + head("HEAD", "/v1/images/wide")
             + head("GET", "/v1/images/disk", {"Range": "bytes=-7"})
@@ -134,20 +134,20 @@ def test_pipelining_after_a_large_range(store: Daemon) -> None:
             + head("GET", "/v1/images/wide", {"Range": f"bytes={limit}-{2 * limit - 1}"})
             + head("GET", "/healthz")
         )
-        assert wire.reply().body == wide_bytes()[:limit]
-        assert wire.reply("HEAD").length == len(wide_bytes())
-        assert wire.reply().body == DISK[-7:]
-        assert wire.reply().status == 404
-        assert wire.reply().body == wide_bytes()[limit : 2 * limit]
-        assert wire.reply().status == 200
+        assert conn.reply().body == wide_bytes()[:limit]
+        assert conn.reply("HEAD").length == len(wide_bytes())
+        assert conn.reply().body == DISK[-7:]
+        assert conn.reply().status == 404
+        assert conn.reply().body == wide_bytes()[limit : 2 * limit]
+        assert conn.reply().status == 200
 
 
 def test_pipelining_of_a_hundred_small_ranges(store: Daemon) -> None:
     """A hundred ranges sent together come back in order."""
-    with store.dial() as wire:
-        wire.send(b"".join(head("GET", "/v1/images/disk", {"Range": f"bytes={n}-{n + 99}"}) for n in range(100)))
+    with store.dial() as conn:
+        conn.send(b"".join(head("GET", "/v1/images/disk", {"Range": f"bytes={n}-{n + 99}"}) for n in range(100)))
         for n in range(100):
-            assert wire.reply().body == DISK[n : n + 100]
+            assert conn.reply().body == DISK[n : n + 100]
 
 
 @pytest.mark.parametrize(
@@ -261,11 +261,11 @@ def test_long_head(store: Daemon, fields: Fields) -> None:
 )
 def test_announced_body(store: Daemon, path: str, fields: Fields, body: bytes) -> None:
     """A request that announces a body is a 4xx at once and the connection is closed without reading it."""
-    with store.dial() as wire:
-        wire.send(head("GET", path, fields) + body)
-        reply = wire.reply()
+    with store.dial() as conn:
+        conn.send(head("GET", path, fields) + body)
+        reply = conn.reply()
         assert 400 <= reply.status < 500
-        assert wire.rest() == b""
+        assert conn.rest() == b""
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "POST", "PUT"])
@@ -296,19 +296,19 @@ def test_announced_body(store: Daemon, path: str, fields: Fields, body: bytes) -
 )
 def test_announced_body_of_every_kind(store: Daemon, method: str, fields: Fields) -> None:
     """However a body is announced, there is one 4xx, nothing is read as a second request, and the end."""
-    with store.dial() as wire:
-        wire.send(head(method, "/v1/images/disk", fields) + head("GET", "/health"))
-        reply = wire.reply_head()
+    with store.dial() as conn:
+        conn.send(head(method, "/v1/images/disk", fields) + head("GET", "/health"))
+        reply = conn.reply_head()
         assert 400 <= reply.status < 500
         assert "Continue" not in reply.raw_head.decode("latin-1")
-        assert b"HTTP/1.1" not in wire.rest()
+        assert b"HTTP/1.1" not in conn.rest()
 
 
 def test_content_length_zero(store: Daemon) -> None:
     """A Content-Length of 0 announces no body."""
-    with store.dial() as wire:
-        assert wire.ask("GET", "/healthz", {"Content-Length": "0"}).status == 200
-        assert wire.ask("GET", "/v1/images/disk", {"Content-Length": "0"}).body == DISK
+    with store.dial() as conn:
+        assert conn.ask("GET", "/healthz", {"Content-Length": "0"}).status == 200
+        assert conn.ask("GET", "/v1/images/disk", {"Content-Length": "0"}).body == DISK
 
 
 @pytest.mark.parametrize("expect", ["100-continue", "100-Continue", "teapot"])
@@ -355,9 +355,9 @@ def test_expect_without_a_body(store: Daemon, expect: str) -> None:
 def test_malformed_heads(store: Daemon, raw: bytes) -> None:
     """A malformed head is refused or read kindly, in full, but never a 500, and the daemon lives on."""
     since = store.log_size()
-    with store.dial() as wire:
-        wire.send(raw)
-        reply = wire.reply_head()
+    with store.dial() as conn:
+        conn.send(raw)
+        reply = conn.reply_head()
         assert reply.status < 500 or reply.status == 505
         assert reply["Date"]
         assert reply["X-Request-Id"]
@@ -370,9 +370,9 @@ def test_malformed_heads(store: Daemon, raw: bytes) -> None:
 )
 def test_heads_that_must_be_refused(store: Daemon, line: bytes) -> None:
     """A field line without colon, or with a blank before it, is a 400 (RFC 9112 §5.1)."""
-    with store.dial() as wire:
-        wire.send(b"GET /v1/images/disk HTTP/1.1\r\nHost: a\r\n" + line + b"\r\n\r\n")
-        assert wire.reply().status == 400
+    with store.dial() as conn:
+        conn.send(b"GET /v1/images/disk HTTP/1.1\r\nHost: a\r\n" + line + b"\r\n\r\n")
+        assert conn.reply().status == 400
 
 
 @pytest.mark.parametrize("size", [9_000, 15_000, 20_000, 40_000])
@@ -386,17 +386,17 @@ def test_rather_long_head(store: Daemon, name: str, size: int) -> None:
 
 def test_empty_line_before_the_request(store: Daemon) -> None:
     """One empty line before a request line is ignored (RFC 9112 §2.2)."""
-    with store.dial() as wire:
-        wire.send(b"\r\n" + head("GET", "/healthz"))
-        assert wire.reply().status == 200
+    with store.dial() as conn:
+        conn.send(b"\r\n" + head("GET", "/healthz"))
+        assert conn.reply().status == 200
 
 
 def test_client_that_leaves_at_once(store: Daemon) -> None:
     """A reset in the middle of a head, or right after one, harms nobody."""
     since = store.log_size()
     for data in (b"", b"GET /hea", head("GET", "/v1/images/wide"), head("GET", "/healthz") * 50):
-        wire = store.dial()
-        wire.send(data)
-        wire.reset()
+        conn = store.dial()
+        conn.send(data)
+        conn.reset()
     assert store.ask("/v1/images/disk", fields={"If-None-Match": TAG, "If-Modified-Since": MODIFIED}).status == 304
     assert "Traceback" not in store.log_text(since)

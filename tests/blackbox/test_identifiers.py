@@ -1,4 +1,4 @@
-"""§1: no name that a client sends ever reaches the file system unless it is a valid id under the root."""
+"""http.md §1: no name that a client sends ever reaches the file system unless it is a valid id under the root."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.blackbox.harness import running
-from tests.blackbox.roots import DISK, ODD_IDS, entry, put_catalog, write
-from tests.blackbox.wire import head
+from tests.blackbox.image_roots import DISK, ODD_IDS, entry, put_catalog, write
+from tests.blackbox.raw_http import head
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.blackbox.harness import Daemon
-    from tests.blackbox.wire import Reply
+    from tests.blackbox.raw_http import Reply
 
 SETPRIV = shutil.which("setpriv")
 MARK = "zqx"
@@ -153,9 +153,9 @@ def test_invalid_id_on_the_metadata_plane(store: Daemon, segment: str) -> None:
 def test_target_that_cannot_be_digested(store: Daemon, segment: bytes, tail: bytes) -> None:
     """Raw bytes that no URL may hold, and lengths beyond all measure, are a 4xx and are not echoed."""
     since = store.log_size()
-    with store.dial() as wire:
-        wire.send(head("GET", b"/v1/images/" + segment + tail))
-        reply = wire.reply()
+    with store.dial() as conn:
+        conn.send(head("GET", b"/v1/images/" + segment + tail))
+        reply = conn.reply()
     assert 400 <= reply.status < 500
     assert len(reply.body) <= 1024
     assert MARK.encode() not in reply.raw_head + reply.body

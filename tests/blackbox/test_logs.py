@@ -1,4 +1,4 @@
-"""§8: one JSON object a line, one `request complete` line a request, and no secrets."""
+"""http.md §8: one JSON object a line, one `request complete` line a request, and no secrets."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.blackbox.harness import running, until
-from tests.blackbox.roots import DISK, SIZE, WIDE_SIZE
-from tests.blackbox.wire import head
+from tests.blackbox.image_roots import DISK, SIZE, WIDE_SIZE
+from tests.blackbox.raw_http import head
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.blackbox.harness import Daemon, Line
-    from tests.blackbox.wire import Fields
+    from tests.blackbox.raw_http import Fields
 
 UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 # Method, target, fields, route, status, image id.
@@ -166,10 +166,10 @@ def test_no_secrets(store: Daemon, target: str, fields: Fields) -> None:
 
 def test_disconnected(store: Daemon) -> None:
     """A client that leaves is `disconnected`, and `bytes_sent` are those that left."""
-    with store.dial(receive_buffer=65536) as wire:
-        wire.send(head("GET", "/v1/images/wide", {"X-Request-Id": "leaves-early"}))
-        assert wire.reply_head().length == WIDE_SIZE
-        got = len(wire.take(300_000))
+    with store.dial(receive_buffer=65536) as conn:
+        conn.send(head("GET", "/v1/images/wide", {"X-Request-Id": "leaves-early"}))
+        assert conn.reply_head().length == WIDE_SIZE
+        got = len(conn.take(300_000))
     line = store.complete("leaves-early")
     assert (line["outcome"], line["status"]) == ("disconnected", 200)
     assert got <= line["bytes_sent"] < WIDE_SIZE
@@ -177,14 +177,14 @@ def test_disconnected(store: Daemon) -> None:
 
 def test_latency_runs_to_the_last_byte(store: Daemon) -> None:
     """`latency_seconds` counts until the last byte has left, not until the head has."""
-    with store.dial(receive_buffer=65536) as wire:
-        wire.send(head("GET", "/v1/images/wide", {"X-Request-Id": "reads-late"}))
-        assert wire.reply_head().length == WIDE_SIZE
+    with store.dial(receive_buffer=65536) as conn:
+        conn.send(head("GET", "/v1/images/wide", {"X-Request-Id": "reads-late"}))
+        assert conn.reply_head().length == WIDE_SIZE
         began = time.monotonic()
         for _ in range(20):  # something to do in between
             assert store.ask("/healthz").status == 200
         meanwhile = time.monotonic() - began
-        assert len(wire.take(WIDE_SIZE, 30)) == WIDE_SIZE
+        assert len(conn.take(WIDE_SIZE, 30)) == WIDE_SIZE
     assert store.complete("reads-late")["latency_seconds"] >= meanwhile
 
 
@@ -201,21 +201,21 @@ def test_latency_runs_to_the_last_byte(store: Daemon) -> None:
 )
 def test_refused_requests_have_lines_too(store: Daemon, raw: bytes, status: int | None) -> None:
     """A request refused before routing has its line as well."""
-    with store.dial() as wire:
-        wire.send(raw)
-        reply = wire.reply()
+    with store.dial() as conn:
+        conn.send(raw)
+        reply = conn.reply()
     assert store.complete(reply["X-Request-Id"])["status"] == (status or reply.status)
 
 
 def test_one_line_a_request(store: Daemon) -> None:
     """A pipeline of requests leaves one line each."""
     names = [f"pipelined-{n}" for n in range(20)]
-    with store.dial() as wire:
-        wire.send(
+    with store.dial() as conn:
+        conn.send(
             b"".join(head("GET", "/v1/images/disk", {"Range": "bytes=0-9", "X-Request-Id": name}) for name in names)
         )
         for _ in names:
-            assert wire.reply().body == DISK[:10]
+            assert conn.reply().body == DISK[:10]
     for name in names:
         store.complete(name)
     seen = [line["request_id"] for line in store.lines() if line.get("message") == "request complete"]

@@ -1,4 +1,4 @@
-"""§4: the list and the metadata of images."""
+"""http.md §4: the list and the metadata of images."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.blackbox.roots import (
+from tests.blackbox.image_roots import (
     BIG_SIZE,
     CATALOG_DATE,
     CATALOG_HTTP_DATE,
@@ -22,7 +22,7 @@ from tests.blackbox.roots import (
 
 if TYPE_CHECKING:
     from tests.blackbox.harness import Daemon
-    from tests.blackbox.wire import Fields
+    from tests.blackbox.raw_http import Fields
 
 EXPOSED = ["etag", "last-modified", "cache-control"]
 IDS = ["disk", "tagged", "weak", "private", "empty", "ageless", "big", "wide", "comma", "fraction", "linked", "deep"]

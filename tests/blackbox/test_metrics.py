@@ -1,4 +1,4 @@
-"""§9: the metrics and who may read them."""
+"""http.md §9: the metrics and who may read them."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.blackbox.harness import running
-from tests.blackbox.roots import DISK, SIZE, WIDE_SIZE, entry, full_root, small_root
-from tests.blackbox.wire import head
+from tests.blackbox.image_roots import DISK, SIZE, WIDE_SIZE, entry, full_root, small_root
+from tests.blackbox.raw_http import head
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.blackbox.harness import Daemon
-    from tests.blackbox.wire import Fields
+    from tests.blackbox.raw_http import Fields
 
 TYPES = {
     "http_requests_total": "counter",
@@ -55,7 +55,7 @@ def test_zeros_from_the_start(fresh: Daemon, name: str, labels: dict[str, str]) 
 
 @pytest.mark.parametrize("name", TYPES)
 def test_types(fresh: Daemon, name: str) -> None:
-    """Every metric of the contract is there with its type."""
+    """Every metric of http.md is there with its type."""
     fresh.ask("/v1/images/disk")
     types = fresh.metrics().types
     assert types.get(name) == TYPES[name]
@@ -73,7 +73,7 @@ def test_build_info(fresh: Daemon) -> None:
 
 
 def test_label_names(fresh: Daemon) -> None:
-    """The labels are those of the contract and no others."""
+    """The labels are those of http.md and no others."""
     fresh.traced("/v1/images/disk")
     metrics = fresh.metrics()
     wanted = {
@@ -90,7 +90,7 @@ def test_label_names(fresh: Daemon) -> None:
 
 
 def test_buckets(fresh: Daemon) -> None:
-    """The histogram has the buckets of the contract."""
+    """The histogram has the buckets of http.md."""
     fresh.traced("/healthz")
     found = {labels["le"] for labels in fresh.metrics().labels("http_request_duration_seconds_bucket")}
     assert sorted(float(le) for le in found if le != "+Inf") == BUCKETS
@@ -183,9 +183,9 @@ def test_bytes_served(fresh: Daemon, *, image_id: str, method: str, fields: Fiel
 def test_bytes_really_sent(fresh: Daemon) -> None:
     """A download that breaks off counts what left, as the log says, not what was promised."""
     before = fresh.metrics()
-    with fresh.dial(receive_buffer=65536) as wire:
-        wire.send(head("GET", "/v1/images/wide", {"X-Request-Id": "breaks-off"}))
-        assert wire.reply_head().status == 200
+    with fresh.dial(receive_buffer=65536) as conn:
+        conn.send(head("GET", "/v1/images/wide", {"X-Request-Id": "breaks-off"}))
+        assert conn.reply_head().status == 200
     line = fresh.complete("breaks-off")
     assert line["bytes_sent"] < WIDE_SIZE
     fresh.rises(before, line["bytes_sent"], "image_bytes_served_total", image_id="wide")
@@ -242,9 +242,9 @@ def test_default_cap_on_image_ids(home: Callable[[str], Path]) -> None:
     path = home("many-ids")
     small_root(path / "images", *(entry(f"image-{n}") for n in range(120)))
     with running(path) as daemon:
-        with daemon.dial() as wire:
+        with daemon.dial() as conn:
             for n in range(120):
-                assert wire.ask("GET", f"/v1/images/image-{n}", {"Range": "bytes=0-9"}).body == DISK[:10]
+                assert conn.ask("GET", f"/v1/images/image-{n}", {"Range": "bytes=0-9"}).body == DISK[:10]
         daemon.rises(daemon.metrics().__class__("", {}, {}), 200, "image_bytes_served_total", image_id="__other__")
         assert len(daemon.metrics().labels("image_bytes_served_total")) == 101
 

@@ -1,4 +1,4 @@
-"""§5: bytes, ranges and their headers."""
+"""http.md §5: bytes, ranges and their headers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.blackbox.harness import running
-from tests.blackbox.roots import (
+from tests.blackbox.image_roots import (
     BIG_SIZE,
     CATALOG_DATE,
     CATALOG_HTTP_DATE,
@@ -25,14 +25,14 @@ from tests.blackbox.roots import (
     small_root,
     wide_bytes,
 )
-from tests.blackbox.wire import head
+from tests.blackbox.raw_http import head
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.blackbox.harness import Daemon
-    from tests.blackbox.wire import Fields, Reply
+    from tests.blackbox.raw_http import Fields, Reply
 
 LIMIT = 8 << 20
 LAST = SIZE - 1
@@ -558,7 +558,7 @@ CONDITIONS: list[tuple[str, Fields, int]] = [
 )
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_conditional(store: Daemon, method: str, image_id: str, fields: Fields, status: int) -> None:
-    """Preconditions are evaluated by RFC 9110 and in the order of the contract."""
+    """Preconditions are evaluated by RFC 9110 and in the order of http.md."""
     reply = store.ask(f"/v1/images/{image_id}", method, fields)
     assert reply.status == status
     if method == "GET" and image_id != "empty":
@@ -719,13 +719,13 @@ def test_head_of_demanding_still_tells_the_size(demanding: Daemon) -> None:
 
 def test_interleaved_connections(store: Daemon) -> None:
     """Eight connections at once, each with its own ranges, get their own bytes."""
-    wires = [store.dial() for _ in range(8)]
+    conns = [store.dial() for _ in range(8)]
     for turn in range(5):
-        for n, wire in enumerate(wires):
+        for n, conn in enumerate(conns):
             first = (turn * 8 + n) * 100_000
-            wire.send(head("GET", "/v1/images/wide", {"Range": f"bytes={first}-{first + 999_999}"}))
-        for n, wire in enumerate(wires):
+            conn.send(head("GET", "/v1/images/wide", {"Range": f"bytes={first}-{first + 999_999}"}))
+        for n, conn in enumerate(conns):
             first = (turn * 8 + n) * 100_000
-            assert wire.reply().body == wide_bytes()[first : first + 1_000_000]
-    for wire in wires:
-        wire.close()
+            assert conn.reply().body == wide_bytes()[first : first + 1_000_000]
+    for conn in conns:
+        conn.close()

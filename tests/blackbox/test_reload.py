@@ -1,4 +1,4 @@
-"""§3: the catalog and the images change while the daemon runs."""
+"""http.md §3: the catalog and the images change while the daemon runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.blackbox.harness import SHOWS_WITHIN, running, until
-from tests.blackbox.roots import (
+from tests.blackbox.image_roots import (
     DISK,
     NANOS,
     SECONDS,
@@ -21,7 +21,7 @@ from tests.blackbox.roots import (
     wide_bytes,
     write,
 )
-from tests.blackbox.wire import head
+from tests.blackbox.raw_http import head
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -219,9 +219,9 @@ def test_reload_cuts_no_stream(daemon: Daemon, document: object) -> None:
     write(daemon.root / "wide.img", wide_bytes())
     put_catalog(daemon.root, [entry("disk"), entry("wide", "wide.img")])
     until(lambda: _ids(daemon) == ["disk", "wide"], SHOWS_WITHIN)
-    with daemon.dial(receive_buffer=65536) as wire:
-        wire.send(head("GET", "/v1/images/wide"))
-        assert wire.reply_head().length == WIDE_SIZE
+    with daemon.dial(receive_buffer=65536) as conn:
+        conn.send(head("GET", "/v1/images/wide"))
+        assert conn.reply_head().length == WIDE_SIZE
         since = daemon.log_size()
         put_catalog(daemon.root, document)
         daemon.process.send_signal(signal.SIGHUP)
@@ -229,5 +229,5 @@ def test_reload_cuts_no_stream(daemon: Daemon, document: object) -> None:
             daemon.line(_is_error, since, SHOWS_WITHIN)
         else:
             until(lambda: _ids(daemon) == ["disk"], SHOWS_WITHIN)
-        assert wire.take(WIDE_SIZE, 30) == wide_bytes()
-        assert wire.ask("GET", "/healthz").status == 200
+        assert conn.take(WIDE_SIZE, 30) == wide_bytes()
+        assert conn.ask("GET", "/healthz").status == 200

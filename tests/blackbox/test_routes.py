@@ -1,12 +1,12 @@
-"""§2: routes, methods and strictness."""
+"""http.md §2: routes, methods and strictness."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.blackbox.roots import DISK
-from tests.blackbox.wire import head
+from tests.blackbox.image_roots import DISK
+from tests.blackbox.raw_http import head
 
 if TYPE_CHECKING:
     from tests.blackbox.harness import Daemon
@@ -43,11 +43,11 @@ def test_get(store: Daemon, path: str) -> None:
 def test_head_sends_the_headers_of_get(store: Daemon, path: str) -> None:
     """HEAD sends exactly the headers of GET and no body."""
     fields = {"X-Request-Id": "same-for-both"}
-    with store.dial() as wire:
-        got = wire.ask("GET", path, fields)
-        wire.send(head("HEAD", path, fields) + head("GET", "/healthz"))
-        headed = wire.reply("HEAD")
-        assert wire.reply().json() == {"status": "ok"}, "HEAD was followed by a body"
+    with store.dial() as conn:
+        got = conn.ask("GET", path, fields)
+        conn.send(head("HEAD", path, fields) + head("GET", "/healthz"))
+        headed = conn.reply("HEAD")
+        assert conn.reply().json() == {"status": "ok"}, "HEAD was followed by a body"
     moving = {"date", "content-length"} if path == "/metrics" else {"date"}
     assert headed.status == got.status
     assert headed.names == got.names
@@ -60,12 +60,12 @@ def test_head_sends_the_headers_of_get(store: Daemon, path: str) -> None:
 )
 def test_options_is_a_preflight(store: Daemon, path: str) -> None:
     """OPTIONS is a 204 without body on every route, whether or not the image exists."""
-    with store.dial() as wire:
-        wire.send(head("OPTIONS", path) + head("GET", "/healthz"))
-        reply = wire.reply("OPTIONS")
+    with store.dial() as conn:
+        conn.send(head("OPTIONS", path) + head("GET", "/healthz"))
+        reply = conn.reply("OPTIONS")
         assert reply.status == 204
         assert reply.members("Access-Control-Allow-Methods") == ["get", "head", "options"]
-        assert wire.reply().json() == {"status": "ok"}
+        assert conn.reply().json() == {"status": "ok"}
 
 
 @pytest.mark.parametrize("method", OTHERS)

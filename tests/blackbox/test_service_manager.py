@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.blackbox.crew import SOON, alive, children_of, pids
 from tests.blackbox.harness import Daemon, command, environment, running, until
-from tests.blackbox.roots import DISK, put_catalog
-from tests.blackbox.wire import Wire, head
+from tests.blackbox.image_roots import DISK, put_catalog
+from tests.blackbox.raw_http import RawConnection, head
+from tests.blackbox.worker_processes import START_SECONDS, alive, children_of, worker_pids
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,7 +43,7 @@ def listener(address: str) -> Iterator[socket.socket]:
     """The manager's end of NOTIFY_SOCKET."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
         end.bind(address.replace("@", "\0"))
-        end.settimeout(SOON)
+        end.settimeout(START_SECONDS)
         yield end
 
 
@@ -104,13 +104,13 @@ def test_worker_that_dies_early(small_home: Callable[[str], Path]) -> None:
     env = {"NOTIFY_SOCKET": str(home / "notify")}
     with listener(env["NOTIFY_SOCKET"]) as end, running(home, "--workers=2", env=env) as daemon:
         assert told(end)["READY"] == "1"
-        stopped = pids(daemon)[1]
+        stopped = worker_pids(daemon)[1]
         os.kill(stopped, signal.SIGSTOP)
         daemon.process.send_signal(signal.SIGHUP)
         assert "RELOADING" in told(end)
         os.kill(stopped, signal.SIGKILL)
         assert told(end)["READY"] == "1"
-        assert pids(daemon)[1] != stopped
+        assert worker_pids(daemon)[1] != stopped
 
 
 @WORKERS
@@ -147,7 +147,7 @@ def passing(home: Path, sockets: list[socket.socket], *flags: str, names: str) -
 
 def refusal(home: Path, passed: socket.socket, *flags: str) -> str:
     """Start such a daemon that has to refuse; the one line that it says."""
-    assert start(home, [passed], *flags, names="http").wait(SOON) == 1
+    assert start(home, [passed], *flags, names="http").wait(START_SECONDS) == 1
     (line,) = (home / "stderr").read_text().splitlines()
     return line
 
@@ -155,10 +155,10 @@ def refusal(home: Path, passed: socket.socket, *flags: str) -> str:
 def image(address: object, family: int = socket.AF_INET) -> bytes:
     """Fetch the image on a connection of its own."""
     with socket.socket(family) as client:
-        client.settimeout(SOON)
+        client.settimeout(START_SECONDS)
         client.connect(address)  # type: ignore[arg-type]
-        with Wire(client) as wire:
-            return wire.ask("GET", "/v1/images/disk").body
+        with RawConnection(client) as conn:
+            return conn.ask("GET", "/v1/images/disk").body
 
 
 @WORKERS
@@ -174,10 +174,10 @@ def test_passed_socket_survives(small_home: Callable[[str], Path], workers: int)
             assert line["address"] == f"127.0.0.1:{address[1]}"
             served = [daemon.traced("/v1/images/disk")[1] for _ in range(3)]
             assert [line["status"] for line in served] == [200] * 3
-        with socket.create_connection(address, SOON) as early:  # nobody is there who would accept it
+        with socket.create_connection(address, START_SECONDS) as early:  # nobody is there who would accept it
             early.sendall(head("GET", "/v1/images/disk"))
-            with passing(home, [passed], *flags, names="http"), Wire(early) as wire:
-                assert wire.reply().body == DISK
+            with passing(home, [passed], *flags, names="http"), RawConnection(early) as conn:
+                assert conn.reply().body == DISK
                 assert image(address) == DISK
 
 
@@ -186,7 +186,7 @@ def test_passed_without_names(small_home: Callable[[str], Path]) -> None:
     home = small_home("nameless")
     with socket.create_server(("127.0.0.1", 0)) as passed:
         flags = ("--endpoint=systemd:domain=INET:index=0",)
-        assert start(home, [passed], *flags, names="").wait(SOON) == 1
+        assert start(home, [passed], *flags, names="").wait(START_SECONDS) == 1
     assert "--fdname=" in (home / "stderr").read_text()
 
 
@@ -231,7 +231,7 @@ def test_nothing_passed(small_home: Callable[[str], Path]) -> None:
     home = small_home("by-hand")
     full = command(home, "--endpoint=systemd:domain=INET:index=0")
     done = subprocess.run(
-        full, cwd=home, env=environment(), capture_output=True, text=True, timeout=SOON, check=False
+        full, cwd=home, env=environment(), capture_output=True, text=True, timeout=START_SECONDS, check=False
     )
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
     assert "have a .socket unit start us" in done.stderr
@@ -260,11 +260,11 @@ def test_systemds_own_activation(small_home: Callable[[str], Path]) -> None:
     with (home / "stderr").open("wb") as err:
         process = subprocess.Popen(words, cwd=home, env=environment(), stderr=err)
     try:
-        until(lambda: b"Listening on" in (home / "stderr").read_bytes(), SOON)
+        until(lambda: b"Listening on" in (home / "stderr").read_bytes(), START_SECONDS)
         assert image(address) == DISK
         workers = children_of(process.pid)
         assert len(workers) == 2
     finally:
         process.terminate()
-        assert process.wait(SOON) == 0
+        assert process.wait(START_SECONDS) == 0
     assert not any(alive(worker) for worker in workers)

@@ -1,4 +1,4 @@
-"""§10: settings, their order of precedence, and starts that must fail."""
+"""http.md §10: settings, their order of precedence, and starts that must fail."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.blackbox.harness import running
-from tests.blackbox.roots import DISK, SIZE, write
-from tests.blackbox.starts import CHECKED, FAILING, Start, run
+from tests.blackbox.image_roots import DISK, SIZE, write
+from tests.blackbox.startup_cases import CHECKED, FAILING, StartupCase, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from tests.blackbox.harness import Daemon
-    from tests.blackbox.starts import Runs
+    from tests.blackbox.startup_cases import StartupRuns
 
 MIB = 1 << 20
 
 
 @pytest.mark.parametrize("name", FAILING)
-def test_start_fails(failing: Runs, name: str) -> None:
+def test_start_fails(failing: StartupRuns, name: str) -> None:
     """A start that cannot be ends with one line that says what is wrong and where it came from."""
     done = failing[name].result()
     said = done.stderr.decode()
@@ -34,7 +34,7 @@ def test_start_fails(failing: Runs, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CHECKED)
-def test_check_config(checked: Runs, name: str) -> None:
+def test_check_config(checked: StartupRuns, name: str) -> None:
     """`--check-config` ends with status 0 where the settings can be used."""
     done = checked[name].result()
     assert done.returncode == 0, done.stderr.decode()
@@ -46,7 +46,7 @@ def test_check_config(checked: Runs, name: str) -> None:
     [FAILING["range-bytes-zero"], FAILING["variable-corp"], FAILING["file-unknown-key"]],
     ids=["flag", "variable", "file"],
 )
-def test_check_config_of_what_cannot_be(home: Callable[[str], Path], start: Start) -> None:
+def test_check_config_of_what_cannot_be(home: Callable[[str], Path], start: StartupCase) -> None:
     """`--check-config` fails where a start would."""
     done = run(home("check"), start, "--check-config")
     assert done.returncode != 0
@@ -56,7 +56,7 @@ def test_check_config_of_what_cannot_be(home: Callable[[str], Path], start: Star
 def test_secrets_are_not_printed(home: Callable[[str], Path]) -> None:
     """Neither `--check-config` nor an error prints the token."""
     for extra in ((), ("--max-range-bytes", "0")):
-        done = run(home("secret"), Start(("--metrics-auth-token", "zqsecret", *extra)), "--check-config")
+        done = run(home("secret"), StartupCase(("--metrics-auth-token", "zqsecret", *extra)), "--check-config")
         assert b"zqsecret" not in done.stdout + done.stderr
 
 
@@ -68,7 +68,9 @@ def test_port_in_use(home: Callable[[str], Path], how: str) -> None:
         taken.listen()
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         start = (
-            Start(("--listen-addr", address)) if how == "flag" else Start(env={"AERO_STORAGE_LISTEN_ADDR": address})
+            StartupCase(("--listen-addr", address))
+            if how == "flag"
+            else StartupCase(env={"AERO_STORAGE_LISTEN_ADDR": address})
         )
         done = run(home("port"), start)
     assert done.returncode != 0
@@ -78,7 +80,7 @@ def test_port_in_use(home: Callable[[str], Path], how: str) -> None:
 
 def test_port_of_another_daemon(store: Daemon, home: Callable[[str], Path]) -> None:
     """A second daemon never shares the port of the first by accident."""
-    done = run(home("second"), Start(("--listen-addr", f"127.0.0.1:{store.port}")))
+    done = run(home("second"), StartupCase(("--listen-addr", f"127.0.0.1:{store.port}")))
     assert done.returncode != 0
     assert len(done.stderr.decode().strip().splitlines()) == 1
 
@@ -88,7 +90,7 @@ def test_root_that_cannot_be_read(home: Callable[[str], Path]) -> None:
     """An images root that cannot be read ends the process."""
     path = home("closed")
     (path / "closed").mkdir(mode=0)
-    done = run(path, Start(("--images-root", "closed")))
+    done = run(path, StartupCase(("--images-root", "closed")))
     assert done.returncode != 0
     assert len(done.stderr.decode().strip().splitlines()) == 1
 
@@ -204,7 +206,7 @@ def test_precedence(small_home: Callable[[str], Path], highest: str) -> None:
 
 
 def test_defaults(store: Daemon) -> None:
-    """The defaults are those of the seed's table."""
+    """The defaults are the documented ones."""
     image = store.ask("/v1/images/disk", "HEAD")
     assert image["Cache-Control"] == "public, max-age=3600, no-transform"
     assert image["Cross-Origin-Resource-Policy"] == "same-site"

@@ -1,4 +1,4 @@
-"""§5: the body is exactly what the headers describe, whatever happens to the file or the client."""
+"""http.md §5: the body is exactly what the headers describe, whatever happens to the file or the client."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.blackbox.harness import SHOWS_WITHIN, running, until
-from tests.blackbox.roots import DISK, NANOS, SECONDS, WIDE_SIZE, entry, put, small_root, wide_bytes
-from tests.blackbox.wire import head
+from tests.blackbox.image_roots import DISK, NANOS, SECONDS, WIDE_SIZE, entry, put, small_root, wide_bytes
+from tests.blackbox.raw_http import head
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.blackbox.harness import Daemon
-    from tests.blackbox.wire import Fields, Wire
+    from tests.blackbox.raw_http import Fields, RawConnection
 
 MIB = 1 << 20
 SHAPES: dict[str, tuple[Fields, int]] = {"plain": ({}, 0), "open": ({"Range": "bytes=12345-"}, 12_345)}
@@ -44,13 +44,13 @@ def wide(daemon: Daemon) -> Path:
 
 
 @contextmanager
-def _slow(daemon: Daemon, fields: Fields, request_id: str) -> Iterator[tuple[Wire, int]]:
+def _slow(daemon: Daemon, fields: Fields, request_id: str) -> Iterator[tuple[RawConnection, int]]:
     """Ask for the wide image and stop reading after the head; give the connection and Content-Length."""
-    with daemon.dial(receive_buffer=65536) as wire:
-        wire.send(head("GET", "/v1/images/wide", dict(fields) | {"X-Request-Id": request_id}))
-        reply = wire.reply_head()
+    with daemon.dial(receive_buffer=65536) as conn:
+        conn.send(head("GET", "/v1/images/wide", dict(fields) | {"X-Request-Id": request_id}))
+        reply = conn.reply_head()
         assert reply.status in {200, 206}
-        yield wire, reply.length
+        yield conn, reply.length
 
 
 @pytest.mark.parametrize(("fields", "first"), SHAPES.values(), ids=SHAPES)
@@ -58,11 +58,11 @@ def _slow(daemon: Daemon, fields: Fields, request_id: str) -> Iterator[tuple[Wir
 def test_truncated_while_streaming(daemon: Daemon, wide: Path, *, left: int, fields: Fields, first: int) -> None:
     """A file that shrinks is an aborted connection: no padding, no clean end, an honest log line."""
     name = f"truncated-{left}-{first}"
-    with _slow(daemon, fields, name) as (wire, length):
+    with _slow(daemon, fields, name) as (conn, length):
         os.truncate(wide, left)
-        body = wire.take(length, 30)
+        body = conn.take(length, 30)
         assert len(body) < length
-        assert wire.ending in {"eof", "reset"}
+        assert conn.ending in {"eof", "reset"}
     assert len(body) <= max(left, 8 * MIB)
     assert body == wide_bytes()[first : first + len(body)]
     line = daemon.complete(name)
@@ -76,7 +76,7 @@ def test_truncated_while_streaming(daemon: Daemon, wide: Path, *, left: int, fie
 def test_file_goes_while_streaming(daemon: Daemon, wide: Path, *, how: str, fields: Fields, first: int) -> None:
     """A file removed or replaced by rename while it streams is sent to its end from the old one."""
     name = f"{how}-{first}"
-    with _slow(daemon, fields, name) as (wire, length):
+    with _slow(daemon, fields, name) as (conn, length):
         if how == "removed":
             wide.unlink()
         elif how == "replaced":
@@ -85,9 +85,9 @@ def test_file_goes_while_streaming(daemon: Daemon, wide: Path, *, how: str, fiel
             put(wide, b"short")
         else:
             wide.rename(wide.with_name("elsewhere.img"))
-        body = wire.take(length, 30)
+        body = conn.take(length, 30)
         assert body == wide_bytes()[first:]
-        assert wire.ask("GET", "/healthz").status == 200, "bytes after the end of the body"
+        assert conn.ask("GET", "/healthz").status == 200, "bytes after the end of the body"
     line = daemon.complete(name)
     assert line["outcome"] == "complete"
     assert line["bytes_sent"] == length
@@ -101,13 +101,13 @@ def test_file_goes_while_streaming(daemon: Daemon, wide: Path, *, how: str, fiel
 def test_grown_while_streaming(daemon: Daemon, wide: Path, *, fields: Fields, first: int) -> None:
     """A file that grows is sent as it was or broken off, and the log says which; never a byte too many."""
     name = f"grown-{first}"
-    with _slow(daemon, fields, name) as (wire, length):
+    with _slow(daemon, fields, name) as (conn, length):
         with wide.open("ab") as file:
             file.write(b"more")
-        body = wire.take(length, 30)
+        body = conn.take(length, 30)
         assert body == wide_bytes()[first : first + len(body)]
         if whole := len(body) == length:
-            assert wire.ask("GET", "/healthz").status == 200, "bytes after the end of the body"
+            assert conn.ask("GET", "/healthz").status == 200, "bytes after the end of the body"
     assert daemon.complete(name)["outcome"] == ("complete" if whole else "aborted")
 
 
@@ -116,10 +116,10 @@ def test_grown_while_streaming(daemon: Daemon, wide: Path, *, fields: Fields, fi
 def test_client_leaves_while_streaming(daemon: Daemon, how: str) -> None:
     """A client that leaves is `disconnected`, with the bytes that really left and no more."""
     name = f"left-{how}"
-    with _slow(daemon, {}, name) as (wire, length):
-        taken = len(wire.take(MIB))
+    with _slow(daemon, {}, name) as (conn, length):
+        taken = len(conn.take(MIB))
         if how == "reset":
-            wire.reset()
+            conn.reset()
     line = daemon.complete(name)
     assert line["outcome"] == "disconnected"
     assert taken <= line["bytes_sent"] < length
@@ -129,43 +129,43 @@ def test_client_leaves_while_streaming(daemon: Daemon, how: str) -> None:
 @pytest.mark.usefixtures("wide")
 def test_slow_reader_holds_up_nobody(daemon: Daemon) -> None:
     """While ten clients do not read, others are served at once."""
-    wires = [daemon.dial(receive_buffer=65536) for _ in range(10)]
-    for wire in wires:
-        wire.send(head("GET", "/v1/images/wide"))
-    for wire in wires:
-        assert wire.reply_head().status == 200
+    conns = [daemon.dial(receive_buffer=65536) for _ in range(10)]
+    for conn in conns:
+        conn.send(head("GET", "/v1/images/wide"))
+    for conn in conns:
+        assert conn.reply_head().status == 200
     assert daemon.ask("/v1/images/disk").body == DISK
     assert daemon.ask("/healthz").status == 200
-    for wire in wires:
-        wire.close()
+    for conn in conns:
+        conn.close()
 
 
 @pytest.mark.usefixtures("wide")
 def test_memory_stays_bounded(daemon: Daemon) -> None:
     """Twenty slow readers of 64 MiB do not cost the memory of their images."""
-    wires = [daemon.dial(receive_buffer=65536) for _ in range(20)]
-    for wire in wires:
-        wire.send(head("GET", "/v1/images/wide"))
-    for wire in wires:
-        assert wire.reply_head().status == 200
+    conns = [daemon.dial(receive_buffer=65536) for _ in range(20)]
+    for conn in conns:
+        conn.send(head("GET", "/v1/images/wide"))
+    for conn in conns:
+        assert conn.reply_head().status == 200
     with open(f"/proc/{daemon.process.pid}/status", encoding="ascii") as file:  # noqa: PTH123
         resident = next(int(line.split()[1]) for line in file if line.startswith("RssAnon:"))
-    for wire in wires:
-        wire.close()
+    for conn in conns:
+        conn.close()
     assert resident < 200 * 1024
 
 
 def test_shutdown_is_not_ready(small_home: Callable[[str], Path]) -> None:
     """While the daemon shuts down `/readyz` is 503, if it is answered at all."""
     path = small_home("shutdown")
-    with running(path) as daemon, daemon.dial() as wire:
-        assert wire.ask("GET", "/readyz").status == 200
+    with running(path) as daemon, daemon.dial() as conn:
+        assert conn.ask("GET", "/readyz").status == 200
         daemon.process.terminate()
 
         def gone_or_503() -> bool:
-            wire.send(head("GET", "/readyz"))
+            conn.send(head("GET", "/readyz"))
             try:
-                return wire.reply().status == 503
+                return conn.reply().status == 503
             except AssertionError:
                 return True
 

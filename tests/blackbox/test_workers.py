@@ -13,17 +13,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.blackbox.crew import SOON, alive, children_of, crew, pids, replaced
 from tests.blackbox.harness import parse_metrics, until
-from tests.blackbox.roots import DISK, SIZE, WIDE_SIZE, entry, put_catalog, wide_bytes, write
-from tests.blackbox.starts import Start, run
-from tests.blackbox.wire import head
+from tests.blackbox.image_roots import DISK, SIZE, WIDE_SIZE, entry, put_catalog, wide_bytes, write
+from tests.blackbox.raw_http import head
+from tests.blackbox.startup_cases import StartupCase, run
+from tests.blackbox.worker_processes import (
+    START_SECONDS,
+    alive,
+    children_of,
+    two_workers,
+    wait_for_replacement,
+    worker_pids,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tests.blackbox.harness import Daemon, Exposition
-    from tests.blackbox.wire import Wire
+    from tests.blackbox.raw_http import RawConnection
 
 IMAGE = "/v1/images/:image_id"
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -32,14 +39,14 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 @pytest.fixture(scope="module")
 def pair(home: Callable[[str], Path]) -> Iterator[Daemon]:
     """A daemon with two workers, which these tests leave as they find it."""
-    with crew(home("pair")) as daemon:
+    with two_workers(home("pair")) as daemon:
         yield daemon
 
 
 @pytest.fixture
 def fresh(home: Callable[[str], Path]) -> Iterator[Daemon]:
     """A daemon with two workers for one test."""
-    with crew(home("fresh")) as daemon:
+    with two_workers(home("fresh")) as daemon:
         yield daemon
 
 
@@ -61,7 +68,7 @@ def exact(metrics: Exposition) -> tuple[float, float, float]:
 
 def test_one_parent_and_its_children(pair: Daemon) -> None:
     """Each worker is a process of its own, all are children of the one that was started."""
-    started = pids(pair)
+    started = worker_pids(pair)
     assert sorted(started) == [1, 2]
     assert sorted(children_of(pair.process.pid)) == sorted(started.values())
 
@@ -81,10 +88,10 @@ def test_readiness(pair: Daemon) -> None:
 def test_idle_connections_spread(pair: Daemon) -> None:
     """Of 200 connections that are opened first and used later, each worker has its fair part."""
     with ExitStack() as stack:
-        wires = [stack.enter_context(pair.dial()) for _ in range(200)]
-        for number, wire in enumerate(wires):
-            wire.send(head("GET", "/v1/images/disk", {"Range": "bytes=5-9", "X-Request-Id": f"spread-{number}"}))
-        assert [wire.reply().body for wire in wires] == [DISK[5:10]] * 200
+        conns = [stack.enter_context(pair.dial()) for _ in range(200)]
+        for number, conn in enumerate(conns):
+            conn.send(head("GET", "/v1/images/disk", {"Range": "bytes=5-9", "X-Request-Id": f"spread-{number}"}))
+        assert [conn.reply().body for conn in conns] == [DISK[5:10]] * 200
     lines = [pair.complete(f"spread-{number}") for number in range(200)]
     shares = Counter(line["worker"] for line in lines)
     assert all(60 <= shares[worker] <= 140 for worker in (1, 2)), shares
@@ -125,15 +132,15 @@ def test_reload_cuts_no_stream_of_any(fresh: Daemon) -> None:
     put_catalog(fresh.root, [entry("disk"), entry("wide", "wide.img")])
     until(lambda: loaded_by(fresh, images=2) == {1, 2})
     with ExitStack() as stack:
-        wires = [stack.enter_context(fresh.dial(receive_buffer=65536)) for _ in range(4)]
-        for wire in wires:
-            wire.send(head("GET", "/v1/images/wide"))
-            assert wire.reply_head().length == WIDE_SIZE
+        conns = [stack.enter_context(fresh.dial(receive_buffer=65536)) for _ in range(4)]
+        for conn in conns:
+            conn.send(head("GET", "/v1/images/wide"))
+            assert conn.reply_head().length == WIDE_SIZE
         put_catalog(fresh.root, [entry("disk")])
         since = fresh.log_size()
         fresh.process.send_signal(signal.SIGHUP)
         until(lambda: loaded_by(fresh, since, images=1) == {1, 2})
-        assert [wire.take(WIDE_SIZE, 30) == wide_bytes() for wire in wires] == [True] * 4
+        assert [conn.take(WIDE_SIZE, 30) == wide_bytes() for conn in conns] == [True] * 4
 
 
 def test_a_new_catalog_shows_in_all(fresh: Daemon) -> None:
@@ -154,17 +161,17 @@ def test_sums(fresh: Daemon) -> None:
 def test_the_present_sums_up(fresh: Daemon) -> None:
     """What is now is the sum over all workers; what a dead one had vanishes, and its successor's is there again."""
     with ExitStack() as stack:
-        wires = [stack.enter_context(fresh.dial()) for _ in range(40)]
-        for number, wire in enumerate(wires):
-            assert wire.ask("GET", "/v1/images/disk", {"X-Request-Id": f"open-{number}"}).status == 200
+        conns = [stack.enter_context(fresh.dial()) for _ in range(40)]
+        for number, conn in enumerate(conns):
+            assert conn.ask("GET", "/v1/images/disk", {"X-Request-Id": f"open-{number}"}).status == 200
         shares = Counter(fresh.complete(f"open-{number}")["worker"] for number in range(40))
         for _ in range(8):
             metrics = fresh.metrics()
             assert metrics.value("aero_storage_connections") == 40 + 1, "those and the one that asks"
             assert metrics.value("aero_storage_requests_in_flight") == 1
             assert metrics.value("aero_storage_places_limit") == 2 * 64
-        os.kill(pids(fresh)[1], signal.SIGKILL)
-        replaced(fresh, 1, 2)
+        os.kill(worker_pids(fresh)[1], signal.SIGKILL)
+        wait_for_replacement(fresh, 1, 2)
         until(lambda: fresh.metrics().value("aero_storage_connections") == shares[2] + 1)
         until(lambda: fresh.metrics().value("aero_storage_places_limit") == 2 * 64)
         assert fresh.metrics().value("aero_storage_bytes_sent_total", mode="full") == 40 * SIZE
@@ -173,7 +180,7 @@ def test_the_present_sums_up(fresh: Daemon) -> None:
 def test_processes_sum_up(pair: Daemon) -> None:
     """Memory and files are those of parent and workers together; the start is that of the parent, the first."""
     metrics = pair.metrics()
-    processes = [pair.process.pid, *pids(pair).values()]
+    processes = [pair.process.pid, *worker_pids(pair).values()]
     opened = sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in processes)
     assert abs(metrics.value("process_open_fds") - opened) <= 5
     resident = sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in processes) * PAGE
@@ -189,9 +196,9 @@ def test_the_dead_are_counted_on(fresh: Daemon) -> None:
     assert exact(fresh.metrics()) == (20, 20, 20 * SIZE)
     spent = fresh.metrics().value("process_cpu_seconds_total")
     for number in (1, 2):
-        os.kill(pids(fresh)[number], signal.SIGKILL)
+        os.kill(worker_pids(fresh)[number], signal.SIGKILL)
         assert exact(fresh.metrics()) == (20, 20, 20 * SIZE)
-        replaced(fresh, number, 2)
+        wait_for_replacement(fresh, number, 2)
     for _ in range(20):
         fresh.traced("/v1/images/disk")
     assert {exact(fresh.metrics()) for _ in range(8)} == {(40, 40, 40 * SIZE)}
@@ -204,9 +211,9 @@ def test_counts_are_told_unasked(fresh: Daemon) -> None:
     fresh.traced("/v1/images/disk")
     until(lambda: fresh.ask("/healthz").status == 200 and time.monotonic() > done + 2)
     for number in (1, 2):
-        os.kill(pids(fresh)[number], signal.SIGKILL)
+        os.kill(worker_pids(fresh)[number], signal.SIGKILL)
     for number in (1, 2):
-        replaced(fresh, number, 2)
+        wait_for_replacement(fresh, number, 2)
     assert exact(fresh.metrics()) == (1, 1, SIZE)
 
 
@@ -216,32 +223,32 @@ def test_a_stuck_worker(fresh: Daemon) -> None:
         fresh.traced("/v1/images/disk")
     assert exact(fresh.metrics()) == (20, 20, 20 * SIZE)
     with ExitStack() as stack:
-        wires: dict[int, Wire] = {}
-        while len(wires) < 2:
-            wire = stack.enter_context(fresh.dial())
-            name = f"who-{len(wires)}-{id(wire)}"
-            wire.ask("GET", "/healthz", {"X-Request-Id": name})
-            wires[fresh.complete(name)["worker"]] = wire
-        os.kill(pids(fresh)[1], signal.SIGSTOP)
-        metrics = parse_metrics(wires[2].ask("GET", "/metrics").body.decode())
+        conns: dict[int, RawConnection] = {}
+        while len(conns) < 2:
+            conn = stack.enter_context(fresh.dial())
+            name = f"who-{len(conns)}-{id(conn)}"
+            conn.ask("GET", "/healthz", {"X-Request-Id": name})
+            conns[fresh.complete(name)["worker"]] = conn
+        os.kill(worker_pids(fresh)[1], signal.SIGSTOP)
+        metrics = parse_metrics(conns[2].ask("GET", "/metrics").body.decode())
     assert exact(metrics) == (20, 20, 20 * SIZE)
 
 
 def test_killed_and_replaced(fresh: Daemon) -> None:
     """A killed worker is told and replaced; its port refuses nobody meanwhile, and who waits there is answered."""
-    victim = pids(fresh)[2]
+    victim = worker_pids(fresh)[2]
     os.kill(victim, signal.SIGKILL)
     until(lambda: not alive(victim))
     with ExitStack() as stack:
-        wires = [stack.enter_context(fresh.dial()) for _ in range(40)]
-        for wire in wires:
-            wire.send(head("GET", "/v1/images/disk", {"Range": "bytes=0-9"}))
-        assert [wire.reply(patience=SOON).body for wire in wires] == [DISK[:10]] * 40
-    replaced(fresh, 2, 2)
+        conns = [stack.enter_context(fresh.dial()) for _ in range(40)]
+        for conn in conns:
+            conn.send(head("GET", "/v1/images/disk", {"Range": "bytes=0-9"}))
+        assert [conn.reply(patience=START_SECONDS).body for conn in conns] == [DISK[:10]] * 40
+    wait_for_replacement(fresh, 2, 2)
     line = fresh.line(lambda line: line["message"] == "worker ended unasked")
     assert (line["child"], line["pid"], line["signal"]) == (2, victim, "SIGKILL")
     assert "worker" not in line
-    assert pids(fresh)[2] != victim
+    assert worker_pids(fresh)[2] != victim
     until(lambda: worker_of(fresh) == 2)
 
 
@@ -250,8 +257,8 @@ def test_a_worker_that_is_asked_to_end(fresh: Daemon) -> None:
     for _ in range(20):
         fresh.traced("/v1/images/disk")
     for number in (1, 2):
-        os.kill(pids(fresh)[number], signal.SIGTERM)
-        replaced(fresh, number, 2)
+        os.kill(worker_pids(fresh)[number], signal.SIGTERM)
+        wait_for_replacement(fresh, number, 2)
     ended = [line for line in fresh.lines() if line["message"] == "worker ended unasked"]
     assert [line["status"] for line in ended] == [0, 0]
     assert exact(fresh.metrics()) == (20, 20, 20 * SIZE)
@@ -262,11 +269,11 @@ def test_every_request_has_its_line(fresh: Daemon) -> None:
     odd = "%c3%a4%22%5c" * 15
     names = [[f"load-{number}-{turn}-" + "\\" * 90 for turn in range(100)] for number in range(20)]
     with ExitStack() as stack:
-        wires = [stack.enter_context(fresh.dial()) for _ in names]
-        for wire, own in zip(wires, names, strict=True):
-            wire.send(b"".join(head("GET", f"/{odd}", {"X-Request-Id": name}) for name in own))
-        for wire, own in zip(wires, names, strict=True):
-            assert [wire.reply().status for _ in own] == [404] * len(own)
+        conns = [stack.enter_context(fresh.dial()) for _ in names]
+        for conn, own in zip(conns, names, strict=True):
+            conn.send(b"".join(head("GET", f"/{odd}", {"X-Request-Id": name}) for name in own))
+        for conn, own in zip(conns, names, strict=True):
+            assert [conn.reply().status for _ in own] == [404] * len(own)
     last = [fresh.complete(own[-1].replace("\\", "\\\\")) for own in names]
     assert {line["worker"] for line in last} == {1, 2}
     lines = [json.loads(raw) for raw in fresh.log_text().split("\n")[:-1]]
@@ -290,9 +297,9 @@ def test_settings(home: Callable[[str], Path], how: str) -> None:
     path = home("settings")
     (path / "aero.toml").write_text("workers = 0\n")
     start = {
-        "flag": Start(("--workers", "0")),
-        "variable": Start(env={"AERO_STORAGE_WORKERS": "0"}),
-        "file": Start(("--config", "aero.toml")),
+        "flag": StartupCase(("--workers", "0")),
+        "variable": StartupCase(env={"AERO_STORAGE_WORKERS": "0"}),
+        "file": StartupCase(("--config", "aero.toml")),
     }[how]
     done = run(path, start, "--check-config")
     assert "workers" in done.stdout.decode()
@@ -302,7 +309,7 @@ def test_settings(home: Callable[[str], Path], how: str) -> None:
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_port_of_others(pair: Daemon, home: Callable[[str], Path], workers: str) -> None:
     """A second daemon never shares a port with a daemon of several workers, however many it has itself."""
-    done = run(home("second"), Start(("--listen-addr", f"127.0.0.1:{pair.port}", "--workers", workers)))
+    done = run(home("second"), StartupCase(("--listen-addr", f"127.0.0.1:{pair.port}", "--workers", workers)))
     said = done.stderr.decode()
     assert done.returncode != 0
     assert len(said.strip().splitlines()) == 1
@@ -312,6 +319,6 @@ def test_port_of_others(pair: Daemon, home: Callable[[str], Path], workers: str)
 
 def test_port_of_one_process(store: Daemon, home: Callable[[str], Path]) -> None:
     """A daemon of several workers never shares the port of a daemon of one process."""
-    done = run(home("second"), Start(("--listen-addr", f"127.0.0.1:{store.port}", "--workers", "2")))
+    done = run(home("second"), StartupCase(("--listen-addr", f"127.0.0.1:{store.port}", "--workers", "2")))
     assert done.returncode != 0
     assert len(done.stderr.decode().strip().splitlines()) == 1

@@ -1,4 +1,4 @@
-"""The catalog in force: the last good one, whatever happens to the file meanwhile (contract §3)."""
+"""The catalog in force: the last good one, whatever happens to the file meanwhile (http.md §3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The catalog as values (contract §3 and §6)."""
+"""The catalog as values (http.md §3 and §6)."""
 
 from __future__ import annotations
 

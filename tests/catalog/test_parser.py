@@ -1,4 +1,4 @@
-"""What a `manifest.json` may hold, and what is said of one that may not be used (contract §3)."""
+"""What a `manifest.json` may hold, and what is said of one that may not be used (http.md §3)."""
 
 from __future__ import annotations
 
@@ -208,7 +208,7 @@ def test_unknown_keys() -> None:
 
 @pytest.mark.parametrize(("field", "value", "expected"), TAKEN.values(), ids=TAKEN)
 def test_field(field: str, value: object, expected: object) -> None:
-    """A value that follows the rule of its field is taken, trimmed where the contract says so."""
+    """A value that follows the rule of its field is taken, trimmed where the catalog page says so."""
     (image,) = parse([PLAIN | {field: value}]).images
     assert getattr(image, field) == expected
     others = attrs.asdict(image) | {field: None}

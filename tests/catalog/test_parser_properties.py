@@ -1,4 +1,4 @@
-"""Manifests that Hypothesis makes up: valid ones, valid ones with one breach, and anything at all (contract §3)."""
+"""Manifests that Hypothesis makes up: valid ones, valid ones with one breach, and anything at all (http.md §3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The images root as a catalog: its manifest, or a listing of it where there never was one (contract §3)."""
+"""The images root as a catalog: its manifest, or a listing of it where there never was one (http.md §3)."""
 
 from __future__ import annotations
 

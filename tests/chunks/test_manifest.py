@@ -1,4 +1,4 @@
-"""The chunk manifest's rules by case tables (contract §6)."""
+"""The chunk manifest's rules by case tables (http.md §6)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Chunk manifests that Hypothesis makes up (contract §6)."""
+"""Chunk manifests that Hypothesis makes up (http.md §6)."""
 
 from __future__ import annotations
 

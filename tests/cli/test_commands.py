@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.said import Said
+from tests.command_output import CommandResult
 
 from aero_storage.atomic_files import workshop
 from aero_storage.chunks.publish.publisher import publish
@@ -23,7 +23,7 @@ MIB = 1 << 20
 DISK = random.Random(3).randbytes(3 * MIB) + bytes(2 * MIB) + random.Random(4).randbytes(512)
 
 
-Command = Callable[..., Said]
+Command = Callable[..., CommandResult]
 
 
 @pytest.fixture(autouse=True)
@@ -39,10 +39,10 @@ def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def command(capsys: pytest.CaptureFixture[str]) -> Command:
     """Give a function that runs one command line."""
 
-    def call(*words: str | Path) -> Said:
+    def call(*words: str | Path) -> CommandResult:
         status = run([str(word) for word in words], Output())
         printed = capsys.readouterr()
-        return Said(status, printed.out, printed.err)
+        return CommandResult(status, printed.out, printed.err)
 
     return call
 

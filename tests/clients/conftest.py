@@ -15,7 +15,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
-from tests.clients.front import NAME, PATIENCE, Curl, Front, accepts, configure, edited, fill, free_port, lack, until
+from tests.clients.nginx_proxy import (
+    HOST_NAME,
+    PATIENCE,
+    Curl,
+    NginxProxy,
+    accepts,
+    free_port,
+    import_test_images,
+    missing_features,
+    site_config,
+    until,
+    write_nginx_config,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -214,7 +226,7 @@ def logged(demo_daemon: tuple[str, int, Path]) -> Callable[[str, int], list[dict
 def nginx_and_curl(require_tool: Callable[..., str], lacking: Callable[[str], object]) -> tuple[str, str]:
     """Programs: nginx with the slice module and curl with HTTP/2."""
     nginx, curl = require_tool("nginx", package="nginx-light"), require_tool("curl", package="curl")
-    if reason := lack(nginx, curl):
+    if reason := missing_features(nginx, curl):
         lacking(reason)
     return nginx, curl
 
@@ -227,7 +239,7 @@ def certificate(
     place = tmp_path_factory.mktemp("certificate")
     openssl = require_tool("openssl", package="openssl")
     kind = ("-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2")
-    names = ("-subj", f"/CN={NAME}", "-addext", f"subjectAltName=DNS:{NAME}")
+    names = ("-subj", f"/CN={HOST_NAME}", "-addext", f"subjectAltName=DNS:{HOST_NAME}")
     run_tool(openssl, "req", *kind, *names, "-keyout", place / "key.pem", "-out", place / "cert.pem")
     return place
 
@@ -241,7 +253,7 @@ def start_nginx(
 
     def start(name: str, upstream: str) -> tuple[Curl, int]:
         place, ports = tmp_path_factory.mktemp("nginx"), (free_port(), free_port())
-        configure(place, edited(name, place, certificate, upstream, ports))
+        write_nginx_config(place, site_config(name, place, certificate, upstream, ports))
         errors = place / "error.log"
         command = [nginx_and_curl[0], "-e", str(errors), "-p", str(place), "-c", str(place / "nginx.conf")]
         running.append(process := subprocess.Popen(command, stdin=subprocess.DEVNULL))
@@ -252,8 +264,8 @@ def start_nginx(
 
         until(is_up, "nginx to listen")
         trust = ("--http2", "--cacert", str(certificate / "cert.pem"))
-        found = ("--resolve", f"{NAME}:{ports[1]}:127.0.0.1")
-        return Curl(nginx_and_curl[1], place, f"https://{NAME}:{ports[1]}", trust + found), ports[0]
+        found = ("--resolve", f"{HOST_NAME}:{ports[1]}:127.0.0.1")
+        return Curl(nginx_and_curl[1], place, f"https://{HOST_NAME}:{ports[1]}", trust + found), ports[0]
 
     yield start
     for process in running:
@@ -263,26 +275,26 @@ def start_nginx(
 
 
 @pytest.fixture(scope="session")
-def front_root(operate: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make the images root of `fill`."""
-    place = tmp_path_factory.mktemp("front")
-    fill(place, operate)
+def proxied_root(operate: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make the images root of `import_test_images`."""
+    place = tmp_path_factory.mktemp("proxy")
+    import_test_images(place, operate)
     return place / "images"
 
 
 @pytest.fixture(scope="session")
-def start_front(
+def start_proxied_daemon(
     start_nginx: Callable[[str, str], tuple[Curl, int]],
     start_daemon: Callable[..., tuple[str, int, Path]],
-    front_root: Path,
-) -> Callable[..., Front]:
+    proxied_root: Path,
+) -> Callable[..., NginxProxy]:
     """Give a function that starts a daemon with these flags, and nginx with the file `name` in front of it."""
 
-    def start(name: str, *flags: str) -> Front:
-        url, _, log = start_daemon(front_root, "--trusted-proxy", "127.0.0.1", *flags)
+    def start(name: str, *flags: str) -> NginxProxy:
+        url, _, log = start_daemon(proxied_root, "--trusted-proxy", "127.0.0.1", *flags)
         curl, port = start_nginx(name, url.removeprefix("http://"))
         (curl.place / "direct").mkdir()
         direct = Curl(curl.path, curl.place / "direct", url)
-        return Front(curl, direct, front_root, log, port, is_cache="cache" in name)
+        return NginxProxy(curl, direct, proxied_root, log, port, is_cache="cache" in name)
 
     return start

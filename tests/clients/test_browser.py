@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import queue
-import re
 import signal
 import subprocess
 import threading
@@ -22,12 +21,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import pytest
+from tests.docs.pages import PROJECT, README, blocks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 PAGE = Path(__file__).with_name("page.html")
-README = Path(__file__).parents[2] / "README.md"
+TUTORIAL = PROJECT / "docs" / "tutorial" / "first-image.md"
 PAGE_HOST = "app.aero.localhost"
 IMAGES_HOST = "images.aero.localhost"
 SECONDS = 30
@@ -46,12 +46,13 @@ FLAGS = [
 
 
 def page() -> str:
-    """Return the page, with the README's examples in their places, reading the images that the page is given."""
-    ranges, chunks = re.findall(r"^```js\n(.*?)^```$", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    """Return the page, with the examples of README and tutorial in their places, reading what the page is given."""
+    (ranges,) = blocks(README, "js")
     ranges = ranges.replace('"http://localhost:8080/v1/images/demo.img"', "image")
-    chunks = chunks.replace('const chunked = "http://localhost:8080/v1/images/win98/chunked";\n', "")
+    (script,) = [block for block in blocks(TUTORIAL, "sh") if "lab.js" in block]
+    chunks = script[script.index("const manifest =") : script.index("say(`By a chunk")]
     text = PAGE.read_text(encoding="utf-8").replace("/* the README's example stands here */", ranges)
-    return text.replace("/* the README's example of chunks stands here */", chunks)
+    return text.replace("/* the tutorial's example of chunks stands here */", chunks)
 
 
 class PageHandler(BaseHTTPRequestHandler):
@@ -167,8 +168,23 @@ def test_page_is_isolated(found: dict[str, Any]) -> None:
 
 
 def test_example_of_the_readme(found: dict[str, Any], demo_bytes: bytes) -> None:
-    """The README's example reads what it says it reads."""
-    assert found["readme"] == {"size": len(demo_bytes), "status": 206, "sector": sha256(demo_bytes[1024:2048])}
+    """The README's example reads what it says it reads, and takes no clipped range for the whole."""
+    readme = found["readme"]
+    assert (readme["size"], readme["superblock"]) == (len(demo_bytes), sha256(demo_bytes[1024:2048]))
+    assert readme["past"].endswith(": status 206, or another version of the image")
+
+
+def test_example_takes_no_other_version(found: dict[str, Any]) -> None:
+    """The README's example refuses a 200 in place of a range, and cancels the body that would follow."""
+    assert found["whole_instead"] == {
+        "refused": "bytes 1024 to 2047: status 200, or another version of the image",
+        "used": True,
+    }
+
+
+def test_example_takes_no_short_body(found: dict[str, Any]) -> None:
+    """The README's example refuses a 206 whose headers are right and whose body is short."""
+    assert found["short_instead"]["refused"] == "bytes 1024 to 2047: only 100 came"
 
 
 def test_page_reads_the_metadata(found: dict[str, Any], demo_bytes: bytes) -> None:
@@ -240,7 +256,7 @@ def test_page_downloads_the_whole(found: dict[str, Any], demo_bytes: bytes) -> N
 def test_page_reads_chunks(
     found: dict[str, Any], demo_bytes: bytes, image_id: str, chunk_size: int, has_digests: int
 ) -> None:
-    """The README's example reads all chunks, checks each digest there is, and what it gets is the image."""
+    """The tutorial's example reads all chunks, checks each digest there is, and what it gets is the image."""
     count = len(demo_bytes) // chunk_size
     expected = {"chunks": count, "digests": count * has_digests}
     assert found[image_id] == expected | {"length": len(demo_bytes), "sha256": sha256(demo_bytes)}

@@ -17,7 +17,7 @@ import attrs
 PROJECT = Path(__file__).parents[2]
 BINARIES = Path(sys.executable).parent
 SHOWS_WITHIN = 10
-"""Seconds: one, by the contract, and as many more as a busy machine may need."""
+"""Seconds: one, by http.md §3, and as many more as a busy machine may need."""
 
 
 @attrs.frozen

@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.clients.front import FILES, NAME, accepts, configure, free_port, until
+from tests.clients.nginx_proxy import HOST_NAME, SITE_FILES, accepts, free_port, until, write_nginx_config
 
 from aero_storage.doctor.http_client import HttpClient
 from aero_storage.doctor.result import Severity
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tests.clients.front import Curl, Front
+    from tests.clients.nginx_proxy import Curl, NginxProxy
 
 # nginx as many set it up: a cache without slices, which makes ranges of its own, and CORS added again.
 CARELESS = """
@@ -51,32 +51,34 @@ def examined(place: Target, *, insecure: bool = False) -> DoctorReport:
 def resolved(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the name in the certificate lead to this machine."""
     real: Callable[..., Any] = socket.getaddrinfo
-    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *more: real("127.0.0.1" if host == NAME else host, *more))
+    monkeypatch.setattr(
+        socket, "getaddrinfo", lambda host, *more: real("127.0.0.1" if host == HOST_NAME else host, *more)
+    )
 
 
 @pytest.fixture
-def bare(start_daemon: Callable[..., tuple[str, int, Path]], front_root: Path) -> str:
+def bare(start_daemon: Callable[..., tuple[str, int, Path]], proxied_root: Path) -> str:
     """Start a daemon; its URL."""
-    return start_daemon(front_root)[0]
+    return start_daemon(proxied_root)[0]
 
 
-def test_bare_daemon(bare: str, front_root: Path, operate: Callable[..., str]) -> None:
+def test_bare_daemon(bare: str, proxied_root: Path, operate: Callable[..., str]) -> None:
     """The installed command finds nothing wrong with the daemon, and leaves out what a small image cannot show."""
-    document = json.loads(operate(front_root, "doctor", bare, "--image", "disk", "--json"))
+    document = json.loads(operate(proxied_root, "doctor", bare, "--image", "disk", "--json"))
     odd = {one["check"]: one["verdict"] for one in document["checks"] if one["verdict"] != "pass"}
     assert odd == {"range-far": "skipped"}
 
 
 @pytest.mark.usefixtures("resolved")
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", SITE_FILES)
 def test_shipped_files(
-    name: str, start_front: Callable[..., Front], certificate: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, start_proxied_daemon: Callable[..., NginxProxy], certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Behind the nginx files that we ship nothing fails; a certificate that ends in two days is told."""
-    front = start_front(name)
-    port = int(front.curl.address.rpartition(":")[2])
+    proxy = start_proxied_daemon(name)
+    port = int(proxy.curl.address.rpartition(":")[2])
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate / "cert.pem"))
-    report = examined(Target("https", NAME, port))
+    report = examined(Target("https", HOST_NAME, port))
     assert checks(report, Severity.FAILURE) == {}
     # Metrics are open to 127.0.0.1, which this test asks from.
     assert set(checks(report, Severity.WARNING)) == {"certificate", "metrics"}
@@ -85,15 +87,15 @@ def test_shipped_files(
 @pytest.mark.usefixtures("resolved")
 def test_untrusted_certificate(start_nginx: Callable[[str, str], tuple[Curl, int]], bare: str) -> None:
     """A certificate that nobody trusts is the failure, and --insecure looks at all else."""
-    curl, _ = start_nginx(FILES[0], bare.removeprefix("http://"))
-    place = Target("https", NAME, int(curl.address.rpartition(":")[2]))
+    curl, _ = start_nginx(SITE_FILES[0], bare.removeprefix("http://"))
+    place = Target("https", HOST_NAME, int(curl.address.rpartition(":")[2]))
     assert list(checks(examined(place), Severity.FAILURE)) == ["reachable"]
     assert list(checks(examined(place, insecure=True), Severity.FAILURE)) == ["certificate"]
 
 
 @contextmanager
 def nginx_with(program: str, place: Path, site: str, port: int) -> Iterator[None]:
-    configure(place, site)
+    write_nginx_config(place, site)
     command = [program, "-e", str(place / "error.log"), "-p", str(place), "-c", str(place / "nginx.conf")]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     try:

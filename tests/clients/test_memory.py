@@ -48,11 +48,11 @@ def big_daemon(start_daemon: Callable[..., tuple[str, int, Path]], big_image: Pa
 
 def ranges() -> list[tuple[int, int]]:
     """Choose (first, last) pairs: around every mark, and at random, the same ones in each run."""
-    chance = random.Random(30)
+    rng = random.Random(30)
     around = [(max(0, mark - 100), min(SIZE - 1, mark + 100)) for mark in MARKS]
     lengths = [1, 512, 4096, 65_536, 1_048_576]
-    starts = [chance.randrange(SIZE - lengths[-1]) for _ in range(40)]
-    return around + [(start, start + chance.choice(lengths) - 1) for start in starts]
+    starts = [rng.randrange(SIZE - lengths[-1]) for _ in range(40)]
+    return around + [(start, start + rng.choice(lengths) - 1) for start in starts]
 
 
 def test_ranges_past_four_gib_are_right(big_daemon: tuple[str, int], big_image: Path) -> None:

@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING
 
 import attrs
 import pytest
-from tests.clients.front import CHUNK, CHUNKED, DISK, FILES, HUGE, IMAGE, NAME, PATIENCE, SLICE, until
+from tests.clients.nginx_proxy import CHUNK, CHUNKED, DISK, HOST_NAME, HUGE, IMAGE, PATIENCE, SITE_FILES, SLICE, until
 
 from aero_storage.http.plain import recognise, split_range
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.clients.front import Curl, Front
+    from tests.clients.nginx_proxy import Curl, NginxProxy
 
 
-@pytest.fixture(scope="module", params=FILES)
-def front(request: pytest.FixtureRequest, start_front: Callable[..., Front]) -> Front:
+@pytest.fixture(scope="module", params=SITE_FILES)
+def proxy(request: pytest.FixtureRequest, start_proxied_daemon: Callable[..., NginxProxy]) -> NginxProxy:
     """Either file, in front of the daemon as it comes."""
-    return start_front(request.param)
+    return start_proxied_daemon(request.param)
 
 
 TAG = "@TAG@"
@@ -80,96 +80,96 @@ REQUESTS: dict[str, tuple[str, tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize(("target", "words"), REQUESTS.values(), ids=REQUESTS)
-def test_answers_are_the_daemons(front: Front, target: str, words: tuple[str, ...]) -> None:
+def test_answers_are_the_daemons(proxy: NginxProxy, target: str, words: tuple[str, ...]) -> None:
     """Status, headers and body are those that the daemon gives, over HTTP/2, the second time as well."""
-    tag = front.direct.fetch(target, "-I").headers.get("etag", "")
+    tag = proxy.direct.fetch(target, "-I").headers.get("etag", "")
     words = tuple(word.replace(TAG, tag) for word in words)
-    expected = front.direct.fetch(target, *words)
+    expected = proxy.direct.fetch(target, *words)
     for _ in range(2):
-        answer = front.curl.fetch(target, *words)
+        answer = proxy.curl.fetch(target, *words)
         assert answer.version == "2"
         assert answer.comparable == expected.comparable
     assert answer.headers["server"] == "nginx"
 
 
-def test_bytes(front: Front) -> None:
+def test_bytes(proxy: NginxProxy) -> None:
     """What arrives are the image's own bytes."""
     for first, last in ((0, 0), (SLICE - 1, SLICE), (17, 4 * SLICE), (len(DISK) - 1, len(DISK) - 1)):
-        assert front.curl.fetch(IMAGE, "-r", f"{first}-{last}").body == DISK[first : last + 1]
-    assert front.curl.fetch(f"{CHUNKED}/v1/chunks/00000004.bin").body == DISK[4 * CHUNK : 5 * CHUNK]
+        assert proxy.curl.fetch(IMAGE, "-r", f"{first}-{last}").body == DISK[first : last + 1]
+    assert proxy.curl.fetch(f"{CHUNKED}/v1/chunks/00000004.bin").body == DISK[4 * CHUNK : 5 * CHUNK]
 
 
-def test_backward_range(front: Front) -> None:
+def test_backward_range(proxy: NginxProxy) -> None:
     """A range that ends before it begins is refused as the daemon refuses it, though the body may be nginx's."""
     words = ("-H", "Range: bytes=5-2")
-    answer, expected = front.curl.fetch(IMAGE, *words), front.direct.fetch(IMAGE, *words)
+    answer, expected = proxy.curl.fetch(IMAGE, *words), proxy.direct.fetch(IMAGE, *words)
     for name in ("content-range", "access-control-allow-origin", "cross-origin-resource-policy"):
         assert answer.headers[name] == expected.headers[name]
     assert answer.status == expected.status == 416
 
 
-def test_long_range(front: Front) -> None:
+def test_long_range(proxy: NginxProxy) -> None:
     """What the daemon refuses as too long is refused, or, where it is cut into slices, answered whole."""
     length = 12 * SLICE
-    answer = front.curl.fetch("/v1/images/huge", "-r", f"5-{length + 4}")
-    if front.is_cache:
+    answer = proxy.curl.fetch("/v1/images/huge", "-r", f"5-{length + 4}")
+    if proxy.is_cache:
         assert (answer.status, answer.body) == (206, bytes(length))
     else:
         assert (answer.status, answer.body) == (413, b"")
 
 
-def test_client(front: Front) -> None:
+def test_client(proxy: NginxProxy) -> None:
     """The log has the address that nginx was connected from, whatever the client says of itself."""
     for target in (IMAGE, "/healthz"):
-        answer = front.curl.fetch(target, "--interface", "127.0.0.2", "-H", "X-Forwarded-For: 6.6.6.6")
-        assert front.logged(answer.headers["x-request-id"])["client"] == "127.0.0.2"
+        answer = proxy.curl.fetch(target, "--interface", "127.0.0.2", "-H", "X-Forwarded-For: 6.6.6.6")
+        assert proxy.logged(answer.headers["x-request-id"])["client"] == "127.0.0.2"
 
 
-def test_metrics_are_closed(front: Front) -> None:
+def test_metrics_are_closed(proxy: NginxProxy) -> None:
     """Nobody but the address that is allowed reads the metrics, however the path is written."""
     spellings = ("/%6detrics", "/./metrics", "//metrics", "/x/../metrics", "/v1/images/../../metrics", "/METRICS")
     endings = ("?x=1", "/", "%2F", "%3F", "%00", ";x", "%20", "/.", "%0a")
     for path in ("/metrics", *spellings, *(f"/metrics{ending}" for ending in endings)):
-        answer = front.curl.fetch(path, "--interface", "127.0.0.2")
+        answer = proxy.curl.fetch(path, "--interface", "127.0.0.2")
         assert answer.status in {400, 403, 404}, path
         assert b"http_requests" not in answer.body
-    assert front.curl.fetch("/metrics", "--interface", "127.0.0.2").status == 403
-    assert b"http_requests_total" in front.curl.fetch("/metrics").body
+    assert proxy.curl.fetch("/metrics", "--interface", "127.0.0.2").status == 403
+    assert b"http_requests_total" in proxy.curl.fetch("/metrics").body
 
 
-def test_plain_http_leads_to_https(front: Front) -> None:
+def test_plain_http_leads_to_https(proxy: NginxProxy) -> None:
     """Whoever comes without TLS is sent to the same place with it."""
-    found = ("--resolve", f"{NAME}:{front.plain_port}:127.0.0.1")
-    curl = attrs.evolve(front.curl, address=f"http://{NAME}:{front.plain_port}", more=found)
+    found = ("--resolve", f"{HOST_NAME}:{proxy.plain_port}:127.0.0.1")
+    curl = attrs.evolve(proxy.curl, address=f"http://{HOST_NAME}:{proxy.plain_port}", more=found)
     answer = curl.fetch(f"{IMAGE}?x=1")
-    assert (answer.status, answer.headers["location"]) == (308, f"https://{NAME}{IMAGE}?x=1")
+    assert (answer.status, answer.headers["location"]) == (308, f"https://{HOST_NAME}{IMAGE}?x=1")
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_aborted_download(start_front: Callable[..., Front], name: str) -> None:
+@pytest.mark.parametrize("name", SITE_FILES)
+def test_aborted_download(start_proxied_daemon: Callable[..., NginxProxy], name: str) -> None:
     """A slow download holds its place, as nginx takes no more than it passes on; broken off, it frees the place."""
-    front = start_front(name, "--max-concurrent-bytes-requests", "1", "--bytes-queue-timeout-secs", "0")
-    front.direct.fetch(IMAGE, "-I")
-    copy = front.curl.place / "copy"
+    proxy = start_proxied_daemon(name, "--max-concurrent-bytes-requests", "1", "--bytes-queue-timeout-secs", "0")
+    proxy.direct.fetch(IMAGE, "-I")
+    copy = proxy.curl.place / "copy"
     words = ("--limit-rate", "100k", "-o", str(copy), "-H", "X-Request-Id: slow")
-    process = subprocess.Popen(front.curl.command("/v1/images/huge", *words), stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(proxy.curl.command("/v1/images/huge", *words), stderr=subprocess.DEVNULL)
     try:
         until(lambda: copy.exists() and copy.stat().st_size, "the first bytes")
         for _ in range(10):  # by then, an nginx that buffers has had all of it
-            assert front.curl.fetch(IMAGE, "-r", "0-9").status == 429
+            assert proxy.curl.fetch(IMAGE, "-r", "0-9").status == 429
     finally:
         process.kill()
         process.wait()
-    line = front.logged("slow")
+    line = proxy.logged("slow")
     assert (line["outcome"], line["status"], line["client"]) == ("disconnected", 200, "127.0.0.1")
     assert 0 < int(str(line["bytes_sent"])) < HUGE
-    assert front.curl.fetch(IMAGE, "-r", "0-9").body == DISK[:10]
+    assert proxy.curl.fetch(IMAGE, "-r", "0-9").body == DISK[:10]
 
 
 BROWSER = ("-A", "Mozilla/5.0 (X11; Linux x86_64)", "-H", "Origin: https://a.test", "-H", "Sec-Fetch-Mode: cors")
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", SITE_FILES)
 def test_express_lane(start_nginx: Callable[[str, str], tuple[Curl, int]], name: str) -> None:
     """What nginx sends are plain requests, alike but for their ranges: the express lane takes and remembers them."""
     with socket.create_server(("127.0.0.1", 0)) as server:

@@ -6,20 +6,20 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.clients.front import CHUNKED, DISK, FILES, IMAGE, SLICE, until
+from tests.clients.nginx_proxy import CHUNKED, DISK, IMAGE, SITE_FILES, SLICE, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.clients.front import Front
+    from tests.clients.nginx_proxy import NginxProxy
 
 STREAM_BROKEN_OFF = 92  # curl's status for an HTTP/2 stream that was reset
 
 
 @pytest.fixture(scope="module")
-def cache(start_front: Callable[..., Front]) -> Front:
+def cache(start_proxied_daemon: Callable[..., NginxProxy]) -> NginxProxy:
     """The file that caches, with an empty cache."""
-    return start_front(FILES[1])
+    return start_proxied_daemon(SITE_FILES[1])
 
 
 READS: dict[str, tuple[str, tuple[str, ...], int]] = {
@@ -32,7 +32,7 @@ READS: dict[str, tuple[str, tuple[str, ...], int]] = {
 
 
 @pytest.mark.parametrize(("target", "words", "questions"), READS.values(), ids=READS)
-def test_cache_serves_the_second_read(cache: Front, target: str, words: tuple[str, ...], questions: int) -> None:
+def test_cache_serves_the_second_read(cache: NginxProxy, target: str, words: tuple[str, ...], questions: int) -> None:
     """What was read once is read from nginx the second time: the daemon hears nothing of it."""
     ids = [f"{name}-of-{'-'.join(words)}-{target}" for name in ("first", "second")]
     first, second = (cache.curl.fetch(target, *words, "-H", f"X-Request-Id: {one}") for one in ids)
@@ -53,7 +53,7 @@ def test_cache_serves_the_second_read(cache: Front, target: str, words: tuple[st
         ("/v1/images/unknown", ("-r", "0-9")),
     ],
 )
-def test_what_is_not_cached(cache: Front, target: str, words: tuple[str, ...]) -> None:
+def test_what_is_not_cached(cache: NginxProxy, target: str, words: tuple[str, ...]) -> None:
     """Private images, what was asked for with credentials, and refusals come from the daemon each time."""
     for public in (IMAGE, f"{CHUNKED}/v1/chunks/00000000.bin"):
         cache.curl.fetch(public, "-r", "0-9")
@@ -64,7 +64,7 @@ def test_what_is_not_cached(cache: Front, target: str, words: tuple[str, ...]) -
         assert cache.asked(request_id) == 1
 
 
-def test_replaced_image_is_never_mixed(cache: Front) -> None:
+def test_replaced_image_is_never_mixed(cache: NginxProxy) -> None:
     """A read over slices of the old and of the new image is broken off where the new ones begin."""
     target = "/v1/images/moving"
     cache.curl.fetch(target, "-r", "0-9")

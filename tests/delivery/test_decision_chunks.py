@@ -1,4 +1,4 @@
-"""Chunks and chunk manifests as contract §6 has them."""
+"""Chunks and chunk manifests as http.md §6 has them."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def chunk_reply(facts: Facts, image: Image = IMAGE, policy: Policy | None = None
     ("path", "content_type"), [(CHUNK, "application/octet-stream"), (MANIFEST, "application/json")]
 )
 def test_chunk(ask: Ask, path: str, content_type: str, headers: Headers, method: str) -> None:
-    """A chunk and a chunk manifest are sent whole with the headers of §6; Range is ignored, none is announced."""
+    """Chunks and chunk manifests are sent whole with the headers of http.md §6; ranges are ignored."""
     reply = chunk_reply(ask(path, headers, method=method))
     assert (reply.status, reply.segment) == (200, Segment(0, SIZE))
     assert dict(reply.headers) == CHUNK_BODY | {"Content-Type": content_type}

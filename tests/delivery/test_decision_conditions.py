@@ -1,4 +1,4 @@
-"""Conditional requests for images as contract §5 has them."""
+"""Conditional requests for images as http.md §5 has them."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ CONDITIONS = [
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize(("headers", "status"), CONDITIONS, ids=repr)
 def test_conditions(ask: Ask, reply_to: ReplyTo, headers: Headers, status: int, method: str) -> None:
-    """Conditional headers get what contract §5 says, on GET and HEAD alike."""
+    """Conditional headers get what http.md §5 says, on GET and HEAD alike."""
     assert reply_to(ask(headers=headers, method=method)).status == status
 
 
@@ -140,7 +140,7 @@ STEPS = [
 
 @pytest.mark.parametrize("earlier", range(len(STEPS)))
 def test_order_of_conditions(ask: Ask, reply_to: ReplyTo, earlier: int) -> None:
-    """Where several conditions would decide, the earliest of the contract's order does, with or without a range."""
+    """Where several conditions would decide, the earliest of the order of http.md does, with or without a range."""
     chosen, status = STEPS[earlier]
     later = [headers for headers, _ in STEPS[earlier + 1 :]]
     for count in range(len(later) + 1):

@@ -63,7 +63,7 @@ REFUSAL = CORS | {"Cache-Control": "no-store, no-transform", "Accept-Ranges": "b
 def test_headers(
     ask: Ask, reply_to: ReplyTo, *, headers: Headers, status: int, expected: Headers, method: str
 ) -> None:
-    """Each status has exactly the headers of contract §5, each once, and refusals have no body."""
+    """Each status has exactly the headers of http.md §5, each once, and refusals have no body."""
     reply = reply_to(ask(headers=headers, method=method))
     assert reply.status == status
     assert dict(reply.headers) == expected

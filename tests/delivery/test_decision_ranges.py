@@ -1,4 +1,4 @@
-"""Ranges of images as contract §5 has them: what is sent, what is refused, and in which order that is found."""
+"""Ranges of images as http.md §5 has them: what is sent, what is refused, and in which order that is found."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def name(value: object) -> str | None:
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize(("header", "expected"), RANGES, ids=name)
 def test_ranges(ask: Ask, reply_to: ReplyTo, header: str, expected: tuple[int, int, int] | int, method: str) -> None:
-    """A Range header gets what contract §5 says: a part, the whole, or a refusal; HEAD what GET gets."""
+    """A Range header gets what http.md §5 says: a part, the whole, or a refusal; HEAD what GET gets."""
     assert sent(reply_to(ask(headers={"Range": header}, method=method))) == expected
 
 

@@ -52,7 +52,7 @@ def test_nothing_held(ask: Ask, bench: Bench) -> None:
 
 
 def test_line(ask: Ask, bench: Bench) -> None:
-    """The line in the log has the fields of contract §8, and no others."""
+    """The line in the log has the fields of http.md §8, and no others."""
     headers = {"X-Request-Id": "req-1", "X-Aero-User-Id": "user-1", "Authorization": "LOUD", "Cookie": "LOUD"}
     exchange = bench.exchange(ask(IMAGE, headers))
     bench.clock.advance(1.25)

@@ -134,7 +134,7 @@ def test_images_with_odd_names(ask: Ask, bench: Bench, image_id: str) -> None:
 )
 @pytest.mark.parametrize("raw_file", [True, False])
 def test_places_of_artifacts(ask: Ask, bench: Bench, path: str, file: str, *, raw_file: bool) -> None:
-    """Manifests and chunks lie where contract §6 says; the raw image file need not exist."""
+    """Manifests and chunks lie where http.md §6 says; the raw image file need not exist."""
     if not raw_file:
         bench.store.blobs.clear()
     bench.store.put(file, 7)

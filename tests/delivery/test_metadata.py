@@ -1,4 +1,4 @@
-"""The metadata plane of contract §4: objects, list, tags and conditions."""
+"""The metadata plane of http.md §4: objects, list, tags and conditions."""
 
 from __future__ import annotations
 

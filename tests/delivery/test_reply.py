@@ -140,7 +140,7 @@ def test_errors_for_other_origins(ask: Ask, path: str) -> None:
     ],
 )
 def test_preflight(ask: Ask, path: str, *, corp: bool) -> None:
-    """A preflight is an empty 204 with what contract §7 lists; CORP comes with the data plane."""
+    """A preflight is an empty 204 with what http.md §7 lists; CORP comes with the data plane."""
     reply = preflight(ask(path, method="OPTIONS"), Policy(cors=CorsPolicy(max_age=600)))
     headers = dict(reply.headers)
     assert (reply.status, reply.body, reply.length) == (204, b"", None)

@@ -1,4 +1,4 @@
-"""The table of routes, against that of contract §2."""
+"""The table of routes, against that of http.md §2."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ TABLE = {
 
 
 def test_table() -> None:
-    """The routes are those of the contract, each once, on its plane."""
+    """The routes are those of http.md, each once, on its plane."""
     assert {route.template: (route.plane, route.resource) for route in ROUTES} == TABLE
     assert len(ROUTES) == len(TABLE)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 import pytest
-from tests.doctor.site import NO_DAMAGE, Damage, Site, handler_of, serving
+from tests.doctor.faulty_proxy import NO_FAULT, FaultyProxy, ProxyFault, handler_of, serving
 
 from aero_storage.doctor.http_client import HttpClient
 from aero_storage.doctor.runner import DoctorReport, run_checks
@@ -17,42 +17,44 @@ from aero_storage.doctor.target import parse_target
 
 
 @pytest.fixture
-def open_site(make_stack: Callable[..., Any]) -> Iterator[Callable[..., Site]]:
-    """Give a function that makes a sound daemon with these settings, and a proxy that damages nothing yet."""
+def open_proxy(make_stack: Callable[..., Any]) -> Iterator[Callable[..., FaultyProxy]]:
+    """Give a function that makes a sound daemon with these settings, and a proxy that changes nothing yet."""
     with ExitStack() as running:
 
-        def make(**settings: str) -> Site:
-            site = Site(make_stack(**settings))
-            site.port = running.enter_context(serving(handler_of(site)))
-            return site
+        def make(**settings: str) -> FaultyProxy:
+            proxy = FaultyProxy(make_stack(**settings))
+            proxy.port = running.enter_context(serving(handler_of(proxy)))
+            return proxy
 
         yield make
 
 
 @pytest.fixture
-def site(open_site: Callable[..., Site]) -> Site:
+def proxy(open_proxy: Callable[..., FaultyProxy]) -> FaultyProxy:
     """A sound daemon with one image, in virtual chunks too."""
-    return open_site(virtual_chunks="true", virtual_chunk_bytes="262144")
+    return open_proxy(virtual_chunks="true", virtual_chunk_bytes="262144")
 
 
-def look(site: Site, *, image: str | None = None, origin: str | None = None, host: str = "127.0.0.1") -> DoctorReport:
-    place = attrs.evolve(parse_target(site.url)[0], host=host)
-    with closing(HttpClient(place, now=lambda: site.clock)) as client:
+def look(
+    proxy: FaultyProxy, *, image: str | None = None, origin: str | None = None, host: str = "127.0.0.1"
+) -> DoctorReport:
+    place = attrs.evolve(parse_target(proxy.url)[0], host=host)
+    with closing(HttpClient(place, now=lambda: proxy.clock)) as client:
         return run_checks(Session(client, image, origin))
 
 
 @pytest.fixture
-def examine_site() -> Callable[..., DoctorReport]:
-    """Give a function that examines a site."""
+def examine_proxy() -> Callable[..., DoctorReport]:
+    """Give a function that examines the daemon behind a proxy."""
     return look
 
 
 @pytest.fixture
-def examined(site: Site) -> Callable[[Damage], DoctorReport]:
-    """Give a function that examines the site once the proxy does its damage."""
+def examined(proxy: FaultyProxy) -> Callable[[ProxyFault], DoctorReport]:
+    """Give a function that examines the proxy once the proxy has this fault."""
 
-    def examine_damaged(damage: Damage = NO_DAMAGE) -> DoctorReport:
-        site.damage = damage
-        return look(site)
+    def examine_damaged(fault: ProxyFault = NO_FAULT) -> DoctorReport:
+        proxy.fault = fault
+        return look(proxy)
 
     return examine_damaged

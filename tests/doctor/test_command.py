@@ -10,9 +10,9 @@ from pathlib import Path
 
 import attrs
 import pytest
-from tests.doctor.damages import CASES, HTML
-from tests.doctor.site import Answer, Damage, Request, Site
-from tests.said import Said
+from tests.command_output import CommandResult
+from tests.doctor.fault_cases import CASES, HTML
+from tests.doctor.faulty_proxy import Answer, FaultyProxy, ProxyFault, Request
 
 from aero_storage.cli.commands.doctor import own_url
 from aero_storage.cli.main import run
@@ -25,36 +25,36 @@ EVIL = 'x\x1b[31m\x07\x9b2J"'
 @pytest.fixture
 def command(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Callable[..., Said]:
+) -> Callable[..., CommandResult]:
     """Give a function that runs the command; no setting comes from outside."""
     monkeypatch.chdir(tmp_path)
     for name in [name for name in os.environ if name.startswith("AERO_")]:
         monkeypatch.delenv(name)
 
-    def call(*words: str) -> Said:
+    def call(*words: str) -> CommandResult:
         status = run(["doctor", *words], Output())
         printed = capsys.readouterr()
-        return Said(status, printed.out, printed.err)
+        return CommandResult(status, printed.out, printed.err)
 
     return call
 
 
-def test_sound_server(site: Site, command: Callable[..., Said]) -> None:
+def test_sound_server(proxy: FaultyProxy, command: Callable[..., CommandResult]) -> None:
     """Each check has its line, the last one counts; a few MiB were read."""
-    said = command(site.url)
+    said = command(proxy.url)
     lines = said.out.splitlines()
     assert said.status == 0
     assert [check.name for check in CHECKS if not any(f" {check.name}: " in line for line in lines)] == []
-    assert lines[-1].startswith(f"{site.url}, image disk.img: ")
+    assert lines[-1].startswith(f"{proxy.url}, image disk.img: ")
     assert " 0 failures, 1 skipped; " in lines[-1]
 
 
-def test_document(site: Site, command: Callable[..., Said]) -> None:
+def test_document(proxy: FaultyProxy, command: Callable[..., CommandResult]) -> None:
     """Scripts get the same as one document, and how much was read: a few MiB at most."""
-    document = command(site.url, "--json").json
+    document = command(proxy.url, "--json").json
     assert (document["ok"], document["url"], document["image"], document["failures"]) == (
         True,
-        site.url,
+        proxy.url,
         "disk.img",
         0,
     )
@@ -63,16 +63,16 @@ def test_document(site: Site, command: Callable[..., Said]) -> None:
     assert 0 < document["bytes"] < 8 << 20
 
 
-def test_damaged_server(site: Site, command: Callable[..., Said]) -> None:
+def test_damaged_server(proxy: FaultyProxy, command: Callable[..., CommandResult]) -> None:
     """A failure is told with what it means and how to mend it, and the status is 1, for scripts too."""
-    site.damage = CASES["compresses"].damage
-    said = command(site.url)
+    proxy.fault = CASES["compresses"].fault
+    said = command(proxy.url)
     words = " ".join(said.out.split())
     assert said.status == 1
     assert "FAILURE compression: " in words
     assert "means: clients refuse it" in words
     assert "mend: let nothing change the bytes on the way; in nginx, for the location: gzip off;" in words
-    said = command(site.url, "--json")
+    said = command(proxy.url, "--json")
     assert said.status == 1
     assert said.json["ok"] is False
     (found,) = [one for one in said.json["checks"] if one["check"] == "compression"]
@@ -95,26 +95,28 @@ def flood(depth: int) -> Callable[[Request, Answer], Answer]:
 
 
 @pytest.mark.parametrize(
-    "damage",
+    "fault",
     [
-        Damage(after=poison),
-        Damage(after=lambda _, answer: answer.filled(EVIL.encode("latin-1"))),
-        Damage(after=flood(500)),
-        Damage(after=flood(100_000)),
-        Damage(after=lambda _, answer: answer.filled(b'{"id":1,"id":2}')),
-        Damage(after=lambda _, answer: answer.filled(b"[" + b"9" * 5000 + b"]")),
-        Damage(after=lambda _, answer: answer.filled(b'[{"id":null,"size_bytes":1e999,"etag":NaN}]')),
-        Damage(after=lambda _, answer: answer.filled(b'[{"id":["\\u001b"],"size_bytes":-1,"etag":{}}]')),
-        Damage(after=lambda _, answer: attrs.evolve(answer, status=299)),
-        Damage(after=lambda _, answer: answer.put(Content_Range="bytes 0-9999999999999999999999/-1")),
-        Damage(after=lambda _, answer: answer.put(Age="9" * 5000, Access_Control_Max_Age="9" * 5000)),
+        ProxyFault(after=poison),
+        ProxyFault(after=lambda _, answer: answer.filled(EVIL.encode("latin-1"))),
+        ProxyFault(after=flood(500)),
+        ProxyFault(after=flood(100_000)),
+        ProxyFault(after=lambda _, answer: answer.filled(b'{"id":1,"id":2}')),
+        ProxyFault(after=lambda _, answer: answer.filled(b"[" + b"9" * 5000 + b"]")),
+        ProxyFault(after=lambda _, answer: answer.filled(b'[{"id":null,"size_bytes":1e999,"etag":NaN}]')),
+        ProxyFault(after=lambda _, answer: answer.filled(b'[{"id":["\\u001b"],"size_bytes":-1,"etag":{}}]')),
+        ProxyFault(after=lambda _, answer: attrs.evolve(answer, status=299)),
+        ProxyFault(after=lambda _, answer: answer.put(Content_Range="bytes 0-9999999999999999999999/-1")),
+        ProxyFault(after=lambda _, answer: answer.put(Age="9" * 5000, Access_Control_Max_Age="9" * 5000)),
     ],
 )
 @pytest.mark.parametrize("words", [[], ["--json"]])
-def test_hostile_server(damage: Damage, words: list[str], site: Site, command: Callable[..., Said]) -> None:
+def test_hostile_server(
+    fault: ProxyFault, words: list[str], proxy: FaultyProxy, command: Callable[..., CommandResult]
+) -> None:
     """Whatever a server sends, the examination comes to its end, and prints nothing that a terminal would obey."""
-    site.damage = damage
-    said = command(site.url, *words)
+    proxy.fault = fault
+    said = command(proxy.url, *words)
     assert said.status in (0, 1)
     assert [line for line in said.out.splitlines() if not line.isprintable()] == []
     assert "\x9b" not in said.out
@@ -122,15 +124,15 @@ def test_hostile_server(damage: Damage, words: list[str], site: Site, command: C
         assert len(said.json["checks"]) == len(CHECKS)
 
 
-def test_bodies_that_are_too_long(site: Site, command: Callable[..., Said]) -> None:
+def test_bodies_that_are_too_long(proxy: FaultyProxy, command: Callable[..., CommandResult]) -> None:
     """However much a server sends, what is read of it all stays within bounds."""
     body = b"[" + b" " * (6 << 20) + b"]"
-    site.damage = Damage(after=lambda _, answer: answer.filled(body))
-    document = command(site.url, "--image", "disk.img", "--json").json
+    proxy.fault = ProxyFault(after=lambda _, answer: answer.filled(body))
+    document = command(proxy.url, "--image", "disk.img", "--json").json
     assert document["bytes"] < 20 << 20
 
 
-def test_nobody_there(command: Callable[..., Said]) -> None:
+def test_nobody_there(command: Callable[..., CommandResult]) -> None:
     """Where nobody answers, what was not looked at takes one entry, not forty."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
@@ -140,10 +142,12 @@ def test_nobody_there(command: Callable[..., Said]) -> None:
     assert " 1 failures, 42 skipped; 0 B read" in said.out
 
 
-def test_own_daemon(site: Site, command: Callable[..., Said], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_own_daemon(
+    proxy: FaultyProxy, command: Callable[..., CommandResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Without a URL it is the daemon that the settings describe."""
-    monkeypatch.setenv("AERO_STORAGE_LISTEN_ADDR", f"0.0.0.0:{site.port}")
-    assert command("--json").json["url"] == f"http://127.0.0.1:{site.port}"
+    monkeypatch.setenv("AERO_STORAGE_LISTEN_ADDR", f"0.0.0.0:{proxy.port}")
+    assert command("--json").json["url"] == f"http://127.0.0.1:{proxy.port}"
 
 
 @pytest.mark.parametrize(
@@ -161,35 +165,35 @@ def test_own_url(listen_addr: str, url: str, monkeypatch: pytest.MonkeyPatch) ->
     assert own_url() == url
 
 
-def test_no_own_url(command: Callable[..., Said], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_own_url(command: Callable[..., CommandResult], monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the settings name no address, the URL has to be given."""
     monkeypatch.setenv("AERO_STORAGE_ENDPOINT", "unix:/run/aero")
     assert (command().status, "give the URL" in command().err) == (2, True)
 
 
-def test_header(site: Site, command: Callable[..., Said]) -> None:
+def test_header(proxy: FaultyProxy, command: Callable[..., CommandResult]) -> None:
     """A header for the server goes with every request but that for metrics, and is never printed."""
-    said = command(site.url, "--header", "Authorization: Bearer s3cret", "--json")
-    given = {request.target: request.headers.get("authorization") for request in site.asked}
+    said = command(proxy.url, "--header", "Authorization: Bearer s3cret", "--json")
+    given = {request.target: request.headers.get("authorization") for request in proxy.asked}
     assert given.pop("/metrics") is None
     assert set(given.values()) == {"Bearer s3cret"}
     assert "s3cret" not in said.out + said.err
 
 
-def test_image_and_origin(site: Site, command: Callable[..., Said]) -> None:
+def test_image_and_origin(proxy: FaultyProxy, command: Callable[..., CommandResult]) -> None:
     """The image that is named is looked at, from pages of the origin that is named."""
-    said = command(f"{site.url}/v1/images/disk.img/meta", "--origin", "https://app.example/", "--json")
+    said = command(f"{proxy.url}/v1/images/disk.img/meta", "--origin", "https://app.example/", "--json")
     assert said.json["image"] == "disk.img"
-    assert {request.headers["origin"] for request in site.asked if "origin" in request.headers} == {
+    assert {request.headers["origin"] for request in proxy.asked if "origin" in request.headers} == {
         "https://app.example",
         "https://stranger.doctor.example",
     }
 
 
-def test_page_instead(site: Site, command: Callable[..., Said]) -> None:
+def test_page_instead(proxy: FaultyProxy, command: Callable[..., CommandResult]) -> None:
     """A page that answers for the daemon is shown by its beginning."""
-    site.damage = CASES["HTML for everything"].damage
-    said = command(site.url)
+    proxy.fault = CASES["HTML for everything"].fault
+    said = command(proxy.url)
     assert said.status == 1
     assert HTML[:15].decode() in " ".join(said.out.split())
 
@@ -207,7 +211,7 @@ def test_page_instead(site: Site, command: Callable[..., Said]) -> None:
         (["http://127.0.0.1:1", "more"], "unexpected extra argument"),
     ],
 )
-def test_wrong_usage(words: list[str], reason: str, command: Callable[..., Said]) -> None:
+def test_wrong_usage(words: list[str], reason: str, command: Callable[..., CommandResult]) -> None:
     """A command line that cannot be meant is told with status 2, as JSON too, and nobody is asked."""
     said = command(*words)
     assert (said.status, said.out) == (2, "")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
 import pytest
-from tests.doctor.site import scripted
+from tests.doctor.faulty_proxy import scripted
 
 from aero_storage.doctor.http_client import MOST, BrokenOffError, BusyError, HttpClient, UnansweredError, deadline
 from aero_storage.doctor.result import Severity

@@ -1,4 +1,4 @@
-"""Who may keep a response, and for how long (contract §4 to §6)."""
+"""Who may keep a response, and for how long (http.md §4 to §6)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Entity tags, dates and the order in which preconditions are evaluated (contract §3 and §5, RFC 9110 §13)."""
+"""Entity tags, dates and the order in which preconditions are evaluated (http.md §3 and §5, RFC 9110 §13)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may read responses from another origin (contract §7)."""
+"""Who may read responses from another origin (http.md §7)."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_preflight_of_an_allowed_origin() -> None:
 
 
 def test_exposed() -> None:
-    """Each plane exposes what the contract lists."""
+    """Each plane exposes what http.md lists."""
     assert METADATA_EXPOSED == "ETag, Last-Modified, Cache-Control"
     assert DATA_EXPOSED == (
         "ETag, Last-Modified, Cache-Control, Content-Range, Accept-Ranges, Content-Length, Content-Encoding, "

@@ -1,4 +1,4 @@
-"""Times as HTTP and RFC 3339 write them (contract §3 to §5, RFC 9110 §5.6.7)."""
+"""Times as HTTP and RFC 3339 write them (http.md §3 to §5, RFC 9110 §5.6.7)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a `Host` and a request target may look like (contract §1, RFC 9110 §7.2, RFC 9112 §3.2)."""
+"""What a `Host` and a request target may look like (http.md §1, RFC 9110 §7.2, RFC 9112 §3.2)."""
 
 from __future__ import annotations
 

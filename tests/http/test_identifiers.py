@@ -1,4 +1,4 @@
-"""Image ids, chunked versions and chunk names (contract §1)."""
+"""Image ids, chunked versions and chunk names (http.md §1)."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def escaped(draw: st.DrawFn, names: st.SearchStrategy[str]) -> tuple[bytes, str]
 
 
 def test_limit() -> None:
-    """The limit is that of the contract."""
+    """The limit is that of http.md."""
     assert MAX_NAME_LENGTH == 128
 
 

@@ -1,4 +1,4 @@
-"""Which bytes a `Range` header asks for (contract §5, RFC 9110 §14)."""
+"""Which bytes a `Range` header asks for (http.md §5, RFC 9110 §14)."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ def numbers(top: int) -> st.SearchStrategy[tuple[int | None, int | None]]:
 
 
 def test_limits() -> None:
-    """The limits are those of the contract."""
+    """The limits are those of http.md."""
     assert (MAX_HEADER_LENGTH, MAX_RANGES) == (KIB_8, 1000)
 
 

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
-from tests.bench.soak_content import Content
-from tests.torture import fuse
+from torture.faults import fuse
+from torture.image_content import Content
 
 from aero_storage.linux.network_filesystems import is_network_filesystem
 

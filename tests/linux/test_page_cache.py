@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.streaming.ends import KIB, MIB, pattern, push_out
+from tests.streaming.tcp_pair import KIB, MIB, evict_pages, pattern
 
 from aero_storage.linux.page_cache import (
     PROBE_BYTES,
@@ -49,7 +49,7 @@ def file(tmp_path: Path) -> Iterator[int]:
 
 
 def evict(descriptor: int, offset: int, length: int) -> None:
-    if not push_out(descriptor, offset, length):
+    if not evict_pages(descriptor, offset, length):
         pytest.skip("this file system keeps what it is told to forget")
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import attrs
 import pytest
-from tests.said import Lines
+from tests.command_output import TextSink
 from twisted.application.service import Application
 from twisted.internet.defer import Deferred
 from twisted.internet.epollreactor import EPollReactor
@@ -66,7 +66,7 @@ class Parent:
 
     reactor: Any = attrs.field(factory=Reactor)
     supervisor: Supervisor = attrs.field(factory=Supervisor)
-    sink: Lines = attrs.field(factory=Lines)
+    sink: TextSink = attrs.field(factory=TextSink)
     handlers: dict[int, Any] = attrs.field(factory=dict)
     closed: list[None] = attrs.field(factory=list)
     service: ParentService = attrs.field(init=False)

@@ -8,7 +8,17 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from tests.streaming.ends import MIB, Disk, File, Hand, Pair, closing, connect, descriptors, pattern
+from tests.streaming.tcp_pair import (
+    MIB,
+    ConnectionPair,
+    FakeFile,
+    ManualDisk,
+    ManualReactor,
+    closing,
+    connect,
+    descriptors,
+    pattern,
+)
 
 
 @pytest.fixture
@@ -33,46 +43,48 @@ def cold(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
 
 
 @pytest.fixture
-def disk() -> Disk:
+def disk() -> ManualDisk:
     """A disk that works when it is told to."""
-    return Disk()
+    return ManualDisk()
 
 
 @pytest.fixture
-def reactor(stack: ExitStack) -> Hand:
+def reactor(stack: ExitStack) -> ManualReactor:
     """A reactor that turns when it is told to."""
-    hand = Hand()
+    hand = ManualReactor()
     stack.callback(hand.close)
     return hand
 
 
 @pytest.fixture
-def make_pair(stack: ExitStack, reactor: Hand, disk: Disk, cold: list[tuple[int, int]]) -> Callable[..., Pair]:
+def make_pair(
+    stack: ExitStack, reactor: ManualReactor, disk: ManualDisk, cold: list[tuple[int, int]]
+) -> Callable[..., ConnectionPair]:
     """Make a connection."""
     return lambda **options: stack.enter_context(closing(connect(reactor, disk, cold, **options)))
 
 
 @pytest.fixture
-def pair(make_pair: Callable[..., Pair]) -> Pair:
+def pair(make_pair: Callable[..., ConnectionPair]) -> ConnectionPair:
     """A connection with small buffers."""
     return make_pair()
 
 
 @pytest.fixture
-def make_file(stack: ExitStack, tmp_path: Path) -> Callable[..., File]:
+def make_file(stack: ExitStack, tmp_path: Path) -> Callable[..., FakeFile]:
     """Make a file of so many bytes of the pattern, and open it."""
 
-    def make(size: int, name: str = "disk.img") -> File:
+    def make(size: int, name: str = "disk.img") -> FakeFile:
         path = tmp_path / name
         path.write_bytes(pattern(size))
         descriptor = os.open(path, os.O_RDONLY)
         stack.callback(os.close, descriptor)
-        return File(path, descriptor)
+        return FakeFile(path, descriptor)
 
     return make
 
 
 @pytest.fixture
-def file(make_file: Callable[..., File]) -> File:
+def file(make_file: Callable[..., FakeFile]) -> FakeFile:
     """8 MiB: far more than sockets take."""
     return make_file(8 * MIB)

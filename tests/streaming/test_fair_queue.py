@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import attrs
 import pytest
-from tests.streaming.ends import KIB, MIB, File, Pair, outcome, pattern
+from tests.streaming.tcp_pair import KIB, MIB, ConnectionPair, FakeFile, pattern, result_of
 
 from aero_storage.streaming.fair_queue import SHORT_TURN_BYTES, SHORT_TURNS, TURN_BYTES, FairQueue
 
@@ -111,13 +111,13 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @pytest.mark.parametrize("small", [False, True])
 def test_all_connections_share_a_turn(
-    make_pair: Callable[..., Pair], file: File, sent: list[int], *, small: bool
+    make_pair: Callable[..., ConnectionPair], file: FakeFile, sent: list[int], *, small: bool
 ) -> None:
     """Between two looks for requests the connections of a port send a turn's worth together, none left out."""
     first = make_pair()
     pairs = [first, *(make_pair(like=first) for _ in range(3))]
     for pair in pairs:
-        outcome(pair.server.send_file(file, 0, 4 * MIB))
+        result_of(pair.server.send_file(file, 0, 4 * MIB))
     most = SHORT_TURN_BYTES if small else TURN_BYTES
     while any(pair.server.unsent for pair in pairs):
         if small:
@@ -129,10 +129,12 @@ def test_all_connections_share_a_turn(
         assert max(unsent) - min(unsent) <= 2 * TURN_BYTES  # the first had sent before the others came
 
 
-def test_a_thread_that_has_read_waits_too(make_pair: Callable[..., Pair], file: File, sent: list[int]) -> None:
+def test_a_thread_that_has_read_waits_too(
+    make_pair: Callable[..., ConnectionPair], file: FakeFile, sent: list[int]
+) -> None:
     """What threads bring in all at once goes out turn by turn."""
     first = make_pair()
-    first.disk_is_cold()
+    first.evict_everything()
     pairs = [first, *(make_pair(like=first) for _ in range(3))]
     for pair in pairs:
         pair.server.send_file(file, 0, 1 * MIB)
@@ -144,7 +146,7 @@ def test_a_thread_that_has_read_waits_too(make_pair: Callable[..., Pair], file: 
         assert sum(sent) == number * TURN_BYTES
 
 
-def test_a_small_answer_shortens_turns(pair: Pair) -> None:
+def test_a_small_answer_shortens_turns(pair: ConnectionPair) -> None:
     """What is written through is a small answer."""
     pair.server.write_through(b"small")
     pair.server.fair_queue.spend(1)
@@ -152,10 +154,10 @@ def test_a_small_answer_shortens_turns(pair: Pair) -> None:
     assert pair.server.fair_queue.left == SHORT_TURN_BYTES
 
 
-def test_gone_while_it_waits(pair: Pair, file: File) -> None:
+def test_gone_while_it_waits(pair: ConnectionPair, file: FakeFile) -> None:
     """A connection that is lost while it stands in line is passed over."""
     pair.server.fair_queue.spend(TURN_BYTES)
-    seen = outcome(pair.server.send_file(file, 0, MIB, b"head"))
+    seen = result_of(pair.server.send_file(file, 0, MIB, b"head"))
     assert not pair.writes
     pair.server.abortConnection()
     pair.turn(3)
@@ -163,7 +165,7 @@ def test_gone_while_it_waits(pair: Pair, file: File) -> None:
     assert pair.server.fair_queue.left == TURN_BYTES
 
 
-def test_closing_while_it_waits(pair: Pair, file: File) -> None:
+def test_closing_while_it_waits(pair: ConnectionPair, file: FakeFile) -> None:
     """To close a connection that stands in line does not make the reactor spin, and everything goes out first."""
     pair.server.fair_queue.spend(TURN_BYTES)
     pair.server.send_file(file, 0, 300 * KIB, b"head")

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable
 
 import pytest
-from tests.streaming.ends import KIB, MIB, File, Pair
+from tests.streaming.tcp_pair import KIB, MIB, ConnectionPair, FakeFile
 
 from aero_storage.linux.notsent_lowat import TRIAL_BYTES, TRIAL_SECONDS, UNSENT_BYTES, SpeedTest
 
@@ -14,17 +14,17 @@ WINDOW = 512 * KIB
 """More than a client's window takes before it has read anything."""
 
 
-def limit_of(pair: Pair) -> int:
+def limit_of(pair: ConnectionPair) -> int:
     return int(pair.server.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT))
 
 
 @pytest.fixture
-def wide(make_pair: Callable[..., Pair]) -> Pair:
+def wide(make_pair: Callable[..., ConnectionPair]) -> ConnectionPair:
     """A connection whose sockets take what the system lets them."""
     return make_pair(buffers=None)
 
 
-def test_client_that_does_not_read(wide: Pair, file: File) -> None:
+def test_client_that_does_not_read(wide: ConnectionPair, file: FakeFile) -> None:
     """Of a file that a client does not read little is with the kernel: the rest can still be checked."""
     wide.server.send_file(file, 0, 8 * MIB, b"head")
     wide.stall()
@@ -32,7 +32,7 @@ def test_client_that_does_not_read(wide: Pair, file: File) -> None:
     assert limit_of(wide) == UNSENT_BYTES
 
 
-def test_client_that_reads(wide: Pair, file: File) -> None:
+def test_client_that_reads(wide: ConnectionPair, file: FakeFile) -> None:
     """The limit is lifted for a client that takes megabytes in no time, and the bytes are what they should be."""
     limits: list[int] = []
     for _ in range(20):

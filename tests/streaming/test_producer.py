@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Hashable
 from typing import Any, TypeVar, cast
 
 import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.streaming.tcp_pair import ManualDisk
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IConsumer
 from twisted.internet.task import Clock
@@ -21,35 +20,6 @@ from aero_storage.streaming.producer import READ_AHEAD, READ_BYTES, SegmentProdu
 from aero_storage.streaming.throttle import BURST_SECONDS, TICK_SECONDS, Pace, Throttle
 
 T = TypeVar("T")
-
-
-@attrs.define(eq=False)
-class Disk:
-    """Does what it is asked when `step` says so."""
-
-    jobs: deque[tuple[Callable[[], Any], Deferred[Any]]] = attrs.field(factory=deque)
-    most: int = 0
-
-    def later(self, work: Callable[[], object], lane: Hashable = None) -> None:
-        self.run(work, lane=lane)
-
-    def run(
-        self, work: Callable[[], T], discard: Callable[[T], object] = lambda _: None, lane: Hashable = None
-    ) -> Deferred[T]:
-        del discard, lane
-        deferred: Deferred[T] = Deferred(lambda d: self.jobs.remove(next(job for job in self.jobs if job[1] is d)))
-        self.jobs.append((work, deferred))
-        self.most = max(self.most, len(self.jobs))
-        return deferred
-
-    def step(self) -> None:
-        work, deferred = self.jobs.popleft()
-        try:
-            result = work()
-        except Exception:  # noqa: BLE001
-            deferred.errback(Failure())
-        else:
-            deferred.callback(result)
 
 
 @attrs.define(eq=False)
@@ -98,7 +68,7 @@ class Stream:
     size: int = 5 * READ_BYTES + 7
     picky: bool = False
     pace: Pace | None = None
-    disk: Disk = attrs.field(factory=Disk)
+    disk: ManualDisk = attrs.field(factory=ManualDisk)
     source: Source = attrs.field(init=False)
     consumer: Consumer = attrs.field(init=False)
     producer: SegmentProducer = attrs.field(init=False)

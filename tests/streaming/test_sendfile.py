@@ -9,16 +9,16 @@ from functools import partial
 from typing import Any
 
 import pytest
-from tests.streaming.ends import KIB, MIB, File, Pair, outcome, pattern
+from tests.streaming.tcp_pair import KIB, MIB, ConnectionPair, FakeFile, pattern, result_of
 
 from aero_storage.streaming.fair_queue import SHORT_TURN_BYTES, TURN_BYTES
 
 
-def test_a_file_between_writes(pair: Pair, file: File) -> None:
+def test_a_file_between_writes(pair: ConnectionPair, file: FakeFile) -> None:
     """What is written before a segment goes before it, what is written after it goes after."""
     pair.server.write(b"before")
     pair.server.writeSequence([b", ", b"then "])
-    done = outcome(pair.server.send_file(file, 5, 3 * MIB))
+    done = result_of(pair.server.send_file(file, 5, 3 * MIB))
     pair.server.write(b"after")
     pair.server.writeSequence([b" and", b" on"])
     pair.run()
@@ -31,7 +31,7 @@ def note(ends: list[int], number: int, _result: object) -> None:
     ends.append(number)
 
 
-def test_segments_in_a_row(pair: Pair, file: File) -> None:
+def test_segments_in_a_row(pair: ConnectionPair, file: FakeFile) -> None:
     """Segments go out one after the other, with what is written between them, and each tells of its end."""
     ends: list[int] = []
     expected = b""
@@ -45,10 +45,10 @@ def test_segments_in_a_row(pair: Pair, file: File) -> None:
     assert ends == [0, 1, 2, 3, 4]
 
 
-def test_done_when_the_kernel_has_the_last_byte(pair: Pair, file: File) -> None:
+def test_done_when_the_kernel_has_the_last_byte(pair: ConnectionPair, file: FakeFile) -> None:
     """A segment is not done while the socket is full, and is when the rest has gone, not sooner or later."""
-    done = outcome(pair.server.send_file(file, 0, 2 * MIB))
-    drained = outcome(pair.server.when_drained())
+    done = result_of(pair.server.send_file(file, 0, 2 * MIB))
+    drained = result_of(pair.server.when_drained())
     pair.stall()
     assert (done, drained) == ([], [])
     assert 0 < pair.server.unsent < 2 * MIB
@@ -60,27 +60,27 @@ def test_done_when_the_kernel_has_the_last_byte(pair: Pair, file: File) -> None:
     assert drained == [None]
 
 
-def test_a_file_goes_at_once(pair: Pair, file: File) -> None:
+def test_a_file_goes_at_once(pair: ConnectionPair, file: FakeFile) -> None:
     """Where nothing is queued a segment is sent in the caller's turn, and the reactor is not even asked."""
-    done = outcome(pair.server.send_file(file, 100, 10 * KIB, b"head"))
+    done = result_of(pair.server.send_file(file, 100, 10 * KIB, b"head"))
     assert done == [None]
     assert not pair.writes
     pair.take()
     assert pair.taken == b"head" + pattern(10 * KIB, 100)
 
 
-def test_a_head_that_was_written_goes_at_once_too(pair: Pair, file: File) -> None:
+def test_a_head_that_was_written_goes_at_once_too(pair: ConnectionPair, file: FakeFile) -> None:
     """An ordinary write before a segment does not make that wait for the reactor."""
     pair.server.write(b"head")
     assert pair.writes
-    assert outcome(pair.server.send_file(file, 0, KIB)) == [None]
+    assert result_of(pair.server.send_file(file, 0, KIB)) == [None]
     assert not pair.writes
     pair.take()
     assert pair.taken == b"head" + pattern(KIB)
 
 
 @pytest.mark.parametrize("written", [True, False])
-def test_head_and_file_in_one_packet(pair: Pair, file: File, *, written: bool) -> None:
+def test_head_and_file_in_one_packet(pair: ConnectionPair, file: FakeFile, *, written: bool) -> None:
     """A head is held back for the file that follows it at once."""
     if written:
         pair.server.write(b"head")
@@ -90,7 +90,7 @@ def test_head_and_file_in_one_packet(pair: Pair, file: File, *, written: bool) -
     assert pair.packets == 1
 
 
-def test_write_through_goes_at_once(pair: Pair) -> None:
+def test_write_through_goes_at_once(pair: ConnectionPair) -> None:
     """Where nothing is queued bytes are written in the caller's turn, and the reactor is not even asked."""
     pair.server.write_through(b"one")
     pair.server.write_through(bytearray(b"two"))
@@ -100,7 +100,7 @@ def test_write_through_goes_at_once(pair: Pair) -> None:
     assert pair.server.unsent == 0
 
 
-def test_write_through_what_does_not_fit(pair: Pair) -> None:
+def test_write_through_what_does_not_fit(pair: ConnectionPair) -> None:
     """What the socket does not take of a write-through waits in the queue, counted."""
     data = pattern(900 * KIB)
     pair.server.write_through(data)
@@ -112,7 +112,7 @@ def test_write_through_what_does_not_fit(pair: Pair) -> None:
 
 
 @pytest.mark.parametrize("queued", ["write", "segment", "both"])
-def test_write_through_overtakes_nothing(pair: Pair, file: File, queued: str) -> None:
+def test_write_through_overtakes_nothing(pair: ConnectionPair, file: FakeFile, queued: str) -> None:
     """Where something is queued a write-through is a write."""
     expected = b""
     if queued != "segment":
@@ -126,7 +126,7 @@ def test_write_through_overtakes_nothing(pair: Pair, file: File, queued: str) ->
     assert pair.taken == expected + b"through"
 
 
-def test_huge_writes_do_not_go_at_once(pair: Pair) -> None:
+def test_huge_writes_do_not_go_at_once(pair: ConnectionPair) -> None:
     """More than a turn's worth waits for the reactor, however it is written."""
     data = pattern(TURN_BYTES + 1)
     pair.server.write_through(data)
@@ -135,7 +135,7 @@ def test_huge_writes_do_not_go_at_once(pair: Pair) -> None:
     assert pair.taken == data
 
 
-def test_a_large_write_before_a_segment(pair: Pair, file: File) -> None:
+def test_a_large_write_before_a_segment(pair: ConnectionPair, file: FakeFile) -> None:
     """Megabytes of ordinary bytes before a segment are sent in pieces, and before it."""
     data = pattern(3 * MIB + 1)
     pair.server.write(data)
@@ -145,17 +145,17 @@ def test_a_large_write_before_a_segment(pair: Pair, file: File) -> None:
 
 
 @pytest.mark.parametrize("behind", [b"", b"behind"])
-def test_nothing_of_a_file(pair: Pair, file: File, behind: bytes) -> None:
+def test_nothing_of_a_file(pair: ConnectionPair, file: FakeFile, behind: bytes) -> None:
     """A segment of no bytes is done in its turn and asks nothing of the file."""
     pair.server.write(b"head")
-    done = outcome(pair.server.send_file(file, 3, 0))
+    done = result_of(pair.server.send_file(file, 3, 0))
     pair.server.write(behind)
     pair.run()
     assert pair.taken == b"head" + behind
     assert (done, file.checks) == ([None], 0)
 
 
-def test_only_bytes(pair: Pair, file: File) -> None:
+def test_only_bytes(pair: ConnectionPair, file: FakeFile) -> None:
     """Behind a segment, as elsewhere, nothing but bytes can be written."""
     pair.server.send_file(file, 0, MIB)
     for wrong in ("text", 5, None):
@@ -167,7 +167,7 @@ def test_only_bytes(pair: Pair, file: File) -> None:
     assert pair.taken == pattern(MIB)
 
 
-def test_pipelined_answers(pair: Pair, file: File) -> None:
+def test_pipelined_answers(pair: ConnectionPair, file: FakeFile) -> None:
     """The next answer may be written as soon as one is done, from its callback, and goes out behind it."""
     expected = bytearray()
 
@@ -182,7 +182,7 @@ def test_pipelined_answers(pair: Pair, file: File) -> None:
     assert pair.taken == expected + b"last"
 
 
-def test_write_through_from_a_callback(pair: Pair, file: File) -> None:
+def test_write_through_from_a_callback(pair: ConnectionPair, file: FakeFile) -> None:
     """What is written through when a segment is done goes behind it and behind what was written after it."""
     pair.server.send_file(file, 0, MIB).addCallback(lambda _: pair.server.write_through(b"through"))
     pair.server.write(b"behind ")
@@ -190,7 +190,7 @@ def test_write_through_from_a_callback(pair: Pair, file: File) -> None:
     assert pair.taken == pattern(MIB) + b"behind through"
 
 
-def test_unsent_is_exact(pair: Pair, file: File) -> None:
+def test_unsent_is_exact(pair: ConnectionPair, file: FakeFile) -> None:
     """At every moment the bytes that came to the peer and those that are unsent are all that were written."""
     total = 2 * MIB + 600
     pair.server.write(bytes(200))
@@ -205,7 +205,9 @@ def test_unsent_is_exact(pair: Pair, file: File) -> None:
     assert len(pair.taken) == total
 
 
-def test_one_turn_each(make_pair: Callable[..., Pair], file: File, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_turn_each(
+    make_pair: Callable[..., ConnectionPair], file: FakeFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """No connection sends more than a turn's worth before the others have had theirs, whatever its socket takes."""
     turns: list[tuple[int, int]] = []
 
@@ -229,7 +231,9 @@ def test_one_turn_each(make_pair: Callable[..., Pair], file: File, monkeypatch: 
         totals[out] = totals.get(out, 0) + count
 
 
-def test_pipelined_requests_share_a_turn(pair: Pair, file: File, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pipelined_requests_share_a_turn(
+    pair: ConnectionPair, file: FakeFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Answers that are sent at once, one after the other, take no more of one turn than a single one may."""
     sent: list[int] = []
 
@@ -245,7 +249,7 @@ def test_pipelined_requests_share_a_turn(pair: Pair, file: File, monkeypatch: py
     assert sum(sent) == 3000 * KIB
 
 
-def test_a_new_request_is_a_new_turn(pair: Pair, file: File, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_request_is_a_new_turn(pair: ConnectionPair, file: FakeFile, monkeypatch: pytest.MonkeyPatch) -> None:
     """Once a turn's worth is sent the next answer waits for the reactor, unless a new request has come since."""
     monkeypatch.setattr(os, "sendfile", lambda _out, _file, _offset, count: count)
     pair.server.send_file(file, 0, TURN_BYTES)
@@ -260,7 +264,7 @@ def test_a_new_request_is_a_new_turn(pair: Pair, file: File, monkeypatch: pytest
         assert not pair.writes
 
 
-def test_interrupted_by_signals(pair: Pair, file: File) -> None:
+def test_interrupted_by_signals(pair: ConnectionPair, file: FakeFile) -> None:
     """Signals in the middle of system calls lose and repeat nothing."""
     hits: list[int] = []
     before = signal.signal(signal.SIGALRM, lambda number, _frame: hits.append(number))
@@ -280,7 +284,7 @@ def test_interrupted_by_signals(pair: Pair, file: File) -> None:
 
 
 @pytest.mark.parametrize("call", ["send", "sendfile"])
-def test_full_in_any_place(pair: Pair, file: File, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+def test_full_in_any_place(pair: ConnectionPair, file: FakeFile, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
     """A socket that says EAGAIN, at the head or in the file, is asked again, and nothing is lost or doubled."""
     refusals = [True, False, True, True, False, True]
     real = os.sendfile
@@ -302,7 +306,7 @@ def test_full_in_any_place(pair: Pair, file: File, monkeypatch: pytest.MonkeyPat
     assert pair.taken == head + b"head" + pattern(MIB) + b"tail"
 
 
-def test_a_stalled_stream_holds_no_bytes(pair: Pair, file: File) -> None:
+def test_a_stalled_stream_holds_no_bytes(pair: ConnectionPair, file: FakeFile) -> None:
     """While the peer does not read nothing of the file is in memory of ours, and nothing spins."""
     pair.server.send_file(file, 0, 8 * MIB, b"head")
     pair.stall()
@@ -312,7 +316,7 @@ def test_a_stalled_stream_holds_no_bytes(pair: Pair, file: File) -> None:
     assert file.checks == calls
 
 
-def test_not_below_tls(pair: Pair, file: File) -> None:
+def test_not_below_tls(pair: ConnectionPair, file: FakeFile) -> None:
     """Where TLS was started on the connection no file can go out, and none that is queued is overtaken by it."""
     pair.server.send_file(file, 0, MIB)
     with pytest.raises(RuntimeError):

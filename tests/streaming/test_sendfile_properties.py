@@ -9,7 +9,18 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.streaming.ends import KIB, MIB, Disk, File, Hand, Pair, closing, connect, descriptors, pattern
+from tests.streaming.tcp_pair import (
+    KIB,
+    MIB,
+    ConnectionPair,
+    FakeFile,
+    ManualDisk,
+    ManualReactor,
+    closing,
+    connect,
+    descriptors,
+    pattern,
+)
 
 SIZES = st.one_of(st.integers(0, 300), st.integers(0, 200 * KIB))
 STEPS = st.lists(
@@ -29,15 +40,17 @@ COLD = st.lists(st.tuples(st.integers(0, 4 * MIB), st.integers(1, MIB)), max_siz
 
 
 @pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[File]:
+def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeFile]:
     """A file that all examples share."""
     path: Path = tmp_path_factory.mktemp("image") / "disk.img"
     path.write_bytes(pattern(5 * MIB))
     with path.open("rb") as opened:
-        yield File(path, opened.fileno())
+        yield FakeFile(path, opened.fileno())
 
 
-def perform(pair: Pair, file: File, step: tuple[str, int, int], expected: bytearray, ends: list[int]) -> None:
+def perform(
+    pair: ConnectionPair, file: FakeFile, step: tuple[str, int, int], expected: bytearray, ends: list[int]
+) -> None:
     kind, size, offset = step
     server = pair.server
     data = pattern(size, offset)
@@ -66,7 +79,7 @@ def perform(pair: Pair, file: File, step: tuple[str, int, int], expected: bytear
 @given(steps=STEPS, cold_spots=COLD, buffers=st.sampled_from([8 * KIB, 64 * KIB, None]))
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_any_interleaving(
-    image: File,
+    image: FakeFile,
     cold: list[tuple[int, int]],
     steps: list[tuple[str, int, int]],
     cold_spots: list[tuple[int, int]],
@@ -77,9 +90,9 @@ def test_any_interleaving(
     expected, ends = bytearray(), list[int]()
     before = descriptors()
     with ExitStack() as stack:
-        reactor = Hand()
+        reactor = ManualReactor()
         stack.callback(reactor.close)
-        pair = stack.enter_context(closing(connect(reactor, Disk(), cold, buffers)))
+        pair = stack.enter_context(closing(connect(reactor, ManualDisk(), cold, buffers)))
         for step in steps:
             perform(pair, image, step, expected, ends)
             assert 0 <= pair.server.unsent <= len(expected) - len(pair.taken)

@@ -8,15 +8,15 @@ import time
 from collections.abc import Callable
 
 import pytest
-from tests.silence import fall_silent
-from tests.streaming.ends import KIB, MIB, File, Pair
+from tests.packet_filter import drop_incoming_packets
+from tests.streaming.tcp_pair import KIB, MIB, ConnectionPair, FakeFile
 
 from aero_storage.linux.tcp_info import STEP_BYTES, max_unacknowledged_read
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="TCP_INFO and packet filters are as Linux has them")
 
 
-def read_until_seen(pair: Pair) -> int:
+def read_until_seen(pair: ConnectionPair) -> int:
     """Read a kilobyte at a time until the server sees that anything was taken; how many bytes that took."""
     before, read = pair.server.progress(), 0
     while pair.server.progress() == before:
@@ -31,7 +31,7 @@ def read_until_seen(pair: Pair) -> int:
 @pytest.mark.parametrize("fast", [0, 4 * MIB], ids=["slow", "fast first"])
 @pytest.mark.parametrize("buffers", [None, 16 * KIB, 64 * KIB, 1 * MIB], ids=str)
 def test_what_a_slow_peer_reads_unseen(
-    make_pair: Callable[..., Pair], file: File, buffers: int | None, fast: int
+    make_pair: Callable[..., ConnectionPair], file: FakeFile, buffers: int | None, fast: int
 ) -> None:
     """It is never more than is allowed for, whatever the size of its buffer."""
     pair = make_pair(buffers=buffers)
@@ -45,7 +45,7 @@ def test_what_a_slow_peer_reads_unseen(
         assert 0 < read_until_seen(pair) <= allowed
 
 
-def test_nobody_has_read_more_than_was_taken(make_pair: Callable[..., Pair], file: File) -> None:
+def test_nobody_has_read_more_than_was_taken(make_pair: Callable[..., ConnectionPair], file: FakeFile) -> None:
     """Early in a connection little can be hidden."""
     pair = make_pair(buffers=16 * KIB)
     pair.server.send_file(file, 0, 8 * MIB)
@@ -56,7 +56,7 @@ def test_nobody_has_read_more_than_was_taken(make_pair: Callable[..., Pair], fil
 
 
 @linux
-def test_a_larger_window_hides_more(make_pair: Callable[..., Pair]) -> None:
+def test_a_larger_window_hides_more(make_pair: Callable[..., ConnectionPair]) -> None:
     """A sixteenth of the largest window that the peer's scale allows (RFC 7323 §2.3)."""
     small, large = make_pair(buffers=16 * KIB), make_pair(buffers=1 * MIB)
     hidden = [max_unacknowledged_read(pair.server.socket, 1 << 40) - STEP_BYTES for pair in (small, large)]
@@ -65,13 +65,13 @@ def test_a_larger_window_hides_more(make_pair: Callable[..., Pair]) -> None:
 
 
 @linux
-def test_a_peer_that_is_gone_hides_nothing(make_pair: Callable[..., Pair], file: File) -> None:
+def test_a_peer_that_is_gone_hides_nothing(make_pair: Callable[..., ConnectionPair], file: FakeFile) -> None:
     """Whose system answers no more has read nothing."""
     pair = make_pair()
     pair.server.send_file(file, 0, 8 * MIB)
     pair.stall()
     assert pair.server.max_unacknowledged_read()
-    fall_silent(pair.peer)
+    drop_incoming_packets(pair.peer)
     deadline = time.monotonic() + 10
     while pair.server.max_unacknowledged_read():
         assert time.monotonic() < deadline

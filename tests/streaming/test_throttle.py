@@ -10,7 +10,7 @@ import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.streaming.ends import MIB, File, Pair, outcome, pattern
+from tests.streaming.tcp_pair import MIB, ConnectionPair, FakeFile, pattern, result_of
 from twisted.internet.task import Clock
 
 from aero_storage.streaming.fair_queue import TURN_BYTES
@@ -242,16 +242,16 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def paced(make_pair: Callable[..., Pair], clock: Clock) -> Pair:
+def paced(make_pair: Callable[..., ConnectionPair], clock: Clock) -> ConnectionPair:
     """A connection with large buffers that may send 1 MiB a second."""
     pair = make_pair(buffers=None)
     pair.server.pace = Throttle(clock, MIB, 0).pace()
     return pair
 
 
-def test_a_file(paced: Pair, file: File, clock: Clock) -> None:
+def test_a_file(paced: ConnectionPair, file: FakeFile, clock: Clock) -> None:
     """The bytes of a file go as fast as they may, in order, and the reactor rests meanwhile."""
-    seen = outcome(paced.server.send_file(file, 0, MIB, b"head"))
+    seen = result_of(paced.server.send_file(file, 0, MIB, b"head"))
     paced.server.write(b"behind")
     crumbs = TICK_SECONDS / 2 * MIB  # what is left of a burst that the socket did not take at once
     for allowed in (BURST_SECONDS * MIB, (BURST_SECONDS + 2 * TICK_SECONDS) * MIB):
@@ -267,7 +267,7 @@ def test_a_file(paced: Pair, file: File, clock: Clock) -> None:
     assert not clock.getDelayedCalls()
 
 
-def test_the_head_is_not_held_back(paced: Pair, file: File) -> None:
+def test_the_head_is_not_held_back(paced: ConnectionPair, file: FakeFile) -> None:
     """The head of a response whose body has to wait goes at once: no packet is kept for what does not follow."""
     assert paced.server.pace is not None
     paced.server.pace.spend(paced.server.pace.left)
@@ -275,11 +275,13 @@ def test_the_head_is_not_held_back(paced: Pair, file: File) -> None:
     assert paced.take() == len(b"head")
 
 
-def test_speed_above_what_a_turn_takes(make_pair: Callable[..., Pair], file: File, clock: Clock) -> None:
+def test_speed_above_what_a_turn_takes(
+    make_pair: Callable[..., ConnectionPair], file: FakeFile, clock: Clock
+) -> None:
     """A limit that is never reached changes nothing, and streams still take turns."""
     pair = make_pair(buffers=None)
     pair.server.pace = Throttle(clock, 1000 * MIB, 0).pace()
-    seen = outcome(pair.server.send_file(file, 0, 3 * MIB))
+    seen = result_of(pair.server.send_file(file, 0, 3 * MIB))
     assert pair.server.unsent >= 3 * MIB - TURN_BYTES
     pair.run()
     assert pair.taken == pattern(3 * MIB)
@@ -294,7 +296,7 @@ class Creeping(Clock):
         return super().seconds()
 
 
-def test_no_crumbs(make_pair: Callable[..., Pair], file: File, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_crumbs(make_pair: Callable[..., ConnectionPair], file: FakeFile, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is allowed from one turn of the reactor to the next is no reason to send: it would do nothing else."""
     sent: list[int] = []
 
@@ -311,10 +313,10 @@ def test_no_crumbs(make_pair: Callable[..., Pair], file: File, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("how", ["abort", "reset", "cancel"])
-def test_gone_while_held_back(paced: Pair, file: File, clock: Clock, how: str) -> None:
+def test_gone_while_held_back(paced: ConnectionPair, file: FakeFile, clock: Clock, how: str) -> None:
     """A connection that ends while it is held back ends at once, and is forgotten at the next tick."""
     done = paced.server.send_file(file, 0, MIB)
-    seen = outcome(done)
+    seen = result_of(done)
     paced.run()
     endings: dict[str, Callable[[], Any]] = {
         "abort": paced.server.abortConnection,
@@ -329,7 +331,7 @@ def test_gone_while_held_back(paced: Pair, file: File, clock: Clock, how: str) -
     assert not clock.getDelayedCalls()
 
 
-def test_held_back_is_not_stalled(paced: Pair, file: File) -> None:
+def test_held_back_is_not_stalled(paced: ConnectionPair, file: FakeFile) -> None:
     """While we hold a stream back and its client has taken all, nobody says that the client stands still."""
     paced.server.send_file(file, 0, MIB)
     paced.run()

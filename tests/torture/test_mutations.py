@@ -1,4 +1,4 @@
-"""What is sent is what it is said to be: hostile in all announced ways, and the same for the same dice."""
+"""What is sent is what it is said to be: hostile in all announced ways, and the same for the same rng_of."""
 
 from __future__ import annotations
 
@@ -6,32 +6,32 @@ import random
 from collections import Counter
 
 import pytest
-from tests.torture import oddities
-from tests.torture.mutations import WAYS, Way, mutated, valid
-from tests.torture.smuggling import SHAPES, SMUGGLED
-from tests.torture.volleys import MOST_CUTS, MOST_HEADS, Volley, volley
+from torture.fuzzing import hostile_values
+from torture.fuzzing.hostile_connections import MOST_CUTS, MOST_HEADS, HostileConnection, hostile_connection
+from torture.fuzzing.mutations import WAYS, Way, mutated, valid
+from torture.fuzzing.smuggling import SHAPES, SMUGGLED
 
 from aero_storage.http.plain import recognise
 
 HEAD = b"GET /v1/images/disk HTTP/1.1\r\nHost: store.test\r\nRange: bytes=0-99\r\n\r\n"
 HEADS = [valid(random.Random(seed)) for seed in range(2000)]
-VOLLEYS = [volley(f"test {number}") for number in range(2000)]
-ONE_BY_ONE = [shot for shot in VOLLEYS if shot.waits and SMUGGLED not in shot.text]
+CONNECTIONS = [hostile_connection(f"test {number}") for number in range(2000)]
+ONE_BY_ONE = [hostile for hostile in CONNECTIONS if hostile.waits and SMUGGLED not in hostile.text]
 
 
-def dice(seed: int) -> random.Random:
+def rng_of(seed: int) -> random.Random:
     return random.Random(seed)
 
 
 def made(way: Way, head: bytes = HEAD) -> set[bytes]:
-    return {way(head, dice(seed)) for seed in range(300)}
+    return {way(head, rng_of(seed)) for seed in range(300)}
 
 
-def test_same_dice() -> None:
-    """A complaint names the dice: the same ones must send the same bytes again, others other ones."""
-    assert mutated(dice(5)) == mutated(dice(5))
-    assert volley("seed 3") == volley("seed 3")
-    assert len({volley(f"seed {number}").text for number in range(100)}) > 90
+def test_same_seed() -> None:
+    """A complaint names the seed: it must send the same bytes again, and other seeds other bytes."""
+    assert mutated(rng_of(5)) == mutated(rng_of(5))
+    assert hostile_connection("seed 3") == hostile_connection("seed 3")
+    assert len({hostile_connection(f"seed {number}").text for number in range(100)}) > 90
 
 
 def test_valid_heads() -> None:
@@ -49,13 +49,13 @@ def test_valid_heads() -> None:
 def test_valid_heads_use_all(table: str) -> None:
     """Every path, method, range and field of the tables is sent."""
     text = b"\n".join(HEADS)
-    missing = [one for one in getattr(oddities, table) if one.encode("latin-1") not in text]
+    missing = [one for one in getattr(hostile_values, table) if one.encode("latin-1") not in text]
     assert missing == []
 
 
 def test_one_in_four_is_mutated() -> None:
     """As the report says: so connections are left on which several are answered."""
-    changed = sum(mutated(dice(seed)) != HEADS[seed] for seed in range(len(HEADS)))
+    changed = sum(mutated(rng_of(seed)) != HEADS[seed] for seed in range(len(HEADS)))
     assert 0.2 < changed / len(HEADS) < 0.28
 
 
@@ -79,7 +79,7 @@ def test_ways_take_what_others_have_left(way: Way, text: bytes) -> None:
 def test_ways_use_all(table: str) -> None:
     """Every oddity of the tables finds its way into a head."""
     text = b"\n".join(made_one for way in set(WAYS) for made_one in made(way))
-    assert [one for one in getattr(oddities, table) if one not in text] == []
+    assert [one for one in getattr(hostile_values, table) if one not in text] == []
 
 
 def test_shapes_announce_a_body() -> None:
@@ -95,26 +95,26 @@ def test_shapes_announce_a_body() -> None:
 
 def test_volleys() -> None:
     """Connections of all kinds: one by one, at once, cut, smuggling; never longer than is said."""
-    kinds = Counter(_kind(shot) for shot in VOLLEYS)
+    kinds = Counter(_kind(hostile) for hostile in CONNECTIONS)
     assert set(kinds) == {"one by one", "at once", "cut", "smuggling"}
     assert min(kinds.values()) > 100
-    assert max(sum(piece.heads for piece in shot.pieces) for shot in VOLLEYS) <= MOST_HEADS
-    assert max(len(shot.pieces) for shot in VOLLEYS if _kind(shot) == "cut") <= MOST_CUTS + 1
-    assert all(piece.text for shot in VOLLEYS for piece in shot.pieces)
-    sent = b"".join(shot.text for shot in VOLLEYS)
+    assert max(sum(piece.heads for piece in hostile.pieces) for hostile in CONNECTIONS) <= MOST_HEADS
+    assert max(len(hostile.pieces) for hostile in CONNECTIONS if _kind(hostile) == "cut") <= MOST_CUTS + 1
+    assert all(piece.text for hostile in CONNECTIONS for piece in hostile.pieces)
+    sent = b"".join(hostile.text for hostile in CONNECTIONS)
     assert [shape for shape in SHAPES if shape not in sent] == []
 
 
 def test_express_lane_is_tried() -> None:
     """Of what comes one by one, much has the form that the express lane takes, and much has not."""
-    pieces = [piece.text for shot in ONE_BY_ONE for piece in shot.pieces]
+    pieces = [piece.text for hostile in ONE_BY_ONE for piece in hostile.pieces]
     plain = sum(recognise(piece) is not None for piece in pieces)
     assert 0.3 < plain / len(pieces) < 0.7
 
 
-def _kind(shot: Volley) -> str:
-    if SMUGGLED in shot.text:
+def _kind(hostile: HostileConnection) -> str:
+    if SMUGGLED in hostile.text:
         return "smuggling"
-    if shot.waits:
+    if hostile.waits:
         return "one by one"
-    return "at once" if len(shot.pieces) == 1 else "cut"
+    return "at once" if len(hostile.pieces) == 1 else "cut"

@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 
 import pytest
-from tests.torture.outcome import MIB, Footprint, Healthy, Outcome, percentile, together, worst
-from tests.torture.report import report
+from torture.outcome import MIB, Footprint, LiveResult, Outcome, merged_results, percentile, sum_of_footprints
+from torture.report import report
 
 PASSED = Outcome(
     "resets",
     "resets at a random byte",
     3000,
     "1,810 MiB compared",
-    Healthy(1238, 0, (), 0.00834, 0.0145),
+    LiveResult(1238, 0, (), 0.00834, 0.0145),
     Footprint(15, 59 * MIB, 64),
     Footprint(14, 60 * MIB, 64),
 )
@@ -54,14 +54,14 @@ def test_skipped() -> None:
 def test_unmeasured() -> None:
     """What nobody has measured is a dash, not a zero."""
     assert "| files | – | – | – | – | – | – |" in lines(FAILED)
-    without_places = Outcome("x", "y", healthy=Healthy(1), before=Footprint(1, MIB), after=Footprint(1, 2 * MIB))
+    without_places = Outcome("x", "y", live=LiveResult(1), before=Footprint(1, MIB), after=Footprint(1, 2 * MIB))
     assert "| x | 1 | 0 | 0.0, 0.0 | 1 → 1 | – | 1 → 2 |" in lines(without_places)
 
 
 def test_command() -> None:
     """The command that was run can be copied into a shell."""
     said = lines(PASSED, arguments=("--only", "fuzz", "--seed", "a b"))
-    expected = re.escape("`python -m tests.torture --only fuzz --seed 'a b'`, 85 s, Python 3.")
+    expected = re.escape("`python -m torture --only fuzz --seed 'a b'`, 85 s, Python 3.")
     assert any(re.match(expected, line) for line in said)
 
 
@@ -73,10 +73,10 @@ def test_tables_are_even() -> None:
 
 def test_several_daemons() -> None:
     """What they hold is added up; what their live clients saw is all of it, and the worst of their times."""
-    assert together([Footprint(1, 20), Footprint(2, 30)]) == Footprint(3, 50)
-    seen = worst([Healthy(5, 1, ("a",), 0.1, 0.9), Healthy(7, 2, ("b",), 0.2, 0.3)])
-    assert seen == Healthy(12, 3, ("a", "b"), 0.2, 0.9)
-    assert worst([]) == Healthy()
+    assert sum_of_footprints([Footprint(1, 20), Footprint(2, 30)]) == Footprint(3, 50)
+    seen = merged_results([LiveResult(5, 1, ("a",), 0.1, 0.9), LiveResult(7, 2, ("b",), 0.2, 0.3)])
+    assert seen == LiveResult(12, 3, ("a", "b"), 0.2, 0.9)
+    assert merged_results([]) == LiveResult()
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tests.blackbox.harness import running, until
-from tests.blackbox.roots import small_root
-from tests.blackbox.wire import NoReplyError, Wire, head
+from tests.blackbox.image_roots import small_root
+from tests.blackbox.raw_http import RawConnection, head
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,12 +49,8 @@ RAW = (
 
 def answered(daemon: Daemon, text: bytes) -> int | None:
     """Send it on a connection of its own; the status of what comes, None if nothing does."""
-    with Wire.dial(daemon.port) as wire:
-        wire.send(text)
-        try:
-            return wire.reply().status
-        except NoReplyError:
-            return None
+    with RawConnection.dial(daemon.port) as conn:
+        return conn.status(text)
 
 
 def test_token_in_all_places(tmp_path: Path) -> None:

@@ -89,12 +89,12 @@ def test_exempt() -> None:
 
 def test_nothing_is_left() -> None:
     """Whoever comes and goes, in whatever order: when all have gone, all is as in the beginning."""
-    scene, chance = Scene(Limits(most=20, most_per_client=3)), random.Random(7)
+    scene, rng = Scene(Limits(most=20, most_per_client=3)), random.Random(7)
     inside: list[Ticket] = []
     for _ in range(2000):
-        if inside and chance.random() < 0.5:
-            scene.crowd.leave(inside.pop(chance.randrange(len(inside))))
-        elif (ticket := scene.crowd.admit(f"192.0.2.{chance.randrange(9)}")) is not None:
+        if inside and rng.random() < 0.5:
+            scene.crowd.leave(inside.pop(rng.randrange(len(inside))))
+        elif (ticket := scene.crowd.admit(f"192.0.2.{rng.randrange(9)}")) is not None:
             inside.append(ticket)
     assert {Reason.TOTAL, Reason.CLIENT} == set(scene.refused)
     for ticket in inside:

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.streaming.ends import MIB, Hand, Pair, closing, connect, descriptors, pattern
+from tests.streaming.tcp_pair import MIB, ConnectionPair, ManualReactor, closing, connect, descriptors, pattern
 from twisted.internet.address import IPv4Address
 
 from aero_storage.storage.local.directory import LocalBlob
 
 IMAGE = pattern(6 * MIB)
 URL = "/v1/images/disk.img"
-Dial = Callable[[], Pair]
+Dial = Callable[[], ConnectionPair]
 
 
 @pytest.fixture(autouse=True)
@@ -38,10 +38,10 @@ def dial(stack: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Dial]:
     monkeypatch.setattr(LocalBlob, "read", read)
     before = descriptors()
     with ExitStack() as exits:
-        reactor = Hand()
+        reactor = ManualReactor()
         exits.callback(reactor.close)
 
-        def make() -> Pair:
+        def make() -> ConnectionPair:
             channel = stack.parts.site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1))
             return exits.enter_context(closing(connect(reactor, stack.parts.pools.readers, [], protocol=channel)))
 
@@ -52,12 +52,12 @@ def dial(stack: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Dial]:
     assert stack.parts.handler._admission.taken == 0  # noqa: SLF001
 
 
-def ask(pair: Pair, *headers: str, method: str = "GET") -> None:
+def ask(pair: ConnectionPair, *headers: str, method: str = "GET") -> None:
     pair.peer.send("\r\n".join([f"{method} {URL} HTTP/1.1", "Host: test", *headers, "", ""]).encode())
     pair.turn(2)
 
 
-def bodies(pair: Pair) -> list[bytes]:
+def bodies(pair: ConnectionPair) -> list[bytes]:
     """The bodies of all responses so far, by their Content-Length."""
     data, found = bytes(pair.taken), []
     while data:
@@ -68,7 +68,7 @@ def bodies(pair: Pair) -> list[bytes]:
     return found
 
 
-def outcome(stack: Any) -> tuple[str, int, int]:
+def result_of(stack: Any) -> tuple[str, int, int]:
     line = stack.log.requests[0]
     return line["outcome"], line["status"], line["bytes_sent"]
 
@@ -83,7 +83,7 @@ def test_whole_image(stack: Any, dial: Dial, cold: list[bool], *, is_cold: bool)
     assert not stack.log.requests
     pair.run()
     assert bodies(pair) == [IMAGE]
-    assert outcome(stack) == ("complete", 200, len(IMAGE))
+    assert result_of(stack) == ("complete", 200, len(IMAGE))
     assert stack.metric('image_bytes_served_total{image_id="disk.img"}') == len(IMAGE)
 
 
@@ -106,7 +106,7 @@ def test_close_after_the_response(stack: Any, dial: Dial) -> None:
     pair.run()
     assert bodies(pair) == [IMAGE]
     assert pair.at_end
-    assert outcome(stack) == ("complete", 200, len(IMAGE))
+    assert result_of(stack) == ("complete", 200, len(IMAGE))
 
 
 def test_head(stack: Any, dial: Dial) -> None:
@@ -115,7 +115,7 @@ def test_head(stack: Any, dial: Dial) -> None:
     ask(pair, method="HEAD")
     pair.run()
     assert pair.taken.endswith(b"\r\n\r\n")
-    assert outcome(stack) == ("complete", 200, 0)
+    assert result_of(stack) == ("complete", 200, 0)
 
 
 def test_client_resets(stack: Any, dial: Dial) -> None:
@@ -128,7 +128,7 @@ def test_client_resets(stack: Any, dial: Dial) -> None:
     sent = len(IMAGE) - pair.server.unsent
     pair.reset()
     pair.turn(3)
-    assert outcome(stack) == ("disconnected", 200, sent)
+    assert result_of(stack) == ("disconnected", 200, sent)
     assert 0 < sent < len(IMAGE)
 
 
@@ -144,7 +144,7 @@ def test_client_resets_while_a_thread_reads(
     assert len(stack.pool.jobs) == 1  # the fetch
     pair.reset()
     pair.turn(3)
-    assert outcome(stack) == ("disconnected", 200, 0)
+    assert result_of(stack) == ("disconnected", 200, 0)
     monkeypatch.setattr(LocalBlob, "warm", None)
     stack.pool.step()
 
@@ -162,7 +162,7 @@ def test_file_changes(stack: Any, dial: Dial, how: str) -> None:
         os.utime(path, ns=(0, 1))
     pair.run()
     assert pair.was_reset
-    kind, status, sent = outcome(stack)
+    kind, status, sent = result_of(stack)
     assert (kind, status) == ("aborted", 200)
     assert len(bodies(pair)[0]) <= sent < len(IMAGE)
     assert IMAGE.startswith(bodies(pair)[0])
@@ -192,4 +192,4 @@ def test_shutdown(stack: Any, dial: Dial) -> None:
     pair.turn(3)
     pair.take()
     assert pair.was_reset
-    assert outcome(stack) == ("aborted", 200, sent)
+    assert result_of(stack) == ("aborted", 200, sent)

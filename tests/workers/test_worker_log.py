@@ -9,7 +9,7 @@ import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.said import Lines
+from tests.command_output import TextSink
 from twisted.internet.task import Clock
 
 from aero_storage.logs.json_log import JsonLines
@@ -34,7 +34,7 @@ class Log:
 
 def logged(*messages: str) -> bytes:
     """What a worker's log makes of messages."""
-    sink = Lines()
+    sink = TextSink()
     log = JsonLines(sink, constant={"worker": 1})
     for message in messages:
         log.event("info", message)
@@ -51,7 +51,7 @@ MESSAGES = st.builds(str.__mul__, st.text(max_size=30), st.sampled_from([1, 300]
 
 @given(st.lists(MESSAGES, min_size=1, max_size=5), st.integers(1, 9000))
 def test_lines_as_they_are(messages: list[str], size: int) -> None:
-    """Lines of any length come through to the byte and in order, however they are cut on the way."""
+    """TextSink of any length come through to the byte and in order, however they are cut on the way."""
     log, whole = Log(), logged(*messages)
     relay = WorkerLog(1, log)
     for start in range(0, len(whole), size):

@@ -1,4 +1,4 @@
-"""`manifest.json` → `Catalog` (contract §3).
+"""`manifest.json` → `Catalog` (http.md §3).
 
 One violation makes the whole manifest invalid; the message names its place.
 """

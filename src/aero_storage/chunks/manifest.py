@@ -1,4 +1,4 @@
-"""The manifest of a chunked image (contract §6): its rules, to JSON and from JSON. Pure.
+"""The manifest of a chunked image (http.md §6): its rules, to JSON and from JSON. Pure.
 
 `parse_chunk_manifest` refuses manifests that the contract forbids or that clients refuse.
 """

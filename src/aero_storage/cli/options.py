@@ -119,7 +119,7 @@ class SizeType(click.ParamType[int]):
 
 
 class ImageIdType(click.ParamType[str]):
-    """An image id (contract §1)."""
+    """An image id (http.md §1)."""
 
     name = "id"
 

@@ -1,6 +1,6 @@
 """The decision about a request for an open representation: conditions, ranges, limits, headers (contract §5 and §6).
 
-Pure: facts and a representation in, a reply out. The order of evaluation is that of the contract.
+Pure: facts and a representation in, a reply out. The order of evaluation is that of http.md.
 """
 
 from __future__ import annotations

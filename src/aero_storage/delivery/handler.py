@@ -247,7 +247,7 @@ class RequestHandler:
         if image is not None:
             return image
         if catalog.listing and facts.resource in (Resource.CHUNK, Resource.CHUNK_MANIFEST):
-            # Contract §6: the raw file need not exist. If it does, it is one that is not served.
+            # http.md §6: the raw file need not exist. If it does, it is one that is not served.
             return Image(id=image_id, file=image_id, name=image_id, virtual_chunks=False)
         raise BlobNotFoundError(image_id)
 

@@ -1,4 +1,4 @@
-"""What is behind a URL of the data plane: the bytes of an image, a chunk manifest, a chunk (contract §5 and §6)."""
+"""What is behind a URL of the data plane: the bytes of an image, a chunk manifest, a chunk (http.md §5 and §6)."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Representation:
 
 
 def image_validators(image: Image, found: Validators) -> Validators:
-    """The validators of an image: what its catalog entry says, else what its file says (contract §3)."""
+    """The validators of an image: what its catalog entry says, else what its file says (http.md §3)."""
     return Validators(
         image.etag or found.etag,
         found.last_modified if image.last_modified is None else image.last_modified,
@@ -63,7 +63,7 @@ def _whole_image(image: Image, size: int, found: Validators, cache_control: str)
 
 
 def chunk_representation(facts: Facts, policy: Policy, image: Image, size: int, found: Validators) -> Representation:
-    """A chunk object or a chunk manifest; `size` and `found` are those of its own file (contract §6)."""
+    """A chunk object or a chunk manifest; `size` and `found` are those of its own file (http.md §6)."""
     moving = facts.names.version is None and image.chunked_version is not None
     cache_control = _chunk_caching(facts, policy, image, moving=moving)
     return _chunked(facts, policy, Representation(size, found, cache_control))

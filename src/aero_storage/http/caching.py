@@ -1,4 +1,4 @@
-"""Who may keep a response, and for how long (RFC 9111 §5.2.2, contract §5 and §6)."""
+"""Who may keep a response, and for how long (RFC 9111 §5.2.2, http.md §5 and §6)."""
 
 from __future__ import annotations
 

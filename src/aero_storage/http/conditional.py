@@ -1,4 +1,4 @@
-"""Validators and conditional requests (RFC 9110 §8.8 and §13, contract §3 and §5)."""
+"""Validators and conditional requests (RFC 9110 §8.8 and §13, http.md §3 and §5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may read responses from another origin (WHATWG Fetch: CORS; contract §7)."""
+"""Who may read responses from another origin (WHATWG Fetch: CORS; http.md §7)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names from outside: image ids, chunked versions, chunk names (contract §1).
+"""Names from outside: image ids, chunked versions, chunk names (http.md §1).
 
 All of them come as raw path segments. A segment is bounded before it is copied, decoded once, and then
 has to match in full; whatever does not is no identifier and goes nowhere.

@@ -1,4 +1,4 @@
-"""The `Range` header for one representation (RFC 9110 §14, contract §5).
+"""The `Range` header for one representation (RFC 9110 §14, http.md §5).
 
 `parse_range` reads the header without knowing the representation; `resolve` lays one range on its size.
 """

@@ -1,4 +1,4 @@
-"""JSON lines as text: one object each, time, level and message first (contract §8)."""
+"""JSON lines as text: one object each, time, level and message first (http.md §8)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The daemon's log: one JSON object a line, never blocking the reactor (contract §8)."""
+"""The daemon's log: one JSON object a line, never blocking the reactor (http.md §8)."""
 
 from __future__ import annotations
 

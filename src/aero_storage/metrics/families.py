@@ -24,12 +24,12 @@ _BOUNDS = (*map(str, BUCKETS), "+Inf")
 _GAUGES = {
     Gauge.IN_FLIGHT: "Requests being answered, the one for these metrics included.",
     Gauge.CONNECTIONS: "Connections that are open.",
-    Gauge.PLACES_TAKEN: "Byte requests at work.",
-    Gauge.PLACES_LIMIT: "Byte requests that may be at work at once; 0 is any number.",
-    Gauge.PLACES_USED: "Part of its places that is taken, in the fullest process; 0 without a limit.",
-    Gauge.QUEUE: "Byte requests that wait for a place.",
+    Gauge.PLACES_TAKEN: "Requests for bytes that hold a place under the cap.",
+    Gauge.PLACES_LIMIT: "Places under the cap, of all processes together; 0 is no limit.",
+    Gauge.PLACES_USED: "Share of the places that is taken, in the fullest process; 0 without a limit.",
+    Gauge.QUEUE: "Requests for bytes that wait for a place.",
     Gauge.CATALOG_INVALID: "Processes for which the catalog on disk is invalid; the last good one serves on.",
-    Gauge.DESCRIPTORS_USED: "Part of its file descriptors that is open, in the fullest process.",
+    Gauge.DESCRIPTORS_USED: "Share of the allowed file descriptors that is open, in the fullest process.",
 }
 _process = ProcessCollector(registry=None)
 
@@ -49,15 +49,15 @@ class Families(Collector):
     @override
     def collect(self) -> Iterator[Metric]:
         counts = self._shown()
-        yield from _contract_families(counts)
+        yield from _base_families(counts)
         yield from _trouble_families(counts)
         yield _histogram(
             "aero_storage_queue_wait_seconds",
-            "Time in the queue of requests that got a place.",
+            "Seconds in the queue, of requests that got a place.",
             (),
             counts.queue_waits,
         )
-        delays = "How late timers fire, tried four times a second: for so long nobody is answered."
+        delays = "Seconds by which timers fire late, tried four times a second: nobody is answered meanwhile."
         yield _histogram("aero_storage_reactor_delay_seconds", delays, (), counts.reactor_delays)
         yield GaugeMetricFamily(
             "aero_storage_catalog_reload_last_success_timestamp_seconds",
@@ -66,38 +66,50 @@ class Families(Collector):
         )
         for gauge, text in _GAUGES.items():
             yield GaugeMetricFamily(gauge.value, text, value=counts.gauges.get(gauge, 0))
-        build = GaugeMetricFamily("aero_storage_server_build_info", "Constant 1.", labels=["version"])
+        build = GaugeMetricFamily(
+            "aero_storage_server_build_info", "Always 1; the label tells the version.", labels=["version"]
+        )
         build.add_metric([self._version], 1)
         yield build
         yield from _process_families(counts.process)
 
 
-def _contract_families(counts: Counts) -> Iterator[Metric]:
-    yield _counter("http_requests", "Requests answered.", ("route", "method", "status"), counts.requests)
-    durations = "Time from the request's head to the last byte of its response."
+def _base_families(counts: Counts) -> Iterator[Metric]:
+    yield _counter(
+        "http_requests",
+        "Requests answered, to their end or to where they broke off.",
+        ("route", "method", "status"),
+        counts.requests,
+    )
+    durations = "Seconds from the end of a request's head until the kernel has the last byte of its response."
     yield _histogram("http_request_duration_seconds", durations, ("route", "method"), counts.durations)
-    yield _counter("image_bytes_served", "Body bytes sent of images and chunks.", ("image_id",), counts.bytes)
-    modes = "Body bytes sent of images and chunks, by how they were asked for."
+    yield _counter(
+        "image_bytes_served",
+        "Body bytes of images and chunks that the kernel has taken.",
+        ("image_id",),
+        counts.bytes,
+    )
+    modes = "The bytes of image_bytes_served_total, by how they were asked for."
     yield _counter("aero_storage_bytes_sent", modes, ("mode",), counts.delivered)
-    ranges = "Byte requests that got a 206, or a 412, 413 or 416."
+    ranges = "Requests for image bytes that got a 206 (valid), or a 412, 413 or 416 (invalid)."
     yield _counter("range_requests", ranges, ("result",), counts.ranges)
     yield _counter("store_errors", "Failures of the disk or of the catalog.", ("kind",), counts.store_errors)
-    reloads = "Readings of a changed catalog."
+    reloads = "Readings of a catalog that has changed, or that SIGHUP asked for."
     yield _counter("aero_storage_catalog_reload", reloads, ("result",), counts.reloads)
 
 
 def _trouble_families(counts: Counts) -> Iterator[Metric]:
-    rejections = "Byte requests that got a 429, as the queue was full or no place came free in time."
+    rejections = "Requests for bytes that got a 429, as the queue was full or no place came free in time."
     yield _counter("aero_storage_rejections", rejections, ("reason",), counts.rejections)
-    broken = "Responses that did not come to their end: aborted by the daemon, or disconnected by the client."
+    broken = "Responses cut short: aborted by the daemon, or disconnected by the client."
     yield _counter("aero_storage_responses_broken_off", broken, ("outcome",), counts.broken_off)
-    refused = "Connections over a limit, or for which no descriptor was left."
+    refused = "Connections (behind a proxy: requests) over a limit, and connections without a descriptor."
     yield _counter("aero_storage_connections_refused", refused, ("reason",), counts.refusals)
-    stalled = "Responses broken off, as their clients took nothing."
+    stalled = "Responses that the daemon reset, as their clients took nothing."
     yield CounterMetricFamily("aero_storage_streams_stalled", stalled, value=counts.slow["stalled",])
-    taken = "Places under the cap that responses lost whose clients took nothing, while others waited."
+    taken = "Places that stalled responses gave up to requests that waited."
     yield CounterMetricFamily("aero_storage_places_taken_back", taken, value=counts.slow["place_taken_back",])
-    dropped = "Lines that the log had no room for."
+    dropped = "Log lines that were dropped, as the log was taken too slowly or could not be written."
     yield _counter("aero_storage_log_lines_dropped", dropped, (), counts.lines_dropped)
 
 

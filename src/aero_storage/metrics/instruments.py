@@ -1,4 +1,4 @@
-"""The instruments of contract §9 and the daemon's own, on a registry that is passed in.
+"""The instruments of http.md §9 and the daemon's own, on a registry that is passed in.
 
 What happens is counted in plain dictionaries, on the reactor's thread alone, and becomes Prometheus' families only
 when somebody asks: the library's own counters, made for many threads, would take a small range a tenth of its time.

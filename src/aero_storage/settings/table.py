@@ -21,7 +21,7 @@ T = TypeVar("T")
 _MAX_INTEGER = 2**63 - 1
 _MAX_PORT = 65535
 _MAX_WORKERS = 128  # some five descriptors each, and a process may have 1,024
-_SECTOR, _MAX_CHUNK_SIZE = 512, 64 * 1024 * 1024  # the chunked format's, and what its clients take (contract §6)
+_SECTOR, _MAX_CHUNK_SIZE = 512, 64 * 1024 * 1024  # the chunked format's, and what its clients take (http.md §6)
 _KINDS: dict[type, str] = {bool: "boolean", int: "integer", float: "number", str: "string"}
 _TRUE = {"1", "true", "t", "yes", "y", "on"}
 

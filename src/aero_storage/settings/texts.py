@@ -1,4 +1,4 @@
-"""What is printed about settings: the check of the configuration, the help, the README's table."""
+"""What is printed about settings: the check of the configuration, the help, the reference's table."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _entry(flags: str, *sentences: str) -> str:
 
 
 def markdown_table() -> str:
-    """Return the README's table of settings."""
+    """Return the reference's table of settings."""
     lines = ["| Flag | Variable | File key | Default | Meaning |", "| --- | --- | --- | --- | --- |"]
     for row in table():
         flags = f"`{row.flag}`, `{row.twin}`" if row.twin else f"`{row.flag}`"

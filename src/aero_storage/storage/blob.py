@@ -20,7 +20,7 @@ class BlobStatus:
 
     @property
     def validators(self) -> Validators:
-        """The validators that a file has by itself (contract §3)."""
+        """The validators that a file has by itself (http.md §3)."""
         return _validators(self.size, self.mtime_ns)
 
 

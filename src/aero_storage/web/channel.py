@@ -189,7 +189,7 @@ class AeroChannel(Departing, Watched, HTTPChannel):
         return taken
 
     def allHeadersReceived(self) -> None:
-        """Mark a request that announces a body, and read none of it (contract §2), or that comes over a limit."""
+        """Mark a request that announces a body, and read none of it (http.md §2), or that comes over a limit."""
         self.heads += 1
         request = self.requests[-1]
         request.turned_away = self._ticket.refusal if self._ticket is not None else None

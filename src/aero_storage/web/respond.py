@@ -124,7 +124,7 @@ class Responder:
             tracked.mark_finished()
 
     async def _drained(self, request: AeroRequest) -> None:
-        """Wait until the kernel has every byte: only then is a response complete (contract §5 and §8)."""
+        """Wait until the kernel has every byte: only then is a response complete (http.md §5 and §8)."""
         transport: object = request.transport
         tracked = tracked_transport(transport)
         if tracked is None:

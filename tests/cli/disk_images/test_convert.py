@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 import pytest
+from tests.small_filesystem import mounted_tmpfs
 
 from aero_storage.atomic_files import disk_usage
 from aero_storage.cli.disk_images.convert import ImportSource, bring_in, examine
@@ -429,14 +430,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """Mount a file system that is soon full."""
     place = tmp_path / "small"
     place.mkdir()
-    if os.geteuid() != 0:
-        pytest.skip("only root may mount a small file system")
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "small", str(place)]
-    done = subprocess.run(mount, capture_output=True, text=True, timeout=60, check=False)
-    if done.returncode:
-        pytest.skip(f"no file system can be mounted here: {done.stderr}")
-    yield place
-    subprocess.run(["umount", str(place)], check=True, timeout=60)
+    with mounted_tmpfs(place, "1m"):
+        yield place
 
 
 @pytest.mark.parametrize("kind", ["raw", "qcow2"])

@@ -1,4 +1,4 @@
-"""A directory on this machine as a store (contract §1, last rule).
+"""A directory on this machine as a store (http.md §1, last rule).
 
 Names are resolved first and walked afterwards: from the root downwards, one directory descriptor after the other,
 no symbolic link followed. So the file that is checked is the file that is opened, wherever links are moved meanwhile.

@@ -22,7 +22,7 @@ _SURVEYS = "surveys"
 """The lane of what looks at all images, wherever they are."""
 
 MANIFEST_NAME = "manifest.json"
-"""File name of a chunk manifest in its directory (contract §6)."""
+"""File name of a chunk manifest in its directory (http.md §6)."""
 
 
 @attrs.frozen
@@ -78,7 +78,7 @@ class Store(Protocol):
         ...
 
     def open_cached(self, wanted: BlobRequest) -> Opened | None:
-        """The same at once, from memory, or not at all: how old it may be is the contract's second (§3)."""
+        """The same at once, from memory, or not at all: at most a second old (http.md §3)."""
         ...
 
     def survey(self, images: Iterable[Image]) -> Deferred[Survey]:

@@ -1,0 +1,201 @@
+"""The servers that are compared, and how each is started, watched and stopped."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import attrs
+
+from bench import data
+from bench.client import HOST, answers
+from bench.errors import BenchError
+from bench.processes import Usage, usage
+
+SYSTEM_PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
+TWISTD = Path(sys.executable).parent / "twistd"
+_PEERS = Path(__file__).parent / "peers"
+_START_SECONDS = 30.0
+_STOP_SECONDS = 5.0
+
+
+@attrs.frozen
+class Place:
+    """What a server is told: what to serve, where to keep its own files, how to listen."""
+
+    root: Path
+    home: Path
+    port: int
+    workers: int = 1
+    unlimited: bool = False  # without a limit on concurrent requests, for 1,000 clients
+
+    @property
+    def log(self) -> Path:
+        """Where the server logs; it may begin others beside it."""
+        return self.home / "log"
+
+
+@attrs.frozen
+class Kind:
+    """A server: a name for files and flags, a title for people, its URLs, its command line."""
+
+    name: str
+    title: str
+    image_url: str
+    chunk_url: str
+    command: Callable[[Place], list[str]]
+    log_line: bytes = b""  # what each line of its request log holds; empty where it has none
+
+    def image(self, name: str) -> str:
+        """The path of an image."""
+        return self.image_url.format(name)
+
+    def chunks(self, name: str) -> str:
+        """What the paths of an image's chunks begin with."""
+        return self.chunk_url.format(name)
+
+
+@attrs.frozen
+class Server:
+    """A running server."""
+
+    kind: Kind
+    place: Place
+    process: subprocess.Popen[bytes]
+
+    @property
+    def port(self) -> int:
+        """Its port on 127.0.0.1."""
+        return self.place.port
+
+    def usage(self) -> Usage:
+        """What its processes have used so far; BenchError if it has ended."""
+        if self.process.poll() is not None:
+            raise BenchError(f"{self.kind.name} has ended: {self.said()}")
+        return usage(self.process.pid)
+
+    def logged(self) -> int | None:
+        """The number of requests in its log, for servers that keep one."""
+        if not self.kind.log_line:
+            return None
+        return sum(path.read_bytes().count(self.kind.log_line) for path in self.place.home.glob("log*"))
+
+    def said(self) -> str:
+        """The end of all that it printed and logged."""
+        paths = [self.place.home / name for name in ("output", "log", "error.log")]
+        return "\n".join(path.read_text(errors="replace")[-2000:] for path in paths if path.exists())
+
+    def stop(self) -> None:
+        """End it, by force if it must be."""
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)  # a session of its own: workers too
+            self.process.wait()
+
+
+@contextmanager
+def running(kind: Kind, place: Place, cores: str) -> Iterator[Server]:
+    """Run a server, pinned to `cores`, in a new directory of its own that is removed at the end."""
+    place.home.mkdir()
+    command = ["taskset", "-c", cores, *kind.command(place)]
+    with (place.home / "output").open("wb") as output:
+        process = subprocess.Popen(
+            command, cwd=place.home, env=_environment(), stdout=output, stderr=output, start_new_session=True
+        )
+    server = Server(kind, place, process)
+    try:
+        _wait(server)
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(place.home)
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.create_server((HOST, 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _wait(server: Server) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while not answers(server.port, server.kind.image(data.HOT)):
+        if server.process.poll() is not None or time.monotonic() > deadline:
+            raise BenchError(f"{server.kind.name} does not answer: {server.said()}")
+        time.sleep(0.02)
+
+
+def _environment() -> dict[str, str]:
+    """No settings of the daemon, and no PYTHONPATH: what is measured is what was installed."""
+    return {key: value for key, value in os.environ.items() if not key.startswith(("AERO_", "PYTHON"))}
+
+
+def _aero(*flags: str) -> Callable[[Place], list[str]]:
+    def command(place: Place) -> list[str]:
+        start = [str(TWISTD), "--nodaemon", "--pidfile=", f"--logfile={place.log}", "aero-storage"]
+        given = [f"--listen-addr={HOST}:{place.port}", f"--images-root={place.root}", "--require-manifest", *flags]
+        workers = [f"--workers={place.workers}"] if place.workers > 1 else []
+        limit = ["--max-concurrent-bytes-requests=0"] if place.unlimited else []
+        return [*start, *given, *workers, *limit]
+
+    return command
+
+
+def _nginx(log: str) -> Callable[[Place], list[str]]:
+    def command(place: Place) -> list[str]:
+        # Started by root it would otherwise serve as somebody who may not enter our directory.
+        words = {"USER": "" if os.geteuid() else "user root;", "WORKERS": str(place.workers), "LOG": log}
+        text = (_PEERS / "nginx.conf").read_text(encoding="utf-8")
+        for word, value in {**words, "PORT": str(place.port), "ROOT": str(place.root)}.items():
+            text = text.replace(f"@{word}@", value)
+        (place.home / "nginx.conf").write_text(text, encoding="utf-8")
+        nginx = shutil.which("nginx", path=SYSTEM_PATH) or "nginx"
+        return [nginx, "-p", str(place.home), "-c", "nginx.conf", "-e", "error.log"]
+
+    return command
+
+
+def _script(name: str) -> Callable[[Place], list[str]]:
+    # -I keeps PYTHONPATH and the script's own directory out of what it imports.
+    return lambda place: [sys.executable, "-I", str(_PEERS / name), str(place.root), str(place.port)]
+
+
+def _static(place: Place) -> list[str]:
+    start = [str(TWISTD), "--nodaemon", "--pidfile=", f"--logfile={place.log}", "web"]
+    return [*start, f"--listen=tcp:{place.port}:interface={HOST}", f"--path={place.root}"]
+
+
+AERO, NO_EXPRESS, NGINX, AIOHTTP, STATIC = "aero-storage", "aero-no-express", "nginx", "aiohttp", "twisted-static"
+NO_LOG = "nginx-no-log"
+_OURS = ("/v1/images/{}", "/v1/images/{}/chunked/v1/chunks/")
+_THEIRS = ("/{}", "/chunked/{}/v1/chunks/")
+KINDS = (
+    Kind(AERO, "aero-storage", *_OURS, _aero(), b'"request complete"'),
+    Kind(NO_EXPRESS, "aero-storage --no-express", *_OURS, _aero("--no-express"), b'"request complete"'),
+    Kind(NGINX, "nginx", *_THEIRS, _nginx("log json buffer=64k flush=1s"), b'{"time"'),
+    Kind(NO_LOG, "nginx, no log", *_THEIRS, _nginx("off")),
+    Kind(AIOHTTP, "aiohttp + uvloop", *_THEIRS, _script("aiohttp_files.py")),
+    Kind("starlette", "Starlette + uvicorn", *_THEIRS, _script("starlette_files.py")),
+    Kind(STATIC, "twisted.web.static", *_THEIRS, _static, b'"GET /'),
+)
+
+
+def daemon_flags() -> str:
+    """The help of the installed daemon, which tells what flags it has."""
+    done = subprocess.run(
+        [TWISTD, "aero-storage", "--help"], capture_output=True, text=True, env=_environment(), check=False
+    )
+    if done.returncode:
+        raise BenchError(f"there is no aero-storage in {TWISTD.parent}: {done.stderr}")
+    return done.stdout

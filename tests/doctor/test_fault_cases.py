@@ -1,0 +1,42 @@
+"""What goes wrong between a sound daemon and its clients is found, and the words say how to mend it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from tests.doctor.fault_cases import CASES, FaultCase
+from tests.doctor.faulty_proxy import Answer, FaultyProxy, ProxyFault, Request
+
+from aero_storage.doctor.result import Severity
+from aero_storage.doctor.runner import DoctorReport
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_damage_is_found(case: FaultCase, examined: Callable[..., DoctorReport]) -> None:
+    """Just the checks that the fault concerns complain, and the one that names it says how to mend it."""
+    report = examined(case.fault)
+    complaints = {finding.check: finding.outcome for finding in report.findings if finding.outcome.means}
+    assert set(complaints) == set(case.found)
+    told = complaints[case.found[0]]
+    assert case.mend in told.mend
+    assert told.verdict is (Severity.FAILURE if case.is_failure else Severity.WARNING)
+    assert report.is_good is not case.is_failure
+
+
+@pytest.mark.parametrize(("times", "verdict"), [(0, Severity.PASS), (1, Severity.PASS), (9, Severity.WARNING)])
+def test_answers_that_are_gathered(
+    times: int, verdict: Severity, proxy: FaultyProxy, examined: Callable[..., DoctorReport]
+) -> None:
+    """Who takes in large answers before they are passed on is found by the time; one slow answer is an accident."""
+    left = [times]
+
+    def gather(_request: Request, answer: Answer) -> Answer:
+        if answer.status == 206 and len(answer.body) > 1 << 19 and left[0]:
+            left[0] -= 1
+            proxy.clock += 3
+        return answer
+
+    (found,) = [one for one in examined(ProxyFault(after=gather)).findings if one.check == "streaming"]
+    assert found.outcome.verdict is verdict
+    assert ("proxy_buffering off" in found.outcome.mend) is (verdict is Severity.WARNING)

@@ -1,0 +1,172 @@
+"""A daemon that nothing stands in front of: whatever its settings, the doctor has nothing to say against it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import attrs
+import pytest
+from tests.doctor.faulty_proxy import Answer, FaultyProxy, ProxyFault, Request
+
+from aero_storage.doctor.result import CheckResult, Severity
+from aero_storage.doctor.runner import CHECKS, DoctorReport
+
+Look = Callable[..., DoctorReport]
+CHUNKS = {"virtual_chunks": "true"}
+NO_CHUNKS = "chunk-manifest chunk chunk-caching"
+CORS = "cors cors-exposed cors-preflight cors-credentials cors-errors"
+
+
+def checks(report: DoctorReport, verdict: Severity) -> set[str]:
+    return {finding.check for finding in report.findings if finding.outcome.verdict is verdict}
+
+
+def finding(report: DoctorReport, check: str) -> CheckResult:
+    (found,) = [one for one in report.findings if one.check == check]
+    return found
+
+
+def test_names() -> None:
+    """Scripts find each check by a name of its own."""
+    assert len({check.name for check in CHECKS}) == len(CHECKS) > 40
+
+
+@pytest.mark.parametrize(
+    ("settings", "options", "skipped"),
+    [
+        (CHUNKS, {}, ""),
+        ({}, {}, NO_CHUNKS),
+        (CHUNKS | {"require_range": "true"}, {}, ""),
+        (CHUNKS | {"express": "false"}, {}, ""),
+        (CHUNKS | {"open_ended_ranges": "limit"}, {}, ""),
+        (CHUNKS | {"max_range_bytes": "1024"}, {}, "range-bytes"),
+        (CHUNKS | {"disable_metrics": "true"}, {}, ""),
+        (CHUNKS | {"metrics_auth_token": "a-token"}, {}, ""),
+        (CHUNKS | {"cors_origin": "https://app.example"}, {"origin": "https://app.example"}, ""),
+        (CHUNKS | {"cors_origin": "https://app.example"}, {}, CORS),
+        (CHUNKS | {"cross_origin_resource_policy": "cross-origin"}, {}, ""),
+    ],
+)
+def test_all_pass(
+    settings: dict[str, str],
+    options: dict[str, str],
+    skipped: str,
+    open_proxy: Callable[..., FaultyProxy],
+    examine_proxy: Look,
+) -> None:
+    """Nothing is found; what could not be looked at says why."""
+    report = examine_proxy(open_proxy(**settings), **options)
+    assert [one for one in report.findings if one.outcome.means] == []
+    assert checks(report, Severity.SKIPPED) == {"range-far", *skipped.split()}
+    assert all(one.outcome.seen for one in report.findings)
+
+
+@pytest.mark.parametrize(
+    ("data", "skipped"),
+    [
+        (b"x", f"range-far range-multiple range-bytes {NO_CHUNKS}"),
+        (bytes(4096), f"range-far range-bytes {NO_CHUNKS}"),
+        (b"ab", f"range-far {NO_CHUNKS}"),
+    ],
+)
+def test_odd_images(
+    data: bytes, skipped: str, open_proxy: Callable[..., FaultyProxy], tmp_path: Path, examine_proxy: Look
+) -> None:
+    """Images that ranges hardly fit into, or that hide mistakes, end in no complaint."""
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "odd").write_bytes(data)
+    report = examine_proxy(open_proxy(), image="odd")
+    assert [one for one in report.findings if one.outcome.means] == []
+    assert checks(report, Severity.SKIPPED) == set(skipped.split())
+
+
+def test_empty_image(open_proxy: Callable[..., FaultyProxy], tmp_path: Path, examine_proxy: Look) -> None:
+    """What an image without bytes cannot show is left out, and the reason names the way out."""
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "empty").write_bytes(b"")
+    report = examine_proxy(open_proxy(), image="empty")
+    assert report.is_good
+    assert "--image" in finding(report, "range-first").outcome.seen
+    assert finding(report, "range-first").outcome.verdict is Severity.SKIPPED
+
+
+def catalog(tmp_path: Path, **fields: object) -> None:
+    (tmp_path / "images").mkdir()
+    entry = {"id": "disk", "file": "disk.img", "name": "Disk", **fields}
+    (tmp_path / "images" / "manifest.json").write_text(json.dumps([entry]), encoding="utf-8")
+
+
+def test_private_image(open_proxy: Callable[..., FaultyProxy], tmp_path: Path, examine_proxy: Look) -> None:
+    """That a private image is kept by nobody is as it should be."""
+    catalog(tmp_path, public=False)
+    report = examine_proxy(open_proxy(virtual_chunks="true"))
+    assert [one for one in report.findings if one.outcome.means] == []
+    assert "private" in finding(report, "cache-control").outcome.seen
+
+
+def test_weak_tag_of_the_catalog(open_proxy: Callable[..., FaultyProxy], tmp_path: Path, examine_proxy: Look) -> None:
+    """A weak tag that the operator wrote is no fault of a proxy, and the catalog is what to mend."""
+    catalog(tmp_path, etag='W/"1"')
+    told = finding(examine_proxy(open_proxy(virtual_chunks="true")), "etag").outcome
+    assert told.verdict is Severity.WARNING
+    assert "catalog" in told.mend
+
+
+def test_other_origin(open_proxy: Callable[..., FaultyProxy], examine_proxy: Look) -> None:
+    """Pages that the daemon does not know of are told about, and the flag for them."""
+    report = examine_proxy(open_proxy(cors_origin="https://app.example"), origin="https://other.example")
+    assert checks(report, Severity.FAILURE) == {"cors", "cors-preflight"}
+    assert "--cors-origin https://other.example" in finding(report, "cors").outcome.mend
+
+
+def test_missing_image(open_proxy: Callable[..., FaultyProxy], examine_proxy: Look) -> None:
+    """An image that is not there is an error of the one who asks, and all about it fails or is left out."""
+    report = examine_proxy(open_proxy(), image="absent")
+    assert {"head", "meta", "get"} <= checks(report, Severity.FAILURE)
+    assert "aero-storage list" in finding(report, "head").outcome.mend
+
+
+def test_seen_from_outside(proxy: FaultyProxy, examine_proxy: Look) -> None:
+    """On an address that others can reach, open metrics and plain HTTP are warnings, and the status stays 0."""
+    report = examine_proxy(proxy, host="0.0.0.0")
+    assert checks(report, Severity.WARNING) == {"metrics", "certificate"}
+    assert "--metrics-auth-token-file" in finding(report, "metrics").outcome.mend
+    assert report.is_good
+
+
+FOUR_GIB = 1 << 32
+
+
+def wants_all(request: Request) -> bool:
+    is_part = "range" in request.headers and "if-range" not in request.headers
+    return request.is_image and request.method == "GET" and not is_part
+
+
+def without_all(request: Request) -> Request:
+    """The daemon in memory cannot hold all of a large image; its head will do."""
+    return attrs.evolve(request, method="HEAD") if wants_all(request) else request
+
+
+def without_body(request: Request, answer: Answer) -> Answer:
+    return attrs.evolve(answer, cut=0) if wants_all(request) else answer
+
+
+def in_32_bits(request: Request, answer: Answer) -> Answer:
+    """What a proxy says that counts so."""
+    text = answer.get("Content-Range").replace(f"-{FOUR_GIB + 511}/", "-511/")
+    return without_body(request, answer.put(Content_Range=text) if answer.status == 206 else answer)
+
+
+@pytest.mark.parametrize("is_sound", [True, False])
+def test_beyond_four_gib(
+    open_proxy: Callable[..., FaultyProxy], tmp_path: Path, examine_proxy: Look, *, is_sound: bool
+) -> None:
+    """Bytes around 4 GiB are looked at where there are some, and who counts with 32 bits is found out."""
+    proxy = open_proxy()
+    with (tmp_path / "images" / "disk.img").open("wb") as file:
+        file.truncate(FOUR_GIB + 4096)
+    proxy.fault = ProxyFault(without_all, without_body if is_sound else in_32_bits)
+    told = finding(examine_proxy(proxy), "range-far").outcome
+    assert told.verdict is (Severity.PASS if is_sound else Severity.FAILURE)

@@ -1,0 +1,75 @@
+"""tools/reference_pages.py: the pages that it writes are those in the repository."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from aero_storage.cli.main import command
+from aero_storage.metrics import Metrics, Registry
+from aero_storage.settings import table
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+PROJECT = Path(__file__).parents[2]
+SCRIPT = PROJECT / "tools" / "reference_pages.py"
+REFERENCE = PROJECT / "docs" / "reference"
+
+
+@pytest.fixture(scope="module")
+def module() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("reference_pages", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    loaded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loaded)
+    return loaded
+
+
+@pytest.fixture(scope="module")
+def written(module: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("reference")
+    module.main(place)
+    return place
+
+
+@pytest.mark.parametrize("name", ["settings.md", "metrics.md", "cli.md"])
+def test_pages_are_current(written: Path, name: str) -> None:
+    """What `make docs` would write is what is there."""
+    there = (REFERENCE / name).read_text(encoding="utf-8")
+    assert (written / name).read_text(encoding="utf-8") == there, "run: make docs"
+
+
+def test_every_setting_is_shown(written: Path) -> None:
+    """The page of settings has a row for each flag, variable and key."""
+    page = (written / "settings.md").read_text(encoding="utf-8")
+    assert all(f"| `{row.variable}` | `{row.key}` |" in page and f"| `{row.flag}`" in page for row in table())
+
+
+def test_every_metric_is_shown(written: Path) -> None:
+    """The page of metrics has a row for each, with all its labels and nothing left to be guessed."""
+    registry = Registry()
+    Metrics(registry, "1", 0)
+    page = (written / "metrics.md").read_text(encoding="utf-8")
+    for family in registry.collect():
+        name = family.name + ("_total" if family.type == "counter" else "")
+        assert f"| `{name}` | {family.type} | " in page or name.startswith("process_"), name
+    assert "| `http_requests_total` | counter | `route`; `method`; `status` | " in page
+    assert "| `store_errors_total` | counter | `kind`: `meta`, `open_range`, `manifest` | " in page
+
+
+def test_every_command_is_shown(written: Path) -> None:
+    """The page of commands has a section for each, and a row for each of its options."""
+    page = (written / "cli.md").read_text(encoding="utf-8")
+    assert "\n## aero-storage catalog check\n" in page
+    for name in set(command.commands) - {"catalog"}:
+        section = page.partition(f"\n## aero-storage {name}\n")[2].partition("\n## ")[0]
+        flags = [
+            parameter.opts[0] for parameter in command.commands[name].params if parameter.opts[0].startswith("-")
+        ]
+        assert section, name
+        assert all(f"\n| `{flag}" in section for flag in flags), name

@@ -1,0 +1,49 @@
+"""A small part of `make torture`, next to live clients; the faults say what must hold."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.torture.outcomes import assert_passed
+from torture.faults import fuse
+from torture.faults.catalog import catalogs
+from torture.faults.clients import resets
+from torture.faults.image_files import files
+from torture.faults.processes import descriptors, full_disk
+from torture.faults.slow_disk import slow_disk
+from torture.fuzzing.differential import compare_answers
+from torture.fuzzing.fuzz import two_daemons
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torture.outcome import Outcome
+
+
+def test_hostile_requests() -> None:
+    """Mutated heads and smuggling shapes: no 5xx, no traceback, nothing smuggled is answered, both lanes agree."""
+    with two_daemons() as trials:
+        batch = compare_answers([trial.daemon.port for trial in trials], "small", 4000)
+        for trial in trials:
+            trial.check_alive()
+    assert batch.complaints == []
+    assert [trial.complaints for trial in trials] == [[], []]
+    assert batch.statuses.total() >= 4000
+    assert {200, 206, 304, 400, 404, 405, 416} <= set(batch.statuses)
+
+
+@pytest.mark.parametrize(
+    ("fault", "count"),
+    [
+        (resets, 100),
+        (files, 4),
+        (catalogs, 14),
+        (descriptors, 200),
+        (full_disk, 200),
+        pytest.param(slow_disk, 2, marks=pytest.mark.skipif(fuse.missing() != "", reason=fuse.missing())),
+    ],
+)
+def test_fault(fault: Callable[[int], Outcome], count: int) -> None:
+    """Live clients are served the right bytes throughout, and nothing is kept."""
+    assert assert_passed(fault(count)).count >= count

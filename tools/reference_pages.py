@@ -1,0 +1,164 @@
+"""Write the generated pages of the reference: `reference_pages.py [DIRECTORY]`, by default `docs/reference`.
+
+`settings.md` comes from the table of settings, `metrics.md` from the metrics themselves, `cli.md` from the operator's
+command. The environment that runs this has aero-storage installed.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from aero_storage.cli.main import command
+from aero_storage.metrics import Metrics, Registry
+from aero_storage.settings import markdown_table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from prometheus_client.core import Metric
+
+DIRECTORY = Path(__file__).parents[1] / "docs" / "reference"
+
+NOTE = "<!-- Written by `make docs`; do not edit. -->\n\n"
+_PROCESS = "process_"
+_NAMED_IN_TEXT = frozenset({"route", "method", "status", "image_id", "version"})
+"""Labels whose values depend on what is asked for: http.md §9 tells them."""
+
+_SETTINGS = """\
+# Settings
+
+A flag wins over its variable, the variable over the key in the file, the key over the default. The file is TOML,
+named by `--config FILE` or `AERO_STORAGE_CONFIG`; [`etc/aero-storage.toml`](../../etc/aero-storage.toml) has every
+key, commented out with its default. Lists take a repeated flag, commas, or an array in the file. Relative paths start
+at the working directory. [HTTP interface §10](http.md#10-configuration) has the rules in full,
+[Tuning](../how-to/tuning.md) says which settings to think about.
+
+```text
+twistd --nodaemon aero-storage [options]
+```
+
+"""
+_SETTINGS_END = """
+
+Three flags are no settings: `--check-config` prints every setting with its value and where it came from, then ends;
+`--help` explains them all; `--version` prints the version.
+"""
+
+_METRICS = """\
+# Metrics
+
+`/metrics` shows these in the Prometheus text format 0.0.4. Counters and histograms with fixed labels exist from the
+start with 0. With several workers every worker shows the sum of all, and of ratios the highest.
+[HTTP interface §9](http.md#9-metrics) has the rules for label values,
+[Metrics and alerts](../how-to/metrics-and-alerts.md) says what to watch.
+
+| Metric | Type | Labels | Meaning |
+| --- | --- | --- | --- |
+"""
+_METRICS_END = "| `process_…` | | | Processor time, memory, file descriptors and start time, as of every process. |\n"
+
+_CLI = """\
+# Commands
+
+Two commands are installed. `twistd aero-storage` is the daemon; its flags are the [settings](settings.md).
+`aero-storage` is for the operator. It works beside a running daemon, which sees each change whole, within a second,
+or not at all. An interrupted command leaves the images as they were; the next one cleans up.
+
+The exit status is 0, 1 for a failure (also a finding of `verify`, `catalog check` or `doctor`), 2 for a wrong command
+line, 128 + n after signal n. With `--json` a command prints one JSON document on standard output.
+
+| Command | What it does |
+| --- | --- |
+"""
+
+
+def settings_page() -> str:
+    """Return the page of all settings."""
+    return _SETTINGS + markdown_table() + _SETTINGS_END
+
+
+def metrics_page() -> str:
+    """Return the page of all metrics, by name; those of every process in one row."""
+    families = sorted(_families(), key=lambda family: family.name)
+    ours = [family for family in families if not family.name.startswith(_PROCESS)]
+    return _METRICS + "".join(map(_metric_row, ours)) + _METRICS_END
+
+
+def _families() -> Iterable[Metric]:
+    """Return every family, once something has happened that gives it all its labels."""
+    registry = Registry()
+    metrics = Metrics(registry, "0", 1)
+    metrics.request_ended("/", "GET", 200, 0.0)
+    metrics.bytes_sent("image", 1)
+    return registry.collect()
+
+
+def _metric_row(family: Metric) -> str:
+    name = family.name + ("_total" if family.type == "counter" else "")
+    values: dict[str, list[str]] = {}
+    for sample in family.samples:
+        for label, value in sample.labels.items():
+            if label != "le" and value not in values.setdefault(label, []):
+                values[label].append(value)
+    labels = "; ".join(_label(label, found) for label, found in values.items())
+    return f"| `{name}` | {family.type} | {labels} | {family.documentation} |\n"
+
+
+def _label(label: str, values: Iterable[str]) -> str:
+    if label in _NAMED_IN_TEXT:
+        return f"`{label}`"
+    return f"`{label}`: " + ", ".join(f"`{value}`" for value in values)
+
+
+def cli_page() -> str:
+    """Return the page of the operator's command: a table, then a section for each."""
+    commands = tuple(_commands("aero-storage", command))
+    rows = [f"| [`{name}`](#{name.replace(' ', '-')}) | {one.get_short_help_str(200)} |\n" for name, one in commands]
+    return _CLI + "".join(rows) + "".join(_section(name, one) for name, one in commands)
+
+
+def _commands(name: str, group: click.Group) -> Iterator[tuple[str, click.Command]]:
+    """Yield each command that does something, with its whole name."""
+    for word, one in group.commands.items():
+        if isinstance(one, click.Group):
+            yield from _commands(f"{name} {word}", one)
+        else:
+            yield f"{name} {word}", one
+
+
+def _section(name: str, one: click.Command) -> str:
+    context = click.Context(one, info_name=name)
+    usage = " ".join([name, *one.collect_usage_pieces(context)])
+    records = [parameter.get_help_record(context) for parameter in one.params if isinstance(parameter, click.Option)]
+    rows = [
+        f"| `{_in_cell(flags)}` | {_in_cell(' '.join(text.split()))} |\n" for flags, text in filter(None, records)
+    ]
+    text = inspect.cleandoc(one.help or "")
+    table = "".join(["| Option | Meaning |\n| --- | --- |\n", *rows])
+    return f"\n## {name}\n\n```text\n{usage}\n```\n\n{text}\n\n{table}"
+
+
+def _in_cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+PAGES: Mapping[str, Callable[[], str]] = {
+    "settings.md": settings_page,
+    "metrics.md": metrics_page,
+    "cli.md": cli_page,
+}
+
+
+def main(directory: Path) -> None:
+    """Write all pages."""
+    for name, page in PAGES.items():
+        (directory / name).write_text(NOTE + page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if sys.argv[1:] else DIRECTORY)

@@ -1,0 +1,1 @@
+"""`make torture` and `make soak`: faults, hostile input and all kinds of clients against the real daemon."""

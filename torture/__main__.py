@@ -1,0 +1,139 @@
+"""`make torture`: faults and hostile input against the real daemon, next to live clients; see --help."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import attrs
+
+from torture.faults.catalog import catalogs
+from torture.faults.clients import resets, slowloris, stalled
+from torture.faults.clock import clock_steps
+from torture.faults.image_files import files
+from torture.faults.processes import descriptors, full_disk, kills
+from torture.faults.slow_disk import slow_disk
+from torture.fuzzing.fuzz import fuzz
+from torture.outcome import Outcome
+from torture.report import report
+
+_OUTPUT = Path("docs/measurements/reliability.md")
+_FUZZED = 2_000_000
+"""Answers, half of them by either lane."""
+_SECONDS, _LEAST_FUZZ_SECONDS = 560.0, 30.0
+"""Of all faults together; `make torture` ends them after 600. Fuzz goes last, and has what the others leave."""
+_EPILOG = """
+Each fault has daemons of its own, on free ports of 127.0.0.1, over images in a temporary directory; live clients
+ask for ranges all the while and compare every byte. A fault fails if a live client was not served, a byte was wrong,
+the daemon ended, logged a traceback, or kept descriptors, places or memory. Status 1: at least one failed.
+
+faults:
+  slowloris    heads that drip                       stalled      readers that stand still
+  resets       resets at random bytes                files        images truncated, replaced, removed, locked
+  kills        kill -9 of workers in mid-stream      catalogs     manifests that are none
+  descriptors  none left                             full-disk    no room under the log (needs root)
+  slow-disk    a disk that delays and fails (needs root and /dev/fuse)
+  clock        steps of the wall clock (needs libfaketime)
+  fuzz         request lines, headers, ranges and smuggling shapes, mutated and pipelined, to both lanes
+
+examples:
+  python -m torture                            all of it, within 10 minutes
+  python -m torture --quick                    a smaller part, within 2
+  python -m torture --only fuzz --seed 7       one fault, with another seed; writes nothing
+"""
+
+
+@attrs.frozen
+class Fault:
+    """One fault, in full and in small."""
+
+    run: Callable[[int], Outcome]
+    full: int
+    quick: int
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run; 0 if nothing was wrong, 1 otherwise."""
+    given = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # through all `finally`, so that no daemon is left behind
+    start = time.monotonic()
+    faults = _faults(given, start + _SECONDS)
+    outcomes = [_tried(name, faults[name], quick=given.quick) for name in given.only or faults]
+    output = given.output or (None if given.only else _OUTPUT)
+    if output is not None:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text(report(outcomes, time.monotonic() - start, arguments), encoding="utf-8")
+        say(f"Written: {output}")
+    failed = [outcome.fault for outcome in outcomes if outcome.failed]
+    say(f"Failed: {', '.join(failed)}" if failed else "Nothing was wrong")
+    return 1 if failed else 0
+
+
+def say(text: str) -> None:
+    """Tell how far it is."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+def _faults(given: argparse.Namespace, deadline: float) -> dict[str, Fault]:
+    def fuzzed(count: int) -> Outcome:
+        left = max(deadline - time.monotonic(), _LEAST_FUZZ_SECONDS)
+        return fuzz(count, given.fuzz_seconds or left, say, given.seed)
+
+    return {
+        "slowloris": Fault(slowloris, 500, 100),
+        "stalled": Fault(stalled, 1000, 200),
+        "resets": Fault(resets, 3000, 300),
+        "files": Fault(files, 60, 8),
+        "kills": Fault(kills, 6, 2),
+        "catalogs": Fault(catalogs, 40, 14),
+        "descriptors": Fault(descriptors, 2000, 400),
+        "full-disk": Fault(full_disk, 3000, 500),
+        "slow-disk": Fault(slow_disk, 20, 4),
+        "clock": Fault(clock_steps, 10, 3),
+        "fuzz": Fault(fuzzed, _FUZZED, 30_000),
+    }
+
+
+def _tried(name: str, fault: Fault, *, quick: bool) -> Outcome:
+    count, start = fault.quick if quick else fault.full, time.monotonic()
+    say(f"{name}: {count:,} ...")
+    try:
+        outcome = fault.run(count)
+    except (AssertionError, OSError) as error:  # what a client of the harness says when it is not served
+        outcome = Outcome(name, "not brought to its end", count, complaints=(f"{type(error).__name__}: {error}",))
+    outcome = attrs.evolve(outcome, seconds=time.monotonic() - start)
+    say(f"{name}: {_verdict(outcome)}, {outcome.seconds:.0f} s")
+    return outcome
+
+
+def _verdict(outcome: Outcome) -> str:
+    if outcome.skipped:
+        return f"skipped: {outcome.skipped}"
+    return "\n  ".join(("FAILED", *outcome.complaints)) if outcome.failed else f"nothing wrong; {outcome.saw}"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m torture",
+        description="Try faults and hostile input on the real daemon, and write a report.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    names = tuple(_faults(argparse.Namespace(), 0.0))
+    parser.add_argument("--quick", action="store_true", help="try less of everything")
+    parser.add_argument("--only", action="append", choices=names, metavar="FAULT", help="one fault; may be repeated")
+    parser.add_argument("--seed", default="torture", help="of the random generator of fuzz (default: %(default)s)")
+    parser.add_argument(
+        "--fuzz-seconds", type=float, help=f"end fuzz after so long (default: what the others leave of {_SECONDS:g})"
+    )
+    parser.add_argument("--output", type=Path, help=f"where the report goes (default: {_OUTPUT}, none with --only)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

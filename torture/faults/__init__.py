@@ -1,0 +1,1 @@
+"""Faults: of clients, files, disks, processes, the catalog and the clock."""
