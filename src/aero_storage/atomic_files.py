@@ -171,7 +171,7 @@ def _empty(path: Path) -> None:
 
 
 def disk_usage(path: Path) -> int:
-    """Return the bytes that a file or a tree takes on disk; holes take none, a file with several names counts once."""
+    """Return the bytes that a file or a tree takes on disk, without holes; a file with several names counts once."""
     total, seen = 0, set[tuple[int, int]]()
     for status in _statuses(path):
         if status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode):  # other files cannot occur twice

@@ -1,4 +1,4 @@
-"""The current catalog: the last valid one, even if the file becomes invalid (contract §3)."""
+"""The current catalog: the last valid one, even if the file becomes invalid (http.md §3)."""
 
 from __future__ import annotations
 

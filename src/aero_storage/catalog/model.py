@@ -10,7 +10,7 @@ import attrs
 
 
 def chunked_directory(image_id: str, version: str | None) -> PurePosixPath:
-    """Return the directory of the chunk artifacts of a version, or of no version, below the images root (contract §6)."""
+    """Return the directory of a version's chunk artifacts, or of those without a version, below the root (http.md §6)."""
     return PurePosixPath("chunked", image_id, version or "")
 
 
@@ -38,7 +38,7 @@ class Image:
 
     @property
     def chunked_directory(self) -> PurePosixPath:
-        """The directory of the chunk artifacts of unversioned URLs, below the images root (contract §6)."""
+        """The directory of the chunk artifacts of unversioned URLs, below the images root (http.md §6)."""
         return chunked_directory(self.id, self.chunked_version)
 
 

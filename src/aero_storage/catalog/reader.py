@@ -1,4 +1,4 @@
-"""Reads the catalog of an images root: `manifest.json` if it exists, else a directory listing (contract §3)."""
+"""Reads the catalog of an images root: `manifest.json` if it exists, else a directory listing (http.md §3)."""
 
 from __future__ import annotations
 

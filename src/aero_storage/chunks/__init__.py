@@ -1,1 +1,1 @@
-"""The chunked format: manifest, layout, publisher, verifier (contract §6). Without Twisted."""
+"""The chunked format: manifest, layout, publisher, verifier (http.md §6). Without Twisted."""

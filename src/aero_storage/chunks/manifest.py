@@ -1,6 +1,6 @@
 """The manifest of a chunked image (http.md §6): its rules, to JSON and from JSON. Pure.
 
-`parse_chunk_manifest` refuses manifests that the contract forbids or that clients refuse.
+`parse_chunk_manifest` refuses manifests that the format forbids or that clients refuse.
 """
 
 from __future__ import annotations

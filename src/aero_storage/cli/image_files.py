@@ -22,7 +22,7 @@ IMPORTED = "imported"
 """The directory of imported files under the images root: `imported/ID/N.img`, N counts the imports."""
 
 SETTLE_SECONDS = 2.0
-"""After this time a running daemon has read a new catalog (contract §3: one second); until then it serves old files."""
+"""After this time a running daemon has read a new catalog (http.md §3: one second) and serves no old files."""
 
 _MARK = "~"
 _PUBLISHING = "chunked/*/.publishing~"

@@ -48,7 +48,7 @@ class AccessRecord:
         self._is_image = facts.resource is Resource.IMAGE
 
     def count(self, status: int, bytes_sent: int, seconds: float, opened: Opened | None = None) -> None:
-        """Count a request that ended after `seconds`, with `bytes_sent` bytes of its body sent, read from `opened`."""
+        """Count a request that ended after `seconds`; `bytes_sent` bytes of its body, from `opened`, were sent."""
         metrics = self.reporter.metrics
         metrics.request_ended(self._route, self._method, status, seconds)
         if bytes_sent and self._counted_image is not None:

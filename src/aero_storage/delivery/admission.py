@@ -1,4 +1,4 @@
-"""The limit of concurrent byte requests, and the queue in front of it (contract §5)."""
+"""The limit of concurrent byte requests, and the queue in front of it (http.md §5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The decision about a request for an open representation: conditions, ranges, limits, headers (contract §5 and §6).
+"""The decision about a request for an open representation: conditions, ranges, limits, headers (http.md §5 and §6).
 
 Pure: facts and a representation in, a reply out. The order of evaluation is that of http.md.
 """

@@ -37,7 +37,7 @@ HeaderReader = Callable[[str], str | None]
 
 
 def request_id_of(given: str | None) -> str:
-    """Return the client's `X-Request-Id` if it is valid, else a new id (contract §8)."""
+    """Return the client's `X-Request-Id` if it is valid, else a new id (http.md §8)."""
     return _token(given) or make_request_id()
 
 

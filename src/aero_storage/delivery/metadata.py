@@ -1,4 +1,4 @@
-"""The metadata plane: the list of images and the metadata of one, as JSON (contract §4)."""
+"""The metadata plane: the list of images and the metadata of one, as JSON (http.md §4)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Replies for operators and monitoring: liveness, readiness, version, metrics (contract §2 and §9)."""
+"""Replies for operators and monitoring: liveness, readiness, version, metrics (http.md §2 and §9)."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class Reply:
 
 
 def plane_headers(facts: Facts, policy: Policy) -> Headers:
-    """Return the headers of every response of a plane: CORS, and CORP on the data plane (contract §7)."""
+    """Return the headers of every response of a plane: CORS, and CORP on the data plane (http.md §7)."""
     plane = facts.plane
     headers = policy.cors.headers(facts.origin, _EXPOSED.get(plane))
     return (*headers, ("Cross-Origin-Resource-Policy", policy.resource_policy)) if plane is Plane.DATA else headers

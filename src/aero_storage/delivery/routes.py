@@ -1,4 +1,4 @@
-"""All routes of the server (contract §2) in one table; routing, labels, `Allow` and tests are derived from it."""
+"""All routes of the server (http.md §2) in one table; routing, labels, `Allow` and tests are derived from it."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ ROUTES = (
 
 
 def routes(*, metrics: bool) -> tuple[Route, ...]:
-    """Return the routes to mount, without `/metrics` unless `metrics` (contract §9)."""
+    """Return the routes to mount, without `/metrics` unless `metrics` (http.md §9)."""
     return tuple(route for route in ROUTES if metrics or route.resource is not Resource.METRICS)
 
 

@@ -49,9 +49,9 @@ class SingleFlight(Generic[_T]):
     _last: _Flight[_T] | None = attrs.field(init=False, default=None)
 
     async def ask(self, subject: object, look: Callable[[], Awaitable[_T]]) -> _T:
-        """Return the result of `look`, or of one that began for the same subject within FRESH_SECONDS; raises its error.
+        """Return the result of `check`, or of one for the same subject that began within FRESH_SECONDS.
 
-        If an older one is still under way, wait for it, and share the next one.
+        Raises the error of the check. If an older one is still under way, wait for it, and share the next one.
         """
         while (last := self._last) is not None and last.subject is subject:
             if 0 <= self._clock.seconds() - last.begun <= FRESH_SECONDS:

@@ -1,4 +1,4 @@
-"""All checks, in the order in which they tell most."""
+"""Runs all checks, the most significant first."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ CHECKS: tuple[Check, ...] = (
 )
 
 _PATIENCE = 3
-"""Checks in a row without an answer after which the rest are left out: each would wait for its timeout."""
+"""Consecutive checks without an answer after which the rest are skipped: each would wait for its timeout."""
 
 
 @attrs.frozen
 class DoctorReport:
-    """What an examination has found."""
+    """The results of all checks."""
 
     findings: tuple[CheckResult, ...]
 
     def count(self, verdict: Severity) -> int:
-        """How many checks came out so."""
+        """Return the number of checks with this verdict."""
         return sum(finding.outcome.verdict is verdict for finding in self.findings)
 
     @property
@@ -43,7 +43,7 @@ class DoctorReport:
 
 
 def run_checks(visit: Session, begin: Callable[[int, Check], None] = lambda _number, _check: None) -> DoctorReport:
-    """Make all checks; `begin` is told the number and the check before each. Whatever is wrong is in the report."""
+    """Make all checks; `begin` is called with number and check before each. All faults are in the report."""
     findings: list[CheckResult] = []
     given_up = ""
     for number, check in enumerate(CHECKS, 1):

@@ -1,4 +1,4 @@
-"""The daemon's log: one JSON object a line, never blocking the reactor (http.md §8)."""
+"""The daemon's log: one JSON object per line, written without blocking the reactor (http.md §8)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from zope.interface import implementer
 from aero_storage.logs.json_lines import Fields, make_filler, make_line
 
 LEVELS = ("debug", "info", "warn", "error", "critical")
-"""Levels from the most talkative to the most silent."""
+"""Levels, the most verbose first."""
 
 _RANK = {level: rank for rank, level in enumerate(LEVELS)}
 _MAX_QUEUED_LINES = 10_000
@@ -26,21 +26,21 @@ _GATHER_SECONDS = 0.02
 _MAX_TEXT = 4096
 
 Form = Callable[..., None]
-"""Logs an event whose fields are known but for those that it is called with, in order."""
+"""Logs a prepared event; call it with the variable fields, in order."""
 
 
 class EventLog(Protocol):
-    """Where events go."""
+    """A destination of events."""
 
     def event(self, level: str, message: str, fields: Fields = {}) -> None:  # noqa: B006 - never changed
-        """Log `message` with `fields`, which hold JSON values."""
+        """Log `message` with `fields`; their values are JSON values."""
         ...
 
 
 def make_form(log: EventLog, level: str, message: str, fields: Fields, blanks: Sequence[str]) -> Form:
-    """Prepare an event of which only the `blanks` among `fields` differ: numbers, or what is JSON already.
+    """Prepare an event of which only the `blanks` among `fields` vary; their values are numbers, or encoded JSON.
 
-    The lines are those of `EventLog.event`. JsonLines encodes all the rest once.
+    The lines equal those of `EventLog.event`. JsonLines encodes the constant part once.
     """
     if isinstance(log, JsonLines):
         return log.form(level, message, fields, blanks)
@@ -53,22 +53,22 @@ def make_form(log: EventLog, level: str, message: str, fields: Fields, blanks: S
 
 
 class LineLog(EventLog, Protocol):
-    """A log that takes the lines of other processes as well."""
+    """A log that also takes lines of other processes."""
 
     def pass_on(self, lines: Sequence[str]) -> None:
-        """Log whole lines, as a JsonLines elsewhere has made them."""
+        """Log complete lines made by the JsonLines of another process."""
         ...
 
 
 class Sink(Protocol):
-    """A text file, or what looks like one."""
+    """A text file, or an object with its methods."""
 
     def write(self, text: str, /) -> object:
-        """Take `text`; raises OSError where there is no room, ValueError once closed."""
+        """Write `text`; raises OSError, or ValueError once closed."""
         ...
 
     def flush(self) -> object:
-        """Pass on what was written."""
+        """Flush written text."""
         ...
 
 
@@ -111,10 +111,10 @@ class TwistedLog(LineLog):
 @implementer(ILogObserver)
 @attrs.define(eq=False)
 class JsonLines(LineLog):
-    """Writes events of ours, and those of Twisted as an observer, as JSON lines to `sink`; `_constant` is in all.
+    """Writes events, and those of Twisted as an observer, as JSON lines to `sink`; `constant` fields are in all lines.
 
-    Until `start` lines are written at once; from then on by a thread behind a bounded queue, so that a full pipe or
-    a slow disk never holds the reactor. Lines that find the queue full are dropped, counted and reported.
+    Until `start` lines are written at once; from then on by a thread behind a bounded queue, so that a full pipe or a
+    slow disk never blocks the reactor. Lines beyond the queue's limit are dropped, counted and reported.
     """
 
     _sink: Sink
@@ -137,20 +137,20 @@ class JsonLines(LineLog):
 
     @property
     def dropped(self) -> int:
-        """How many lines have been dropped since the log began, reported or not."""
+        """Number of lines dropped so far, reported or not."""
         with self._lock:
             return self._lost
 
     def start(self) -> None:
-        """Write from a thread of its own from now on; not before the process has forked for the last time."""
+        """Start the writing thread; call it after the process has forked for the last time."""
         self._stopping = False
         self._writer = threading.Thread(target=self._write_queued, name="log", daemon=True)
         self._writer.start()
 
     def stop(self) -> None:
-        """Write what is queued, end the thread, and write at once from now on.
+        """Write the queued lines, stop the thread, and write further lines at once.
 
-        If the sink has not taken it all within two seconds, the rest is lost, and so is what comes later.
+        If the sink has not taken all lines within two seconds, the rest and all later lines are lost.
         """
         if self._writer is None:
             return
@@ -188,7 +188,7 @@ class JsonLines(LineLog):
             self._write("".join(lines))
 
     def __call__(self, event: LogEvent) -> None:
-        """Log an event of Twisted's."""
+        """Log an event of Twisted (ILogObserver)."""
         level = event.get("log_level", LogLevel.info).name
         if _RANK[level] < _RANK[self._level]:
             return
@@ -197,7 +197,7 @@ class JsonLines(LineLog):
         self._put(self._line(level, _message(event), fields, event.get("log_time")))
 
     def before_next_write(self, errand: Callable[[], object]) -> None:
-        """Do `errand` (a rotation, say) in the thread that writes, before it writes again."""
+        """Call `task`, such as a rotation, in the writing thread before its next write."""
         self._errand = errand
 
     def _put(self, line: str) -> None:
@@ -226,23 +226,23 @@ class JsonLines(LineLog):
     def _wait(self) -> bool:
         with self._wake:
             self._wake.wait_for(lambda: self._queue or self._stopping)
-            # Every switch of threads costs the request that is being answered: rather few writes of many lines.
+            # Every switch of threads delays the request that is being answered: prefer few writes of many lines.
             self._wake.wait_for(lambda: self._stopping or len(self._queue) >= self._max_queued // 2, _GATHER_SECONDS)
             return bool(self._queue)
 
     def _write(self, text: str) -> None:
-        """Write lines, and how many were dropped before; those that the sink refuses are dropped lines too."""
+        """Write lines and the number of lines dropped before; lines that the sink refuses count as dropped."""
         text = self._do_errand() + text
         dropped = self._take_dropped()
         try:
             self._sink.write(text + self._report(dropped))
             self._sink.flush()
         except (OSError, ValueError):
-            # There is nowhere left to complain to (disk full, pipe closed): say so when it works again.
+            # The error cannot be logged (disk full, pipe closed): report it when writing works again.
             self._drop(text.count("\n"), again=dropped)
 
     def _do_errand(self) -> str:
-        """Do what was asked for before this write; the line to log if that failed: the log itself goes on."""
+        """Run the task of `before_next_write`; return a line to log if it failed."""
         errand, self._errand = self._errand, None
         try:
             if errand is not None:
@@ -257,7 +257,7 @@ class JsonLines(LineLog):
             return dropped
 
     def _drop(self, lines: int, again: int) -> None:
-        """Lines were refused, and with them the report of others that were dropped `again`."""
+        """Count lines that the sink refused; `again` are those of the report that was refused with them."""
         with self._wake:
             self._dropped += lines + again
             self._lost += lines

@@ -1,4 +1,4 @@
-"""Counts as Prometheus' families, made when somebody asks."""
+"""Prometheus metric families, made from the counts on each exposition."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ _process = ProcessCollector(registry=None)
 
 
 def process_samples() -> dict[str, float]:
-    """What Prometheus tells of every process, of this one, now."""
+    """Return the present samples of Prometheus' process collector, for this process."""
     return {sample.name: sample.value for family in _process.collect() for sample in family.samples}
 
 
 @attrs.frozen(eq=False)
 class Families(Collector):
-    """The families of what `shown` tells."""
+    """The families of the counts that `shown` returns."""
 
     _shown: Callable[[], Counts]
     _version: str

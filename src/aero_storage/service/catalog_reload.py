@@ -1,4 +1,4 @@
-"""Reloads the current catalog when the one on disk changes (contract §3)."""
+"""Reloads the current catalog when the one on disk changes (http.md §3)."""
 
 from __future__ import annotations
 

@@ -20,8 +20,8 @@ _DISK_THREADS, _DISKS = 8, 4
 that there are threads for."""
 
 _READ_THREADS, _READ_DISKS = 64, 2
-"""Reads that run at once on one disk: the default limit of responses, so that none waits for the slow read of another;
-a waiting thread costs 25 KiB. And the number of disks: one that hangs must not take the last thread."""
+"""Reads that run at once on one disk: the default limit of responses, so that none waits for the slow read of
+another; a waiting thread costs 25 KiB. And the number of disks: one that hangs must not take the last thread."""
 
 _OPEN_SECONDS, _READ_SECONDS = 20.0, 60.0
 """Timeouts of opens and reads: a disk in standby takes up to 15 seconds to spin up, and many reads at once slow each

@@ -68,7 +68,7 @@ def supervise(options: Options, reactor: PosixReactorBase, workers: int) -> Pare
 
 
 class WorkerCommands:
-    """Makes the commands that start workers; paths are resolved before `twistd` changes directories and privileges."""
+    """Makes the commands that start workers; it is made before `twistd` changes directories and privileges."""
 
     def __init__(self, reactor: PosixReactorBase, options: Options, addresses: tuple[SharedAddress, ...]) -> None:
         self._reactor = type(reactor).__module__

@@ -3,7 +3,8 @@
 REACTOR is the module of the parent's reactor; it must be installed before anything imports Klein.
 
 Signals may arrive that early: a terminal sends Ctrl-C to all processes. They are ignored at first: a worker ends on
-its parent's command, or when the parent is gone. Once it runs, SIGTERM and SIGINT stop it like a daemon of one process.
+its parent's command, or when the parent is gone. Once it runs, SIGTERM and SIGINT stop it like the daemon of one
+process.
 """
 
 from __future__ import annotations

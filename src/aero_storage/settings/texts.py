@@ -1,4 +1,4 @@
-"""What is printed about settings: the check of the configuration, the help, the reference's table."""
+"""Texts about settings: the configuration check, the help, the table of the reference."""
 
 from __future__ import annotations
 

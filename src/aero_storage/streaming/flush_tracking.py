@@ -45,7 +45,7 @@ class FlushTracking(FileDescriptor):
         return self.taken - outstanding if outstanding else None
 
     def max_unacknowledged_read(self) -> int:
-        """Return an upper bound on the bytes read but not yet acknowledged; 0 if the peer's system does not answer."""
+        """Return an upper bound on the bytes read but not acknowledged; 0 if the peer's system does not answer."""
         return max_unacknowledged_read(self.socket, self.taken - _outstanding(self.fileno()))
 
     def when_drained(self) -> Deferred[None]:

@@ -49,7 +49,7 @@ class TrackedTransport(Protocol):
         ...
 
     def max_unacknowledged_read(self) -> int:
-        """Return an upper bound on the bytes read but not yet acknowledged; 0 if the peer's system does not answer."""
+        """Return an upper bound on the bytes read but not acknowledged; 0 if the peer's system does not answer."""
         ...
 
 

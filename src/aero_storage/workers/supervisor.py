@@ -115,7 +115,7 @@ class Supervisor:
         return gone
 
     def hurry(self) -> bool:
-        """Have stopping workers stop at once, without finishing responses. Returns False if done before or none runs."""
+        """Have stopping workers stop at once, without finishing responses; return False if there is nothing to do."""
         patience, self._patience = self._patience, 0.0
         if not patience or self._killing is None or not self._killing.active():
             return False

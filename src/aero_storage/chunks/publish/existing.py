@@ -1,4 +1,4 @@
-"""Checks of an existing directory with a version's name. A published version never changes: clients cache it a year."""
+"""Checks of a directory with a version's name. A published version never changes: clients cache it for a year."""
 
 from __future__ import annotations
 

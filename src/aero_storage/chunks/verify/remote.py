@@ -103,7 +103,7 @@ def _read_manifest(response: urllib3.BaseHTTPResponse) -> bytes:
 
 
 def _faults(response: urllib3.BaseHTTPResponse) -> Iterator[str]:
-    """Yield the reasons for which browser clients refuse a response (contract §6)."""
+    """Yield the reasons for which browser clients refuse a response (http.md §6)."""
     if response.status != HTTPStatus.OK:
         yield f"status {response.status} instead of 200"
         return

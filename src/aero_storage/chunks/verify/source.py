@@ -53,4 +53,4 @@ class ChunkSource(Protocol):
         """Open a chunk. Raises FileNotFoundError if it is missing, OSError if it cannot be read."""
 
     def strays(self, geometry: Geometry) -> Iterable[str]:
-        """Return names beside the chunks that are no chunks; empty if the source has no listing. May raise OSError."""
+        """Return names beside the chunks that are no chunks; none if the source has no listing. May raise OSError."""

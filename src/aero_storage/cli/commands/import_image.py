@@ -58,7 +58,9 @@ def _text(_context: click.Context, _parameter: click.Parameter, value: str | Non
 
 @click.command("import", short_help="Bring in a disk image.")
 @click.argument("source", metavar="SOURCE", type=click.Path(path_type=Path))
-@click.option("--id", "image_id", required=True, type=ImageIdType(), help="The image's id, which is its name in URLs.")
+@click.option(
+    "--id", "image_id", required=True, type=ImageIdType(), help="The image's id, which is its name in URLs."
+)
 @click.option("--name", callback=_text, help="A display name.")
 @click.option("--description", callback=_text, help="A description, for people.")
 @click.option(

@@ -1,4 +1,4 @@
-"""Checks of what may be kept and what may be changed on the way."""
+"""Checks of caching and of transformations on the way."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks of chunked delivery: manifest, first chunk, and how long both are kept."""
+"""Checks of chunked delivery: manifest, first chunk, and their cache lifetime."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from aero_storage.doctor.target import images_path
 from aero_storage.errors import ChunkFormatError
 
 _MOST = DEFAULT_CHUNK_SIZE
-"""Bytes of the longest chunk that is read."""
+"""Longest chunk that is read, in bytes."""
 
 _OK, _NOT_FOUND, _TOO_LARGE = 200, 404, 413
 _LONG = re.compile(r"max-age=[0-9]{7,12}")
@@ -42,13 +42,13 @@ def _manifest_answer(visit: Session) -> Response:
 
 
 def _parsed(visit: Session) -> ChunkManifest:
-    """The manifest. Raises SkippedError."""
+    """Return the manifest. Raises SkippedError."""
     answer = _manifest_answer(visit)
     if answer.status == _OK and answer.is_complete:
         try:
             return parse_chunk_manifest(answer.body)
         except ChunkFormatError:
-            pass  # chunk-manifest has the words for it
+            pass  # the check chunk-manifest reports it
     raise SkippedError("no manifest to go by: see chunk-manifest")
 
 
@@ -70,7 +70,7 @@ def _manifest(visit: Session) -> Result:
 
 
 def _form(answer: Response, media_type: str) -> Result | None:
-    """What clients refuse in the form of a manifest or a chunk."""
+    """Return a failure if clients refuse the headers of a manifest or a chunk, else None."""
     if any(word != "identity" for word in answer.words("Content-Encoding")):
         return failure(f"{answer.asked}: {answer.show('Content-Encoding')}", "clients refuse it", advice.NO_TRANSFORM)
     if "no-transform" not in answer.words("Cache-Control"):
@@ -95,7 +95,7 @@ def _form(answer: Response, media_type: str) -> Result | None:
 
 
 def _first(visit: Session) -> tuple[Response, bool]:
-    """The first chunk, and whether under a URL that is of one version for ever."""
+    """Return the first chunk, and whether its URL is a versioned one."""
     manifest = _parsed(visit)
     below = f"/{CHUNKS_DIRECTORY}/{manifest.chunk_name(0)}"
     encodings = {"Accept-Encoding": "gzip, br, zstd"}
@@ -121,7 +121,7 @@ def _chunk(visit: Session) -> Result:
 
 
 def _content(visit: Session, manifest: ChunkManifest, answer: Response) -> Result:
-    """Whether the bytes are those of the first chunk."""
+    """Return whether the bytes match the manifest's digest of the first chunk."""
     length, digest = manifest.chunk_length(0), manifest.digest(0)
     if answer.length() != length:
         return failure(f"{answer.asked}: {answer.show('Content-Length')}, not {length}", *_BROKEN)
@@ -135,7 +135,7 @@ def _content(visit: Session, manifest: ChunkManifest, answer: Response) -> Resul
 
 
 def _against_range(visit: Session, answer: Response, length: int) -> Result:
-    """Without digests, the image itself is what a chunk can be compared with."""
+    """Compare the chunk with a range of the image, as the manifest has no digests."""
     part = visit.range(f"bytes=0-{min(length, 512) - 1}")
     if part.status != 206:  # noqa: PLR2004
         raise SkippedError("the manifest has no digests, and ranges do not work: see range-first")

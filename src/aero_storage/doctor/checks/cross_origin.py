@@ -1,4 +1,4 @@
-"""Checks of what pages of other origins may read: CORS and CORP (WHATWG Fetch)."""
+"""Checks of CORS and CORP (WHATWG Fetch): access by pages of other origins."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _asked(visit: Session) -> Response:
 
 
 def _allowed(visit: Session) -> Response:
-    """The same, where it may be read. Raises SkippedError."""
+    """Return the same answer if the origin may read it. Raises SkippedError."""
     answer = _asked(visit)
     if not _may_read(answer, visit.origin):
         raise SkippedError(f"{brief(visit.origin)} may not read: see cors")

@@ -1,4 +1,4 @@
-"""Checks of the list, and of the image as a whole: what a client asks first."""
+"""Checks of the list of images, the metadata, and HEAD and GET of the whole image: a client's first requests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from aero_storage.strict_json import show
 _OCTETS = "application/octet-stream"
 _OK, _NOT_FOUND = 200, 404
 _NOT_SATISFIABLE = 416
-# What a HEAD has to say as the GET does (RFC 9110 §9.3.2).
+# Headers that must be equal in the answers to HEAD and GET (RFC 9110 §9.3.2).
 _ALIKE = ("Content-Length", "ETag", "Last-Modified", "Content-Type", "Cache-Control", "Accept-Ranges")
 
 
@@ -66,7 +66,7 @@ def _opening(answer: Response) -> str:
 
 
 def _no_image(answer: Response) -> Result:
-    """What it means that the image does not come."""
+    """Return the result for a missing image."""
     if answer.status == _NOT_FOUND:
         return failure(
             f"{answer.asked}: status 404",
@@ -100,7 +100,7 @@ def _meta(visit: Session) -> Result:
 
 
 def _is_other_tag(head: Response, tag: object) -> bool:
-    """Whether the tags name two images; one that was weakened or lost on the way is for another check (etag)."""
+    """Return whether the entity-tags differ; a weakened or missing one is reported by the check etag."""
     return is_strong(head.get("ETag") or "") and tag != head.get("ETag")
 
 

@@ -1,4 +1,4 @@
-"""Checks of ranges: what v86, qemu and every resumed download stand on."""
+"""Checks of range requests, on which v86, qemu and every resumed download depend."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SHIFT_MEND = (
 
 @attrs.frozen
 class _Stretch:
-    """Bytes `first` to `last` of an image, both counted, and the header that asks for them."""
+    """Bytes `first` to `last` of an image, inclusive, and the `Range` value that requests them."""
 
     header: str
     first: int
@@ -39,12 +39,12 @@ class _Stretch:
 
 
 def from_to(first: int, last: int) -> _Stretch:
-    """A range as most clients write it."""
+    """Return a range with both ends, as most clients write it."""
     return _Stretch(f"bytes={first}-{last}", first, last)
 
 
 def fault_of(answer: Response, stretch: _Stretch, size: int) -> Result | None:
-    """What is wrong with the answer to a range of an image of `size` bytes; None if it is exactly what was asked."""
+    """Return the fault of the answer to a range of an image of `size` bytes; None if it is exactly the range."""
     if answer.status == _OK:
         return failure(
             f"{answer.asked}: status 200 and the whole image: Range was dropped on the way",
@@ -157,7 +157,7 @@ def _bytes_agree(visit: Session) -> Result:
 
 
 def _telling_window(visit: Session) -> tuple[_Stretch, bytes]:
-    """A stretch that is not the same byte over and over: within zeros nothing shows that bytes are shifted."""
+    """Return a range whose bytes are not all equal, and the bytes: a shift within zeros cannot be seen."""
     size = visit.size
     for at in (0, size // 4, size // 2, 3 * size // 4, max(0, size - _WINDOW)):
         window = from_to(at, min(at + _WINDOW, size) - 1)
@@ -172,7 +172,7 @@ def _telling_window(visit: Session) -> tuple[_Stretch, bytes]:
 
 
 def _against_whole(visit: Session) -> Result | None:
-    """Whether the beginning of the whole and of the range are the same, and the end by its different names."""
+    """Compare the beginning of the whole image with a range, and the last bytes by range and by suffix."""
     size = visit.size
     whole, beginning = visit.look("GET", visit.path), from_to(0, min(_WINDOW, size) - 1)
     if whole.status == _OK and not visit.range(beginning.header).body.startswith(whole.body[: beginning.length]):
@@ -186,7 +186,7 @@ def _against_whole(visit: Session) -> Result | None:
 
 
 def _large(visit: Session) -> tuple[Response, _Stretch]:
-    """The longest range that is worth while and not refused (--max-range-bytes)."""
+    """Return the longest useful range that is not refused (--max-range-bytes)."""
     length = min(2 << 20, visit.size)
     while True:
         stretch = from_to(0, length - 1)
@@ -205,7 +205,7 @@ def _streamed(visit: Session) -> Result:
     answer, stretch = _large(visit)
     if fault := fault_of(answer, stretch, visit.size):
         return fault
-    if _is_gathered(answer, least):  # a disk that slept, or a busy machine, looks the same, but only once
+    if _is_gathered(answer, least):  # a disk in standby, or a busy machine, looks the same, but only once
         answer = visit.client.ask("GET", visit.path, {"Range": stretch.header}, most=stretch.length)
     seen = f"{stretch.length} bytes, the first after {answer.first_byte:.3f} s, the last after {answer.seconds:.3f} s"
     if _is_gathered(answer, least):
@@ -221,7 +221,7 @@ def _streamed(visit: Session) -> Result:
 
 
 def _is_gathered(answer: Response, least: Response) -> bool:
-    """Whether nearly all the time went by before the first byte, beyond what a single byte takes."""
+    """Return whether nearly all the time passed before the first byte, compared with a range of one byte."""
     waited = answer.first_byte - least.first_byte
     return waited > max(_TELLING_SECONDS, _GATHERED_SHARE * answer.seconds)
 

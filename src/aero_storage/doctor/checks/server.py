@@ -1,4 +1,4 @@
-"""Checks of the server as such: is it there, who answers, does the connection serve."""
+"""Checks of the server itself: reachability, TLS, health, version, clock, keep-alive, metrics."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def _readiness(visit: Session) -> Result:
 
 
 def _status_page(answer: Response) -> Result | None:
-    """What is wrong with an answer that should be `{"status":"ok"}`."""
+    """Return the fault of an answer that should be `{"status":"ok"}`, or None."""
     if answer.status == _OK and parsed(answer) == {"status": "ok"}:
         return None
     return _unpassed(answer) or failure(
@@ -106,7 +106,7 @@ def _status_page(answer: Response) -> Result | None:
 
 
 def _unpassed(answer: Response) -> Result | None:
-    """An endpoint for operators that is not open here: clients do without it."""
+    """Return the result for an operators' endpoint that is not reachable here; clients do not need it."""
     if answer.status in (401, 403, _NOT_FOUND):
         return warning(
             f"{answer.asked}: status {answer.status}",

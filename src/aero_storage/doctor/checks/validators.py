@@ -1,4 +1,4 @@
-"""Checks of validators: how clients notice that an image has changed, and that it has not."""
+"""Checks of validators, by which clients notice whether an image has changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Listening endpoints: the default address, or the endpoints that replace it (contract §10)."""
+"""Listening endpoints: the default address, or the endpoints that replace it (http.md §10)."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Listening sockets of several workers; the parent opens and keeps them, so that none is lost with a worker.
 
-Each worker has a TCP socket of its own for every address (SO_REUSEPORT: the kernel distributes new connections evenly,
-while one shared socket gives most idle ones to one worker). A UNIX address and an address bound by systemd have one
-socket for all workers.
+Each worker has a TCP socket of its own for every address (SO_REUSEPORT: the kernel distributes new connections
+evenly, while one shared socket gives most idle ones to one worker). A UNIX address and an address bound by systemd
+have one socket for all workers.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Open files, kept for the next request: a thread for every open and close would cost a small range most of its time.
+"""A cache of open files: opening and closing in a thread would take most of the time of a small range.
 
-What is kept is looked at again, in a thread, while it is in use: a file that was replaced shows within a second.
-All of it happens on the reactor's thread but for the work that is handed to the disk.
+A cached file in use is revalidated in a thread, so that a replaced file takes effect within a second. Apart from work
+passed to `disk`, everything runs on the reactor's thread.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from aero_storage.storage.blob import Blob, BlobStatus
 from aero_storage.storage.local.directory import LocalBlob
 
 FRESH_SECONDS = 0.9
-"""For how long after a look at the disk a file may be handed out: a change has to show within one second."""
+"""Time after a revalidation for which a cached file is used: a change must take effect within one second."""
 
 CHECK_SECONDS = 0.4
-"""How old the last look is when the next use orders another."""
+"""Age of the last revalidation after which the next use starts another."""
 
 GLANCE_SECONDS = 0.002
-"""For how long a comparison of size and mtime in memory holds; the readers make their own, of what they have read."""
+"""Time for which an `fstat` comparison of size and mtime is valid; reads make their own comparison."""
 
 _IDLE_SECONDS = 5.0
-"""A file that nobody has asked for so long is closed, as it may have been removed to free its space."""
+"""A file unused for this long is closed: it may have been removed to free its space."""
 
 
 @attrs.frozen
 class OpenedFile:
-    """A file that was just opened; `raw` where it is an image from which a chunk is to be cut."""
+    """An opened file; `raw` if it is an image from which a chunk is to be cut."""
 
     blob: LocalBlob
     raw: bool
@@ -45,13 +45,13 @@ Opener = Callable[[], OpenedFile]
 
 @attrs.define(eq=False)
 class _File:
-    """An open file with the requests that use it; `checked` is when the last look at the disk began."""
+    """A cached open file; `checked` is when its last revalidation began."""
 
     found: OpenedFile
     opener: Opener
     checked: float
     glanced: float = -math.inf
-    """When its size and mtime were last compared, in memory."""
+    """When its size and mtime were last compared by `fstat`."""
     users: int = 0
     kept: bool = True
     checking: bool = False
@@ -59,7 +59,7 @@ class _File:
 
 @attrs.define(eq=False)
 class Lease(Blob):
-    """A request's share of an open file: a Blob whose close costs nothing, wherever it is called."""
+    """A reference to a cached open file: a Blob whose `close` only releases the reference."""
 
     _file: _File
     _files: OpenFileCache
@@ -72,7 +72,7 @@ class Lease(Blob):
 
     @property
     def raw(self) -> bool:
-        """Whether this is the raw image."""
+        """Whether it is the raw image, not a chunk artifact."""
         return self._file.found.raw
 
     @property
@@ -99,7 +99,7 @@ class Lease(Blob):
 
 @attrs.define(eq=False)
 class OpenFileCache:
-    """Keeps up to `limit` files open, those that were used last."""
+    """Keeps up to `limit` files open, the most recently used ones."""
 
     _disk: Disk
     _clock: IReactorTime
@@ -108,14 +108,14 @@ class OpenFileCache:
     _sweep: IDelayedCall | None = attrs.field(init=False, default=None)
 
     def lease(self, key: Hashable) -> Lease | None:
-        """The file of that key, if it is open and was looked at within the last second."""
+        """Return a lease of the file with this key, if it is open and was revalidated within FRESH_SECONDS."""
         file = self._kept.get(key)
         if file is None:
             return None
         now, blob = self._clock.seconds(), file.found.blob
-        if not (blob.remote or 0 <= now - file.glanced <= GLANCE_SECONDS):  # the clock may have been set back
+        if not (blob.remote or 0 <= now - file.glanced <= GLANCE_SECONDS):  # the clock may have been stepped back
             file.glanced = now
-            if not blob.is_current():  # changed in place: what was found there is gone
+            if not blob.is_current():  # changed in place: another version
                 self._drop(key)
                 return None
         age = now - file.checked
@@ -127,16 +127,16 @@ class OpenFileCache:
         return Lease(file, self)
 
     def open(self, key: Hashable, opener: Opener, raw_key: Hashable, lane: Hashable = None) -> Deferred[Lease]:
-        """Open the file in a thread of `lane`, and keep it: under `raw_key` if it is the raw image.
+        """Open the file in a thread of `lane`, and cache it, under `raw_key` if it is the raw image.
 
-        Fails as `opener` does; can be cancelled.
+        Fails with the errors of `opener`; can be cancelled.
         """
         started = self._clock.seconds()
         opening = self._disk.run(opener, discard=_close, lane=lane)
         return opening.addCallback(lambda found: self._keep(raw_key if found.raw else key, found, opener, started))
 
     def close(self) -> None:
-        """Keep nothing any more; what is in use is closed by its last user."""
+        """Drop all files; those in use are closed with their last lease."""
         for key in tuple(self._kept):
             self._drop(key)
         if self._sweep is not None:
@@ -144,7 +144,7 @@ class OpenFileCache:
             self._sweep = None
 
     def give_back(self, file: _File) -> None:
-        """A request has done with the file."""
+        """Release a lease of the file."""
         file.users -= 1
         self._close_if_unused(file)
 
@@ -154,7 +154,7 @@ class OpenFileCache:
         return Lease(file, self)
 
     def _take(self, key: Hashable, found: OpenedFile, opener: Opener, started: float) -> _File:
-        """The file to hand out: the one that is kept if it still is what was found, else the new one, kept now."""
+        """Return the cached file if it is the one found on disk, else the new one, which is cached now."""
         kept = self._kept.get(key)
         if kept is not None and kept.found.blob.identity == found.blob.identity:
             self._close(found)
@@ -169,7 +169,7 @@ class OpenFileCache:
         return file
 
     def _check(self, key: Hashable, file: _File) -> None:
-        """Look at the disk again, in a thread, and move the file to the end of the line to be dropped."""
+        """Revalidate the file in a thread, and make it the most recently used one."""
         if file.checking:
             return
         file.checking = True
@@ -187,12 +187,12 @@ class OpenFileCache:
             self._close(found)
         elif found.raw == file.found.raw:
             self._take(key, found, file.opener, started)
-        else:  # chunks were published, or taken away: what has this key now only its own request can tell
+        else:  # chunks were published or removed: drop the entry, the next request reopens it
             self._close(found)
             self._drop(key)
 
     def _gone(self, key: Hashable, file: _File, _failure: Failure) -> None:
-        """It cannot be opened any more; the next request opens it itself, and learns why."""
+        """Drop a file that can no longer be opened; the next request opens it and gets the error."""
         file.checking = False
         if self._kept.get(key) is file:
             self._drop(key)
