@@ -250,8 +250,8 @@ def test_workshop_of_the_dead(tmp_path: Path, start: Start) -> None:
     holder.kill()
     holder.wait()
     with workshop(tmp_path / "shop") as found:
-        assert found.remains is not None
-        assert 100_000 <= found.remains < 200_000
+        assert found.leftover is not None
+        assert 100_000 <= found.leftover < 200_000
         assert names(tmp_path / "shop") == ["lock"]
     assert names(tmp_path) == []
 
@@ -262,7 +262,7 @@ def test_workshop_of_one_who_died_early(tmp_path: Path, start: Start) -> None:
     holder.kill()
     holder.wait()
     with workshop(tmp_path / "shop") as found:
-        assert found.remains == 0
+        assert found.leftover == 0
 
 
 def test_results_move_out(tmp_path: Path) -> None:

@@ -36,22 +36,22 @@ def replace_file(path: Path, data: bytes) -> None:
     The caller holds a lock against other writers.
     """
     target = Path(os.path.realpath(path))
-    fresh = target.with_name(f".{target.name}~")
-    fresh.unlink(missing_ok=True)  # left by an interrupted run
+    temporary = target.with_name(f".{target.name}~")
+    temporary.unlink(missing_ok=True)  # left by an interrupted run
     try:
-        with fresh.open("xb") as file:
-            _dress(file.fileno(), target)
+        with temporary.open("xb") as file:
+            _copy_owner_and_mode(file.fileno(), target)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        fresh.replace(target)
+        temporary.replace(target)
     except BaseException:
-        fresh.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     sync_directory(target.parent)
 
 
-def _dress(descriptor: int, like: Path) -> None:
+def _copy_owner_and_mode(descriptor: int, like: Path) -> None:
     try:
         status = like.stat()
     except FileNotFoundError:
@@ -82,7 +82,7 @@ def _lock(path: Path, *, wait: bool) -> int:
         descriptor = _open_lock(path)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            if _is_still(path, descriptor):  # its last holder may have removed it in the meantime
+            if _is_same_file(path, descriptor):  # its last holder may have removed it in the meantime
                 return descriptor
         except BlockingIOError:
             os.close(descriptor)
@@ -100,7 +100,7 @@ def _open_lock(path: Path) -> int:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
-def _is_still(path: Path, descriptor: int) -> bool:
+def _is_same_file(path: Path, descriptor: int) -> bool:
     try:
         return os.path.samestat(path.stat(), os.fstat(descriptor))
     except FileNotFoundError:
@@ -112,7 +112,7 @@ class StagingDirectory:
     """A working directory with one owner; `leftover` are the bytes on disk left there by an interrupted run."""
 
     path: Path
-    remains: int | None
+    leftover: int | None
     """None if the directory did not exist: every run that ends, even with an error, removes it."""
 
 
@@ -124,8 +124,8 @@ def workshop(path: Path) -> Iterator[StagingDirectory]:
     """
     descriptor, is_new = _enter(path)
     try:
-        remains = _clear(path)
-        yield StagingDirectory(path, None if is_new else remains)
+        leftover = _clear(path)
+        yield StagingDirectory(path, None if is_new else leftover)
     finally:
         try:
             _leave(path)

@@ -21,10 +21,10 @@ from aero_storage.errors import DiskHangsError
 
 _T = TypeVar("_T")
 
-_LOOK_SECONDS = 1.0
+_CHECK_SECONDS = 1.0
 
 
-def _drop(_result: object) -> None:
+def _ignore(_result: object) -> None:
     pass
 
 
@@ -32,7 +32,7 @@ class Disk(Protocol):
     """Runs blocking work off the reactor's thread."""
 
     def run(
-        self, work: Callable[[], _T], discard: Callable[[_T], object] = _drop, lane: Hashable = None
+        self, work: Callable[[], _T], discard: Callable[[_T], object] = _ignore, lane: Hashable = None
     ) -> Deferred[_T]:
         """Return a Deferred of the result of `work()`; `lane` is the disk's st_dev, or names another cause to wait.
 
@@ -103,7 +103,7 @@ class _Job(Generic[_T]):
         self.deferred.errback(DiskHangsError("the disk does not answer"))
 
 
-def _is_done(work: Callable[[], object], failure: Failure) -> None:
+def _on_later_failure(work: Callable[[], object], failure: Failure) -> None:
     """Ignore I/O errors on close; if no thread can be had, close here rather than leak the descriptor."""
     if not failure.check(OSError):
         work()
@@ -116,7 +116,7 @@ class _Lane:
     name: Hashable
     under_way: dict[_Job[Any], None] = attrs.field(factory=dict)
     waiting: dict[_Job[Any], None] = attrs.field(factory=dict)
-    moved: float = 0.0
+    last_end: float = 0.0
     """When a job last ended."""
 
 
@@ -132,7 +132,7 @@ class DiskThreads(Disk):
     clock: IReactorTime
     pool: ThreadPool
     width: int
-    patience: float
+    timeout: float
     _lanes: dict[Hashable, _Lane] = attrs.field(init=False, factory=dict)
     _idle: list[Deferred[None]] = attrs.field(init=False, factory=list)
     _timer: IDelayedCall | None = attrs.field(init=False, default=None)
@@ -146,31 +146,31 @@ class DiskThreads(Disk):
         """Return a Deferred that fires once nothing is under way; it can be cancelled."""
         idle: Deferred[None] = Deferred(self._idle.remove)
         self._idle.append(idle)
-        self._tell_if_idle()
+        self._notify_if_idle()
         return idle
 
     @override
     def run(
-        self, work: Callable[[], _T], discard: Callable[[_T], object] = _drop, lane: Hashable = None
+        self, work: Callable[[], _T], discard: Callable[[_T], object] = _ignore, lane: Hashable = None
     ) -> Deferred[_T]:
         return self._add(work, discard, lane, expires=True)
 
     @override
     def later(self, work: Callable[[], object], lane: Hashable = None) -> None:
-        self._add(work, _drop, lane, expires=False).addErrback(partial(_is_done, work))
+        self._add(work, _ignore, lane, expires=False).addErrback(partial(_on_later_failure, work))
 
     def _add(
         self, work: Callable[[], _T], discard: Callable[[_T], object], lane: Hashable, *, expires: bool
     ) -> Deferred[_T]:
-        place = self._lanes.get(lane)
-        if place is None:
-            place = self._lanes[lane] = _Lane(lane)
-        job = _Job(self, work, discard, place, self.clock.seconds(), expires)
-        place.waiting[job] = None
-        if len(place.under_way) < self.width:
+        found = self._lanes.get(lane)
+        if found is None:
+            found = self._lanes[lane] = _Lane(lane)
+        job = _Job(self, work, discard, found, self.clock.seconds(), expires)
+        found.waiting[job] = None
+        if len(found.under_way) < self.width:
             self._begin(job)
         if self._timer is None:
-            self._timer = self.clock.callLater(_LOOK_SECONDS, self._look)
+            self._timer = self.clock.callLater(_CHECK_SECONDS, self._expire_jobs)
         return job.deferred
 
     def _begin(self, job: _Job[Any]) -> None:
@@ -182,39 +182,39 @@ class DiskThreads(Disk):
             self.pool.callInThread(job.perform)
         except Exception:  # noqa: BLE001 - no thread can be started
             lane.under_way.pop(job, None)
-            self._close(lane)
+            self._remove_if_empty(lane)
             job.deferred.errback(Failure())
 
     def leave(self, job: _Job[Any]) -> None:
         """Remove a job that has ended, and begin the next of its lane."""
         lane = job.lane
         del lane.under_way[job]
-        lane.moved = self.clock.seconds()
+        lane.last_end = self.clock.seconds()
         while lane.waiting and len(lane.under_way) < self.width:
             self._begin(next(iter(lane.waiting)))
-        self._close(lane)
+        self._remove_if_empty(lane)
 
-    def _close(self, lane: _Lane) -> None:
+    def _remove_if_empty(self, lane: _Lane) -> None:
         if not (lane.under_way or lane.waiting) and self._lanes.get(lane.name) is lane:
             del self._lanes[lane.name]
-            self._tell_if_idle()
+            self._notify_if_idle()
 
-    def _tell_if_idle(self) -> None:
+    def _notify_if_idle(self) -> None:
         if not self._lanes:
             waiting, self._idle = self._idle, []
             for idle in waiting:
                 idle.callback(None)
 
-    def _look(self) -> None:
+    def _expire_jobs(self) -> None:
         """Expire the jobs that have waited for too long."""
         self._timer = None
-        latest = self.clock.seconds() - self.patience
+        latest = self.clock.seconds() - self.timeout
         for lane in tuple(self._lanes.values()):
             expired = [job for job in lane.under_way if job.since <= latest]
-            if lane.moved <= latest:
+            if lane.last_end <= latest:
                 expired += [job for job in lane.waiting if job.since <= latest]
             for job in expired:
                 if job.expires and not (job.cancelled or job.deferred.called):
                     job.expire()
         if self._lanes:
-            self._timer = self.clock.callLater(_LOOK_SECONDS, self._look)
+            self._timer = self.clock.callLater(_CHECK_SECONDS, self._expire_jobs)

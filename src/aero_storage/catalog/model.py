@@ -10,7 +10,7 @@ import attrs
 
 
 def chunked_directory(image_id: str, version: str | None) -> PurePosixPath:
-    """Return the directory of a version's chunk artifacts, or of those without a version, below the root (http.md §6)."""
+    """Return the directory of a version's chunk artifacts, or of unversioned ones, below the root (http.md §6)."""
     return PurePosixPath("chunked", image_id, version or "")
 
 

@@ -28,7 +28,7 @@ class Draft:
 
     entries: list[Entry]
     listed: tuple[str, ...] = ()
-    """Ids of the images that a directory listing served before; a new manifest lists them, so that they stay served."""
+    """Ids of the images that a directory listing served before; a new manifest lists them too."""
     _document: object = None
     _indent: str | None = "  "
 

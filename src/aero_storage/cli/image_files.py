@@ -100,7 +100,7 @@ def _sweep(root: Path, say: Say) -> None:
     for place in {*places, *(root / WORK / owner for owner in owners)}:
         existed = place.exists()
         with suppress(BusyError), workshop(place) as shop:
-            freed = (shop.remains or 0) + (_finish(root, place.name) if place.parent.name == WORK else 0)
+            freed = (shop.leftover or 0) + (_finish(root, place.name) if place.parent.name == WORK else 0)
             if freed or existed:
                 say(f"An interrupted command had left {format_size(freed)} of {_name_of(place)}; removed it.")
 

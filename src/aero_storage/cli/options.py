@@ -23,7 +23,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 @attrs.define
 class CommandContext:
-    """The output and the images root of a command; the root is resolved as by the daemon: flag, variable, file, default."""
+    """Output and images root of a command; the root is that of the daemon: flag, variable, file, default."""
 
     output: Output
     given_root: str | None = None

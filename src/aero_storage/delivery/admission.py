@@ -43,11 +43,11 @@ class Admission:
     """
 
     _cap: int
-    _patience: float
+    _timeout: float
     _clock: IReactorTime
     _taken: int = attrs.field(init=False, default=0)
     _queue: deque[_Waiter] = attrs.field(init=False, factory=deque)
-    _letting_in: bool = attrs.field(init=False, default=False)
+    _admitting: bool = attrs.field(init=False, default=False)
     crowded: Callable[[], object] = attrs.field(init=False, default=lambda: None)
     """Called when a request begins to wait, so that a stalled response may give its place up."""
     rejected: Callable[[str], object] = attrs.field(init=False, default=lambda _reason: None)
@@ -75,7 +75,7 @@ class Admission:
         place = self.try_acquire()
         if place is not None:
             return succeed(place)
-        if not self._patience or len(self._queue) >= max(_MIN_QUEUE, _QUEUE_PER_PLACE * self._cap):
+        if not self._timeout or len(self._queue) >= max(_MIN_QUEUE, _QUEUE_PER_PLACE * self._cap):
             self.rejected("queue_full")
             return fail(OverloadedError("all places are taken"))
         return self._wait()
@@ -89,12 +89,12 @@ class Admission:
 
     def _wait(self) -> Deferred[Place]:
         waiter = _Waiter(Deferred(lambda _: self._leave(waiter)), self._clock.seconds())
-        waiter.timer = self._clock.callLater(self._patience, self._give_up, waiter)
+        waiter.timer = self._clock.callLater(self._timeout, self._time_out, waiter)
         self._queue.append(waiter)
         self.crowded()
         return waiter.deferred
 
-    def _give_up(self, waiter: _Waiter) -> None:
+    def _time_out(self, waiter: _Waiter) -> None:
         self._queue.remove(waiter)
         self.rejected("timed_out")
         waiter.deferred.errback(OverloadedError("no place came free in time"))
@@ -109,14 +109,14 @@ class Admission:
 
     def _free(self) -> None:
         self._taken -= 1
-        if self._letting_in:  # released from within the loop below, which continues by itself: no recursion
+        if self._admitting:  # released from within the loop below, which continues by itself: no recursion
             return
-        self._letting_in = True
+        self._admitting = True
         while self._queue and self._has_room():
-            self._let_in(self._queue.popleft())
-        self._letting_in = False
+            self._admit(self._queue.popleft())
+        self._admitting = False
 
-    def _let_in(self, waiter: _Waiter) -> None:
+    def _admit(self, waiter: _Waiter) -> None:
         if waiter.timer is not None:
             waiter.timer.cancel()
         self._taken += 1

@@ -18,25 +18,25 @@ class ClientLimiter:
     """
 
     _limit: int
-    _speaks_for_many: Callable[[str], bool]
+    _is_exempt: Callable[[str], bool]
     _taken: dict[str, int] = attrs.field(init=False, factory=dict)
 
     def take(self, host: str | None) -> Callable[[], None] | None:
         """Count one more for a client and return a function to be called at its end; None if the limit is reached."""
-        if not self._limit or host is None or host == UNIX or self._speaks_for_many(host):
-            return _nothing
+        if not self._limit or host is None or host == UNIX or self._is_exempt(host):
+            return _not_counted
         client = client_of(host)
         count = self._taken.get(client, 0)
         if count >= self._limit:
             return None
         self._taken[client] = count + 1
-        return lambda: self._give_back(client)
+        return lambda: self._release(client)
 
-    def _give_back(self, client: str) -> None:
+    def _release(self, client: str) -> None:
         left = self._taken.pop(client) - 1
         if left:
             self._taken[client] = left
 
 
-def _nothing() -> None:
+def _not_counted() -> None:
     pass

@@ -17,11 +17,11 @@ _T = TypeVar("_T")
 
 
 @attrs.define(eq=False)
-class _Flight(Generic[_T]):
+class _Check(Generic[_T]):
     """One check, under way or done."""
 
     subject: object
-    begun: float
+    started: float
     outcome: _T | Failure | None = None
     under_way: bool = True
     waiting: list[Deferred[None]] = attrs.field(factory=list)
@@ -46,34 +46,34 @@ class SingleFlight(Generic[_T]):
     """Runs checks of one kind: at most one at a time for a subject, shared by all callers."""
 
     _clock: IReactorTime
-    _last: _Flight[_T] | None = attrs.field(init=False, default=None)
+    _last: _Check[_T] | None = attrs.field(init=False, default=None)
 
-    async def ask(self, subject: object, look: Callable[[], Awaitable[_T]]) -> _T:
+    async def ask(self, subject: object, check: Callable[[], Awaitable[_T]]) -> _T:
         """Return the result of `check`, or of one for the same subject that began within FRESH_SECONDS.
 
         Raises the error of the check. If an older one is still under way, wait for it, and share the next one.
         """
         while (last := self._last) is not None and last.subject is subject:
-            if 0 <= self._clock.seconds() - last.begun <= FRESH_SECONDS:
+            if 0 <= self._clock.seconds() - last.started <= FRESH_SECONDS:
                 return await self._outcome(last)
             if not last.under_way:
                 break
             await last.ended()
-        return await self._outcome(self._begin(subject, look))
+        return await self._outcome(self._begin(subject, check))
 
-    def _begin(self, subject: object, look: Callable[[], Awaitable[_T]]) -> _Flight[_T]:
-        self._last = begun = _Flight[_T](subject, self._clock.seconds())
-        Deferred.fromCoroutine(_await(look)).addBoth(begun.end)
-        return begun
+    def _begin(self, subject: object, check: Callable[[], Awaitable[_T]]) -> _Check[_T]:
+        self._last = started = _Check[_T](subject, self._clock.seconds())
+        Deferred.fromCoroutine(_await(check)).addBoth(started.end)
+        return started
 
-    async def _outcome(self, look: _Flight[_T]) -> _T:
-        await look.ended()
-        if isinstance(look.outcome, Failure):
-            if self._last is look:
+    async def _outcome(self, check: _Check[_T]) -> _T:
+        await check.ended()
+        if isinstance(check.outcome, Failure):
+            if self._last is check:
                 self._last = None
-            look.outcome.raiseException()
-        return look.outcome  # type: ignore[return-value]
+            check.outcome.raiseException()
+        return check.outcome  # type: ignore[return-value]
 
 
-async def _await(look: Callable[[], Awaitable[_T]]) -> _T:
-    return await look()
+async def _await(check: Callable[[], Awaitable[_T]]) -> _T:
+    return await check()

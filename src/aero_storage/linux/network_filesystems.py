@@ -34,7 +34,7 @@ _REMOTE = frozenset(
         0x7461636F,  # OCFS2, likewise
     }
 )
-_ROOM = 256
+_BUFFER_BYTES = 256
 """More than the size of `struct statfs` on any platform; its first word is the magic number."""
 
 _LIBC = ctypes.CDLL(None)
@@ -47,7 +47,7 @@ def is_network_filesystem(descriptor: int) -> bool:
     """
     if not sys.platform.startswith("linux"):
         return False
-    status = ctypes.create_string_buffer(_ROOM)
+    status = ctypes.create_string_buffer(_BUFFER_BYTES)
     if _LIBC.fstatfs(descriptor, status):
         return True  # statfs failed
     return ctypes.c_long.from_buffer(status).value & 0xFFFFFFFF in _REMOTE

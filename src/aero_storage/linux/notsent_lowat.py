@@ -25,19 +25,19 @@ _NO_LIMIT = 2**31 - 1
 _OPTION: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)
 
 
-def limit_unsent(some: socket.socket) -> None:
+def limit_unsent(sock: socket.socket) -> None:
     """Limit the unsent bytes of a socket, or of all connections that a listening socket accepts."""
-    _set(some, UNSENT_BYTES)
+    _set(sock, UNSENT_BYTES)
 
 
-def lift_limit(some: socket.socket) -> None:
+def lift_limit(sock: socket.socket) -> None:
     """Remove the limit of a socket."""
-    _set(some, _NO_LIMIT)
+    _set(sock, _NO_LIMIT)
 
 
-def _set(some: socket.socket, value: int) -> None:
+def _set(sock: socket.socket, value: int) -> None:
     if _OPTION is not None:
-        some.setsockopt(socket.IPPROTO_TCP, _OPTION, value)
+        sock.setsockopt(socket.IPPROTO_TCP, _OPTION, value)
 
 
 @attrs.define(eq=False)

@@ -74,15 +74,15 @@ def is_resident(descriptor: int, offset: int, length: int, count: CountPages = c
         return False
     step = SAMPLE_BYTES if counted is None else PROBE_BYTES
     # The last page first: pages are read in order, so it arrives last.
-    return _are_there(descriptor, (last, *range(offset, last & -mmap.PAGESIZE, step)))
+    return _are_resident(descriptor, (last, *range(offset, last & -mmap.PAGESIZE, step)))
 
 
-def _are_there(descriptor: int, places: Iterable[int]) -> bool:
+def _are_resident(descriptor: int, offsets: Iterable[int]) -> bool:
     if not _NOWAIT:
         return False
     try:
-        for place in places:
-            if not os.preadv(descriptor, _PROBE, place, _NOWAIT):
+        for offset in offsets:
+            if not os.preadv(descriptor, _PROBE, offset, _NOWAIT):
                 return False
     except OSError:  # not resident, or unknown; see read_resident_into
         return False

@@ -67,28 +67,28 @@ class ServiceManager(Notifier):
 
     @override
     def ready(self) -> None:
-        self._tell_unless_stopping("READY=1", "STATUS=Serving")
+        self._send_unless_stopping("READY=1", "STATUS=Serving")
 
     @override
     def reloading(self) -> None:
         since = f"MONOTONIC_USEC={self._microseconds()}"
-        self._tell_unless_stopping("RELOADING=1", since, "STATUS=Reading the catalog again")
+        self._send_unless_stopping("RELOADING=1", since, "STATUS=Reading the catalog again")
 
     @override
     def stopping(self) -> None:
         # Set for good: a reload that ends later does not report READY again.
-        self._tell("STOPPING=1", "STATUS=Stopping")
+        self._send("STOPPING=1", "STATUS=Stopping")
         self._stopping = True
 
     def alive(self) -> None:
         """Reset the watchdog of the service manager: the reactor runs."""
-        self._tell("WATCHDOG=1")
+        self._send("WATCHDOG=1")
 
-    def _tell_unless_stopping(self, *state: str) -> None:
+    def _send_unless_stopping(self, *state: str) -> None:
         if not self._stopping:
-            self._tell(*state)
+            self._send(*state)
 
-    def _tell(self, *state: str) -> None:
+    def _send(self, *state: str) -> None:
         try:
             send(self._address, "\n".join(state))
         except OSError as error:
@@ -115,15 +115,15 @@ def service_manager(environ: Mapping[str, str], reactor: IReactorTime, log: Even
     manager = ServiceManager(address, log)
     seconds = watchdog_seconds(environ, os.getpid())
     if seconds is not None:
-        beat = LoopingCall(manager.alive)
-        beat.clock = reactor
-        beat.start(seconds / 2)  # as sd_watchdog_enabled(3) advises; never stopped, as a shutdown may take long
+        watchdog = LoopingCall(manager.alive)
+        watchdog.clock = reactor
+        watchdog.start(seconds / 2)  # as sd_watchdog_enabled(3) advises; never stopped, as a shutdown may take long
     return manager
 
 
 def watchdog_seconds(environ: Mapping[str, str], pid: int) -> float | None:
     """Return the watchdog timeout for this process in seconds; None without a watchdog."""
-    microseconds, whose = (environ.get(name) or "" for name in _WATCHDOG)
-    if whose not in ("", str(pid)) or not microseconds.isdecimal():
+    microseconds, pid_text = (environ.get(name) or "" for name in _WATCHDOG)
+    if pid_text not in ("", str(pid)) or not microseconds.isdecimal():
         return None
     return int(microseconds) / 1e6 or None

@@ -111,7 +111,7 @@ class TwistedLog(LineLog):
 @implementer(ILogObserver)
 @attrs.define(eq=False)
 class JsonLines(LineLog):
-    """Writes events, and those of Twisted as an observer, as JSON lines to `sink`; `constant` fields are in all lines.
+    """Writes events, also Twisted's as an observer, as JSON lines to `sink`; `constant` fields are in all lines.
 
     Until `start` lines are written at once; from then on by a thread behind a bounded queue, so that a full pipe or a
     slow disk never blocks the reactor. Lines beyond the queue's limit are dropped, counted and reported.
@@ -124,11 +124,11 @@ class JsonLines(LineLog):
     _queue: deque[str] = attrs.field(init=False, factory=deque)
     _lock: threading.Lock = attrs.field(init=False, factory=threading.Lock)
     _wake: threading.Condition = attrs.field(init=False)
-    _dropped: int = attrs.field(init=False, default=0)
-    _lost: int = attrs.field(init=False, default=0)
+    _unreported: int = attrs.field(init=False, default=0)
+    _total_dropped: int = attrs.field(init=False, default=0)
     _writer: threading.Thread | None = attrs.field(init=False, default=None)
     _stopping: bool = attrs.field(init=False, default=False)
-    _errand: Callable[[], object] | None = attrs.field(init=False, default=None)
+    _task: Callable[[], object] | None = attrs.field(init=False, default=None)
     _stuck: bool = attrs.field(init=False, default=False)
 
     @_wake.default
@@ -139,7 +139,7 @@ class JsonLines(LineLog):
     def dropped(self) -> int:
         """Number of lines dropped so far, reported or not."""
         with self._lock:
-            return self._lost
+            return self._total_dropped
 
     def start(self) -> None:
         """Start the writing thread; call it after the process has forked for the last time."""
@@ -196,9 +196,9 @@ class JsonLines(LineLog):
         fields = {} if failure is None else {"traceback": failure.getTraceback()[-_MAX_TEXT:]}
         self._put(self._line(level, _message(event), fields, event.get("log_time")))
 
-    def before_next_write(self, errand: Callable[[], object]) -> None:
+    def before_next_write(self, task: Callable[[], object]) -> None:
         """Call `task`, such as a rotation, in the writing thread before its next write."""
-        self._errand = errand
+        self._task = task
 
     def _put(self, line: str) -> None:
         with self._lock:
@@ -210,8 +210,8 @@ class JsonLines(LineLog):
 
     def _enqueue(self, line: str) -> None:
         if len(self._queue) >= self._max_queued:
-            self._dropped += 1
-            self._lost += 1
+            self._unreported += 1
+            self._total_dropped += 1
             return
         self._queue.append(line)
         if len(self._queue) in (1, self._max_queued // 2):
@@ -232,35 +232,35 @@ class JsonLines(LineLog):
 
     def _write(self, text: str) -> None:
         """Write lines and the number of lines dropped before; lines that the sink refuses count as dropped."""
-        text = self._do_errand() + text
+        text = self._run_task() + text
         dropped = self._take_dropped()
         try:
             self._sink.write(text + self._report(dropped))
             self._sink.flush()
         except (OSError, ValueError):
             # The error cannot be logged (disk full, pipe closed): report it when writing works again.
-            self._drop(text.count("\n"), again=dropped)
+            self._drop(text.count("\n"), unreported=dropped)
 
-    def _do_errand(self) -> str:
+    def _run_task(self) -> str:
         """Run the task of `before_next_write`; return a line to log if it failed."""
-        errand, self._errand = self._errand, None
+        task, self._task = self._task, None
         try:
-            if errand is not None:
-                errand()
+            if task is not None:
+                task()
         except OSError as error:
             return self._line("error", "log rotation failed", {"reason": str(error)})
         return ""
 
     def _take_dropped(self) -> int:
         with self._wake:
-            dropped, self._dropped = self._dropped, 0
+            dropped, self._unreported = self._unreported, 0
             return dropped
 
-    def _drop(self, lines: int, again: int) -> None:
-        """Count lines that the sink refused; `again` are those of the report that was refused with them."""
+    def _drop(self, lines: int, unreported: int) -> None:
+        """Count lines that the sink refused; `unreported` are those of the report that was refused with them."""
         with self._wake:
-            self._dropped += lines + again
-            self._lost += lines
+            self._unreported += lines + unreported
+            self._total_dropped += lines
 
     def _report(self, dropped: int) -> str:
         return self._line("warn", "log lines dropped", {"count": dropped}) if dropped else ""

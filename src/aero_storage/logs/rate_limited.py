@@ -21,13 +21,13 @@ class RateLimitedEvent:
     _level: str
     _message: str
     _count: int = attrs.field(init=False, default=0)
-    _told_at: float | None = attrs.field(init=False, default=None)
+    _logged_at: float | None = attrs.field(init=False, default=None)
 
     def happened(self, fields: Fields, times: int = 1) -> None:
         """Count `times` occurrences; a line has `fields` and the `count` since the previous line."""
         self._count += times
         now = self._clock.seconds()
-        if self._told_at is not None and now - self._told_at < PAUSE_SECONDS:
+        if self._logged_at is not None and now - self._logged_at < PAUSE_SECONDS:
             return
-        count, self._count, self._told_at = self._count, 0, now
+        count, self._count, self._logged_at = self._count, 0, now
         self._log.event(self._level, self._message, {**fields, "count": count})

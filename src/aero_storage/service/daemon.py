@@ -32,8 +32,8 @@ class AeroService(SignalledService):
         super().__init__(parts.reactor, parts.log, set_signal)
         self._parts = parts
         self._poll = LoopingCall(lambda: Deferred.fromCoroutine(parts.reloader.check()))
-        self._giving_back = LoopingCall(lambda: parts.pools.patient.later(trim, trim))
-        self._poll.clock = self._giving_back.clock = parts.reactor
+        self._trimming = LoopingCall(lambda: parts.pools.patient.later(trim, trim))
+        self._poll.clock = self._trimming.clock = parts.reactor
         self._probe = DelayProbe(parts.reactor, parts.handler.reporter.metrics.reactor_delayed)
 
     def startService(self) -> None:
@@ -43,18 +43,18 @@ class AeroService(SignalledService):
         parts.pools.start()
         parts.reactor.addSystemEventTrigger("after", "shutdown", parts.pools.stop)
         self._poll.start(POLL_SECONDS, now=False)
-        self._giving_back.start(TRIM_SECONDS, now=False)
+        self._trimming.start(TRIM_SECONDS, now=False)
         self._probe.start()
         gc.collect()
         gc.freeze()  # these objects stay for good: the collector need not visit them again
         gc.set_threshold(_GARBAGE_THRESHOLD)
         warn_if_low(parts.log, parts.site.limits.most, MOST_TOLD, OPEN_FILES)
         for port in parts.ports:
-            parts.accept_guard.keep(port)
+            parts.accept_guard.guard(port)
             parts.log.event("info", "listening", {"address": address_text(port.getHost())})
 
     @override
-    async def read_again(self) -> None:
+    async def reload_catalog(self) -> None:
         await self._parts.reloader.check(asked=True)
 
     async def _shut(self) -> None:
@@ -62,7 +62,7 @@ class AeroService(SignalledService):
         parts.handler.shutting_down = True
         parts.site.retire()
         await self.delay.wait(parts.drain.delay)
-        for repeated in (self._poll, self._giving_back):
+        for repeated in (self._poll, self._trimming):
             if repeated.running:
                 repeated.stop()
         self._probe.stop()
@@ -73,7 +73,7 @@ class AeroService(SignalledService):
         gone.addTimeout(_STOP_SECONDS, parts.reactor, onTimeoutCancel=lambda _result, _seconds: None)
         await gone
         parts.store.close()
-        await parts.pools.rest(parts.reactor, parts.log)
+        await parts.pools.wait_until_idle(parts.reactor, parts.log)
         self.end_log()
 
     async def _drain(self) -> None:

@@ -27,11 +27,11 @@ _OPEN_SECONDS, _READ_SECONDS = 20.0, 60.0
 """Timeouts of opens and reads: a disk in standby takes up to 15 seconds to spin up, and many reads at once slow each
 other down."""
 
-_PATIENCE_SECONDS = 2.0
+_SHUTDOWN_SECONDS = 2.0
 """Time that shutdown waits for disks."""
 
 
-class _LastFirst(list[Any]):
+class _LIFO(list[Any]):
     """A LIFO free list: reuse the thread that became idle last."""
 
     add = list[Any].append
@@ -48,7 +48,7 @@ class _Pool(ThreadPool):
 
     def __init__(self, number: int, name: str) -> None:
         super().__init__(number, number, name)
-        self._team._idle = _LastFirst()  # type: ignore[assignment]  # noqa: SLF001 - there is no other way
+        self._team._idle = _LIFO()  # type: ignore[assignment]  # noqa: SLF001 - there is no other way
 
 
 @attrs.frozen
@@ -73,9 +73,9 @@ class DiskPools:
 
     async def wait_until_idle(self, reactor: PosixReactorBase, log: EventLog) -> None:
         """Wait until all work has ended, at most _SHUTDOWN_SECONDS; log how much has not."""
-        resting = gatherResults([threads.when_idle() for threads in self._all], consumeErrors=True)
-        resting.addTimeout(_PATIENCE_SECONDS, reactor, onTimeoutCancel=lambda _result, _seconds: None)
-        await resting
+        idle = gatherResults([threads.when_idle() for threads in self._all], consumeErrors=True)
+        idle.addTimeout(_SHUTDOWN_SECONDS, reactor, onTimeoutCancel=lambda _result, _seconds: None)
+        await idle
         if waiting := sum(threads.under_way for threads in self._all):
             log.event("warn", "a disk does not answer: ending all the same", {"waiting": waiting})
 
@@ -89,9 +89,9 @@ class DiskPools:
 
 def make_disk_pools(reactor: PosixReactorBase) -> DiskPools:
     """Return the pools, not yet started."""
-    short, reads = _Pool(_DISK_THREADS * _DISKS, "disk"), _Pool(_READ_THREADS * _READ_DISKS, "read")
+    opens, reads = _Pool(_DISK_THREADS * _DISKS, "disk"), _Pool(_READ_THREADS * _READ_DISKS, "read")
     return DiskPools(
-        DiskThreads(reactor, reactor, short, _DISK_THREADS, _OPEN_SECONDS),
-        DiskThreads(reactor, reactor, short, _DISK_THREADS, math.inf),
+        DiskThreads(reactor, reactor, opens, _DISK_THREADS, _OPEN_SECONDS),
+        DiskThreads(reactor, reactor, opens, _DISK_THREADS, math.inf),
         DiskThreads(reactor, reactor, reads, _READ_THREADS, _READ_SECONDS),
     )

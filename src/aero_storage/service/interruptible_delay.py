@@ -13,11 +13,11 @@ class InterruptibleDelay:
 
     _clock: IReactorTime
     _waiting: Deferred[None] | None = attrs.field(init=False, default=None)
-    _at_end: bool = attrs.field(init=False, default=False)
+    _ended: bool = attrs.field(init=False, default=False)
 
     async def wait(self, seconds: float) -> None:
         """Wait for `seconds`, or not at all after `end`."""
-        if self._at_end or not seconds:
+        if self._ended or not seconds:
             return
         waiting: Deferred[None] = Deferred()
         self._waiting = waiting
@@ -35,6 +35,6 @@ class InterruptibleDelay:
     def end(self) -> bool:
         """End the current wait and skip all later ones; return whether there was one."""
         waits = self._waiting is not None
-        self._at_end = True
+        self._ended = True
         self.skip()
         return waits

@@ -45,7 +45,7 @@ class DelayProbe:
     """Sets a timer again and again and reports its lateness in seconds: for so long the reactor was blocked."""
 
     _clock: IReactorTime
-    _tell: Callable[[float], object]
+    _report: Callable[[float], object]
     _timer: IDelayedCall | None = attrs.field(init=False, default=None)
 
     def start(self) -> None:
@@ -60,5 +60,5 @@ class DelayProbe:
             timer.cancel()
 
     def _fire(self, due: float) -> None:
-        self._tell(max(0.0, self._clock.seconds() - due))
+        self._report(max(0.0, self._clock.seconds() - due))
         self.start()

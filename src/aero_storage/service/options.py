@@ -130,7 +130,7 @@ def prepare_images_root(resolved: Resolved) -> None:
 
 
 def _recorder(row: Setting, text: str | None) -> Callable[..., None]:
-    """Return a method for `usage.Options`, with an argument for a value, without one for a switch that means `text`."""
+    """Return a method for `usage.Options`: with an argument for a value, without one for a switch (value `text`)."""
 
     def switch(self: Options) -> None:
         self.given.setdefault(row.name, []).append(text or "")

@@ -119,15 +119,15 @@ class ParentService(SignalledService):
         self._reactor.callWhenRunning(self._supervisor.start)
 
     @override
-    async def read_again(self) -> None:
+    async def reload_catalog(self) -> None:
 
         self._supervisor.reload()
 
     @override
-    def hurry(self) -> None:
+    def stop_now(self) -> None:
         # The delay before a shutdown runs in the workers.
         self.delay.end()
-        if self._supervisor.hurry():
+        if self._supervisor.stop_now():
             self._log.event("info", "stopping at once")
 
     async def _shut(self) -> None:

@@ -31,7 +31,7 @@ class SignalledService(Service):
         self._reactor = reactor
         self._log = log
         self._set_signal = set_signal
-        self._causes: set[str] = set()
+        self._stop_causes: set[str] = set()
         self.delay = InterruptibleDelay(reactor)
 
     def setServiceParent(self, parent: object) -> None:
@@ -64,16 +64,16 @@ class SignalledService(Service):
         A worker gets both its parent's command and, if a terminal or a service manager signals all processes, a
         signal: together they count as one call.
         """
-        if not self._causes:
+        if not self._stop_causes:
             self._set_signal(signal.SIGHUP, signal.SIG_IGN)
             self._log.event("info", "stopping", cause)
             self.notifier.stopping()
             self._reactor.stop()
-        elif self._causes & set(cause):
-            self.hurry()
-        self._causes |= set(cause)
+        elif self._stop_causes & set(cause):
+            self.stop_now()
+        self._stop_causes |= set(cause)
 
-    def hurry(self) -> None:
+    def stop_now(self) -> None:
         """Skip the remaining delays of the shutdown."""
         if self.delay.end():
             self._log.event("info", "stopping at once")
@@ -84,10 +84,10 @@ class SignalledService(Service):
         Deferred.fromCoroutine(self._reload())
 
     async def _reload(self) -> None:
-        await self.read_again()
+        await self.reload_catalog()
         self.notifier.ready()
 
-    async def read_again(self) -> None:
+    async def reload_catalog(self) -> None:
         """Read the catalog again, here or in the workers."""
 
     def end_log(self) -> None:

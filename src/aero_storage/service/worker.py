@@ -53,7 +53,7 @@ def serve(config: WorkerConfig, reactor: PosixReactorBase, log: JsonLines) -> No
 
     def orphaned() -> None:
         service.stop(orphaned="yes")
-        service.hurry()
+        service.stop_now()
 
     metrics = parts.handler.reporter.metrics
     control = ControlClient(metrics, lambda: service.stop(asked_by="parent"), service.reload, orphaned)
@@ -65,7 +65,7 @@ def serve(config: WorkerConfig, reactor: PosixReactorBase, log: JsonLines) -> No
         await service.stopService()
         if pushing.running:
             pushing.stop()
-        await control.hang_up()
+        await control.close()
 
     reactor.addSystemEventTrigger("before", "shutdown", lambda: Deferred.fromCoroutine(stop()))
     service.startService()

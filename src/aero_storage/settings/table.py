@@ -189,8 +189,7 @@ class Settings:
         _whole(0),
         "0",
         "N",
-        "Limit the connections (behind a trusted proxy: requests) of one IPv4 address or IPv6 /64; answer others 429. "
-        "0 is no limit.",
+        "Limit the connections (of a trusted proxy: requests) of one IPv4 address or IPv6 /64; 0 is no limit.",
     )
     stall_timeout_secs: float = setting(
         _decimal,

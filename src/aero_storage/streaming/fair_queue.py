@@ -39,37 +39,37 @@ class FairQueue:
     _reactor: IReactorTime
     left: int = attrs.field(init=False, default=TURN_BYTES)
     """Bytes of files that may still be sent in this turn; 0 or less if none."""
-    _line: deque[QueuedStream] = attrs.field(init=False, factory=deque)
-    _short: int = attrs.field(init=False, default=0)
-    _ordered: bool = attrs.field(init=False, default=False)
+    _streams: deque[QueuedStream] = attrs.field(init=False, factory=deque)
+    _short_turns: int = attrs.field(init=False, default=0)
+    _scheduled: bool = attrs.field(init=False, default=False)
 
     def spend(self, count: int) -> None:
         """Subtract `count` sent bytes from this turn."""
         self.left -= count
-        self._order()
+        self._schedule()
 
     def wait(self, stream: QueuedStream) -> None:
         """Append a stream: its `take_turn` is called once, after those of the streams before it."""
-        self._line.append(stream)
-        self._order()
+        self._streams.append(stream)
+        self._schedule()
 
     def shorten_turns(self) -> None:
         """Keep the next SHORT_TURNS turns short: after one small response, more requests for small ones follow."""
-        self._short = SHORT_TURNS
+        self._short_turns = SHORT_TURNS
 
-    def _order(self) -> None:
-        if not self._ordered:
-            self._ordered = True
-            self._reactor.callLater(0, self._begin)
+    def _schedule(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self._reactor.callLater(0, self._begin_turn)
 
-    def _begin(self) -> None:
+    def _begin_turn(self) -> None:
         """Begin a turn: the reactor has polled for requests."""
-        self._ordered = False
-        self.left = SHORT_TURN_BYTES if self._short else TURN_BYTES
-        self._short = max(self._short - 1, 0)
+        self._scheduled = False
+        self.left = SHORT_TURN_BYTES if self._short_turns else TURN_BYTES
+        self._short_turns = max(self._short_turns - 1, 0)
         try:
-            while self._line and self.left > 0:
-                self._line.popleft().take_turn()
+            while self._streams and self.left > 0:
+                self._streams.popleft().take_turn()
         finally:
-            if self._line:
-                self._order()
+            if self._streams:
+                self._schedule()

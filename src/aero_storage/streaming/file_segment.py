@@ -21,7 +21,7 @@ WINDOW_BYTES = 1024 * 1024
 
 _LEAST_WINDOW = 128 * 1024
 
-TRUST_SECONDS = 0.1
+RESIDENT_SECONDS = 0.1
 """Bytes found in the page cache count as resident for this long."""
 
 
@@ -65,7 +65,7 @@ class FileSegment:
     """Fires at the end; dropped then, to break a reference cycle."""
     behind: list[bytes] = attrs.field(init=False, factory=list)
     _ready_to: int = attrs.field(init=False, default=0)
-    _known_at: float = attrs.field(init=False, default=0.0)
+    _checked_at: float = attrs.field(init=False, default=0.0)
     _window: int = attrs.field(init=False, default=WINDOW_BYTES)
     _cold: bool = attrs.field(init=False, default=False)
     _reading: Deferred[None] | None = attrs.field(init=False, default=None)
@@ -78,11 +78,11 @@ class FileSegment:
 
         Raises the exceptions of `source`.
         """
-        known = self._ready_to - self.offset
-        if known > 0 and self._clock() - self._known_at < TRUST_SECONDS:
-            return known
+        ready = self._ready_to - self.offset
+        if ready > 0 and self._clock() - self._checked_at < RESIDENT_SECONDS:
+            return ready
         if self._reading is None:
-            self._ask(stale=known > 0)
+            self._probe(stale=ready > 0)
         return 0 if self._reading is not None else self._ready_to - self.offset
 
     def send(self, socket: int, most: int) -> int:
@@ -118,13 +118,13 @@ class FileSegment:
         self.drop()
         self._on_cancel()
 
-    def _ask(self, *, stale: bool) -> None:
+    def _probe(self, *, stale: bool) -> None:
         """Check residency of the next window; it shrinks for a client too slow to take the last one in time."""
         self._window = max(self._window // 2, _LEAST_WINDOW) if stale else min(self._window * 2, WINDOW_BYTES)
         self.source.verify()
         length = min(self.left, self._window)
         if is_resident(self.source.fileno(), self.offset, length):
-            self._know(self.offset + length)
+            self._mark_ready(self.offset + length)
         else:
             self._cold = True
             self._read(self.offset, length)
@@ -141,17 +141,17 @@ class FileSegment:
         self._ready_to = offset
         warming = partial(self.source.warm, offset, length)
         self._reading = reading = maybeDeferred(self._disk.run, warming, lane=self.source.device)
-        reading.addCallbacks(lambda _: self._have_read(offset + length), self._have_failed)
+        reading.addCallbacks(lambda _: self._on_success(offset + length), self._on_failure)
 
-    def _have_read(self, end: int) -> None:
+    def _on_success(self, end: int) -> None:
         self._reading = None
-        self._know(end)
+        self._mark_ready(end)
         self._on_read(self, None)
 
-    def _have_failed(self, failure: Failure) -> None:
+    def _on_failure(self, failure: Failure) -> None:
         if self._reading is not None:  # else it was dropped
             self._reading = None
             self._on_read(self, failure)
 
-    def _know(self, end: int) -> None:
-        self._ready_to, self._known_at = end, self._clock()
+    def _mark_ready(self, end: int) -> None:
+        self._ready_to, self._checked_at = end, self._clock()

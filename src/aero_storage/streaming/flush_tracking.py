@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from aero_storage.linux.tcp_info import max_unacknowledged_read
 
-_RESET, _END = struct.pack("ii", 1, 0), struct.pack("ii", 0, 0)
+_CLOSE_BY_RST, _CLOSE_BY_FIN = struct.pack("ii", 1, 0), struct.pack("ii", 0, 0)
 """Values of SO_LINGER: the kernel closes the connection with RST, or with FIN."""
 
 
@@ -22,7 +22,7 @@ class FlushTracking(FileDescriptor):
 
     socket: socket.socket
 
-    _drained: Deferred[None] | None = None
+    _flushed: Deferred[None] | None = None
     _writing = False
     taken = 0
     """Bytes that the kernel has accepted."""
@@ -50,39 +50,39 @@ class FlushTracking(FileDescriptor):
 
     def when_drained(self) -> Deferred[None]:
         """Return a Deferred that fires once nothing is unsent; cancel it if the connection is lost first."""
-        drained: Deferred[None] = Deferred(lambda _: setattr(self, "_drained", None))
+        flushed: Deferred[None] = Deferred(lambda _: setattr(self, "_flushed", None))
         if self.unsent:
-            self._drained = drained
+            self._flushed = flushed
         else:
-            drained.callback(None)
-        return drained
+            flushed.callback(None)
+        return flushed
 
     def mark_unfinished(self) -> None:
         """Have the kernel reset the connection if this process is killed before `mark_finished`.
 
         Without it the kernel would send FIN, as after a complete response.
         """
-        self._linger(_RESET)
+        self._linger(_CLOSE_BY_RST)
 
     def mark_finished(self) -> None:
         """Have the kernel close with FIN again: the response is complete."""
-        self._linger(_END)
+        self._linger(_CLOSE_BY_FIN)
 
-    def _linger(self, how: bytes) -> None:
+    def _linger(self, option: bytes) -> None:
         if self.connected:
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, how)
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, option)
 
     @override
     def doWrite(self) -> object:
         result: object = super().doWrite()
-        self._tell_if_drained()
+        self._notify_if_flushed()
         return result
 
-    def _tell_if_drained(self) -> None:
-        drained = self._drained
-        if drained is not None and not self.unsent:
-            self._drained = None
-            drained.callback(None)
+    def _notify_if_flushed(self) -> None:
+        flushed = self._flushed
+        if flushed is not None and not self.unsent:
+            self._flushed = None
+            flushed.callback(None)
 
     @override
     def startWriting(self) -> None:

@@ -55,7 +55,7 @@ class SegmentProducer(QueuedStream):
     _ready: deque[bytes] = attrs.field(init=False, factory=deque)
     _reading: Deferred[bytes] | None = attrs.field(init=False, default=None)
     _paused: bool = attrs.field(init=False, default=False)
-    _held_back: bool = attrs.field(init=False, default=False)
+    _awaiting_turn: bool = attrs.field(init=False, default=False)
     _done: Deferred[None] | None = attrs.field(init=False, default=None)
 
     def start(self) -> Deferred[None]:
@@ -91,14 +91,14 @@ class SegmentProducer(QueuedStream):
 
     @override
     def take_turn(self) -> None:
-        self._held_back = False
+        self._awaiting_turn = False
         self._pump()
 
     def _may_write(self) -> bool:
         if self._pace is None or self._pace.left > 0:
             return True
-        if not self._held_back:
-            self._held_back = True
+        if not self._awaiting_turn:
+            self._awaiting_turn = True
             self._pace.wait(self)
         return False
 
@@ -116,9 +116,9 @@ class SegmentProducer(QueuedStream):
     def _read(self) -> None:
         offset, length = self._next, min(self._left, READ_BYTES)
         self._reading = self._disk.run(partial(self._source.read, offset, length), lane=self._source.device)
-        self._reading.addCallbacks(self._have_read, self._finish)
+        self._reading.addCallbacks(self._on_read, self._finish)
 
-    def _have_read(self, data: bytes) -> None:
+    def _on_read(self, data: bytes) -> None:
         self._reading = None
         self._next += len(data)
         self._left -= len(data)

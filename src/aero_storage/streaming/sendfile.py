@@ -50,16 +50,16 @@ class SendfileServer(WriteQueue):
     """Bytes sent in this turn of the reactor."""
     _full = False
     """Whether the socket is full; the reactor reports when it is writable again."""
-    _waiting = False
+    _awaiting_read = False
     """Whether a thread reads the bytes to be sent next."""
-    _in_line = False
+    _awaiting_turn = False
     """Whether `take_turn` is due from the fair queue or the throttle; until then writability does not matter."""
     _flushing = False
-    _gone = False
+    _lost = False
     """Whether a system call reported the connection lost; `doWrite` tells the reactor."""
 
     def __init__(self, *arguments: Any) -> None:
-        self._trial: notsent_lowat.SpeedTest | None = notsent_lowat.SpeedTest()
+        self._speed_test: notsent_lowat.SpeedTest | None = notsent_lowat.SpeedTest()
         super().__init__(*arguments)
 
     def send_file(self, source: FileSource, offset: int, length: int, head: bytes = b"") -> Deferred[None]:
@@ -77,9 +77,9 @@ class SendfileServer(WriteQueue):
         done = segment.done
         assert done is not None  # noqa: S101
         self._append(segment, head)
-        if not (self._waiting or self._in_line or self._full or self.disconnecting):
+        if not (self._awaiting_read or self._awaiting_turn or self._full or self.disconnecting):
             self._push()
-        elif not (self._waiting or self._in_line):
+        elif not (self._awaiting_read or self._awaiting_turn):
             self.startWriting()
         self._maybePauseProducer()
         return done
@@ -89,7 +89,7 @@ class SendfileServer(WriteQueue):
 
         Returns True if the kernel now has everything ever written.
         """
-        self.fair_queue.hurry()
+        self.fair_queue.shorten_turns()
         if self.is_idle() and self._spent + len(data) <= TURN_BYTES:
             sent = self._send(data, 0)
             if sent == len(data):
@@ -121,23 +121,23 @@ class SendfileServer(WriteQueue):
     @override
     def doWrite(self) -> object:  # type: ignore[override]
         self._full = False
-        if self._segments and not self._in_line:
+        if self._segments and not self._awaiting_turn:
             self._flush()
         self._spent = 0
-        if self._gone:
+        if self._lost:
             return CONNECTION_LOST
         if self._aborting or not self.connected:
             return None
         if not self._segments:
             return super().doWrite()
-        if self._waiting or self._in_line:
+        if self._awaiting_read or self._awaiting_turn:
             self.stopWriting()
         return None
 
     def take_turn(self) -> None:
         """Send up to one turn's bytes; the fair queue and the throttle call this (QueuedStream)."""
-        self._in_line = False
-        if not self._waiting:
+        self._awaiting_turn = False
+        if not self._awaiting_read:
             self._spent = 0
             self._push()
 
@@ -148,14 +148,14 @@ class SendfileServer(WriteQueue):
         self._flush()
         if self._aborting or not self.connected:
             return
-        if self._waiting or self._in_line:
+        if self._awaiting_read or self._awaiting_turn:
             self.stopWriting()
         elif self.unsent or self._has_more_to_do():
             self.startWriting()
         else:
             self.stopWriting()
             self._resume_producer()
-            self._tell_if_drained()
+            self._notify_if_flushed()
 
     def _has_more_to_do(self) -> bool:
         """Return whether Twisted's `doWrite` has work once all is sent: a pull producer, or closing."""
@@ -183,7 +183,7 @@ class SendfileServer(WriteQueue):
     def _send_next(self) -> bool:
         """Send from the buffer before the first segment and from the segment; return whether more may be sent now."""
         segment, room = self._segments[0], TURN_BYTES - self._spent
-        self._waiting = False
+        self._awaiting_read = False
         if room <= 0 or self._aborting or not self.connected:
             return False
         try:
@@ -191,10 +191,10 @@ class SendfileServer(WriteQueue):
         except BlockingIOError:
             self._full = True
         except OSError as error:
-            if not self._is_lost(error):
-                self._break_off(segment, Failure())
+            if not self._is_connection_error(error):
+                self._fail_segment(segment, Failure())
         except Exception:  # noqa: BLE001 - `source` may raise anything
-            self._break_off(segment, Failure())
+            self._fail_segment(segment, Failure())
         return False
 
     def _send_in_order(self, segment: FileSegment, room: int) -> bool:
@@ -202,19 +202,19 @@ class SendfileServer(WriteQueue):
         asked = segment.left > 0 and before <= _HEAD_BYTES
         ready = segment.ready() if asked else 0
         allowed = ready if self.pace is None else min(ready, self.pace.left)
-        if before and not self._strike(self._send(self._gather()[:room], _MORE if allowed else 0)):
+        if before and not self._discard(self._send(self._coalesce()[:room], _MORE if allowed else 0)):
             return False
         if ready and not self._send_file(segment, min(allowed, room, self.fair_queue.left)):
             return False
         if not segment.left:
             self._complete(segment)
             return True
-        self._waiting = asked and not ready
-        return not self._waiting
+        self._awaiting_read = asked and not ready
+        return not self._awaiting_read
 
     def _send_file(self, segment: FileSegment, most: int) -> bool:
         if most <= 0:
-            return self._stand_in_line()
+            return self._wait_for_turn()
         left = segment.left
         try:
             self._full = segment.send(self.fileno(), most) < most
@@ -223,7 +223,7 @@ class SendfileServer(WriteQueue):
             self._queued -= sent
             self._count_file(sent)
         if segment.left and not self._full:
-            return self._stand_in_line()
+            return self._wait_for_turn()
         return not self._full
 
     def _count_file(self, sent: int) -> None:
@@ -232,12 +232,12 @@ class SendfileServer(WriteQueue):
         self.fair_queue.spend(sent)
         if self.pace is not None:
             self.pace.spend(sent)
-        if self._trial is not None and self._trial.passed(sent):
-            self._trial = None
+        if self._speed_test is not None and self._speed_test.passed(sent):
+            self._speed_test = None
             notsent_lowat.lift_limit(self.socket)
 
-    def _stand_in_line(self) -> bool:
-        self._in_line = True
+    def _wait_for_turn(self) -> bool:
+        self._awaiting_turn = True
         held_back = self.pace is not None and self.pace.left <= 0
         (self.pace if self.pace is not None and held_back else self.fair_queue).wait(self)
         return False
@@ -247,7 +247,7 @@ class SendfileServer(WriteQueue):
             sent = self.socket.send(data, flags)
         except OSError as error:
             self._full = True
-            self._gone = error.errno not in _FULL
+            self._lost = error.errno not in _FULL
             return 0
         self._spent += sent
         self.taken += sent
@@ -257,19 +257,19 @@ class SendfileServer(WriteQueue):
 
     def _has_read(self, segment: FileSegment, failure: Failure | None) -> None:
         if failure is not None:
-            self._break_off(segment, failure)
-        elif self._waiting and not self._in_line:
+            self._fail_segment(segment, failure)
+        elif self._awaiting_read and not self._awaiting_turn:
             self._spent = 0
             self._push()
 
-    def _break_off(self, segment: FileSegment, failure: Failure) -> None:
+    def _fail_segment(self, segment: FileSegment, failure: Failure) -> None:
         self.abortConnection()
         segment.finish(failure)
 
-    def _is_lost(self, error: OSError) -> bool:
+    def _is_connection_error(self, error: OSError) -> bool:
         """Return whether an error of `sendfile` is about the connection, not the file."""
-        self._gone = isinstance(error, ConnectionError) or not self._has_peer()
-        return self._gone
+        self._lost = isinstance(error, ConnectionError) or not self._has_peer()
+        return self._lost
 
     def _has_peer(self) -> bool:
         try:

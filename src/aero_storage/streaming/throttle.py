@@ -39,19 +39,19 @@ class TokenBucket:
     _depth: float = attrs.field(init=False)
     _least: float = attrs.field(init=False)
     _tokens: float = attrs.field(init=False)
-    _at: float = attrs.field(init=False)
+    _filled_at: float = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._depth = self._tokens = max(1.0, self._rate * BURST_SECONDS)
         self._least = max(1.0, self._rate * TICK_SECONDS / 2)
-        self._at = self._clock()
+        self._filled_at = self._clock()
 
     @property
     def left(self) -> int:
         """Bytes that may be sent now."""
         now = self._clock()
-        self._tokens = min(self._depth, self._tokens + max(0.0, now - self._at) * self._rate)
-        self._at = now
+        self._tokens = min(self._depth, self._tokens + max(0.0, now - self._filled_at) * self._rate)
+        self._filled_at = now
         return int(self._tokens) if self._tokens >= self._least else 0
 
     def spend(self, count: int) -> None:
@@ -98,12 +98,12 @@ class Throttle:
     _each: int
     _all: int
     _bucket: TokenBucket | None = attrs.field(init=False)
-    _crowded: bool = attrs.field(init=False, default=False)
+    _contended: bool = attrs.field(init=False, default=False)
     """Whether a stream waits for the common bucket: then further streams wait too."""
-    _granted: int | None = attrs.field(init=False, default=None)
+    _share_left: int | None = attrs.field(init=False, default=None)
     """Bytes left of the share of the stream that is being served; None between turns."""
-    _line: deque[tuple[Pace, QueuedStream]] = attrs.field(init=False, factory=deque)
-    _ordered: bool = attrs.field(init=False, default=False)
+    _waiting: deque[tuple[Pace, QueuedStream]] = attrs.field(init=False, factory=deque)
+    _scheduled: bool = attrs.field(init=False, default=False)
 
     def __attrs_post_init__(self) -> None:
         self._bucket = self._make_bucket(self._all)
@@ -120,51 +120,51 @@ class Throttle:
         """Bytes that the common limit allows the caller to send now."""
         if self._bucket is None:
             return sys.maxsize
-        if self._granted is not None:
-            return self._granted
-        return 0 if self._crowded else self._bucket.left
+        if self._share_left is not None:
+            return self._share_left
+        return 0 if self._contended else self._bucket.left
 
     def spend(self, count: int) -> None:
         """Take `count` bytes from the common bucket and from the current share."""
         if self._bucket is not None:
             self._bucket.spend(count)
-        if self._granted is not None:
-            self._granted -= count
+        if self._share_left is not None:
+            self._share_left -= count
 
     def wait(self, pace: Pace, stream: QueuedStream) -> None:
         """Call `stream.take_turn` once, when the limits allow it."""
-        self._line.append((pace, stream))
-        self._order()
-        self._crowded = self._crowded or pace.is_due
+        self._waiting.append((pace, stream))
+        self._schedule()
+        self._contended = self._contended or pace.is_due
 
-    def _order(self) -> None:
-        if not self._ordered:
-            self._ordered = True
+    def _schedule(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
             self._clock.callLater(TICK_SECONDS, self._tick)
 
     def _tick(self) -> None:
-        self._ordered = False
-        waited, self._line = self._line, deque()
+        self._scheduled = False
+        waited, self._waiting = self._waiting, deque()
         due: deque[tuple[Pace, QueuedStream]] = deque()
         for one in waited:
-            (due if one[0].is_due else self._line).append(one)
+            (due if one[0].is_due else self._waiting).append(one)
         try:
             self._serve(due)
         finally:
-            self._granted = None
-            self._line.extendleft(reversed(due))
-            self._crowded = any(pace.is_due for pace, _ in self._line)
-            if self._line:
-                self._order()
+            self._share_left = None
+            self._waiting.extendleft(reversed(due))
+            self._contended = any(pace.is_due for pace, _ in self._waiting)
+            if self._waiting:
+                self._schedule()
 
     def _serve(self, due: deque[tuple[Pace, QueuedStream]]) -> None:
         """Call `take_turn` of the due streams, each with an equal share; streams left without a share stay queued."""
         budget = sys.maxsize if self._bucket is None else self._bucket.left
         least = min(LEAST_BYTES, budget)  # a smaller rest waits for the next tick
         while due and budget >= least > 0:
-            self._granted = share = max(least, budget // len(due))
+            self._share_left = share = max(least, budget // len(due))
             due.popleft()[1].take_turn()
-            budget -= share - self._granted
+            budget -= share - self._share_left
 
 
 def throttle(clock: IReactorTime, each: int, total: int) -> Throttle | None:

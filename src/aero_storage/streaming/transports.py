@@ -75,10 +75,10 @@ def use_tracked_transports(port: object, disk: Disk | None = None, fair_queue: F
         port.transport = TrackedTCPServer
 
 
-def _sending(given: Disk, line: FairQueue) -> type[SendfileServer]:
+def _sending(disk_threads: Disk, queue: FairQueue) -> type[SendfileServer]:
     class Sending(SendfileServer):
-        disk = given
-        fair_queue = line
+        disk = disk_threads
+        fair_queue = queue
 
     return Sending
 

@@ -36,14 +36,14 @@ class WriteQueue(FlushTracking, SharedReceiveBuffer, tcp.Server):  # type: ignor
     @override
     def write(self, data: bytes) -> None:
         if self._segments:
-            self._put_behind((data,))
+            self._append_behind((data,))
         else:
             super().write(data)
 
     @override
     def writeSequence(self, iovec: Iterable[bytes]) -> None:
         if self._segments:
-            self._put_behind(tuple(iovec))
+            self._append_behind(tuple(iovec))
         else:
             super().writeSequence(iovec)
 
@@ -59,27 +59,27 @@ class WriteQueue(FlushTracking, SharedReceiveBuffer, tcp.Server):  # type: ignor
     def _append(self, segment: FileSegment, head: bytes) -> None:
         """Append ordinary bytes and a segment to the queue, without starting to write."""
         if head and self._segments:
-            self._put_behind((head,))
+            self._append_behind((head,))
         elif head:
             self._tempDataBuffer.append(head)
             self._tempDataLen += len(head)
         self._segments.append(segment)
 
-    def _put_behind(self, pieces: tuple[bytes, ...]) -> None:
+    def _append_behind(self, pieces: tuple[bytes, ...]) -> None:
         if not all(isinstance(piece, bytes) for piece in pieces):
             raise TypeError("Data must be bytes")
         self._segments[-1].behind.extend(pieces)
         self._queued += sum(map(len, pieces))
         self._maybePauseProducer()
 
-    def _gather(self) -> memoryview:
+    def _coalesce(self) -> memoryview:
         """Return Twisted's buffer as one piece."""
         if self._tempDataLen:
             self.dataBuffer = b"".join((memoryview(self.dataBuffer)[self.offset :], *self._tempDataBuffer))
             self._tempDataBuffer, self._tempDataLen, self.offset = [], 0, 0
         return memoryview(self.dataBuffer)[self.offset :]
 
-    def _strike(self, sent: int) -> bool:
+    def _discard(self, sent: int) -> bool:
         """Remove `sent` bytes from Twisted's buffer; return whether it is empty."""
         self.offset += sent
         if self.offset < len(self.dataBuffer):

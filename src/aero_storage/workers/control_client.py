@@ -31,8 +31,8 @@ class ControlClient(Notifier):
     _reload: Callable[[], object]
     _orphaned: Callable[[], object]
     channel: ControlChannel = attrs.field(init=False)
-    _told: dict[str, Any] = attrs.field(init=False, factory=dict)
-    _questions: dict[int, Deferred[Counts]] = attrs.field(init=False, factory=dict)
+    _last_sent: dict[str, Any] = attrs.field(init=False, factory=dict)
+    _pending: dict[int, Deferred[Counts]] = attrs.field(init=False, factory=dict)
     _numbers: count[int] = attrs.field(init=False, factory=lambda: count(1))
 
     def __attrs_post_init__(self) -> None:
@@ -42,8 +42,8 @@ class ControlClient(Notifier):
     def push(self) -> None:
         """Send the counts if any has changed; gauges and process figures are sent only when the parent asks."""
         counted = _changing(self._metrics.counts)
-        if counted != self._told:
-            self._tell(Kind.COUNTS)
+        if counted != self._last_sent:
+            self._send_counts(Kind.COUNTS)
 
     @override
     def ready(self) -> None:
@@ -62,22 +62,22 @@ class ControlClient(Notifier):
         """Return the counts of all workers and of the parent, with this worker's counts as of now."""
         number = next(self._numbers)
         answer: Deferred[Counts] = Deferred(lambda _: self._forget(number))
-        self._questions[number] = answer
-        self._tell(Kind.SUM, number)
+        self._pending[number] = answer
+        self._send_counts(Kind.SUM, number)
         return await answer
 
     def _forget(self, number: int) -> None:
-        self._questions.pop(number, None)
+        self._pending.pop(number, None)
 
-    def hang_up(self) -> Deferred[None]:
+    def close(self) -> Deferred[None]:
         """Send the last counts and close the channel; fires once the parent has received them."""
         self.push()
         self.channel.transport.loseConnection()  # type: ignore[union-attr]
         return self.channel.lost
 
-    def _tell(self, kind: Kind, number: int = 0) -> None:
+    def _send_counts(self, kind: Kind, number: int = 0) -> None:
         counts = self._metrics.snapshot()
-        self._told = _changing(counts)
+        self._last_sent = _changing(counts)
         self.channel.send(Message(kind, number, counts))
 
     def _received(self, message: Message) -> None:
@@ -87,9 +87,9 @@ class ControlClient(Notifier):
             case Kind.RELOAD:
                 self._reload()
             case Kind.COUNT:
-                self._tell(Kind.COUNTS, message.number)
-            case Kind.TOTAL if message.counts is not None and message.number in self._questions:
-                self._questions.pop(message.number).callback(message.counts)
+                self._send_counts(Kind.COUNTS, message.number)
+            case Kind.TOTAL if message.counts is not None and message.number in self._pending:
+                self._pending.pop(message.number).callback(message.counts)
 
 
 def _changing(counts: Counts) -> dict[str, Any]:

@@ -24,9 +24,9 @@ class _WorkerCounts:
     """The counts of one worker, and the open questions to it."""
 
     send: Callable[[Message], object]
-    told: Counts = attrs.field(factory=Counts)
+    last_counts: Counts = attrs.field(factory=Counts)
     """The counts it sent last."""
-    questions: dict[int, Deferred[None]] = attrs.field(factory=dict)
+    pending: dict[int, Deferred[None]] = attrs.field(factory=dict)
 
 
 @attrs.define(eq=False)
@@ -50,38 +50,38 @@ class MetricTotals:
     def leave(self, worker: int) -> None:
         """Remove a worker that has ended, after its last message; its counts stay in the total."""
         gone = self._workers.pop(worker)
-        self._gone.add(gone.told.remains())
-        for question in list(gone.questions.values()):
+        self._gone.add(gone.last_counts.after_exit())
+        for question in list(gone.pending.values()):
             question.callback(None)
 
     def receive(self, worker: int, message: Message) -> None:
         """Handle a message from a worker."""
-        correspondent = self._workers[worker]
+        asker = self._workers[worker]
         if message.counts is not None:
-            correspondent.told = message.counts
+            asker.last_counts = message.counts
         if message.kind is Kind.SUM:
-            Deferred.fromCoroutine(self._answer(worker, correspondent, message.number))
-        elif message.number in correspondent.questions:
-            correspondent.questions.pop(message.number).callback(None)
+            Deferred.fromCoroutine(self._answer(worker, asker, message.number))
+        elif message.number in asker.pending:
+            asker.pending.pop(message.number).callback(None)
 
     def total(self) -> Counts:
         """Return the sum of all counts received so far."""
         total = Counts()
-        for counts in (self._own(), self._gone, *(worker.told for worker in self._workers.values())):
+        for counts in (self._own(), self._gone, *(worker.last_counts for worker in self._workers.values())):
             total.add(counts)
         return total
 
-    async def _answer(self, asker: int, correspondent: _WorkerCounts, number: int) -> None:
-        others = [other for worker, other in self._workers.items() if worker != asker]
+    async def _answer(self, asking_worker: int, asker: _WorkerCounts, number: int) -> None:
+        others = [other for worker, other in self._workers.items() if worker != asking_worker]
         await DeferredList([self._ask(other) for other in others])
-        correspondent.send(Message(Kind.TOTAL, number, self.total()))
+        asker.send(Message(Kind.TOTAL, number, self.total()))
 
     def _ask(self, worker: _WorkerCounts) -> Deferred[None]:
         """Ask a worker for its counts; fires once they are here, or the worker has ended or timed out."""
-        if len(worker.questions) >= _MOST_QUESTIONS:
+        if len(worker.pending) >= _MOST_QUESTIONS:
             return succeed(None)
         number = next(self._numbers)
         question: Deferred[None] = Deferred()
-        worker.questions[number] = question
+        worker.pending[number] = question
         worker.send(Message(Kind.COUNT, number))
         return question.addTimeout(ANSWER_SECONDS, self._clock, lambda _result, _seconds: None)

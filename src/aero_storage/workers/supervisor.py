@@ -58,14 +58,14 @@ class _Slot:
 
     number: int
     worker: Worker | None = None
-    began: float = 0.0
+    started: float = 0.0
     early_deaths: int = 0
     """Consecutive deaths within STEADY_SECONDS of the start."""
-    again: IDelayedCall | None = None
+    restart: IDelayedCall | None = None
 
-    def wait(self, now: float) -> float:
+    def restart_delay(self, now: float) -> float:
         """Return the delay in seconds before a dead worker is replaced: at first 0, then longer and longer."""
-        if now - self.began >= STEADY_SECONDS:
+        if now - self.started >= STEADY_SECONDS:
             self.early_deaths = 0
         seconds = min(LONGEST_WAIT, 2.0 ** (self.early_deaths - 1)) if self.early_deaths else 0.0
         self.early_deaths += 1
@@ -80,19 +80,19 @@ class Supervisor:
     _clock: IReactorTime
     _log: EventLog
     _number: int
-    _patience: float = 0.0
+    _grace: float = 0.0
     """Seconds that workers have to finish responses before STOP_SECONDS begins."""
-    _posts: list[_Slot] = attrs.field(init=False)
+    _slots: list[_Slot] = attrs.field(init=False)
     _all_gone: Deferred[None] | None = attrs.field(init=False, default=None)
-    _killing: IDelayedCall | None = attrs.field(init=False, default=None)
+    _kill_timer: IDelayedCall | None = attrs.field(init=False, default=None)
 
     def __attrs_post_init__(self) -> None:
-        self._posts = [_Slot(number) for number in range(1, self._number + 1)]
+        self._slots = [_Slot(number) for number in range(1, self._number + 1)]
 
     def start(self) -> None:
         """Start all workers."""
-        for post in self._posts:
-            self._fill(post)
+        for slot in self._slots:
+            self._start_worker(slot)
 
     def reload(self) -> None:
         """Have every worker read the catalog again; one that is not started yet reads it anyway."""
@@ -103,61 +103,61 @@ class Supervisor:
         """Ask all workers to stop, then kill the rest; fires when none is left, or KILL_SECONDS after the kill."""
         gone: Deferred[None] = Deferred()
         self._all_gone = gone
-        for post in self._posts:
-            if post.again is not None:
-                post.again.cancel()
-                post.again = None
+        for slot in self._slots:
+            if slot.restart is not None:
+                slot.restart.cancel()
+                slot.restart = None
         for worker in self._workers:
             worker.stop()
-        self._killing = self._clock.callLater(self._patience + STOP_SECONDS, self._kill)
-        gone.addCallback(lambda _: self._cancel())
-        self._tell_if_gone()
+        self._kill_timer = self._clock.callLater(self._grace + STOP_SECONDS, self._kill)
+        gone.addCallback(lambda _: self._cancel_kill())
+        self._check_all_gone()
         return gone
 
-    def hurry(self) -> bool:
+    def stop_now(self) -> bool:
         """Have stopping workers stop at once, without finishing responses; return False if there is nothing to do."""
-        patience, self._patience = self._patience, 0.0
-        if not patience or self._killing is None or not self._killing.active():
+        grace, self._grace = self._grace, 0.0
+        if not grace or self._kill_timer is None or not self._kill_timer.active():
             return False
-        self._killing.reset(STOP_SECONDS)
+        self._kill_timer.reset(STOP_SECONDS)
         for worker in self._workers:
             worker.stop()
         return True
 
-    def _cancel(self) -> None:
-        if self._killing is not None and self._killing.active():
-            self._killing.cancel()
+    def _cancel_kill(self) -> None:
+        if self._kill_timer is not None and self._kill_timer.active():
+            self._kill_timer.cancel()
 
     @property
     def _workers(self) -> list[Worker]:
-        return [post.worker for post in self._posts if post.worker is not None]
+        return [slot.worker for slot in self._slots if slot.worker is not None]
 
-    def _fill(self, post: _Slot) -> None:
-        post.again, post.began = None, self._clock.seconds()
+    def _start_worker(self, slot: _Slot) -> None:
+        slot.restart, slot.started = None, self._clock.seconds()
         try:
-            post.worker = self._spawn(post.number, lambda how: self._ended(post, how))
+            slot.worker = self._spawn(slot.number, lambda status: self._ended(slot, status))
         except OSError as error:
-            self._ended(post, {"reason": str(error)})
+            self._ended(slot, {"reason": str(error)})
         else:
-            self._log.event("info", "worker started", {"child": post.number, "pid": post.worker.pid})
+            self._log.event("info", "worker started", {"child": slot.number, "pid": slot.worker.pid})
 
-    def _ended(self, post: _Slot, how: dict[str, object]) -> None:
-        who = {"child": post.number} | ({} if post.worker is None else {"pid": post.worker.pid})
-        post.worker = None
+    def _ended(self, slot: _Slot, status: dict[str, object]) -> None:
+        worker_fields = {"child": slot.number} | ({} if slot.worker is None else {"pid": slot.worker.pid})
+        slot.worker = None
         if self._all_gone is not None:
-            self._log.event("info", "worker stopped", {**who, **how})
-            self._tell_if_gone()
+            self._log.event("info", "worker stopped", {**worker_fields, **status})
+            self._check_all_gone()
             return
-        seconds = post.wait(self._clock.seconds())
-        post.again = self._clock.callLater(seconds, self._fill, post)
-        self._log.event("error", "worker ended unasked", {**who, **how, "restart_in_seconds": seconds})
+        seconds = slot.restart_delay(self._clock.seconds())
+        slot.restart = self._clock.callLater(seconds, self._start_worker, slot)
+        self._log.event("error", "worker ended unasked", {**worker_fields, **status, "restart_in_seconds": seconds})
 
     def _kill(self) -> None:
-        for post in self._posts:
-            if post.worker is not None:
-                self._log.event("error", "killing a worker that does not stop", {"child": post.number})
-                post.worker.kill()
-        self._killing = self._clock.callLater(KILL_SECONDS, self._give_up)
+        for slot in self._slots:
+            if slot.worker is not None:
+                self._log.event("error", "killing a worker that does not stop", {"child": slot.number})
+                slot.worker.kill()
+        self._kill_timer = self._clock.callLater(KILL_SECONDS, self._give_up)
 
     def _give_up(self) -> None:
         pids = [worker.pid for worker in self._workers]
@@ -165,7 +165,7 @@ class Supervisor:
         if self._all_gone is not None:
             self._all_gone.callback(None)
 
-    def _tell_if_gone(self) -> None:
+    def _check_all_gone(self) -> None:
         gone = self._all_gone
         if gone is not None and not gone.called and not self._workers:
             gone.callback(None)

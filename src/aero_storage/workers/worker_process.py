@@ -60,10 +60,10 @@ class _Pipes(ProcessProtocol):
     def processEnded(self, reason: Failure) -> None:
         self._log.finish()
         self._printed.finish()
-        self.ended.callback(_how(reason.value))
+        self.ended.callback(_exit_status(reason.value))
 
 
-def _how(error: BaseException | None) -> dict[str, object]:
+def _exit_status(error: BaseException | None) -> dict[str, object]:
     if isinstance(error, ProcessTerminated) and error.signal is not None:
         return {"signal": Signals(error.signal).name}
     return {"status": getattr(error, "exitCode", None)}
@@ -113,7 +113,7 @@ class WorkerStarter:
             transport = self._spawn(pipes, self._command_for(number), theirs.fileno())
             open_channel(self._reactor, ours, channel)
         self._totals.join(number, channel.send)
-        Deferred.fromCoroutine(self._see_off(number, pipes, channel, ended))
+        Deferred.fromCoroutine(self._await_end(number, pipes, channel, ended))
         return WorkerProcess(transport.pid, transport, channel)
 
     def _receive(self, number: int, message: Message) -> None:
@@ -135,7 +135,7 @@ class WorkerStarter:
         transport.closeStdin()
         return transport
 
-    async def _see_off(self, number: int, pipes: _Pipes, channel: ControlChannel, ended: Ended) -> None:
+    async def _await_end(self, number: int, pipes: _Pipes, channel: ControlChannel, ended: Ended) -> None:
         how = await pipes.ended
         await channel.lost  # its last counts may still be in the channel
         self._totals.leave(number)

@@ -152,8 +152,8 @@ def _removed_if_empty(directory: Path) -> Iterator[None]:
 
 
 def _tell_remains(shop: StagingDirectory, say: Callable[[str], None]) -> None:
-    if shop.remains is not None:
-        say(f"An interrupted run had left {shop.remains / _MIB:.1f} MiB in {shop.path}; that is removed.")
+    if shop.leftover is not None:
+        say(f"An interrupted run had left {shop.leftover / _MIB:.1f} MiB in {shop.path}; that is removed.")
 
 
 def _complete(draft: ChunkManifest, digests: bytes) -> ChunkManifest:

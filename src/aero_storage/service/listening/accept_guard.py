@@ -25,14 +25,14 @@ _PAUSE_SECONDS = 0.25
 """Pause of accept() after a failure in which no waiting client could be shed."""
 
 _MOST_AT_ONCE = 256
-_MAKE_WAY = 8
+_CLOSED_PER_SHORTAGE = 8
 """Idle connections closed at each shortage, to make room for the next clients."""
 
 
 class _ListeningSocket(socket.socket):
     """A listening socket that calls `shed` when accept() runs out of descriptors."""
 
-    relieve: Callable[[_ListeningSocket, OSError], None]
+    shed: Callable[[_ListeningSocket, OSError], None]
 
     @override
     def accept(self) -> tuple[socket.socket, object]:
@@ -42,13 +42,13 @@ class _ListeningSocket(socket.socket):
         except OSError as error:
             if error.errno not in _SHORT:
                 raise
-            self.relieve(self, error)
+            self.shed(self, error)
             raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from error
 
-    def turn_away(self) -> None:
+    def accept_and_close(self) -> None:
         """Accept a client and close it; raises BlockingIOError if none waits, OSError if accept() fails."""
-        stranger, _ = super().accept()
-        stranger.close()
+        client, _ = super().accept()
+        client.close()
 
 
 @attrs.define(eq=False)
@@ -62,22 +62,22 @@ class AcceptGuard:
     _make_room: Callable[[], bool]
     _metrics: Metrics
     _log: EventLog
-    _complaint: RateLimitedEvent = attrs.field(init=False)
+    _event: RateLimitedEvent = attrs.field(init=False)
     _spare: int | None = attrs.field(init=False, default=None)
     _paused: dict[tcp.Port, IDelayedCall] = attrs.field(init=False, factory=dict)
 
     def __attrs_post_init__(self) -> None:
-        self._complaint = RateLimitedEvent(self._log, self._clock, "error", "out of file descriptors")
+        self._event = RateLimitedEvent(self._log, self._clock, "error", "out of file descriptors")
 
-    def keep(self, port: object) -> None:
+    def guard(self, port: object) -> None:
         """Make a listening port survive a shortage of descriptors."""
         if not isinstance(port, tcp.Port):
             return
         self._take_spare()
-        plain = port.socket
-        listening = _ListeningSocket(plain.family, plain.type, plain.proto, plain.detach())
+        original = port.socket
+        listening = _ListeningSocket(original.family, original.type, original.proto, original.detach())
         listening.settimeout(0)
-        listening.relieve = lambda here, error: self._relieve(port, here, error)
+        listening.shed = lambda sock, error: self._shed(port, sock, error)
         port.socket = listening
         port.fileno = listening.fileno  # type: ignore[method-assign]
 
@@ -92,39 +92,39 @@ class AcceptGuard:
 
     def ran_out(self, reason: str = os.strerror(errno.EMFILE), times: int = 1) -> None:
         """Log that an open or accept failed for want of descriptors; rate limited."""
-        self._complaint.happened(
+        self._event.happened(
             {"reason": reason, "remedy": "raise the limit (ulimit -n), or allow fewer connections"}, times
         )
 
-    def _relieve(self, port: tcp.Port, listening: _ListeningSocket, error: OSError) -> None:
+    def _shed(self, port: tcp.Port, listening: _ListeningSocket, error: OSError) -> None:
         """Shed waiting clients and make room for the next ones; if none can be shed, pause accept()."""
-        sent, more = self._send_away(listening)
-        if not sent and not more:  # the kernel checks for a descriptor before it checks for a client
+        shed_count, more = self._shed_clients(listening)
+        if not shed_count and not more:  # the kernel checks for a descriptor before it checks for a client
             return
-        self._metrics.connection_refused("descriptors", sent)
-        self.ran_out(os.strerror(error.errno or 0), max(1, sent))
-        for _ in range(_MAKE_WAY):
+        self._metrics.connection_refused("descriptors", shed_count)
+        self.ran_out(os.strerror(error.errno or 0), max(1, shed_count))
+        for _ in range(_CLOSED_PER_SHORTAGE):
             if not self._make_room():
                 break
-        if not sent and port not in self._paused:
+        if not shed_count and port not in self._paused:
             port.stopReading()
             self._paused[port] = self._clock.callLater(_PAUSE_SECONDS, self._resume, port)
 
-    def _send_away(self, listening: _ListeningSocket) -> tuple[int, bool]:
+    def _shed_clients(self, listening: _ListeningSocket) -> tuple[int, bool]:
         """Return how many clients were shed, and whether more may wait."""
         if self._spare is None:
             return 0, True
         os.close(self._spare)
-        self._spare, sent = None, 0
+        self._spare, shed_count = None, 0
         try:
-            while sent < _MOST_AT_ONCE:
-                listening.turn_away()
-                sent += 1
+            while shed_count < _MOST_AT_ONCE:
+                listening.accept_and_close()
+                shed_count += 1
         except OSError as error:
-            return sent, not isinstance(error, BlockingIOError)
+            return shed_count, not isinstance(error, BlockingIOError)
         finally:
             self._take_spare()
-        return sent, True
+        return shed_count, True
 
     def _take_spare(self) -> None:
         if self._spare is None:
