@@ -198,7 +198,7 @@ def test_what_cannot_be_killed(stopping: tuple[House, list[None]]) -> None:
 
 
 def test_patience(house: House) -> None:
-    """Workers may go on for the time that they were promised, unless they are to hurry."""
+    """Workers may go on for the time that they were promised, unless they are stopped at once."""
     house.supervisor._grace = 30.0  # noqa: SLF001
     house.supervisor.stop()
     house.clock.advance(30 + STOP_SECONDS - 0.1)
