@@ -117,23 +117,23 @@ class StagingDirectory:
 
 
 @contextmanager
-def workshop(path: Path) -> Iterator[StagingDirectory]:
+def staging_directory(path: Path) -> Iterator[StagingDirectory]:
     """Own the directory `path` for a with block; it is emptied before and removed afterwards.
 
     The block moves its results elsewhere by a rename. Raises BusyError if another process works there.
     """
-    descriptor, is_new = _enter(path)
+    descriptor, is_new = _lock_directory(path)
     try:
         leftover = _clear(path)
         yield StagingDirectory(path, None if is_new else leftover)
     finally:
         try:
-            _leave(path)
+            _remove_directory(path)
         finally:
             os.close(descriptor)
 
 
-def _enter(path: Path) -> tuple[int, bool]:
+def _lock_directory(path: Path) -> tuple[int, bool]:
     """Return the descriptor of the lock, and whether the directory is new."""
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -148,7 +148,7 @@ def _enter(path: Path) -> tuple[int, bool]:
             continue
 
 
-def _leave(path: Path) -> None:
+def _remove_directory(path: Path) -> None:
     """Remove the directory; the lock last, so that nobody enters during the removal."""
     with suppress(OSError):  # a rest, or a directory entered again, is left to the next run
         _empty(path)

@@ -35,7 +35,7 @@ class CurrentCatalog:
         """Apply a reading of the file, and return its effect."""
         before, self.error = self.error, reading.error
         if reading.catalog is None:
-            again = not reading.fresh and str(before) == str(reading.error)
+            again = not reading.is_new and str(before) == str(reading.error)
             return Change.NONE if again else Change.FAILED
         if reading.catalog == self._catalog:
             return Change.RECOVERED if before else Change.NONE

@@ -28,12 +28,12 @@ _Stamp = tuple[bool, int, int, int, int]
 class Reading:
     """The catalog on disk, or the error of reading it.
 
-    `fresh` is false if the file looks the same as in the previous reading and was read again to be sure.
+    `is_new` is false if the file looks the same as in the previous reading and was read again to be sure.
     """
 
     catalog: Catalog | None
     error: CatalogError | None
-    fresh: bool = True
+    is_new: bool = True
 
 
 def _stamp(root: Path) -> _Stamp:
@@ -65,13 +65,13 @@ class CatalogReader:
             stamp = _stamp(self.root)
         except OSError as error:
             self._seen_manifest |= has_manifest(self.root)
-            fresh, self._rootless, self._certain = not self._rootless, True, False
-            return Reading(None, CatalogError(f"{self.root}: {error.strerror}"), fresh=fresh)
+            is_new, self._rootless, self._certain = not self._rootless, True, False
+            return Reading(None, CatalogError(f"{self.root}: {error.strerror}"), is_new=is_new)
         if not force and stamp == self._last and self._certain:
             return None
-        fresh = stamp != self._last or self._rootless
+        is_new = stamp != self._last or self._rootless
         self._last, self._certain, self._rootless = stamp, self._is_settled(stamp), False
-        return attrs.evolve(self._read(), fresh=fresh)
+        return attrs.evolve(self._read(), is_new=is_new)
 
     def _is_settled(self, stamp: _Stamp) -> bool:
         return all(abs(self._now_ns() - moment) > _SETTLED_NS for moment in stamp[3:])

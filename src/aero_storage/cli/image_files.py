@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 
-from aero_storage.atomic_files import StagingDirectory, disk_usage, workshop
+from aero_storage.atomic_files import StagingDirectory, disk_usage, staging_directory
 from aero_storage.catalog.model import Image
 from aero_storage.catalog.reader import MANIFEST_NAME, has_manifest, load_manifest
 from aero_storage.catalog.writer import Entry
@@ -89,24 +89,24 @@ def at_work(root: Path, image_id: str, say: Say) -> Iterator[StagingDirectory]:
     Raises BusyError if another command works on the image.
     """
     _sweep(root, say)
-    with workshop(root / WORK / image_id) as shop:
-        yield shop
+    with staging_directory(root / WORK / image_id) as staging:
+        yield staging
 
 
 def _sweep(root: Path, say: Say) -> None:
     """Remove the leftovers of killed commands, of every image that no other command works on."""
-    places = [*(root / WORK).glob("*"), *root.glob(_PUBLISHING)]
+    paths = [*(root / WORK).glob("*"), *root.glob(_PUBLISHING)]
     owners = {path.parent.name for path in root.glob(f"{IMPORTED}/*/*.img{_MARK}")}
-    for place in {*places, *(root / WORK / owner for owner in owners)}:
-        existed = place.exists()
-        with suppress(BusyError), workshop(place) as shop:
-            freed = (shop.leftover or 0) + (_finish(root, place.name) if place.parent.name == WORK else 0)
+    for path in {*paths, *(root / WORK / owner for owner in owners)}:
+        existed = path.exists()
+        with suppress(BusyError), staging_directory(path) as staging:
+            freed = (staging.leftover or 0) + (_finish(root, path.name) if path.parent.name == WORK else 0)
             if freed or existed:
-                say(f"An interrupted command had left {format_size(freed)} of {_name_of(place)}; removed it.")
+                say(f"An interrupted command had left {format_size(freed)} of {_name_of(path)}; removed it.")
 
 
-def _name_of(place: Path) -> str:
-    return place.name if place.parent.name == WORK else place.parent.name
+def _name_of(path: Path) -> str:
+    return path.name if path.parent.name == WORK else path.parent.name
 
 
 def _finish(root: Path, image_id: str) -> int:

@@ -30,18 +30,18 @@ class _Lines:
     now: Callable[[], float] = time.monotonic
     _done: int = attrs.field(init=False, default=0)
     _started: float = attrs.field(init=False)
-    _told: float = attrs.field(init=False)
+    _last_line: float = attrs.field(init=False)
     _lock: threading.Lock = attrs.field(init=False, factory=threading.Lock)
 
     def __attrs_post_init__(self) -> None:
-        self._started = self._told = self.now()
+        self._started = self._last_line = self.now()
 
     def advance(self, count: int) -> None:
         with self._lock:
             self._done += count
             now = self.now()
-            if now - self._told >= LINE_SECONDS:
-                self._told = now
+            if now - self._last_line >= LINE_SECONDS:
+                self._last_line = now
                 sys.stderr.write(self._line(now - self._started) + "\n")
                 sys.stderr.flush()
 

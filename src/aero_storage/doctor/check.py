@@ -23,15 +23,15 @@ class Check:
     examine: Callable[[Session], Result]
     """Make the check; may raise SkippedError and UnansweredError."""
 
-    def run(self, visit: Session) -> CheckResult:
+    def run(self, session: Session) -> CheckResult:
         """Make the check and return its result, also if it is skipped or unanswered."""
         try:
-            outcome = self.examine(visit)
+            result = self.examine(session)
         except SkippedError as reason:
-            outcome = skipped(str(reason))
+            result = skipped(str(reason))
         except UnansweredError as error:
-            outcome = unanswered(error)
-        return CheckResult(self.name, self.title, outcome)
+            result = unanswered(error)
+        return CheckResult(self.name, self.title, result)
 
 
 def unanswered(error: UnansweredError) -> Result:
@@ -51,9 +51,9 @@ def unanswered(error: UnansweredError) -> Result:
     return failure(str(error), "a client gets nothing", advice.LOGS)
 
 
-def wrong_status(answer: Response, wanted: str) -> Result:
+def wrong_status(answer: Response, expected: str) -> Result:
     """Return the result of a check whose answer has an unexpected status."""
-    seen = f"{answer.asked}: status {answer.status}, not {wanted}"
+    seen = f"{answer.request}: status {answer.status}, not {expected}"
     if 300 <= answer.status < 400:  # noqa: PLR2004 - redirects
         return failure(
             f"{seen}; {answer.show('Location')}",

@@ -59,7 +59,7 @@ class BusyError(UnansweredError):
 class HttpClient:
     """Sends requests to one server over one persistent connection; call `close` when done."""
 
-    place: Target
+    target: Target
     timeout: float = 10.0
     """Timeout in seconds of connecting, and of waiting for the next bytes."""
     extra: Mapping[str, str] = attrs.field(factory=dict, repr=False)
@@ -70,7 +70,7 @@ class HttpClient:
     pause: Callable[[float], None] = time.sleep
     received: int = attrs.field(init=False, default=0)
     """Bytes of bodies received so far."""
-    silences: int = attrs.field(init=False, default=0)
+    unanswered_in_row: int = attrs.field(init=False, default=0)
     """Consecutive requests without an answer."""
     _connection: HTTPConnection = attrs.field(init=False)
 
@@ -102,7 +102,7 @@ class HttpClient:
             answer = self._exchange(method, path, own, {**_USUAL, **given, **own}, most)
             if answer.status != _BUSY:
                 return answer
-        raise BusyError(f"{answer.asked}: status 429, {_TRIES} times")
+        raise BusyError(f"{answer.request}: status 429, {_TRIES} times")
 
     def expiry(self) -> float:
         """Return when the server's valid certificate expires, in seconds since the epoch.
@@ -115,42 +115,42 @@ class HttpClient:
             certificate = sock.getpeercert() if isinstance(sock, ssl.SSLSocket) else None
             return ssl.cert_time_to_seconds(str((certificate or {})["notAfter"]))
         except (*_ERRORS, KeyError) as error:
-            failed = UnansweredError(f"{self.place.url}: {_reason(error)}")
+            failed = UnansweredError(f"{self.target.url}: {_reason(error)}")
             failed.error = _cause(error)
             raise failed from error
 
     def _make(self) -> HTTPConnection:
-        place = self.place
-        if place.scheme == "http":
-            return HTTPConnection(place.host, place.port, timeout=self.timeout)
+        target = self.target
+        if target.scheme == "http":
+            return HTTPConnection(target.host, target.port, timeout=self.timeout)
         context = ssl.create_default_context()
         if self.insecure:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
-        return HTTPSConnection(place.host, place.port, timeout=self.timeout, ssl_context=context)
+        return HTTPSConnection(target.host, target.port, timeout=self.timeout, ssl_context=context)
 
     def _exchange(
         self, method: str, path: str, own: Mapping[str, str], headers: Mapping[str, str], most: int
     ) -> Response:
-        asked = f"{method} {path}" + "".join(f", {name}: {brief(value)}" for name, value in own.items())
+        shown_request = f"{method} {path}" + "".join(f", {name}: {brief(value)}" for name, value in own.items())
         try:
             was_open = not self._connection.is_closed
             try:
-                return self._once(asked, (method, path, headers), most, is_reused=was_open)
+                return self._once(shown_request, (method, path, headers), most, is_reused=was_open)
             except _STALE:
                 if not was_open:
                     raise
                 self.close()  # it was idle for too long; browsers open a new one too
-                return self._once(asked, (method, path, headers), most, is_reused=False)
+                return self._once(shown_request, (method, path, headers), most, is_reused=False)
         except _ERRORS as error:
             self.close()
-            self.silences += 1
-            failed = UnansweredError(f"{asked}: {_reason(error)}")
+            self.unanswered_in_row += 1
+            failed = UnansweredError(f"{shown_request}: {_reason(error)}")
             failed.error = _cause(error)
             raise failed from error
 
     def _once(
-        self, asked: str, request: tuple[str, str, Mapping[str, str]], most: int, *, is_reused: bool
+        self, shown_request: str, request: tuple[str, str, Mapping[str, str]], most: int, *, is_reused: bool
     ) -> Response:
         method, path, headers = request
         began = self.now()
@@ -158,14 +158,14 @@ class HttpClient:
             self._connection.connect()
         with deadline(self._connection.sock, 3 * self.timeout + most / _SLOWEST):
             self._connection.request(
-                method, self.place.prefix + path, headers=headers, preload_content=False, decode_content=False
+                method, self.target.prefix + path, headers=headers, preload_content=False, decode_content=False
             )
             response = self._connection.getresponse()
-            self.silences = 0
+            self.unanswered_in_row = 0
             body = bytearray()
-            first_byte, is_complete = self._read(asked, response, body, most)
+            first_byte, is_complete = self._read(shown_request, response, body, most)
         return Response(
-            asked=asked,
+            request=shown_request,
             status=response.status,
             fields=tuple((name.lower(), value) for name, value in response.headers.items()),
             body=bytes(body[:most]),
@@ -176,7 +176,7 @@ class HttpClient:
             seconds=self.now() - began,
         )
 
-    def _read(self, asked: str, response: HTTPResponse, body: bytearray, most: int) -> tuple[float, bool]:
+    def _read(self, shown_request: str, response: HTTPResponse, body: bytearray, most: int) -> tuple[float, bool]:
         """Fill `body`; return when its first byte arrived, and whether it is complete."""
         try:
             piece = response.read(1)
@@ -191,7 +191,7 @@ class HttpClient:
             self.close()
             text = response.headers.get("Content-Length", "an unknown number of")
             raise BrokenOffError(
-                f"{asked}: the body broke off after {len(body)} of {brief(text)} bytes ({_reason(error)})"
+                f"{shown_request}: the body broke off after {len(body)} of {brief(text)} bytes ({_reason(error)})"
             ) from error
         if piece:
             response.close()

@@ -13,7 +13,7 @@ _MOST_DIGITS = 20
 class Response:
     """A response; header names are in lower case, values as sent."""
 
-    asked: str
+    request: str
     """The request, for messages: method, path, and significant headers."""
     status: int
     fields: tuple[tuple[str, str], ...]
@@ -54,6 +54,6 @@ class Response:
         value = self.get(name)
         return f"no {name}" if value is None else f"{name}: {brief(value)}"
 
-    def is_media_type(self, wanted: str) -> bool:
-        """Return whether `Content-Type` is `wanted`, ignoring parameters."""
-        return (self.get("Content-Type") or "").partition(";")[0].strip().lower() == wanted
+    def is_media_type(self, expected: str) -> bool:
+        """Return whether `Content-Type` is `expected`, ignoring parameters."""
+        return (self.get("Content-Type") or "").partition(";")[0].strip().lower() == expected

@@ -23,11 +23,11 @@ class Severity(enum.Enum):
 class Result:
     """The texts of one result; texts from the server pass through `brief`."""
 
-    verdict: Severity
+    severity: Severity
     seen: str
     means: str = ""
     """The consequence for clients; empty if all is well."""
-    mend: str = ""
+    remedy: str = ""
     """The remedy; empty if all is well."""
 
 
@@ -37,7 +37,7 @@ class CheckResult:
 
     check: str
     title: str
-    outcome: Result
+    result: Result
 
 
 class SkippedError(Exception):
@@ -49,14 +49,14 @@ def good(seen: str) -> Result:
     return Result(Severity.PASS, seen)
 
 
-def warning(seen: str, means: str, mend: str) -> Result:
+def warning(seen: str, means: str, remedy: str) -> Result:
     """Return a warning: clients work, but something should be improved."""
-    return Result(Severity.WARNING, seen, means, mend)
+    return Result(Severity.WARNING, seen, means, remedy)
 
 
-def failure(seen: str, means: str, mend: str) -> Result:
+def failure(seen: str, means: str, remedy: str) -> Result:
     """Return a failure: some clients do not work."""
-    return Result(Severity.FAILURE, seen, means, mend)
+    return Result(Severity.FAILURE, seen, means, remedy)
 
 
 def skipped(why: str) -> Result:

@@ -31,7 +31,7 @@ class Session:
     """One examination of one server. Answers and errors are cached."""
 
     client: HttpClient
-    wanted: str | None = None
+    image_id: str | None = None
     """The id of the image to examine; None for one of the list."""
     given_origin: str | None = None
     """The `Origin` of the pages that read the images; None if not given."""
@@ -44,7 +44,9 @@ class Session:
         """The `Origin` of the requests."""
         return self.given_origin or "https://doctor.example"
 
-    def look(self, method: str, path: str, headers: Mapping[str, str] | None = None, *, most: int = MOST) -> Response:
+    def fetch(
+        self, method: str, path: str, headers: Mapping[str, str] | None = None, *, most: int = MOST
+    ) -> Response:
         """Return the answer to a request, which is sent only once. Raises UnansweredError."""
         key = (method, path, tuple((headers or {}).items()), most)
         if key not in self._seen:
@@ -60,14 +62,14 @@ class Session:
 
     def listing(self) -> Response:
         """Return the answer to the list of images."""
-        return self.look("GET", images_path(), most=MOST_JSON)
+        return self.fetch("GET", images_path(), most=MOST_JSON)
 
     @property
     def image(self) -> str:
         """The id of the examined image. Raises SkippedError if there is none."""
-        if self.wanted is None:
-            self.wanted = self._choose()
-        return self.wanted
+        if self.image_id is None:
+            self.image_id = self._choose()
+        return self.image_id
 
     def _choose(self) -> str:
         """Return the largest public image, with which most checks can be made."""
@@ -84,16 +86,16 @@ class Session:
 
     def metadata(self) -> Document:
         """Return the server's metadata of the image; empty if it cannot be read."""
-        document = parsed(self.look("GET", images_path(self.image, "/meta")))
+        document = parsed(self.fetch("GET", images_path(self.image, "/meta")))
         return document if isinstance(document, dict) else {}
 
     def head(self) -> Response:
         """Return the answer to HEAD of the image."""
-        return self.look("HEAD", self.path)
+        return self.fetch("HEAD", self.path)
 
     def range(self, value: str, headers: Mapping[str, str] | None = None, *, most: int = MOST) -> Response:
         """Return the answer to a GET with this `Range`."""
-        return self.look("GET", self.path, {"Range": value, **(headers or {})}, most=most)
+        return self.fetch("GET", self.path, {"Range": value, **(headers or {})}, most=most)
 
     @property
     def size(self) -> int:
@@ -108,12 +110,12 @@ class Session:
     def _size(self) -> int | None:
         """Return the size that two of three sources agree on, else that of the metadata; HEAD alone may be wrong."""
         head = self.head()
-        told = whole_number(self.metadata().get("size_bytes"))
+        in_metadata = whole_number(self.metadata().get("size_bytes"))
         length = head.length() if head.status == 200 else None  # noqa: PLR2004
-        if told == length is not None:
-            return told
+        if in_metadata == length is not None:
+            return in_metadata
         match = _TOTAL.fullmatch(self.range("bytes=0-0").get("Content-Range") or "")
-        known = [size for size in (told, length, int(match[1]) if match else None) if size is not None]
+        known = [size for size in (in_metadata, length, int(match[1]) if match else None) if size is not None]
         return max(known, key=known.count, default=None)
 
     @property

@@ -82,4 +82,4 @@ def _check(url: str, parts: SplitResult) -> None:
 
 def _shown(url: str) -> str:
     """Return a URL for a message, unless it may contain a password."""
-    return "what was given" if "@" in url else repr(url)
+    return "the given text" if "@" in url else repr(url)

@@ -100,15 +100,15 @@ def _number(digits: str) -> int:
     return int(significant)
 
 
-def resolve(wanted: ByteRange, size: int) -> Segment | None:
+def resolve(requested: ByteRange, size: int) -> Segment | None:
     """Apply a range to a representation of `size` bytes; None if it is not satisfiable (RFC 9110 §14.1.2)."""
-    if wanted.first is None:
-        length = min(wanted.last or 0, size)
+    if requested.first is None:
+        length = min(requested.last or 0, size)
         return Segment(size - length, length) if length else None
-    if wanted.first >= size:
+    if requested.first >= size:
         return None
-    last = size - 1 if wanted.last is None else min(wanted.last, size - 1)
-    return Segment(wanted.first, last - wanted.first + 1)
+    last = size - 1 if requested.last is None else min(requested.last, size - 1)
+    return Segment(requested.first, last - requested.first + 1)
 
 
 def content_range(segment: Segment, size: int) -> str:

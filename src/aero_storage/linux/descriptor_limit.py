@@ -21,9 +21,9 @@ def raise_limit(reactor: object) -> None:
     """Raise the soft limit of descriptors to the hard one, up to MOST, or to the limit of `select`."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = _MOST_FOR_SELECT if isinstance(reactor, SelectReactor) else MOST
-    wanted = most if hard == resource.RLIM_INFINITY else min(hard, most)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    needed = most if hard == resource.RLIM_INFINITY else min(hard, most)
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
 def warn_if_low(log: EventLog, max_connections: int, refused: int, open_files: int) -> None:
@@ -33,9 +33,9 @@ def warn_if_low(log: EventLog, max_connections: int, refused: int, open_files: i
     files kept open between requests.
     """
     soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = (max_connections + refused if max_connections else 0) + open_files + RESERVE
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        fields = {"limit": soft, "wanted": wanted, "max_connections": max_connections, "remedy": _REMEDY}
+    needed = (max_connections + refused if max_connections else 0) + open_files + RESERVE
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        fields = {"limit": soft, "wanted": needed, "max_connections": max_connections, "remedy": _REMEDY}
         log.event("warn", "too few file descriptors allowed", fields)
 
 

@@ -59,8 +59,8 @@ def supervise(options: Options, reactor: PosixReactorBase, workers: int) -> Pare
         reactor, options.log, totals, WorkerCommands(reactor, options, addresses).command_for, readiness.answer
     )
     settings = options.resolved.settings
-    patience = settings.drain_delay_secs + settings.shutdown_grace_secs
-    supervisor = Supervisor(starter.start, reactor, options.log, workers, patience)
+    grace = settings.drain_delay_secs + settings.shutdown_grace_secs
+    supervisor = Supervisor(starter.start, reactor, options.log, workers, grace)
     service = ParentService(reactor, options.log, addresses, supervisor)
     service.drain_delay = settings.drain_delay_secs
     service.notifier = readiness

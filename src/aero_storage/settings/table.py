@@ -31,14 +31,14 @@ class UnfitError(ValueError):
 
 
 def _reader(
-    wanted: str, pattern: str, convert: Callable[[str], T], fits: Callable[[T], bool] = lambda _: True
+    rule: str, pattern: str, convert: Callable[[str], T], fits: Callable[[T], bool] = lambda _: True
 ) -> Callable[[str], T]:
     """Return a parser: the text must match completely (ASCII, any case), and its converted value must be valid."""
 
     def parse(text: str) -> T:
         if re.fullmatch(pattern, text, re.ASCII | re.IGNORECASE | re.DOTALL) and fits(value := convert(text)):
             return value
-        raise UnfitError(wanted)
+        raise UnfitError(rule)
 
     return parse
 
@@ -49,8 +49,8 @@ def _one_of(*words: str, convert: Callable[[str], str] = str) -> Callable[[str],
 
 def _whole(least: int, most: int = _MAX_INTEGER) -> Callable[[str], int]:
     # int() alone accepts "1_000", "+8" and the digits of every script, and raises for 4,301 of them.
-    wanted = f"a whole number from {least} to {most}"
-    return _reader(wanted, "[0-9]{1,99}", int, lambda number: least <= number <= most)
+    rule = f"a whole number from {least} to {most}"
+    return _reader(rule, "[0-9]{1,99}", int, lambda number: least <= number <= most)
 
 
 @attrs.frozen

@@ -68,7 +68,7 @@ class WorkerOutput:
         self._text += data
         while len(self._text) >= _MOST_TEXT:
             text, self._text = self._text[:_MOST_TEXT], self._text[_MOST_TEXT:]
-            self._tell(text)
+            self._log_text(text)
         if self._text and self._timer is None:
             self._timer = self._clock.callLater(_GATHER_SECONDS, self._flush)
 
@@ -81,9 +81,9 @@ class WorkerOutput:
     def _flush(self) -> None:
         self._timer = None
         text, self._text = self._text, b""
-        self._tell(text)
+        self._log_text(text)
 
-    def _tell(self, text: bytes) -> None:
+    def _log_text(self, text: bytes) -> None:
         shown = text.decode("utf-8", "replace").strip()
         if shown:
             self._log.event("error", "a worker printed", {"child": self._worker, "text": shown})

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import attrs
 
-from aero_storage.atomic_files import StagingDirectory, sync_directory, workshop
+from aero_storage.atomic_files import StagingDirectory, staging_directory, sync_directory
 from aero_storage.chunks.manifest import (
     MANIFEST_NAME,
     ChunkManifest,
@@ -25,7 +25,7 @@ from aero_storage.chunks.publish.flushing import flushed
 from aero_storage.errors import OperatorError
 from aero_storage.http.identifiers import NAME_RULE, is_version
 
-WORKSHOP_NAME = ".publishing~"
+STAGING_NAME = ".publishing~"
 """Name of the staging directory, beside the versions. No version's name contains `~`, so no URL leads there."""
 
 _MIB = 1024 * 1024
@@ -64,7 +64,7 @@ class _Image:
 
 
 @attrs.frozen
-class _Plan:
+class _Publication:
     """A publication to be made. `draft` has no digests yet, and no version if that is made from them."""
 
     image: _Image
@@ -114,11 +114,11 @@ def publish(  # noqa: PLR0913 - by name only
         draft = ChunkManifest(
             image_id=image_id, version=version or "", total_size=image.status.st_size, chunk_size=chunk_size
         )
-        with _removed_if_empty(directory), workshop(directory / WORKSHOP_NAME) as shop:
-            _tell_remains(shop, say)
+        with _removed_if_empty(directory), staging_directory(directory / STAGING_NAME) as staging:
+            _report_leftover(staging, say)
             if version is not None:
                 require_room(directory / version, draft)
-            return _Plan(image, draft, directory, jobs, advance).carry_out(shop.path / "artifacts")
+            return _Publication(image, draft, directory, jobs, advance).carry_out(staging.path / "artifacts")
 
 
 def _require_name(version: str) -> None:
@@ -151,9 +151,9 @@ def _removed_if_empty(directory: Path) -> Iterator[None]:
         raise
 
 
-def _tell_remains(shop: StagingDirectory, say: Callable[[str], None]) -> None:
-    if shop.leftover is not None:
-        say(f"An interrupted run had left {shop.leftover / _MIB:.1f} MiB in {shop.path}; that is removed.")
+def _report_leftover(staging: StagingDirectory, say: Callable[[str], None]) -> None:
+    if staging.leftover is not None:
+        say(f"An interrupted run had left {staging.leftover / _MIB:.1f} MiB in {staging.path}; that is removed.")
 
 
 def _complete(draft: ChunkManifest, digests: bytes) -> ChunkManifest:

@@ -36,7 +36,7 @@ class ListedImage:
     problems: tuple[str, ...]
 
 
-def look(root: Path, image: Image) -> ListedImage:
+def inspect(root: Path, image: Image) -> ListedImage:
     """Inspect the file and the chunk manifest of an image."""
     size = used = None
     problems: list[str] = []
@@ -87,14 +87,16 @@ def _unpublished(image: Image, size: int | None) -> Iterator[str]:
 @with_root
 @with_json
 @click.pass_obj
-def show(shop: CommandContext) -> None:
+def show(context: CommandContext) -> None:
     """List the images that the daemon serves."""
-    root = shop.root
-    found = [look(root, image) for image in shop.catalog().images]
-    if not shop.output.as_json and found:
+    root = context.root
+    found = [inspect(root, image) for image in context.catalog().images]
+    if not context.output.as_json and found:
         Console().print(_table(found))
         return
-    shop.output.result([_row(one) for one in found], f"{root} holds no image; bring one in with: aero-storage import")
+    context.output.result(
+        [_row(one) for one in found], f"{root} holds no image; bring one in with: aero-storage import"
+    )
 
 
 def _row(found: ListedImage) -> dict[str, object]:
@@ -133,24 +135,24 @@ def catalog() -> None:
 @with_root
 @with_json
 @click.pass_obj
-def check(shop: CommandContext) -> int:
+def check(context: CommandContext) -> int:
     """Check the catalog and the files that it names; the exit status is 1 if there is a problem."""
-    root, images = shop.root, shop.catalog()
-    found = [look(root, image) for image in images.images]
+    root, images = context.root, context.catalog()
+    found = [inspect(root, image) for image in images.images]
     problems = {one.image.id: list(one.problems) for one in found if one.problems}
-    strays = [str(path.relative_to(root)) for path in _strays(root, images)]
+    unused = [str(path.relative_to(root)) for path in _unused_files(root, images)]
     source = str(root / MANIFEST_NAME) if has_manifest(root) else f"a listing of {root}: there is no {MANIFEST_NAME}"
     lines = [f"{image_id}: {problem}" for image_id, faults in problems.items() for problem in faults]
-    lines += [f"remark: no image needs {stray}" for stray in strays]
+    lines += [f"remark: no image needs {file}" for file in unused]
     lines.append(
         f"{len(found)} images by {source}: {'nothing' if not problems else f'{len(problems)} of them'} wrong"
     )
-    document = {"images": len(found), "problems": problems, "unused_files": strays}
-    shop.output.result(document, *lines)
+    document = {"images": len(found), "problems": problems, "unused_files": unused}
+    context.output.result(document, *lines)
     return 1 if problems else 0
 
 
-def _strays(root: Path, images: Catalog) -> list[Path]:
+def _unused_files(root: Path, images: Catalog) -> list[Path]:
     """Return imported files that no entry names."""
     named = {os.path.realpath(root / image.file) for image in images.images}
     return [path for path in sorted(root.glob("imported/*/*.img")) if os.path.realpath(path) not in named]

@@ -44,13 +44,13 @@ class _Target:
 @with_root
 @with_json
 @click.pass_obj
-def verify_chunks(shop: CommandContext, target: str, sample: int | None, jobs: int | None) -> int:
+def verify_chunks(context: CommandContext, target: str, sample: int | None, jobs: int | None) -> int:
     """Check published chunks: the manifest's rules, every size, every digest.
 
     With ID, the chunks that the catalog names are read from disk. A URL (http or https) is read as browsers read it,
     and the headers that they need are checked too. The exit status is 1 if there is a mismatch.
     """
-    wanted = _find(shop, target)
+    wanted = _find(context, target)
 
     def track(total: int) -> AbstractContextManager[Advance]:
         return progress(f"Verifying {target}", total)
@@ -63,11 +63,11 @@ def verify_chunks(shop: CommandContext, target: str, sample: int | None, jobs: i
         version=wanted.version,
         track=track,
     )
-    shop.output.result(_document(report), *_lines(report, wanted.image_id))
+    context.output.result(_document(report), *_lines(report, wanted.image_id))
     return 0 if report.is_good else 1
 
 
-def _find(shop: CommandContext, target: str) -> _Target:
+def _find(context: CommandContext, target: str) -> _Target:
     if target.startswith(("http://", "https://")):
         return _Target(HttpSource(target))
     path = Path(target)
@@ -75,8 +75,8 @@ def _find(shop: CommandContext, target: str) -> _Target:
         return _Target(LocalSource(path / MANIFEST_NAME))
     if not is_image_id(target) or (path.is_file() and path.suffix == ".json"):
         return _Target(LocalSource(path))
-    image = shop.image(target)
-    manifest = shop.root / image.chunked_directory / MANIFEST_NAME
+    image = context.image(target)
+    manifest = context.root / image.chunked_directory / MANIFEST_NAME
     if not manifest.exists():
         raise OperatorError(
             f"{target} has no published chunks ({manifest} is not there); cut it with: aero-storage publish {target}"

@@ -44,23 +44,23 @@ def examine(path: Path, format_override: str | None = None) -> ImportSource:
                 refuse_packed(image)
             return ImportSource(path, name, image.size, stamp)
         formats.refuse_incomplete(image, name)
-        facts = qemu.info(path, name)
-        _refuse_by(image, name, facts)
+        info = qemu.info(path, name)
+        _refuse_by(image, name, info)
     qemu.check(path, name)
-    return ImportSource(path, name, facts.size, stamp)
+    return ImportSource(path, name, info.size, stamp)
 
 
-def _refuse_by(image: formats.ImageFile, name: str, facts: qemu.QemuImageInfo) -> None:
+def _refuse_by(image: formats.ImageFile, name: str, info: qemu.QemuImageInfo) -> None:
     """Raise OperatorError by qemu's reading of the header, which may differ from ours."""
-    if facts.others:
-        formats.refuse_other_file(image, name, "the file", facts.others[0])
-    if facts.encrypted:
+    if info.others:
+        formats.refuse_other_file(image, name, "the file", info.others[0])
+    if info.encrypted:
         formats.refuse_encrypted(image, name)
-    if not facts.size:
+    if not info.size:
         image.refuse("holds a disk of no bytes; there is nothing to import")
 
 
-def bring_in(source: ImportSource, target: Path, advance: Advance) -> None:
+def import_to(source: ImportSource, target: Path, advance: Advance) -> None:
     """Write the disk in `source` to the new file `target`, raw, sparse and synced; `advance` adds up to its size.
 
     Raises OperatorError if that fails, or if the source has changed since it was examined; `target` is removed then.
@@ -68,7 +68,7 @@ def bring_in(source: ImportSource, target: Path, advance: Advance) -> None:
     try:
         descriptor = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
         try:
-            _fill(source, target, descriptor, advance)
+            _write_raw(source, target, descriptor, advance)
         except BaseException:
             target.unlink()
             raise
@@ -79,7 +79,7 @@ def bring_in(source: ImportSource, target: Path, advance: Advance) -> None:
         raise OperatorError(f"{where}: {error.strerror}") from error
 
 
-def _fill(source: ImportSource, target: Path, descriptor: int, advance: Advance) -> None:
+def _write_raw(source: ImportSource, target: Path, descriptor: int, advance: Advance) -> None:
     os.fchmod(descriptor, _MODE)  # independent of the umask: the daemon is another user
     if source.is_raw:
         copy_sparse(source.path, source.stamp, descriptor, advance)

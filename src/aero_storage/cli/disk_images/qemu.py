@@ -32,7 +32,7 @@ _SOUND = frozenset({0, 3, 63})
 
 # Sets PR_SET_PDEATHSIG, so that the kernel kills the child when the thread that started it ends, then executes the
 # program. Not as a preexec_fn: that is unsafe with other threads, such as a progress bar's.
-_TETHER = """
+_DIE_WITH_PARENT = """
 import ctypes, os, sys
 getattr(ctypes.CDLL(None), "prctl", lambda *_: 0)(1, 9)
 if os.getppid() == int(sys.argv[1]):
@@ -74,11 +74,11 @@ def info(path: Path, name: str) -> QemuImageInfo:
     output = bytearray()
     ended = _run(("info", "--output=json", "--image-opts", _image_options(path, name)), output.extend)
     if ended.status:
-        raise OperatorError(_complaint(path, f"cannot be read as {name}", ended, name))
-    return _facts(path, json.loads(output))
+        raise OperatorError(_error_text(path, f"cannot be read as {name}", ended, name))
+    return _image_info(path, json.loads(output))
 
 
-def _facts(path: Path, answer: Mapping[str, object]) -> QemuImageInfo:
+def _image_info(path: Path, answer: Mapping[str, object]) -> QemuImageInfo:
     specific = _object(_object(answer.get("format-specific")).get("data"))
     extents = specific.get("extents")
     names = [
@@ -104,7 +104,7 @@ def check(path: Path, name: str) -> None:
     """
     ended = _run(("check", "--output=json", "--image-opts", _image_options(path, name)), lambda _: None)
     if ended.status not in _SOUND:
-        raise OperatorError(_complaint(path, "is damaged or cut short; copy it here again", ended, name))
+        raise OperatorError(_error_text(path, "is damaged or cut short; copy it here again", ended, name))
 
 
 def convert(path: Path, name: str, target: Path, advance: Advance, total: int) -> None:
@@ -116,7 +116,7 @@ def convert(path: Path, name: str, target: Path, advance: Advance, total: int) -
     arguments = ("convert", "-p", "-S", "4k", "-O", "raw", "--image-opts", _image_options(path, name))
     ended = _run((*arguments, str(_absolute(target))), meter.feed)
     if ended.status:
-        raise OperatorError(_complaint(path, "could not be converted", ended, name))
+        raise OperatorError(_error_text(path, "could not be converted", ended, name))
     meter.reach(total)
 
 
@@ -153,11 +153,11 @@ def _absolute(path: Path) -> Path:
     return Path(os.path.abspath(path))  # noqa: PTH100 - the kernel resolves links
 
 
-def _complaint(path: Path, what: str, ended: _Ended, name: str) -> str:
+def _error_text(path: Path, what: str, ended: _Ended, name: str) -> str:
     quote = f"'{_image_options(path, name)}'"
     lines = (line.removeprefix("qemu-img: ") for line in ended.errors.splitlines())
-    said = "; ".join(line.replace(f"Could not open {quote}: ", "").replace(quote, "it") for line in lines if line)
-    return f"{printable(path, None)}: {what}: {printable(said, _SHOWN_LENGTH) or f'it ended with {ended.status}'}"
+    message = "; ".join(line.replace(f"Could not open {quote}: ", "").replace(quote, "it") for line in lines if line)
+    return f"{printable(path, None)}: {what}: {printable(message, _SHOWN_LENGTH) or f'it ended with {ended.status}'}"
 
 
 def _run(arguments: Sequence[str], take: Callable[[bytes], object]) -> _Ended:
@@ -174,7 +174,7 @@ def _run(arguments: Sequence[str], take: Callable[[bytes], object]) -> _Ended:
 @contextmanager
 def _child(command: Sequence[str], errors: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
     """Run a program during a with block; at its end the program has ended or is killed."""
-    tether = (sys.executable, "-I", "-S", "-c", _TETHER, str(os.getpid()))
+    tether = (sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(os.getpid()))
     environment = {**os.environ, "LC_ALL": "C"}
     with subprocess.Popen(  # noqa: S603 - no shell
         (*tether, *command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, env=environment

@@ -34,7 +34,7 @@ def listen(
 
     Raises SettingsError with one line if an address cannot be used: a daemon that does not listen must not start.
     """
-    ports = tuple(_port(reactor, *wanted, factory) for wanted in endpoints_of(reactor, resolved))
+    ports = tuple(_port(reactor, *endpoint, factory) for endpoint in endpoints_of(reactor, resolved))
     fair_queue = FairQueue(reactor)
     for port in ports:
         use_tracked_transports(port, readers, fair_queue)
