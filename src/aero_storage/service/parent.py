@@ -120,7 +120,6 @@ class ParentService(SignalledService):
 
     @override
     async def reload_catalog(self) -> None:
-
         self._supervisor.reload()
 
     @override

@@ -27,6 +27,8 @@ SHORT_TURNS = 256
 class QueuedStream(Protocol):
     """A stream that waits in the queue."""
 
+    __slots__ = ()
+
     def take_turn(self) -> None:
         """Send at most `left` bytes; do nothing if there is nothing left to send."""
         ...

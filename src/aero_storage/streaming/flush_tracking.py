@@ -86,7 +86,6 @@ class FlushTracking(FileDescriptor):
 
     @override
     def startWriting(self) -> None:
-
         if not self._writing:
             self._writing = True
             super().startWriting()

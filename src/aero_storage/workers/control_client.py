@@ -47,7 +47,6 @@ class ControlClient(Notifier):
 
     @override
     def ready(self) -> None:
-
         self.channel.send(Message(Kind.READY))
 
     @override
