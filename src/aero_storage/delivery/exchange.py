@@ -62,7 +62,7 @@ class Exchange:
         return self._ended
 
     def take_place_now(self, admission: Admission) -> bool:
-        """Take a place if one is free now; return whether it has one."""
+        """Take a place if there is one at once."""
         self.place = admission.try_acquire()
         return self.place is not None
 

@@ -69,9 +69,10 @@ class LineChecker:
 
 
 def parse_head(data: bytes) -> RequestHead | Refusal:
-    """Parse one complete head whose lines have been checked.
+    """Read one complete head whose lines have been checked.
 
-    Transfer codings are not passed to h11, which rejects most of them; a body is refused in any coding (http.md §2).
+    A transfer coding is never looked at, as a body is refused in any (http.md §2); h11 would call most of them
+    unknown.
     """
     uncoded, codings = _CODING.subn(b"", data)
     parser = h11.Connection(h11.SERVER)

@@ -44,7 +44,7 @@ class RequestHead:
 
     method: str
     target: str
-    """The request target as sent, in visible ASCII."""
+    """As it was sent, in visible ASCII."""
     version: str
     """`HTTP/1.1` or `HTTP/1.0`."""
     headers: Mapping[str, str] = attrs.field(repr=False)
