@@ -1,6 +1,6 @@
 """`manifest.json` → `Catalog` (http.md §3).
 
-One breach makes the whole manifest invalid, and the message says where.
+One violation makes the whole manifest invalid; the message names its place.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from aero_storage.http.dates import parse_rfc3339
 from aero_storage.http.identifiers import NAME_RULE, is_image_id, is_version
 
 MAX_MANIFEST_BYTES = 64 * 1024 * 1024
-"""A larger manifest is refused unread: it is no catalog."""
+"""A larger manifest is refused unread."""
 
 _MAX_FILE_BYTES = 512
 _MAX_ETAG_LENGTH = 1024
@@ -99,7 +99,7 @@ def _parse_entry(index: int, entry: object) -> Image:
 
 
 class _Fields:
-    """The fields of one entry, checked as they are taken, with the entry's label on every complaint."""
+    """The fields of one entry, checked as they are taken; every error message begins with the entry's label."""
 
     def __init__(self, label: str, entry: _Entry) -> None:
         self._label = label
@@ -130,7 +130,7 @@ def _show(value: object) -> str:
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError("must be a string")  # noqa: TRY004 - one kind of complaint for all checks
+        raise ValueError("must be a string")  # noqa: TRY004 - one type of error for all checks
     try:
         value.encode()
     except UnicodeEncodeError:

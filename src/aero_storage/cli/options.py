@@ -1,4 +1,4 @@
-"""What the commands have in common: where the images lie, how to answer, how sizes and ids are read."""
+"""Common options of the commands: the images root, JSON output, parameter types for sizes and ids."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 @attrs.define
 class CommandContext:
-    """The images root that commands work on, found as the daemon finds it: flag, variable, configuration, default."""
+    """Output and images root of a command; the root is that of the daemon: flag, variable, file, default."""
 
     output: Output
     given_root: str | None = None
@@ -41,24 +41,24 @@ class CommandContext:
         return root
 
     def make_root(self) -> Path:
-        """The images root, made if it is missing."""
+        """Return the images root; it is created if it is missing."""
         self._settings().images_root.mkdir(parents=True, exist_ok=True)
         return self.root
 
     @property
     def listing(self) -> bool:
-        """Whether the daemon serves a directory listing where there is no catalog."""
+        """Whether the daemon serves a directory listing if there is no catalog."""
         return not self._settings().require_manifest
 
     def catalog(self) -> Catalog:
-        """The catalog that the daemon would read now. Raises CatalogError."""
+        """Return the catalog that the daemon would read now. Raises CatalogError."""
         root = self.root
         if has_manifest(root):
             return load_manifest(root)[0]
         return list_directory(root) if self.listing else Catalog(())
 
     def image(self, image_id: str) -> Image:
-        """The image of that id. Raises OperatorError if there is none."""
+        """Return the image with this id. Raises OperatorError if there is none."""
         image = self.catalog().find(image_id)
         if image is None:
             raise OperatorError(f"there is no image {image_id!r} in {self.root}; see: aero-storage list")
@@ -82,12 +82,12 @@ def with_root(command: _F) -> _F:
         metavar="DIR",
         expose_value=False,
         callback=_take_root,
-        help="The images root; else AERO_STORAGE_IMAGE_ROOT or the file AERO_STORAGE_CONFIG says, else ./images.",
+        help="The images root; default: AERO_STORAGE_IMAGE_ROOT, the file AERO_STORAGE_CONFIG, or ./images.",
     )(command)
 
 
 def with_json(command: _F) -> _F:
-    """Add `--json`; taken first, so that other mistakes are told in JSON too."""
+    """Add `--json`; it is processed first, so that usage errors are printed as JSON too."""
     return click.option(
         "--json",
         is_flag=True,
@@ -99,17 +99,17 @@ def with_json(command: _F) -> _F:
 
 
 def cores() -> int:
-    """How many threads to put to work: one for each core that we may use, within reason."""
+    """Return the number of threads to use: one for each core that this process may use, with an upper limit."""
     return min(32, len(os.sched_getaffinity(0)))
 
 
 class SizeType(click.ParamType[int]):
-    """A size in bytes as people write it."""
+    """A size in bytes, such as `4MiB`."""
 
     name = "size"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Read a size; a default is a number already."""
+        """Parse a size; a default is a number already."""
         if isinstance(value, int):
             return value
         try:
@@ -124,7 +124,7 @@ class ImageIdType(click.ParamType[str]):
     name = "id"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Check an id."""
+        """Check an image id."""
         text = str(value)
         if not is_image_id(text):
             self.fail(f"{text!r} is no image id: it {NAME_RULE}", param, ctx)

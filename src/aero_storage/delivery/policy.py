@@ -1,4 +1,4 @@
-"""The settings that decisions hang on, as one value."""
+"""The settings that decisions depend on, as one value."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class Policy:
     max_range_bytes: int = 8 * 1024 * 1024
     max_chunk_bytes: int = 8 * 1024 * 1024
     virtual_chunks: bool = False
-    """Whether images without chunk artifacts are served in virtual chunks, where their entries leave it open."""
+    """Whether images without chunk artifacts are served in virtual chunks, unless their entries say otherwise."""
     virtual_chunk_bytes: int = 4 * 1024 * 1024
     limit_open_ended: bool = False
-    """Whether `bytes=N-` is held to `max_range_bytes` too."""
+    """Whether `max_range_bytes` limits `bytes=N-` too."""
     require_range: bool = False
     public_max_age: int = 3600
     proxies: TrustedProxies = TrustedProxies()
-    """Who is believed about where a request came from."""
+    """The proxies whose `X-Forwarded-For` is trusted."""

@@ -1,4 +1,4 @@
-"""The twistd plugin: from a parsed command line to a service that is bound to its addresses."""
+"""The twistd plugin: makes a service, bound to its addresses, from a parsed command line."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ __all__ = ["Options", "makeService"]
 
 
 def makeService(options: Options, reactor: PosixReactorBase | None = None) -> AeroService | ParentService:
-    """The service of a parsed command line: bound to its addresses, not yet started.
+    """Return the service of a parsed command line, bound to its addresses, not yet started.
 
-    Raises SystemExit with one line if the images root cannot be used or an address cannot be listened at.
+    Raises SystemExit with one line if the images root or an address cannot be used.
     """
     if reactor is None:
         from twisted.internet import reactor as installed  # noqa: PLC0415 - a dropin must not install one early

@@ -1,4 +1,4 @@
-"""Counts as JSON documents, for the way from one process to another."""
+"""Counts as JSON documents, to be sent from one process to another."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from aero_storage.metrics.counts import HISTOGRAMS, TALLIES
 
 
 def to_document(counts: Counts) -> dict[str, Any]:
-    """A copy as JSON can hold it: an object's keys are no tuples, so there are lists of pairs instead."""
+    """Return a copy for JSON: lists of pairs, as keys of JSON objects cannot be tuples."""
     tallies = {name: list(getattr(counts, name).items()) for name in TALLIES}
     histograms = {name: [(labels, list(row)) for labels, row in getattr(counts, name).items()] for name in HISTOGRAMS}
     rest = {"reloaded_at": counts.reloaded_at, "gauges": dict(counts.gauges), "process": dict(counts.process)}
@@ -17,7 +17,7 @@ def to_document(counts: Counts) -> dict[str, Any]:
 
 
 def from_document(document: dict[str, Any]) -> Counts:
-    """The counts again."""
+    """Return the counts of a document."""
     counts: dict[str, Any] = {name: document[name] for name in ("reloaded_at", "gauges", "process")}
     for name in (*TALLIES, *HISTOGRAMS):
         counts[name] = {tuple(labels): value for labels, value in document[name]}

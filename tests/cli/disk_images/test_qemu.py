@@ -268,7 +268,7 @@ def test_gone_when_done(program: Program) -> None:
 def test_not_started_for_nobody(program: Program) -> None:
     """A child whose parent died before it could be tied to it does nothing."""
     program.does("")
-    command = [sys.executable, "-c", qemu._TETHER, "1", str(program.place / "qemu-img")]  # noqa: SLF001
+    command = [sys.executable, "-c", qemu._DIE_WITH_PARENT, "1", str(program.place / "qemu-img")]  # noqa: SLF001
     assert subprocess.run(command, timeout=HANG, check=False).returncode == 0
     assert not (program.place / "pid").exists()
 
