@@ -245,7 +245,7 @@ class Settings:
         _boolean, "false", "", "Answer a GET of an image without a Range with 416 instead of the whole image."
     )
     express: bool = setting(
-        _boolean, "true", "", "Answer plain requests for bytes before the general HTTP machinery looks at them."
+        _boolean, "true", "", "Remember decisions for requests that differ in range alone; off, answers are the same."
     )
     disable_metrics: bool = setting(_boolean, "false", "", "Do not serve /metrics, even if a token is set.")
     metrics_auth_token: str | None = optional(

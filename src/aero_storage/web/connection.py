@@ -1,7 +1,7 @@
 """One HTTP/1.1 connection: how it begins, what it answers, how it ends.
 
-What changes the state of a connection is in `connection_state`. What a known head is answered with comes from the
-plans of the responder; any other head becomes a Twisted Web request, which Klein routes to the same responder.
+All changes of its state are in `connection_state`. A known head is answered by the plans of the responder; any other
+head becomes a Twisted Web request, which Klein routes to the same responder.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class HTTPConnection(TwistedProtocol):
         self._state = ConnectionState()
         self._reader = RequestReader(self, self._state, clock)
 
-    # Its beginning
+    # Opening
 
     def connectionMade(self) -> None:
         """Join the open connections of the site, or be turned away."""
@@ -99,7 +99,7 @@ class HTTPConnection(TwistedProtocol):
         if self.refusal is not None:
             self.find_plan = _find_nothing
 
-    # What comes
+    # Input
 
     def dataReceived(self, data: bytes) -> None:
         """Answer a known head at once; hand all else to the reader."""
@@ -133,7 +133,7 @@ class HTTPConnection(TwistedProtocol):
         self._state.begin_response(last=True)
         self._responder.refuse(refusal.as_head(), refusal.status, self)
 
-    # What a response asks and tells
+    # The client of a response
 
     @property
     def peer(self) -> str:
@@ -188,7 +188,7 @@ class HTTPConnection(TwistedProtocol):
         self._state.on(Event.ABORT)
         self.transport.abortConnection()
 
-    # Its end
+    # Closing
 
     def close(self) -> None:
         """Close; if the client may still be sending, throw that away until it has our answer."""
@@ -205,7 +205,7 @@ class HTTPConnection(TwistedProtocol):
             self.transport.loseConnection()
 
     def _count_unanswered(self) -> None:
-        """What has come is not answered, and its client could not know that in time."""
+        """Count input that stays unanswered, if its client could not know in time that we close."""
         if self._state.count_unanswered():
             self.site.unanswered += 1
 
@@ -266,7 +266,7 @@ class HTTPConnection(TwistedProtocol):
 
     @property
     def waiting(self) -> Waiting | None:
-        """What it waits for from the client."""
+        """The input that it waits for; None while it answers or closes."""
         if self._reader.waits_for_turn or not self._state.takes_requests:
             return None
         return Waiting.REQUEST if self._state.heads and self.is_silent else Waiting.HEAD
@@ -290,7 +290,7 @@ class HTTPConnection(TwistedProtocol):
 
 
 def _find_nothing(_raw: bytes) -> PlannedRequest | None:
-    """What is known to a connection that is over a limit: every request is refused anew."""
+    """Find no plan: a connection over a limit refuses every request anew."""
     return None
 
 

@@ -110,7 +110,7 @@ class AeroRequest(Request):
 
     @property
     def routed_path(self) -> str:
-        """What the router sees of the path: werkzeug would strip slashes at the front."""
+        """The path as the router sees it: werkzeug would strip slashes at the front."""
         return "/" if self.head.path.startswith("//") else self.head.path
 
     def process(self) -> None:

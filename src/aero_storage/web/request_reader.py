@@ -1,8 +1,8 @@
-"""What comes on a connection: heads, answered one after the other, a few in each turn of the reactor.
+"""Reads request heads from a connection, and has them answered, a few in each turn of the reactor.
 
 All that is received in one read could be answered in one turn: a packet of 1,400 pipelined requests would hold all
 other connections up for a second. So after TURN_REQUESTS or TURN_SECONDS, whichever comes first, a connection goes to
-the back of the line. What is pipelined behind a response that had to wait goes on in a turn of its own, too.
+the back of the line. Requests that are pipelined behind a response which had to wait have a turn of their own, too.
 """
 
 from __future__ import annotations

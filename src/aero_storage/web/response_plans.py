@@ -1,4 +1,4 @@
-"""What has been decided for a request, remembered for the next one that differs in nothing but range and id.
+"""Remembers the decisions for a request, for the next one that differs from it in range and id alone.
 
 A plan holds the route, the facts and, once a file was open, the decision. The raw bytes of a head find it: a known
 head needs no parser and no router. `--no-express` turns the memory off: then every head goes through both, and the
@@ -27,7 +27,7 @@ _BYTE_METHODS = frozenset({"GET", "HEAD"})
 
 @attrs.frozen
 class ResponsePlan:
-    """What is known of all requests that differ in nothing but their range and id."""
+    """The decisions for all requests that differ in nothing but their range and id."""
 
     facts: Facts
     record: AccessRecord

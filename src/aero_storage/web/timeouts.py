@@ -20,7 +20,7 @@ _TICKS = 4
 
 
 class Waiting(enum.Enum):
-    """What a connection waits for."""
+    """The input that a connection waits for."""
 
     HEAD = "the rest of a head"
     """The first head of a connection counts from the opening of the connection."""
@@ -29,10 +29,10 @@ class Waiting(enum.Enum):
 
 @attrs.define(eq=False)
 class Wait:
-    """What the last look has noted of a connection."""
+    """The state of a connection at the last look."""
 
     state: tuple[Waiting | None, int] = (None, -1)
-    """What it waited for, and how many heads it had read."""
+    """The input that it waited for, and the number of heads that it had read."""
     since: float = 0.0
 
 
@@ -52,7 +52,7 @@ class TimedConnection(Protocol):
 
     @property
     def waiting(self) -> Waiting | None:
-        """What it waits for from the client; None while a response is made or sent, or while it closes."""
+        """The input that it waits for; None while a response is made or sent, or while it closes."""
         ...
 
     @property
