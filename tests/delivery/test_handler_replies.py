@@ -11,7 +11,7 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from aero_storage.catalog.model import Image
-from aero_storage.delivery.handler import Memo
+from aero_storage.delivery.byte_handler import Memo
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.reply import Reply
 from aero_storage.delivery.routes import ROUTES, Plane, Resource

@@ -96,7 +96,7 @@ class Lane:
 
     def assert_over(self) -> dict[str, Any]:
         """Nothing is held any more, and there is one line in the log."""
-        assert self.stack.parts.handler._admission.taken == 0  # noqa: SLF001
+        assert self.stack.parts.admission.taken == 0
         self.stack.parts.store.close()
         self.stack.pool.release()
         links = Path("/proc/self/fd").iterdir()
@@ -207,7 +207,7 @@ def test_a_file_that_is_not_open_is_left(stack: Any) -> None:
     lane = Lane(stack)
     assert not lane.take()
     nothing_happened(lane, 0)
-    assert stack.parts.handler._admission.taken == 0  # noqa: SLF001
+    assert stack.parts.admission.taken == 0
 
 
 def test_remote_files_are_left(stack: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,7 +217,7 @@ def test_remote_files_are_left(stack: Any, monkeypatch: pytest.MonkeyPatch) -> N
     lane = Lane(stack)
     assert not lane.take()
     nothing_happened(lane)
-    assert stack.parts.handler._admission.taken == 0  # noqa: SLF001
+    assert stack.parts.admission.taken == 0
 
 
 def test_a_queue_is_left(make_stack: Callable[..., Any]) -> None:
@@ -225,7 +225,7 @@ def test_a_queue_is_left(make_stack: Callable[..., Any]) -> None:
     stack = make_stack(max_concurrent_bytes_requests="1")
     stack.ask(URL, method="HEAD")
     lane = Lane(stack)
-    place = stack.parts.handler._admission.try_acquire()  # noqa: SLF001
+    place = stack.parts.admission.try_acquire()
     assert not lane.take()
     nothing_happened(lane)
     place.release()
@@ -313,18 +313,18 @@ def test_a_defect_is_left(lane: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("defect")
 
-    monkeypatch.setattr("aero_storage.delivery.handler.judge", fail)
+    monkeypatch.setattr("aero_storage.delivery.byte_handler.judge", fail)
     assert not lane.take()
     nothing_happened(lane)
     assert [message for level, message, _ in lane.stack.log.events if level == "error"] == ["express lane failed"]
-    assert lane.stack.parts.handler._admission.taken == 0  # noqa: SLF001
+    assert lane.stack.parts.admission.taken == 0
 
 
 def slow(lane: Lane, *headers: str) -> None:
     lane.sender.full = True
     assert lane.take(*headers)
     assert lane.channel.delivery is not None
-    assert lane.stack.parts.handler._admission.taken == 1  # noqa: SLF001
+    assert lane.stack.parts.admission.taken == 1
     assert len(lane.stack.log.requests) == 1
 
 

@@ -14,12 +14,13 @@ from aero_storage.catalog.current import CurrentCatalog
 from aero_storage.catalog.reader import CatalogReader
 from aero_storage.delivery.access_record import Reporter
 from aero_storage.delivery.admission import Admission
+from aero_storage.delivery.byte_handler import ByteHandler
 from aero_storage.delivery.client_limits import ClientLimiter
 from aero_storage.delivery.handler import RequestHandler
 from aero_storage.delivery.operations import Build
 from aero_storage.delivery.policy import Policy
+from aero_storage.delivery.representation import VirtualChunks
 from aero_storage.delivery.routes import routes
-from aero_storage.delivery.virtual import VirtualChunks
 from aero_storage.http.cors import CorsPolicy
 from aero_storage.http.forwarded import TrustedProxies
 from aero_storage.logs.json_log import EventLog
@@ -63,6 +64,7 @@ class Parts:
     pools: DiskPools
     reloader: CatalogReloader
     handler: RequestHandler
+    admission: Admission
     site: ImageSite
     store: LocalStore
     accept_guard: AcceptGuard
@@ -91,8 +93,7 @@ def compose(
         Reporter(reactor, pools.patient, metrics, log if settings.request_log else None),
         current_catalog,
         store,
-        admission,
-        VirtualChunks(policy, log),
+        ByteHandler(policy, current_catalog, store, admission, VirtualChunks(policy, log)),
     )
     sender = FileSender()
     responder = Responder(handler, sender, pools.readers, reactor, log)
@@ -111,7 +112,7 @@ def compose(
     accept_guard = AcceptGuard(reactor, site.make_room, metrics, log)
     handler.ran_out = accept_guard.ran_out
     drain = Drain(settings.drain_delay_secs, settings.shutdown_grace_secs)
-    return Parts(reactor, log, pools, reloader, handler, site, store, accept_guard, drain)
+    return Parts(reactor, log, pools, reloader, handler, admission, site, store, accept_guard, drain)
 
 
 def look_after_stalls(  # noqa: PLR0913, PLR0917 - who is looked after, and who is told

@@ -17,9 +17,10 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from aero_storage.delivery.access_record import AccessRecord
+from aero_storage.delivery.byte_handler import Memo
 from aero_storage.delivery.exchange import Ending, Exchange
 from aero_storage.delivery.facts import Facts, Names, read_facts, request_id_of
-from aero_storage.delivery.handler import Memo, RequestHandler
+from aero_storage.delivery.handler import RequestHandler
 from aero_storage.delivery.reply import Reply
 from aero_storage.delivery.routes import ROUTES, Plane, Route
 from aero_storage.errors import DiskHangsError, ShortReadError

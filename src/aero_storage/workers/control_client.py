@@ -10,8 +10,7 @@ import attrs
 from twisted.internet.defer import Deferred
 
 from aero_storage.metrics import Counts, Metrics
-from aero_storage.workers.control_protocol import ControlChannel, Kind, Message
-from aero_storage.workers.counts_document import to_document
+from aero_storage.workers.control_protocol import ControlChannel, Kind, Message, to_document
 
 PUSH_SECONDS = 1.0
 """How often changed counts are told unasked: so much is lost of a worker that is killed."""

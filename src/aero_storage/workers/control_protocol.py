@@ -6,6 +6,7 @@ import enum
 import json
 import socket
 from collections.abc import Callable
+from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -15,7 +16,7 @@ from twisted.protocols.basic import Int32StringReceiver
 from twisted.python.failure import Failure
 
 from aero_storage.metrics import Counts
-from aero_storage.workers.counts_document import from_document, to_document
+from aero_storage.metrics.counts import HISTOGRAMS, TALLIES
 
 _MOST_BYTES = 16 * 1024 * 1024
 """Of one message: counts take some hundred bytes for each route, method, status and image."""
@@ -59,6 +60,22 @@ def decode(data: bytes) -> Message:
     """The message again."""
     kind, number, counts = json.loads(data)
     return Message(Kind(kind), number, None if counts is None else from_document(counts))
+
+
+def to_document(counts: Counts) -> dict[str, Any]:
+    """A copy as JSON can hold it: an object's keys are no tuples, so there are lists of pairs instead."""
+    tallies = {name: list(getattr(counts, name).items()) for name in TALLIES}
+    histograms = {name: [(labels, list(row)) for labels, row in getattr(counts, name).items()] for name in HISTOGRAMS}
+    rest = {"reloaded_at": counts.reloaded_at, "gauges": dict(counts.gauges), "process": dict(counts.process)}
+    return {**tallies, **histograms, **rest}
+
+
+def from_document(document: dict[str, Any]) -> Counts:
+    """The counts again."""
+    counts: dict[str, Any] = {name: document[name] for name in ("reloaded_at", "gauges", "process")}
+    for name in (*TALLIES, *HISTOGRAMS):
+        counts[name] = {tuple(labels): value for labels, value in document[name]}
+    return Counts(**counts)
 
 
 class ControlChannel(Int32StringReceiver):
