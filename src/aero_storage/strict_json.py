@@ -26,7 +26,7 @@ class Doubled:
 
 
 def load(data: bytes, compact: Callable[[Values], object]) -> object:
-    """Parse JSON; what `compact` makes of each object stands in its place, so that many small ones take little."""
+    """Parse JSON; each object is replaced by the result of `compact`, so that many small ones take little."""
 
     def assemble(pairs: list[tuple[str, object]]) -> object:
         values = dict(pairs)

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import attrs
 import pytest
+from tests.delivery.decide import decide
 
 from aero_storage.catalog.model import Image
-from aero_storage.delivery.decision import decide
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.representation import image_representation, image_validators
 from aero_storage.http.conditional import Validators

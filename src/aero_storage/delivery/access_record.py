@@ -10,7 +10,7 @@ from aero_storage.delivery.routes import Resource
 from aero_storage.disk import Disk
 from aero_storage.logs.json_log import EventLog, Form, make_form
 from aero_storage.metrics import Metrics
-from aero_storage.storage.local.image_store import Opened
+from aero_storage.storage.store import Opened
 
 _PARTIAL = 206
 _RANGE_REFUSALS = frozenset({412, 413, 416})

@@ -76,11 +76,6 @@ def judge(facts: Facts, policy: Policy, representation: Representation) -> Decis
     )
 
 
-def decide(facts: Facts, policy: Policy, representation: Representation) -> Reply:
-    """Return the reply to a GET or HEAD for an open representation."""
-    return judge(facts, policy, representation).reply(facts.range)
-
-
 def _fixed_reply(facts: Facts, policy: Policy, representation: Representation) -> Reply | None:
     if representation.max_bytes is not None and representation.size > representation.max_bytes:
         return error(facts, policy, 413)

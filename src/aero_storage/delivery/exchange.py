@@ -11,7 +11,7 @@ from aero_storage.delivery.access_record import AccessRecord
 from aero_storage.delivery.admission import Admission, Place
 from aero_storage.delivery.facts import Facts, make_request_id
 from aero_storage.logs.json_lines import quote
-from aero_storage.storage.local.image_store import Opened
+from aero_storage.storage.store import Opened
 
 
 class Ending(enum.StrEnum):

@@ -10,7 +10,7 @@ from aero_storage.delivery.facts import Facts
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.reply import Reply, error, json_body, plane_headers
 from aero_storage.http import caching
-from aero_storage.metrics import CONTENT_TYPE, Counts, Metrics
+from aero_storage.metrics import CONTENT_TYPE
 
 _TEXT = "text/plain; charset=utf-8"
 _JSON = "application/json"
@@ -59,9 +59,9 @@ def refusal(facts: Facts, policy: Policy, token: str | None) -> Reply | None:
     return None
 
 
-def exposition(facts: Facts, policy: Policy, metrics: Metrics, total: Counts | None = None) -> Reply:
-    """Return all metrics, of this process or, given `total`, of all workers."""
-    return _plain(facts, policy, 200, CONTENT_TYPE, metrics.exposition(total))
+def exposition(facts: Facts, policy: Policy, body: bytes) -> Reply:
+    """All metrics, as text."""
+    return _plain(facts, policy, 200, CONTENT_TYPE, body)
 
 
 def _plain(facts: Facts, policy: Policy, status: int, content_type: str, body: bytes) -> Reply:

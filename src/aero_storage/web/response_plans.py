@@ -12,8 +12,8 @@ from collections.abc import Callable
 import attrs
 
 from aero_storage.delivery.access_record import AccessRecord
+from aero_storage.delivery.byte_handler import Memo
 from aero_storage.delivery.facts import Facts, Names, read_facts
-from aero_storage.delivery.handler import Memo
 from aero_storage.delivery.routes import Plane, Route
 from aero_storage.http.conditional import UNCONDITIONAL
 from aero_storage.http.request_head import HeadKey, RequestHead, may_be_remembered, split_varying

@@ -12,8 +12,7 @@ from typing_extensions import override
 
 from aero_storage.linux.sd_notify import Notifier
 from aero_storage.metrics import Counts, Metrics
-from aero_storage.workers.control_protocol import ControlChannel, Kind, Message
-from aero_storage.workers.counts_document import to_document
+from aero_storage.workers.control_protocol import ControlChannel, Kind, Message, to_document
 
 PUSH_SECONDS = 1.0
 """Interval at which changed counts are sent unasked; a killed worker loses at most the counts of this time."""

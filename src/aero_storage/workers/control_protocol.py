@@ -6,6 +6,7 @@ import enum
 import json
 import socket
 from collections.abc import Callable
+from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -16,7 +17,7 @@ from twisted.python.failure import Failure
 from typing_extensions import override
 
 from aero_storage.metrics import Counts
-from aero_storage.workers.counts_document import from_document, to_document
+from aero_storage.metrics.counts import HISTOGRAMS, TALLIES
 
 _MOST_BYTES = 16 * 1024 * 1024
 """Limit of one message; counts take a few hundred bytes for each route, method, status and image."""
@@ -60,6 +61,22 @@ def decode(data: bytes) -> Message:
     """Return the message of some bytes; raises an exception if they are none."""
     kind, number, counts = json.loads(data)
     return Message(Kind(kind), number, None if counts is None else from_document(counts))
+
+
+def to_document(counts: Counts) -> dict[str, Any]:
+    """A copy as JSON can hold it: an object's keys are no tuples, so there are lists of pairs instead."""
+    tallies = {name: list(getattr(counts, name).items()) for name in TALLIES}
+    histograms = {name: [(labels, list(row)) for labels, row in getattr(counts, name).items()] for name in HISTOGRAMS}
+    rest = {"reloaded_at": counts.reloaded_at, "gauges": dict(counts.gauges), "process": dict(counts.process)}
+    return {**tallies, **histograms, **rest}
+
+
+def from_document(document: dict[str, Any]) -> Counts:
+    """The counts again."""
+    counts: dict[str, Any] = {name: document[name] for name in ("reloaded_at", "gauges", "process")}
+    for name in (*TALLIES, *HISTOGRAMS):
+        counts[name] = {tuple(labels): value for labels, value in document[name]}
+    return Counts(**counts)
 
 
 class ControlChannel(Int32StringReceiver):
