@@ -23,32 +23,39 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 @attrs.define
 class CommandContext:
-    """The images root that commands work on, found as the daemon finds it: flag, variable, configuration, default."""
+    """What commands know of the daemon: its settings, found as it finds them: flag, variable, file, default."""
 
     output: Output
-    given_root: str | None = None
+    given: dict[str, list[str]] = attrs.field(factory=dict)
+    """The texts of the flags that were given, by the names of their settings."""
 
-    def _settings(self) -> settings.Settings:
-        given = {} if self.given_root is None else {"images_root": [self.given_root]}
-        return settings.resolve(given, os.environ, Path.cwd()).settings
+    @property
+    def resolved(self) -> settings.Resolved:
+        """All settings, and where each came from. Raises SettingsError."""
+        return settings.resolve(self.given, os.environ, Path.cwd())
+
+    @property
+    def settings(self) -> settings.Settings:
+        """All settings. Raises SettingsError."""
+        return self.resolved.settings
 
     @property
     def root(self) -> Path:
         """The images root. Raises OperatorError if there is no such directory."""
-        root = self._settings().images_root
+        root = self.settings.images_root
         if not root.is_dir():
             raise OperatorError(f"{root} is no directory; name the images root with --images-root DIR")
         return root
 
     def make_root(self) -> Path:
         """The images root, made if it is missing."""
-        self._settings().images_root.mkdir(parents=True, exist_ok=True)
+        self.settings.images_root.mkdir(parents=True, exist_ok=True)
         return self.root
 
     @property
     def listing(self) -> bool:
         """Whether the daemon serves a directory listing where there is no catalog."""
-        return not self._settings().require_manifest
+        return not self.settings.require_manifest
 
     def catalog(self) -> Catalog:
         """The catalog that the daemon would read now. Raises CatalogError."""
@@ -65,25 +72,46 @@ class CommandContext:
         return image
 
 
-def _take_root(context: click.Context, _parameter: click.Parameter, value: str | None) -> None:
-    if value is not None:
-        context.find_object(CommandContext).given_root = value  # type: ignore[union-attr]
-
-
 def _take_json(context: click.Context, _parameter: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's
     if value:
         context.find_object(CommandContext).output.as_json = True  # type: ignore[union-attr]
 
 
-def with_root(command: _F) -> _F:
-    """Add `--images-root`."""
+def _setting_flag(row: settings.Setting, meaning: str) -> Callable[[_F], _F]:
+    """A flag of the same name as the daemon's, for a setting that the daemon was given as a flag."""
+
+    def take(context: click.Context, _parameter: click.Parameter, value: object) -> None:
+        if value is not None:
+            text = str(value).lower() if row.is_boolean else str(value)
+            context.find_object(CommandContext).given[row.name] = [text]  # type: ignore[union-attr]
+
+    names = f"{row.flag}/{row.twin}" if row.twin else row.flag
     return click.option(
-        "--images-root",
-        metavar="DIR",
-        expose_value=False,
-        callback=_take_root,
-        help="The images root; else AERO_STORAGE_IMAGE_ROOT or the file AERO_STORAGE_CONFIG says, else ./images.",
-    )(command)
+        names, metavar=row.metavar or None, default=None, expose_value=False, callback=take, help=meaning
+    )
+
+
+def with_settings(*names: str) -> Callable[[_F], _F]:
+    """Add the daemon's flags for these settings, which a command goes by."""
+    rows = {row.name: row for row in settings.table()}
+
+    def decorate(command: _F) -> _F:
+        for name in reversed(names):
+            command = _setting_flag(rows[name], f"As given to the daemon: {rows[name].help}")(command)
+        return command
+
+    return decorate
+
+
+def with_root(command: _F) -> _F:
+    """Add the flags that say which catalog is meant."""
+    root = next(row for row in settings.table() if row.name == "images_root")
+    command = _setting_flag(settings.CONFIG, "Read the daemon's settings from this TOML file too.")(command)
+    command = with_settings("require_manifest")(command)
+    meaning = (
+        f"The images root; else {root.variable} or the file {settings.CONFIG.variable} says, else {root.default}."
+    )
+    return _setting_flag(root, meaning)(command)
 
 
 def with_json(command: _F) -> _F:

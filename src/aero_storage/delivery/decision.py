@@ -133,5 +133,5 @@ def _fit(wanted: ByteRange, size: int, policy: Policy, *, strict: bool) -> Segme
     segment = resolve(wanted, size)
     if segment is None:
         return 416
-    limited = not wanted.open_ended or policy.limit_open_ended or strict
+    limited = not wanted.open_ended or policy.open_ended_ranges == "limit" or strict
     return 413 if limited and segment.length > policy.max_range_bytes else segment

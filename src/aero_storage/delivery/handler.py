@@ -97,7 +97,7 @@ class RequestHandler:
 
     def client_of(self, facts: Facts, peer: str | None) -> str | None:
         """Whose request it is: the host `peer`'s, or that of who is behind it if it is a proxy that is trusted."""
-        return None if peer is None else self.policy.proxies.client(peer, facts.forwarded)
+        return None if peer is None else self.policy.trusted_proxy.client(peer, facts.forwarded)
 
     def fail(self, facts: Facts, status: int) -> Reply:
         """The reply to a request that cannot be taken further, in the shape of its plane."""

@@ -54,7 +54,9 @@ def image_validators(image: Image, found: Validators) -> Validators:
 def image_representation(facts: Facts, policy: Policy, image: Image, size: int, found: Validators) -> Representation:
     """The bytes of an image; `size` and `found` are those of its open file."""
     public = caching.publicly_cacheable(public_image=image.public, credentials=facts.credentials)
-    return _whole_image(image, size, found, caching.image_bytes(public=public, max_age=policy.public_max_age))
+    return _whole_image(
+        image, size, found, caching.image_bytes(public=public, max_age=policy.public_cache_max_age_secs)
+    )
 
 
 @lru_cache(256)
@@ -101,7 +103,7 @@ def _chunk_caching(facts: Facts, policy: Policy, image: Image, *, moving: bool) 
     """`Cache-Control`; `moving` where the URL may mean another version one day."""
     public = caching.publicly_cacheable(public_image=image.public, credentials=facts.credentials)
     if moving:
-        return caching.image_bytes(public=public, max_age=policy.public_max_age)
+        return caching.image_bytes(public=public, max_age=policy.public_cache_max_age_secs)
     return caching.immutable_object(public=public)
 
 

@@ -23,7 +23,7 @@ class VirtualChunks:
 
     def may_serve(self, image: Image, version: str | None) -> bool:
         """Whether an image may be served in virtual chunks under URLs of that version, or of none."""
-        wanted = self._policy.virtual_chunks if image.virtual_chunks is None else image.virtual_chunks
+        wanted = image.has_virtual_chunks(by_setting=self._policy.virtual_chunks)
         return wanted and (version is None or is_virtual_version(version))
 
     def cut(self, image: Image, status: BlobStatus) -> ChunkManifest:
@@ -32,7 +32,7 @@ class VirtualChunks:
         Its version hangs on size, chunk size and a strong validator, so that it is the same on every replica. Raises
         BlobNotFoundError if the image cannot be cut by the rules of the format.
         """
-        chunk_size = image.recommended_chunk_size_bytes or self._policy.virtual_chunk_bytes
+        chunk_size = image.virtual_chunk_size(self._policy.virtual_chunk_bytes)
         try:
             check_geometry(status.size, chunk_size)
         except ChunkFormatError as error:

@@ -31,21 +31,21 @@ def _comparable(origin: str) -> str:
 
 @attrs.frozen
 class CorsPolicy:
-    """Which origins may read responses: any one if `origins` is empty or has a `*`, else those it lists."""
+    """Which origins may read responses: any one if `cors_origin` is empty or has a `*`, else those it lists."""
 
-    origins: tuple[str, ...] = ()
-    max_age: int = 86400
+    cors_origin: tuple[str, ...]
+    cors_preflight_max_age_secs: int
     """Seconds for which a browser may keep a preflight's answer."""
     _allowed: frozenset[str] = attrs.field(init=False)
     any_origin: bool = attrs.field(init=False)
 
     @_allowed.default
     def _compare_once(self) -> frozenset[str]:
-        return frozenset(_comparable(origin) for origin in self.origins)
+        return frozenset(_comparable(origin) for origin in self.cors_origin)
 
     @any_origin.default
     def _see_wildcard(self) -> bool:
-        return not self.origins or "*" in self.origins
+        return not self.cors_origin or "*" in self.cors_origin
 
     def headers(self, origin: str | None, exposed: str | None = None) -> Headers:
         """The CORS headers of a response, `Vary` included, to a request whose `Origin` is `origin`."""
@@ -63,7 +63,7 @@ class CorsPolicy:
                 *allowed,
                 ("Access-Control-Allow-Methods", ALLOWED_METHODS),
                 ("Access-Control-Allow-Headers", _ALLOWED_HEADERS),
-                ("Access-Control-Max-Age", str(self.max_age)),
+                ("Access-Control-Max-Age", str(self.cors_preflight_max_age_secs)),
             )
         return (*allowed, ("Vary", vary))
 

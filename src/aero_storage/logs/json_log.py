@@ -116,7 +116,7 @@ class JsonLines:
     """
 
     _sink: Sink
-    _level: str = "info"
+    _log_level: str
     _max_queued: int = _MAX_QUEUED_LINES
     _constant: Fields = attrs.field(factory=dict)
     _queue: deque[str] = attrs.field(init=False, factory=deque)
@@ -164,12 +164,12 @@ class JsonLines:
 
     def event(self, level: str, message: str, fields: Fields = {}) -> None:  # noqa: B006
         """See EventLog.event."""
-        if _RANK[level] >= _RANK[self._level]:
+        if _RANK[level] >= _RANK[self._log_level]:
             self._put(self._line(level, message, fields))
 
     def form(self, level: str, message: str, fields: Fields, blanks: Sequence[str]) -> Form:
         """See `make_form`; the blanks come in the order of the fields."""
-        if _RANK[level] < _RANK[self._level]:
+        if _RANK[level] < _RANK[self._log_level]:
             return lambda *_values: None
         fill, put = make_filler(level, message, {**self._constant, **fields}, blanks), self._put
         return lambda *values: put(fill(*values))
@@ -187,7 +187,7 @@ class JsonLines:
     def __call__(self, event: LogEvent) -> None:
         """Log an event of Twisted's."""
         level = event.get("log_level", LogLevel.info).name
-        if _RANK[level] < _RANK[self._level]:
+        if _RANK[level] < _RANK[self._log_level]:
             return
         failure = event.get("log_failure")
         fields = {} if failure is None else {"traceback": failure.getTraceback()[-_MAX_TEXT:]}

@@ -60,7 +60,7 @@ class AeroService(SignalledService):
         parts = self._parts
         parts.handler.shutting_down = True
         parts.site.retire()
-        await self.delay.wait(parts.drain.delay)
+        await self.delay.wait(parts.drain.drain_delay_secs)
         for repeated in (self._poll, self._giving_back):
             if repeated.running:
                 repeated.stop()
@@ -77,7 +77,7 @@ class AeroService(SignalledService):
 
     async def _drain(self) -> None:
         """Close idle connections, and let responses that are under way be finished."""
-        site, log, grace = self._parts.site, self._parts.log, self._parts.drain.grace
+        site, log, grace = self._parts.site, self._parts.log, self._parts.drain.shutdown_grace_secs
         site.drain().addCallback(lambda _: self.delay.skip())
         if site.responses:
             log.event("info", "draining", {"responses": site.responses, "grace_seconds": grace})

@@ -61,7 +61,7 @@ def supervise(options: Options, reactor: PosixReactorBase, workers: int) -> Pare
     patience = settings.drain_delay_secs + settings.shutdown_grace_secs
     supervisor = Supervisor(starter.start, reactor, options.log, workers, patience)
     service = ParentService(reactor, options.log, addresses, supervisor)
-    service.drain_delay = settings.drain_delay_secs
+    service.drain_delay_secs = settings.drain_delay_secs
     service.notifier = readiness
     return service
 
@@ -97,7 +97,7 @@ class WorkerCommands:
 class ParentService(SignalledService):
     """The running parent."""
 
-    drain_delay = 0.0
+    drain_delay_secs = 0.0
     """Seconds for which workers serve on after they were told to stop."""
 
     def __init__(
@@ -129,7 +129,7 @@ class ParentService(SignalledService):
 
     async def _shut(self) -> None:
         gone = self._supervisor.stop()
-        await self.delay.wait(self.drain_delay)
+        await self.delay.wait(self.drain_delay_secs)
         closed = [address.close() for address in self._addresses]
         await gone
         await gatherResults(closed)

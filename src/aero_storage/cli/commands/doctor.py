@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 import textwrap
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from itertools import groupby
-from pathlib import Path
 
 import attrs
 import click
@@ -121,7 +119,7 @@ def examine_server(  # noqa: PLR0913, PLR0917 - one for each option
     settings describe. Every finding says what was seen, what it means to clients and how to mend it. A few MiB are
     read. The status is 1 if anything fails; warnings do not.
     """
-    place, named = _where(url)
+    place, named = _where(url or own_url(shop.settings))
     if image is not None and named not in (None, image):
         raise click.UsageError(f"the URL names the image {named}, --image {image}")
     client = HttpClient(place, timeout, dict(header), insecure)
@@ -132,16 +130,15 @@ def examine_server(  # noqa: PLR0913, PLR0917 - one for each option
     return 0 if report.is_good else 1
 
 
-def _where(url: str | None) -> tuple[Target, str | None]:
+def _where(url: str) -> tuple[Target, str | None]:
     try:
-        return parse_target(url or own_url())
+        return parse_target(url)
     except OperatorError as error:
         raise click.UsageError(str(error)) from error
 
 
-def own_url() -> str:
+def own_url(given: settings.Settings) -> str:
     """Where the daemon listens, as the settings say."""
-    given = settings.resolve({}, os.environ, Path.cwd()).settings
     if given.endpoint or not given.listen_addr.port:
         raise click.UsageError("the settings name no address that one could ask; give the URL")
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(given.listen_addr.host, given.listen_addr.host)  # noqa: S104
