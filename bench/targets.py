@@ -51,7 +51,7 @@ def _mib(value: float) -> str:
 
 
 def _speed(load: str, least: float, other: str, server: str = AERO) -> Target:
-    without = ", without the express lane" if server == NO_EXPRESS else ""
+    without = ", nothing remembered" if server == NO_EXPRESS else ""
     return Target(
         f"{load_title(load)}{without}",
         f"≥ {least:g} × {_TITLES[other]}",

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.small_filesystem import mounted_tmpfs
 
-from aero_storage.atomic_files import StagingDirectory, disk_usage, locked, replace_file, sync_directory, workshop
+from aero_storage.atomic_files import (
+    StagingDirectory,
+    disk_usage,
+    locked,
+    replace_file,
+    staging_directory,
+    sync_directory,
+)
 from aero_storage.errors import BusyError
 
 if TYPE_CHECKING:
@@ -35,7 +42,7 @@ with atomic_files.{what}(Path(sys.argv[1])):
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Give a function that starts a process which holds a lock or a workshop until its input ends."""
+    """Give a function that starts a process which holds a lock or a staging directory until its input ends."""
     running: list[subprocess.Popen[bytes]] = []
 
     def run(what: str, path: Path, work: str = "pass") -> subprocess.Popen[bytes]:
@@ -220,80 +227,80 @@ def test_lock_that_was_removed(tmp_path: Path, start: Start) -> None:
 # Workshops
 
 
-def test_workshop_comes_and_goes(tmp_path: Path) -> None:
-    """A workshop is an empty directory, made with its parents, and gone after good work and bad."""
+def test_staging_directory_comes_and_goes(tmp_path: Path) -> None:
+    """A staging directory is an empty directory, made with its parents, and gone after good work and bad."""
     path = tmp_path / "a" / "b"
-    with workshop(path) as work:
+    with staging_directory(path) as work:
         assert work == StagingDirectory(path, None)
         (path / "file").write_bytes(b"x")
         (path / "directory").mkdir()
         (path / "directory" / "file").write_bytes(b"x")
     assert not path.exists()
-    with pytest.raises(FileNotFoundError), workshop(path):
+    with pytest.raises(FileNotFoundError), staging_directory(path):
         (path / "file").rename(path / "other")
     assert not path.exists()
 
 
-def test_workshop_is_exclusive(tmp_path: Path, start: Start) -> None:
-    """A workshop that another process works in is left alone."""
-    start("workshop", tmp_path / "shop", "(Path(sys.argv[1]) / 'file').write_bytes(b'x')")
-    with pytest.raises(BusyError), workshop(tmp_path / "shop"):
+def test_staging_directory_is_exclusive(tmp_path: Path, start: Start) -> None:
+    """A staging directory that another process works in is left alone."""
+    start("staging_directory", tmp_path / "staging", "(Path(sys.argv[1]) / 'file').write_bytes(b'x')")
+    with pytest.raises(BusyError), staging_directory(tmp_path / "staging"):
         pass
-    assert names(tmp_path / "shop") == ["file", "lock"]
+    assert names(tmp_path / "staging") == ["file", "lock"]
 
 
-def test_workshop_of_the_dead(tmp_path: Path, start: Start) -> None:
+def test_staging_directory_of_the_dead(tmp_path: Path, start: Start) -> None:
     """What a run that was killed has left is cleared away, and its size on disk is told."""
     work = "(Path(sys.argv[1]) / 'd').mkdir(); (Path(sys.argv[1]) / 'd' / 'file').write_bytes(b'x' * 100_000)"
-    holder = start("workshop", tmp_path / "shop", work)
-    (tmp_path / "shop" / "link").symlink_to(tmp_path)
+    holder = start("staging_directory", tmp_path / "staging", work)
+    (tmp_path / "staging" / "link").symlink_to(tmp_path)
     holder.kill()
     holder.wait()
-    with workshop(tmp_path / "shop") as found:
-        assert found.remains is not None
-        assert 100_000 <= found.remains < 200_000
-        assert names(tmp_path / "shop") == ["lock"]
+    with staging_directory(tmp_path / "staging") as found:
+        assert found.leftover is not None
+        assert 100_000 <= found.leftover < 200_000
+        assert names(tmp_path / "staging") == ["lock"]
     assert names(tmp_path) == []
 
 
-def test_workshop_of_one_who_died_early(tmp_path: Path, start: Start) -> None:
+def test_staging_directory_of_one_who_died_early(tmp_path: Path, start: Start) -> None:
     """A run that was killed before it wrote anything is told too, with nothing to clear."""
-    holder = start("workshop", tmp_path / "shop")
+    holder = start("staging_directory", tmp_path / "staging")
     holder.kill()
     holder.wait()
-    with workshop(tmp_path / "shop") as found:
-        assert found.remains == 0
+    with staging_directory(tmp_path / "staging") as found:
+        assert found.leftover == 0
 
 
 def test_results_move_out(tmp_path: Path) -> None:
-    """What was moved out of a workshop stays."""
-    with workshop(tmp_path / "shop") as work:
+    """What was moved out of a staging directory stays."""
+    with staging_directory(tmp_path / "staging") as work:
         (work.path / "result").write_bytes(b"x")
         (work.path / "result").rename(tmp_path / "result")
     assert names(tmp_path) == ["result"]
 
 
-def test_no_workshop_in_a_file(tmp_path: Path) -> None:
-    """A file in the workshop's place is an error, and stays."""
-    (tmp_path / "shop").write_bytes(b"precious")
-    with pytest.raises(NotADirectoryError), workshop(tmp_path / "shop"):
+def test_no_staging_directory_in_a_file(tmp_path: Path) -> None:
+    """A file in the staging directory's place is an error, and stays."""
+    (tmp_path / "staging").write_bytes(b"precious")
+    with pytest.raises(NotADirectoryError), staging_directory(tmp_path / "staging"):
         pass
-    assert (tmp_path / "shop").read_bytes() == b"precious"
+    assert (tmp_path / "staging").read_bytes() == b"precious"
 
 
 RACE = """
 import sys
 from pathlib import Path
-from aero_storage.atomic_files import workshop
+from aero_storage.atomic_files import staging_directory
 from aero_storage.errors import BusyError
 
 place, entered = Path(sys.argv[1]), 0
 while entered < 50:
     try:
-        with workshop(place / "shop"):
+        with staging_directory(place / "staging"):
             entered += 1
             for name in "abcdefgh":
-                (place / "shop" / name).mkdir()
+                (place / "staging" / name).mkdir()
             (place / "owner").touch(exist_ok=False)
             (place / "owner").unlink()
     except BusyError:
@@ -302,7 +309,7 @@ while entered < 50:
 
 
 def test_many_at_one_door(tmp_path: Path) -> None:
-    """However many come and go, one at a time is in, finds an empty workshop, and nobody meets an error."""
+    """However many come and go, one at a time is in, finds an empty staging directory, and nobody meets an error."""
     environment = {**os.environ, "PYTHONPATH": str(SOURCES)}
     command = [sys.executable, "-c", RACE, str(tmp_path)]
     running = [subprocess.Popen(command, env=environment) for _ in range(4)]

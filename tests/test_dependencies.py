@@ -89,7 +89,7 @@ ADVISORIES: dict[str, dict[str, tuple[str, ...]]] = {
         "3.1.9": ("GHSA-g6x2-hccm-hh4m",),
     },
 }
-NONE_KNOWN = {"attrs", "click", "klein", "prometheus-client", "rich", "zope-interface"}
+NONE_KNOWN = {"attrs", "click", "klein", "prometheus-client", "rich", "typing-extensions", "zope-interface"}
 """What was looked up, and nothing found."""
 ROWS = [
     pytest.param(name, fixed, id=f"{name}-{fixed}-{'-'.join(advisories)}")

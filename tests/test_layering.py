@@ -1,7 +1,8 @@
-"""The floor plan, kept true: who may import whom, read from the sources with `ast`.
+"""The floor plan, kept true: the imports between our modules, read from the sources with `ast`.
 
-A room is a package or module directly under `aero_storage`. It imports from lower floors and from itself. Two rooms
-of one floor know each other only where `NEIGHBOURS` says so.
+A room is a package or module directly under `aero_storage`. It imports from itself and from the lines of `PLAN` above
+its own. Imports under `TYPE_CHECKING` and in functions count, and so does a string that is the name of a module. No
+imports between files form a cycle.
 """
 
 from __future__ import annotations
@@ -14,38 +15,26 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = "aero_storage"
 
-FLOORS = {
-    "": 0,  # aero_storage itself: a docstring, perhaps a version
-    "errors": 0,
-    "http": 0,
-    "strict_json": 1,
-    "logs": 1,
-    "atomic_files": 1,  # locks, renames and syncs, which the catalog's writer and the rooms above it need
-    "catalog": 2,
-    "disk": 2,  # threads for blocking work, which both storage and streaming are given
-    "linux": 2,
-    "metrics": 2,
-    "settings": 2,
-    "chunks": 3,
-    "storage": 3,
-    "streaming": 3,
-    "workers": 3,
-    "delivery": 4,
-    "doctor": 4,
-    "web": 5,
-    "cli": 6,
-    "service": 6,
-    "dropin": 7,
-}
-# (who, whom) on one floor
-NEIGHBOURS = {
-    ("http", "errors"),  # the rules raise our own errors
-}
+# (floor, its rooms), from the ground upwards; a floor of several lines has rooms that build on others of its own
+PLAN: tuple[tuple[int, frozenset[str]], ...] = (
+    (1, frozenset({""})),  # aero_storage itself: a docstring, perhaps a version
+    (1, frozenset({"errors"})),
+    (1, frozenset({"http", "strict_json"})),
+    (2, frozenset({"atomic_files", "disk", "logs", "metrics", "settings"})),
+    (2, frozenset({"catalog", "linux"})),
+    (3, frozenset({"chunks", "profiles", "storage", "streaming", "workers"})),
+    (4, frozenset({"delivery", "doctor"})),
+    (5, frozenset({"web"})),
+    (6, frozenset({"cli", "service"})),
+    (7, frozenset({"dropin"})),
+)
+FLOORS = {room: floor for floor, rooms in PLAN for room in rooms}
+LINES = {room: line for line, (_, rooms) in enumerate(PLAN) for room in rooms}
 PURE_ROOMS = {"http", "catalog", "settings", "errors", "strict_json", "atomic_files", "chunks", "cli", "doctor"}
 # library -> the modules (or packages) that may import it
 LIBRARIES = {
@@ -105,9 +94,47 @@ def floor_faults(module: str, target: str) -> Iterator[str]:
         if one not in FLOORS:
             yield f"{one} has no floor"
             return
-    if room == other or (room, other) in NEIGHBOURS or FLOORS[other] < FLOORS[room]:
-        return
-    yield f"{room} (floor {FLOORS[room]}) imports {other} (floor {FLOORS[other]})"
+    if room != other and LINES[other] >= LINES[room]:
+        yield f"{room} (floor {FLOORS[room]}) imports {other} (floor {FLOORS[other]})"
+
+
+def module_of(path: str) -> str:
+    """Return the dotted name of a module; `path` is relative to the directory of the package or of the dropin."""
+    return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def module_at(name: str, modules: Collection[str]) -> str | None:
+    """Return the module that a dotted name leads to: itself, or the one that defines its last part."""
+    return next((one for one in (name, name.rpartition(".")[0]) if one in modules), None)
+
+
+def launched(tree: ast.AST, modules: Collection[str]) -> Iterator[tuple[int, str]]:
+    """Yield line and text of every string that is the name of one of `modules`, to be run or imported by it."""
+    yield from ((line, name) for line, name in named(tree) if name != PACKAGE and name in modules)
+
+
+def cycles_in(sources: Mapping[str, str]) -> Iterator[str]:
+    """Yield each set of modules that import each other, directly or by way of others, as one line."""
+    graph = {module_of(path): frozenset[str]() for path in sources}
+    for path, source in sources.items():
+        imports = imported(ast.parse(source), module_of(path), is_package=path.endswith("__init__.py"))
+        targets = {module_at(name, graph) for _, name in imports}
+        graph[module_of(path)] = frozenset(one for one in targets if one is not None)
+    reach = {module: reachable(graph, module) for module in graph}
+    circles = {frozenset(one for one in reach[module] if module in reach[one]) for module in graph}
+    yield from sorted(f"import each other: {', '.join(sorted(circle))}" for circle in circles if circle)
+
+
+def reachable(graph: Mapping[str, Collection[str]], start: str) -> set[str]:
+    """Return the modules that `start` imports, directly or by way of others."""
+    found: set[str] = set()
+    waiting = [*graph[start]]
+    while waiting:
+        module = waiting.pop()
+        if module not in found:
+            found.add(module)
+            waiting += graph[module]
+    return found
 
 
 def library_faults(module: str, target: str) -> Iterator[str]:
@@ -119,17 +146,15 @@ def library_faults(module: str, target: str) -> Iterator[str]:
         yield f"only {', '.join(sorted(may))} may import {library}"
 
 
-def faults_of(path: str, source: str) -> Iterator[str]:
-    """Yield what is wrong with one module; `path` is relative to the directory of the package or of the dropin."""
-    is_package = path.endswith("__init__.py")
-    module = path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-    tree = ast.parse(source)
+def faults_of(path: str, source: str, modules: Collection[str]) -> Iterator[str]:
+    """Yield the faults of one module of `modules`; `path` is relative to the directory of the package or dropin."""
+    is_package, module, tree = path.endswith("__init__.py"), module_of(path), ast.parse(source)
     if len(source.splitlines()) > MOST_LINES:
         yield f"{path}: {len(source.splitlines())} lines are two ideas; {MOST_LINES} are the most"
     if within(module, PACKAGE) and room_of(module + ".x") not in FLOORS:
         yield f"{path}: {room_of(module + '.x')} has no floor"
     imports = list(imported(tree, module, is_package=is_package))
-    for line, target in imports:
+    for line, target in chain(imports, launched(tree, modules)):
         faults = floor_faults(module, target) if within(target, PACKAGE) else library_faults(module, target)
         yield from (f"{path}:{line}: {fault}" for fault in faults)
     if room_of(module) != REACTOR_ROOM:
@@ -138,8 +163,10 @@ def faults_of(path: str, source: str) -> Iterator[str]:
 
 
 def faults_in(sources: Mapping[str, str]) -> list[str]:
-    """Return what is wrong with the modules `{path: source}`, one line each."""
-    return [fault for path, source in sorted(sources.items()) for fault in faults_of(path, source)]
+    """Return the faults of the modules `{path: source}`, one line each."""
+    modules = {module_of(path) for path in sources}
+    faults = [fault for path, source in sorted(sources.items()) for fault in faults_of(path, source, modules)]
+    return [*faults, *cycles_in(sources)]
 
 
 def our_sources() -> dict[str, str]:
@@ -181,7 +208,7 @@ def test_house_stands() -> None:
     ],
 )
 def test_rules_allow(path: str, source: str) -> None:
-    """What the plan permits is no fault."""
+    """An import that the plan permits is no fault."""
     assert faults_in({path: source}) == []
 
 
@@ -204,7 +231,13 @@ def test_rules_allow(path: str, source: str) -> None:
             "from aero_storage.streaming import x",
             "1: storage (floor 3) imports streaming (floor 3)",
         ),
-        ("errors.py", "from aero_storage.http import ranges", "1: errors (floor 0) imports http (floor 0)"),
+        ("errors.py", "from aero_storage.http import ranges", "1: errors (floor 1) imports http (floor 1)"),
+        ("catalog/model.py", "from aero_storage.linux import malloc", "1: catalog (floor 2) imports linux (floor 2)"),
+        (
+            "storage/local.py",
+            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from aero_storage.web.site import Site",
+            "3: storage (floor 3) imports web (floor 5)",
+        ),
         ("storage/local.py", "from aero_storage.attic.box import x", "1: attic has no floor"),
         ("attic/box.py", "x = 1", "attic has no floor"),
         ("attic.py", "x = 1", "attic has no floor"),
@@ -225,13 +258,50 @@ def test_rules_allow(path: str, source: str) -> None:
     ],
 )
 def test_rules_forbid(path: str, source: str, fault: str) -> None:
-    """What the plan rules out is told with its place; that nothing is found in our code means something."""
+    """An import that the plan forbids is reported with its place, so a clean report of our code means something."""
     found = faults_in({f"aero_storage/{path}": source})
     assert [one for one in found if one.startswith(f"aero_storage/{path}:") and fault in one]
 
 
+@pytest.mark.parametrize(
+    "sources",
+    [
+        {"a": "from aero_storage.http import b", "b": "from aero_storage.http.a import X"},
+        {"a": "import aero_storage.http.b", "b": "from .c import X", "c": "from . import a"},
+        {"a": "if TYPE_CHECKING:\n    from aero_storage.http.b import X", "b": "def f():\n    from .a import Y"},
+        {"__init__": "from .a import X", "a": "from aero_storage.http import Y"},
+    ],
+)
+def test_cycles_of_files(sources: Mapping[str, str]) -> None:
+    """Files of one room that import each other are a fault, also by way of others, for types, and in functions."""
+    (fault,) = faults_in({f"aero_storage/http/{name}.py": source for name, source in sources.items()})
+    assert fault.startswith("import each other: aero_storage.http")
+    assert len(fault.split(", ")) == len(sources)
+
+
+def test_no_cycle_without_a_way_back() -> None:
+    """Files that share an import, and a name that is defined by a package itself, make no cycle."""
+    sources = {
+        "aero_storage/http/__init__.py": "X = 1",
+        "aero_storage/http/a.py": "from aero_storage.http import b, c, X",
+        "aero_storage/http/b.py": "from aero_storage.http.c import Y",
+        "aero_storage/http/c.py": "from aero_storage.http import X",
+    }
+    assert faults_in(sources) == []
+
+
+def test_module_in_a_string() -> None:
+    """A string that names a module counts as its import: a process may be started by it, in a room or downwards."""
+    sources = {
+        "aero_storage/service/parent.py": "LAUNCH = 'aero_storage.service.child'",
+        "aero_storage/service/child.py": "from aero_storage.service import parent",
+        "aero_storage/workers/starter.py": "LAUNCH = 'aero_storage.service.child'",
+    }
+    assert faults_in(sources) == ["aero_storage/workers/starter.py:1: workers (floor 3) imports service (floor 6)"]
+
+
 def test_dropin_leaves_the_reactor_alone() -> None:
-    """The dropin, which every twistd command imports, may not bring in a reactor."""
+    """The dropin, which every twistd command imports, does not import a reactor."""
     source = "from twisted.internet import reactor"
     (found,) = faults_in({"twisted/plugins/aero_storage_plugin.py": source})
     assert "only service names the reactor" in found

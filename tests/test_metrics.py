@@ -343,8 +343,8 @@ def test_processes_add_up() -> None:
     total.add(Counts(process={start: 20.0, spent: 1.0, files: 3.0}))
     total.add(Counts(process={start: 10.0, spent: 2.0, files: 4.0}))
     assert total.process == {start: 10.0, spent: 3.0, files: 7.0}
-    assert total.remains().process == {spent: 3.0}
-    assert Counts(bytes={("a",): 1}).remains() == Counts(bytes={("a",): 1})
+    assert total.after_exit().process == {spent: 3.0}
+    assert Counts(bytes={("a",): 1}).after_exit() == Counts(bytes={("a",): 1})
 
 
 def test_the_present_adds_up() -> None:
@@ -354,8 +354,8 @@ def test_the_present_adds_up() -> None:
         gauges: dict[str, float] = {Gauge.QUEUE: length, Gauge.PLACES_USED: used, Gauge.DESCRIPTORS_USED: used / 2}
         total.add(Counts(gauges=gauges))
     assert total.gauges == {Gauge.QUEUE: 3.0, Gauge.PLACES_USED: 0.75, Gauge.DESCRIPTORS_USED: 0.375}
-    assert total.remains().gauges == {}
-    total.remains().add(Counts(gauges={Gauge.QUEUE: 1.0}))
+    assert total.after_exit().gauges == {}
+    total.after_exit().add(Counts(gauges={Gauge.QUEUE: 1.0}))
     assert total.gauges[Gauge.QUEUE] == 3.0, "the remains are a copy"
 
 
@@ -365,7 +365,7 @@ def test_histograms_add_up(metrics: Metrics) -> None:
     metrics.request_waited(0.3)
     total = Counts()
     total.add(metrics.counts)
-    total.add(metrics.counts.remains())
+    total.add(metrics.counts.after_exit())
     assert [sum(row[()][:-1]) for row in (total.reactor_delays, total.queue_waits)] == [2, 2]
     assert sum(metrics.counts.reactor_delays[()][:-1]) == 1
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.secret_flow import introspections, logged_secrets, logging_calls, secret_names, uncalled_loggers
 from twisted.internet.testing import StringTransport
+from twisted.web.resource import Resource
+from twisted.web.server import Site
 
 from aero_storage.delivery.facts import Facts
 from aero_storage.delivery.handler import RequestHandler
@@ -256,7 +258,7 @@ def test_repr_of_facts() -> None:
 class StubClient:
     """What a request needs of its connection at first."""
 
-    site = None
+    site = Site(Resource())
     is_secure = False
 
     def __init__(self) -> None:

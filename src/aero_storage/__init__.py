@@ -1,1 +1,1 @@
-"""aero-storage: disk images to browsers, by HTTP ranges and by immutable chunks."""
+"""aero-storage: serves disk images to browsers, by HTTP ranges and by immutable chunks."""

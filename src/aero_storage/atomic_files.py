@@ -1,6 +1,6 @@
-"""Changes on disk that are there whole or not at all, whatever ends the process meanwhile.
+"""Atomic and durable changes of files and directories: complete or not made, even if the process is killed.
 
-Locks are `flock`s on files: the kernel gives them back however their holder ends. All functions may wait for a disk.
+Locks are `flock`s on files: the kernel releases them when their holder ends. All functions may wait for a disk.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _MODE = 0o644
 
 
 def sync_directory(path: Path) -> None:
-    """Make what was created, renamed or removed in a directory survive a power cut."""
+    """Make the entries created, renamed or removed in a directory durable."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -31,44 +31,44 @@ def sync_directory(path: Path) -> None:
 
 
 def replace_file(path: Path, data: bytes) -> None:
-    """Put `data` in the place of a file, atomically and durably; mode and owner stay, a link is followed.
+    """Replace a file by `data`, atomically and durably; mode and owner are kept, a symbolic link is followed.
 
-    The caller holds a lock that keeps others from doing the same.
+    The caller holds a lock against other writers.
     """
     target = Path(os.path.realpath(path))
-    fresh = target.with_name(f".{target.name}~")
-    fresh.unlink(missing_ok=True)  # an interrupted run's
+    temporary = target.with_name(f".{target.name}~")
+    temporary.unlink(missing_ok=True)  # left by an interrupted run
     try:
-        with fresh.open("xb") as file:
-            _dress(file.fileno(), target)
+        with temporary.open("xb") as file:
+            _copy_owner_and_mode(file.fileno(), target)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        fresh.replace(target)
+        temporary.replace(target)
     except BaseException:
-        fresh.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     sync_directory(target.parent)
 
 
-def _dress(descriptor: int, like: Path) -> None:
+def _copy_owner_and_mode(descriptor: int, like: Path) -> None:
     try:
         status = like.stat()
     except FileNotFoundError:
         os.fchmod(descriptor, _MODE)
         return
-    with suppress(PermissionError):  # only members give files to a group
+    with suppress(PermissionError):  # only members of a group may give files to it
         os.fchown(descriptor, -1, status.st_gid)
-    with suppress(PermissionError):  # only root gives them to others
+    with suppress(PermissionError):  # only root may change the owner
         os.fchown(descriptor, status.st_uid, -1)
     os.fchmod(descriptor, status.st_mode & 0o7777)
 
 
 @contextmanager
 def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
-    """Hold the lock file `path`, made if it is missing, for the length of a with block.
+    """Hold the lock file `path`, created if it is missing, for a with block.
 
-    Raises BusyError if another process holds it and we should not `wait`.
+    Raises BusyError if another process holds it and `wait` is false.
     """
     descriptor = _lock(path, wait=wait)
     try:
@@ -82,7 +82,7 @@ def _lock(path: Path, *, wait: bool) -> int:
         descriptor = _open_lock(path)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            if _is_still(path, descriptor):  # its last holder may have removed it while we waited
+            if _is_same_file(path, descriptor):  # its last holder may have removed it in the meantime
                 return descriptor
         except BlockingIOError:
             os.close(descriptor)
@@ -96,11 +96,11 @@ def _lock(path: Path, *, wait: bool) -> int:
 def _open_lock(path: Path) -> int:
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _MODE)
-    except PermissionError:  # another operator's: to read it is enough for a lock
+    except PermissionError:  # another operator's file: read access is enough for a lock
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
-def _is_still(path: Path, descriptor: int) -> bool:
+def _is_same_file(path: Path, descriptor: int) -> bool:
     try:
         return os.path.samestat(path.stat(), os.fstat(descriptor))
     except FileNotFoundError:
@@ -109,32 +109,32 @@ def _is_still(path: Path, descriptor: int) -> bool:
 
 @attrs.frozen
 class StagingDirectory:
-    """A directory to work in, ours alone; `remains` are the bytes on disk that an interrupted run had left there."""
+    """A working directory with one owner; `leftover` are the bytes on disk left there by an interrupted run."""
 
     path: Path
-    remains: int | None
-    """None if there was none: every run that comes to an end, good or bad, takes the directory away."""
+    leftover: int | None
+    """None if the directory did not exist: every run that ends, even with an error, removes it."""
 
 
 @contextmanager
-def workshop(path: Path) -> Iterator[StagingDirectory]:
-    """Own the directory `path` for the length of a with block; it is emptied before and gone afterwards.
+def staging_directory(path: Path) -> Iterator[StagingDirectory]:
+    """Own the directory `path` for a with block; it is emptied before and removed afterwards.
 
-    What is done lies elsewhere by then, moved by a rename. Raises BusyError if another process works there.
+    The block moves its results elsewhere by a rename. Raises BusyError if another process works there.
     """
-    descriptor, is_new = _enter(path)
+    descriptor, is_new = _lock_directory(path)
     try:
-        remains = _clear(path)
-        yield StagingDirectory(path, None if is_new else remains)
+        leftover = _clear(path)
+        yield StagingDirectory(path, None if is_new else leftover)
     finally:
         try:
-            _leave(path)
+            _remove_directory(path)
         finally:
             os.close(descriptor)
 
 
-def _enter(path: Path) -> tuple[int, bool]:
-    """The descriptor of the lock, and whether the directory is new."""
+def _lock_directory(path: Path) -> tuple[int, bool]:
+    """Return the descriptor of the lock, and whether the directory is new."""
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -144,13 +144,13 @@ def _enter(path: Path) -> tuple[int, bool]:
             is_new = False
         try:
             return _lock(path / _LOCK, wait=False), is_new
-        except FileNotFoundError:  # removed by its last owner in between
+        except FileNotFoundError:  # removed by its last owner in the meantime
             continue
 
 
-def _leave(path: Path) -> None:
-    """Take the directory away; the lock last, so that nobody comes in while things still go."""
-    with suppress(OSError):  # what cannot be removed now, or has been entered anew, is the next run's
+def _remove_directory(path: Path) -> None:
+    """Remove the directory; the lock last, so that nobody enters during the removal."""
+    with suppress(OSError):  # a rest, or a directory entered again, is left to the next run
         _empty(path)
         (path / _LOCK).unlink()
         path.rmdir()
@@ -171,10 +171,10 @@ def _empty(path: Path) -> None:
 
 
 def disk_usage(path: Path) -> int:
-    """Bytes that a file or a tree takes on disk; holes take none, and a file with several names counts once."""
+    """Return the bytes that a file or a tree takes on disk, without holes; a file with several names counts once."""
     total, seen = 0, set[tuple[int, int]]()
     for status in _statuses(path):
-        if status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode):  # the others need not be remembered
+        if status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode):  # other files cannot occur twice
             if (status.st_dev, status.st_ino) in seen:
                 continue
             seen.add((status.st_dev, status.st_ino))
@@ -183,7 +183,7 @@ def disk_usage(path: Path) -> int:
 
 
 def _statuses(path: Path) -> Iterator[os.stat_result]:
-    """The status of a file, or of everything in a tree that is not removed meanwhile."""
+    """Yield the status of a file, or of every entry in a tree; entries removed in the meantime are left out."""
     with suppress(FileNotFoundError):
         status = path.lstat()
         yield status

@@ -1,7 +1,7 @@
-"""Work that may wait for a disk, done in threads of its own and never on the reactor's.
+"""Blocking disk I/O in a thread pool, never on the reactor's thread.
 
-It goes in lanes, one for each disk, of which none may take all threads: a disk that hangs holds up nobody but those
-who wait for it.
+Work is divided into lanes, one for each disk. No lane may use all threads, so a disk that hangs delays only the work
+that waits for that disk.
 """
 
 from __future__ import annotations
@@ -15,46 +15,47 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorFromThreads, IReactorTime
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
+from typing_extensions import override
 
 from aero_storage.errors import DiskHangsError
 
 _T = TypeVar("_T")
 
-_LOOK_SECONDS = 1.0
+_CHECK_SECONDS = 1.0
 
 
-def _drop(_result: object) -> None:
+def _ignore(_result: object) -> None:
     pass
 
 
 class Disk(Protocol):
-    """Runs blocking work elsewhere."""
+    """Runs blocking work off the reactor's thread."""
 
     def run(
-        self, work: Callable[[], _T], discard: Callable[[_T], object] = _drop, lane: Hashable = None
+        self, work: Callable[[], _T], discard: Callable[[_T], object] = _ignore, lane: Hashable = None
     ) -> Deferred[_T]:
-        """The result of `work()`, later; `lane` names the disk that it waits for (its st_dev), or another cause.
+        """Return a Deferred of the result of `work()`; `lane` is the disk's st_dev, or names another cause to wait.
 
-        A Deferred that is cancelled fails at once. Work that has not begun by then is never done; the result of work
-        that has goes to `discard`, elsewhere too. Fails with DiskHangsError if the disk does not answer.
+        A cancelled Deferred fails at once. Work that has not begun by then is not done; the result of work that has
+        begun is passed to `discard`, also in a thread. Fails with DiskHangsError if the disk does not answer in time.
         """
         ...
 
     def later(self, work: Callable[[], object], lane: Hashable = None) -> None:
-        """Do `work()` for nobody who waits, however long that takes: to close a file that was read."""
+        """Run `work()` without a timeout and ignore its result and OSError, for example to close a file."""
         ...
 
 
 @attrs.define(eq=False)
 class _Job(Generic[_T]):
-    """One piece of work on its way through a thread and back."""
+    """One call of blocking work, from the reactor's thread to a pool thread and back."""
 
     threads: DiskThreads
     work: Callable[[], _T]
     discard: Callable[[_T], object]
     lane: _Lane
     since: float
-    """When it was asked for, or began."""
+    """When it was queued, or began."""
     expires: bool
     deferred: Deferred[_T] = attrs.field(init=False)
     cancelled: bool = attrs.field(init=False, default=False)
@@ -67,12 +68,12 @@ class _Job(Generic[_T]):
         self.lane.waiting.pop(self, None)
 
     def perform(self) -> None:
-        """In a thread of the pool."""
+        """Do the work; called in a thread of the pool."""
         ended: Callable[[], None] = self._not_done
         try:
             if not self.cancelled:
                 ended = partial(self._succeed, self.work())
-        except BaseException:  # noqa: BLE001 - carried over to the reactor's thread
+        except BaseException:  # noqa: BLE001 - passed to the reactor's thread
             ended = partial(self._fail, Failure())
         self.threads.reactor.callFromThread(self._end, ended)
 
@@ -96,80 +97,80 @@ class _Job(Generic[_T]):
             self.deferred.errback(failure)
 
     def expire(self) -> None:
-        """Do not wait any longer; the thread may still do so."""
+        """Fail with DiskHangsError; the thread may still be blocked."""
         self.cancelled = True
         self.lane.waiting.pop(self, None)
         self.deferred.errback(DiskHangsError("the disk does not answer"))
 
 
-def _is_done(work: Callable[[], object], failure: Failure) -> None:
-    """What the disk has against it is nobody's business; without a thread rather wait here than lose a descriptor."""
+def _on_later_failure(work: Callable[[], object], failure: Failure) -> None:
+    """Ignore I/O errors on close; if no thread can be had, close here rather than leak the descriptor."""
     if not failure.check(OSError):
         work()
 
 
 @attrs.define(eq=False)
 class _Lane:
-    """The work of a lane that is with the threads, and what waits for that; either in the order in which it came."""
+    """The work of one lane: under way in threads, and waiting for a thread; both in order of arrival."""
 
     name: Hashable
     under_way: dict[_Job[Any], None] = attrs.field(factory=dict)
     waiting: dict[_Job[Any], None] = attrs.field(factory=dict)
-    moved: float = 0.0
-    """When work last ended."""
+    last_end: float = 0.0
+    """When a job last ended."""
 
 
 @attrs.define(eq=False)
-class DiskThreads:
-    """A Disk on a thread pool, whose start and stop are its owner's business; for one thread, the reactor's.
+class DiskThreads(Disk):
+    """A Disk on a thread pool, which its owner starts and stops; used on the reactor's thread only.
 
-    `width`: how many threads the work of one lane may take. `patience`: after how many seconds work that does not
-    end, or does not begin while none ends, fails with DiskHangsError.
+    `width` is the number of threads that one lane may use. `timeout` is in seconds: work that does not end in this
+    time, or does not begin while no other work of its lane ends, fails with DiskHangsError.
     """
 
     reactor: IReactorFromThreads
     clock: IReactorTime
     pool: ThreadPool
     width: int
-    patience: float
+    timeout: float
     _lanes: dict[Hashable, _Lane] = attrs.field(init=False, factory=dict)
     _idle: list[Deferred[None]] = attrs.field(init=False, factory=list)
     _timer: IDelayedCall | None = attrs.field(init=False, default=None)
 
     @property
     def under_way(self) -> int:
-        """How much work has not ended, whether anybody waits for it or not."""
+        """Number of jobs that have not ended, including cancelled and expired ones."""
         return sum(len(lane.under_way) for lane in self._lanes.values())
 
     def when_idle(self) -> Deferred[None]:
-        """Fires once nothing is under way; can be cancelled."""
+        """Return a Deferred that fires once nothing is under way; it can be cancelled."""
         idle: Deferred[None] = Deferred(self._idle.remove)
         self._idle.append(idle)
-        self._tell_if_idle()
+        self._notify_if_idle()
         return idle
 
+    @override
     def run(
-        self, work: Callable[[], _T], discard: Callable[[_T], object] = _drop, lane: Hashable = None
+        self, work: Callable[[], _T], discard: Callable[[_T], object] = _ignore, lane: Hashable = None
     ) -> Deferred[_T]:
-        """See Disk.run."""
         return self._add(work, discard, lane, expires=True)
 
+    @override
     def later(self, work: Callable[[], object], lane: Hashable = None) -> None:
-        """See Disk.later."""
-        self._add(work, _drop, lane, expires=False).addErrback(partial(_is_done, work))
+        self._add(work, _ignore, lane, expires=False).addErrback(partial(_on_later_failure, work))
 
     def _add(
         self, work: Callable[[], _T], discard: Callable[[_T], object], lane: Hashable, *, expires: bool
     ) -> Deferred[_T]:
-        place = self._lanes.get(lane)
-        if place is None:
-            place = self._lanes[lane] = _Lane(lane)
-        job = _Job(self, work, discard, place, self.clock.seconds(), expires)
-        place.waiting[job] = None
-        if len(place.under_way) < self.width:
+        found = self._lanes.get(lane)
+        if found is None:
+            found = self._lanes[lane] = _Lane(lane)
+        job = _Job(self, work, discard, found, self.clock.seconds(), expires)
+        found.waiting[job] = None
+        if len(found.under_way) < self.width:
             self._begin(job)
         if self._timer is None:
-            self._timer = self.clock.callLater(_LOOK_SECONDS, self._look)
+            self._timer = self.clock.callLater(_CHECK_SECONDS, self._expire_jobs)
         return job.deferred
 
     def _begin(self, job: _Job[Any]) -> None:
@@ -179,41 +180,41 @@ class DiskThreads:
         job.since = self.clock.seconds()
         try:
             self.pool.callInThread(job.perform)
-        except Exception:  # noqa: BLE001 - no thread is to be had
+        except Exception:  # noqa: BLE001 - no thread can be started
             lane.under_way.pop(job, None)
-            self._close(lane)
+            self._remove_if_empty(lane)
             job.deferred.errback(Failure())
 
     def leave(self, job: _Job[Any]) -> None:
-        """Work has ended: the next of its lane may begin."""
+        """Remove a job that has ended, and begin the next of its lane."""
         lane = job.lane
         del lane.under_way[job]
-        lane.moved = self.clock.seconds()
+        lane.last_end = self.clock.seconds()
         while lane.waiting and len(lane.under_way) < self.width:
             self._begin(next(iter(lane.waiting)))
-        self._close(lane)
+        self._remove_if_empty(lane)
 
-    def _close(self, lane: _Lane) -> None:
+    def _remove_if_empty(self, lane: _Lane) -> None:
         if not (lane.under_way or lane.waiting) and self._lanes.get(lane.name) is lane:
             del self._lanes[lane.name]
-            self._tell_if_idle()
+            self._notify_if_idle()
 
-    def _tell_if_idle(self) -> None:
+    def _notify_if_idle(self) -> None:
         if not self._lanes:
             waiting, self._idle = self._idle, []
             for idle in waiting:
                 idle.callback(None)
 
-    def _look(self) -> None:
-        """Let those go who have waited for too long."""
+    def _expire_jobs(self) -> None:
+        """Expire the jobs that have waited for too long."""
         self._timer = None
-        latest = self.clock.seconds() - self.patience
+        latest = self.clock.seconds() - self.timeout
         for lane in tuple(self._lanes.values()):
             expired = [job for job in lane.under_way if job.since <= latest]
-            if lane.moved <= latest:
+            if lane.last_end <= latest:
                 expired += [job for job in lane.waiting if job.since <= latest]
             for job in expired:
                 if job.expires and not (job.cancelled or job.deferred.called):
                     job.expire()
         if self._lanes:
-            self._timer = self.clock.callLater(_LOOK_SECONDS, self._look)
+            self._timer = self.clock.callLater(_CHECK_SECONDS, self._expire_jobs)

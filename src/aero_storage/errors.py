@@ -1,4 +1,4 @@
-"""Every error of ours. Those that a client may see carry the HTTP status that tells it."""
+"""The exceptions of this package. Those that end as a response have an HTTP status."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from typing import ClassVar
 
 
 class AeroStorageError(Exception):
-    """The root of all errors that this package raises on purpose."""
+    """The base class of all exceptions of this package."""
 
 
 class SettingsError(AeroStorageError):
-    """A setting cannot be used; the message is one line: what is wrong, where from, how to mend it."""
+    """A setting cannot be used; the message is one line: the fault, the origin of the value, the remedy."""
 
 
 class BusyError(AeroStorageError):
-    """Another process is at work on the same thing."""
+    """Another process works on the same image or directory."""
 
 
 class OperatorError(AeroStorageError):
-    """What the operator asked for cannot be done; the message is one line: what is wrong, and how to mend it."""
+    """An operator's command cannot be carried out; the message is one line: the fault and the remedy."""
 
 
 class ProxyAddressError(AeroStorageError):
-    """A text names no proxies to trust; the message completes "… is not"."""
+    """A text is not a valid trusted proxy; the message completes "… is not"."""
 
 
 class JsonError(AeroStorageError):
@@ -46,31 +46,31 @@ class CatalogError(ClientError):
 
 
 class BlobNotFoundError(ClientError):
-    """There is no such regular file under the root."""
+    """There is no such regular file below the root."""
 
     status = 404
 
 
 class BlobUnreadableError(ClientError):
-    """The file is there but cannot be opened or read."""
+    """The file exists but cannot be opened or read."""
 
     status = 500
 
 
 class DescriptorsError(BlobUnreadableError):
-    """The file cannot be opened now: this process, or the system, has no descriptor left."""
+    """The file cannot be opened now: this process or the system has no descriptor left."""
 
     status = 503
 
 
 class DiskHangsError(BlobUnreadableError):
-    """The disk has not answered for so long that nobody should wait for it."""
+    """The disk did not answer within its timeout."""
 
     status = 503
 
 
 class OverloadedError(ClientError):
-    """All places under the cap stayed taken for as long as a request may wait."""
+    """No place became free within the time that a request may wait."""
 
     status = 429
 

@@ -41,7 +41,7 @@ def _as_is(values: Values) -> object:
 
 
 def load(data: bytes, max_values: int, compact: Callable[[Values], object] = _as_is) -> object:
-    """Parse JSON; what `compact` makes of each object stands in its place, so that many small ones take little.
+    """Parse JSON; each object is replaced by the result of `compact`, so that many small ones take little.
 
     Values are objects, arrays, members and elements. Raises JsonError.
     """

@@ -50,8 +50,8 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 def command(home: Path, *flags: str) -> list[str]:
-    lane = ["--no-express"] if os.environ.get("BLACKBOX_EXPRESS") == "off" else []
-    return [str(TWISTD), "--nodaemon", "--pidfile=", f"--logfile={home / 'log'}", "aero-storage", *lane, *flags]
+    mode = ["--no-express"] if os.environ.get("BLACKBOX_EXPRESS") == "off" else []
+    return [str(TWISTD), "--nodaemon", "--pidfile=", f"--logfile={home / 'log'}", "aero-storage", *mode, *flags]
 
 
 @frozen

@@ -1,4 +1,4 @@
-"""The express lane and the general one answer alike: the same requests through two daemons, one without the lane."""
+"""Remembered plans change no answer: the same requests go to two daemons, one of which remembers nothing."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _entries(root: Path) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def lanes(home: Callable[[str], Path]) -> Iterator[tuple[Daemon, Daemon]]:
-    """Two daemons over one images root: with the express lane, and without."""
+    """Two daemons over one images root: one remembers plans, one does not."""
     paths = home("express"), home("general")
     make_root(paths[0] / "images")
     (paths[1] / "images").symlink_to(paths[0] / "images")

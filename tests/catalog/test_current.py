@@ -12,12 +12,12 @@ from aero_storage.catalog.reader import Reading
 from aero_storage.errors import CatalogError
 
 
-def good(name: str, *, fresh: bool = True) -> Reading:
-    return Reading(Catalog((Image(id=name, file=name, name=name),)), None, fresh)
+def good(name: str, *, is_new: bool = True) -> Reading:
+    return Reading(Catalog((Image(id=name, file=name, name=name),)), None, is_new)
 
 
-def bad(reason: str, *, fresh: bool = True) -> Reading:
-    return Reading(None, CatalogError(reason), fresh)
+def bad(reason: str, *, is_new: bool = True) -> Reading:
+    return Reading(None, CatalogError(reason), is_new)
 
 
 NONE, LOADED, FAILED, RECOVERED = Change.NONE, Change.LOADED, Change.FAILED, Change.RECOVERED
@@ -47,8 +47,8 @@ SEQUENCES = {
 
 
 def reading_of(symbol: str) -> Reading:
-    name, fresh = symbol[0], not symbol.endswith("'")
-    return bad(f"reason {name}", fresh=fresh) if name.isdigit() else good(name, fresh=fresh)
+    name, is_new = symbol[0], not symbol.endswith("'")
+    return bad(f"reason {name}", is_new=is_new) if name.isdigit() else good(name, is_new=is_new)
 
 
 def current(current_catalog: CurrentCatalog) -> Catalog:

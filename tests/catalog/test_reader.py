@@ -263,7 +263,7 @@ def test_root_goes_and_comes(root: Path, tmp_path: Path) -> None:
     assert "No such file" in refusal(reader)
     (tmp_path / "aside").rename(root)
     again = reading(reader)
-    assert again.fresh
+    assert again.is_new
     assert again.catalog is not None
     assert again.catalog.find("a")
 
@@ -291,13 +291,13 @@ def test_broken_and_unchanged(root: Path) -> None:
 def test_fresh(root: Path) -> None:
     """A reading is fresh if the file is another one than that of the reading before, even if it says the same."""
     path, reader = publish(root, "a"), reader_of(root, clock=Clock(ahead=0))
-    assert reading(reader).fresh
-    assert not reading(reader).fresh
-    assert not reading(reader, force=True).fresh
+    assert reading(reader).is_new
+    assert not reading(reader).is_new
+    assert not reading(reader, force=True).is_new
     os.link(path, root / ".old")  # keeps its inode from being used again
     publish(root, "a")
-    assert reading(reader).fresh
-    assert not reading(reader).fresh
+    assert reading(reader).is_new
+    assert not reading(reader).is_new
 
 
 def test_no_root_is_fresh_once(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ server {{
 
 
 def checks(report: DoctorReport, verdict: Severity) -> dict[str, str]:
-    return {one.check: one.outcome.seen for one in report.findings if one.outcome.verdict is verdict}
+    return {one.check: one.result.seen for one in report.results if one.result.severity is verdict}
 
 
 def examined(place: Target, *, insecure: bool = False) -> DoctorReport:

@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 
 import attrs
 import pytest
+from tests.delivery.decide import decide
 from tests.policies import policy_with
 from twisted.internet.defer import Deferred, execute, succeed
 from twisted.internet.task import Clock
@@ -19,22 +20,21 @@ from aero_storage.catalog.model import Catalog, Image
 from aero_storage.catalog.reader import Reading
 from aero_storage.delivery.access_record import AccessRecord, Reporter
 from aero_storage.delivery.admission import Admission
-from aero_storage.delivery.decision import decide
+from aero_storage.delivery.byte_handler import ByteHandler
 from aero_storage.delivery.exchange import Ending, Exchange
 from aero_storage.delivery.facts import Facts, Names, read_facts
 from aero_storage.delivery.handler import RequestHandler
 from aero_storage.delivery.operations import Build
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.reply import Reply
-from aero_storage.delivery.representation import image_representation
+from aero_storage.delivery.representation import VirtualChunks, image_representation
 from aero_storage.delivery.routes import ROUTES, Route
-from aero_storage.delivery.virtual import VirtualChunks
 from aero_storage.errors import BlobNotFoundError, BlobUnreadableError, CatalogError
 from aero_storage.http.conditional import Validators
 from aero_storage.logs.json_lines import Fields
 from aero_storage.metrics import Metrics, Registry
 from aero_storage.storage.blob import BlobStatus
-from aero_storage.storage.local.image_store import BlobRequest, Opened, Store, Survey
+from aero_storage.storage.store import BlobRequest, Opened, Store, Survey
 
 NOW = 1_700_000_100.0
 """When every request arrives: 100 seconds after the images were last modified."""
@@ -271,10 +271,9 @@ class Bench:
         store: Store = self.store
         policy = policy or policy_with()
         virtual = VirtualChunks(policy, self.log)
+        byte_handler = ByteHandler(policy, self.current_catalog, store, self.admission, virtual)
         build = Build("1.2.3")
-        return RequestHandler(
-            policy, build, metrics_token, self.reporter, self.current_catalog, store, self.admission, virtual
-        )
+        return RequestHandler(policy, build, metrics_token, self.reporter, self.current_catalog, store, byte_handler)
 
     def exchange(self, facts: Facts) -> Exchange:
         return Exchange(AccessRecord(facts, self.reporter), "192.0.2.1", "req-1")

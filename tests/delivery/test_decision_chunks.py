@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import attrs
 import pytest
+from tests.delivery.decide import decide
 from tests.policies import policy_with
 
 from aero_storage.catalog.model import Image
-from aero_storage.delivery.decision import decide
 from aero_storage.delivery.facts import Facts
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.reply import Reply

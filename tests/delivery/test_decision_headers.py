@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import attrs
 import pytest
+from tests.delivery.decide import decide
 from tests.policies import cors_with, policy_with
 
 from aero_storage.catalog.model import Image
-from aero_storage.delivery.decision import decide
 from aero_storage.delivery.representation import image_representation, image_validators
 from aero_storage.http.conditional import Validators
 

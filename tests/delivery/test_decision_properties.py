@@ -5,9 +5,9 @@ from __future__ import annotations
 import attrs
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.delivery.decide import decide
 from tests.policies import policy_with
 
-from aero_storage.delivery.decision import decide
 from aero_storage.delivery.facts import Facts
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.representation import Representation

@@ -12,7 +12,7 @@ from tests.policies import policy_with
 from twisted.internet.defer import Deferred
 
 from aero_storage.catalog.model import Image
-from aero_storage.delivery.handler import Memo
+from aero_storage.delivery.byte_handler import Memo
 from aero_storage.delivery.reply import Reply
 from aero_storage.delivery.routes import ROUTES, Plane, Resource
 from aero_storage.metrics import Counts
@@ -62,7 +62,7 @@ def test_no_old_catalog_is_kept(ask: Ask, bench: Bench) -> None:
         handler.answer_now(exchange, None, memo)
         exchange.give_up()
         assert memo.image is images[0]
-        assert memo.target.image is images[0]
+        assert memo.request.image is images[0]
     bench.serve(PRIVATE)
     assert [catalog() for catalog in seen] == [None, None]
 
@@ -170,11 +170,11 @@ def test_chunks_without_a_manifest_catalog(ask: Ask, bench: Bench) -> None:
 
 
 def test_meta(ask: Ask, bench: Bench) -> None:
-    """`meta` looks at one image alone."""
+    """`meta` opens one image alone, and reads nothing of it."""
     reply = bench.answer(ask(BYTES + "/meta"))
     assert (reply.status, json.loads(reply.body)["size_bytes"]) == (200, 1000)
-    assert bench.store.asked == [("disk.img",)]
-    assert not bench.store.opened
+    assert bench.store.asked == []
+    assert bench.store.opened == ["files/disk.raw"]
 
 
 def test_list(ask: Ask, bench: Bench) -> None:

@@ -58,7 +58,7 @@ def test_version(ask: Ask, build: Build, document: dict[str, str]) -> None:
 def test_exposition(ask: Ask, bench: Bench) -> None:
     """Without a token anybody reads the metrics, in the plain text format."""
     assert operations.refusal(ask("/metrics"), POLICY, None) is None
-    status, content_type, body = parts(operations.exposition(ask("/metrics"), POLICY, bench.metrics))
+    status, content_type, body = parts(operations.exposition(ask("/metrics"), POLICY, bench.metrics.exposition()))
     assert (status, content_type) == (200, "text/plain; version=0.0.4; charset=utf-8")
     assert b'store_errors_total{kind="meta"} 0.0' in body
 
@@ -89,7 +89,9 @@ def test_exposition(ask: Ask, bench: Bench) -> None:
 def test_token(ask: Ask, bench: Bench, authorization: str | None, status: int) -> None:
     """With a token set: none given 401, a wrong one 403, the right one 200; the scheme's case does not matter."""
     facts = ask("/metrics", {} if authorization is None else {"Authorization": authorization})
-    reply = operations.refusal(facts, POLICY, TOKEN) or operations.exposition(facts, POLICY, bench.metrics)
+    reply = operations.refusal(facts, POLICY, TOKEN) or operations.exposition(
+        facts, POLICY, bench.metrics.exposition()
+    )
     assert reply.status == status
     assert (("WWW-Authenticate", "Bearer") in reply.headers) is (status == 401)
     assert (b"store_errors_total" in reply.body) is (status == 200)
@@ -108,7 +110,7 @@ def test_exposition_of_a_total(ask: Ask, bench: Bench) -> None:
     """Where there are several workers, the total of all is shown, and not what this one has counted."""
     bench.metrics.store_failed("meta")
     total = Counts(bytes={("disk.img",): 7}, process=bench.metrics.snapshot().process)
-    body = operations.exposition(ask("/metrics"), POLICY, bench.metrics, total).body
+    body = operations.exposition(ask("/metrics"), POLICY, bench.metrics.exposition(total)).body
     assert b'image_bytes_served_total{image_id="disk.img"} 7.0' in body
     assert b'store_errors_total{kind="meta"} 0.0' in body
 

@@ -38,8 +38,8 @@ def proxy(open_proxy: Callable[..., FaultyProxy]) -> FaultyProxy:
 def look(
     proxy: FaultyProxy, *, image: str | None = None, origin: str | None = None, host: str = "127.0.0.1"
 ) -> DoctorReport:
-    place = attrs.evolve(parse_target(proxy.url)[0], host=host)
-    with closing(HttpClient(place, now=lambda: proxy.clock)) as client:
+    target = attrs.evolve(parse_target(proxy.url)[0], host=host)
+    with closing(HttpClient(target, now=lambda: proxy.clock)) as client:
         return run_checks(Session(client, image, origin))
 
 

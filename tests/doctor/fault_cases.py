@@ -15,20 +15,20 @@ HTML = b"<!doctype html><title>Welcome</title>"
 
 @attrs.frozen
 class FaultCase:
-    """A fault; `found` are all checks that complain, the first of which says `mend`."""
+    """A fault; `found` are all checks that complain, the first of which says `remedy`."""
 
     fault: ProxyFault
     found: tuple[str, ...]
-    mend: str
+    remedy: str
     is_failure: bool = True
 
 
-def failure(found: str, mend: str, **hooks: Callable[..., object]) -> FaultCase:
-    return FaultCase(ProxyFault(**hooks), tuple(found.split()), mend)  # type: ignore[arg-type]
+def failure(found: str, remedy: str, **hooks: Callable[..., object]) -> FaultCase:
+    return FaultCase(ProxyFault(**hooks), tuple(found.split()), remedy)  # type: ignore[arg-type]
 
 
-def warning(found: str, mend: str, **hooks: Callable[..., object]) -> FaultCase:
-    return attrs.evolve(failure(found, mend, **hooks), is_failure=False)
+def warning(found: str, remedy: str, **hooks: Callable[..., object]) -> FaultCase:
+    return attrs.evolve(failure(found, remedy, **hooks), is_failure=False)
 
 
 def drop(*names: str) -> Callable[[Request], Request]:

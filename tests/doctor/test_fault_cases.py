@@ -16,17 +16,17 @@ from aero_storage.doctor.runner import DoctorReport
 def test_damage_is_found(case: FaultCase, examined: Callable[..., DoctorReport]) -> None:
     """Just the checks that the fault concerns complain, and the one that names it says how to mend it."""
     report = examined(case.fault)
-    complaints = {finding.check: finding.outcome for finding in report.findings if finding.outcome.means}
+    complaints = {finding.check: finding.result for finding in report.results if finding.result.means}
     assert set(complaints) == set(case.found)
     told = complaints[case.found[0]]
-    assert case.mend in told.mend
-    assert told.verdict is (Severity.FAILURE if case.is_failure else Severity.WARNING)
+    assert case.remedy in told.remedy
+    assert told.severity is (Severity.FAILURE if case.is_failure else Severity.WARNING)
     assert report.is_good is not case.is_failure
 
 
-@pytest.mark.parametrize(("times", "verdict"), [(0, Severity.PASS), (1, Severity.PASS), (9, Severity.WARNING)])
+@pytest.mark.parametrize(("times", "severity"), [(0, Severity.PASS), (1, Severity.PASS), (9, Severity.WARNING)])
 def test_answers_that_are_gathered(
-    times: int, verdict: Severity, proxy: FaultyProxy, examined: Callable[..., DoctorReport]
+    times: int, severity: Severity, proxy: FaultyProxy, examined: Callable[..., DoctorReport]
 ) -> None:
     """Who takes in large answers before they are passed on is found by the time; one slow answer is an accident."""
     left = [times]
@@ -37,6 +37,6 @@ def test_answers_that_are_gathered(
             proxy.clock += 3
         return answer
 
-    (found,) = [one for one in examined(ProxyFault(after=gather)).findings if one.check == "streaming"]
-    assert found.outcome.verdict is verdict
-    assert ("proxy_buffering off" in found.outcome.mend) is (verdict is Severity.WARNING)
+    (found,) = [one for one in examined(ProxyFault(after=gather)).results if one.check == "streaming"]
+    assert found.result.severity is severity
+    assert ("proxy_buffering off" in found.result.remedy) is (severity is Severity.WARNING)

@@ -19,12 +19,12 @@ NO_CHUNKS = "chunk-manifest chunk chunk-caching"
 CORS = "cors cors-exposed cors-preflight cors-credentials cors-errors"
 
 
-def checks(report: DoctorReport, verdict: Severity) -> set[str]:
-    return {finding.check for finding in report.findings if finding.outcome.verdict is verdict}
+def checks(report: DoctorReport, severity: Severity) -> set[str]:
+    return {finding.check for finding in report.results if finding.result.severity is severity}
 
 
 def finding(report: DoctorReport, check: str) -> CheckResult:
-    (found,) = [one for one in report.findings if one.check == check]
+    (found,) = [one for one in report.results if one.check == check]
     return found
 
 
@@ -58,9 +58,9 @@ def test_all_pass(
 ) -> None:
     """Nothing is found; what could not be looked at says why."""
     report = examine_proxy(open_proxy(**settings), **options)
-    assert [one for one in report.findings if one.outcome.means] == []
+    assert [one for one in report.results if one.result.means] == []
     assert checks(report, Severity.SKIPPED) == {"range-far", *skipped.split()}
-    assert all(one.outcome.seen for one in report.findings)
+    assert all(one.result.seen for one in report.results)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_odd_images(
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "odd").write_bytes(data)
     report = examine_proxy(open_proxy(), image="odd")
-    assert [one for one in report.findings if one.outcome.means] == []
+    assert [one for one in report.results if one.result.means] == []
     assert checks(report, Severity.SKIPPED) == set(skipped.split())
 
 
@@ -88,8 +88,8 @@ def test_empty_image(open_proxy: Callable[..., FaultyProxy], tmp_path: Path, exa
     (tmp_path / "images" / "empty").write_bytes(b"")
     report = examine_proxy(open_proxy(), image="empty")
     assert report.is_good
-    assert "--image" in finding(report, "range-first").outcome.seen
-    assert finding(report, "range-first").outcome.verdict is Severity.SKIPPED
+    assert "--image" in finding(report, "range-first").result.seen
+    assert finding(report, "range-first").result.severity is Severity.SKIPPED
 
 
 def catalog(tmp_path: Path, **fields: object) -> None:
@@ -102,37 +102,37 @@ def test_private_image(open_proxy: Callable[..., FaultyProxy], tmp_path: Path, e
     """That a private image is kept by nobody is as it should be."""
     catalog(tmp_path, public=False)
     report = examine_proxy(open_proxy(virtual_chunks="true"))
-    assert [one for one in report.findings if one.outcome.means] == []
-    assert "private" in finding(report, "cache-control").outcome.seen
+    assert [one for one in report.results if one.result.means] == []
+    assert "private" in finding(report, "cache-control").result.seen
 
 
 def test_weak_tag_of_the_catalog(open_proxy: Callable[..., FaultyProxy], tmp_path: Path, examine_proxy: Look) -> None:
     """A weak tag that the operator wrote is no fault of a proxy, and the catalog is what to mend."""
     catalog(tmp_path, etag='W/"1"')
-    told = finding(examine_proxy(open_proxy(virtual_chunks="true")), "etag").outcome
-    assert told.verdict is Severity.WARNING
-    assert "catalog" in told.mend
+    told = finding(examine_proxy(open_proxy(virtual_chunks="true")), "etag").result
+    assert told.severity is Severity.WARNING
+    assert "catalog" in told.remedy
 
 
 def test_other_origin(open_proxy: Callable[..., FaultyProxy], examine_proxy: Look) -> None:
     """Pages that the daemon does not know of are told about, and the flag for them."""
     report = examine_proxy(open_proxy(cors_origin="https://app.example"), origin="https://other.example")
     assert checks(report, Severity.FAILURE) == {"cors", "cors-preflight"}
-    assert "--cors-origin https://other.example" in finding(report, "cors").outcome.mend
+    assert "--cors-origin https://other.example" in finding(report, "cors").result.remedy
 
 
 def test_missing_image(open_proxy: Callable[..., FaultyProxy], examine_proxy: Look) -> None:
     """An image that is not there is an error of the one who asks, and all about it fails or is left out."""
     report = examine_proxy(open_proxy(), image="absent")
     assert {"head", "meta", "get"} <= checks(report, Severity.FAILURE)
-    assert "aero-storage list" in finding(report, "head").outcome.mend
+    assert "aero-storage list" in finding(report, "head").result.remedy
 
 
 def test_seen_from_outside(proxy: FaultyProxy, examine_proxy: Look) -> None:
     """On an address that others can reach, open metrics and plain HTTP are warnings, and the status stays 0."""
     report = examine_proxy(proxy, host="0.0.0.0")
     assert checks(report, Severity.WARNING) == {"metrics", "certificate"}
-    assert "--metrics-auth-token-file" in finding(report, "metrics").outcome.mend
+    assert "--metrics-auth-token-file" in finding(report, "metrics").result.remedy
     assert report.is_good
 
 
@@ -168,5 +168,5 @@ def test_beyond_four_gib(
     with (tmp_path / "images" / "disk.img").open("wb") as file:
         file.truncate(FOUR_GIB + 4096)
     proxy.fault = ProxyFault(without_all, without_body if is_sound else in_32_bits)
-    told = finding(examine_proxy(proxy), "range-far").outcome
-    assert told.verdict is (Severity.PASS if is_sound else Severity.FAILURE)
+    told = finding(examine_proxy(proxy), "range-far").result
+    assert told.severity is (Severity.PASS if is_sound else Severity.FAILURE)

@@ -108,28 +108,28 @@ def test_deadline() -> None:
 def test_nobody_listens() -> None:
     """Where nobody listens, that is the one failure, and how to start the daemon is what is said."""
     with closing(HttpClient(Target("http", "127.0.0.1", closed_port()))) as client:
-        first, *rest = run_checks(Session(client)).findings
-    assert first.outcome.verdict is Severity.FAILURE
-    assert "refused" in first.outcome.seen
-    assert "twistd aero-storage" in first.outcome.mend
-    assert {one.outcome.verdict for one in rest} == {Severity.SKIPPED}
+        first, *rest = run_checks(Session(client)).results
+    assert first.result.severity is Severity.FAILURE
+    assert "refused" in first.result.seen
+    assert "twistd aero-storage" in first.result.remedy
+    assert {one.result.severity for one in rest} == {Severity.SKIPPED}
     assert len(rest) == len(CHECKS) - 1
 
 
 def test_server_that_falls_silent() -> None:
     """After three questions without an answer the rest is left out: each might wait for its timeout."""
     with client_of(EMPTY, b"", b"", b"") as (client, heads, _):
-        findings = run_checks(Session(client)).findings
+        results = run_checks(Session(client)).results
     assert len(heads) == 4
-    assert findings[-1].outcome.verdict is Severity.SKIPPED
-    assert "stopped answering" in findings[-1].outcome.seen
+    assert results[-1].result.severity is Severity.SKIPPED
+    assert "stopped answering" in results[-1].result.seen
 
 
 def test_no_certificate_to_look_at() -> None:
     """A server that is gone when its certificate is looked at is not said to have a bad one."""
     (check,) = [one for one in CHECKS if one.name == "certificate"]
     with closing(HttpClient(Target("https", "127.0.0.1", closed_port()))) as client:
-        outcome = check.run(Session(client)).outcome
-    assert outcome.verdict is Severity.FAILURE
-    assert "refused" in outcome.seen
-    assert "fullchain" not in outcome.mend
+        result = check.run(Session(client)).result
+    assert result.severity is Severity.FAILURE
+    assert "refused" in result.seen
+    assert "fullchain" not in result.remedy

@@ -12,7 +12,7 @@ HERE = "http://127.0.0.1:8080"
 
 
 @pytest.mark.parametrize(
-    ("url", "place", "image"),
+    ("url", "target", "image"),
     [
         (HERE, LOCAL, None),
         (f"{HERE}/", LOCAL, None),
@@ -26,9 +26,9 @@ HERE = "http://127.0.0.1:8080"
         ("HTTP://[::1]:1", Target("http", "::1", 1), None),
     ],
 )
-def test_place(url: str, place: Target, image: str | None) -> None:
+def test_place(url: str, target: Target, image: str | None) -> None:
     """The server, what goes before its paths, and the image if the URL is of one."""
-    assert parse_target(url) == (place, image)
+    assert parse_target(url) == (target, image)
 
 
 @pytest.mark.parametrize(

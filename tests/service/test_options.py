@@ -274,4 +274,4 @@ def test_the_dropin_names_the_service() -> None:
     (maker,) = [plugin for plugin in makers if plugin.tapname == "aero-storage"]
     assert maker.module == "aero_storage.service.tap"
     assert maker.options is Options
-    assert sys.modules["aero_storage.service"].makeService is makeService
+    assert sys.modules[maker.module].makeService is makeService

@@ -55,9 +55,9 @@ class Supervisor:
         self.told.append("stop")
         return self.gone
 
-    def hurry(self) -> bool:
-        self.told.append("hurry")
-        return self.told.count("hurry") == 1
+    def stop_now(self) -> bool:
+        self.told.append("stop_now")
+        return self.told.count("stop_now") == 1
 
 
 @attrs.define(eq=False)
@@ -114,13 +114,13 @@ def test_hangup_is_passed_on(parent: Parent) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_stops_once(parent: Parent, number: int) -> None:
-    """The first SIGTERM or SIGINT stops the reactor, others have workers hurry; in the end none does anything."""
+    """The first SIGTERM or SIGINT stops the reactor, further ones stop the workers at once; at last none acts."""
     parent.run()
     handler = parent.handlers[number]
     for _ in range(3):
         handler(number, None)
     assert parent.reactor.hasStopped
-    assert parent.supervisor.told == ["start", "hurry", "hurry"]
+    assert parent.supervisor.told == ["start", "stop_now", "stop_now"]
     parent.service.end_log()
     assert {parent.handlers[one] for one in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)} == {signal.SIG_IGN}
     assert parent.sink.text.count('"stopping"') == 1

@@ -80,7 +80,7 @@ def test_one_after_the_other(turning: Turning, fair_queue: FairQueue) -> None:
 def test_short_after_small_answers(turning: Turning, fair_queue: FairQueue) -> None:
     """After a small answer fair_queue are short for a while, then long again."""
     sent: list[tuple[str, int]] = []
-    fair_queue.hurry()
+    fair_queue.shorten_turns()
     fair_queue.wait(Greedy(fair_queue, "a", SHORT_TURNS * SHORT_TURN_BYTES + TURN_BYTES, sent))
     while turning.calls:
         turning.turn()
@@ -89,7 +89,7 @@ def test_short_after_small_answers(turning: Turning, fair_queue: FairQueue) -> N
 
 def test_idle(turning: Turning, fair_queue: FairQueue) -> None:
     """Where nobody sends and nobody waits the reactor is left alone; small answers order no turn."""
-    fair_queue.hurry()
+    fair_queue.shorten_turns()
     assert not turning.calls
     fair_queue.spend(5)
     turning.turn()
@@ -121,7 +121,7 @@ def test_all_connections_share_a_turn(
     most = SHORT_TURN_BYTES if small else TURN_BYTES
     while any(pair.server.unsent for pair in pairs):
         if small:
-            first.server.fair_queue.hurry()
+            first.server.fair_queue.shorten_turns()
         sent.clear()
         first.turn()
         assert 0 < sum(sent) <= most

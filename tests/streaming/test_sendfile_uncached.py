@@ -31,7 +31,7 @@ from twisted.python.threadpool import ThreadPool
 
 from aero_storage.disk import DiskThreads
 from aero_storage.linux.page_cache import is_resident
-from aero_storage.streaming.file_segment import TRUST_SECONDS, WINDOW_BYTES, FileSegment
+from aero_storage.streaming.file_segment import RESIDENT_SECONDS, WINDOW_BYTES, FileSegment
 from aero_storage.streaming.transports import sendfile_transport, use_tracked_transports
 
 
@@ -186,11 +186,11 @@ def test_what_was_there_a_while_ago(file: FakeFile, disk: ManualDisk, cold: list
     part = segment(file, disk, now, told)
     assert part.ready() == WINDOW_BYTES
     checks = file.checks
-    now[0] = TRUST_SECONDS * 0.9
+    now[0] = RESIDENT_SECONDS * 0.9
     assert part.ready() == WINDOW_BYTES
     assert file.checks == checks
     cold.append((0, 1))
-    now[0] = TRUST_SECONDS * 1.1
+    now[0] = RESIDENT_SECONDS * 1.1
     assert part.ready() == 0
     assert file.checks == checks + 1
     disk.step()

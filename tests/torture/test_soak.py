@@ -58,7 +58,7 @@ def test_short_soak(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_mixed_clients_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A soak by number sends just so many requests, here through the general lane to an image of its own size."""
+    """A soak by number sends just so many requests, here without remembered plans to an image of its own size."""
     what = ("--only=mixed", "--clients=4", "--load=0", "--requests=400", "--no-express")
     size = ("--image-size", str(5 * MIB + 512))
     loose = ("--growth=64", "--descriptors=64", "--rest=0.1", "--quiet")

@@ -27,7 +27,7 @@ def open_images(stack: Any) -> int:
 
 
 def places(stack: Any) -> int:
-    taken: int = stack.parts.handler._admission.taken  # noqa: SLF001
+    taken: int = stack.parts.admission.taken
     return taken
 
 
@@ -149,7 +149,7 @@ def test_file_is_replaced_in_the_middle(stack: Any, how: str) -> None:
 
 def test_a_defect_is_a_clean_500(stack: Any) -> None:
     """An exception that nobody foresaw ends in a 500 of the plane's shape and a traceback in the log."""
-    stack.parts.handler._current_catalog = None  # noqa: SLF001
+    stack.parts.handler._bytes = None  # noqa: SLF001
     response = stack.ask(URL)
     assert (response.status, response.body) == (500, b"")
     level, message, fields = stack.log.events[-2]

@@ -49,7 +49,7 @@ def dial(stack: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Dial]:
     stack.parts.store.close()  # what is still in use stays open
     stack.pool.release()
     assert descriptors() == before
-    assert stack.parts.handler._admission.taken == 0  # noqa: SLF001
+    assert stack.parts.admission.taken == 0
 
 
 def ask(pair: ConnectionPair, *headers: str, method: str = "GET") -> None:

@@ -82,6 +82,7 @@ class Client:
     pace: Pace | None = None
     refusal: int | None = None
     is_secure: bool = False
+    busy: bool = True
     persistent: bool = True
     response: Any = None
     sent: int = 0
@@ -136,7 +137,7 @@ class Responses:
 
     def assert_over(self) -> dict[str, Any]:
         """Nothing is held any more, and there is one line in the log."""
-        assert self.stack.parts.handler._admission.taken == 0  # noqa: SLF001
+        assert self.stack.parts.handler._bytes._admission.taken == 0  # noqa: SLF001
         self.stack.parts.store.close()
         self.stack.pool.release()
         links = Path("/proc/self/fd").iterdir()
@@ -256,7 +257,7 @@ def test_a_file_that_is_not_open(stack: Any) -> None:
     responses.sender.sent = b""
     assert responses.ask("Range: bytes=10-19")
     assert responses.sender.sent == b""
-    assert stack.parts.handler._admission.taken == 1  # noqa: SLF001
+    assert stack.parts.handler._bytes._admission.taken == 1  # noqa: SLF001
     stack.pool.release()
     assert responses.sender.sent.endswith(IMAGE[10:20])
     assert responses.client.sent == 2
@@ -279,7 +280,7 @@ def test_a_queue(make_stack: Callable[..., Any]) -> None:
     stack = make_stack(max_concurrent_bytes_requests="1")
     stack.ask(URL, method="HEAD")
     responses = Responses(stack)
-    place = stack.parts.handler._admission.try_acquire()  # noqa: SLF001
+    place = stack.parts.handler._bytes._admission.try_acquire()  # noqa: SLF001
     responses.ask("Range: bytes=0-9")
     assert responses.sender.sent == b""
     place.release()
@@ -368,7 +369,7 @@ def test_a_defect(responses: Responses, monkeypatch: pytest.MonkeyPatch) -> None
     def fail(*_: object) -> None:
         raise RuntimeError("defect")
 
-    monkeypatch.setattr("aero_storage.delivery.handler.judge", fail)
+    monkeypatch.setattr("aero_storage.delivery.byte_handler.judge", fail)
     responses.ask()
     assert responses.sender.sent.startswith(b"HTTP/1.1 500 ")
     assert [message for level, message, _ in responses.stack.log.events if level == "error"] == ["request failed"]
@@ -379,7 +380,7 @@ def slow(responses: Responses, *headers: str) -> None:
     responses.sender.full = True
     responses.ask(*headers)
     assert responses.client.response is not None
-    assert responses.stack.parts.handler._admission.taken == 1  # noqa: SLF001
+    assert responses.stack.parts.handler._bytes._admission.taken == 1  # noqa: SLF001
     assert len(responses.stack.log.requests) == 1
 
 

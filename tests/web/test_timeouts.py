@@ -20,7 +20,7 @@ class Connection:
         self.ends: list[float] = []
         self.left = False
         self.heads = 0
-        self.is_refused = False
+        self.refusal: int | None = None
         self.wait = Wait()
 
     @property
@@ -35,7 +35,7 @@ class Connection:
         self.ends.append(self._clock.seconds())
         self.state = None
 
-    def close_idle(self) -> None:
+    def close(self) -> None:
         self.left = True
         self.state = None
 
@@ -124,7 +124,7 @@ def test_a_refused_connection_waits_less() -> None:
     """A connection that only waits for its refusal has two seconds; a shorter timeout stays."""
     scene, hurried = Scene(), Scene(head=1.0)
     one, other, third = scene.open(), scene.open(), hurried.open()
-    one.is_refused = third.is_refused = True
+    one.refusal = third.refusal = 503
     scene.wait(30)
     hurried.wait(30)
     assert (one.ends, other.ends, third.ends) == ([2.0], [20.0], [1.0])
@@ -187,7 +187,7 @@ def test_nobody_makes_way_who_takes_no_place() -> None:
     """To close a connection that is to be turned away would win nothing."""
     scene = Scene()
     one = scene.idle()
-    one.is_refused = True
+    one.refusal = 503
     scene.wait(1)
     assert not scene.timeouts.make_room()
 

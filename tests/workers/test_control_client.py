@@ -163,7 +163,7 @@ def test_last_word(worker: Worker) -> None:
     """Before it hangs up it tells what is new; it waits until the parent has that."""
     worker.metrics.store_failed("meta")
     done: list[None] = []
-    worker.line.hang_up().addCallback(done.append)
+    worker.line.close().addCallback(done.append)
     assert len(worker.said()) == 1
     assert worker.transport.disconnecting
     assert done == []

@@ -198,15 +198,15 @@ def test_what_cannot_be_killed(stopping: tuple[House, list[None]]) -> None:
 
 
 def test_patience(house: House) -> None:
-    """Workers may go on for the time that they were promised, unless they are to hurry."""
-    house.supervisor._patience = 30.0  # noqa: SLF001
+    """Workers may go on for the time that they were promised, unless they are stopped at once."""
+    house.supervisor._grace = 30.0  # noqa: SLF001
     house.supervisor.stop()
     house.clock.advance(30 + STOP_SECONDS - 0.1)
     assert [worker.orders for worker in house.started] == [["stop"]] * 3
-    assert house.supervisor.hurry()
+    assert house.supervisor.stop_now()
     assert [worker.orders for worker in house.started] == [["stop"] * 2] * 3
     house.clock.advance(STOP_SECONDS / 2)
-    assert not house.supervisor.hurry()  # an impatient operator puts nothing off
+    assert not house.supervisor.stop_now()  # an impatient operator puts nothing off
     house.clock.advance(STOP_SECONDS / 2)
     assert [worker.orders for worker in house.started] == [["stop", "stop", "kill"]] * 3
 

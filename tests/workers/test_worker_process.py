@@ -137,7 +137,7 @@ def say(kind, number, counts):
     os.write(4, struct.pack("!I", len(data)) + data)
 def counts(number):
     from aero_storage.metrics import Counts
-    from aero_storage.workers.counts_document import to_document
+    from aero_storage.workers.control_protocol import to_document
     return to_document(Counts(bytes={("a",): number}))
 """
 

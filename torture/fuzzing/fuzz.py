@@ -16,7 +16,7 @@ from torture.trial import Trial, run_trial
 
 _IMAGE_BYTES = 4096
 """Small, so that ranges that are ignored cost little."""
-_LANES = "--express", "--no-express"
+_MODES = "--express", "--no-express"
 _CLIENTS = 4
 """Processes: while one waits for an answer, the daemons have others to answer."""
 _SHARE = 1000
@@ -27,9 +27,9 @@ _MOST_COMPLAINTS = 20
 
 @contextmanager
 def two_daemons() -> Iterator[list[Trial]]:
-    """Run two daemons that must give the same answers: one takes the express lane where it can, one never."""
+    """Run two daemons that must give the same answers: one remembers plans, one does not."""
     with ExitStack() as held:
-        yield [held.enter_context(run_trial("--virtual-chunks", lane, size=_IMAGE_BYTES)) for lane in _LANES]
+        yield [held.enter_context(run_trial("--virtual-chunks", mode, size=_IMAGE_BYTES)) for mode in _MODES]
 
 
 def fuzz(wanted: int, seconds: float, tell: Callable[[str], None], seed: str = "torture") -> Outcome:
@@ -66,7 +66,7 @@ def _tried(batches: Sequence[Batch], rate: float, seed: str) -> str:
     connections, sent = sum(batch.connections for batch in batches), sum(batch.sent for batch in batches)
     what = f"{sent:,} heads, one in four mutated, and smuggling shapes, one by one, cut or up to {MOST_HEADS} at once"
     where = f"on {connections:,} connections, to two daemons whose answers must be the same to the byte"
-    return f"{what}, {where}: one with the express lane, one without; {rate:,.0f} answers a second (seed {seed})"
+    return f"{what}, {where}: one with remembered plans, one without; {rate:,.0f} answers a second (seed {seed})"
 
 
 def _shares(

@@ -28,7 +28,7 @@ class HostileConnection:
 
     pieces: tuple[Piece, ...]
     waits: bool
-    """Whether an answer is awaited after each piece: only a head that comes alone may take the express lane."""
+    """Whether an answer is awaited after each piece: so that each head comes alone."""
 
     @property
     def text(self) -> bytes:

@@ -12,7 +12,7 @@ from torture.outcome import MIB
 IMAGE_FILE = "large.img"
 IMAGE = f"/v1/images/{IMAGE_FILE}"
 _GENERAL = "TE: trailers\r\n"
-"""A header that is not for the express lane."""
+"""A header with which no plan is remembered."""
 _SMALL, _MIDDLING, _LARGE = (4096, 32 * 1024), (64 * 1024, 256 * 1024), (MIB, 4 * MIB)
 
 
@@ -59,7 +59,7 @@ def large(image: ServedImage, rng: random.Random) -> CheckedRequest:
 
 
 def anything(image: ServedImage, rng: random.Random) -> CheckedRequest:
-    """One of a mix of which most are small ranges, one in eight of them by the general lane."""
+    """One of a mix of which most are small ranges, one in eight of them with a head that is not remembered."""
     kind = rng.choices(_KINDS, _WEIGHTS)[0]
     return kind(image, rng)
 

@@ -15,7 +15,7 @@ from torture.soak.requests import IMAGE
 from torture.trial import IMAGE as SMALL
 
 _GENERAL = ("TE", "trailers")
-"""A field that is not for the express lane."""
+"""A field with which no plan is remembered."""
 _PIECE, _SLOW_PIECE, _SLOW_SECONDS = 256 * 1024, 32 * 1024, 0.32
 """The slow ones read 100 KiB a second."""
 _SLOW_BUFFER = 64 * 1024

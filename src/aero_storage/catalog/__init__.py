@@ -1,1 +1,1 @@
-"""What images there are: the manifest, parsed and checked."""
+"""The catalog of images: `manifest.json` parsed and checked, the current catalog, and changes to the file."""

@@ -1,4 +1,4 @@
-"""The catalog in force: the last good one, whatever happens to the file meanwhile (http.md §3)."""
+"""The current catalog: the last valid one, even if the file becomes invalid (http.md §3)."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from aero_storage.errors import CatalogError
 
 
 class Change(enum.Enum):
-    """What a reading of the catalog brought."""
+    """The effect of a reading on the current catalog."""
 
     NONE = "none"
     LOADED = "loaded"
     FAILED = "failed"
     RECOVERED = "recovered"
-    """The catalog in force is good on disk again after a failure."""
+    """The file holds the current catalog again, after an invalid reading."""
 
 
 @attrs.define
 class CurrentCatalog:
     """Holds the catalog that requests are answered from.
 
-    An invalid reading never replaces a good one; while there has been none yet, `error` says why.
+    An invalid reading never replaces a valid one; `error` is the error of the last reading, None if it was valid.
     """
 
     _catalog: Catalog | None = None
     error: CatalogError | None = None
 
     def take(self, reading: Reading) -> Change:
-        """Take note of what is on disk now, and tell what is new about it."""
+        """Apply a reading of the file, and return its effect."""
         before, self.error = self.error, reading.error
         if reading.catalog is None:
-            again = not reading.fresh and str(before) == str(reading.error)
+            again = not reading.is_new and str(before) == str(reading.error)
             return Change.NONE if again else Change.FAILED
         if reading.catalog == self._catalog:
             return Change.RECOVERED if before else Change.NONE
@@ -44,13 +44,13 @@ class CurrentCatalog:
 
     @property
     def has_catalog(self) -> bool:
-        """Whether there is a catalog in force."""
+        """Whether there is a current catalog."""
         return self._catalog is not None
 
     @property
     def current(self) -> Catalog:
-        """The catalog in force. Raises CatalogError while no reading has been good."""
+        """The current catalog. Raises CatalogError until a reading was valid."""
         if self._catalog is None:
-            # A new one each time: an exception that is raised again and again grows by a traceback each time.
+            # A new exception each time: one that is raised again grows by a traceback each time.
             raise CatalogError(str(self.error or "the catalog has not been read yet"))
         return self._catalog

@@ -1,4 +1,4 @@
-"""The catalog as values: images and the order they are listed in."""
+"""The catalog as values: images, in the order of the list."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import attrs
 
 
 def chunked_directory(image_id: str, version: str | None) -> PurePosixPath:
-    """Where the chunk artifacts of a version lie, or those without one, relative to the images root (http.md §6)."""
+    """Return the directory of a version's chunk artifacts, or of unversioned ones, below the root (http.md §6)."""
     return PurePosixPath("chunked", image_id, version or "")
 
 
@@ -18,8 +18,8 @@ def chunked_directory(image_id: str, version: str | None) -> PurePosixPath:
 class Image:
     """One disk image as its catalog entry describes it.
 
-    `file` is relative to the images root. `etag` (with its quotes) and `last_modified` (nanoseconds since the
-    epoch) override what the file system says; None where the entry leaves them open.
+    `file` is relative to the images root. `etag` (with its quotes) and `last_modified` (nanoseconds since the epoch)
+    override the validators of the file; None if the entry has none.
     """
 
     id: str
@@ -32,13 +32,13 @@ class Image:
     etag: str | None = None
     last_modified: int | None = None
     virtual_chunks: bool | None = None
-    """Whether it may be served in chunks cut from its raw file on request; None leaves it to the daemon's setting."""
+    """Whether it may be served in chunks cut from its raw file on request; None: the daemon's setting decides."""
     follow_links: bool = True
-    """Whether the file may be reached through symbolic links; a directory listing shows none, so it serves none."""
+    """Whether the file may be reached through symbolic links; images of a directory listing may not."""
 
     @property
     def chunked_directory(self) -> PurePosixPath:
-        """Where the chunk artifacts that unversioned URLs mean lie, relative to the images root (http.md §6)."""
+        """The directory of the chunk artifacts of unversioned URLs, below the images root (http.md §6)."""
         return chunked_directory(self.id, self.chunked_version)
 
     def has_virtual_chunks(self, *, by_setting: bool) -> bool:
@@ -56,12 +56,12 @@ def _by_id(catalog: Catalog) -> Mapping[str, Image]:
 
 @attrs.frozen
 class Catalog:
-    """All images, in the order they are listed in; `listing` tells that there was only a directory to list."""
+    """All images, in the order of the list; `listing` is true if they come from a directory without a manifest."""
 
     images: tuple[Image, ...]
     listing: bool = False
     mark: object = attrs.field(init=False, eq=False, repr=False, factory=object)
-    """Tells it from every other, to those who should not keep all of it alive."""
+    """Identifies this catalog in caches, which so do not keep all of it alive."""
     _index: Mapping[str, Image] = attrs.field(init=False, eq=False, repr=False)
 
     @_index.default
@@ -69,5 +69,5 @@ class Catalog:
         return _by_id(self)
 
     def find(self, image_id: str) -> Image | None:
-        """The image of that id, or None."""
+        """Return the image with this id, or None."""
         return self._index.get(image_id)

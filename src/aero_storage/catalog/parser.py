@@ -1,6 +1,6 @@
 """`manifest.json` → `Catalog` (http.md §3).
 
-One breach makes the whole manifest invalid, and the message says where.
+One violation makes the whole manifest invalid; the message names its place.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from aero_storage.http.identifiers import NAME_RULE, is_image_id, is_version
 from aero_storage.strict_json import load, show
 
 MAX_MANIFEST_BYTES = 64 * 1024 * 1024
-"""A larger manifest is refused unread: it is no catalog."""
+"""A larger manifest is refused unread."""
 
 MAX_VALUES = 1_000_000
 """Objects, arrays, members and elements in a manifest: an image with all its fields is eleven."""
@@ -93,7 +93,7 @@ def _parse_entry(index: int, entry: object) -> Image:
 
 
 class _Fields:
-    """The fields of one entry, checked as they are taken, with the entry's label on every complaint."""
+    """The fields of one entry, checked as they are taken; every error message begins with the entry's label."""
 
     def __init__(self, label: str, entry: _Entry) -> None:
         self._label = label
@@ -117,7 +117,7 @@ class _Fields:
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError("must be a string")  # noqa: TRY004 - one kind of complaint for all checks
+        raise ValueError("must be a string")  # noqa: TRY004 - one type of error for all checks
     try:
         value.encode()
     except UnicodeEncodeError:

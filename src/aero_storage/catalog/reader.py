@@ -1,4 +1,4 @@
-"""The images root as a catalog: `manifest.json` if it is there, else a listing of the directory (http.md §3)."""
+"""Reads the catalog of an images root: `manifest.json` if it exists, else a directory listing (http.md §3)."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from aero_storage.http.identifiers import is_image_id
 MANIFEST_NAME = "manifest.json"
 
 _SETTLED_NS = 2 * NANOSECONDS
-"""A file younger than this may change again without a new mtime: time stamps are only as fine as a kernel tick."""
+"""A file younger than this may change again with the same mtime: time stamps have the resolution of a kernel tick."""
 
 _Stamp = tuple[bool, int, int, int, int]
-"""Whether there is a manifest, then inode, size, mtime and ctime of it, or of the directory where there is none."""
+"""Whether there is a manifest; then inode, size, mtime and ctime of it, or of the directory if there is none."""
 
 
 @attrs.frozen
 class Reading:
-    """What there is on disk: a catalog, or the error that stands in its place.
+    """The catalog on disk, or the error of reading it.
 
-    `fresh` is false where the file is the one of the reading before, read again to be sure.
+    `is_new` is false if the file looks the same as in the previous reading and was read again to be sure.
     """
 
     catalog: Catalog | None
     error: CatalogError | None
-    fresh: bool = True
+    is_new: bool = True
 
 
 def _stamp(root: Path) -> _Stamp:
@@ -46,9 +46,9 @@ def _stamp(root: Path) -> _Stamp:
 
 @attrs.define
 class CatalogReader:
-    """Reads the catalog of one images root, and tells cheaply whether there is anything new to read.
+    """Reads the catalog of one images root when it has changed; the check costs one or two stat calls.
 
-    All methods may wait for a disk. A root where a manifest was seen once never turns into a directory listing.
+    All methods may wait for a disk. A root that once had a manifest never becomes a directory listing.
     """
 
     root: Path
@@ -60,18 +60,18 @@ class CatalogReader:
     _rootless: bool = attrs.field(init=False, default=False)
 
     def read_if_changed(self, *, force: bool = False) -> Reading | None:
-        """The catalog as it is on disk now, or None if it is certainly the one that was read last."""
+        """Return the catalog on disk, or None if it is certainly the one that was read last."""
         try:
             stamp = _stamp(self.root)
         except OSError as error:
             self._seen_manifest |= has_manifest(self.root)
-            fresh, self._rootless, self._certain = not self._rootless, True, False
-            return Reading(None, CatalogError(f"{self.root}: {error.strerror}"), fresh=fresh)
+            is_new, self._rootless, self._certain = not self._rootless, True, False
+            return Reading(None, CatalogError(f"{self.root}: {error.strerror}"), is_new=is_new)
         if not force and stamp == self._last and self._certain:
             return None
-        fresh = stamp != self._last or self._rootless
+        is_new = stamp != self._last or self._rootless
         self._last, self._certain, self._rootless = stamp, self._is_settled(stamp), False
-        return attrs.evolve(self._read(), fresh=fresh)
+        return attrs.evolve(self._read(), is_new=is_new)
 
     def _is_settled(self, stamp: _Stamp) -> bool:
         return all(abs(self._now_ns() - moment) > _SETTLED_NS for moment in stamp[3:])
@@ -90,12 +90,12 @@ class CatalogReader:
 
 
 def has_manifest(root: Path) -> bool:
-    """Whether there is something of the manifest's name, good or bad: then a directory is no catalog."""
+    """Return whether there is an entry with the manifest's name, valid or not: then the directory is not listed."""
     return os.path.lexists(root / MANIFEST_NAME)
 
 
 def load_manifest(root: Path) -> tuple[Catalog, bytes]:
-    """The catalog of the manifest that is on disk now, and its bytes.
+    """Return the catalog of the manifest on disk, and its bytes.
 
     Raises CatalogError, with the file's name, if it cannot be read or is invalid.
     """
@@ -117,7 +117,7 @@ def _read_regular(path: Path) -> bytes:
 
 
 def list_directory(root: Path) -> Catalog:
-    """The catalog that a directory without a manifest stands for: its regular files, sorted by id.
+    """Return the catalog of a directory without a manifest: its regular files, sorted by id.
 
     Raises CatalogError if the directory cannot be read.
     """

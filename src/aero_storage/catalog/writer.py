@@ -1,4 +1,4 @@
-"""Changing `manifest.json`: atomically, under a lock, in the file's order, keeping the keys that we do not know."""
+"""Changes `manifest.json` atomically and under a lock; keeps the order of the entries and unknown keys."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ Entry = dict[str, object]
 
 @attrs.define
 class Draft:
-    """The manifest as JSON while it is being changed; `entries` are its own objects, to be changed in place."""
+    """The manifest as JSON, to be edited; `entries` are its own objects and may be changed in place."""
 
     entries: list[Entry]
     listed: tuple[str, ...] = ()
-    """The ids of images that only a directory listing served until now, listed so that they go on being served."""
+    """Ids of the images that a directory listing served before; a new manifest lists them too."""
     _document: object = None
     _indent: str | None = "  "
 
     def find(self, image_id: str) -> Entry | None:
-        """The entry of that id, or None."""
+        """Return the entry with this id, or None."""
         return next((entry for entry in self.entries if entry["id"] == image_id), None)
 
     def put(self, entry: Entry) -> None:
-        """Add an entry at the end, or put it in the place of the one of the same id."""
+        """Append an entry, or replace the one with the same id."""
         for index, other in enumerate(self.entries):
             if other["id"] == entry["id"]:
                 self.entries[index] = entry
@@ -46,14 +46,14 @@ class Draft:
         self.entries.append(entry)
 
     def remove(self, image_id: str) -> None:
-        """Take the entry of that id out."""
+        """Remove the entry with this id."""
         self.entries[:] = [entry for entry in self.entries if entry["id"] != image_id]
 
     def to_bytes(self) -> bytes:
-        """The file's new content. Raises CatalogError if that would be no valid catalog."""
+        """Return the file's new content. Raises CatalogError if that is not a valid catalog."""
         try:
             data = self._dump(ensure_ascii=False)
-        except UnicodeEncodeError:  # half a surrogate pair under a key that we do not know
+        except UnicodeEncodeError:  # half a surrogate pair under an unknown key
             data = self._dump(ensure_ascii=True)
         except ValueError as error:  # a number such as 1e400
             raise CatalogError(f"it holds a number that cannot be kept: {error}") from error
@@ -71,10 +71,10 @@ class Draft:
 
 @contextmanager
 def editing(root: Path, *, listing: bool) -> Iterator[Draft]:
-    """Change the catalog of an images root: what the with block leaves in the draft replaces the file.
+    """Edit the catalog of an images root: after the with block the draft replaces the file.
 
-    Others that edit wait meanwhile. With `listing`, a catalog that is new starts with the images that a directory
-    listing serves. Raises CatalogError if the file is invalid, or would become so; an exception leaves it as it is.
+    Other editors wait. With `listing`, a new catalog starts with the images of the directory listing. Raises
+    CatalogError if the file is invalid, or would become so; an exception leaves the file unchanged.
     """
     with locked(root / _LOCK):
         draft = _read(root, listing=listing)
@@ -97,7 +97,7 @@ def _read(root: Path, *, listing: bool) -> Draft:
 
 
 def _served_by_listing(root: Path) -> list[str]:
-    """The ids that are served without a catalog: of regular files, and of chunks that have no raw file."""
+    """Return the ids served without a catalog: of regular files, and of chunks without a raw file."""
     names = {image.id for image in list_directory(root).images}
     chunked = (path.parent.name for path in root.glob("chunked/*/manifest.json"))
     return sorted(names | {name for name in chunked if is_image_id(name)})

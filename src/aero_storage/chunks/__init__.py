@@ -1,1 +1,1 @@
-"""The chunked format: manifest, layout, publisher, verifier (http.md §6). No Twisted in here."""
+"""The chunked format: manifest, layout, publisher, verifier (http.md §6). Without Twisted."""

@@ -1,6 +1,6 @@
 """The manifest of a chunked image (http.md §6): its rules, to JSON and from JSON. Pure.
 
-`parse_chunk_manifest` refuses what http.md forbids and what clients refuse.
+`parse_chunk_manifest` refuses manifests that the format forbids or that clients refuse.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ MANIFEST_NAME = "manifest.json"
 CHUNKS_DIRECTORY = "chunks"
 
 SECTOR = 512
-"""Image size and chunk size are multiples of it."""
+"""Image size and chunk size are multiples of this, in bytes."""
 
 DEFAULT_CHUNK_SIZE = 4 * 1024 * 1024
 DEFAULT_INDEX_WIDTH = 8
 DIGEST_SIZE = 32
 """Bytes of a SHA-256 digest."""
 
-# Beyond these, clients refuse the image.
+# Limits of clients: they refuse images beyond them.
 MAX_CHUNK_SIZE = 64 * 1024 * 1024
 MAX_CHUNK_COUNT = 500_000
 MAX_INDEX_WIDTH = 32
@@ -49,7 +49,7 @@ _VIRTUAL_VERSION = re.compile(r"virtual-[0-9a-f]{32}")
 
 
 def check_geometry(total_size: int, chunk_size: int) -> None:
-    """Raise ChunkFormatError, which tells how to mend it, unless an image can be cut into chunks of that size."""
+    """Raise ChunkFormatError, with a remedy, unless an image can be cut into chunks of this size."""
     if total_size <= 0:
         raise ChunkFormatError("the image is empty; an image in chunks has at least 512 bytes")
     if total_size % SECTOR:
@@ -84,12 +84,12 @@ def _check_count(total_size: int, chunk_size: int) -> None:
 
 @attrs.frozen(kw_only=True)
 class Geometry:
-    """How an image is cut: every chunk but the last has `chunk_size` bytes. Sizes are in bytes, above 0."""
+    """The division of an image: every chunk but the last has `chunk_size` bytes. Sizes are in bytes, above 0."""
 
     total_size: int
     chunk_size: int
     index_width: int = DEFAULT_INDEX_WIDTH
-    """Digits in a chunk's name, at least as many as the last index has."""
+    """Number of digits in a chunk's name; at least that of the last index."""
 
     @property
     def chunk_count(self) -> int:
@@ -97,11 +97,11 @@ class Geometry:
         return -(-self.total_size // self.chunk_size)
 
     def chunk_name(self, index: int) -> str:
-        """The name of a chunk: `00000000.bin`."""
+        """Return the name of a chunk: `00000000.bin`."""
         return f"{index:0{self.index_width}}{_SUFFIX}"
 
     def index_of(self, name: str) -> int | None:
-        """Which chunk has that name, or None; there is one spelling for each chunk."""
+        """Return the index of the chunk with this name, or None; each chunk has exactly one name."""
         digits = name.removesuffix(_SUFFIX)
         if len(digits) > MAX_INDEX_WIDTH or not (digits.isascii() and digits.isdecimal()):
             return None
@@ -109,34 +109,34 @@ class Geometry:
         return index if index < self.chunk_count and name == self.chunk_name(index) else None
 
     def chunk_offset(self, index: int) -> int:
-        """Where in the image a chunk begins."""
+        """Return the offset of a chunk in the image, in bytes."""
         return index * self.chunk_size
 
     def chunk_length(self, index: int) -> int:
-        """Bytes in a chunk."""
+        """Return the length of a chunk in bytes."""
         return min(self.chunk_size, self.total_size - self.chunk_offset(index))
 
 
 @attrs.frozen(kw_only=True)
 class ChunkManifest(Geometry):
-    """What a client knows of a chunked image before it reads one."""
+    """The manifest of a chunked image: clients read it before the chunks."""
 
     image_id: str
     version: str
     mime_type: str = MIME_TYPE
     digests: bytes | None = attrs.field(default=None, repr=False)
-    """The chunks' SHA-256 digests, 32 bytes each, in order; None where the manifest has none."""
+    """The chunks' SHA-256 digests, 32 bytes each, in order; None if the manifest has none."""
 
     def digest(self, index: int) -> bytes | None:
-        """The SHA-256 digest of a chunk, if the manifest has it."""
+        """Return the SHA-256 digest of a chunk, or None if the manifest has none."""
         return None if self.digests is None else self.digests[DIGEST_SIZE * index : DIGEST_SIZE * (index + 1)]
 
     def to_json(self) -> bytes:
-        """The manifest as JSON."""
+        """Return the manifest as JSON."""
         return b"".join(self.pieces())
 
     def pieces(self) -> Iterator[bytes]:
-        """The manifest as JSON, piece by piece: with half a million digests it has 47 MB."""
+        """Yield the manifest as JSON in pieces: with half a million digests it has 47 MB."""
         head = {
             "schema": SCHEMA,
             "imageId": self.image_id,
@@ -163,7 +163,7 @@ class ChunkManifest(Geometry):
 
 
 def content_version(total_size: int, chunk_size: int, digests: bytes) -> str:
-    r"""The version that equal content gets, and no other: `sha256-<64 hex digits>`.
+    r"""Return the version name of some content, `sha256-<64 hex digits>`: equal for equal content, and only for that.
 
     The digest is over the ASCII text `aero.chunked-disk-image.v1\n<total size>\n<chunk size>\n`, both in decimal,
     followed by the 32 bytes of each chunk's SHA-256 digest, in order.
@@ -174,26 +174,26 @@ def content_version(total_size: int, chunk_size: int, digests: bytes) -> str:
 
 
 def is_content_version(text: str) -> bool:
-    """Whether a version looks like one of `content_version`."""
+    """Return whether a version has the form of `content_version`."""
     return _CONTENT_VERSION.fullmatch(text) is not None
 
 
 def virtual_version(size: int, chunk_size: int, validator: str) -> str:
-    """The version of an image that is cut on request, `virtual-<32 hex digits>`; another one once the image changes.
+    """Return the version of an image that is cut on request, `virtual-<32 hex digits>`; it changes with the image.
 
-    `validator` tells the states of the image apart, as an entity-tag does.
+    `validator` identifies the state of the image, like an entity-tag.
     """
     digest = hashlib.sha256(f"{size}\n{chunk_size}\n{validator}".encode()).hexdigest()
     return f"virtual-{digest[:32]}"
 
 
 def is_virtual_version(text: str) -> bool:
-    """Whether a version looks like one of `virtual_version`."""
+    """Return whether a version has the form of `virtual_version`."""
     return _VIRTUAL_VERSION.fullmatch(text) is not None
 
 
 def parse_chunk_manifest(data: bytes) -> ChunkManifest:
-    """Parse and check a chunk manifest; keys that the format does not know are ignored.
+    """Parse and check a chunk manifest; unknown keys are ignored.
 
     Raises ChunkFormatError with one line that names the field and the reason.
     """
@@ -256,7 +256,7 @@ def _digests(entries: object, geometry: Geometry) -> bytes | None:
 
 
 def _digest(index: int, entry: object, geometry: Geometry) -> bytes:
-    """The digest in one entry of `chunks`, empty if there is none."""
+    """Return the digest in one entry of `chunks`, empty if there is none."""
     label = f"chunks[{index}]"
     packed = entry if isinstance(entry, bytes) else _packed(Fields(_values(entry, f"{label}: "), f"{label}."))
     size, length = int.from_bytes(packed[:_SIZE_BYTES], "big"), geometry.chunk_length(index)
@@ -266,24 +266,24 @@ def _digest(index: int, entry: object, geometry: Geometry) -> bytes:
 
 
 def _packed(fields: Fields) -> bytes:
-    """An entry of `chunks` as 8 bytes of size and 32 of digest, if it has one."""
+    """Return an entry of `chunks` as 8 bytes of size and, if it has a digest, 32 bytes of digest."""
     size = fields.number("size", lambda size: 0 < size <= MAX_CHUNK_SIZE, "must be the size of a chunk")
     digest = fields.text("sha256", _is_sha256, "must be 64 hex digits") if "sha256" in fields.values else ""
     return size.to_bytes(_SIZE_BYTES, "big") + bytes.fromhex(digest)
 
 
 def _pack(values: Values) -> object:
-    """Pack what is an entry of `chunks` while it is read: half a million dicts would take 150 MiB."""
+    """Pack an entry of `chunks` while JSON is parsed: half a million dicts would take 150 MiB."""
     if not values.keys() <= _ENTRY_KEYS:
         return values
     try:
         return _packed(Fields(values))
-    except JsonError:  # told once its place is known, if it is an entry at all
+    except JsonError:  # raised again when its place is known, if it is an entry at all
         return values
 
 
 def _values(document: object, label: str = "") -> Values:
-    if isinstance(document, bytes):  # no manifest, as it was packed
+    if isinstance(document, bytes):  # a packed entry, not a manifest
         return {}
     if not isinstance(document, dict):
         raise ChunkFormatError(f"{label}must be an object, not {show(document)}")

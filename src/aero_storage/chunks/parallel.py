@@ -1,4 +1,4 @@
-"""Work shared out to threads that end together: none is left running when the caller goes on."""
+"""Distributes work over threads and waits for all of them: none runs on after an error or an interrupt."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _LOST_WAKE_SECONDS = 1.0
 
 
 class HaltedError(Exception):
-    """The work is given up: another thread has failed, or the caller was interrupted."""
+    """The work was halted: another thread failed, or the caller was interrupted."""
 
 
 @attrs.define(eq=False)
 class WorkItems(Iterator[_T], Generic[_T]):
-    """What is left of the work, for all threads: an iterator that ends early when the work is given up."""
+    """The remaining items, shared by all threads: an iterator that ends early when the work is halted."""
 
     _items: Iterator[_T]
     _lock: threading.Lock = attrs.field(init=False, factory=threading.Lock)
@@ -34,18 +34,18 @@ class WorkItems(Iterator[_T], Generic[_T]):
             return next(self._items)
 
     def halt(self) -> None:
-        """Give the work up."""
+        """Halt the work: no thread gets another item."""
         self._halted = True
 
     def check(self) -> None:
-        """Raise HaltedError if the work was given up; for use amid an item that takes long."""
+        """Raise HaltedError if the work was halted; for use within a long item."""
         if self._halted:
             raise HaltedError
 
 
 @attrs.define(eq=False)
 class _Pool(Generic[_T]):
-    """The threads at work. What they tell goes through lists: an interrupt may lose what a queue has handed out."""
+    """The running threads. They report through lists: an interrupt may lose an element that a queue returned."""
 
     share: WorkItems[_T]
     work: Callable[[WorkItems[_T]], None]
@@ -64,7 +64,7 @@ class _Pool(Generic[_T]):
             self.work(self.share)
         except HaltedError:
             pass
-        except BaseException as error:  # noqa: BLE001 - raised again by who waits for us
+        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
             self.errors.append(error)
             self.share.halt()
         finally:
@@ -72,7 +72,7 @@ class _Pool(Generic[_T]):
             self._wake.put(None)
 
     def wait(self) -> None:
-        """Wait for all threads. Not in Thread.join: interrupted, that of Python 3.11 takes the thread for ended."""
+        """Wait for all threads. Not by Thread.join: after an interrupt, Python 3.11's takes the thread for ended."""
         started = [thread for thread in self.threads if thread.ident is not None]
         while len(self._ended) < len(started):
             with suppress(Empty):
@@ -81,7 +81,7 @@ class _Pool(Generic[_T]):
             thread.join()
 
     def dismiss(self) -> None:
-        """Give the work up and wait, however often we are interrupted: what comes next may not meet them."""
+        """Halt the work and wait for all threads, in spite of further interrupts: cleanup must not race with them."""
         while True:
             try:
                 self.share.halt()
@@ -92,7 +92,7 @@ class _Pool(Generic[_T]):
             return
 
     def _await_last(self) -> None:
-        """See whether the last thread begins yet, whose start may have been interrupted on either side of it."""
+        """Wait for the last thread, if it runs: its start may have been interrupted before or after it began."""
         latest = time.monotonic() + _LOST_WAKE_SECONDS
         while self.threads and self.threads[-1].ident is None and (left := latest - time.monotonic()) > 0:
             with suppress(Empty):
@@ -100,10 +100,10 @@ class _Pool(Generic[_T]):
 
 
 def share_out(items: Iterable[_T], jobs: int, work: Callable[[WorkItems[_T]], None]) -> None:
-    """Run `work` in `jobs` threads; each takes the items that no other has taken.
+    """Run `work` in `jobs` threads, which share `items`; each item goes to one thread.
 
-    Returns, or raises, once all of them have ended. The first error of any thread, or what interrupts the caller,
-    halts the others and is raised.
+    Returns, or raises, once all threads have ended. The first error of a thread, or an interrupt of the caller, halts
+    the others and is raised.
     """
     crew = _Pool(WorkItems(iter(items)), work)
     try:

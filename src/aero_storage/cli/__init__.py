@@ -1,1 +1,1 @@
-"""The operator's command, `aero-storage`: feeds the images root. No reactor in here."""
+"""The operator's command, `aero-storage`: fills and checks the images root. Without a reactor."""

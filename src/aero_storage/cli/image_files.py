@@ -1,4 +1,4 @@
-"""Where the bytes of catalog entries lie, and who may touch them: one command at a time works on an image."""
+"""The files of catalog entries, and the lock that allows one command at a time to work on an image."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 
-from aero_storage.atomic_files import StagingDirectory, disk_usage, workshop
+from aero_storage.atomic_files import StagingDirectory, disk_usage, staging_directory
 from aero_storage.catalog.model import Image
 from aero_storage.catalog.reader import MANIFEST_NAME, has_manifest, load_manifest
 from aero_storage.catalog.writer import Entry
@@ -16,13 +16,13 @@ from aero_storage.cli.sizes import format_size
 from aero_storage.errors import BusyError, OperatorError
 
 WORK = ".aero-storage~"
-"""Where work is done under the images root: no listing shows it, and `~` is in no id."""
+"""The staging directory under the images root: no listing shows it, and no id contains `~`."""
 
 IMPORTED = "imported"
-"""Where imported files lie, under the images root: `imported/ID/N.img`, N one more with every import."""
+"""The directory of imported files under the images root: `imported/ID/N.img`, N counts the imports."""
 
 SETTLE_SECONDS = 2.0
-"""A running daemon has read a new catalog by then (http.md §3: one second); until then it serves the old files."""
+"""After this time a running daemon has read a new catalog (http.md §3: one second) and serves no old files."""
 
 _MARK = "~"
 _PUBLISHING = "chunked/*/.publishing~"
@@ -31,7 +31,7 @@ Say = Callable[[str], None]
 
 
 def image_path(root: Path, image: Image) -> Path:
-    """The raw file of an image, once all links are resolved. Raises OperatorError if it cannot be served."""
+    """Return the raw file of an image, with all links resolved. Raises OperatorError if it cannot be served."""
     top = os.path.realpath(root)
     path = os.path.realpath(root / image.file)
     if not PurePath(path).is_relative_to(top) or path == top:
@@ -46,34 +46,34 @@ def image_path(root: Path, image: Image) -> Path:
 
 
 def is_used(root: Path, file: Path, entries: Iterable[Entry]) -> bool:
-    """Whether a catalog entry names this file, by whatever path."""
+    """Return whether a catalog entry names this file, by any path."""
     wanted = os.path.realpath(file)
     return any(os.path.realpath(root / str(entry["file"])) == wanted for entry in entries)
 
 
 def is_imported(root: Path, image_id: str, file: str) -> bool:
-    """Whether an import of that id has made this file."""
+    """Return whether an import of this id made this file."""
     path = PurePath(file)
     made = path.parent == PurePath(IMPORTED, image_id) and path.suffix == ".img" and path.stem.isdecimal()
     return made and (root / file).is_file() and not (root / file).is_symlink()
 
 
 def mark(file: Path) -> None:
-    """Note that an imported file goes unless the catalog names it: whatever ends us, the next command sees to it."""
+    """Mark an imported file for removal unless the catalog names it; after a crash the next command removes it."""
     _mark_of(file).touch()
 
 
 def unmark(file: Path) -> None:
-    """The file stays."""
+    """Remove the mark: the file is kept."""
     _mark_of(file).unlink(missing_ok=True)
 
 
 def discard(file: Path) -> int:
-    """Remove an imported file and its mark; the bytes that are free again."""
+    """Remove an imported file and its mark; return the bytes freed."""
     freed = disk_usage(file) if file.exists() else 0
     file.unlink(missing_ok=True)
     unmark(file)
-    with suppress(OSError):  # other files are in it
+    with suppress(OSError):  # the directory has other files
         file.parent.rmdir()
     return freed
 
@@ -84,34 +84,34 @@ def _mark_of(file: Path) -> Path:
 
 @contextmanager
 def at_work(root: Path, image_id: str, say: Say) -> Iterator[StagingDirectory]:
-    """Own an image for the length of a with block, in a place to work; what interrupted commands left is removed.
+    """Own an image and a staging directory for a with block; leftovers of interrupted commands are removed.
 
     Raises BusyError if another command works on the image.
     """
     _sweep(root, say)
-    with workshop(root / WORK / image_id) as shop:
-        yield shop
+    with staging_directory(root / WORK / image_id) as staging:
+        yield staging
 
 
 def _sweep(root: Path, say: Say) -> None:
-    """Remove what commands that were killed have left, of any image that nobody works on."""
-    places = [*(root / WORK).glob("*"), *root.glob(_PUBLISHING)]
+    """Remove the leftovers of killed commands, of every image that no other command works on."""
+    paths = [*(root / WORK).glob("*"), *root.glob(_PUBLISHING)]
     owners = {path.parent.name for path in root.glob(f"{IMPORTED}/*/*.img{_MARK}")}
-    for place in {*places, *(root / WORK / owner for owner in owners)}:
-        existed = place.exists()
-        with suppress(BusyError), workshop(place) as shop:
-            freed = (shop.remains or 0) + (_finish(root, place.name) if place.parent.name == WORK else 0)
+    for path in {*paths, *(root / WORK / owner for owner in owners)}:
+        existed = path.exists()
+        with suppress(BusyError), staging_directory(path) as staging:
+            freed = (staging.leftover or 0) + (_finish(root, path.name) if path.parent.name == WORK else 0)
             if freed or existed:
-                say(f"An interrupted command had left {format_size(freed)} of {_name_of(place)}; removed it.")
+                say(f"An interrupted command had left {format_size(freed)} of {_name_of(path)}; removed it.")
 
 
-def _name_of(place: Path) -> str:
-    return place.name if place.parent.name == WORK else place.parent.name
+def _name_of(path: Path) -> str:
+    return path.name if path.parent.name == WORK else path.parent.name
 
 
 def _finish(root: Path, image_id: str) -> int:
-    """Remove the marked files of an image that the catalog does not name; the bytes that are free again."""
-    if not has_manifest(root):  # the operator has put it aside, perhaps: then nobody knows
+    """Remove the marked files of an image that the catalog does not name; return the bytes freed."""
+    if not has_manifest(root):  # the operator may have moved it away: then nothing is known
         return 0
     named: list[Entry] = [{"file": image.file} for image in load_manifest(root)[0].images]
     freed = 0
@@ -125,14 +125,14 @@ def _finish(root: Path, image_id: str) -> int:
 
 
 def is_catalog(root: Path, file: Path) -> bool:
-    """Whether this is the catalog itself, which an entry may name."""
+    """Return whether this is the catalog itself, which an entry may name."""
     return os.path.realpath(file) == os.path.realpath(root / MANIFEST_NAME)
 
 
 def settle(say: Say) -> None:
-    """Give running daemons the time to take a new catalog before what the old one named goes.
+    """Wait until running daemons have read the new catalog, before files of the old one are removed.
 
-    What is asked for is done by then: an interrupt only shortens the wait.
+    The catalog is changed by then: an interrupt only shortens the wait.
     """
     try:
         time.sleep(SETTLE_SECONDS)

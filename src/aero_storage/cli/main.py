@@ -1,4 +1,4 @@
-"""`aero-storage`, the operator's command: entry point, and how failures end."""
+"""`aero-storage`, the operator's command: entry point, exit statuses and signals."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from aero_storage.errors import AeroStorageError
 
 _INTERRUPTED = 128
 _STRICTEST = 0o022
-"""The strictest umask that work is done under: the daemon that reads it is another user, mostly."""
+"""The strictest umask for created files: the daemon that reads them usually runs as another user."""
 
 _TERMINATED = (signal.SIGTERM, signal.SIGHUP)
 
@@ -32,15 +32,15 @@ _TERMINATED = (signal.SIGTERM, signal.SIGHUP)
 @with_json
 @with_root
 def command() -> None:
-    """Feed an aero-storage daemon: bring disk images into its images root, cut them into chunks, check them.
+    """Manage the images of an aero-storage daemon: import disk images, cut them into chunks, check them.
 
     \b
       aero-storage import win98.qcow2 --id win98 --name "Windows 98 SE"
       aero-storage publish win98
       aero-storage verify win98
 
-    The daemon (twistd aero-storage) may run meanwhile: it sees each change whole, within a second, or not at all.
-    """  # noqa: D301 - click's mark for text that keeps its lines
+    The daemon (twistd aero-storage) may run meanwhile: each change is atomic and takes effect within a second.
+    """  # noqa: D301 - click's mark for text that is not wrapped
 
 
 for _command in (import_image, publish_image, verify_chunks, show, remove, catalog, examine_server):
@@ -52,21 +52,21 @@ def _interrupt(number: int, _frame: object) -> NoReturn:
 
 
 class _InterruptedBySignal(KeyboardInterrupt):
-    """A signal that ends us in the same orderly way as Control-C."""
+    """A signal that ends the command in the same orderly way as Ctrl-C."""
 
 
 def main() -> None:
-    """Run the command; the status is 0, 1 for a failure, 2 for a wrong command line, 128 + n after signal n."""
+    """Run the command; the exit status is 0, 1 for a failure, 2 for a usage error, 128 + n after signal n."""
     for number in _TERMINATED:
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup means it
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores it on purpose
             signal.signal(number, _interrupt)
     os.umask(os.umask(0) & _STRICTEST)
     sys.exit(run(sys.argv[1:], Output()))
 
 
 def run(arguments: list[str], output: Output) -> int:
-    """Run one command line and return its exit status; whatever goes wrong is told."""
-    output.as_json = "--json" in arguments  # before click, which may stop at another mistake
+    """Run one command line and return its exit status; every failure is printed."""
+    output.as_json = "--json" in arguments  # before click, which may stop at a usage error first
     try:
         return command.main(arguments, "aero-storage", standalone_mode=False, obj=CommandContext(output)) or 0
     except click.exceptions.Exit as end:
@@ -77,7 +77,7 @@ def run(arguments: list[str], output: Output) -> int:
             output.failure(error.format_message())
         return error.exit_code
     except (click.Abort, KeyboardInterrupt) as error:
-        interrupt = error.__cause__ or error  # click makes an Abort of it
+        interrupt = error.__cause__ or error  # click turns it into an Abort
         number = interrupt.args[0] if isinstance(interrupt, _InterruptedBySignal) else signal.SIGINT
         output.failure("interrupted; what was there before is as it was")
         return _INTERRUPTED + int(number)

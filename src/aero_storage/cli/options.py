@@ -1,4 +1,4 @@
-"""What the commands have in common: where the images lie, how to answer, how sizes and ids are read."""
+"""Common options of the commands: the images root, JSON output, parameter types for sizes and ids."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 @attrs.define
 class CommandContext:
-    """What commands know of the daemon: its settings, found as it finds them: flag, variable, file, default."""
+    """Output and settings of a command; the settings are those of the daemon: flag, variable, file, default."""
 
     output: Output
     given: dict[str, list[str]] = attrs.field(factory=dict)
-    """The texts of the flags that were given, by the names of their settings."""
+    """The texts of the flags on the command line, by the names of their settings."""
 
     @property
     def resolved(self) -> settings.Resolved:
-        """All settings, and where each came from. Raises SettingsError."""
+        """All settings, each with its origin. Raises SettingsError."""
         return settings.resolve(self.given, os.environ, Path.cwd())
 
     @property
@@ -48,24 +48,24 @@ class CommandContext:
         return root
 
     def make_root(self) -> Path:
-        """The images root, made if it is missing."""
+        """Return the images root; it is created if it is missing."""
         self.settings.images_root.mkdir(parents=True, exist_ok=True)
         return self.root
 
     @property
     def listing(self) -> bool:
-        """Whether the daemon serves a directory listing where there is no catalog."""
+        """Whether the daemon serves a directory listing if there is no catalog."""
         return not self.settings.require_manifest
 
     def catalog(self) -> Catalog:
-        """The catalog that the daemon would read now. Raises CatalogError."""
+        """Return the catalog that the daemon would read now. Raises CatalogError."""
         root = self.root
         if has_manifest(root):
             return load_manifest(root)[0]
         return list_directory(root) if self.listing else Catalog(())
 
     def image(self, image_id: str) -> Image:
-        """The image of that id. Raises OperatorError if there is none."""
+        """Return the image with this id. Raises OperatorError if there is none."""
         image = self.catalog().find(image_id)
         if image is None:
             raise OperatorError(f"there is no image {image_id!r} in {self.root}; see: aero-storage list")
@@ -78,7 +78,7 @@ def _take_json(context: click.Context, _parameter: click.Parameter, value: bool)
 
 
 def _setting_flag(row: settings.Setting, meaning: str) -> Callable[[_F], _F]:
-    """A flag of the same name as the daemon's, for a setting that the daemon was given as a flag."""
+    """Return a decorator that adds the daemon's flag of a setting to a command."""
 
     def take(context: click.Context, _parameter: click.Parameter, value: object) -> None:
         if value is not None:
@@ -92,7 +92,7 @@ def _setting_flag(row: settings.Setting, meaning: str) -> Callable[[_F], _F]:
 
 
 def with_settings(*names: str) -> Callable[[_F], _F]:
-    """Add the daemon's flags for these settings, which a command goes by."""
+    """Return a decorator that adds the daemon's flags of these settings to a command."""
     rows = {row.name: row for row in settings.table()}
 
     def decorate(command: _F) -> _F:
@@ -104,18 +104,16 @@ def with_settings(*names: str) -> Callable[[_F], _F]:
 
 
 def with_root(command: _F) -> _F:
-    """Add the flags that say which catalog is meant."""
+    """Add the flags that the catalog depends on: `--images-root`, `--require-manifest`, `--config`."""
     root = next(row for row in settings.table() if row.name == "images_root")
     command = _setting_flag(settings.CONFIG, "Read the daemon's settings from this TOML file too.")(command)
     command = with_settings("require_manifest")(command)
-    meaning = (
-        f"The images root; else {root.variable} or the file {settings.CONFIG.variable} says, else {root.default}."
-    )
+    meaning = f"The images root; default: {root.variable}, the file {settings.CONFIG.variable}, or {root.default}."
     return _setting_flag(root, meaning)(command)
 
 
 def with_json(command: _F) -> _F:
-    """Add `--json`; taken first, so that other mistakes are told in JSON too."""
+    """Add `--json`; it is processed first, so that usage errors are printed as JSON too."""
     return click.option(
         "--json",
         is_flag=True,
@@ -127,17 +125,17 @@ def with_json(command: _F) -> _F:
 
 
 def cores() -> int:
-    """How many threads to put to work: one for each core that we may use, within reason."""
+    """Return the number of threads to use: one for each core that this process may use, with an upper limit."""
     return min(32, len(os.sched_getaffinity(0)))
 
 
 class SizeType(click.ParamType[int]):
-    """A size in bytes as people write it."""
+    """A size in bytes, such as `4MiB`."""
 
     name = "size"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Read a size; a default is a number already."""
+        """Parse a size; a default is a number already."""
         if isinstance(value, int):
             return value
         try:
@@ -152,7 +150,7 @@ class ImageIdType(click.ParamType[str]):
     name = "id"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Check an id."""
+        """Check an image id."""
         text = str(value)
         if not is_image_id(text):
             self.fail(f"{text!r} is no image id: it {NAME_RULE}", param, ctx)

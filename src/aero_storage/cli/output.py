@@ -1,4 +1,4 @@
-"""What the command says: words for people, or one JSON document for scripts; remarks go to standard error."""
+"""Output of the command: text, or one JSON document; remarks go to standard error."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ class Output:
     as_json: bool = False
 
     def say(self, remark: str) -> None:
-        """Tell people something on the way."""
+        """Print a remark on standard error, unless the output is JSON."""
         print(_line(remark), file=sys.stderr, flush=True)
 
     def result(self, document: object, *lines: str) -> None:
-        """Print what came of it all: `document` for scripts, `lines` for people."""
+        """Print the result: `document` as JSON, or `lines` as text."""
         for line in [json.dumps(document)] if self.as_json else map(_line, lines):
             print(line, flush=True)
 
     def failure(self, reason: str) -> None:
-        """Print why it came to nothing."""
+        """Print the reason of a failure."""
         if self.as_json:
             print(json.dumps({"error": reason}), flush=True)
         print(_line(f"aero-storage: {reason}"), file=sys.stderr, flush=True)
 
 
 def _line(text: str) -> str:
-    """One line, without what a terminal would take for a command: names come from files that others have made."""
+    """Return one line without control characters: names of foreign files could contain terminal commands."""
     return printable(text, None)

@@ -1,4 +1,4 @@
-"""Telling how far long work has come: a bar on a terminal, else a plain line every few seconds."""
+"""Progress of long work: a bar on a terminal, else a plain line every few seconds."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from aero_storage.cli.sizes import format_size
 
 LINE_SECONDS = 3.0
-"""How often a plain line is written."""
+"""Interval of plain lines."""
 
 Advance = Callable[[int], None]
-"""Tell that so many more bytes are done; may be called from any thread."""
+"""Reports a number of bytes done; may be called from any thread."""
 
 
 @attrs.define
@@ -30,18 +30,18 @@ class _Lines:
     now: Callable[[], float] = time.monotonic
     _done: int = attrs.field(init=False, default=0)
     _started: float = attrs.field(init=False)
-    _told: float = attrs.field(init=False)
+    _last_line: float = attrs.field(init=False)
     _lock: threading.Lock = attrs.field(init=False, factory=threading.Lock)
 
     def __attrs_post_init__(self) -> None:
-        self._started = self._told = self.now()
+        self._started = self._last_line = self.now()
 
     def advance(self, count: int) -> None:
         with self._lock:
             self._done += count
             now = self.now()
-            if now - self._told >= LINE_SECONDS:
-                self._told = now
+            if now - self._last_line >= LINE_SECONDS:
+                self._last_line = now
                 sys.stderr.write(self._line(now - self._started) + "\n")
                 sys.stderr.flush()
 
@@ -55,14 +55,14 @@ class _Lines:
 
 @contextmanager
 def progress(task: str, total: int) -> Iterator[Advance]:
-    """Show the progress of `task` through `total` bytes on standard error for the length of a with block."""
+    """Show the progress of `task` through `total` bytes on standard error during a with block."""
     console = Console(stderr=True)
-    # FORCE_COLOR makes a terminal of everything for rich; on a dumb one it would show nothing until the end.
+    # With FORCE_COLOR rich takes any output for a terminal; on a dumb one it shows nothing until the end.
     if not (console.is_interactive and sys.stderr.isatty()):
         yield _Lines(task, total).advance
         return
     columns = (
-        TextColumn("{task.description}", markup=False),  # file names may hold brackets
+        TextColumn("{task.description}", markup=False),  # file names may contain brackets
         BarColumn(),
         DownloadColumn(binary_units=True),
         TransferSpeedColumn(),

@@ -1,4 +1,4 @@
-"""Sizes in bytes as people write and read them: `4MiB`, `20GB`, `512`."""
+"""Parse and format sizes in bytes: `4MiB`, `20GB`, `512`."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _MOST = 2**63
 
 
 def parse_size(text: str) -> int:
-    """Bytes: `KiB`, `MiB`, … and bare `K`, `M`, … are powers of 1,024, `kB`, `MB`, … powers of 1,000.
+    """Return bytes: `KiB`, `MiB`, … and bare `K`, `M`, … are powers of 1,024, `kB`, `MB`, … powers of 1,000.
 
-    Raises ValueError, with a message that completes "… is", for what is no whole number of bytes.
+    Raises ValueError, with a message that completes "… is", if the text is not a whole number of bytes.
     """
     match = _SIZE.fullmatch(text)
     if match is None:
@@ -29,10 +29,10 @@ def parse_size(text: str) -> int:
 
 
 def format_size(size: float) -> str:
-    """A size for people, three digits or so: `512 B`, `4 MiB`, `19.6 GiB`."""
+    """Return a size with about three digits: `512 B`, `4 MiB`, `19.6 GiB`."""
     value, unit = float(size), ""
     for letter in _BINARY:
-        if round(value, _digits(value)) < 1024:  # noqa: PLR2004 - what the next unit is made of
+        if round(value, _digits(value)) < 1024:  # noqa: PLR2004 - one of the next unit
             break
         value, unit = value / 1024, f"{letter}i"
     digits = _digits(value) if unit and value != int(value) else 0
@@ -40,4 +40,4 @@ def format_size(size: float) -> str:
 
 
 def _digits(value: float) -> int:
-    return 0 if value >= 99.95 else 1  # noqa: PLR2004 - three digits, once it is rounded
+    return 0 if value >= 99.95 else 1  # noqa: PLR2004 - three digits after rounding

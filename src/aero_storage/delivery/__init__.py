@@ -1,1 +1,1 @@
-"""What happens to a request, knowing no web framework."""
+"""Request handling, independent of a web framework: routes, facts, admission, decisions, replies."""

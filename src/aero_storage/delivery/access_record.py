@@ -1,4 +1,4 @@
-"""What is told of a request that has ended: a line in the log, and the counters."""
+"""The record of an ended request: a line in the request log, and the counters."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from aero_storage.delivery.routes import Resource
 from aero_storage.disk import Disk
 from aero_storage.logs.json_log import EventLog, Form, make_form
 from aero_storage.metrics import Metrics
-from aero_storage.storage.local.image_store import Opened
+from aero_storage.storage.store import Opened
 
 _PARTIAL = 206
 _RANGE_REFUSALS = frozenset({412, 413, 416})
@@ -20,7 +20,7 @@ _BLANKS = ("request_id", "status", "outcome", "bytes_sent", "latency_seconds", "
 
 @attrs.frozen
 class Reporter:
-    """Where ended exchanges are told: the request log (None: off) and the counters."""
+    """The destinations of access records: the request log (None: off) and the counters."""
 
     clock: IReactorTime
     disk: Disk
@@ -30,7 +30,7 @@ class Reporter:
 
 @attrs.define(eq=False)
 class AccessRecord:
-    """Tells of requests with the same facts: what they have in common is worked out once."""
+    """Logs and counts requests with equal facts; their common fields are computed once."""
 
     facts: Facts
     reporter: Reporter
@@ -38,7 +38,7 @@ class AccessRecord:
     _route: str = attrs.field(init=False)
     _method: str = attrs.field(init=False)
     _counted_image: str | None = attrs.field(init=False)
-    """The image whose bytes count."""
+    """The image id for the per-image byte counters; None if bytes are not counted."""
     _is_image: bool = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -48,7 +48,7 @@ class AccessRecord:
         self._is_image = facts.resource is Resource.IMAGE
 
     def count(self, status: int, bytes_sent: int, seconds: float, opened: Opened | None = None) -> None:
-        """Count a request that ended after `seconds` with `bytes_sent` of its body gone, which came from `opened`."""
+        """Count a request that ended after `seconds`; `bytes_sent` bytes of its body, from `opened`, were sent."""
         metrics = self.reporter.metrics
         metrics.request_ended(self._route, self._method, status, seconds)
         if bytes_sent and self._counted_image is not None:
@@ -64,9 +64,9 @@ class AccessRecord:
                 metrics.range_answered(valid=False)
 
     def write(self, *blanks: object) -> None:
-        """Write its line, if there is a request log, from JSON or numbers.
+        """Write a line to the request log, if there is one; `blanks` are numbers or JSON.
 
-        In this order: id, status, outcome, bytes sent, seconds, the client's host.
+        Their order: request id, status, outcome, bytes sent, seconds, the client's host.
         """
         if self._form is None:
             if self.reporter.log is None:

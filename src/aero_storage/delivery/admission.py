@@ -1,4 +1,4 @@
-"""The cap on byte requests at work at once, and the queue in front of it (http.md §5)."""
+"""The limit of concurrent byte requests, and the queue in front of it (http.md §5)."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _QUEUE_PER_PLACE = 4
 
 @attrs.define(eq=False)
 class Place:
-    """A place under the cap; its holder releases it, and a second release does nothing."""
+    """A place under the limit. Its holder releases it; a second release does nothing."""
 
     _admission: Admission | None
 
     def release(self) -> None:
-        """Give the place to the request that has waited longest."""
+        """Pass the place to the request that has waited longest."""
         admission, self._admission = self._admission, None
         if admission is not None:
             admission._free()  # noqa: SLF001 - two halves of one idea
@@ -37,7 +37,7 @@ class _Waiter:
 
 @attrs.define(eq=False)
 class Admission:
-    """Lets so many requests in at once; others wait, up to the timeout in seconds, first come first served."""
+    """Admits a limited number of requests at once. Others wait in a FIFO queue, up to the timeout in seconds."""
 
     max_concurrent_bytes_requests: int
     """0 is any number."""
@@ -45,17 +45,17 @@ class Admission:
     _clock: IReactorTime
     _taken: int = attrs.field(init=False, default=0)
     _queue: deque[_Waiter] = attrs.field(init=False, factory=deque)
-    _letting_in: bool = attrs.field(init=False, default=False)
+    _admitting: bool = attrs.field(init=False, default=False)
     crowded: Callable[[], object] = attrs.field(init=False, default=lambda: None)
-    """Called when a request has begun to wait: somebody may be able to give a place up."""
+    """Called when a request begins to wait, so that a stalled response may give its place up."""
     rejected: Callable[[str], object] = attrs.field(init=False, default=lambda _reason: None)
-    """Told why a request gets no place: `queue_full` (or nobody is to wait), or `timed_out` in the queue."""
+    """Called with the reason why a request gets no place: `queue_full` (also without a queue) or `timed_out`."""
     waited: Callable[[float], object] = attrs.field(init=False, default=lambda _seconds: None)
-    """Told how long a request stood in the queue that gets a place."""
+    """Called with the seconds that an admitted request waited in the queue."""
 
     @property
     def taken(self) -> int:
-        """Places that are held now."""
+        """Number of places held."""
         return self._taken
 
     @property
@@ -65,11 +65,11 @@ class Admission:
 
     @property
     def waiting(self) -> int:
-        """Requests in the queue now."""
+        """Number of requests in the queue."""
         return len(self._queue)
 
     def acquire(self) -> Deferred[Place]:
-        """A place, perhaps later; can be cancelled. Fails with OverloadedError where none comes free in time."""
+        """Return a Deferred of a place; it can be cancelled. Fails with OverloadedError if none is free in time."""
         place = self.try_acquire()
         if place is not None:
             return succeed(place)
@@ -80,7 +80,7 @@ class Admission:
         return self._wait()
 
     def try_acquire(self) -> Place | None:
-        """A place at once, or None; nobody who waits is overtaken."""
+        """Return a place now, or None if none is free or other requests wait."""
         if self._queue or not self._has_room():
             return None
         self._taken += 1
@@ -88,12 +88,12 @@ class Admission:
 
     def _wait(self) -> Deferred[Place]:
         waiter = _Waiter(Deferred(lambda _: self._leave(waiter)), self._clock.seconds())
-        waiter.timer = self._clock.callLater(self._bytes_queue_timeout_secs, self._give_up, waiter)
+        waiter.timer = self._clock.callLater(self._bytes_queue_timeout_secs, self._time_out, waiter)
         self._queue.append(waiter)
         self.crowded()
         return waiter.deferred
 
-    def _give_up(self, waiter: _Waiter) -> None:
+    def _time_out(self, waiter: _Waiter) -> None:
         self._queue.remove(waiter)
         self.rejected("timed_out")
         waiter.deferred.errback(OverloadedError("no place came free in time"))
@@ -109,14 +109,14 @@ class Admission:
 
     def _free(self) -> None:
         self._taken -= 1
-        if self._letting_in:  # released from within the loop below: it goes on by itself, a queue is no call stack
+        if self._admitting:  # released from within the loop below, which continues by itself: no recursion
             return
-        self._letting_in = True
+        self._admitting = True
         while self._queue and self._has_room():
-            self._let_in(self._queue.popleft())
-        self._letting_in = False
+            self._admit(self._queue.popleft())
+        self._admitting = False
 
-    def _let_in(self, waiter: _Waiter) -> None:
+    def _admit(self, waiter: _Waiter) -> None:
         if waiter.timer is not None:
             waiter.timer.cancel()
         self._taken += 1

@@ -1,4 +1,4 @@
-"""What to answer once the representation is open: conditions, ranges, limits, headers (http.md §5 and §6).
+"""The decision about a request for an open representation: conditions, ranges, limits, headers (http.md §5 and §6).
 
 Pure: facts and a representation in, a reply out. The order of evaluation is that of http.md.
 """
@@ -27,61 +27,56 @@ from aero_storage.http.ranges import (
 
 @attrs.frozen
 class Decision:
-    """All that is decided of a request but for its range; requests that differ in nothing else have it in common."""
+    """Everything decided about a request except its range; requests that differ only in their range share it."""
 
     facts: Facts
     policy: Policy
     representation: Representation
-    settled: Reply | None
-    """The reply, where the range plays no part."""
+    fixed: Reply | None
+    """The reply, if it does not depend on the range; else None."""
     headers: Headers
-    """Those of 200 and 206."""
-    fresh: bool
-    """Whether `If-Range` lets `Range` be honoured."""
-    strict: bool
-    """Whether a whole body is never sent."""
+    """The headers of 200 and 206."""
+    range_applies: bool
+    """Whether `Range` is honoured: `If-Range` is absent or matches."""
+    range_required: bool
+    """Whether a range is required (`--require-range`)."""
 
-    def reply(self, wanted: str | None) -> Reply:
-        """The reply to such a request whose `Range` is `wanted`."""
-        if self.settled is not None:
-            return self.settled
-        selected = self._select(wanted) if self.representation.ranges else None
+    def reply(self, requested: str | None) -> Reply:
+        """Return the reply to such a request with the given `Range`, None without one."""
+        if self.fixed is not None:
+            return self.fixed
+        selected = self._select(requested) if self.representation.ranges else None
         if isinstance(selected, int):
             return _refuse(self.facts, self.policy, selected, self.representation.size)
         return _send(self.headers, self.representation, selected)
 
     def _select(self, text: str | None) -> Segment | int | None:
-        """The segment that `Range` asks for, None for the whole representation, or the status of a refusal."""
-        strict, fresh = self.strict, self.fresh
-        wanted = None if text is None or not (fresh or strict) else parse_range(text)
-        if wanted is None or wanted is RangeProblem.OTHER_UNIT:
-            return 416 if strict else None
-        if isinstance(wanted, RangeProblem):
-            return 413 if wanted is RangeProblem.OVERSIZED else 416
-        if not fresh:
+        """Return the segment that `Range` selects, None for the whole representation, or the status of an error."""
+        range_required, range_applies = self.range_required, self.range_applies
+        requested = None if text is None or not (range_applies or range_required) else parse_range(text)
+        if requested is None or requested is RangeProblem.OTHER_UNIT:
+            return 416 if range_required else None
+        if isinstance(requested, RangeProblem):
+            return 413 if requested is RangeProblem.OVERSIZED else 416
+        if not range_applies:
             return 412
-        return _fit(wanted, self.representation.size, self.policy, strict=strict)
+        return _fit(requested, self.representation.size, self.policy, range_required=range_required)
 
 
 def judge(facts: Facts, policy: Policy, representation: Representation) -> Decision:
-    """Decide all but the range of a GET or HEAD for a representation that is open."""
+    """Decide everything except the range of a GET or HEAD for an open representation."""
     return Decision(
         facts,
         policy,
         representation,
-        settled=_settle(facts, policy, representation),
+        fixed=_fixed_reply(facts, policy, representation),
         headers=_body_headers(plane_headers(facts, policy), representation),
-        fresh=if_range_holds(facts.preconditions, representation.validators),
-        strict=policy.require_range and facts.method == "GET",
+        range_applies=if_range_holds(facts.preconditions, representation.validators),
+        range_required=policy.require_range and facts.method == "GET",
     )
 
 
-def decide(facts: Facts, policy: Policy, representation: Representation) -> Reply:
-    """The reply to a GET or HEAD for a representation that is open."""
-    return judge(facts, policy, representation).reply(facts.range)
-
-
-def _settle(facts: Facts, policy: Policy, representation: Representation) -> Reply | None:
+def _fixed_reply(facts: Facts, policy: Policy, representation: Representation) -> Reply | None:
     if representation.max_bytes is not None and representation.size > representation.max_bytes:
         return error(facts, policy, 413)
     outcome = evaluate(facts.preconditions, representation.validators)
@@ -129,9 +124,9 @@ def _send(headers: Headers, representation: Representation, selected: Segment | 
     return Reply(206, headers, segment=selected, own=own)
 
 
-def _fit(wanted: ByteRange, size: int, policy: Policy, *, strict: bool) -> Segment | int:
-    segment = resolve(wanted, size)
+def _fit(requested: ByteRange, size: int, policy: Policy, *, range_required: bool) -> Segment | int:
+    segment = resolve(requested, size)
     if segment is None:
         return 416
-    limited = not wanted.open_ended or policy.open_ended_ranges == "limit" or strict
+    limited = not requested.open_ended or policy.open_ended_ranges == "limit" or range_required
     return 413 if limited and segment.length > policy.max_range_bytes else segment

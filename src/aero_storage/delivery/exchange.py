@@ -1,4 +1,4 @@
-"""One request from its head to its last byte: what it holds, and the one place where it ends."""
+"""One request from its head to the last byte of its response: owns its resources, and ends in one place."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from aero_storage.delivery.access_record import AccessRecord
 from aero_storage.delivery.admission import Admission, Place
 from aero_storage.delivery.facts import Facts, make_request_id
 from aero_storage.logs.json_lines import quote
-from aero_storage.storage.local.image_store import Opened
+from aero_storage.storage.store import Opened
 
 
 class Ending(enum.StrEnum):
-    """How an exchange ended, in the words of the log."""
+    """The outcome of an exchange, as the log names it."""
 
     COMPLETE = "complete"
     ABORTED = "aborted"
-    """By us: the file failed, or the server stops."""
+    """Aborted by the server: the file failed, or the server stops."""
     DISCONNECTED = "disconnected"
-    """By the client."""
+    """Ended by the client."""
 
 
 @attrs.define(eq=False)
 class Exchange:
-    """Owns all that a request takes, its place and its blob, and gives it back in `end`, exactly once."""
+    """Owns the resources of a request, its place and its blob, and releases them in `end`, exactly once."""
 
     _account: AccessRecord
     client: str | None = None
@@ -37,17 +37,17 @@ class Exchange:
     _ended: bool = attrs.field(init=False, default=False)
     place: Place | None = attrs.field(init=False, default=None)
     waiting: bool = attrs.field(init=False, default=False)
-    """Whether it stands in the queue for a place, with nothing done yet."""
+    """Whether it waits in the queue for a place."""
     blob: Opened | None = attrs.field(init=False, default=None)
     give_share_back: Callable[[], None] | None = attrs.field(init=False, default=None)
-    """Where requests of one client are counted: what to call at the end."""
+    """Called at the end if requests of one client are counted."""
 
     def __attrs_post_init__(self) -> None:
         account = self._account
         self.facts, self._started = account.facts, account.reporter.clock.seconds()
 
     async def take_place(self, admission: Admission) -> None:
-        """Wait for a place under the cap, to be held until the end. Raises OverloadedError."""
+        """Wait for a place, which is held until the end. Raises OverloadedError."""
         if self.place is not None:
             return
         self.waiting = True
@@ -58,7 +58,7 @@ class Exchange:
 
     @property
     def ended(self) -> bool:
-        """Whether it has come to its end."""
+        """Whether it has ended."""
         return self._ended
 
     def take_place_now(self, admission: Admission) -> bool:
@@ -68,21 +68,21 @@ class Exchange:
         return self.place is not None
 
     def give_place_up(self) -> bool:
-        """Let another request have the place; false if there is none."""
+        """Release the place for another request; return False if it has none."""
         place, self.place = self.place, None
         if place is not None:
             place.release()
         return place is not None
 
     def give_up(self) -> None:
-        """Release everything without a word: the request is answered in another exchange."""
+        """Release everything without a record: the request is answered in another exchange."""
         self._ended = True
         self._release()
 
     def end(self, ending: Ending, status: int, bytes_sent: int) -> None:
         """Release everything, count and log; a second call does nothing.
 
-        `bytes_sent` are the bytes of the body that left the server.
+        `bytes_sent` is the number of bytes of the body that were sent.
         """
         if self._ended:
             return

@@ -1,4 +1,4 @@
-"""What a request says, as far as any decision needs it: no web framework's request, no raw bytes."""
+"""The facts of a request that decisions need, as a value: no web framework's request, no raw bytes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from aero_storage.http.conditional import UNCONDITIONAL, Preconditions
 from aero_storage.http.identifiers import parse_chunk_name, parse_image_id, parse_version
 
 MAX_LOGGED_PATH = 256
-"""Characters of the path that a log line shows."""
+"""Limit of the path in a log line, in characters."""
 
 _random = random.Random()  # noqa: S311 - request ids are no secrets
 _IDS_WITH_ONE_START = 256
@@ -33,19 +33,19 @@ _PARSERS: Mapping[str, Callable[[bytes], str | None]] = {
 }
 
 HeaderReader = Callable[[str], str | None]
-"""A header's value by its name: lines given twice joined by commas (RFC 9110 §5.3), None where it is absent."""
+"""Returns a field value by its name: repeated lines are joined by commas (RFC 9110 §5.3); None if it is absent."""
 
 
 def request_id_of(given: str | None) -> str:
-    """The id that a client gave its request in `X-Request-Id`, if it is usable, or a new one (http.md §8)."""
+    """Return the client's `X-Request-Id` if it is valid, else a new id (http.md §8)."""
     return _token(given) or make_request_id()
 
 
 def make_request_id() -> str:
-    """A UUID of version 4 (RFC 9562 §5.4) and no secret; on one thread, the reactor's.
+    """Return a UUID of version 4 (RFC 9562 §5.4), which is no secret. Call it on the reactor's thread only.
 
-    Some in a row begin alike: to draw 48 bits for each, from a generator that was seeded once, takes a fifth of the
-    time that all 122 would take from the system.
+    Several consecutive ids have the same beginning: 48 random bits for each, from a generator seeded once, take a
+    fifth of the time of 122 bits from the system.
     """
     return f"{next(_uuid_starts)}{_random.getrandbits(48):012x}"
 
@@ -62,29 +62,29 @@ _uuid_starts = _draw_uuid_starts()
 
 @attrs.frozen
 class Names:
-    """The names in a path, checked; None where the route has no such name or where it breaks the rule."""
+    """The names in a path, checked; None if the route has no such name or if it is invalid."""
 
     image_id: str | None = None
     version: str | None = None
     chunk_name: str | None = None
     broken: frozenset[str] = frozenset()
-    """The names that the route has and that break their rule."""
+    """The names of the route that are invalid."""
 
     @property
     def valid(self) -> bool:
-        """Whether every name that the route has follows its rule."""
+        """Whether every name of the route is valid."""
         return not self.broken
 
     @classmethod
     def parse(cls, segments: Mapping[str, bytes]) -> Names:
-        """Check the raw path segments that a route captured."""
+        """Parse the raw path segments that a route captured."""
         parsed = {name: _PARSERS[name](raw) for name, raw in segments.items()}
         return cls(**parsed, broken=frozenset(name for name, value in parsed.items() if value is None))
 
 
 @attrs.frozen
 class Facts:
-    """The facts of one request, as far as its head tells them."""
+    """The facts of one request, from its head."""
 
     method: str
     path: str
@@ -98,16 +98,16 @@ class Facts:
     announces_body: bool = False
     user_id: str | None = None
     forwarded: str | None = None
-    """`X-Forwarded-For`, which says nothing before it is known who sent it."""
+    """`X-Forwarded-For`; to be trusted only if a trusted proxy sent it."""
 
     @property
     def plane(self) -> Plane:
-        """Whose rules the response follows."""
+        """The plane whose rules the response follows."""
         return self.route.plane if self.route else plane_of(self.path)
 
     @property
     def resource(self) -> Resource | None:
-        """What the route leads to; None without a route."""
+        """The resource of the route; None without a route."""
         return self.route.resource if self.route else None
 
     @property
@@ -117,12 +117,12 @@ class Facts:
 
     @property
     def method_label(self) -> str:
-        """The method if it is a standard one, or `<other>`: a label takes no text from outside."""
+        """The method if it is a standard one, else `<other>`: labels contain no text from clients."""
         return self.method if self.method in _STANDARD_METHODS else _OTHER_METHOD
 
     @property
     def logged_path(self) -> str:
-        """The path with names that break their rule taken out, cut to 256 characters; `<invalid>` without one."""
+        """The path without invalid names, cut to 256 characters; `<invalid>` if there is no valid path."""
         if not self.path:
             return _INVALID
         if not self.path.startswith(DATA_PREFIX) or (self.route and not self.names.broken and "%" not in self.path):
@@ -134,7 +134,7 @@ class Facts:
         return f"{DATA_PREFIX}{shown}{slash}{rest}"[:MAX_LOGGED_PATH]
 
 
-def read_facts(  # noqa: PLR0913 - what a request line and a connection know
+def read_facts(  # noqa: PLR0913 - one for each part of a request head
     *,
     method: str,
     path: str,
@@ -168,5 +168,5 @@ def _read_preconditions(header: HeaderReader, now: float) -> Preconditions:
 
 
 def _token(value: str | None) -> str | None:
-    """`value` if it is 1 to 128 visible ASCII characters."""
+    """Return `value` if it consists of 1 to 128 visible ASCII characters, else None."""
     return value if value is not None and _TOKEN_TEXT.fullmatch(value) else None

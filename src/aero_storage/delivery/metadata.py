@@ -1,4 +1,4 @@
-"""The metadata plane: what images there are, as JSON (http.md §4)."""
+"""The metadata plane: the list of images and the metadata of one, as JSON (http.md §4)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TAG_DIGITS = 32
 
 
 def describe(image: Image, status: BlobStatus) -> dict[str, object]:
-    """The JSON object of an image; keys that are unset are absent."""
+    """Return the JSON object of an image, without unset keys."""
     validators = image_validators(image, status.validators)
     document = {
         "id": image.id,
@@ -38,29 +38,29 @@ def describe(image: Image, status: BlobStatus) -> dict[str, object]:
 
 
 def image_reply(facts: Facts, policy: Policy, image: Image, status: BlobStatus) -> Reply:
-    """The metadata of one image; its tag is the image's own, as clients use it as such."""
+    """Return the metadata of one image; the entity-tag is that of the image, as clients use it for the image."""
     return _answer(facts, policy, json_body(describe(image, status)), image_validators(image, status.validators))
 
 
 @attrs.frozen
 class Listing:
-    """The array of all images as JSON, and its tag."""
+    """The array of all images as JSON, and its entity-tag."""
 
     body: bytes
     etag: str
 
 
 def make_listing(found: Iterable[tuple[Image, BlobStatus]]) -> Listing:
-    """Write the array of all images; takes half a second for 50,000, so not on the reactor's thread.
+    """Encode the array of all images; takes half a second for 50,000: call it off the reactor's thread.
 
-    Each image by itself: one long call into the JSON encoder would not let other threads run.
+    Images are encoded one by one: one long call of the JSON encoder would block other threads.
     """
     body = b"[" + b",".join(json_body(describe(image, status)) for image, status in found) + b"]"
     return Listing(body, f'"images-{hashlib.sha256(body).hexdigest()[:_TAG_DIGITS]}"')
 
 
 def list_reply(facts: Facts, policy: Policy, listing: Listing) -> Reply:
-    """The array of all images; its tag is a digest of it."""
+    """Return the array of all images; the entity-tag is a digest of it."""
     return _answer(facts, policy, listing.body, Validators(listing.etag, None))
 
 

@@ -1,4 +1,4 @@
-"""The settings that decisions hang on, as one value."""
+"""The settings that decisions depend on, as one value."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class Policy:
     max_range_bytes: int
     max_chunk_bytes: int
     virtual_chunks: bool
-    """Whether images without chunk artifacts are served in virtual chunks, where their entries leave it open."""
+    """Whether images without chunk artifacts are served in virtual chunks, unless their entries say otherwise."""
     virtual_chunk_bytes: int
     open_ended_ranges: str
-    """`limit` where `bytes=N-` is held to `max_range_bytes` too, else `stream`."""
+    """`limit` if `max_range_bytes` limits `bytes=N-` too, else `stream`."""
     require_range: bool
     public_cache_max_age_secs: int
     trusted_proxy: TrustedProxies
-    """Who is believed about where a request came from."""
+    """The proxies whose `X-Forwarded-For` is trusted."""

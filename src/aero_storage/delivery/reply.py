@@ -1,4 +1,4 @@
-"""A response as a value, and the responses that are alike on a whole plane."""
+"""A response as a value, and the responses common to a plane: preflights and errors."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Reply:
 
     status: int
     common: Headers = ()
-    """Headers that many replies share, as one tuple."""
+    """Headers shared by many replies, as one tuple."""
     body: bytes = b""
     segment: Segment | None = None
     own: Headers = ()
@@ -46,25 +46,25 @@ class Reply:
 
     @property
     def headers(self) -> Headers:
-        """All headers that a decision makes."""
+        """All headers of the decision."""
         return (*self.common, *self.own)
 
     @property
     def length(self) -> int | None:
-        """`Content-Length`, which HEAD announces too; None for the statuses that have none (RFC 9110 §8.6)."""
+        """The value of `Content-Length`, also for HEAD; None for statuses without one (RFC 9110 §8.6)."""
         if self.segment is not None:
             return self.segment.length
         return None if self.status in _NO_BODY else len(self.body)
 
 
 def plane_headers(facts: Facts, policy: Policy) -> Headers:
-    """CORS, and on the data plane CORP: what every response of a plane carries (http.md §7)."""
+    """Return the headers of every response of a plane: CORS, and CORP on the data plane (http.md §7)."""
     headers = policy.cors.headers(facts.origin, _EXPOSED.get(facts.plane))
     return (*headers, *_resource_policy(facts, policy))
 
 
 def preflight(facts: Facts, policy: Policy) -> Reply:
-    """The 204 to an `OPTIONS` on any known route."""
+    """Return the 204 to an `OPTIONS` on any known route."""
     return Reply(204, (*policy.cors.preflight(facts.origin), *_resource_policy(facts, policy)))
 
 
@@ -75,9 +75,9 @@ def _resource_policy(facts: Facts, policy: Policy) -> Headers:
 
 
 def error(facts: Facts, policy: Policy, status: int, *extra: tuple[str, str], reason: str | None = None) -> Reply:
-    """An error in the shape of its plane: data empty, metadata JSON, else a short text.
+    """Return an error in the form of its plane: data empty, metadata JSON, else a short text.
 
-    `reason` says more than the status does; it never repeats what came from outside.
+    `reason` adds to the status; it never contains text from the client.
     """
     headers = (*plane_headers(facts, policy), *extra)
     if facts.plane is Plane.DATA:
@@ -94,5 +94,5 @@ def _accept_ranges(facts: Facts) -> Headers:
 
 
 def json_body(value: object) -> bytes:
-    """`value` as compact JSON in UTF-8."""
+    """Return `value` as compact JSON in UTF-8."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()

@@ -1,4 +1,4 @@
-"""What is behind a URL of the data plane: the bytes of an image, a chunk manifest, a chunk (http.md §5 and §6)."""
+"""Representations of the data plane: the bytes of an image, a chunk manifest, a chunk (http.md §5 and §6)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from functools import lru_cache
 import attrs
 
 from aero_storage.catalog.model import Image
-from aero_storage.chunks.manifest import ChunkManifest
+from aero_storage.chunks.manifest import ChunkManifest, check_geometry, is_virtual_version, virtual_version
 from aero_storage.delivery.facts import Facts
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.routes import Resource
-from aero_storage.errors import BlobNotFoundError
+from aero_storage.errors import BlobNotFoundError, ChunkFormatError
 from aero_storage.http import caching
 from aero_storage.http.conditional import Validators
+from aero_storage.logs.json_log import EventLog
+from aero_storage.storage.blob import BlobStatus
 
 OCTETS = "application/octet-stream"
 """Media type of images and chunk objects."""
@@ -44,7 +46,7 @@ class Representation:
 
 
 def image_validators(image: Image, found: Validators) -> Validators:
-    """The validators of an image: what its catalog entry says, else what its file says (http.md §3)."""
+    """The validators of an image: those of its catalog entry, else those of its file (http.md §3)."""
     return Validators(
         image.etag or found.etag,
         found.last_modified if image.last_modified is None else image.last_modified,
@@ -108,7 +110,55 @@ def _chunk_caching(facts: Facts, policy: Policy, image: Image, *, moving: bool) 
 
 
 def _chunked(facts: Facts, policy: Policy, representation: Representation) -> Representation:
-    """What all of chunked delivery has in common: no ranges, a limit for chunks."""
+    """A representation of chunked delivery: no ranges, a limit for chunks."""
     if facts.resource is Resource.CHUNK:
         return attrs.evolve(representation, ranges=False, max_bytes=policy.max_chunk_bytes)
     return attrs.evolve(representation, ranges=False, content_type=_JSON)
+
+
+@attrs.define(eq=False)
+class VirtualChunks:
+    """Cuts an image into chunks on request, from its raw file, with no second copy.
+
+    Says which images may be cut, and how; logs once why an image cannot be cut.
+    """
+
+    _policy: Policy
+    _log: EventLog
+    _told: dict[str, str] = attrs.field(init=False, factory=dict)
+
+    def may_serve(self, image: Image, version: str | None) -> bool:
+        """Whether an image may be served in virtual chunks under URLs of that version, or of none."""
+        wanted = image.has_virtual_chunks(by_setting=self._policy.virtual_chunks)
+        return wanted and (version is None or is_virtual_version(version))
+
+    def cut(self, image: Image, status: BlobStatus) -> ChunkManifest:
+        """The manifest of an image whose file has this status.
+
+        Its version hangs on size, chunk size and a strong validator, so that it is the same on every replica. Raises
+        BlobNotFoundError if the image cannot be cut by the rules of the format.
+        """
+        chunk_size = image.virtual_chunk_size(self._policy.virtual_chunk_bytes)
+        try:
+            check_geometry(status.size, chunk_size)
+        except ChunkFormatError as error:
+            self._tell(image, str(error))
+            raise BlobNotFoundError(image.id) from error
+        if min(chunk_size, status.size) > self._policy.max_chunk_bytes:
+            self._tell(image, f"chunks of {chunk_size} bytes are over --max-chunk-bytes, so each is a 413")
+        return ChunkManifest(
+            image_id=image.id,
+            version=virtual_version(status.size, chunk_size, _strong_tag(image, status)),
+            total_size=status.size,
+            chunk_size=chunk_size,
+        )
+
+    def _tell(self, image: Image, reason: str) -> None:
+        if self._told.get(image.id) != reason:
+            self._told[image.id] = reason
+            self._log.event("warn", "image unfit for virtual chunks", {"image_id": image.id, "reason": reason})
+
+
+def _strong_tag(image: Image, status: BlobStatus) -> str:
+    tag = image_validators(image, status.validators).etag
+    return status.validators.etag if tag.startswith("W/") else tag

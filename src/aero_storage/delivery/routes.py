@@ -1,4 +1,4 @@
-"""Every route of the server (http.md §2): one table, from which routing, labels, `Allow` and tests come."""
+"""All routes of the server (http.md §2) in one table; routing, labels, `Allow` and tests are derived from it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ UNKNOWN = "<unknown>"
 """The route label of requests that match no route."""
 
 DATA_PREFIX = "/v1/images/"
-"""Paths below this belong to the data plane, unless a route says otherwise."""
+"""Paths below this belong to the data plane, unless their route has another plane."""
 
 METHODS = ("GET", "HEAD", "OPTIONS")
 
 
 class Plane(enum.Enum):
-    """Which rules for headers and errors a response follows."""
+    """The rules for headers and errors of a response."""
 
     OPERATIONS = "operations"
     METADATA = "metadata"
@@ -24,7 +24,7 @@ class Plane(enum.Enum):
 
 
 class Resource(enum.Enum):
-    """What a route leads to."""
+    """The kind of resource behind a route."""
 
     LIVENESS = "liveness"
     LIVENESS_TEXT = "liveness, as text"
@@ -40,7 +40,7 @@ class Resource(enum.Enum):
 
 @attrs.frozen
 class Route:
-    """A path template with colon names, what it leads to, and the plane it belongs to."""
+    """A path template with colon names, its resource and its plane."""
 
     template: str
     resource: Resource
@@ -77,10 +77,10 @@ ROUTES = (
 
 
 def routes(*, metrics: bool) -> tuple[Route, ...]:
-    """The routes to mount; without `metrics` there is no such path (http.md §9)."""
+    """Return the routes to mount, without `/metrics` unless `metrics` (http.md §9)."""
     return tuple(route for route in ROUTES if metrics or route.resource is not Resource.METRICS)
 
 
 def plane_of(path: str) -> Plane:
-    """The plane of a path that matches no route."""
+    """Return the plane of a path that matches no route."""
     return Plane.DATA if path.startswith(DATA_PREFIX) else Plane.OPERATIONS

@@ -1,4 +1,4 @@
-"""Looks at many files at once, shared: to open each of 1,000 images takes 20 ms, which nobody may ask for at will."""
+"""Shares expensive checks of many files between concurrent requests: opening 1,000 images takes 20 ms."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 FRESH_SECONDS = 0.5
-"""For how long after it began a look answers for others: with the time between two looks at the catalog, a second."""
+"""Time for which a result is used, counted from the start of its check; with the catalog's interval, one second."""
 
 _T = TypeVar("_T")
 
 
 @attrs.define(eq=False)
-class _Flight(Generic[_T]):
-    """One look, under way or done."""
+class _Check(Generic[_T]):
+    """One check, under way or done."""
 
     subject: object
-    begun: float
+    started: float
     outcome: _T | Failure | None = None
     under_way: bool = True
     waiting: list[Deferred[None]] = attrs.field(factory=list)
 
     def end(self, outcome: _T | Failure) -> None:
-        """Tell all who wait."""
+        """Record the outcome, and wake all waiters."""
         self.outcome, self.under_way = outcome, False
         waiting, self.waiting = self.waiting, []
         for one in waiting:
             one.callback(None)
 
     async def ended(self) -> None:
-        """Wait for the end; who gives up keeps nobody else waiting."""
+        """Wait for the end; a cancelled waiter does not affect the others."""
         if self.under_way:
             waiting: Deferred[None] = Deferred(self.waiting.remove)
             self.waiting.append(waiting)
@@ -43,37 +43,37 @@ class _Flight(Generic[_T]):
 
 @attrs.define(eq=False)
 class SingleFlight(Generic[_T]):
-    """Looks of one kind: at most one at a time at the same subject, however many ask."""
+    """Runs checks of one kind: at most one at a time for a subject, shared by all callers."""
 
     _clock: IReactorTime
-    _last: _Flight[_T] | None = attrs.field(init=False, default=None)
+    _last: _Check[_T] | None = attrs.field(init=False, default=None)
 
-    async def ask(self, subject: object, look: Callable[[], Awaitable[_T]]) -> _T:
-        """What `look` finds, or has found within FRESH_SECONDS, about the same object; raises what it raised.
+    async def ask(self, subject: object, check: Callable[[], Awaitable[_T]]) -> _T:
+        """Return the result of `check`, or of one for the same subject that began within FRESH_SECONDS.
 
-        Who comes later than that waits for the look under way, and shares the next.
+        Raises the error of the check. If an older one is still under way, wait for it, and share the next one.
         """
         while (last := self._last) is not None and last.subject is subject:
-            if 0 <= self._clock.seconds() - last.begun <= FRESH_SECONDS:
+            if 0 <= self._clock.seconds() - last.started <= FRESH_SECONDS:
                 return await self._outcome(last)
             if not last.under_way:
                 break
             await last.ended()
-        return await self._outcome(self._begin(subject, look))
+        return await self._outcome(self._begin(subject, check))
 
-    def _begin(self, subject: object, look: Callable[[], Awaitable[_T]]) -> _Flight[_T]:
-        self._last = begun = _Flight[_T](subject, self._clock.seconds())
-        Deferred.fromCoroutine(_await(look)).addBoth(begun.end)
-        return begun
+    def _begin(self, subject: object, check: Callable[[], Awaitable[_T]]) -> _Check[_T]:
+        self._last = started = _Check[_T](subject, self._clock.seconds())
+        Deferred.fromCoroutine(_await(check)).addBoth(started.end)
+        return started
 
-    async def _outcome(self, look: _Flight[_T]) -> _T:
-        await look.ended()
-        if isinstance(look.outcome, Failure):
-            if self._last is look:
+    async def _outcome(self, check: _Check[_T]) -> _T:
+        await check.ended()
+        if isinstance(check.outcome, Failure):
+            if self._last is check:
                 self._last = None
-            look.outcome.raiseException()
-        return look.outcome  # type: ignore[return-value]
+            check.outcome.raiseException()
+        return check.outcome  # type: ignore[return-value]
 
 
-async def _await(look: Callable[[], Awaitable[_T]]) -> _T:
-    return await look()
+async def _await(check: Callable[[], Awaitable[_T]]) -> _T:
+    return await check()

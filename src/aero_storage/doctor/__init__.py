@@ -1,1 +1,1 @@
-"""Looking at a running server from outside, as clients meet it, and saying what is wrong and how to mend it."""
+"""Checks a running server from outside, as clients see it, and reports faults with remedies."""

@@ -1,4 +1,4 @@
-"""What operators can do: the same advice for every check that needs it. Directives are nginx's, the usual proxy."""
+"""Remedies shared by several checks. Directives are nginx's, the usual proxy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A check as a value, and what is said whatever the check."""
+"""A check as a value, and results common to all checks."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from aero_storage.doctor.session import Session
 
 @attrs.frozen
 class Check:
-    """One thing to look at."""
+    """One check of a server."""
 
     name: str
-    """What the finding is called, for scripts too."""
+    """The name of the check in reports, for scripts too."""
     title: str
     examine: Callable[[Session], Result]
-    """Look at it; may raise SkippedError and UnansweredError."""
+    """Make the check; may raise SkippedError and UnansweredError."""
 
-    def run(self, visit: Session) -> CheckResult:
-        """Look at it; whatever the server does, there is a finding."""
+    def run(self, session: Session) -> CheckResult:
+        """Make the check and return its result, also if it is skipped or unanswered."""
         try:
-            outcome = self.examine(visit)
+            result = self.examine(session)
         except SkippedError as reason:
-            outcome = skipped(str(reason))
+            result = skipped(str(reason))
         except UnansweredError as error:
-            outcome = unanswered(error)
-        return CheckResult(self.name, self.title, outcome)
+            result = unanswered(error)
+        return CheckResult(self.name, self.title, result)
 
 
 def unanswered(error: UnansweredError) -> Result:
-    """What a lack of an answer means."""
+    """Return the result of a check whose request got no complete answer."""
     if isinstance(error, BusyError):
         return warning(
             str(error),
@@ -51,9 +51,9 @@ def unanswered(error: UnansweredError) -> Result:
     return failure(str(error), "a client gets nothing", advice.LOGS)
 
 
-def wrong_status(answer: Response, wanted: str) -> Result:
-    """What a status means that nobody would expect here."""
-    seen = f"{answer.asked}: status {answer.status}, not {wanted}"
+def wrong_status(answer: Response, expected: str) -> Result:
+    """Return the result of a check whose answer has an unexpected status."""
+    seen = f"{answer.request}: status {answer.status}, not {expected}"
     if 300 <= answer.status < 400:  # noqa: PLR2004 - redirects
         return failure(
             f"{seen}; {answer.show('Location')}",

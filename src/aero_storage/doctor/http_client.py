@@ -1,6 +1,7 @@
-"""One request at a time to a server that may do anything: bounded in bytes and in time, nothing hidden.
+"""An HTTP client for one request at a time to an untrusted server, bounded in bytes and in time.
 
-Redirects are not followed and encodings not undone: what a server or a proxy in front of it really says is the point.
+It does not follow redirects and does not decode content, as the checks need the actual answers of the server or of a
+proxy in front of it.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ from aero_storage.doctor.target import Target
 
 KIB = 1024
 MOST = 64 * KIB
-"""Bytes of a body that are read unless a check wants more."""
+"""Limit of the bytes read of a body, unless a check sets another."""
 
 _PIECE = 64 * KIB
 _TRIES = 3
 _BUSY = 429
 _BUSY_SECONDS = 1.0
 _SLOWEST = 64 * KIB
-"""Bytes a second below which a large answer is given up."""
+"""Slowest rate of a large answer, in bytes a second."""
 
 _ERRORS = (OSError, HTTPError, http.client.HTTPException, ValueError)
 _STALE = (ConnectionError, http.client.RemoteDisconnected)
@@ -40,10 +41,10 @@ _USUAL = {"Accept-Encoding": "identity", "User-Agent": "aero-storage doctor", "A
 
 
 class UnansweredError(Exception):
-    """No answer, or no whole one; the message says to what, and why."""
+    """No answer, or an incomplete one; the message has the request and the reason."""
 
     error: BaseException | None = None
-    """What the system or the TLS library said, where that is the reason."""
+    """The error of the system or the TLS library, if that is the reason."""
 
 
 class BrokenOffError(UnansweredError):
@@ -51,33 +52,33 @@ class BrokenOffError(UnansweredError):
 
 
 class BusyError(UnansweredError):
-    """The server is full (429), and stayed so."""
+    """The server answered 429 to every try."""
 
 
 @attrs.define(eq=False)
 class HttpClient:
-    """Asks one server over one connection, as long as that is kept alive; `close` when done."""
+    """Sends requests to one server over one persistent connection; call `close` when done."""
 
-    place: Target
+    target: Target
     timeout: float = 10.0
-    """Seconds that a connection, or the next bytes, may take."""
+    """Timeout in seconds of connecting, and of waiting for the next bytes."""
     extra: Mapping[str, str] = attrs.field(factory=dict, repr=False)
-    """Headers for every request but anonymous ones; they may hold secrets."""
+    """Headers of every request except anonymous ones; they may contain secrets."""
     insecure: bool = False
-    """Whether any certificate will do."""
+    """Whether any certificate is accepted."""
     now: Callable[[], float] = time.monotonic
     pause: Callable[[float], None] = time.sleep
     received: int = attrs.field(init=False, default=0)
-    """Bytes of bodies so far."""
-    silences: int = attrs.field(init=False, default=0)
-    """Requests in a row that got no answer."""
+    """Bytes of bodies received so far."""
+    unanswered_in_row: int = attrs.field(init=False, default=0)
+    """Consecutive requests without an answer."""
     _connection: HTTPConnection = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._connection = self._make()
 
     def close(self) -> None:
-        """Give the connection up; the next request opens another."""
+        """Close the connection; the next request opens another."""
         self._connection.close()
 
     def ask(
@@ -89,7 +90,7 @@ class HttpClient:
         most: int = MOST,
         anonymous: bool = False,
     ) -> Response:
-        """Send one request and read at most `most` bytes of the answer; a full server is asked again, twice.
+        """Send one request and read at most `most` bytes of the answer; after a 429 it is sent again, twice.
 
         Raises UnansweredError.
         """
@@ -101,10 +102,10 @@ class HttpClient:
             answer = self._exchange(method, path, own, {**_USUAL, **given, **own}, most)
             if answer.status != _BUSY:
                 return answer
-        raise BusyError(f"{answer.asked}: status 429, {_TRIES} times")
+        raise BusyError(f"{answer.request}: status 429, {_TRIES} times")
 
     def expiry(self) -> float:
-        """When the certificate of the server, which has to be valid, expires; in seconds since the epoch.
+        """Return when the server's valid certificate expires, in seconds since the epoch.
 
         Raises UnansweredError.
         """
@@ -114,42 +115,42 @@ class HttpClient:
             certificate = sock.getpeercert() if isinstance(sock, ssl.SSLSocket) else None
             return ssl.cert_time_to_seconds(str((certificate or {})["notAfter"]))
         except (*_ERRORS, KeyError) as error:
-            failed = UnansweredError(f"{self.place.url}: {_reason(error)}")
+            failed = UnansweredError(f"{self.target.url}: {_reason(error)}")
             failed.error = _cause(error)
             raise failed from error
 
     def _make(self) -> HTTPConnection:
-        place = self.place
-        if place.scheme == "http":
-            return HTTPConnection(place.host, place.port, timeout=self.timeout)
+        target = self.target
+        if target.scheme == "http":
+            return HTTPConnection(target.host, target.port, timeout=self.timeout)
         context = ssl.create_default_context()
         if self.insecure:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
-        return HTTPSConnection(place.host, place.port, timeout=self.timeout, ssl_context=context)
+        return HTTPSConnection(target.host, target.port, timeout=self.timeout, ssl_context=context)
 
     def _exchange(
         self, method: str, path: str, own: Mapping[str, str], headers: Mapping[str, str], most: int
     ) -> Response:
-        asked = f"{method} {path}" + "".join(f", {name}: {brief(value)}" for name, value in own.items())
+        shown_request = f"{method} {path}" + "".join(f", {name}: {brief(value)}" for name, value in own.items())
         try:
             was_open = not self._connection.is_closed
             try:
-                return self._once(asked, (method, path, headers), most, is_reused=was_open)
+                return self._once(shown_request, (method, path, headers), most, is_reused=was_open)
             except _STALE:
                 if not was_open:
                     raise
-                self.close()  # it was idle for too long; browsers open another one too
-                return self._once(asked, (method, path, headers), most, is_reused=False)
+                self.close()  # it was idle for too long; browsers open a new one too
+                return self._once(shown_request, (method, path, headers), most, is_reused=False)
         except _ERRORS as error:
             self.close()
-            self.silences += 1
-            failed = UnansweredError(f"{asked}: {_reason(error)}")
+            self.unanswered_in_row += 1
+            failed = UnansweredError(f"{shown_request}: {_reason(error)}")
             failed.error = _cause(error)
             raise failed from error
 
     def _once(
-        self, asked: str, request: tuple[str, str, Mapping[str, str]], most: int, *, is_reused: bool
+        self, shown_request: str, request: tuple[str, str, Mapping[str, str]], most: int, *, is_reused: bool
     ) -> Response:
         method, path, headers = request
         began = self.now()
@@ -157,14 +158,14 @@ class HttpClient:
             self._connection.connect()
         with deadline(self._connection.sock, 3 * self.timeout + most / _SLOWEST):
             self._connection.request(
-                method, self.place.prefix + path, headers=headers, preload_content=False, decode_content=False
+                method, self.target.prefix + path, headers=headers, preload_content=False, decode_content=False
             )
             response = self._connection.getresponse()
-            self.silences = 0
+            self.unanswered_in_row = 0
             body = bytearray()
-            first_byte, is_complete = self._read(asked, response, body, most)
+            first_byte, is_complete = self._read(shown_request, response, body, most)
         return Response(
-            asked=asked,
+            request=shown_request,
             status=response.status,
             fields=tuple((name.lower(), value) for name, value in response.headers.items()),
             body=bytes(body[:most]),
@@ -175,8 +176,8 @@ class HttpClient:
             seconds=self.now() - began,
         )
 
-    def _read(self, asked: str, response: HTTPResponse, body: bytearray, most: int) -> tuple[float, bool]:
-        """Fill `body`; when its first byte came, and whether it is whole."""
+    def _read(self, shown_request: str, response: HTTPResponse, body: bytearray, most: int) -> tuple[float, bool]:
+        """Fill `body`; return when its first byte arrived, and whether it is complete."""
         try:
             piece = response.read(1)
             first_byte = self.now()
@@ -190,7 +191,7 @@ class HttpClient:
             self.close()
             text = response.headers.get("Content-Length", "an unknown number of")
             raise BrokenOffError(
-                f"{asked}: the body broke off after {len(body)} of {brief(text)} bytes ({_reason(error)})"
+                f"{shown_request}: the body broke off after {len(body)} of {brief(text)} bytes ({_reason(error)})"
             ) from error
         if piece:
             response.close()
@@ -200,9 +201,9 @@ class HttpClient:
 
 @contextmanager
 def deadline(sock: socket.socket | None, seconds: float) -> Iterator[None]:
-    """Break a connection if a with block takes longer: no timeout between bytes sees a byte now and then.
+    """Shut a connection down if a with block takes longer than `seconds`: slow single bytes evade other timeouts.
 
-    Raises TimeoutError then, as a head or a body that was cut off could look like a whole one.
+    Raises TimeoutError then, as a truncated head or body could look complete.
     """
     is_over = threading.Event()
     timer = threading.Timer(seconds, _break, [sock, is_over])
@@ -223,12 +224,12 @@ def deadline(sock: socket.socket | None, seconds: float) -> Iterator[None]:
 def _break(sock: socket.socket | None, is_over: threading.Event) -> None:
     is_over.set()
     if sock is not None:
-        with suppress(OSError):  # it has ended by itself
-            socket.socket.shutdown(sock, socket.SHUT_RDWR)  # of TCP, even under TLS: who reads there sees the end
+        with suppress(OSError):  # already closed
+            socket.socket.shutdown(sock, socket.SHUT_RDWR)  # of TCP, even under TLS: the reader sees the end
 
 
 def _cause(error: BaseException) -> BaseException:
-    """What is under urllib3's words; its error for a connection that is refused is one of its timeouts."""
+    """Return the cause of an error of urllib3, whose error for a refused connection is one of its timeouts."""
     return error.__cause__ if isinstance(error, HTTPError) and error.__cause__ is not None else error
 
 

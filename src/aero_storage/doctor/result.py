@@ -1,4 +1,4 @@
-"""What a check has found, in words."""
+"""The result of a check, in words."""
 
 from __future__ import annotations
 
@@ -8,57 +8,57 @@ import attrs
 
 
 class Severity(enum.Enum):
-    """How a check came out."""
+    """The verdict of a check."""
 
     PASS = "pass"  # noqa: S105 - no password
     WARNING = "warning"
-    """Clients get on, but something is worse than it need be."""
+    """Clients work, but something should be improved."""
     FAILURE = "failure"
-    """Some client fails, or gets wrong bytes."""
+    """Some clients fail, or get wrong bytes."""
     SKIPPED = "skipped"
-    """Nothing was found out; `seen` says why."""
+    """The check was not made; `seen` has the reason."""
 
 
 @attrs.frozen
 class Result:
-    """The words of one check; texts from the server are in them only through `brief`."""
+    """The texts of one result; texts from the server pass through `brief`."""
 
-    verdict: Severity
+    severity: Severity
     seen: str
     means: str = ""
-    """What that means to a client; empty unless something is wrong."""
-    mend: str = ""
-    """How to mend it; empty unless something is wrong."""
+    """The consequence for clients; empty if all is well."""
+    remedy: str = ""
+    """The remedy; empty if all is well."""
 
 
 @attrs.frozen
 class CheckResult:
-    """An outcome and the check that it is of."""
+    """A result with the name and title of its check."""
 
     check: str
     title: str
-    outcome: Result
+    result: Result
 
 
 class SkippedError(Exception):
-    """A check cannot be made; the message says why, and what to look at instead."""
+    """A check cannot be made; the message has the reason, and names the check to look at instead."""
 
 
 def good(seen: str) -> Result:
-    """All is well."""
+    """Return a result that passes."""
     return Result(Severity.PASS, seen)
 
 
-def warning(seen: str, means: str, mend: str) -> Result:
-    """Clients get on, but."""
-    return Result(Severity.WARNING, seen, means, mend)
+def warning(seen: str, means: str, remedy: str) -> Result:
+    """Return a warning: clients work, but something should be improved."""
+    return Result(Severity.WARNING, seen, means, remedy)
 
 
-def failure(seen: str, means: str, mend: str) -> Result:
-    """Some client does not get on."""
-    return Result(Severity.FAILURE, seen, means, mend)
+def failure(seen: str, means: str, remedy: str) -> Result:
+    """Return a failure: some clients do not work."""
+    return Result(Severity.FAILURE, seen, means, remedy)
 
 
 def skipped(why: str) -> Result:
-    """It was not looked at."""
+    """Return the result of a check that was not made."""
     return Result(Severity.SKIPPED, why)

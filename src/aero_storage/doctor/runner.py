@@ -1,4 +1,4 @@
-"""All checks, in the order in which they tell most."""
+"""Runs all checks, the most significant first."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ CHECKS: tuple[Check, ...] = (
     *chunked.CHECKS,
 )
 
-_PATIENCE = 3
-"""Checks in a row without an answer after which the rest are left out: each would wait for its timeout."""
+_MAX_UNANSWERED = 3
+"""Consecutive checks without an answer after which the rest are skipped: each would wait for its timeout."""
 
 
 @attrs.frozen
 class DoctorReport:
-    """What an examination has found."""
+    """The results of all checks."""
 
-    findings: tuple[CheckResult, ...]
+    results: tuple[CheckResult, ...]
 
-    def count(self, verdict: Severity) -> int:
-        """How many checks came out so."""
-        return sum(finding.outcome.verdict is verdict for finding in self.findings)
+    def count(self, severity: Severity) -> int:
+        """Return the number of checks with this verdict."""
+        return sum(check_result.result.severity is severity for check_result in self.results)
 
     @property
     def is_good(self) -> bool:
@@ -42,23 +42,23 @@ class DoctorReport:
         return not self.count(Severity.FAILURE)
 
 
-def run_checks(visit: Session, begin: Callable[[int, Check], None] = lambda _number, _check: None) -> DoctorReport:
-    """Make all checks; `begin` is told the number and the check before each. Whatever is wrong is in the report."""
-    findings: list[CheckResult] = []
-    given_up = ""
+def run_checks(session: Session, begin: Callable[[int, Check], None] = lambda _number, _check: None) -> DoctorReport:
+    """Make all checks; `begin` is called with number and check before each. All faults are in the report."""
+    results: list[CheckResult] = []
+    stop_reason = ""
     for number, check in enumerate(CHECKS, 1):
-        if given_up:
-            findings.append(CheckResult(check.name, check.title, skipped(given_up)))
+        if stop_reason:
+            results.append(CheckResult(check.name, check.title, skipped(stop_reason)))
             continue
         begin(number, check)
-        findings.append(check.run(visit))
-        given_up = _reason_to_stop(visit, findings)
-    return DoctorReport(tuple(findings))
+        results.append(check.run(session))
+        stop_reason = _reason_to_stop(session, results)
+    return DoctorReport(tuple(results))
 
 
-def _reason_to_stop(visit: Session, findings: list[CheckResult]) -> str:
-    if findings[-1].check == server.REACHABLE.name and findings[-1].outcome.verdict is Severity.FAILURE:
-        return "nobody answers: see reachable"
-    if visit.client.silences >= _PATIENCE:
+def _reason_to_stop(session: Session, results: list[CheckResult]) -> str:
+    if results[-1].check == server.REACHABLE.name and results[-1].result.severity is Severity.FAILURE:
+        return "the server does not answer: see reachable"
+    if session.client.unanswered_in_row >= _MAX_UNANSWERED:
         return "the server has stopped answering"
     return ""

@@ -1,4 +1,4 @@
-"""What checks share: the client, the image that is looked at, and what was asked already."""
+"""The shared state of the checks: the client, the examined image, and the answers received so far."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from aero_storage.http.identifiers import is_image_id
 from aero_storage.strict_json import load
 
 MOST_JSON = 4 * 1024 * 1024
-"""Bytes of a list of images or a chunk manifest that are read."""
+"""Limit of the bytes read of a list of images or a chunk manifest."""
 
 MOST_JSON_VALUES = 500_000
 """Objects, arrays, members and elements in them: a manifest of that size has some 130,000."""
@@ -31,24 +31,26 @@ Document = dict[str, Any]
 
 @attrs.define(eq=False)
 class Session:
-    """One examination of one server. Answers that were looked at once are remembered, errors too."""
+    """One examination of one server. Answers and errors are cached."""
 
     client: HttpClient
-    wanted: str | None = None
-    """The id of the image to look at; None for one of the list."""
+    image_id: str | None = None
+    """The id of the image to examine; None for one of the list."""
     given_origin: str | None = None
-    """The `Origin` of the pages that are to read; None if nobody said."""
+    """The `Origin` of the pages that read the images; None if not given."""
     wall: Callable[[], float] = time.time
     """Seconds since the epoch."""
     _seen: dict[object, Response | Exception] = attrs.field(init=False, factory=dict)
 
     @property
     def origin(self) -> str:
-        """The `Origin` to ask with."""
+        """The `Origin` of the requests."""
         return self.given_origin or "https://doctor.example"
 
-    def look(self, method: str, path: str, headers: Mapping[str, str] | None = None, *, most: int = MOST) -> Response:
-        """Ask once, and remember the answer. Raises UnansweredError."""
+    def fetch(
+        self, method: str, path: str, headers: Mapping[str, str] | None = None, *, most: int = MOST
+    ) -> Response:
+        """Return the answer to a request, which is sent only once. Raises UnansweredError."""
         key = (method, path, tuple((headers or {}).items()), most)
         if key not in self._seen:
             try:
@@ -62,18 +64,18 @@ class Session:
         return found
 
     def listing(self) -> Response:
-        """The answer to the list of images."""
-        return self.look("GET", images_path(), most=MOST_JSON)
+        """Return the answer to the list of images."""
+        return self.fetch("GET", images_path(), most=MOST_JSON)
 
     @property
     def image(self) -> str:
-        """The id of the image that is looked at. Raises SkippedError if there is none."""
-        if self.wanted is None:
-            self.wanted = self._choose()
-        return self.wanted
+        """The id of the examined image. Raises SkippedError if there is none."""
+        if self.image_id is None:
+            self.image_id = self._choose()
+        return self.image_id
 
     def _choose(self) -> str:
-        """The largest public image: it shows the most."""
+        """Return the largest public image, with which most checks can be made."""
         found = [one for one in entries(self.listing()) or [] if is_image_id(str(one.get("id", "")))]
         if not found:
             raise SkippedError("no image to look at: see image-list, or name one with --image")
@@ -86,21 +88,21 @@ class Session:
         return images_path(self.image)
 
     def metadata(self) -> Document:
-        """What the server's JSON says of the image; empty if that is not to be had."""
-        document = parsed(self.look("GET", images_path(self.image, "/meta")))
+        """Return the server's metadata of the image; empty if it cannot be read."""
+        document = parsed(self.fetch("GET", images_path(self.image, "/meta")))
         return document if isinstance(document, dict) else {}
 
     def head(self) -> Response:
-        """The answer to HEAD of the image."""
-        return self.look("HEAD", self.path)
+        """Return the answer to HEAD of the image."""
+        return self.fetch("HEAD", self.path)
 
     def range(self, value: str, headers: Mapping[str, str] | None = None, *, most: int = MOST) -> Response:
-        """The answer to a GET with that `Range`."""
-        return self.look("GET", self.path, {"Range": value, **(headers or {})}, most=most)
+        """Return the answer to a GET with this `Range`."""
+        return self.fetch("GET", self.path, {"Range": value, **(headers or {})}, most=most)
 
     @property
     def size(self) -> int:
-        """Bytes of the image. Raises SkippedError if it is unknown or 0."""
+        """The size of the image in bytes. Raises SkippedError if it is unknown or 0."""
         size = self._size()
         if size is None:
             raise SkippedError("the size of the image is not to be had: see head and meta")
@@ -109,14 +111,14 @@ class Session:
         return size
 
     def _size(self) -> int | None:
-        """What two of three say: a lying HEAD would make all ranges look wrong. Else the daemon's own metadata."""
+        """Return the size that two of three sources agree on, else that of the metadata; HEAD alone may be wrong."""
         head = self.head()
-        told = whole_number(self.metadata().get("size_bytes"))
+        in_metadata = whole_number(self.metadata().get("size_bytes"))
         length = head.length() if head.status == 200 else None  # noqa: PLR2004
-        if told == length is not None:
-            return told
+        if in_metadata == length is not None:
+            return in_metadata
         match = _TOTAL.fullmatch(self.range("bytes=0-0").get("Content-Range") or "")
-        known = [size for size in (told, length, int(match[1]) if match else None) if size is not None]
+        known = [size for size in (in_metadata, length, int(match[1]) if match else None) if size is not None]
         return max(known, key=known.count, default=None)
 
     @property
@@ -129,12 +131,12 @@ class Session:
 
 
 def is_strong(tag: str) -> bool:
-    """Whether that is a strong entity-tag (RFC 9110 §8.8.3)."""
+    """Return whether `tag` is a strong entity-tag (RFC 9110 §8.8.3)."""
     return _STRONG.fullmatch(tag) is not None
 
 
 def parsed(answer: Response) -> object:
-    """The JSON of a 200, or None."""
+    """Return the parsed JSON of a 200, or None."""
     if answer.status != 200 or not answer.is_complete:  # noqa: PLR2004
         return None
     try:
@@ -144,7 +146,7 @@ def parsed(answer: Response) -> object:
 
 
 def entries(answer: Response) -> list[Document] | None:
-    """The objects of a list of images, or None if it is none."""
+    """Return the objects of a list of images, or None if it is not one."""
     document = parsed(answer)
     if not isinstance(document, list) or not all(isinstance(one, dict) for one in document):
         return None
@@ -152,5 +154,5 @@ def entries(answer: Response) -> list[Document] | None:
 
 
 def whole_number(value: object) -> int | None:
-    """A JSON number that is a size, or None."""
+    """Return a JSON value that is a whole number, or None."""
     return value if type(value) is int and 0 <= value < 1 << 63 else None

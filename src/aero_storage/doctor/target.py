@@ -1,4 +1,4 @@
-"""Which server to look at, and which of its images: read from a URL. Pure."""
+"""The server and the image to examine, parsed from a URL. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _IMAGE_PATH = re.compile(r"(?P<prefix>.*?)/v1/images(?:/(?P<id>[^/]+)(?:/(?:data
 
 @attrs.frozen
 class Target:
-    """A server: `host` without brackets, `prefix` the path that its own paths follow, empty or `/…`."""
+    """A server: `host` without brackets, `prefix` in front of its paths, empty or `/…`."""
 
     scheme: str
     host: str
@@ -35,7 +35,7 @@ class Target:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether it is on this machine, out of others' reach."""
+        """Whether the host is this machine, by a loopback address or name."""
         try:
             return ipaddress.ip_address(self.host.partition("%")[0]).is_loopback
         except ValueError:
@@ -43,14 +43,14 @@ class Target:
 
 
 def images_path(image_id: str | None = None, below: str = "") -> str:
-    """The path of the list, of an image, or of something below one: `/v1/images/win98/meta`."""
+    """Return the path of the list, of an image, or of a resource below one: `/v1/images/win98/meta`."""
     return _IMAGES if image_id is None else f"{_IMAGES}/{quote(image_id)}{below}"
 
 
 def parse_target(url: str) -> tuple[Target, str | None]:
-    """Read a base URL, or the URL of the list, of an image or its chunks: the server, and the image if one is named.
+    """Parse a base URL, or the URL of the list, of an image or its chunks; return the server, and the image if any.
 
-    Raises OperatorError, which says what is wrong with the URL.
+    Raises OperatorError with the fault of the URL.
     """
     try:
         parts = urlsplit(url)
@@ -81,5 +81,5 @@ def _check(url: str, parts: SplitResult) -> None:
 
 
 def _shown(url: str) -> str:
-    """What of a URL may be repeated before it is known whether it holds a password."""
-    return "what was given" if "@" in url else repr(url)
+    """Return a URL for a message, unless it may contain a password."""
+    return "the given text" if "@" in url else repr(url)

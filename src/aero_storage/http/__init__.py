@@ -1,1 +1,1 @@
-"""HTTP rules as pure functions: no I/O, no Twisted, no clock of their own."""
+"""HTTP rules as pure functions: without I/O, Twisted, or a clock."""

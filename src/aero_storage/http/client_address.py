@@ -1,18 +1,18 @@
-"""Who a client is, by the address that it comes from."""
+"""Identifies clients by their addresses."""
 
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 UNIX = "unix"
-"""What stands for the host of a peer on a UNIX socket."""
+"""The host of a peer on a UNIX socket."""
 
 _MAPPED = "::ffff:"
 _NETWORK_BITS = 64
 
 
 def plain_host(host: str) -> str:
-    """A peer's host as it is shown: an IPv4 client of a dual-stack socket by its IPv4 address (RFC 4291 §2.5.5.2)."""
+    """Return a peer's host; of an IPv4 client on a dual-stack socket its IPv4 address (RFC 4291 §2.5.5.2)."""
     if not host.startswith(_MAPPED):
         return host
     mapped = getattr(_address(host), "ipv4_mapped", None)
@@ -20,10 +20,10 @@ def plain_host(host: str) -> str:
 
 
 def client_of(host: str) -> str:
-    """What all addresses of one client have in common: an IPv4 address, or an IPv6 network of 64 bits.
+    """Return the identity of a client: its IPv4 address, or its IPv6 network of 64 bits.
 
-    A subscriber has 2^64 addresses in such a network at the least (RFC 6177 §2). Of a link-local address
-    (`fe80::1%eth0`) the interface stays. A host that is no address is its own client.
+    A subscriber has at least 2^64 addresses in such a network (RFC 6177 §2). A link-local address (`fe80::1%eth0`)
+    keeps its interface. A host that is not an address is returned unchanged.
     """
     text, percent, interface = plain_host(host).partition("%")
     address = _address(text)

@@ -17,7 +17,7 @@ _Comparison = Callable[[str, str], bool]
 
 
 class ConditionResult(enum.Enum):
-    """What the preconditions of a request say."""
+    """The outcome of the preconditions of a request."""
 
     PROCEED = "proceed"
     NOT_MODIFIED = "not modified"
@@ -26,10 +26,10 @@ class ConditionResult(enum.Enum):
 
 @attrs.frozen(cache_hash=True)
 class Validators:
-    """What tells one version of a representation from another.
+    """The validators of a representation.
 
-    `etag` with its quotes and, where it is weak, its `W/`; `last_modified` in nanoseconds since the epoch, None
-    where there is none.
+    `etag` with its quotes and, if it is weak, its `W/`; `last_modified` in nanoseconds since the epoch, None if there
+    is none.
     """
 
     etag: str
@@ -37,15 +37,15 @@ class Validators:
 
     @property
     def last_modified_second(self) -> int | None:
-        """`last_modified` in the whole seconds that HTTP dates can write."""
+        """`last_modified` in whole seconds, the resolution of HTTP dates."""
         return None if self.last_modified is None else self.last_modified // NANOSECONDS
 
 
 @attrs.frozen
 class Preconditions:
-    """The values of the conditional request headers, as they came; None where a header is absent.
+    """The values of the conditional request headers as received; None if a header is absent.
 
-    `now` is the time of the request in seconds since the epoch; two-digit years hang on it.
+    `now` is the time of the request in seconds since the epoch, for two-digit years.
     """
 
     if_match: str | None = None
@@ -57,22 +57,22 @@ class Preconditions:
 
 
 UNCONDITIONAL = Preconditions()
-"""Those of a request without any."""
+"""The preconditions of a request without any."""
 
 
 def is_entity_tag(text: str) -> bool:
-    """Whether `text` is one quoted entity-tag of visible ASCII, `"…"` or `W/"…"`."""
+    """Return whether `text` is one quoted entity-tag of visible ASCII, `"…"` or `W/"…"`."""
     return _ENTITY_TAG.fullmatch(text) is not None
 
 
 def file_etag(size: int, mtime_ns: int) -> str:
-    """The strong tag of a file: `"<size>-<seconds>-<nanoseconds>"` in hex; 0-0 for a time that cannot be used."""
+    """Return the strong entity-tag of a file, `"<size>-<seconds>-<nanoseconds>"` in hex; 0-0 for an unusable time."""
     seconds, fraction = divmod(usable_mtime(mtime_ns) or 0, NANOSECONDS)
     return f'"{size:x}-{seconds:x}-{fraction:x}"'
 
 
 def evaluate(conditions: Preconditions, current: Validators) -> ConditionResult:
-    """Evaluate the preconditions of a GET or HEAD in the order of RFC 9110 §13.2.2, `If-Range` apart."""
+    """Evaluate the preconditions of a GET or HEAD in the order of RFC 9110 §13.2.2, without `If-Range`."""
     if conditions is UNCONDITIONAL:
         return ConditionResult.PROCEED
     if _precondition_fails(conditions, current):
@@ -97,7 +97,7 @@ def _not_modified(conditions: Preconditions, current: Validators) -> bool:
 
 
 def if_range_holds(conditions: Preconditions, current: Validators) -> bool:
-    """Whether `Range` may be honoured (RFC 9110 §13.1.5): no `If-Range`, or one that matches exactly."""
+    """Return whether `Range` may be honoured (RFC 9110 §13.1.5): no `If-Range`, or an exact match."""
     value = conditions.if_range
     if value is None:
         return True

@@ -1,4 +1,4 @@
-"""Who may read responses from another origin (WHATWG Fetch: CORS; http.md §7)."""
+"""CORS headers (WHATWG Fetch; http.md §7)."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ DATA_EXPOSED = (
     "ETag, Last-Modified, Cache-Control, Content-Range, Accept-Ranges, Content-Length, Content-Encoding, "
     "Retry-After, X-Request-Id"
 )
-"""What scripts may read of a data plane response."""
+"""Headers of a data plane response that scripts may read."""
 
 METADATA_EXPOSED = "ETag, Last-Modified, Cache-Control"
-"""What scripts may read of a metadata response."""
+"""Headers of a metadata response that scripts may read."""
 
 
 def _comparable(origin: str) -> str:
@@ -31,11 +31,11 @@ def _comparable(origin: str) -> str:
 
 @attrs.frozen
 class CorsPolicy:
-    """Which origins may read responses: any one if `cors_origin` is empty or has a `*`, else those it lists."""
+    """The origins that may read responses: any if `cors_origin` is empty or contains `*`, else those listed."""
 
     cors_origin: tuple[str, ...]
     cors_preflight_max_age_secs: int
-    """Seconds for which a browser may keep a preflight's answer."""
+    """Seconds for which browsers may cache a preflight."""
     _allowed: frozenset[str] = attrs.field(init=False)
     any_origin: bool = attrs.field(init=False)
 
@@ -48,14 +48,14 @@ class CorsPolicy:
         return not self.cors_origin or "*" in self.cors_origin
 
     def headers(self, origin: str | None, exposed: str | None = None) -> Headers:
-        """The CORS headers of a response, `Vary` included, to a request whose `Origin` is `origin`."""
+        """Return the CORS headers of a response, including `Vary`, to a request with `Origin` `origin`."""
         allowed = self._allow(origin)
         if allowed and exposed:
             allowed = (*allowed, ("Access-Control-Expose-Headers", exposed))
         return allowed if self.any_origin else (*allowed, ("Vary", "Origin"))
 
     def preflight(self, origin: str | None) -> Headers:
-        """The headers of a preflight's 204; for an origin that is not allowed, `Vary` alone."""
+        """Return the headers of a preflight's 204; for an origin that is not allowed only `Vary`."""
         vary = _PREFLIGHT_VARY if self.any_origin else f"Origin, {_PREFLIGHT_VARY}"
         allowed = self._allow(origin)
         if allowed:

@@ -1,4 +1,4 @@
-"""Points in time as HTTP and RFC 3339 write them. Inside, a time is a count of nanoseconds since the Unix epoch."""
+"""HTTP dates and RFC 3339 times. Internally a time is in nanoseconds since the Unix epoch."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from functools import lru_cache
 NANOSECONDS = 10**9
 """Nanoseconds in a second."""
 
-_LAST_SECOND = 253402300799  # 9999-12-31T23:59:59Z, the last one that datetime and HTTP dates can write
+_LAST_SECOND = 253402300799  # 9999-12-31T23:59:59Z, the last one of datetime and HTTP dates
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _DAY_NAME = "(?:" + "|".join(_DAYS) + ")"
 _LONG_DAY_NAME = "(?:Monday|Tuesday|Wednesday|Thursday|Friday|Saturday|Sunday)"
 _MONTH = "(?P<month>" + "|".join(_MONTHS) + ")"
 _TIME = r"(?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d)"
-# RFC 9110 §5.6.7: the one form to send and the two old ones to accept.
+# RFC 9110 §5.6.7: the format to send, and two obsolete formats to accept.
 _HTTP_DATES = tuple(
     re.compile(pattern, re.ASCII)
     for pattern in (
@@ -36,17 +36,17 @@ _NANOSECOND_DIGITS = 9
 
 @lru_cache(128)
 def format_http_date(seconds: int) -> str:
-    """IMF-fixdate (RFC 9110 §5.6.7) of whole seconds since the epoch, whatever the locale."""
+    """Return the IMF-fixdate (RFC 9110 §5.6.7) of whole seconds since the epoch, independent of the locale."""
     moment = datetime.fromtimestamp(seconds, UTC)
     day, month = _DAYS[moment.weekday()], _MONTHS[moment.month - 1]
     return f"{day}, {moment.day:02} {month} {moment.year:04} {moment:%H:%M:%S} GMT"
 
 
 def parse_http_date(text: str, now: float) -> int | None:
-    """Whole seconds since the epoch of an HTTP date in any of its three forms, or None.
+    """Return the seconds since the epoch of an HTTP date in any of its three formats, or None.
 
-    `now` (seconds since the epoch) settles the century of a two-digit year: one that would lie more than
-    50 years ahead lies in the past (RFC 9110 §5.6.7).
+    `now` (seconds since the epoch) decides the century of a two-digit year: a year more than 50 years ahead is in the
+    past (RFC 9110 §5.6.7).
     """
     match = next((m for m in (form.fullmatch(text.strip(" \t")) for form in _HTTP_DATES) if m), None)
     if match is None:
@@ -77,7 +77,7 @@ def _seconds(*fields: int, zone: timezone = UTC) -> int | None:
 
 
 def parse_rfc3339(text: str) -> int | None:
-    """Nanoseconds since the epoch of an RFC 3339 timestamp with any offset and fraction, or None.
+    """Return the nanoseconds since the epoch of an RFC 3339 timestamp with any offset and fraction, or None.
 
     Digits of the fraction beyond the ninth are dropped.
     """
@@ -101,7 +101,7 @@ def _zone(sign: str, hours: int, minutes: int) -> timezone | None:
 
 
 def format_rfc3339(nanoseconds: int) -> str:
-    """RFC 3339 in UTC with `Z`, and with a fraction only if there is one."""
+    """Return RFC 3339 in UTC with `Z`, and with a fraction only if it is not 0."""
     seconds, fraction = divmod(nanoseconds, NANOSECONDS)
     whole = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
     digits = f".{fraction:09}".rstrip("0").rstrip(".")
@@ -109,5 +109,5 @@ def format_rfc3339(nanoseconds: int) -> str:
 
 
 def usable_mtime(nanoseconds: int) -> int | None:
-    """A file's mtime as a last-modified time; None before the epoch and beyond the year 9999."""
+    """Return a file's mtime as a last-modified time; None before the epoch and after the year 9999."""
     return nanoseconds if 0 <= nanoseconds < (_LAST_SECOND + 1) * NANOSECONDS else None

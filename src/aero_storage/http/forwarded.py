@@ -1,8 +1,7 @@
-"""Whose request it is behind proxies: `X-Forwarded-For`, as far as it comes from hops that are trusted.
+"""The client's address behind proxies, by the trusted part of `X-Forwarded-For`.
 
-The header is no standard, but what every proxy writes: each appends the address that it was connected from. So only
-its right end is known to be true, up to the first address that no trusted proxy has: whatever stands left of it, that
-one may have made up.
+The header is a convention, not a standard: each proxy appends the address of its peer. So it can be trusted from the
+right end up to the first address that is not a trusted proxy; that client may have forged everything left of it.
 """
 
 from __future__ import annotations
@@ -17,12 +16,12 @@ from aero_storage.errors import ProxyAddressError
 from aero_storage.http.client_address import UNIX
 
 MAX_HOPS = 32
-"""Addresses of `X-Forwarded-For` that are looked at, from the right."""
+"""Limit of the addresses of `X-Forwarded-For` that are read, from the right."""
 
 _MAPPED = "::ffff:"
-_MAX_ADDRESS = 45  # IPv6 with an IPv4 address at its end
+_MAX_ADDRESS = 45  # IPv6 that ends in an IPv4 address
 _MAPPED_BITS = 96
-_NETWORK = re.compile(r"[0-9A-Fa-f:.]{2,45}(?:/[0-9]{1,3})?")  # no netmasks, which ipaddress reads in two ways
+_NETWORK = re.compile(r"[0-9A-Fa-f:.]{2,45}(?:/[0-9]{1,3})?")  # no netmasks: ipaddress reads them in two ways
 _HOP = re.compile(
     rf"(?:\[([0-9A-Fa-f:.]{{2,{_MAX_ADDRESS}}})\]|([0-9.]{{7,15}}))(?::[0-9]{{1,5}})?|([0-9A-Fa-f:.]{{2,{_MAX_ADDRESS}}})"
 )
@@ -32,7 +31,7 @@ Network = IPv4Network | IPv6Network
 
 
 def parse_proxy(text: str) -> str:
-    """The usual spelling of an address, of a network in CIDR notation, or `unix`. Raises ProxyAddressError."""
+    """Return the canonical form of an address, of a network in CIDR notation, or `unix`. Raises ProxyAddressError."""
     if text.lower() == UNIX:
         return UNIX
     network = _network(text)
@@ -41,35 +40,35 @@ def parse_proxy(text: str) -> str:
 
 @attrs.frozen(eq=False)
 class TrustedProxies:
-    """Whose word on where a request came from is taken."""
+    """The proxies whose `X-Forwarded-For` is trusted."""
 
     _networks: tuple[Network, ...] = ()
     _unix: bool = False
 
     @classmethod
     def of(cls, texts: tuple[str, ...]) -> TrustedProxies:
-        """Those that `parse_proxy` can read. Raises ProxyAddressError."""
+        """Make it from texts for `parse_proxy`. Raises ProxyAddressError."""
         names = tuple(map(parse_proxy, texts))
         return cls(tuple(ip_network(name) for name in names if name != UNIX), UNIX in names)
 
     def is_trusted(self, host: str) -> bool:
-        """Whether a peer is one of them; `host` is its address, or `unix`."""
+        """Return whether a peer is a trusted proxy; `host` is its address, or `unix`."""
         if host == UNIX:
             return self._unix
         return bool(self._networks) and _holds(self, host)
 
     def client(self, peer: str, forwarded: str | None) -> str:
-        """Whose request it is that `peer` has sent with this `X-Forwarded-For`, lines given twice joined by commas.
+        """Return the client of a request from `peer` with this `X-Forwarded-For`, repeated lines joined by commas.
 
-        That is the first address from the right that is not trusted; the leftmost if all are. Where the header breaks
-        off, or has something else than an address, it is the last one that is known, at worst that of the peer.
+        It is the first address from the right that is not trusted, or the leftmost if all are. At the limit, or at a
+        member that is not an address, it is the last address read, at least that of the peer.
         """
         if forwarded is None or not self.is_trusted(peer):
             return peer
         known = peer
         for hop in reversed(forwarded.rsplit(",", MAX_HOPS)[-MAX_HOPS:]):
             text = hop.strip(" \t")
-            address = _hop(text) if text else known  # empty members of a list count for nothing (RFC 9110 §5.6.1)
+            address = _hop(text) if text else known  # empty members of a list are ignored (RFC 9110 §5.6.1)
             if address is None:
                 break
             known = address
@@ -82,7 +81,7 @@ class TrustedProxies:
 
 
 def _hop(text: str) -> str | None:
-    """The address in a member of `X-Forwarded-For`, which some proxies give a port."""
+    """Return the address in a member of `X-Forwarded-For`, to which some proxies add a port."""
     match = _HOP.fullmatch(text)
     return None if match is None or match.lastindex is None else _usual(match[match.lastindex])
 
@@ -95,8 +94,8 @@ def _address(text: str) -> Address | None:
     return (address.ipv4_mapped if isinstance(address, IPv6Address) else None) or address
 
 
-# Clients come back, and there are few proxies: to remember takes a thirtieth of the time that reading takes. What is
-# remembered is short, whoever sends it.
+# Clients come back, and there are few proxies: a cache hit takes a thirtieth of the time of parsing. The cached texts
+# are short, as the caller limits them.
 @lru_cache(4096)
 def _usual(text: str) -> str | None:
     address = _address(text)
@@ -105,8 +104,8 @@ def _usual(text: str) -> str | None:
 
 @lru_cache(4096)
 def _holds(proxies: TrustedProxies, host: str) -> bool:
-    address = _address(host.partition("%")[0])  # a link-local peer has the interface after it
-    return address is not None and proxies._has(address)  # noqa: SLF001 - a cached method, which attrs cannot have
+    address = _address(host.partition("%")[0])  # a link-local peer has its interface behind it
+    return address is not None and proxies._has(address)  # noqa: SLF001 - a cached method; attrs classes cannot have one
 
 
 def _network(text: str) -> Network:

@@ -1,7 +1,7 @@
-"""Heads that the strict grammar does not take: our limits and the grammar of each line first, then h11.
+"""Parses heads outside the strict grammar: checks limits and the grammar of each line, then uses h11.
 
-h11 limits only heads that are not complete, and takes bare LF, control characters and any version: so it is given
-nothing but whole heads whose lines are checked.
+h11 limits only incomplete heads, and accepts bare LF, control characters and any version: so it gets only complete
+heads whose lines have been checked.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ _CODING = re.compile(rb"\r\ntransfer-encoding:[^\r]*(?:\r\n[ \t][^\r]*)*", re.IG
 _HOST = re.compile(rb"\r\nhost:([^\r]*(?:\r\n[ \t][^\r]*)*)", re.IGNORECASE)
 _STAND_IN = b"Host: stand-in\r\n\r\n"
 _LOOKED_AT = 2048
-"""Bytes of a request line that the log is made from, at most."""
+"""Limit of the bytes of a request line that are read for the log."""
 
 
 @attrs.define
 class LineChecker:
-    """Checks the lines of one head in their order, each once; the first fault counts.
+    """Checks the lines of one head in order, each once; the first fault decides.
 
-    So the outcome is the same in however many pieces a head comes.
+    So the result does not depend on the pieces in which a head arrives.
     """
 
     _line: int = 0
-    """Where the next line begins, from the beginning of the head."""
+    """Offset of the next line from the beginning of the head."""
     _searched: int = 0
-    """How far there is no end of it."""
+    """Offset up to which that line is known to have no end."""
     _headers: int = 0
-    """Lines after the request line."""
+    """Number of lines after the request line."""
 
     def check(self, data: bytes, start: int) -> int | None:
-        """Go on with the head that begins at `start` of `data`; the status with which it is refused, if it is.
+        """Check further lines of the head that begins at `start` of `data`; return the status of a refusal, or None.
 
-        Lines after the empty one are not looked at.
+        Lines after the empty one are not read.
         """
         while (end := data.find(b"\r\n", start + max(self._line, self._searched))) >= 0:
             if end + 2 - start > MAX_HEAD:
@@ -97,7 +97,7 @@ def parse_head(data: bytes) -> RequestHead | Refusal:
 
 
 def refuse_head(data: bytes, status: int) -> Refusal:
-    """Refuse the head that `data` begins with, and tell what its request line seems to say."""
+    """Return the refusal of the head at the beginning of `data`, with method and path of its request line."""
     method, target = guess_request_line(data[:_LOOKED_AT].partition(b"\r\n")[0])
     return Refusal(status, method.decode("latin-1"), logged_path(target))
 

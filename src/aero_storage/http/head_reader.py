@@ -1,4 +1,4 @@
-"""Received bytes to request heads, one after the other, in whatever pieces they come."""
+"""Splits received bytes into request heads, independent of the pieces in which they arrive."""
 
 from __future__ import annotations
 
@@ -12,38 +12,38 @@ _NOTHING = (b"", b"\r", b"\r\n")
 
 @attrs.define
 class HeadReader:
-    """What a connection has received and not yet handled.
+    """The receive buffer of a connection.
 
-    Nothing is read after a head that was refused or that ends the connection. What comes then is thrown away.
+    After a head that was refused, or that ends the connection, further bytes are discarded.
     """
 
     _data: bytes = attrs.field(default=b"", repr=False)
     _start: int = 0
-    """Where the next head begins."""
+    """Offset of the next head."""
     _searched: int = 0
-    """How far, from there, no empty line begins."""
+    """Number of bytes from there in which no empty line begins."""
     _first: bool = True
-    """Whether an empty line may still stand before the request line (RFC 9112 §2.2)."""
+    """Whether an empty line before the request line is still accepted (RFC 9112 §2.2)."""
     _lines: LineChecker | None = None
     _ended: bool = False
 
     def __len__(self) -> int:
-        """Bytes that wait."""
+        """Return the number of bytes in the buffer."""
         return len(self._data) - self._start
 
     @property
     def begun(self) -> bool:
-        """Whether anything of the next request has come."""
+        """Whether any byte of the next request has arrived."""
         return len(self) > len(_NOTHING[-1]) or self._data[self._start :] not in _NOTHING
 
     def receive(self, data: bytes) -> None:
-        """Take what has come."""
+        """Append received bytes."""
         if not self._ended:
             self._data = self._data[self._start :] + data
             self._start = 0
 
     def peek(self) -> bytes:
-        """The next head, to its empty line, neither checked nor taken; empty if it is not complete."""
+        """Return the next head, unchecked and without removing it; empty if it is incomplete."""
         if self._ended:
             return b""
         if self._first:
@@ -55,12 +55,12 @@ class HeadReader:
         return self._data[self._start : end + 4]
 
     def take(self, size: int) -> None:
-        """Go on behind the next head, which has `size` bytes."""
+        """Remove the next head, which has `size` bytes."""
         self._start += size
         self._searched, self._first, self._lines = 0, True, None
 
     def next(self) -> RequestHead | Refusal | None:
-        """Take and read the next head; None if there is more to come."""
+        """Remove and parse the next head; None if it is incomplete."""
         if self._ended or not len(self):
             return None
         data = self.peek()

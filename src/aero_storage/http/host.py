@@ -1,4 +1,4 @@
-"""Where a request is addressed to: `Host` and the request target (RFC 9110 §7.2, RFC 9112 §3.2)."""
+"""`Host` and the request target (RFC 9110 §7.2, RFC 9112 §3.2)."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _ABSOLUTE = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?#]*)(.*)", re.DOTALL)
 
 
 def is_authority(value: bytes) -> bool:
-    """Whether a `Host` value (or the authority of an absolute target) names a host, with or without a port."""
+    """Return whether a `Host` value (or the authority of an absolute target) is a host, with or without a port."""
     match = _AUTHORITY.fullmatch(value)
     return match is not None and len(match["name"] or b"") <= _MAX_HOST_LENGTH
 
 
 def origin_form(target: bytes) -> bytes | None:
-    """The path (and query) of a request target in origin or absolute form; None for any other form.
+    """Return the path (and query) of a request target in origin or absolute form; None for any other form.
 
-    `*` is passed as it is: the routes do not know it.
+    `*` is returned unchanged: no route matches it.
     """
     if target.startswith(b"/") or target == b"*":
         return target
@@ -37,9 +37,9 @@ def origin_form(target: bytes) -> bytes | None:
 
 
 def guess_request_line(line: bytes) -> tuple[bytes, bytes]:
-    """The method and the target that a malformed request line seems to have, for the log; empty where it has none.
+    """Return the apparent method and target of a malformed request line, for the log; empty if it has none.
 
-    Of a long line the beginning is looked at, which is more than a valid name takes.
+    Only the beginning of a long line is read; it is longer than a valid name.
     """
     method, _, rest = line[:_MOST_GUESSED].partition(b" ")
     target, version, _ = rest.rpartition(b" HTTP/")

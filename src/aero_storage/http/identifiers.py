@@ -1,7 +1,7 @@
 """Names from outside: image ids, chunked versions, chunk names (http.md §1).
 
-All of them come as raw path segments. A segment is bounded before it is copied, decoded once, and then
-has to match in full; whatever does not is no identifier and goes nowhere.
+All of them arrive as raw path segments. The length of a segment is checked before it is copied; then it is decoded
+once, and must match the rule completely.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _RESERVED_VERSION = "chunks"
 def decode_segment(raw: bytes, limit: int) -> bytes | None:
     """Percent-decode a raw path segment once.
 
-    None if it is badly escaped, or longer than three times `limit`: then it cannot decode to `limit` bytes
-    (RFC 3986 §2.1) and is not looked at.
+    None if its escapes are invalid, or if it is longer than three times `limit`: then it decodes to more than `limit`
+    bytes (RFC 3986 §2.1).
     """
     if len(raw) > 3 * limit or _BAD_ESCAPE.search(raw):
         return None
@@ -34,30 +34,30 @@ def decode_segment(raw: bytes, limit: int) -> bytes | None:
 
 
 def parse_image_id(raw: bytes) -> str | None:
-    """The image id that a raw path segment names, or None."""
+    """Return the image id in a raw path segment, or None."""
     decoded = decode_segment(raw, MAX_NAME_LENGTH)
     return decoded.decode("ascii") if decoded is not None and _is_name(decoded) else None
 
 
 def parse_version(raw: bytes) -> str | None:
-    """The chunked version that a raw path segment names, or None; `chunks` is a directory, no version."""
+    """Return the chunked version in a raw path segment, or None; `chunks` is a directory, not a version."""
     version = parse_image_id(raw)
     return None if version == _RESERVED_VERSION else version
 
 
 def parse_chunk_name(raw: bytes) -> str | None:
-    """The chunk object's file name (`00000000.bin`) that a raw path segment names, or None."""
+    """Return the file name of a chunk object (`00000000.bin`) in a raw path segment, or None."""
     decoded = decode_segment(raw, _MAX_CHUNK_NAME_LENGTH)
     return decoded.decode("ascii") if decoded is not None and _CHUNK_NAME.fullmatch(decoded) else None
 
 
 def is_image_id(text: str) -> bool:
-    """Whether `text` (not percent-encoded) follows the rule for image ids."""
+    """Return whether `text` (not percent-encoded) is a valid image id."""
     return text.isascii() and _is_name(text.encode("ascii"))
 
 
 def is_version(text: str) -> bool:
-    """Whether `text` (not percent-encoded) follows the rule for chunked versions."""
+    """Return whether `text` (not percent-encoded) is a valid chunked version."""
     return is_image_id(text) and text != _RESERVED_VERSION
 
 

@@ -1,6 +1,6 @@
 """The `Range` header for one representation (RFC 9110 §14, http.md §5).
 
-`parse_range` reads the header without knowing the representation; `resolve` lays one range on its size.
+`parse_range` parses the header without the representation; `resolve` applies one range to its size.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ MAX_HEADER_LENGTH = 8 * 1024
 """Longest `Range` value that is read, in bytes."""
 
 MAX_RANGES = 1000
-"""Most ranges that one header may list."""
+"""Limit of the ranges in one header."""
 
 _UNSIGNED_64 = 2**64
 _RANGE = re.compile(r"([0-9]*)[ \t]*-[ \t]*([0-9]*)")
@@ -23,42 +23,42 @@ _BLANKS = " \t"
 
 
 class RangeProblem(enum.Enum):
-    """Why a `Range` header names no single byte range."""
+    """The reason why a `Range` header has no single byte range."""
 
     OTHER_UNIT = "other unit"
     """RFC 9110 §14.2: a range unit that is not understood is ignored."""
     BROKEN = "broken"
     MULTIPLE = "multiple"
     OVERSIZED = "oversized"
-    """The header is longer, or lists more ranges, than anybody needs."""
+    """The header exceeds MAX_HEADER_LENGTH or MAX_RANGES."""
 
 
 @attrs.frozen
 class ByteRange:
-    """One range as it was asked for, in bytes: `first-last`, `first-` or, with `first` None, the suffix `-last`."""
+    """One requested range in bytes: `first-last`, `first-` or, with `first` None, the suffix `-last`."""
 
     first: int | None
     last: int | None
 
     @property
     def open_ended(self) -> bool:
-        """Whether this is `first-`: the rest of the representation, however long."""
+        """Whether this is `first-`: the rest of the representation."""
         return self.last is None
 
 
 @attrs.frozen
 class Segment:
-    """A stretch of a representation: `length` bytes from `offset` on."""
+    """A part of a representation: `length` bytes from `offset` on."""
 
     offset: int
     length: int
 
 
 def parse_range(header: str) -> ByteRange | RangeProblem:
-    """Read a `Range` header value; the size of the representation plays no part yet."""
+    """Parse a `Range` header value, independent of the size of the representation."""
     if len(header) > MAX_HEADER_LENGTH:
         return RangeProblem.OVERSIZED
-    plain = _PLAIN.fullmatch(header)  # nearly all that come, and the general way takes five times as long
+    plain = _PLAIN.fullmatch(header)  # nearly all headers; the general parser takes five times as long
     if plain is not None:
         first, last = int(plain[1]), int(plain[2])
         return ByteRange(first, last) if first <= last else RangeProblem.BROKEN
@@ -94,28 +94,28 @@ def _parse_one(text: str) -> ByteRange | None:
 
 def _number(digits: str) -> int:
     significant = digits.lstrip("0") or "0"
-    # The length first: int() takes quadratic time on long strings of digits.
+    # Check the length first: int() takes quadratic time on long strings of digits.
     if len(significant) > len(str(_UNSIGNED_64)) or int(significant) >= _UNSIGNED_64:
         raise OverflowError
     return int(significant)
 
 
-def resolve(wanted: ByteRange, size: int) -> Segment | None:
-    """Lay a range on a representation of `size` bytes; None if it is not satisfiable (RFC 9110 §14.1.2)."""
-    if wanted.first is None:
-        length = min(wanted.last or 0, size)
+def resolve(requested: ByteRange, size: int) -> Segment | None:
+    """Apply a range to a representation of `size` bytes; None if it is not satisfiable (RFC 9110 §14.1.2)."""
+    if requested.first is None:
+        length = min(requested.last or 0, size)
         return Segment(size - length, length) if length else None
-    if wanted.first >= size:
+    if requested.first >= size:
         return None
-    last = size - 1 if wanted.last is None else min(wanted.last, size - 1)
-    return Segment(wanted.first, last - wanted.first + 1)
+    last = size - 1 if requested.last is None else min(requested.last, size - 1)
+    return Segment(requested.first, last - requested.first + 1)
 
 
 def content_range(segment: Segment, size: int) -> str:
-    """The `Content-Range` of a 206 (RFC 9110 §14.4)."""
+    """Return the `Content-Range` of a 206 (RFC 9110 §14.4)."""
     return f"bytes {segment.offset}-{segment.offset + segment.length - 1}/{size}"
 
 
 def unsatisfied_range(size: int) -> str:
-    """The `Content-Range` of a 416 (RFC 9110 §14.4)."""
+    """Return the `Content-Range` of a 416 (RFC 9110 §14.4)."""
     return f"bytes */{size}"

@@ -1,8 +1,8 @@
-"""Request heads (RFC 9112 §2 to §5): what one says, and the strict grammar that reads most of them.
+"""Request heads as values (RFC 9112 §2 to §5), and the strict grammar that parses most of them.
 
-The strict grammar takes what browsers, emulators, downloaders and proxies send: a bodyless GET, HEAD or OPTIONS in
-origin form, with header lines in visible ASCII. What it does not recognise may still be a good head: `general_head`
-reads it. `head_reader` is the entry that asks both.
+The strict grammar accepts the heads of browsers, emulators, downloaders and proxies: a bodyless GET, HEAD or OPTIONS
+in origin form, with header lines in visible ASCII. `general_head` parses all other valid heads. `head_reader` is the
+entry point that uses both.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ MAX_HEAD = 16 * 1024
 """Longest head that is read, in bytes, from the request line to the empty line."""
 
 MAX_HEADERS = 200
-"""Most header lines of one head; those that continue another (obs-fold) count too, as they cost as much."""
+"""Limit of the header lines of one head; continuation lines (obs-fold) count too, as they cost as much."""
 
 MAX_REMEMBERED_HEAD = 4096
-"""Longest head that anything is remembered of, in bytes; a browser's has some 500 to 1,000."""
+"""Longest head whose plan is cached, in bytes; a browser's has some 500 to 1,000."""
 
 HeadKey = tuple[bytes, ...]
-"""A head without the values that differ from one request of a client to the next."""
+"""A head without the values that differ between requests of one client; a cache key."""
 
 _LONGEST_HOST = 320  # a name of 255 characters or a literal of 82, and a port
 _HEAD = re.compile(
@@ -48,34 +48,34 @@ class RequestHead:
     version: str
     """`HTTP/1.1` or `HTTP/1.0`."""
     headers: Mapping[str, str] = attrs.field(repr=False)
-    """Values by names in lower case; lines given twice are joined by commas (RFC 9110 §5.3). `Host` is given once."""
+    """Values by names in lower case; repeated lines are joined by commas (RFC 9110 §5.3). `Host` occurs once."""
     size: int
-    """In bytes."""
+    """Length of the head in bytes."""
     path: str
-    """Of the target in origin or absolute form, still percent-encoded; empty in any other form."""
+    """The path of a target in origin or absolute form, still percent-encoded; empty in any other form."""
     query: str = attrs.field(repr=False)
-    """What follows the `?`, as it was sent; empty without one."""
+    """The query behind the `?`, as sent; empty without one."""
     persistent: bool
-    """Whether the connection stays open (RFC 9112 §9.3); never after an announced body, which is not read."""
+    """Whether the connection persists (RFC 9112 §9.3); never after an announced body, which is not read."""
     announces_body: bool
 
     def header(self, name: str) -> str | None:
-        """The value of a header, in any spelling of its name."""
+        """Return the value of a header, case-insensitively, or None."""
         return self.headers.get(name.lower())
 
 
 @attrs.frozen
 class Refusal:
-    """A head that cannot be read; the connection cannot be used any further."""
+    """An unusable head; the connection must be closed after the response."""
 
     status: int
     method: str = ""
-    """What seems to be the method, for the log; empty if there is none."""
+    """The apparent method, for the log; empty if there is none."""
     path: str = ""
-    """What seems to be the path, in visible ASCII; empty if there is none."""
+    """The apparent path, in visible ASCII; empty if there is none."""
 
     def as_head(self) -> RequestHead:
-        """What is known of the request, as a head without headers."""
+        """Return the known parts of the request as a head without headers."""
         return RequestHead(
             method=self.method,
             target=self.path,
@@ -90,7 +90,7 @@ class Refusal:
 
 
 def read_strict_head(data: bytes) -> RequestHead | None:
-    """The head, if `data` is exactly one that follows the strict grammar."""
+    """Return the head if `data` is exactly one head in the strict grammar, else None."""
     match = _HEAD.fullmatch(data.decode("latin-1")) if len(data) <= MAX_HEAD else None
     if match is None or b" \r" in data:
         return None
@@ -98,21 +98,21 @@ def read_strict_head(data: bytes) -> RequestHead | None:
     fields = _FIELD.findall(block)
     headers = {name.lower(): value for name, value in fields}
     if len(headers) != len(fields) or "host" not in headers or not _FRAMING.isdisjoint(headers):
-        return None  # what is given twice is joined by the general way
+        return None  # the general parser joins repeated lines
     return make_head(method, target, version, headers, len(data))
 
 
-def make_head(  # noqa: PLR0913 - what a parser reads
+def make_head(  # noqa: PLR0913 - the parts of a head
     method: str, target: str, version: str, headers: Mapping[str, str], size: int, *, announces_body: bool = False
 ) -> RequestHead:
-    """Work out what follows from what a parser has read; `headers` has no spaces around the values."""
+    """Make a head from its parsed parts; `headers` has no spaces around the values."""
     path, _, query = _in_origin_form(target).partition("?")
     persistent = not announces_body and _is_persistent(version, headers.get("connection"))
     return RequestHead(method, target, version, headers, size, path, query, persistent, announces_body)
 
 
 def refusal_of(head: RequestHead) -> int | None:
-    """The status with which a head is refused that could be read, before its route is looked at."""
+    """Return the status with which a parsed head is refused, independent of its route, or None."""
     if len(head.target) > MAX_TARGET_LENGTH:
         return 414
     host = head.headers.get("host")
@@ -121,16 +121,16 @@ def refusal_of(head: RequestHead) -> int | None:
 
 
 def logged_path(target: bytes) -> str:
-    """The path of a target that may be malformed, in visible ASCII; empty if there is none."""
+    """Return the path of a possibly malformed target, in visible ASCII; empty if there is none."""
     path = (origin_form(target) or b"").partition(b"?")[0]
     return "".join(chr(byte) if 0x20 < byte < 0x7F else f"%{byte:02X}" for byte in path)  # noqa: PLR2004 - visible
 
 
 def split_varying(data: bytes) -> tuple[HeadKey, str | None, str | None]:
-    """A complete head without the values of `Range` and `X-Request-Id`, and these values.
+    """Return a complete head without the values of `Range` and `X-Request-Id` as a cache key, and these values.
 
-    They are None where they are missing or unusual: then they stay in the key. What is decided for a head holds for
-    all heads with its key, but for the two values, if `may_be_remembered` says so.
+    A value is None if it is missing or unusual: then it stays in the key. A decision about a head applies to all
+    heads with its key, apart from the two values, if `may_be_remembered` is true.
     """
     key: HeadKey = (data,)
     range_value = request_id = None
@@ -138,15 +138,15 @@ def split_varying(data: bytes) -> tuple[HeadKey, str | None, str | None]:
     if match is not None:
         start, end = match.span(1)
         key, range_value = (data[:start], data[end:]), data[start:end].decode("ascii")
-    if b"equest-" in data:  # a look for the line itself takes ten times as long
+    if b"equest-" in data:  # a search for the whole line takes ten times as long
         key, request_id = _cut_request_id(key)
     return key, range_value, request_id
 
 
 def may_be_remembered(head: RequestHead, range_value: str | None, request_id: str | None) -> bool:
-    """Whether what `split_varying` found are the values of the head, so that others may stand in their place.
+    """Return whether the values of `split_varying` are those of the parsed head, so that others may replace them.
 
-    They are not if a line is given twice or continued.
+    They are not if a line is repeated or continued.
     """
     found = head.headers.get("range"), head.headers.get("x-request-id")
     return found == (range_value, request_id) and head.size <= MAX_REMEMBERED_HEAD

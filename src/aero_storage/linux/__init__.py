@@ -1,1 +1,1 @@
-"""Facts and settings of the Linux kernel and glibc, one a module; harmless where there is none."""
+"""Interfaces of the Linux kernel and glibc, one per module; without effect on other systems."""

@@ -1,4 +1,4 @@
-"""How many descriptors this process may have: as many as it is allowed, and a warning if these are too few."""
+"""The limit of file descriptors: raised to the hard limit, with a warning if that is too low."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ from twisted.internet.selectreactor import SelectReactor
 from aero_storage.logs.json_log import EventLog
 
 MOST = 1024 * 1024
-"""More is of no use, and costs memory in kernels that make room for all of them."""
+"""Upper bound of the limit: more is of no use, and costs memory in kernels that allocate for all of them."""
 
 RESERVE = 128
-"""For log, reactor, listening sockets, requests that open what is not kept open, and workers."""
+"""Descriptors for log, reactor, listening sockets, workers, and files opened outside the cache of open files."""
 
 _MOST_FOR_SELECT = 1024
 
 
 def raise_limit(reactor: object) -> None:
-    """Raise the soft limit of descriptors to the hard one, up to MOST; not beyond what `select` can watch."""
+    """Raise the soft limit of descriptors to the hard one, up to MOST, or to the limit of `select`."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = _MOST_FOR_SELECT if isinstance(reactor, SelectReactor) else MOST
-    wanted = most if hard == resource.RLIM_INFINITY else min(hard, most)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    needed = most if hard == resource.RLIM_INFINITY else min(hard, most)
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
 def warn_if_low(log: EventLog, max_connections: int, refused: int, open_files: int) -> None:
-    """Warn if the limit of descriptors is reached before `max_connections` (0: any number) are open.
+    """Log a warning if the limit of descriptors is too low for `max_connections` (0: any number).
 
-    `refused`: connections beyond that number that stay open for their refusal. `open_files`: files that stay open
-    between requests.
+    `refused` is the number of further connections that stay open until they are refused, `open_files` the number of
+    files kept open between requests.
     """
     soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = (max_connections + refused if max_connections else 0) + open_files + RESERVE
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        fields = {"limit": soft, "wanted": wanted, "max_connections": max_connections, "remedy": _REMEDY}
+    needed = (max_connections + refused if max_connections else 0) + open_files + RESERVE
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        fields = {"limit": soft, "wanted": needed, "max_connections": max_connections, "remedy": _REMEDY}
         log.event("warn", "too few file descriptors allowed", fields)
 
 

@@ -1,27 +1,24 @@
-"""How the C library keeps memory, so that a process is as large after a week as after its first minute.
-
-Only glibc is told anything.
-"""
+"""Settings of glibc's malloc, which keep the process from growing over weeks. Without effect on other C libraries."""
 
 from __future__ import annotations
 
 import ctypes
 
 TRIM_SECONDS = 10.0
-"""How often what is free is given back."""
+"""Interval at which free memory is returned to the kernel."""
 
 _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
-"""Of glibc's malloc.h."""
+"""Options of mallopt(3), from glibc's malloc.h."""
 _LARGE = 128 * 1024
-"""Bytes: what glibc begins with, and gives up when the first block of that size is freed."""
+"""Threshold of mmap in bytes: glibc's initial value, which it raises when the first block of that size is freed."""
 
 
 def limit_arenas() -> None:
-    """Have one heap, and large blocks apart from it; before the first thread begins.
+    """Use one arena, and mmap for large blocks; call it before the first thread starts.
 
-    By default glibc has up to eight heaps for each core, from which threads take what the reactor's thread frees:
-    pieces of responses that are read for TLS, 128 KiB each. And once it has seen one of these freed, it puts the next
-    between small blocks that stay.
+    By default glibc has up to eight arenas for each core: threads allocate blocks there that the reactor's thread
+    frees, such as the 128 KiB pieces of responses over TLS. Once one of these is freed, glibc also raises its mmap
+    threshold, and places the next one between small blocks that stay.
     """
     libc = ctypes.CDLL(None)
     if hasattr(libc, "gnu_get_libc_version"):
@@ -30,11 +27,10 @@ def limit_arenas() -> None:
 
 
 def trim() -> None:
-    """Give free pages of the heap back to the kernel, wherever they lie; not on the reactor's thread.
+    """Return all free pages of the heap to the kernel (malloc_trim); call it off the reactor's thread.
 
-    By itself glibc gives back only what is free at the end, not the holes before it, which a crowd leaves: when
-    clients of all kinds had gone it was 5 of 71 MiB. It takes 1 ms for a heap of 20 MiB, and holds up who needs
-    memory meanwhile.
+    By itself glibc returns only free memory at the end of the heap, not the holes before it: after a load test with
+    mixed clients it returned 5 of 71 MiB. A trim of a heap of 20 MiB takes 1 ms and blocks other allocations.
     """
     libc = ctypes.CDLL(None)
     if hasattr(libc, "malloc_trim"):

@@ -1,8 +1,8 @@
-"""Which file systems have someone else answer: a process (FUSE) or another machine (NFS, SMB, 9P, Ceph ...).
+"""Detects file systems served by a process (FUSE) or another machine (NFS, SMB, 9P, Ceph ...).
 
-There even `fstat` and a read of what is in memory may wait for as long as that one takes: the kernel asks it whether
-what it remembers still holds. `sendfile` was seen to wait a second on FUSE for pages that it did not send, which it
-read ahead. So nothing of such a file is for the reactor's thread.
+There even `fstat` and a read of resident pages may block, as the kernel revalidates its cache with the server.
+`sendfile` on FUSE was seen to block for a second in readahead of pages that it did not send. So the reactor's thread
+does not touch such files.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import sys
 
-# The magic numbers of linux/magic.h and of the file systems' own headers.
+# Magic numbers of linux/magic.h and of the file systems' own headers.
 _REMOTE = frozenset(
     {
         0x65735546,  # FUSE, virtiofs
@@ -34,20 +34,20 @@ _REMOTE = frozenset(
         0x7461636F,  # OCFS2, likewise
     }
 )
-_ROOM = 256
-"""More than `struct statfs` takes anywhere; its first word is the magic number."""
+_BUFFER_BYTES = 256
+"""More than the size of `struct statfs` on any platform; its first word is the magic number."""
 
 _LIBC = ctypes.CDLL(None)
 
 
 def is_network_filesystem(descriptor: int) -> bool:
-    """Whether someone else answers for the file system of an open file; False where the kernel cannot tell.
+    """Return whether an open file is on such a file system; False if the kernel cannot tell.
 
-    For a thread: it may wait for the answer.
+    It may block: call it in a thread.
     """
     if not sys.platform.startswith("linux"):
         return False
-    status = ctypes.create_string_buffer(_ROOM)
+    status = ctypes.create_string_buffer(_BUFFER_BYTES)
     if _LIBC.fstatfs(descriptor, status):
-        return True  # not even that could be had of it
+        return True  # statfs failed
     return ctypes.c_long.from_buffer(status).value & 0xFFFFFFFF in _REMOTE

@@ -1,8 +1,8 @@
-"""How much of a file may wait in a socket: little, until the client has shown that it reads.
+"""Limits the file bytes that wait in a socket (TCP_NOTSENT_LOWAT), until the client is known to be fast.
 
-What waits there is still the file's: to change a file in place (to cut it short fills with zeros what is cut off)
-changes those bytes, after the last check of ours. TCP_NOTSENT_LOWAT keeps them few for a client that is slow or reads
-nothing. To a fast client, for whom they wait for milliseconds, it would cost a quarter of its speed.
+Pages queued by `sendfile` belong to the file: changing it in place changes these bytes after our last check, and
+truncating it fills them with zeros. TCP_NOTSENT_LOWAT keeps them few for a slow or stalled client. A fast client,
+for which they wait only milliseconds, would lose a quarter of its speed.
 """
 
 from __future__ import annotations
@@ -15,41 +15,41 @@ from collections.abc import Callable
 import attrs
 
 UNSENT_BYTES = 128 * 1024
-"""What may wait in a socket beyond what the client's window takes."""
+"""Bytes that may wait in a socket beyond the client's window."""
 
 TRIAL_BYTES = 1024 * 1024
 TRIAL_SECONDS = 0.1
-"""A client that takes so much in so short a time is fast."""
+"""A client that takes TRIAL_BYTES in this time is fast."""
 
 _NO_LIMIT = 2**31 - 1
 _OPTION: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)
 
 
-def limit_unsent(some: socket.socket) -> None:
-    """Let little wait in a socket, or in all that a listening socket accepts."""
-    _set(some, UNSENT_BYTES)
+def limit_unsent(sock: socket.socket) -> None:
+    """Limit the unsent bytes of a socket, or of all connections that a listening socket accepts."""
+    _set(sock, UNSENT_BYTES)
 
 
-def lift_limit(some: socket.socket) -> None:
-    """Let a socket take what it can."""
-    _set(some, _NO_LIMIT)
+def lift_limit(sock: socket.socket) -> None:
+    """Remove the limit of a socket."""
+    _set(sock, _NO_LIMIT)
 
 
-def _set(some: socket.socket, value: int) -> None:
+def _set(sock: socket.socket, value: int) -> None:
     if _OPTION is not None:
-        some.setsockopt(socket.IPPROTO_TCP, _OPTION, value)
+        sock.setsockopt(socket.IPPROTO_TCP, _OPTION, value)
 
 
 @attrs.define(eq=False)
 class SpeedTest:
-    """Whether one client is fast."""
+    """Measures whether one client is fast."""
 
     _clock: Callable[[], float] = time.monotonic
     _since: float = attrs.field(init=False, default=-math.inf)
     _taken: int = attrs.field(init=False, default=TRIAL_BYTES)
 
     def passed(self, count: int) -> bool:
-        """`count` bytes more have been taken; whether the client has shown by now that it is fast."""
+        """Count `count` further bytes sent, and return whether the client is fast."""
         self._taken += count
         if self._taken < TRIAL_BYTES:
             return False

@@ -1,4 +1,4 @@
-"""Telling a service manager how the daemon is: systemd's sd_notify(3), a datagram to the socket that it names."""
+"""Notifies a service manager of the daemon's state: sd_notify(3), a datagram to the socket NOTIFY_SOCKET."""
 
 from __future__ import annotations
 
@@ -11,52 +11,53 @@ from typing import Protocol
 import attrs
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
+from typing_extensions import override
 
 from aero_storage.logs.json_log import EventLog
 
 _SOCKET = "NOTIFY_SOCKET"
 _WATCHDOG = ("WATCHDOG_USEC", "WATCHDOG_PID")
 VARIABLES = frozenset((_SOCKET, *_WATCHDOG, "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"))
-"""What a service manager says to the one process that it has started: no child of that may take it for its own."""
+"""Variables that a service manager sets for the process it started; they are not passed on to children."""
 
 _SEND_SECONDS = 1.0
-"""How long a service manager that is busy may hold us up."""
+"""Timeout of sending to a busy service manager."""
 
 
 class Notifier(Protocol):
-    """Somebody who wants to know how the daemon is."""
+    """Receives the state of the daemon."""
 
     def ready(self) -> None:
-        """It serves, and has read the catalog: for the first time, or again as it was asked to."""
+        """The daemon serves and has read the catalog: at the start, or again after `reloading`."""
         ...
 
     def reloading(self) -> None:
-        """It has been asked to read the catalog again; `ready` follows."""
+        """The daemon was asked to read the catalog again; `ready` follows."""
         ...
 
     def stopping(self) -> None:
-        """It has begun to end."""
+        """The daemon has begun to stop."""
         ...
 
 
-class Silent:
-    """Nobody wants to know."""
+class Silent(Notifier):
+    """A Notifier without a service manager."""
 
-    def ready(self) -> None:
-        """See Notifier."""
+    @override
+    def ready(self) -> None: ...
 
-    def reloading(self) -> None:
-        """See Notifier."""
+    @override
+    def reloading(self) -> None: ...
 
-    def stopping(self) -> None:
-        """See Notifier."""
+    @override
+    def stopping(self) -> None: ...
 
 
 @attrs.define(eq=False)
-class ServiceManager:
-    """The one that listens at a socket: `address` is a path, or `@` and an abstract name.
+class ServiceManager(Notifier):
+    """A service manager that listens at a socket: `address` is a path, or `@` and an abstract name.
 
-    One that cannot be told is logged, and has no other consequence.
+    A failure to send is logged, and has no other consequence.
     """
 
     _address: str
@@ -64,29 +65,30 @@ class ServiceManager:
     _microseconds: Callable[[], int] = lambda: time.monotonic_ns() // 1000
     _stopping: bool = attrs.field(init=False, default=False)
 
+    @override
     def ready(self) -> None:
-        """See Notifier."""
-        self._tell_unless_stopping("READY=1", "STATUS=Serving")
+        self._send_unless_stopping("READY=1", "STATUS=Serving")
 
+    @override
     def reloading(self) -> None:
-        """See Notifier."""
         since = f"MONOTONIC_USEC={self._microseconds()}"
-        self._tell_unless_stopping("RELOADING=1", since, "STATUS=Reading the catalog again")
+        self._send_unless_stopping("RELOADING=1", since, "STATUS=Reading the catalog again")
 
+    @override
     def stopping(self) -> None:
-        """See Notifier. Nothing that is still under way makes it ready again."""
-        self._tell("STOPPING=1", "STATUS=Stopping")
+        # Set for good: a reload that ends later does not report READY again.
+        self._send("STOPPING=1", "STATUS=Stopping")
         self._stopping = True
 
     def alive(self) -> None:
-        """The reactor turns: for a manager that ends a daemon which does not say so for some time."""
-        self._tell("WATCHDOG=1")
+        """Reset the watchdog of the service manager: the reactor runs."""
+        self._send("WATCHDOG=1")
 
-    def _tell_unless_stopping(self, *state: str) -> None:
+    def _send_unless_stopping(self, *state: str) -> None:
         if not self._stopping:
-            self._tell(*state)
+            self._send(*state)
 
-    def _tell(self, *state: str) -> None:
+    def _send(self, *state: str) -> None:
         try:
             send(self._address, "\n".join(state))
         except OSError as error:
@@ -102,7 +104,7 @@ def send(address: str, text: str) -> None:
 
 
 def service_manager(environ: Mapping[str, str], reactor: IReactorTime, log: EventLog) -> Notifier:
-    """The manager that the environment names, if any, told in time that we are alive if it asks for that."""
+    """Return the service manager of the environment, if any, and start its watchdog messages if it asks for them."""
     address = environ.get(_SOCKET)
     if not address:
         return Silent()
@@ -113,15 +115,15 @@ def service_manager(environ: Mapping[str, str], reactor: IReactorTime, log: Even
     manager = ServiceManager(address, log)
     seconds = watchdog_seconds(environ, os.getpid())
     if seconds is not None:
-        beat = LoopingCall(manager.alive)
-        beat.clock = reactor
-        beat.start(seconds / 2)  # as sd_watchdog_enabled(3) advises; to the very end, as the end may take its time
+        watchdog = LoopingCall(manager.alive)
+        watchdog.clock = reactor
+        watchdog.start(seconds / 2)  # as sd_watchdog_enabled(3) advises; never stopped, as a shutdown may take long
     return manager
 
 
 def watchdog_seconds(environ: Mapping[str, str], pid: int) -> float | None:
-    """After how long a silence the manager takes this process for dead; None if it does not watch."""
-    microseconds, whose = (environ.get(name) or "" for name in _WATCHDOG)
-    if whose not in ("", str(pid)) or not microseconds.isdecimal():
+    """Return the watchdog timeout for this process in seconds; None without a watchdog."""
+    microseconds, pid_text = (environ.get(name) or "" for name in _WATCHDOG)
+    if pid_text not in ("", str(pid)) or not microseconds.isdecimal():
         return None
     return int(microseconds) / 1e6 or None

@@ -1,10 +1,10 @@
-"""How much a peer may have read without our seeing it: to tell one that is slow from one that is stuck.
+"""Upper bound on the bytes that the peer may have read but not acknowledged: tells slow peers from stalled ones.
 
-A receive buffer that has been full stays closed until a sixteenth of it is free (Linux: `__tcp_select_window`), and
-memory comes back by whole packets, which the system joins to pieces of up to 17 times 32 KiB. Until then we hear the
-same of a peer that reads as of one that does not: its system acknowledges nothing, and says to probes that the window
-is closed. Measured with Linux 6.18 and peers that read by the kilobyte: 60 to 130 kB in the buffer of a new
-connection, 200 to 350 kB in one that the system has enlarged, 530 to 790 kB in one of 8 MiB.
+A full receive buffer stays closed until a sixteenth of it is free (Linux: `__tcp_select_window`), and memory is freed
+by whole packets, which the kernel merges into pieces of up to 17 times 32 KiB. Until then a peer that reads looks
+like one that does not: its system acknowledges nothing, and answers probes with a closed window. Measured with
+Linux 6.18 and peers that read by the kilobyte: 60 to 130 kB in the buffer of a new connection, 200 to 350 kB in an
+enlarged one, 530 to 790 kB in one of 8 MiB.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ import socket
 import sys
 
 STEP_BYTES = 17 * 32 * 1024
-"""The largest piece of memory that comes back at once: MAX_SKB_FRAGS fragments, of 32 KiB over a loopback."""
+"""The largest piece of memory that is freed at once: MAX_SKB_FRAGS fragments, of 32 KiB over a loopback."""
 
 _SHARE = 16
 _LARGEST_UNSCALED = 65_535  # RFC 7323 §2.3
 _RETRANSMITS, _PROBES, _SCALES = 2, 3, 6
-"""Where struct tcp_info (tcp(7), linux/tcp.h) has its bytes: what was sent anew without an answer, and the scales."""
+"""Offsets in struct tcp_info (tcp(7), linux/tcp.h): unanswered retransmissions, unanswered probes, window scales."""
 
 _GONE = 2
-"""Unanswered retransmissions and probes after which a peer that has stood still, too, is taken for gone."""
+"""Unanswered retransmissions and probes after which a peer without progress is taken for gone."""
 
 
 def max_unacknowledged_read(connection: socket.socket, taken: int) -> int:
-    """The most bytes that the peer may have read since we saw it take any; `taken` is what it has acknowledged.
+    """Return an upper bound on the bytes read but not yet acknowledged; `taken` bytes are acknowledged.
 
-    0 if its system does not answer any more.
+    0 if the peer's system no longer answers.
     """
     info = _tcp_info(connection)
     if not info:
@@ -39,7 +39,7 @@ def max_unacknowledged_read(connection: socket.socket, taken: int) -> int:
 
 
 def _tcp_info(connection: socket.socket) -> bytes:
-    """Empty if the system does not tell, or the connection is none of TCP, or none any more."""
+    """Return struct tcp_info; empty if the system has none, or this is not a connected TCP socket."""
     option: int | None = getattr(socket, "TCP_INFO", None)
     if option is None:
         return b""

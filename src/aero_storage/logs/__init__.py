@@ -1,1 +1,1 @@
-"""The log: JSON lines, written by a thread, and events that repeat told once a minute."""
+"""The log: JSON lines written by a thread, and rate-limited events."""

@@ -1,4 +1,4 @@
-"""JSON lines as text: one object each, time, level and message first (http.md §8)."""
+"""Log lines as text: one JSON object each, with timestamp, level and message first (http.md §8)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Fields = Mapping[str, object]
 
 
 def _make_encode() -> Callable[[object], str]:
-    """One encoder for all lines: the library's own ways in make one, or two, for each."""
+    """Return one encoder for all lines: json.dumps makes one or two for each call."""
     make = getattr(json.encoder, "c_make_encoder", None)
     if make is None:
         return json.JSONEncoder(default=repr).encode
@@ -25,16 +25,16 @@ _escape = json.encoder.encode_basestring_ascii
 
 
 def make_line(level: str, message: str, fields: Fields, seconds: float | None = None) -> str:
-    """A line with its end, of `seconds` since the epoch, or of now."""
+    """Return a line with its line feed; `seconds` since the epoch, default now."""
     stamp = timestamp(time.time() if seconds is None else seconds)
     return encode_json({"timestamp": stamp, "level": level, "message": message, **fields}) + "\n"
 
 
 def make_filler(level: str, message: str, fields: Fields, blanks: Collection[str]) -> Callable[..., str]:
-    """A function that makes lines of now, equal to those of `make_line`, from the values of the `blanks` in `fields`.
+    """Return a function from the values of `blanks` to the line that `make_line` would make now.
 
-    The values come in the order of the fields, and as JSON already: numbers, or texts such as `quote` makes. All else
-    is encoded once: a line takes a quarter of the time.
+    The values are in the order of `fields`, and already JSON: numbers, or texts made by `quote`. The other fields are
+    encoded once: a line takes a quarter of the time.
     """
     record = {"level": level, "message": message, **fields}
     pieces = [_literal(name) + ": " + ("%s" if name in blanks else _literal(value)) for name, value in record.items()]
@@ -44,7 +44,7 @@ def make_filler(level: str, message: str, fields: Fields, blanks: Collection[str
 
 
 def quote(text: str | None) -> str:
-    """A string, or None, as JSON."""
+    """Return a string, or None, as JSON."""
     return "null" if text is None else _escape(text)
 
 
@@ -53,7 +53,7 @@ def _literal(value: object) -> str:
 
 
 def timestamp(seconds: float) -> str:
-    """RFC 3339 in UTC with milliseconds, of `seconds` since the epoch."""
+    """Return RFC 3339 in UTC with milliseconds, of `seconds` since the epoch."""
     return _millisecond(int(seconds * 1000 // 1))
 
 

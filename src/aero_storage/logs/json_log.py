@@ -1,4 +1,4 @@
-"""The daemon's log: one JSON object a line, never blocking the reactor (http.md §8)."""
+"""The daemon's log: one JSON object per line, written without blocking the reactor (http.md §8)."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from typing import Protocol
 
 import attrs
 from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, formatEvent
+from typing_extensions import override
 from zope.interface import implementer
 
 from aero_storage.logs.json_lines import Fields, make_filler, make_line
 
 LEVELS = ("debug", "info", "warn", "error", "critical")
-"""Levels from the most talkative to the most silent."""
+"""Levels, the most verbose first."""
 
 _RANK = {level: rank for rank, level in enumerate(LEVELS)}
 _MAX_QUEUED_LINES = 10_000
@@ -25,21 +26,21 @@ _GATHER_SECONDS = 0.02
 _MAX_TEXT = 4096
 
 Form = Callable[..., None]
-"""Logs an event whose fields are known but for those that it is called with, in order."""
+"""Logs a prepared event; call it with the variable fields, in order."""
 
 
 class EventLog(Protocol):
-    """Where events go."""
+    """A destination of events."""
 
     def event(self, level: str, message: str, fields: Fields = {}) -> None:  # noqa: B006 - never changed
-        """Log `message` with `fields`, which hold JSON values."""
+        """Log `message` with `fields`; their values are JSON values."""
         ...
 
 
 def make_form(log: EventLog, level: str, message: str, fields: Fields, blanks: Sequence[str]) -> Form:
-    """Prepare an event of which only the `blanks` among `fields` differ: numbers, or what is JSON already.
+    """Prepare an event of which only the `blanks` among `fields` vary; their values are numbers, or encoded JSON.
 
-    The lines are those of `EventLog.event`. JsonLines encodes all the rest once.
+    The lines equal those of `EventLog.event`. JsonLines encodes the constant part once.
     """
     if isinstance(log, JsonLines):
         return log.form(level, message, fields, blanks)
@@ -52,55 +53,56 @@ def make_form(log: EventLog, level: str, message: str, fields: Fields, blanks: S
 
 
 class LineLog(EventLog, Protocol):
-    """A log that takes the lines of other processes as well."""
+    """A log that also takes lines of other processes."""
 
     def pass_on(self, lines: Sequence[str]) -> None:
-        """Log whole lines, as a JsonLines elsewhere has made them."""
+        """Log complete lines made by the JsonLines of another process."""
         ...
 
 
 class Sink(Protocol):
-    """A text file, or what looks like one."""
+    """A text file, or an object with its methods."""
 
     def write(self, text: str, /) -> object:
-        """Take `text`; raises OSError where there is no room, ValueError once closed."""
+        """Write `text`; raises OSError, or ValueError once closed."""
         ...
 
     def flush(self) -> object:
-        """Pass on what was written."""
+        """Flush written text."""
         ...
 
 
 @attrs.frozen
-class DescriptorSink:
-    """A Sink without a buffer: a thread that hangs in it holds no lock that the end of the process would wait for."""
+class DescriptorSink(Sink):
+    """A Sink without a buffer: a thread blocked in it holds no lock that the exit of the process would wait for."""
 
     descriptor: int
 
+    @override
     def write(self, text: str, /) -> None:
-        """See Sink.write."""
         data = text.encode()
         while data:
             data = data[os.write(self.descriptor, data) :]
 
+    @override
     def flush(self) -> None:
-        """There is nothing to pass on."""
+        pass
 
 
 @attrs.frozen
-class TwistedLog:
-    """Hands events to Twisted's own log: for an operator who brought another observer (`--logger`, `--syslog`)."""
+class TwistedLog(LineLog):
+    """Emits events to Twisted's own log, for operators with another observer (`--logger`, `--syslog`)."""
 
     _logger: Logger = attrs.field(factory=lambda: Logger(namespace="aero_storage"))
 
+    @override
     def pass_on(self, lines: Sequence[str]) -> None:
-        """See LineLog.pass_on."""
         for line in lines:
             record = json.loads(line)
             self.event(record.pop("level"), record.pop("message"), record)
 
+    @override
     def event(self, level: str, message: str, fields: Fields = {}) -> None:  # noqa: B006
-        """See EventLog.event."""
         self._logger.emit(
             LogLevel.levelWithName(level), "{message} {fields}", message=message, fields=json.dumps(dict(fields))
         )
@@ -108,11 +110,11 @@ class TwistedLog:
 
 @implementer(ILogObserver)
 @attrs.define(eq=False)
-class JsonLines:
-    """Writes events of ours, and those of Twisted as an observer, as JSON lines to `sink`; `_constant` is in all.
+class JsonLines(LineLog):
+    """Writes events, also Twisted's as an observer, as JSON lines to `sink`; `constant` fields are in all lines.
 
-    Until `start` lines are written at once; from then on by a thread behind a bounded queue, so that a full pipe or
-    a slow disk never holds the reactor. Lines that find the queue full are dropped, counted and reported.
+    Until `start` lines are written at once; from then on by a thread behind a bounded queue, so that a full pipe or a
+    slow disk never blocks the reactor. Lines beyond the queue's limit are dropped, counted and reported.
     """
 
     _sink: Sink
@@ -122,11 +124,11 @@ class JsonLines:
     _queue: deque[str] = attrs.field(init=False, factory=deque)
     _lock: threading.Lock = attrs.field(init=False, factory=threading.Lock)
     _wake: threading.Condition = attrs.field(init=False)
-    _dropped: int = attrs.field(init=False, default=0)
-    _lost: int = attrs.field(init=False, default=0)
+    _unreported: int = attrs.field(init=False, default=0)
+    _total_dropped: int = attrs.field(init=False, default=0)
     _writer: threading.Thread | None = attrs.field(init=False, default=None)
     _stopping: bool = attrs.field(init=False, default=False)
-    _errand: Callable[[], object] | None = attrs.field(init=False, default=None)
+    _task: Callable[[], object] | None = attrs.field(init=False, default=None)
     _stuck: bool = attrs.field(init=False, default=False)
 
     @_wake.default
@@ -135,20 +137,20 @@ class JsonLines:
 
     @property
     def dropped(self) -> int:
-        """How many lines have been dropped since the log began, reported or not."""
+        """Number of lines dropped so far, reported or not."""
         with self._lock:
-            return self._lost
+            return self._total_dropped
 
     def start(self) -> None:
-        """Write from a thread of its own from now on; not before the process has forked for the last time."""
+        """Start the writing thread; call it after the process has forked for the last time."""
         self._stopping = False
         self._writer = threading.Thread(target=self._write_queued, name="log", daemon=True)
         self._writer.start()
 
     def stop(self) -> None:
-        """Write what is queued, end the thread, and write at once from now on.
+        """Write the queued lines, stop the thread, and write further lines at once.
 
-        If the sink has not taken it all within two seconds, the rest is lost, and so is what comes later.
+        If the sink has not taken all lines within two seconds, the rest and all later lines are lost.
         """
         if self._writer is None:
             return
@@ -162,20 +164,21 @@ class JsonLines:
         if rest and not self._stuck:
             self._write("".join(rest))
 
+    @override
     def event(self, level: str, message: str, fields: Fields = {}) -> None:  # noqa: B006
-        """See EventLog.event."""
         if _RANK[level] >= _RANK[self._log_level]:
             self._put(self._line(level, message, fields))
 
     def form(self, level: str, message: str, fields: Fields, blanks: Sequence[str]) -> Form:
-        """See `make_form`; the blanks come in the order of the fields."""
+        """Prepare an event as `make_form` does; `blanks` are in the order of `fields`."""
         if _RANK[level] < _RANK[self._log_level]:
             return lambda *_values: None
         fill, put = make_filler(level, message, {**self._constant, **fields}, blanks), self._put
         return lambda *values: put(fill(*values))
 
+    @override
     def pass_on(self, lines: Sequence[str]) -> None:
-        """See LineLog.pass_on; the level was the other process' business."""
+        # The other process has applied the level.
         with self._wake:
             if self._writer is not None:
                 for line in lines:
@@ -185,7 +188,7 @@ class JsonLines:
             self._write("".join(lines))
 
     def __call__(self, event: LogEvent) -> None:
-        """Log an event of Twisted's."""
+        """Log an event of Twisted (ILogObserver)."""
         level = event.get("log_level", LogLevel.info).name
         if _RANK[level] < _RANK[self._log_level]:
             return
@@ -193,9 +196,9 @@ class JsonLines:
         fields = {} if failure is None else {"traceback": failure.getTraceback()[-_MAX_TEXT:]}
         self._put(self._line(level, _message(event), fields, event.get("log_time")))
 
-    def before_next_write(self, errand: Callable[[], object]) -> None:
-        """Do `errand` (a rotation, say) in the thread that writes, before it writes again."""
-        self._errand = errand
+    def before_next_write(self, task: Callable[[], object]) -> None:
+        """Call `task`, such as a rotation, in the writing thread before its next write."""
+        self._task = task
 
     def _put(self, line: str) -> None:
         with self._lock:
@@ -207,8 +210,8 @@ class JsonLines:
 
     def _enqueue(self, line: str) -> None:
         if len(self._queue) >= self._max_queued:
-            self._dropped += 1
-            self._lost += 1
+            self._unreported += 1
+            self._total_dropped += 1
             return
         self._queue.append(line)
         if len(self._queue) in (1, self._max_queued // 2):
@@ -223,41 +226,41 @@ class JsonLines:
     def _wait(self) -> bool:
         with self._wake:
             self._wake.wait_for(lambda: self._queue or self._stopping)
-            # Every switch of threads costs the request that is being answered: rather few writes of many lines.
+            # Every switch of threads delays the request that is being answered: prefer few writes of many lines.
             self._wake.wait_for(lambda: self._stopping or len(self._queue) >= self._max_queued // 2, _GATHER_SECONDS)
             return bool(self._queue)
 
     def _write(self, text: str) -> None:
-        """Write lines, and how many were dropped before; those that the sink refuses are dropped lines too."""
-        text = self._do_errand() + text
+        """Write lines and the number of lines dropped before; lines that the sink refuses count as dropped."""
+        text = self._run_task() + text
         dropped = self._take_dropped()
         try:
             self._sink.write(text + self._report(dropped))
             self._sink.flush()
         except (OSError, ValueError):
-            # There is nowhere left to complain to (disk full, pipe closed): say so when it works again.
-            self._drop(text.count("\n"), again=dropped)
+            # The error cannot be logged (disk full, pipe closed): report it when writing works again.
+            self._drop(text.count("\n"), unreported=dropped)
 
-    def _do_errand(self) -> str:
-        """Do what was asked for before this write; the line to log if that failed: the log itself goes on."""
-        errand, self._errand = self._errand, None
+    def _run_task(self) -> str:
+        """Run the task of `before_next_write`; return a line to log if it failed."""
+        task, self._task = self._task, None
         try:
-            if errand is not None:
-                errand()
+            if task is not None:
+                task()
         except OSError as error:
             return self._line("error", "log rotation failed", {"reason": str(error)})
         return ""
 
     def _take_dropped(self) -> int:
         with self._wake:
-            dropped, self._dropped = self._dropped, 0
+            dropped, self._unreported = self._unreported, 0
             return dropped
 
-    def _drop(self, lines: int, again: int) -> None:
-        """Lines were refused, and with them the report of others that were dropped `again`."""
+    def _drop(self, lines: int, unreported: int) -> None:
+        """Count lines that the sink refused; `unreported` are those of the report that was refused with them."""
         with self._wake:
-            self._dropped += lines + again
-            self._lost += lines
+            self._unreported += lines + unreported
+            self._total_dropped += lines
 
     def _report(self, dropped: int) -> str:
         return self._line("warn", "log lines dropped", {"count": dropped}) if dropped else ""

@@ -1,4 +1,4 @@
-"""What goes wrong a thousand times a second is logged at once, and then once a minute with how often it was."""
+"""Rate-limited events: the first is logged at once, then one line a minute with the number of occurrences."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from aero_storage.logs.json_lines import Fields
 from aero_storage.logs.json_log import EventLog
 
 PAUSE_SECONDS = 60.0
-"""Between two lines about the same thing."""
+"""Seconds between two lines about the same event."""
 
 
 @attrs.define(eq=False)
 class RateLimitedEvent:
-    """One thing that may go wrong, with the line about it; on the reactor's thread alone."""
+    """One rate-limited event; used on the reactor's thread only."""
 
     _log: EventLog
     _clock: IReactorTime
     _level: str
     _message: str
     _count: int = attrs.field(init=False, default=0)
-    _told_at: float | None = attrs.field(init=False, default=None)
+    _logged_at: float | None = attrs.field(init=False, default=None)
 
     def happened(self, fields: Fields, times: int = 1) -> None:
-        """It has gone wrong; the line has `fields`, and in `count` how often since the line before."""
+        """Count `times` occurrences; a line has `fields` and the `count` since the previous line."""
         self._count += times
         now = self._clock.seconds()
-        if self._told_at is not None and now - self._told_at < PAUSE_SECONDS:
+        if self._logged_at is not None and now - self._logged_at < PAUSE_SECONDS:
             return
-        count, self._count, self._told_at = self._count, 0, now
+        count, self._count, self._logged_at = self._count, 0, now
         self._log.event(self._level, self._message, {**fields, "count": count})

@@ -1,4 +1,4 @@
-"""The instruments of the daemon: what is counted, and how Prometheus sees it (http.md §9)."""
+"""Metrics: counters of the daemon, and their exposition for Prometheus (http.md §9)."""
 
 from aero_storage.metrics.counts import OTHER, Counts, Gauge
 from aero_storage.metrics.families import CONTENT_TYPE, Registry

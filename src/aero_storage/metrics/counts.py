@@ -1,4 +1,4 @@
-"""What has been counted, as values that can be added up, so that any one worker can show the sum of all."""
+"""Counts as values that can be added up, so that any worker can show the sum of all."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ OTHER = "__other__"
 """The `image_id` of all images beyond the label limit."""
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-"""Upper bounds of a histogram's buckets, in seconds; one more bucket takes what is beyond."""
+"""Upper bounds of a histogram's buckets, in seconds; one further bucket is unbounded."""
 
 TALLIES = (
     *("requests", "bytes", "ranges", "store_errors", "reloads", "refusals", "slow"),
@@ -34,11 +34,11 @@ _BROKEN_OFF = ("aborted", "disconnected")
 Labels = tuple[str, ...]
 Tally = dict[Labels, float]
 Histogram = dict[Labels, list[float]]
-"""For each the buckets, not cumulative, and behind them the sum in seconds."""
+"""For each label values: the buckets, not cumulative, followed by the sum in seconds."""
 
 
 class Gauge(enum.StrEnum):
-    """What is now, by the name of its metric. Of several processes the sum is shown; of a ratio the highest."""
+    """The gauges, by the names of their metrics. Several processes show their sum, or of a ratio the highest."""
 
     IN_FLIGHT = "aero_storage_requests_in_flight"
     CONNECTIONS = "aero_storage_connections"
@@ -51,7 +51,7 @@ class Gauge(enum.StrEnum):
 
 
 _HIGHEST = frozenset({Gauge.PLACES_USED, Gauge.DESCRIPTORS_USED})
-"""One process that is full is in trouble, whatever room others have."""
+"""Ratios: one full process matters, even if others have room."""
 
 
 def _zeros(values: Iterable[str]) -> Tally:
@@ -59,7 +59,7 @@ def _zeros(values: Iterable[str]) -> Tally:
 
 
 def empty_row() -> list[float]:
-    """A histogram's numbers before anything has been observed."""
+    """Return the numbers of a histogram without observations."""
     return [0] * (len(BUCKETS) + 2)
 
 
@@ -68,25 +68,25 @@ def _one_row() -> Histogram:
 
 
 def observe(row: list[float], seconds: float) -> None:
-    """Put a time into its bucket."""
+    """Count a time in its bucket."""
     row[bisect_left(BUCKETS, seconds)] += 1
     row[-1] += seconds
 
 
 @attrs.define
 class Counts:
-    """What has been counted, by label values."""
+    """Counts by label values."""
 
     requests: Tally = attrs.field(factory=dict)
     durations: Histogram = attrs.field(factory=dict)
     bytes: Tally = attrs.field(factory=dict)
     delivered: Tally = attrs.field(factory=lambda: _zeros(_MODES))
-    """The same bytes by how they were asked for."""
+    """The same bytes by the mode of the request."""
     ranges: Tally = attrs.field(factory=lambda: _zeros(_RANGE_RESULTS))
     store_errors: Tally = attrs.field(factory=lambda: _zeros(_STORE_ERRORS))
     reloads: Tally = attrs.field(factory=lambda: _zeros(_RELOAD_RESULTS))
     slow: Tally = attrs.field(factory=lambda: _zeros(_SLOW))
-    """What slow clients have come to."""
+    """Responses reset for stalled clients, and places taken back from them."""
     refusals: Tally = attrs.field(factory=lambda: _zeros(_REFUSALS))
     rejections: Tally = attrs.field(factory=lambda: _zeros(_REJECTIONS))
     broken_off: Tally = attrs.field(factory=lambda: _zeros(_BROKEN_OFF))
@@ -95,12 +95,12 @@ class Counts:
     reactor_delays: Histogram = attrs.field(factory=_one_row)
     reloaded_at: float = 0.0
     gauges: dict[str, float] = attrs.field(factory=dict)
-    """What is now, by the names of Gauge."""
+    """Values of the gauges, by the names of Gauge."""
     process: dict[str, float] = attrs.field(factory=dict)
-    """Of the processes that these are the counts of, by the names of Prometheus' process metrics."""
+    """Samples of the processes counted here, by the names of Prometheus' process metrics."""
 
     def add(self, other: Counts) -> None:
-        """Add what another process has counted."""
+        """Add the counts of another process."""
         for name in TALLIES:
             tally: Tally = getattr(self, name)
             for labels, count in getattr(other, name).items():
@@ -119,13 +119,13 @@ class Counts:
             total = value if known is None else min(known, value) if sample == START_TIME else known + value
             self.process[sample] = total
 
-    def remains(self) -> Counts:
-        """What stays when the process has ended: nothing is now any more, but it has used its time."""
+    def after_exit(self) -> Counts:
+        """Return the counts of an ended process: without gauges, but with its CPU time."""
         spent = self.process.get(CPU_TIME)
         return attrs.evolve(self, gauges={}, process={} if spent is None else {CPU_TIME: spent})
 
 
 def descriptors_used(process: dict[str, float]) -> float:
-    """Which part of its descriptors a process has open; 0 where that is not known."""
+    """Return the share of its file descriptors that a process has open; 0 if unknown."""
     most = process.get(_MOST_FILES)
     return process.get(_OPEN_FILES, 0) / most if most else 0.0

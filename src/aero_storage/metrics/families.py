@@ -1,4 +1,4 @@
-"""Counts as Prometheus' families, made when somebody asks."""
+"""Prometheus metric families, made from the counts on each exposition."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from prometheus_client import ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
+from typing_extensions import override
 
 from aero_storage.metrics.counts import BUCKETS, Counts, Gauge, Histogram, Labels, Tally
 
@@ -34,19 +35,19 @@ _process = ProcessCollector(registry=None)
 
 
 def process_samples() -> dict[str, float]:
-    """What Prometheus tells of every process, of this one, now."""
+    """Return the present samples of Prometheus' process collector, for this process."""
     return {sample.name: sample.value for family in _process.collect() for sample in family.samples}
 
 
 @attrs.frozen(eq=False)
 class Families(Collector):
-    """The families of what `shown` tells."""
+    """The families of the counts that `shown` returns."""
 
     _shown: Callable[[], Counts]
     _version: str
 
+    @override
     def collect(self) -> Iterator[Metric]:
-        """See Collector."""
         counts = self._shown()
         yield from _base_families(counts)
         yield from _trouble_families(counts)

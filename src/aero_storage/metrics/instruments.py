@@ -1,8 +1,8 @@
 """The instruments of http.md §9 and the daemon's own, on a registry that is passed in.
 
-What happens is counted in plain dictionaries, on the reactor's thread alone, and becomes Prometheus' families only
-when somebody asks: the library's own counters, made for many threads, would take a small range a tenth of its time.
-What is now is not counted at all: whoever knows it is asked when somebody wants to see it.
+Events are counted in plain dictionaries, on the reactor's thread only, and converted to Prometheus' families on each
+exposition: the library's own counters, made for many threads, would take a tenth of the time of a small range. Gauges
+are callbacks, evaluated on each exposition.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Mode = Literal["range", "full", "chunk", "virtual_chunk"]
 
 @attrs.define
 class _BoundedLabel:
-    """The first `limit` values seen keep their own; all others become OTHER."""
+    """A label with bounded cardinality: the first `limit` values are kept, all others become OTHER."""
 
     limit: int
     _seen: dict[str, Labels] = attrs.field(init=False, factory=dict)
@@ -35,14 +35,14 @@ class _BoundedLabel:
 
 
 class Metrics:
-    """All counters of the daemon; its methods are named after what has happened."""
+    """All counters of the daemon; its methods are named after the counted events."""
 
     def __init__(self, registry: Registry, version: str, max_image_ids: int) -> None:
         self.counts = Counts()
         self.gauges: dict[Gauge, Callable[[], float]] = {}
-        """Who knows what is now; asked for every exposition."""
+        """Gauge callbacks, evaluated on each exposition."""
         self.lines_dropped: Callable[[], int] = lambda: 0
-        """Who knows how many lines the log has dropped so far."""
+        """Returns the number of lines that the log has dropped so far."""
         self._registry = registry
         self._version = version
         self._image_label = _BoundedLabel(max_image_ids)
@@ -51,11 +51,11 @@ class Metrics:
 
     @property
     def version(self) -> str:
-        """Of the daemon."""
+        """The version of the daemon."""
         return self._version
 
     def request_ended(self, route: str, method: str, status: int, seconds: float) -> None:
-        """A request has been answered, to the last byte or to where it broke off."""
+        """A request was answered, completely or not."""
         requests, durations = self.counts.requests, self.counts.durations
         key, timed = (route, method, str(status)), (route, method)
         requests[key] = requests.get(key, 0) + 1
@@ -65,16 +65,16 @@ class Metrics:
         observe(row, seconds)
 
     def broken_off(self, outcome: str) -> None:
-        """A response did not come to its end: it was `aborted` by us, or `disconnected` by the client."""
+        """A response was cut short: `aborted` by the daemon, or `disconnected` by the client."""
         _count(self.counts.broken_off, (outcome,))
 
     def bytes_sent(self, image_id: str, count: int) -> None:
-        """`count` body bytes of an image or chunk have left the server."""
+        """`count` body bytes of an image or chunk were sent."""
         if count:
             _count(self.counts.bytes, self._image_label.of(image_id), count)
 
     def delivered(self, mode: Mode, count: int) -> None:
-        """The same `count` bytes, by how they were asked for."""
+        """The same `count` bytes, by the mode of the request."""
         self.counts.delivered[mode,] += count
 
     def range_answered(self, *, valid: bool) -> None:
@@ -86,7 +86,7 @@ class Metrics:
         _count(self.counts.store_errors, (kind,))
 
     def catalog_loaded(self, now: float) -> None:
-        """A changed catalog has been read and is in force; `now` in seconds since the epoch."""
+        """A valid catalog was read; `now` in seconds since the epoch."""
         _count(self.counts.reloads, ("success",))
         self.counts.reloaded_at = now
 
@@ -95,31 +95,31 @@ class Metrics:
         _count(self.counts.reloads, ("failure",))
 
     def stream_stalled(self) -> None:
-        """A response was broken off, as its client took nothing any more."""
+        """A response was reset, as its client had stalled."""
         _count(self.counts.slow, ("stalled",))
 
     def place_taken_back(self) -> None:
-        """A response whose client takes nothing has lost its place under the cap to another request."""
+        """A response to a stalled client lost its place to a waiting request."""
         _count(self.counts.slow, ("place_taken_back",))
 
     def connection_refused(self, reason: str, times: int = 1) -> None:
-        """A connection was not served, for one of the reasons `total`, `client`, `descriptors`."""
+        """A connection was refused, for one of the reasons `total`, `client`, `descriptors`."""
         _count(self.counts.refusals, (reason,), times)
 
     def request_rejected(self, reason: str) -> None:
-        """A byte request got no place: `queue_full` (or there is none), or `timed_out` in the queue."""
+        """A byte request got no place: `queue_full` (also without a queue), or `timed_out` in the queue."""
         _count(self.counts.rejections, (reason,))
 
     def request_waited(self, seconds: float) -> None:
-        """A byte request has got a place after `seconds` in the queue."""
+        """A byte request got a place after `seconds` in the queue."""
         observe(self.counts.queue_waits[()], seconds)
 
     def reactor_delayed(self, seconds: float) -> None:
-        """A timer that is set for the sake of this has fired `seconds` late."""
+        """A timer of the delay probe fired `seconds` late."""
         observe(self.counts.reactor_delays[()], seconds)
 
     def snapshot(self) -> Counts:
-        """The counts of this process, with what is now, and those of the process itself."""
+        """Return the counts of this process, with gauges and process samples."""
         counts = self.counts
         counts.lines_dropped[()] = self.lines_dropped()
         counts.process = process_samples()
@@ -128,7 +128,7 @@ class Metrics:
         return counts
 
     def exposition(self, total: Counts | None = None) -> bytes:
-        """All metrics in the text format 0.0.4: the counts of this process, or a total that it is a part of."""
+        """Return all metrics in the text format 0.0.4: of this process, or of a total that includes it."""
         self._shown = total
         try:
             return generate_latest(self._registry)
@@ -137,7 +137,7 @@ class Metrics:
 
     @property
     def shown(self) -> Counts:
-        """The counts that are to be shown."""
+        """Return the counts of the present exposition."""
         return self.snapshot() if self._shown is None else self._shown
 
 

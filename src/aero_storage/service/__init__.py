@@ -1,1 +1,1 @@
-"""`twistd aero-storage`: composition root, daemon and parent process; only this room names the reactor."""
+"""`twistd aero-storage`: composition root, daemon and parent process; only this package names the reactor."""

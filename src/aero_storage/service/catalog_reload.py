@@ -1,4 +1,4 @@
-"""Keeps the catalog in force up to date with the one on disk (http.md §3)."""
+"""Reloads the current catalog when the one on disk changes (http.md §3)."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from aero_storage.logs.json_log import EventLog
 from aero_storage.metrics import Metrics
 
 POLL_SECONDS = 0.5
-"""How often to look: a change has to show within one second."""
+"""Interval of the checks: a change must take effect within one second."""
 
 
 @attrs.define(eq=False)
 class CatalogReloader:
-    """Reads the catalog when it has changed; tells the current catalog, log and metrics.
+    """Reads the catalog when it has changed; updates the current catalog, the log and the metrics.
 
-    `now` gives seconds since the epoch.
+    `now` returns seconds since the epoch.
     """
 
     _reader: CatalogReader
@@ -35,11 +35,11 @@ class CatalogReloader:
     _one_at_a_time: DeferredLock = attrs.field(init=False, factory=DeferredLock)
 
     def load(self) -> None:
-        """Read at once, waiting for the disk: before the reactor runs."""
+        """Read the catalog now. Waits for the disk: call it before the reactor runs."""
         self._take(self._reader.read_if_changed(force=True), asked=False)
 
     async def check(self, *, asked: bool = False) -> None:
-        """Look, and read if there is anything new; `asked` by the operator, read in any case and say so."""
+        """Read the catalog if it has changed; if the operator `asked`, read it in any case and log that."""
         await self._one_at_a_time.acquire()
         try:
             reading = partial(self._reader.read_if_changed, force=asked)

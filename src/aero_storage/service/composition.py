@@ -14,12 +14,13 @@ from aero_storage.catalog.current import CurrentCatalog
 from aero_storage.catalog.reader import CatalogReader
 from aero_storage.delivery.access_record import Reporter
 from aero_storage.delivery.admission import Admission
+from aero_storage.delivery.byte_handler import ByteHandler
 from aero_storage.delivery.client_limits import ClientLimiter
 from aero_storage.delivery.handler import RequestHandler
 from aero_storage.delivery.operations import Build
 from aero_storage.delivery.policy import Policy
+from aero_storage.delivery.representation import VirtualChunks
 from aero_storage.delivery.routes import routes
-from aero_storage.delivery.virtual import VirtualChunks
 from aero_storage.http.cors import CorsPolicy
 from aero_storage.http.forwarded import TrustedProxies
 from aero_storage.logs.json_log import EventLog
@@ -55,13 +56,14 @@ class Drain:
 
 @attrs.frozen
 class Parts:
-    """What the service starts and stops."""
+    """The parts of a daemon, to be started and stopped."""
 
     reactor: PosixReactorBase
     log: EventLog
     pools: DiskPools
     reloader: CatalogReloader
     handler: RequestHandler
+    admission: Admission
     site: ImageSite
     store: LocalStore
     accept_guard: AcceptGuard
@@ -89,8 +91,7 @@ def compose(
         Reporter(reactor, pools.patient, metrics, log if settings.request_log else None),
         current_catalog,
         store,
-        admission,
-        VirtualChunks(policy, log),
+        ByteHandler(policy, current_catalog, store, admission, VirtualChunks(policy, log)),
     )
     plans = ResponsePlans(handler.account, time.time, settings.express)
     responder = Responder(handler, plans, FileSender(), pools.readers, reactor, log)
@@ -115,13 +116,13 @@ def compose(
     accept_guard = AcceptGuard(reactor, site.make_room, metrics, log)
     handler.ran_out = accept_guard.ran_out
     drain = Drain(settings.drain_delay_secs, settings.shutdown_grace_secs)
-    return Parts(reactor, log, pools, reloader, handler, site, store, accept_guard, drain)
+    return Parts(reactor, log, pools, reloader, handler, admission, site, store, accept_guard, drain)
 
 
 def detect_stalls(  # noqa: PLR0913, PLR0917 - what is watched, and what is told
     streams: set[Stream], admission: Admission, clock: IReactorTime, timeout: float, metrics: Metrics, log: EventLog
 ) -> StallDetector:
-    """What breaks streams off, or gives their places to others, when their clients take nothing."""
+    """Break streams off, or give their places to others, when their clients take nothing."""
 
     def broken_off(request_id: str | None, seconds: float) -> None:
         metrics.stream_stalled()
@@ -159,5 +160,5 @@ def policy_of(settings: Settings) -> Policy:
 
 
 def build_of(version: str, environ: Mapping[str, str]) -> Build:
-    """What `/version` says; whoever packages the daemon may set the two variables."""
+    """The build for `/version`; a packager may set the two variables."""
     return Build(version, environ.get("AERO_STORAGE_GIT_SHA") or "dev", environ.get("AERO_STORAGE_BUILT_AT") or "")

@@ -1,4 +1,4 @@
-"""The running daemon of one process: what is started, and how it stops."""
+"""The daemon of one process: startup and graceful shutdown."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import signal
 
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.task import LoopingCall
+from typing_extensions import override
 
 from aero_storage.linux.descriptor_limit import warn_if_low
 from aero_storage.linux.malloc import TRIM_SECONDS, trim
@@ -18,10 +19,10 @@ from aero_storage.service.signals import SetSignal, SignalledService
 from aero_storage.web.connection_limits import MAX_REFUSED
 
 _GARBAGE_THRESHOLD = 10_000
-"""New objects after which Python looks for cycles among them; a request makes some fifty, and no cycles."""
+"""Threshold of Python's cycle collector, in new objects; a request makes about fifty, and no cycles."""
 
 _STOP_SECONDS = 2.0
-"""How long connections that are broken off may take to go."""
+"""Time for aborted connections to close."""
 
 
 class AeroService(SignalledService):
@@ -31,29 +32,29 @@ class AeroService(SignalledService):
         super().__init__(parts.reactor, parts.log, set_signal)
         self._parts = parts
         self._poll = LoopingCall(lambda: Deferred.fromCoroutine(parts.reloader.check()))
-        self._giving_back = LoopingCall(lambda: parts.pools.patient.later(trim, trim))
-        self._poll.clock = self._giving_back.clock = parts.reactor
+        self._trimming = LoopingCall(lambda: parts.pools.patient.later(trim, trim))
+        self._poll.clock = self._trimming.clock = parts.reactor
         self._probe = DelayProbe(parts.reactor, parts.handler.reporter.metrics.reactor_delayed)
 
     def startService(self) -> None:
-        """Start threads, timers and signal handlers, and say where we listen."""
+        """Start threads, timers and signal handlers, and log the addresses."""
         super().startService()
         parts = self._parts
         parts.pools.start()
         parts.reactor.addSystemEventTrigger("after", "shutdown", parts.pools.stop)
         self._poll.start(POLL_SECONDS, now=False)
-        self._giving_back.start(TRIM_SECONDS, now=False)
+        self._trimming.start(TRIM_SECONDS, now=False)
         self._probe.start()
         gc.collect()
-        gc.freeze()  # what there is by now stays: no need to look at it again and again
+        gc.freeze()  # these objects stay for good: the collector need not visit them again
         gc.set_threshold(_GARBAGE_THRESHOLD)
         warn_if_low(parts.log, parts.site.limits.max_connections, MAX_REFUSED, OPEN_FILES)
         for port in parts.ports:
-            parts.accept_guard.keep(port)
+            parts.accept_guard.guard(port)
             parts.log.event("info", "listening", {"address": address_text(port.getHost())})
 
-    async def read_again(self) -> None:
-        """See SignalledService."""
+    @override
+    async def reload_catalog(self) -> None:
         await self._parts.reloader.check(asked=True)
 
     async def _shut(self) -> None:
@@ -61,7 +62,7 @@ class AeroService(SignalledService):
         parts.handler.shutting_down = True
         parts.site.retire()
         await self.delay.wait(parts.drain.drain_delay_secs)
-        for repeated in (self._poll, self._giving_back):
+        for repeated in (self._poll, self._trimming):
             if repeated.running:
                 repeated.stop()
         self._probe.stop()
@@ -72,11 +73,11 @@ class AeroService(SignalledService):
         gone.addTimeout(_STOP_SECONDS, parts.reactor, onTimeoutCancel=lambda _result, _seconds: None)
         await gone
         parts.store.close()
-        await parts.pools.rest(parts.reactor, parts.log)
+        await parts.pools.wait_until_idle(parts.reactor, parts.log)
         self.end_log()
 
     async def _drain(self) -> None:
-        """Close idle connections, and let responses that are under way be finished."""
+        """Close idle connections and wait for responses under way, at most for the grace period."""
         site, log, grace = self._parts.site, self._parts.log, self._parts.drain.shutdown_grace_secs
         site.drain().addCallback(lambda _: self.delay.skip())
         if site.responses:
@@ -89,6 +90,6 @@ class AeroService(SignalledService):
             log.event("info", "breaking off responses", {"responses": site.responses})
 
     def stopService(self) -> Deferred[None]:
-        """Close the ports, let what is under way be finished or break it off, and write out the log."""
+        """Close the ports, finish or abort responses under way, and flush the log."""
         super().stopService()
         return Deferred.fromCoroutine(self._shut())

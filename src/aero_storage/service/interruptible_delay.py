@@ -1,4 +1,4 @@
-"""Waits that can be cut short: a service that is told to stop once more does not wait on."""
+"""Delays that can be interrupted: a second signal ends the wait of a graceful shutdown."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from twisted.internet.interfaces import IReactorTime
 
 @attrs.define(eq=False)
 class InterruptibleDelay:
-    """One wait at a time."""
+    """A delay for one waiter at a time."""
 
     _clock: IReactorTime
     _waiting: Deferred[None] | None = attrs.field(init=False, default=None)
-    _at_end: bool = attrs.field(init=False, default=False)
+    _ended: bool = attrs.field(init=False, default=False)
 
     async def wait(self, seconds: float) -> None:
-        """Wait, unless the delay is at an end."""
-        if self._at_end or not seconds:
+        """Wait for `seconds`, or not at all after `end`."""
+        if self._ended or not seconds:
             return
         waiting: Deferred[None] = Deferred()
         self._waiting = waiting
@@ -27,14 +27,14 @@ class InterruptibleDelay:
             timer.cancel()
 
     def skip(self) -> None:
-        """End the present wait."""
+        """End the current wait."""
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
             waiting.callback(None)
 
     def end(self) -> bool:
-        """End the present wait, if there is one (that is returned), and have no other."""
+        """End the current wait and skip all later ones; return whether there was one."""
         waits = self._waiting is not None
-        self._at_end = True
+        self._ended = True
         self.skip()
         return waits

@@ -1,4 +1,4 @@
-"""Who knows what the metrics show of the present: asked for every exposition, so that no request pays for it."""
+"""Gauge callbacks, evaluated on scrape, and the probe of the reactor's delay."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from aero_storage.metrics import Gauge, Metrics
 from aero_storage.web.site import ImageSite
 
 PROBE_SECONDS = 0.25
-"""How often the reactor is tried: whatever holds it up for so long is seen."""
+"""Interval of the probe: anything that blocks the reactor for longer is seen."""
 
 
 def show_state(metrics: Metrics, admission: Admission, site: ImageSite, current_catalog: CurrentCatalog) -> None:
-    """Let the metrics see the queue, the connections and the catalog."""
+    """Register the gauges of the queue, the connections and the catalog."""
     admission.rejected = metrics.request_rejected
     admission.waited = metrics.request_waited
     metrics.gauges.update(
@@ -35,30 +35,30 @@ def show_state(metrics: Metrics, admission: Admission, site: ImageSite, current_
 
 
 def show_log(metrics: Metrics, log: EventLog) -> None:
-    """Let the metrics see what the log drops; one that is not ours does not tell."""
+    """Register the count of dropped log lines; only JsonLines has one."""
     if isinstance(log, JsonLines):
         metrics.lines_dropped = lambda: log.dropped
 
 
 @attrs.define(eq=False)
 class DelayProbe:
-    """Sets a timer again and again, and tells by how many seconds it was late: so long the reactor was held up."""
+    """Sets a timer again and again and reports its lateness in seconds: for so long the reactor was blocked."""
 
     _clock: IReactorTime
-    _tell: Callable[[float], object]
+    _report: Callable[[float], object]
     _timer: IDelayedCall | None = attrs.field(init=False, default=None)
 
     def start(self) -> None:
-        """Begin."""
+        """Set the timer."""
         due = self._clock.seconds() + PROBE_SECONDS
         self._timer = self._clock.callLater(PROBE_SECONDS, self._fire, due)
 
     def stop(self) -> None:
-        """End; nothing if it has not begun."""
+        """Cancel the timer, if it is set."""
         timer, self._timer = self._timer, None
         if timer is not None:
             timer.cancel()
 
     def _fire(self, due: float) -> None:
-        self._tell(max(0.0, self._clock.seconds() - due))
+        self._report(max(0.0, self._clock.seconds() - due))
         self.start()

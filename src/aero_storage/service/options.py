@@ -31,9 +31,9 @@ def refuse(error: object) -> NoReturn:
 
 
 class Options(UsageOptions):
-    """Records what flags were given, and resolves them with variables, file and defaults once all are known.
+    """Records the given flags, and resolves them with variables, file and defaults once all are known.
 
-    Afterwards `resolved` holds the settings and `log` is where the daemon logs.
+    Afterwards `resolved` holds the settings, and `log` is the daemon's log.
     """
 
     environ: Mapping[str, str] = os.environ
@@ -46,25 +46,25 @@ class Options(UsageOptions):
         super().__init__()
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """Parse; a mistake ends the process with one line instead of a page of help."""
+        """Parse the flags; a usage error ends the process with one line instead of a page of help."""
         try:
             super().parseOptions(options)
         except UsageError as error:
             refuse(f"command line: {error}; see {PROGRAM} --help")
 
     def postOptions(self) -> None:
-        """Settle the settings, and then where to log."""
+        """Resolve the settings, and choose the log."""
         try:
             self.resolved = settings.resolve(self.given, self.environ, Path.cwd())
         except SettingsError as error:
             refuse(error)
         if self._check_only:
-            print(settings.describe(self.resolved))  # noqa: T201 - what the flag is for
+            print(settings.describe(self.resolved))  # noqa: T201 - the purpose of the flag
             raise SystemExit(0)
         self.log = self._choose_log()
 
     def parseArgs(self, *stray: str) -> None:
-        """Refuse words that are no flags."""
+        """Refuse positional arguments."""
         if stray:
             raise UsageError(f"{stray[0]!r} is no flag")
 
@@ -87,7 +87,7 @@ class Options(UsageOptions):
         raise SystemExit(0)
 
     def _choose_log(self) -> LineLog:
-        """JSON lines where `twistd` would log, unless the operator brought an observer or asked for syslog."""
+        """Return a JSON log to `twistd`'s destination, or TwistedLog with an operator's observer or syslog."""
         level = self.resolved.settings.log_level
         parent = {"nodaemon": True} if self.parent is None else self.parent
         if parent.get("logger") is not None or parent.get("syslog"):
@@ -96,7 +96,7 @@ class Options(UsageOptions):
 
 
 def _log_like(twistd: Mapping[str, object], level: str) -> JsonLines:
-    """A log where `twistd --logfile` points: standard output in the foreground, `twistd.log` in the background.
+    """Return a log to `twistd --logfile`: by default standard output, or `twistd.log` in the background.
 
     A file is rotated at 100 MiB and on SIGUSR1; ten old ones are kept.
     """
@@ -118,7 +118,7 @@ def _log_like(twistd: Mapping[str, object], level: str) -> JsonLines:
 
 
 def prepare_images_root(resolved: Resolved) -> None:
-    """Make the images root if it is missing; raises SettingsError with one line if it cannot be made or read."""
+    """Create the images root if it is missing; raises SettingsError with one line if it cannot be made or read."""
     root = resolved.settings.images_root
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -130,7 +130,7 @@ def prepare_images_root(resolved: Resolved) -> None:
 
 
 def _recorder(row: Setting, text: str | None) -> Callable[..., None]:
-    """A method for `usage.Options`: with an argument for a value, without one for a switch that means `text`."""
+    """Return a method for `usage.Options`: with an argument for a value, without one for a switch (value `text`)."""
 
     def switch(self: Options) -> None:
         self.given.setdefault(row.name, []).append(text or "")

@@ -1,4 +1,4 @@
-"""`twistd aero-storage --workers N`: the parent, which binds, looks after workers, and serves nothing itself."""
+"""`twistd aero-storage --workers N`: the parent binds addresses and supervises workers; it serves no requests."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from importlib.metadata import version
 import attrs
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.posixbase import PosixReactorBase
+from typing_extensions import override
 
 from aero_storage.errors import SettingsError
 from aero_storage.linux.sd_notify import VARIABLES, service_manager
@@ -32,7 +33,7 @@ _LAUNCH = "aero_storage.service.worker_main"
 
 @attrs.frozen
 class WorkerConfig:
-    """All that a worker has to know. A worker that replaces another is told the same."""
+    """The configuration of a worker; a replacement gets the same one."""
 
     number: int
     settings: Settings
@@ -40,13 +41,13 @@ class WorkerConfig:
 
 
 def number_of_workers(settings: Settings) -> int:
-    """How many processes are to answer; 0 in the settings is one for every core that this process may use."""
+    """Return the number of worker processes; 0 in the settings is one for each core that this process may use."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return settings.workers or min(cores, _MOST_WORKERS)
 
 
 def supervise(options: Options, reactor: PosixReactorBase, workers: int) -> ParentService:
-    """The service of the parent: bound to its addresses, no worker started yet. Raises SettingsError."""
+    """Return the parent's service, bound to its addresses, without workers yet. Raises SettingsError."""
     if options.parent is not None and options.parent.get("chroot"):
         raise SettingsError("twistd --chroot: workers cannot be started from there; use --workers 1")
     addresses = open_worker_sockets(reactor, options.resolved, workers)
@@ -58,8 +59,8 @@ def supervise(options: Options, reactor: PosixReactorBase, workers: int) -> Pare
         reactor, options.log, totals, WorkerCommands(reactor, options, addresses).command_for, readiness.answer
     )
     settings = options.resolved.settings
-    patience = settings.drain_delay_secs + settings.shutdown_grace_secs
-    supervisor = Supervisor(starter.start, reactor, options.log, workers, patience)
+    grace = settings.drain_delay_secs + settings.shutdown_grace_secs
+    supervisor = Supervisor(starter.start, reactor, options.log, workers, grace)
     service = ParentService(reactor, options.log, addresses, supervisor)
     service.drain_delay_secs = settings.drain_delay_secs
     service.notifier = readiness
@@ -67,7 +68,7 @@ def supervise(options: Options, reactor: PosixReactorBase, workers: int) -> Pare
 
 
 class WorkerCommands:
-    """Says what a worker is started with; settled once, before `twistd` changes directories and privileges."""
+    """Makes the commands that start workers; it is made before `twistd` changes directories and privileges."""
 
     def __init__(self, reactor: PosixReactorBase, options: Options, addresses: tuple[SharedAddress, ...]) -> None:
         self._reactor = type(reactor).__module__
@@ -78,7 +79,7 @@ class WorkerCommands:
         self._environ = {**ours, "PYTHONPATH": path}
 
     def command_for(self, number: int) -> WorkerCommand:
-        """For the worker of this number."""
+        """Return the command for the worker of this number."""
         sockets = [address.sockets[number - 1] for address in self._addresses]
         worker_sockets = tuple(
             WorkerSocket(FIRST + index, one.family, address.tls)
@@ -86,7 +87,7 @@ class WorkerCommands:
         )
         config = WorkerConfig(number, self._settings, worker_sockets)
         return WorkerCommand(
-            # -P: no directory that the daemon happens to stand in is searched for modules. The number is for `ps`.
+            # -P: the working directory is not searched for modules. The number is for `ps`.
             command=[sys.executable, "-P", "-m", _LAUNCH, self._reactor, str(number)],
             environ=self._environ,
             config=pickle.dumps(config),
@@ -98,7 +99,7 @@ class ParentService(SignalledService):
     """The running parent."""
 
     drain_delay_secs = 0.0
-    """Seconds for which workers serve on after they were told to stop."""
+    """Seconds for which workers continue to serve after the command to stop."""
 
     def __init__(
         self,
@@ -113,18 +114,19 @@ class ParentService(SignalledService):
         self._supervisor = supervisor
 
     def startService(self) -> None:
-        """Start the log and signal handlers, and, once the reactor notices children that end, the workers."""
+        """Start the log and the signal handlers, and the workers once the reactor handles SIGCHLD."""
         super().startService()
         self._reactor.callWhenRunning(self._supervisor.start)
 
-    async def read_again(self) -> None:
-        """See SignalledService: every worker is told."""
+    @override
+    async def reload_catalog(self) -> None:
         self._supervisor.reload()
 
-    def hurry(self) -> None:
-        """See SignalledService: the workers are the ones that wait."""
+    @override
+    def stop_now(self) -> None:
+        # The delay before a shutdown runs in the workers.
         self.delay.end()
-        if self._supervisor.hurry():
+        if self._supervisor.stop_now():
             self._log.event("info", "stopping at once")
 
     async def _shut(self) -> None:
@@ -136,6 +138,6 @@ class ParentService(SignalledService):
         self.end_log()
 
     def stopService(self) -> Deferred[None]:
-        """Close the addresses, stop the workers, and write out the log."""
+        """Close the addresses, stop the workers, and flush the log."""
         super().stopService()
         return Deferred.fromCoroutine(self._shut())

@@ -1,4 +1,4 @@
-"""What the daemon and the parent of several have in common: signals, and a log that is the application's."""
+"""Common base of daemon and parent: signal handling, and a log that is also the application's."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ SetSignal = Callable[..., object]
 
 
 class SignalledService(Service):
-    """A service that SIGTERM and SIGINT stop, with status 0, and that SIGHUP makes read the catalog again."""
+    """A service that SIGTERM and SIGINT stop with status 0; SIGHUP reloads the catalog."""
 
     name = "aero-storage"
     notifier: Notifier = Silent()
-    """Is told of all that."""
+    """Notified of readiness, reloads and shutdown."""
 
     def __init__(self, reactor: PosixReactorBase, log: EventLog, set_signal: SetSignal = signal.signal) -> None:
         self._reactor = reactor
         self._log = log
         self._set_signal = set_signal
-        self._causes: set[str] = set()
+        self._stop_causes: set[str] = set()
         self.delay = InterruptibleDelay(reactor)
 
     def setServiceParent(self, parent: object) -> None:
-        """Join an application, and become its log, so that Twisted's own lines are JSON too."""
+        """Join an application and become its log observer, so that Twisted's own lines are JSON too."""
         if isinstance(self._log, JsonLines) and isinstance(parent, Componentized):
             parent.setComponent(ILogObserver, self._log)
         super().setServiceParent(parent)
 
     def startService(self) -> None:
-        """Start the log's thread, and hear signals."""
+        """Start the log's thread, and handle signals."""
         super().startService()
         if isinstance(self._log, JsonLines):
             self._log.start()
-        # Twisted installs its own handlers while it starts: ours come in the first turn after that.
+        # Twisted installs its own handlers at start: replace them in the first turn after that.
         self._reactor.callWhenRunning(self._reactor.callLater, 0, self._handle_signals)
 
     def _handle_signals(self) -> None:
@@ -53,28 +53,28 @@ class SignalledService(Service):
         for number in _STOPPING:
             self._set_signal(number, lambda received, _frame: reactor.callFromThread(self._stop, received))
         self._set_signal(signal.SIGHUP, lambda _received, _frame: reactor.callFromThread(self.reload))
-        self.notifier.ready()  # from now on a SIGHUP ends nothing
+        self.notifier.ready()  # from now on a SIGHUP does not kill the process
 
     def _stop(self, received: int) -> None:
         self.stop(signal=signal.Signals(received).name)
 
     def stop(self, **cause: str) -> None:
-        """End the process with status 0; `cause` is logged. Asked again in the same way, hurry.
+        """End the process with status 0; `cause` is logged. A second call with the same cause stops at once.
 
-        A worker is asked both by its parent and, where a terminal or a service manager signals all processes, by a
-        signal: that is once.
+        A worker gets both its parent's command and, if a terminal or a service manager signals all processes, a
+        signal: together they count as one call.
         """
-        if not self._causes:
+        if not self._stop_causes:
             self._set_signal(signal.SIGHUP, signal.SIG_IGN)
             self._log.event("info", "stopping", cause)
             self.notifier.stopping()
             self._reactor.stop()
-        elif self._causes & set(cause):
-            self.hurry()
-        self._causes |= set(cause)
+        elif self._stop_causes & set(cause):
+            self.stop_now()
+        self._stop_causes |= set(cause)
 
-    def hurry(self) -> None:
-        """Stop waiting for anything."""
+    def stop_now(self) -> None:
+        """Skip the remaining delays of the shutdown."""
         if self.delay.end():
             self._log.event("info", "stopping at once")
 
@@ -84,15 +84,15 @@ class SignalledService(Service):
         Deferred.fromCoroutine(self._reload())
 
     async def _reload(self) -> None:
-        await self.read_again()
+        await self.reload_catalog()
         self.notifier.ready()
 
-    async def read_again(self) -> None:
-        """Read the catalog again, or have it read."""
+    async def reload_catalog(self) -> None:
+        """Read the catalog again, here or in the workers."""
 
     def end_log(self) -> None:
-        """Write out what is logged: the last thing to do, and nothing is to interrupt it."""
-        for number in (*_STOPPING, signal.SIGHUP):  # to the very end, after Twisted has forgotten our handlers
+        """Flush the log, with signals ignored: the last step of a shutdown."""
+        for number in (*_STOPPING, signal.SIGHUP):  # also after Twisted has removed our handlers
             self._set_signal(number, signal.SIG_IGN)
         if isinstance(self._log, JsonLines):
             self._log.stop()

@@ -1,4 +1,4 @@
-"""The twistd plugin: from a parsed command line to a service that is bound to its addresses."""
+"""The twistd plugin: makes a service, bound to its addresses, from a parsed command line."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from aero_storage.service.listening.endpoints import listen
 from aero_storage.service.monotonic_clock import use_monotonic_clock
 from aero_storage.service.options import Options, prepare_images_root, refuse
 from aero_storage.service.parent import ParentService, number_of_workers, supervise
+from aero_storage.service.twisted_internals import check_internals
 
 __all__ = ["Options", "makeService"]
 
 
 def makeService(options: Options, reactor: PosixReactorBase | None = None) -> AeroService | ParentService:
-    """The service of a parsed command line: bound to its addresses, not yet started.
+    """Return the service of a parsed command line, bound to its addresses, not yet started.
 
-    Raises SystemExit with one line if the images root cannot be used or an address cannot be listened at.
+    Raises SystemExit with one line if the images root or an address cannot be used.
     """
     if reactor is None:
         from twisted.internet import reactor as installed  # noqa: PLC0415 - a dropin must not install one early
@@ -35,6 +36,7 @@ def makeService(options: Options, reactor: PosixReactorBase | None = None) -> Ae
     resolved = options.resolved
     raise_limit(reactor)
     try:
+        check_internals()
         prepare_images_root(resolved)
         workers = number_of_workers(resolved.settings)
         if workers > 1:

@@ -1,4 +1,4 @@
-"""One worker: the daemon over sockets that it was given, which logs to its parent and obeys it."""
+"""A worker process: the daemon on inherited sockets; logs to its parent and takes its commands."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from aero_storage.workers.worker_process import CHANNEL, LOG
 
 
 def run() -> None:
-    """Read the config and serve until told to stop."""
-    config: WorkerConfig = pickle.load(sys.stdin.buffer)  # noqa: S301 - from our parent, through a pipe that nobody else has
+    """Read the configuration and serve until stopped."""
+    config: WorkerConfig = pickle.load(sys.stdin.buffer)  # noqa: S301 - from our parent, through a private pipe
     reactor: PosixReactorBase = installed  # type: ignore[assignment]
     use_monotonic_clock(reactor)
     limit_arenas()
@@ -38,11 +38,11 @@ def run() -> None:
     log = JsonLines(DescriptorSink(LOG), config.settings.log_level, constant={"worker": config.number})
     globalLogBeginner.beginLoggingTo([log])
     serve(config, reactor, log)
-    reactor.run(installSignalHandlers=False)  # they stay ignored until the service handles them
+    reactor.run(installSignalHandlers=False)  # signals stay ignored until the service handles them
 
 
 def serve(config: WorkerConfig, reactor: PosixReactorBase, log: JsonLines) -> None:
-    """Build the daemon and have the reactor start and stop it."""
+    """Build the daemon, and register its start and stop with the reactor."""
     pools = make_disk_pools(reactor)
     parts = compose(config.settings, reactor, pools, log, os.environ)
     fair_queue = FairQueue(reactor)
@@ -53,7 +53,7 @@ def serve(config: WorkerConfig, reactor: PosixReactorBase, log: JsonLines) -> No
 
     def orphaned() -> None:
         service.stop(orphaned="yes")
-        service.hurry()
+        service.stop_now()
 
     metrics = parts.handler.reporter.metrics
     control = ControlClient(metrics, lambda: service.stop(asked_by="parent"), service.reload, orphaned)
@@ -65,7 +65,7 @@ def serve(config: WorkerConfig, reactor: PosixReactorBase, log: JsonLines) -> No
         await service.stopService()
         if pushing.running:
             pushing.stop()
-        await control.hang_up()
+        await control.close()
 
     reactor.addSystemEventTrigger("before", "shutdown", lambda: Deferred.fromCoroutine(stop()))
     service.startService()

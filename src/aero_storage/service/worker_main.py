@@ -1,9 +1,10 @@
-"""`python -m aero_storage.service.worker_main REACTOR NUMBER`: the first steps of a worker.
+"""`python -m aero_storage.service.worker_main REACTOR NUMBER`: the entry point of a worker process.
 
-REACTOR is the module that installs the one that the parent has: it must be there before anything imports Klein.
+REACTOR is the module of the parent's reactor; it must be installed before anything imports Klein.
 
-Signals may come that early: a Ctrl-C goes to all processes at a terminal. A worker ends because its parent says so or
-is gone; once it runs, SIGTERM and SIGINT stop it as they stop the daemon of one process, which the parent notices.
+Signals may arrive that early: a terminal sends Ctrl-C to all processes. They are ignored at first: a worker ends on
+its parent's command, or when the parent is gone. Once it runs, SIGTERM and SIGINT stop it like the daemon of one
+process.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
-    """Become a worker."""
+    """Install the reactor and run a worker."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
     die_with_parent()
@@ -28,9 +29,9 @@ def main() -> None:
 
 
 def die_with_parent() -> None:
-    """Have the kernel kill this process when its parent ends, however that ends and whatever we are doing.
+    """Have the kernel kill this process when its parent ends (PR_SET_PDEATHSIG).
 
-    Where there is no Linux, the closed channel to the parent alone has to do.
+    Without Linux, a worker ends only when the control channel to its parent closes.
     """
     prctl = getattr(ctypes.CDLL(None), "prctl", None)
     if prctl is not None:

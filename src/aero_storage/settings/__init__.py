@@ -1,4 +1,4 @@
-"""The settings: one table, from which flags, variables, file keys, help and documentation all come."""
+"""The settings: one table, from which flags, variables, file keys, help and documentation are derived."""
 
 from aero_storage.settings.sources import Resolved, resolve
 from aero_storage.settings.table import CONFIG, ListenAddress, Setting, Settings, table

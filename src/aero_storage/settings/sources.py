@@ -1,4 +1,4 @@
-"""Where settings come from: flags, variables, the configuration file, the file of the token."""
+"""The sources of settings: flags, variables, the configuration file, the token file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from aero_storage.settings.table import CONFIG, Setting, Settings, UnfitError, t
 _MAX_CONFIG_FILE_BYTES = 1 << 20
 _MAX_TOKEN_FILE_BYTES = 4096
 _MAX_SHOWN = 80
-WHITE_SPACE = " \t\r\n\v\f"  # a bare strip() takes Unicode's too, and would change a token unseen
+WHITE_SPACE = " \t\r\n\v\f"  # a bare strip() removes Unicode white space too, and could change a token
 _TOML_TYPES: dict[str, tuple[type, ...]] = {  # exact types: a bool is an int to Python, not to TOML
     "boolean": (bool,),
     "integer": (int,),
@@ -30,7 +30,7 @@ _TOML_TYPES: dict[str, tuple[type, ...]] = {  # exact types: a bool is an int to
 
 @attrs.frozen
 class Resolved:
-    """Settings, and for each of them where its value came from."""
+    """The settings, and for each of them the origin of its value."""
 
     settings: Settings
     origins: Mapping[str, str]
@@ -38,10 +38,10 @@ class Resolved:
 
 
 def resolve(given: Mapping[str, Sequence[str]], environ: Mapping[str, str], cwd: Path) -> Resolved:
-    """Settle every setting: flag, variable, configuration file, default, in this order.
+    """Resolve every setting by flag, variable, configuration file, default, in this order.
 
-    `given` maps a setting's name, or `config`, to the texts of its flags; relative paths start at `cwd`.
-    Raises SettingsError, even for a wrong value that a stronger source overrides: it would bite later.
+    `given` maps a setting's name, or `config`, to the texts of its flags; relative paths start at `cwd`. Raises
+    SettingsError, even for an invalid value that a stronger source overrides: it would fail later.
     """
     config, document = _configuration(given, environ, cwd)
     values: dict[str, Any] = {}
@@ -66,7 +66,7 @@ def _configuration(
 
 def _document(path: Path, origin: str) -> dict[str, object]:
     content = _content(path, origin, _MAX_CONFIG_FILE_BYTES)
-    # "from None": the causes hold the file's text, and that may hold the token.
+    # "from None": the causes contain the file's text, and that may contain the token.
     try:
         document = tomllib.loads(content.decode())
     except UnicodeDecodeError as error:
@@ -97,11 +97,11 @@ def _refuse_unknown(path: Path, document: Mapping[str, object]) -> None:
             raise _error(f"{path}, key {_shown(key)}", f"no such setting; the closest is {' or '.join(close)}")
 
 
-# A claim is what one source says of one setting: its texts and its origin.
+# A claim is the value of one setting in one source: its texts and its origin.
 def _claims(
     row: Setting, given: Mapping[str, Sequence[str]], environ: Mapping[str, str]
 ) -> Iterator[tuple[Sequence[str], str]]:
-    """Yield what the flags and then what the variable says, where they say anything."""
+    """Yield the claims of the flags and of the variable, if they are given."""
     if texts := given.get(row.name):
         yield texts, f"flag {row.twin if row.is_boolean and texts[-1] == 'false' else row.flag}"
     if text := environ.get(row.variable, "").strip(WHITE_SPACE):
@@ -109,7 +109,7 @@ def _claims(
 
 
 def _file_claim(row: Setting, document: Mapping[str, object], origin: str) -> Iterator[tuple[Sequence[str], str]]:
-    """Yield what the file says, as texts, so that one parser reads every source."""
+    """Yield the claim of the file, as texts, so that one parser reads every source."""
     if row.key in document:
         value = document[row.key]
         items = value if row.is_list and isinstance(value, list) else [value]
@@ -124,11 +124,11 @@ def _default_claim(row: Setting) -> tuple[Sequence[str], str]:
 
 
 def _value(row: Setting, texts: Sequence[str], origin: str, cwd: Path) -> object:
-    """Read the texts of one source; a list is what all of them hold, any other setting what the last says."""
+    """Parse the texts of one source; a list has the items of all texts, any other setting the value of the last."""
     items = [text.strip(WHITE_SPACE) for text in (",".join(texts).split(",") if row.is_list else texts)]
     values = [_parsed(row, item, origin, cwd) for item in items if item or not row.is_list]
     if row.is_list:
-        if texts and not values:  # an allowlist of nothing must not open the address to all
+        if texts and not values:  # an empty allowlist must not allow everything
             raise _error(
                 origin, f"{_shown(','.join(texts), row)} holds no value at all; leave the setting out instead"
             )
@@ -145,7 +145,7 @@ def _parsed(row: Setting, text: str, origin: str, cwd: Path) -> object:
 
 
 def _take_token(values: dict[str, Any], origins: dict[str, str]) -> None:
-    """Put the content of the token file, if one is named, where the token belongs."""
+    """Set the token to the content of the token file, if one is named."""
     path, origin = values["metrics_auth_token_file"], origins["metrics_auth_token_file"]
     if path is None:
         return
@@ -173,5 +173,5 @@ def _shown(value: object, row: Setting | None = None) -> str:
 
 
 def one_line(text: str) -> str:
-    """Escape what would break the line or hide in it: a path may hold a line feed."""
+    """Escape control characters: a path may contain a line feed."""
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

@@ -1,6 +1,6 @@
-"""One table of settings, from which flags, variables, file keys, help and documentation all come.
+"""One table of settings, from which flags, variables, file keys, help and documentation are derived.
 
-`Settings` is that table: a field is a setting, its metadata say how the setting is read and explained.
+`Settings` is that table: a field is a setting, its metadata define its parser and its help text.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from aero_storage.http.forwarded import parse_proxy
 T = TypeVar("T")
 _MAX_INTEGER = 2**63 - 1
 _MAX_PORT = 65535
-_MAX_WORKERS = 128  # some five descriptors each, and a process may have 1,024
-_SECTOR, _MAX_CHUNK_SIZE = 512, 64 * 1024 * 1024  # the chunked format's, and what its clients take (http.md §6)
+_MAX_WORKERS = 128  # about five descriptors each; a process may have 1,024
+_SECTOR, _MAX_CHUNK_SIZE = 512, 64 * 1024 * 1024  # limits of the chunked format and of its clients (http.md §6)
 _KINDS: dict[type, str] = {bool: "boolean", int: "integer", float: "number", str: "string"}
 _TRUE = {"1", "true", "t", "yes", "y", "on"}
 
 
 class UnfitError(ValueError):
-    """A text is no value of its setting; the message completes "… is not"."""
+    """A text is not a valid value of its setting; the message completes "… is not"."""
 
 
 def _reader(
-    wanted: str, pattern: str, convert: Callable[[str], T], fits: Callable[[T], bool] = lambda _: True
+    rule: str, pattern: str, convert: Callable[[str], T], fits: Callable[[T], bool] = lambda _: True
 ) -> Callable[[str], T]:
-    """Make a parser: a whole text that matches (ASCII, any case), once converted, has to fit."""
+    """Return a parser: the text must match completely (ASCII, any case), and its converted value must be valid."""
 
     def parse(text: str) -> T:
         if re.fullmatch(pattern, text, re.ASCII | re.IGNORECASE | re.DOTALL) and fits(value := convert(text)):
             return value
-        raise UnfitError(wanted)
+        raise UnfitError(rule)
 
     return parse
 
@@ -48,14 +48,14 @@ def _one_of(*words: str, convert: Callable[[str], str] = str) -> Callable[[str],
 
 
 def _whole(least: int, most: int = _MAX_INTEGER) -> Callable[[str], int]:
-    # int() alone would take "1_000", "+8" and every script's digits, and choke on 4301 of them.
-    wanted = f"a whole number from {least} to {most}"
-    return _reader(wanted, "[0-9]{1,99}", int, lambda number: least <= number <= most)
+    # int() alone accepts "1_000", "+8" and the digits of every script, and raises for 4,301 of them.
+    rule = f"a whole number from {least} to {most}"
+    return _reader(rule, "[0-9]{1,99}", int, lambda number: least <= number <= most)
 
 
 @attrs.frozen
 class ListenAddress:
-    """A host (IPv6 without brackets) and a TCP port, 0 to 65535; `str()` gives back the text form."""
+    """A host (IPv6 without brackets) and a TCP port, 0 to 65535; `str()` returns the text form."""
 
     host: str
     port: int
@@ -67,7 +67,7 @@ class ListenAddress:
 def _is_bindable(address: ListenAddress) -> bool:
     try:
         ipaddress.ip_address(address.host)
-    except ValueError:  # a name, then, unless it only looks like an address
+    except ValueError:  # a host name, unless it only looks like an address
         return address.port <= _MAX_PORT and ":" not in address.host and bool(address.host.strip("0123456789."))
     return address.port <= _MAX_PORT
 
@@ -86,7 +86,7 @@ _listen_address = _reader(
 )
 _origin = _reader(
     "*, null or scheme://host[:port], such as https://app.example.com",
-    # No user, path or wildcard: a browser never sends such an Origin, so an entry with one would never match.
+    # No user, path or wildcard: browsers never send such an Origin, so it would never match.
     r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9_.~-]+)(:[0-9]{1,5})?/?|\*|null",
     str,
 )
@@ -117,21 +117,21 @@ def _proxy(text: str) -> str:
 
 
 def setting(parse: Callable[[str], T], default: str, metavar: str, meaning: str, **exceptions: str) -> T:
-    """Make a field with a default, given as text; `variable=` is for a name that breaks the rule."""
+    """Return a field with a default, given as text; `variable=` is for an irregular name of its variable."""
     value = parse(default)
     row = {"parse": parse, "kind": _KINDS.get(type(value), "string"), "metavar": metavar, "help": meaning}
     return attrs.field(default=value, metadata={**row, "default": default, **exceptions})
 
 
 def optional(parse: Callable[[str], T], metavar: str, meaning: str, *, is_secret: bool = False) -> T | None:
-    """Make a field that is None unless given; a secret one is never shown."""
+    """Return a field that is None unless given; a secret one is never shown."""
     row = {"parse": parse, "kind": "string", "metavar": metavar, "help": meaning, "is_secret": is_secret}
     field: T | None = attrs.field(default=None, repr=not is_secret, metadata=row)
     return field
 
 
 def several(parse: Callable[[str], T], metavar: str, meaning: str) -> tuple[T, ...]:
-    """Make a field that takes any number of items, each read by `parse`."""
+    """Return a field with any number of items, each parsed by `parse`."""
     row = {"parse": parse, "kind": "array of strings", "metavar": metavar, "help": meaning}
     return attrs.field(default=(), metadata=row)
 
@@ -141,22 +141,26 @@ class Settings:
     """Every setting, parsed: bytes, seconds and counts as numbers; paths absolute once resolved."""
 
     listen_addr: ListenAddress = setting(
-        _listen_address, "0.0.0.0:8080", "ADDRESS", "Listen at host:port or [IPv6]:port; port 0 is any free one."
+        _listen_address, "0.0.0.0:8080", "ADDRESS", "Listen at host:port or [IPv6]:port; port 0 is any free port."
     )
     endpoint: tuple[str, ...] = several(
-        _endpoint, "DESCRIPTION", "Listen at this Twisted endpoint, such as unix:/run/aero, not at --listen-addr."
+        _endpoint, "DESCRIPTION", "Listen at this Twisted endpoint, such as unix:/run/aero, instead of --listen-addr."
     )
     workers: int = setting(
-        _whole(0, _MAX_WORKERS), "1", "N", "Answer with this many processes, each on a core; 0 is one for every core."
+        _whole(0, _MAX_WORKERS), "1", "N", "Run this many worker processes; 0 is one for each core."
     )
     trusted_proxy: tuple[str, ...] = several(
-        _proxy, "CIDR", "Take the client's address from X-Forwarded-For if this address, network or unix is the peer."
+        _proxy,
+        "CIDR",
+        "Trust X-Forwarded-For of peers with this address, in this network, or on a UNIX socket (unix).",
     )
     cors_origin: tuple[str, ...] = several(
-        _origin, "ORIGIN", "Let pages of this origin read, with credentials; with * or none: all, without."
+        _origin,
+        "ORIGIN",
+        "Allow pages of this origin to read, with credentials; * or no origin: all pages, without credentials.",
     )
     cross_origin_resource_policy: str = setting(
-        _policy, "same-site", "POLICY", "Let same-origin, same-site or cross-origin pages embed images."
+        _policy, "same-site", "POLICY", "Allow same-origin, same-site or cross-origin pages to embed images."
     )
     images_root: Path = setting(
         _path, "./images", "DIR", "Serve the images in this directory.", variable="AERO_STORAGE_IMAGE_ROOT"
@@ -165,88 +169,103 @@ class Settings:
         _boolean, "false", "", "Serve only what manifest.json lists, never a bare directory; do so in production."
     )
     log_level: str = setting(
-        _level, "info", "LEVEL", "Log what is at least this grave: debug, info, warn, error or critical."
+        _level, "info", "LEVEL", "Log events of this level or above: debug, info, warn, error or critical."
     )
-    request_log: bool = setting(_boolean, "true", "", "Log one line, of level info, for every request.")
+    request_log: bool = setting(_boolean, "true", "", "Log one line of level info for each request.")
     max_concurrent_bytes_requests: int = setting(
         _whole(0), "64", "N", "Answer at most this many requests for image bytes at once; 0 is no limit."
     )
     bytes_queue_timeout_secs: float = setting(
-        _decimal, "1", "SECONDS", "Let a request over that limit wait this long before its 429; 0 is not at all."
+        _decimal, "1", "SECONDS", "Queue requests over that limit for this long before a 429; 0 is no queue."
     )
     header_timeout_secs: float = setting(
-        _seconds, "20", "SECONDS", "Let a request's head, or a new connection's first, take this long before its 408."
+        _seconds, "20", "SECONDS", "Allow this long for a request head to arrive; then answer 408."
     )
-    idle_timeout_secs: float = setting(
-        _seconds, "60", "SECONDS", "Close connections on which no next request has begun for this long."
-    )
+    idle_timeout_secs: float = setting(_seconds, "60", "SECONDS", "Close connections that are idle for this long.")
     max_connections: int = setting(
-        _whole(0), "4096", "N", "Keep at most this many connections open; 503 beyond. 0 is no limit."
+        _whole(0), "4096", "N", "Serve at most this many connections; answer others 503. 0 is no limit."
     )
     max_connections_per_client: int = setting(
         _whole(0),
         "0",
         "N",
-        "Of one IPv4 address or IPv6 /64 keep at most this many, behind a proxy requests; 429 beyond. 0 is no limit.",
+        "Limit the connections (of a trusted proxy: requests) of one IPv4 address or IPv6 /64; 0 is no limit.",
     )
     stall_timeout_secs: float = setting(
         _decimal,
         "60",
         "SECONDS",
-        "Break off responses whose clients stand still, and are not just slow, for so long; 0 is never.",
+        "Abort responses whose clients accept no data for this long; slow clients are not affected. 0 is never.",
     )
     max_bytes_per_second: int = setting(
-        _whole(0), "0", "BYTES", "Send no connection more image bytes a second than this; 0 is no limit."
+        _whole(0), "0", "BYTES", "Limit each connection to this many image bytes a second; 0 is no limit."
     )
     max_total_bytes_per_second: int = setting(
-        _whole(0), "0", "BYTES", "Send all connections of a process together no more than this; 0 is no limit."
+        _whole(0),
+        "0",
+        "BYTES",
+        "Limit all connections of a process together to this many image bytes a second; 0 is no limit.",
     )
     drain_delay_secs: float = setting(
-        _decimal, "0", "SECONDS", "Told to stop, serve on so long with /readyz at 503: balancers are to see it."
+        _decimal,
+        "0",
+        "SECONDS",
+        "On SIGTERM, keep serving for this long with /readyz at 503, so that load balancers stop sending traffic.",
     )
     shutdown_grace_secs: float = setting(
-        _decimal, "30", "SECONDS", "Then let responses under way take so long; a second signal ends it at once."
+        _decimal, "30", "SECONDS", "Then wait this long for responses under way; a second signal ends the wait."
     )
-    max_range_bytes: int = setting(_whole(1), "8388608", "BYTES", "Refuse longer ranges with a 413.")
-    max_chunk_bytes: int = setting(_whole(1), "8388608", "BYTES", "Refuse longer chunk files with a 413.")
+    max_range_bytes: int = setting(_whole(1), "8388608", "BYTES", "Answer ranges longer than this with 413.")
+    max_chunk_bytes: int = setting(_whole(1), "8388608", "BYTES", "Answer chunk files longer than this with 413.")
     virtual_chunks: bool = setting(
-        _boolean, "false", "", "Serve images without chunk artifacts in chunks cut from their raw files on request."
+        _boolean,
+        "false",
+        "",
+        "Serve images without published chunks as virtual chunks, cut from the raw file on request.",
     )
     virtual_chunk_bytes: int = setting(
-        _chunk_size, "4194304", "BYTES", "Cut those so, unless an image recommends a size; a multiple of 512."
+        _chunk_size,
+        "4194304",
+        "BYTES",
+        "The size of virtual chunks, a multiple of 512; an image's recommended chunk size takes precedence.",
     )
     open_ended_ranges: str = setting(
-        _one_of("stream", "limit"), "stream", "MODE", "Either stream bytes=N- to the end, or limit it like others."
+        _one_of("stream", "limit"),
+        "stream",
+        "MODE",
+        "Handle bytes=N- by stream (send up to the end) or limit (apply --max-range-bytes).",
     )
     public_cache_max_age_secs: int = setting(
-        _whole(0), "3600", "SECONDS", "Let shared caches keep the bytes of public images this long."
+        _whole(0), "3600", "SECONDS", "Allow shared caches to store the bytes of public images for this long."
     )
     cors_preflight_max_age_secs: int = setting(
-        _whole(0), "86400", "SECONDS", "Let browsers remember the answer to a preflight this long."
+        _whole(0), "86400", "SECONDS", "Allow browsers to cache preflight responses for this long."
     )
-    require_range: bool = setting(_boolean, "false", "", "Refuse to stream a whole image to a GET without a range.")
+    require_range: bool = setting(
+        _boolean, "false", "", "Answer a GET of an image without a Range with 416 instead of the whole image."
+    )
     express: bool = setting(
-        _boolean, "true", "", "Answer plain requests for bytes before the general HTTP machinery looks at them."
+        _boolean, "true", "", "Remember decisions for requests that differ in range alone; off, answers are the same."
     )
-    disable_metrics: bool = setting(_boolean, "false", "", "Do not serve /metrics; this wins over a token.")
+    disable_metrics: bool = setting(_boolean, "false", "", "Do not serve /metrics, even if a token is set.")
     metrics_auth_token: str | None = optional(
-        _token, "TOKEN", "Ask for this bearer token at /metrics; ps shows it, so prefer a file.", is_secret=True
+        _token, "TOKEN", "Require this bearer token at /metrics; ps shows it, so prefer a file.", is_secret=True
     )
     metrics_auth_token_file: Path | None = optional(
-        _path, "FILE", "Read that token from this file: 4 KiB at most, white space around it ignored."
+        _path, "FILE", "Read that token from this file of at most 4 KiB; surrounding white space is ignored."
     )
     image_metrics_max_ids: int = setting(
         _whole(0),
         "100",
         "N",
-        "Count this many images by name, all others as one.",
+        "Count the bytes of this many images by id, and of all others together.",
         variable="AERO_IMAGE_METRICS_MAX_IDS",
     )
 
 
 @attrs.frozen
 class Setting:
-    """A row of the table: what one setting is called, how it is read, what it means."""
+    """A row of the table: names, parser, and help text of one setting."""
 
     name: str
     flag: str  # with its dashes
@@ -274,5 +293,5 @@ CONFIG = _row("config", "string", key="", help="Read settings from this TOML fil
 
 
 def table() -> tuple[Setting, ...]:
-    """Return the settings in the order in which they are explained."""
+    """Return the settings in the order of the help."""
     return tuple(_row(field.name, **field.metadata) for field in attrs.fields(Settings))

@@ -1,4 +1,4 @@
-"""What is printed about settings: the check of the configuration, the help, the reference's table."""
+"""Texts about settings: the configuration check, the help, the table of the reference."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from aero_storage.settings.table import CONFIG, Setting, table
 
 
 def describe(resolved: Resolved) -> str:
-    """Say, a line each, what every setting is and where from; secrets only as set or not."""
+    """Return a line for each setting with its value and origin; of secrets only whether they are set."""
     rows = table()
     width = max(len(row.name) for row in rows)
     shown = {row.name: _as_toml(row, getattr(resolved.settings, row.name)) for row in rows}

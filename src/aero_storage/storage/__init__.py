@@ -1,1 +1,1 @@
-"""Where bytes lie: a store hands out open blobs."""
+"""Storage: a store opens images and chunk artifacts as blobs."""

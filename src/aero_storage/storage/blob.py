@@ -1,4 +1,4 @@
-"""What a store hands out, and what it is asked for."""
+"""Blobs: open representations, as a store returns them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class BlobStatus:
 
     @property
     def validators(self) -> Validators:
-        """The validators that a file has by itself (http.md §3)."""
+        """The validators of the file itself (http.md §3)."""
         return _validators(self.size, self.mtime_ns)
 
 
@@ -30,7 +30,9 @@ def _validators(size: int, mtime_ns: int) -> Validators:
 
 
 class OpenFile(Protocol):
-    """A blob that is an open file as well, for those who let the kernel copy. They send before it is closed."""
+    """A blob that is also an open file, for `sendfile`. Send before the blob is closed."""
+
+    __slots__ = ()
 
     @property
     def device(self) -> int:
@@ -38,24 +40,26 @@ class OpenFile(Protocol):
         ...
 
     def fileno(self) -> int:
-        """The descriptor."""
+        """Return the file descriptor."""
         ...
 
     def verify(self) -> None:
-        """Raise ShortReadError if this is not the version any more that was opened; waits for no disk."""
+        """Raise ShortReadError if the file has changed since it was opened; does not wait for a disk."""
         ...
 
     def warm(self, offset: int, length: int) -> None:
-        """Bring bytes into the page cache; may wait for a disk."""
+        """Read bytes into the page cache; may wait for a disk."""
         ...
 
 
 class Blob(Protocol):
-    """An open representation. Whoever holds it closes it, once; reads may wait for a disk."""
+    """An open representation. Its holder closes it once; reads may wait for a disk."""
+
+    __slots__ = ()
 
     @property
     def status(self) -> BlobStatus:
-        """Size and mtime at the time of opening: what the headers promise."""
+        """Size and mtime when it was opened; the headers are made from them."""
         ...
 
     @property
@@ -65,16 +69,16 @@ class Blob(Protocol):
 
     @property
     def file(self) -> OpenFile | None:
-        """The same as an open file, where there is one of which the reactor's thread may ask what is in memory."""
+        """The blob as an open file for `sendfile`; None if its file system may block the reactor's thread."""
         ...
 
     def read(self, offset: int, length: int) -> bytes:
-        """`length` bytes from `offset` on, all of them and of the version that was opened.
+        """Return exactly `length` bytes from `offset` on, of the version that was opened.
 
-        Raises ShortReadError if they are not there any more, OSError if the disk fails.
+        Raises ShortReadError if the file has changed, OSError if the disk fails.
         """
         ...
 
     def close(self) -> None:
-        """Give the descriptor back; a second call does nothing."""
+        """Release the file; a second call does nothing."""
         ...

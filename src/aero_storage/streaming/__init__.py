@@ -1,1 +1,1 @@
-"""How bytes travel: from a blob to a transport, with backpressure."""
+"""Streaming: send bytes from a blob to a transport, with backpressure."""

@@ -1,4 +1,4 @@
-"""A piece of a file on its way to a socket: what of it may be sent now, and the reads that bring in the rest."""
+"""A segment of a file to be sent by `sendfile`: tracks its resident part and reads the rest into the page cache."""
 
 from __future__ import annotations
 
@@ -17,41 +17,41 @@ from aero_storage.disk import Disk
 from aero_storage.linux.page_cache import is_resident
 
 WINDOW_BYTES = 1024 * 1024
-"""How much of a file is asked about, or read into the page cache, at a time."""
+"""Bytes of a file that are checked for residency, or read into the page cache, at a time."""
 
 _LEAST_WINDOW = 128 * 1024
 
-TRUST_SECONDS = 0.1
-"""How long what is known to be in the page cache is taken to be still there."""
+RESIDENT_SECONDS = 0.1
+"""Bytes found in the page cache count as resident for this long."""
 
 
 class FileSource(Protocol):
-    """An open regular file, of which whoever sends it keeps it open until its segments are done."""
+    """An open regular file. The caller of `send_file` keeps it open until all its segments are done."""
 
     @property
     def device(self) -> int:
-        """The disk that reads of it wait for: its st_dev."""
+        """The st_dev of the file: reads queue per device."""
         ...
 
     def fileno(self) -> int:
-        """The descriptor."""
+        """Return the file descriptor."""
         ...
 
     def verify(self) -> None:
-        """Raise an exception if the file is not the version any more that was opened; must not wait for a disk."""
+        """Raise an exception if the file has changed since it was opened; must not wait for a disk."""
         ...
 
     def warm(self, offset: int, length: int) -> None:
-        """Bring bytes into the page cache, waiting for the disk: for a thread."""
+        """Read bytes into the page cache. Waits for the disk: call it in a thread."""
         ...
 
 
 @attrs.define(eq=False)
 class FileSegment:
-    """`left` bytes of a file from `offset` on, and what was written behind them.
+    """`left` bytes of a file from `offset` on, and the data written behind them.
 
-    At most one read is under way: for the window that is to be sent next, or, once the stream had to wait for one and
-    sends it, for the window after. No read begins unless the transport asks what is ready or has sent something.
+    At most one read is under way: for the next window, or, once the stream had to wait for a read, for the window
+    after the one that is being sent. A read begins only when the transport calls `ready` or `send`.
     """
 
     source: FileSource
@@ -62,10 +62,10 @@ class FileSegment:
     _on_cancel: Callable[[], object]
     _clock: Callable[[], float] = time.monotonic
     done: Deferred[None] | None = attrs.field(init=False)
-    """What waits for the end; let go of once it is told, lest it and this keep each other alive."""
+    """Fires at the end; dropped then, to break a reference cycle."""
     behind: list[bytes] = attrs.field(init=False, factory=list)
     _ready_to: int = attrs.field(init=False, default=0)
-    _known_at: float = attrs.field(init=False, default=0.0)
+    _checked_at: float = attrs.field(init=False, default=0.0)
     _window: int = attrs.field(init=False, default=WINDOW_BYTES)
     _cold: bool = attrs.field(init=False, default=False)
     _reading: Deferred[None] | None = attrs.field(init=False, default=None)
@@ -74,21 +74,21 @@ class FileSegment:
         self.done = Deferred(self._cancelled)
 
     def ready(self) -> int:
-        """How many bytes can be sent now. 0: a thread reads, and `on_read` is called when it has.
+        """Return how many bytes can be sent now; 0 if a thread is reading them: `on_read` is called after the read.
 
-        Raises what the file raises.
+        Raises the exceptions of `source`.
         """
-        known = self._ready_to - self.offset
-        if known > 0 and self._clock() - self._known_at < TRUST_SECONDS:
-            return known
+        ready = self._ready_to - self.offset
+        if ready > 0 and self._clock() - self._checked_at < RESIDENT_SECONDS:
+            return ready
         if self._reading is None:
-            self._ask(stale=known > 0)
+            self._probe(stale=ready > 0)
         return 0 if self._reading is not None else self._ready_to - self.offset
 
     def send(self, socket: int, most: int) -> int:
-        """Send up to `most` > 0 bytes that are ready; how many went. `left` is exact however it ends.
+        """Send up to `most` > 0 ready bytes and return how many were sent; `left` is exact even after an exception.
 
-        Raises BlockingIOError if the socket is full, what the file raises, what the connection raises.
+        Raises BlockingIOError if the socket is full, OSError of the connection, and the exceptions of `source`.
         """
         sent = os.sendfile(socket, self.source.fileno(), self.offset, most)
         self.offset += sent
@@ -101,14 +101,14 @@ class FileSegment:
         return sent
 
     def finish(self, failure: Failure | None) -> None:
-        """Drop what is left and tell how it ended; a second call does nothing."""
+        """Drop the rest and fire `done`; a second call does nothing."""
         done, self.done = self.done, None
         if done is not None:
             self.drop()
             done.errback(failure) if failure else done.callback(None)
 
     def drop(self) -> None:
-        """Let go of the thread: a read that has not begun never will, and nobody hears of one that has."""
+        """Cancel the read: a read that has not begun is not made; the result of one that has is discarded."""
         reading, self._reading = self._reading, None
         if reading is not None:
             reading.cancel()
@@ -118,13 +118,13 @@ class FileSegment:
         self.drop()
         self._on_cancel()
 
-    def _ask(self, *, stale: bool) -> None:
-        """Look at the next window, which is smaller for a client so slow that it let the last one go stale."""
+    def _probe(self, *, stale: bool) -> None:
+        """Check residency of the next window; it shrinks for a client too slow to take the last one in time."""
         self._window = max(self._window // 2, _LEAST_WINDOW) if stale else min(self._window * 2, WINDOW_BYTES)
         self.source.verify()
         length = min(self.left, self._window)
         if is_resident(self.source.fileno(), self.offset, length):
-            self._know(self.offset + length)
+            self._mark_ready(self.offset + length)
         else:
             self._cold = True
             self._read(self.offset, length)
@@ -141,17 +141,17 @@ class FileSegment:
         self._ready_to = offset
         warming = partial(self.source.warm, offset, length)
         self._reading = reading = maybeDeferred(self._disk.run, warming, lane=self.source.device)
-        reading.addCallbacks(lambda _: self._have_read(offset + length), self._have_failed)
+        reading.addCallbacks(lambda _: self._on_success(offset + length), self._on_failure)
 
-    def _have_read(self, end: int) -> None:
+    def _on_success(self, end: int) -> None:
         self._reading = None
-        self._know(end)
+        self._mark_ready(end)
         self._on_read(self, None)
 
-    def _have_failed(self, failure: Failure) -> None:
+    def _on_failure(self, failure: Failure) -> None:
         if self._reading is not None:  # else it was dropped
             self._reading = None
             self._on_read(self, failure)
 
-    def _know(self, end: int) -> None:
-        self._ready_to, self._known_at = end, self._clock()
+    def _mark_ready(self, end: int) -> None:
+        self._ready_to, self._checked_at = end, self._clock()

@@ -1,4 +1,4 @@
-"""Knowing what has left: a mixin for Twisted's socket transports."""
+"""Count the bytes that the kernel has taken: a mixin for Twisted's socket transports."""
 
 from __future__ import annotations
 
@@ -9,97 +9,98 @@ import termios
 
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred
+from typing_extensions import override
 
 from aero_storage.linux.tcp_info import max_unacknowledged_read
 
-_RESET, _END = struct.pack("ii", 1, 0), struct.pack("ii", 0, 0)
-"""What the kernel does with a connection that is closed (SO_LINGER)."""
+_CLOSE_BY_RST, _CLOSE_BY_FIN = struct.pack("ii", 1, 0), struct.pack("ii", 0, 0)
+"""Values of SO_LINGER: the kernel closes the connection with RST, or with FIN."""
 
 
 class FlushTracking(FileDescriptor):
-    """Counts what is unsent, and calls back when it is nothing."""
+    """Counts unsent bytes and fires a Deferred when there are none."""
 
     socket: socket.socket
 
-    _drained: Deferred[None] | None = None
+    _flushed: Deferred[None] | None = None
     _writing = False
     taken = 0
-    """Bytes that the kernel has taken."""
+    """Bytes that the kernel has accepted."""
 
     @property
     def unsent(self) -> int:
-        """Bytes that were written and are not with the kernel."""
+        """Bytes written that the kernel has not accepted yet."""
         return len(self.dataBuffer) - self.offset + self._tempDataLen
 
+    @override
     def writeSomeData(self, data: bytes) -> int | BaseException:
-        """See FileDescriptor."""
         result = super().writeSomeData(data)
         if isinstance(result, int) and result > 0:
             self.taken += result
         return result
 
     def progress(self) -> int | None:
-        """How many bytes the peer has acknowledged; None if it has all that the kernel was given."""
+        """Return how many bytes the peer has acknowledged; None if none are outstanding."""
         outstanding = _outstanding(self.fileno())
         return self.taken - outstanding if outstanding else None
 
     def max_unacknowledged_read(self) -> int:
-        """The most bytes that the peer may have read since it made progress; 0 if its system does not answer."""
+        """Return an upper bound on the bytes read but not acknowledged; 0 if the peer's system does not answer."""
         return max_unacknowledged_read(self.socket, self.taken - _outstanding(self.fileno()))
 
     def when_drained(self) -> Deferred[None]:
-        """Fires once nothing is unsent; never, if the connection is lost first: cancel it then."""
-        drained: Deferred[None] = Deferred(lambda _: setattr(self, "_drained", None))
+        """Return a Deferred that fires once nothing is unsent; cancel it if the connection is lost first."""
+        flushed: Deferred[None] = Deferred(lambda _: setattr(self, "_flushed", None))
         if self.unsent:
-            self._drained = drained
+            self._flushed = flushed
         else:
-            drained.callback(None)
-        return drained
+            flushed.callback(None)
+        return flushed
 
     def mark_unfinished(self) -> None:
-        """See to it that the connection is reset if this process is killed before `mark_finished`.
+        """Have the kernel reset the connection if this process is killed before `mark_finished`.
 
-        The kernel would say FIN for it, as after a last byte.
+        Without it the kernel would send FIN, as after a complete response.
         """
-        self._linger(_RESET)
+        self._linger(_CLOSE_BY_RST)
 
     def mark_finished(self) -> None:
-        """What was begun is whole."""
-        self._linger(_END)
+        """Have the kernel close with FIN again: the response is complete."""
+        self._linger(_CLOSE_BY_FIN)
 
-    def _linger(self, how: bytes) -> None:
+    def _linger(self, option: bytes) -> None:
         if self.connected:
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, how)
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, option)
 
+    @override
     def doWrite(self) -> object:
-        """See IWriteDescriptor."""
         result: object = super().doWrite()
-        self._tell_if_drained()
+        self._notify_if_flushed()
         return result
 
-    def _tell_if_drained(self) -> None:
-        drained = self._drained
-        if drained is not None and not self.unsent:
-            self._drained = None
-            drained.callback(None)
+    def _notify_if_flushed(self) -> None:
+        flushed = self._flushed
+        if flushed is not None and not self.unsent:
+            self._flushed = None
+            flushed.callback(None)
 
+    @override
     def startWriting(self) -> None:
-        """See FileDescriptor; the reactor need not be told twice."""
         if not self._writing:
             self._writing = True
             super().startWriting()
 
+    @override
     def stopWriting(self) -> None:
-        """See FileDescriptor."""
         if self._writing:
             self._writing = False
             super().stopWriting()
 
 
 def _outstanding(descriptor: int) -> int:
-    """Bytes in the socket that the peer has not acknowledged (tcp(7), unix(7): SIOCOUTQ, which is TIOCOUTQ)."""
+    """Return the bytes in the socket that the peer has not acknowledged (tcp(7), unix(7): SIOCOUTQ = TIOCOUTQ)."""
     try:
         (count,) = struct.unpack("i", fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4)))
-    except (OSError, ValueError):  # not connected any more
+    except (OSError, ValueError):  # no longer connected
         return 0
     return int(count)

@@ -1,4 +1,4 @@
-"""The general stair for bytes: a push producer with bounded read-ahead, for any blob and any consumer."""
+"""A push producer with bounded read-ahead, for any blob and any consumer."""
 
 from __future__ import annotations
 
@@ -10,42 +10,44 @@ import attrs
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IConsumer, IPushProducer
 from twisted.python.failure import Failure
+from typing_extensions import override
 from zope.interface import implementer
 
 from aero_storage.disk import Disk
+from aero_storage.streaming.fair_queue import QueuedStream
 from aero_storage.streaming.throttle import Pace
 
 READ_BYTES = 128 * 1024
-"""Bytes asked of the disk at a time: what one `send` of Twisted's transports takes."""
+"""Bytes per read: one `send` of Twisted's transports takes as many."""
 
 READ_AHEAD = 1
-"""Reads kept ready while the consumer is not. A stream so holds 2 x READ_BYTES and what the transport buffers."""
+"""Reads kept ready while the consumer is paused. A stream holds 2 x READ_BYTES and the transport's buffer."""
 
 
-class Source(Protocol):
-    """What can be read at any offset; reads may wait for a disk."""
+class ByteSource(Protocol):
+    """Bytes that can be read at any offset; reads may wait for a disk."""
 
     @property
     def device(self) -> int:
-        """The disk that reads of it wait for: its st_dev."""
+        """The st_dev of the file: reads queue per device."""
         ...
 
     def read(self, offset: int, length: int) -> bytes:
-        """Exactly `length` bytes from `offset` on, or an exception."""
+        """Return exactly `length` bytes from `offset` on, or raise an exception."""
         ...
 
 
 @implementer(IPushProducer)
 @attrs.define(eq=False)
-class SegmentProducer:
-    """Writes `length` bytes of `source` from `offset` on to `consumer`, as fast as that takes them and `pace` allows.
+class SegmentProducer(QueuedStream):
+    """Writes `length` bytes of `source` from `offset` on to `consumer`, as fast as the consumer and `pace` allow.
 
-    At most one read is under way. The Deferred of `start` fires once all bytes are with the consumer, fails with
-    what a read raised, and can be cancelled; from then on nothing more is written and no further read begins.
+    At most one read is under way. The Deferred of `start` fires once the consumer has all bytes and fails with the
+    exception of a read. It can be cancelled: then nothing more is written, and no further read begins.
     """
 
     _disk: Disk
-    _source: Source
+    _source: ByteSource
     _consumer: IConsumer
     _next: int
     _left: int
@@ -53,11 +55,11 @@ class SegmentProducer:
     _ready: deque[bytes] = attrs.field(init=False, factory=deque)
     _reading: Deferred[bytes] | None = attrs.field(init=False, default=None)
     _paused: bool = attrs.field(init=False, default=False)
-    _held_back: bool = attrs.field(init=False, default=False)
+    _awaiting_turn: bool = attrs.field(init=False, default=False)
     _done: Deferred[None] | None = attrs.field(init=False, default=None)
 
     def start(self) -> Deferred[None]:
-        """Begin; see the class."""
+        """Register with the consumer and begin to read."""
         done: Deferred[None] = Deferred(lambda _: self._end())
         self._done = done
         self._consumer.registerProducer(self, True)  # noqa: FBT003 - IConsumer's interface
@@ -65,16 +67,16 @@ class SegmentProducer:
         return done
 
     def pauseProducing(self) -> None:
-        """See IPushProducer: write nothing until further notice."""
+        """Write nothing until `resumeProducing` (IPushProducer)."""
         self._paused = True
 
     def resumeProducing(self) -> None:
-        """See IPushProducer: go on writing."""
+        """Continue to write (IPushProducer)."""
         self._paused = False
         self._pump()
 
     def stopProducing(self) -> None:
-        """See IProducer: the consumer is gone."""
+        """Fail with CancelledError: the consumer is gone (IProducer)."""
         self._finish(Failure(CancelledError()))
 
     def _pump(self) -> None:
@@ -87,21 +89,21 @@ class SegmentProducer:
         elif not self._left and not self._ready:
             self._finish(None)
 
+    @override
     def take_turn(self) -> None:
-        """See Stream."""
-        self._held_back = False
+        self._awaiting_turn = False
         self._pump()
 
     def _may_write(self) -> bool:
         if self._pace is None or self._pace.left > 0:
             return True
-        if not self._held_back:
-            self._held_back = True
+        if not self._awaiting_turn:
+            self._awaiting_turn = True
             self._pace.wait(self)
         return False
 
     def _take_piece(self) -> bytes:
-        """What was read, as much as may be written now; the rest stays."""
+        """Take as many of the bytes read as may be written now."""
         piece = self._ready.popleft()
         if self._pace is not None:
             most = self._pace.left
@@ -114,9 +116,9 @@ class SegmentProducer:
     def _read(self) -> None:
         offset, length = self._next, min(self._left, READ_BYTES)
         self._reading = self._disk.run(partial(self._source.read, offset, length), lane=self._source.device)
-        self._reading.addCallbacks(self._have_read, self._finish)
+        self._reading.addCallbacks(self._on_read, self._finish)
 
-    def _have_read(self, data: bytes) -> None:
+    def _on_read(self, data: bytes) -> None:
         self._reading = None
         self._next += len(data)
         self._left -= len(data)
@@ -130,7 +132,7 @@ class SegmentProducer:
             done.errback(result) if result else done.callback(None)
 
     def _end(self) -> None:
-        """The one teardown."""
+        """Drop the bytes read, cancel the read and unregister: every ending comes here."""
         self._done = None
         self._ready.clear()
         reading, self._reading = self._reading, None

@@ -1,11 +1,11 @@
-"""A TCP transport for Twisted that sends files: pieces of them, queued between ordinary writes, copied by the kernel.
+"""A TCP transport for Twisted that sends segments of files by `sendfile`, queued between ordinary writes.
 
-To use it, give a listening port a subclass that names the threads which may wait for a disk:
-`port.transport = …`. All bytes go out in the order in which they were given to `write` and its like and to
-`send_file`. No read that could wait for a disk is made on the reactor's thread.
+To use it, give a listening port a subclass with `disk` and `fair_queue` set: `port.transport = …`. Bytes are sent in
+the order of the calls of `write`, `writeSequence` and `send_file`. The reactor's thread makes no read that could wait
+for a disk.
 
-The kernel copies as late as it can: to change a file in place changes those of its bytes, too, that wait in a socket
-(see `caution`).
+The kernel copies as late as it can: a file that is changed in place also changes those of its bytes that wait in a
+socket (see `linux.notsent_lowat`).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.main import CONNECTION_LOST
 from twisted.python.failure import Failure
+from typing_extensions import override
 
 from aero_storage.disk import Disk
 from aero_storage.linux import notsent_lowat
@@ -29,43 +30,43 @@ from aero_storage.streaming.throttle import Pace
 from aero_storage.streaming.write_queue import WriteQueue
 
 _HEAD_BYTES = 16 * 1024
-"""How many ordinary bytes are held back for a moment, to go in one packet with the file that follows."""
+"""Ordinary bytes up to this size are sent with MSG_MORE, in one packet with the file that follows."""
 
 _MORE: int = getattr(socket, "MSG_MORE", 0)
 _FULL = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS})
 
 
 class SendfileServer(WriteQueue):
-    """A TCP connection that sends files, and an TrackedTransport.
+    """A TCP connection that sends files; a TrackedTransport.
 
-    A segment that fails or is cancelled leaves a hole in the stream: the connection is aborted with it.
+    A segment that fails or is cancelled would leave a hole in the stream: it aborts the connection.
     """
 
     disk: ClassVar[Disk]
     fair_queue: ClassVar[FairQueue]
     pace: Pace | None = None
-    """How fast bytes of files may go; what goes by `write` and its like has been counted, or does not count."""
+    """Limits the speed of file bytes; bytes of `write` are counted by the producer, or do not count."""
     _spent = 0
-    """Bytes sent since the reactor last gave us a turn."""
+    """Bytes sent in this turn of the reactor."""
     _full = False
-    """The socket: only the reactor knows when it is not any more."""
-    _waiting = False
-    """For a thread that reads what is to go next."""
-    _in_line = False
-    """For the next turn, or to be allowed more; meanwhile the reactor need not tell that the socket takes more."""
+    """Whether the socket is full; the reactor reports when it is writable again."""
+    _awaiting_read = False
+    """Whether a thread reads the bytes to be sent next."""
+    _awaiting_turn = False
+    """Whether `take_turn` is due from the fair queue or the throttle; until then writability does not matter."""
     _flushing = False
-    _gone = False
-    """The connection, as a system call has told; the reactor will take it away."""
+    _lost = False
+    """Whether a system call reported the connection lost; `doWrite` tells the reactor."""
 
     def __init__(self, *arguments: Any) -> None:
-        self._trial: notsent_lowat.SpeedTest | None = notsent_lowat.SpeedTest()
+        self._speed_test: notsent_lowat.SpeedTest | None = notsent_lowat.SpeedTest()
         super().__init__(*arguments)
 
     def send_file(self, source: FileSource, offset: int, length: int, head: bytes = b"") -> Deferred[None]:
-        """Send `head` and `length` bytes of a file from `offset` on, behind all that was written before.
+        """Send `head` and `length` bytes of a file from `offset` on, behind everything written before.
 
-        At once if nothing is queued, as far as the socket takes it. The Deferred fires when the kernel has the last
-        byte. It fails with what the file raises, and with ConnectionLost if the connection goes first.
+        If nothing is queued, as much as the socket takes is sent at once. The Deferred fires when the kernel has the
+        last byte. It fails with the exceptions of `source`, and with ConnectionLost if the connection is lost first.
         """
         if self.TLS:
             raise RuntimeError("the bytes of a file cannot pass through TLS")
@@ -76,19 +77,19 @@ class SendfileServer(WriteQueue):
         done = segment.done
         assert done is not None  # noqa: S101
         self._append(segment, head)
-        if not (self._waiting or self._in_line or self._full or self.disconnecting):
+        if not (self._awaiting_read or self._awaiting_turn or self._full or self.disconnecting):
             self._push()
-        elif not (self._waiting or self._in_line):
+        elif not (self._awaiting_read or self._awaiting_turn):
             self.startWriting()
         self._maybePauseProducer()
         return done
 
     def write_through(self, data: bytes | bytearray | memoryview) -> bool:
-        """Like `write`, but if nothing is queued `data` goes to the kernel at once, as far as the socket takes it.
+        """Like `write`, but send at once as much as the socket takes, if nothing is queued.
 
-        Whether the kernel now has all that was ever written.
+        Returns True if the kernel now has everything ever written.
         """
-        self.fair_queue.hurry()
+        self.fair_queue.shorten_turns()
         if self.is_idle() and self._spent + len(data) <= TURN_BYTES:
             sent = self._send(data, 0)
             if sent == len(data):
@@ -98,7 +99,7 @@ class SendfileServer(WriteQueue):
         return not self.unsent
 
     def is_idle(self) -> bool:
-        """Whether nothing is unsent, and more may be sent."""
+        """Return whether nothing is unsent and more may be sent."""
         return not (
             self._segments
             or self._tempDataLen
@@ -112,59 +113,60 @@ class SendfileServer(WriteQueue):
 
     # Turns
 
+    @override
     def doRead(self) -> ConnectionLost | ConnectionDone | None:  # type: ignore[override]
-        """See IReadDescriptor."""
         self._spent = 0
         return super().doRead()
 
+    @override
     def doWrite(self) -> object:  # type: ignore[override]
-        """See IWriteDescriptor."""
         self._full = False
-        if self._segments and not self._in_line:
+        if self._segments and not self._awaiting_turn:
             self._flush()
         self._spent = 0
-        if self._gone:
+        if self._lost:
             return CONNECTION_LOST
         if self._aborting or not self.connected:
             return None
         if not self._segments:
             return super().doWrite()
-        if self._waiting or self._in_line:
+        if self._awaiting_read or self._awaiting_turn:
             self.stopWriting()
         return None
 
     def take_turn(self) -> None:
-        """See Stream."""
-        self._in_line = False
-        if not self._waiting:
+        """Send up to one turn's bytes; the fair queue and the throttle call this (QueuedStream)."""
+        self._awaiting_turn = False
+        if not self._awaiting_read:
             self._spent = 0
             self._push()
 
     def _push(self) -> None:
-        """Send at once what can be sent; the reactor's turns do the rest."""
+        """Send at once as much as possible; `doWrite` sends the rest."""
         if self._flushing:
             return
         self._flush()
         if self._aborting or not self.connected:
             return
-        if self._waiting or self._in_line:
+        if self._awaiting_read or self._awaiting_turn:
             self.stopWriting()
         elif self.unsent or self._has_more_to_do():
             self.startWriting()
         else:
             self.stopWriting()
             self._resume_producer()
-            self._tell_if_drained()
+            self._notify_if_flushed()
 
     def _has_more_to_do(self) -> bool:
-        """Whether Twisted has plans for the moment when all is sent."""
+        """Return whether Twisted's `doWrite` has work once all is sent: a pull producer, or closing."""
         pulled = self.producer is not None and not self.streamingProducer
         return pulled or bool(self.disconnecting) or self._writeDisconnecting
 
     def _resume_producer(self) -> None:
-        """At once: a channel that is told a turn later may have been told first that its client has gone.
+        """Resume a paused producer in this turn, not in the next.
 
-        It then closes, and Twisted's `doWrite` resumes a paused producer instead of closing: the connection stays.
+        In the meantime the channel could learn that its client has gone and close: Twisted's `doWrite` then resumes
+        the paused producer instead of closing, and the connection stays open.
         """
         if self.producer is not None and self.producerPaused:
             self.producerPaused = False
@@ -179,9 +181,9 @@ class SendfileServer(WriteQueue):
             self._flushing = False
 
     def _send_next(self) -> bool:
-        """Send of the first segment, and of what is before it; whether more may go now."""
+        """Send from the buffer before the first segment and from the segment; return whether more may be sent now."""
         segment, room = self._segments[0], TURN_BYTES - self._spent
-        self._waiting = False
+        self._awaiting_read = False
         if room <= 0 or self._aborting or not self.connected:
             return False
         try:
@@ -189,10 +191,10 @@ class SendfileServer(WriteQueue):
         except BlockingIOError:
             self._full = True
         except OSError as error:
-            if not self._is_lost(error):
-                self._break_off(segment, Failure())
-        except Exception:  # noqa: BLE001 - whatever a file raises
-            self._break_off(segment, Failure())
+            if not self._is_connection_error(error):
+                self._fail_segment(segment, Failure())
+        except Exception:  # noqa: BLE001 - `source` may raise anything
+            self._fail_segment(segment, Failure())
         return False
 
     def _send_in_order(self, segment: FileSegment, room: int) -> bool:
@@ -200,19 +202,19 @@ class SendfileServer(WriteQueue):
         asked = segment.left > 0 and before <= _HEAD_BYTES
         ready = segment.ready() if asked else 0
         allowed = ready if self.pace is None else min(ready, self.pace.left)
-        if before and not self._strike(self._send(self._gather()[:room], _MORE if allowed else 0)):
+        if before and not self._discard(self._send(self._coalesce()[:room], _MORE if allowed else 0)):
             return False
         if ready and not self._send_file(segment, min(allowed, room, self.fair_queue.left)):
             return False
         if not segment.left:
             self._complete(segment)
             return True
-        self._waiting = asked and not ready
-        return not self._waiting
+        self._awaiting_read = asked and not ready
+        return not self._awaiting_read
 
     def _send_file(self, segment: FileSegment, most: int) -> bool:
         if most <= 0:
-            return self._stand_in_line()
+            return self._wait_for_turn()
         left = segment.left
         try:
             self._full = segment.send(self.fileno(), most) < most
@@ -221,7 +223,7 @@ class SendfileServer(WriteQueue):
             self._queued -= sent
             self._count_file(sent)
         if segment.left and not self._full:
-            return self._stand_in_line()
+            return self._wait_for_turn()
         return not self._full
 
     def _count_file(self, sent: int) -> None:
@@ -230,12 +232,12 @@ class SendfileServer(WriteQueue):
         self.fair_queue.spend(sent)
         if self.pace is not None:
             self.pace.spend(sent)
-        if self._trial is not None and self._trial.passed(sent):
-            self._trial = None
+        if self._speed_test is not None and self._speed_test.passed(sent):
+            self._speed_test = None
             notsent_lowat.lift_limit(self.socket)
 
-    def _stand_in_line(self) -> bool:
-        self._in_line = True
+    def _wait_for_turn(self) -> bool:
+        self._awaiting_turn = True
         held_back = self.pace is not None and self.pace.left <= 0
         (self.pace if self.pace is not None and held_back else self.fair_queue).wait(self)
         return False
@@ -245,29 +247,29 @@ class SendfileServer(WriteQueue):
             sent = self.socket.send(data, flags)
         except OSError as error:
             self._full = True
-            self._gone = error.errno not in _FULL
+            self._lost = error.errno not in _FULL
             return 0
         self._spent += sent
         self.taken += sent
         return sent
 
-    # How it ends
+    # Ending
 
     def _has_read(self, segment: FileSegment, failure: Failure | None) -> None:
         if failure is not None:
-            self._break_off(segment, failure)
-        elif self._waiting and not self._in_line:
+            self._fail_segment(segment, failure)
+        elif self._awaiting_read and not self._awaiting_turn:
             self._spent = 0
             self._push()
 
-    def _break_off(self, segment: FileSegment, failure: Failure) -> None:
+    def _fail_segment(self, segment: FileSegment, failure: Failure) -> None:
         self.abortConnection()
         segment.finish(failure)
 
-    def _is_lost(self, error: OSError) -> bool:
-        """Whether `sendfile` spoke of the connection, and not of the file."""
-        self._gone = isinstance(error, ConnectionError) or not self._has_peer()
-        return self._gone
+    def _is_connection_error(self, error: OSError) -> bool:
+        """Return whether an error of `sendfile` is about the connection, not the file."""
+        self._lost = isinstance(error, ConnectionError) or not self._has_peer()
+        return self._lost
 
     def _has_peer(self) -> bool:
         try:
@@ -276,8 +278,8 @@ class SendfileServer(WriteQueue):
             return False
         return True
 
+    @override
     def connectionLost(self, reason: Failure) -> None:
-        """See IReadWriteDescriptor."""
         segments, self._segments = self._segments, deque()
         try:
             super().connectionLost(reason)

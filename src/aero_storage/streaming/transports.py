@@ -1,7 +1,7 @@
-"""Server transports that tell when their bytes are with the kernel, and those among them that send files.
+"""Server transports that report when the kernel has all their bytes; some of them send files.
 
-Twisted reports a response as finished while its last bytes still wait in the transport, and says nothing of a reset
-after that. These transports count what is unsent and call back when it is nothing.
+Twisted reports a response as finished while its last bytes still wait in the transport, and does not report a reset
+after that. These transports count unsent bytes and fire a Deferred when there are none.
 """
 
 from __future__ import annotations
@@ -22,50 +22,49 @@ from aero_storage.streaming.sendfile import SendfileServer
 
 
 class TrackedTransport(Protocol):
-    """The end of a connection from which bytes go to the kernel."""
+    """The transport that writes to the socket, with counts of the bytes sent and unsent."""
 
     taken: int
-    """Bytes that the kernel has taken."""
+    """Bytes that the kernel has accepted."""
 
     @property
     def unsent(self) -> int:
-        """Bytes that were written and are not with the kernel yet; a lost connection leaves them so."""
+        """Bytes written that the kernel has not accepted yet; they stay unsent when the connection is lost."""
         ...
 
     def when_drained(self) -> Deferred[None]:
-        """Fires once nothing is unsent; never, if the connection is lost first: cancel it then."""
+        """Return a Deferred that fires once nothing is unsent; cancel it if the connection is lost first."""
         ...
 
     def mark_unfinished(self) -> None:
-        """See to it that the connection is reset if this process is killed before `mark_finished`."""
+        """Have the kernel reset the connection if this process is killed before `mark_finished`."""
         ...
 
     def mark_finished(self) -> None:
-        """What was begun is whole."""
+        """Have the kernel close with FIN again: the response is complete."""
         ...
 
     def progress(self) -> int | None:
-        """How many bytes the peer has taken; None if it has all that the kernel was given."""
+        """Return how many bytes the peer has acknowledged; None if none are outstanding."""
         ...
 
     def max_unacknowledged_read(self) -> int:
-        """How many more it may have read without our seeing it; 0 if its system does not answer."""
+        """Return an upper bound on the bytes read but not acknowledged; 0 if the peer's system does not answer."""
         ...
 
 
 class TrackedTCPServer(FlushTracking, SharedReceiveBuffer, tcp.Server):  # type: ignore[misc]
-    """A TCP connection that is an TrackedTransport."""
+    """A TCP connection as a TrackedTransport."""
 
 
 class TrackedUNIXServer(FlushTracking, unix.Server):  # type: ignore[misc]
-    """A UNIX stream connection that is an TrackedTransport."""
+    """A UNIX stream connection as a TrackedTransport."""
 
 
 def use_tracked_transports(port: object, disk: Disk | None = None, fair_queue: FairQueue | None = None) -> None:
-    """Make the connections of a listening port Outlets, where its kind is known (TCP, TLS over TCP, UNIX).
+    """Make the connections of a listening port TrackedTransports: TCP, TLS over TCP, and UNIX ports.
 
-    Given threads that may wait for a disk, TCP connections send files as well, and take turns: ports of one reactor
-    should share them.
+    With `disk`, TCP connections also send files and take turns in `fair_queue`. The ports of one reactor share both.
     """
     if isinstance(port, unix.Port):
         port.transport = TrackedUNIXServer
@@ -76,16 +75,16 @@ def use_tracked_transports(port: object, disk: Disk | None = None, fair_queue: F
         port.transport = TrackedTCPServer
 
 
-def _sending(given: Disk, line: FairQueue) -> type[SendfileServer]:
+def _sending(disk_threads: Disk, queue: FairQueue) -> type[SendfileServer]:
     class Sending(SendfileServer):
-        disk = given
-        fair_queue = line
+        disk = disk_threads
+        fair_queue = queue
 
     return Sending
 
 
 def tracked_transport(transport: object) -> TrackedTransport | None:
-    """The TrackedTransport at the bottom of a stack of transports (TLS above TCP), or None."""
+    """Return the TrackedTransport at the bottom of a stack of transports (TLS above TCP), or None."""
     while transport is not None:
         if isinstance(transport, FlushTracking):
             return cast("TrackedTransport", transport)
@@ -94,5 +93,5 @@ def tracked_transport(transport: object) -> TrackedTransport | None:
 
 
 def sendfile_transport(transport: object) -> SendfileServer | None:
-    """The transport itself, if bytes of a file can go out by it as they are: not from under TLS or a wrapper."""
+    """Return the transport if it can send files: not below TLS or another wrapper. Else None."""
     return transport if isinstance(transport, SendfileServer) and not transport.TLS else None

@@ -1,6 +1,6 @@
-"""The order in which things go out: Twisted's buffer first, then segments of files, each with what is behind it.
+"""The write queue of a connection: Twisted's buffer, then segments of files, each with the data written behind it.
 
-What is written behind a segment waits with that, and becomes the buffer when the segment has gone.
+Data written behind a segment waits with the segment, and becomes Twisted's buffer when the segment has been sent.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from twisted.internet import tcp
+from typing_extensions import override
 
 from aero_storage.streaming.file_segment import FileSegment
 from aero_storage.streaming.flush_tracking import FlushTracking
@@ -17,36 +18,37 @@ from aero_storage.streaming.receive_buffer import SharedReceiveBuffer
 
 
 class WriteQueue(FlushTracking, SharedReceiveBuffer, tcp.Server):  # type: ignore[misc]
-    """A TCP connection in whose line there can be segments."""
+    """A TCP connection whose write queue can hold segments of files."""
 
     _queued = 0
-    """Bytes of segments and of what is behind them, never to be sent any more once the connection is lost."""
+    """Bytes of segments and of the data behind them; they stay unsent when the connection is lost."""
 
     def __init__(self, *arguments: Any) -> None:
         self._segments: deque[FileSegment] = deque()
         super().__init__(*arguments)
 
     @property
+    @override
     def unsent(self) -> int:
-        """See FlushTracking: bytes of files count too."""
+        # Bytes of files count too.
         return super().unsent + self._queued
 
+    @override
     def write(self, data: bytes) -> None:
-        """See ITransport."""
         if self._segments:
-            self._put_behind((data,))
+            self._append_behind((data,))
         else:
             super().write(data)
 
+    @override
     def writeSequence(self, iovec: Iterable[bytes]) -> None:
-        """See ITransport."""
         if self._segments:
-            self._put_behind(tuple(iovec))
+            self._append_behind(tuple(iovec))
         else:
             super().writeSequence(iovec)
 
+    @override
     def startTLS(self, *arguments: Any) -> None:
-        """See ITLSTransport."""
         if self._segments:
             raise RuntimeError("the bytes of a file are still on their way")
         super().startTLS(*arguments)
@@ -55,30 +57,30 @@ class WriteQueue(FlushTracking, SharedReceiveBuffer, tcp.Server):  # type: ignor
         return bool(self._segments) or bool(super()._isSendBufferFull())
 
     def _append(self, segment: FileSegment, head: bytes) -> None:
-        """Put a segment and ordinary bytes before it at the end of the line; nobody is told yet."""
+        """Append ordinary bytes and a segment to the queue, without starting to write."""
         if head and self._segments:
-            self._put_behind((head,))
+            self._append_behind((head,))
         elif head:
             self._tempDataBuffer.append(head)
             self._tempDataLen += len(head)
         self._segments.append(segment)
 
-    def _put_behind(self, pieces: tuple[bytes, ...]) -> None:
+    def _append_behind(self, pieces: tuple[bytes, ...]) -> None:
         if not all(isinstance(piece, bytes) for piece in pieces):
             raise TypeError("Data must be bytes")
         self._segments[-1].behind.extend(pieces)
         self._queued += sum(map(len, pieces))
         self._maybePauseProducer()
 
-    def _gather(self) -> memoryview:
-        """All that is in Twisted's buffer, in one piece."""
+    def _coalesce(self) -> memoryview:
+        """Return Twisted's buffer as one piece."""
         if self._tempDataLen:
             self.dataBuffer = b"".join((memoryview(self.dataBuffer)[self.offset :], *self._tempDataBuffer))
             self._tempDataBuffer, self._tempDataLen, self.offset = [], 0, 0
         return memoryview(self.dataBuffer)[self.offset :]
 
-    def _strike(self, sent: int) -> bool:
-        """Take from Twisted's buffer, which was gathered, what was sent; whether that was all."""
+    def _discard(self, sent: int) -> bool:
+        """Remove `sent` bytes from Twisted's buffer; return whether it is empty."""
         self.offset += sent
         if self.offset < len(self.dataBuffer):
             return False
@@ -86,7 +88,7 @@ class WriteQueue(FlushTracking, SharedReceiveBuffer, tcp.Server):  # type: ignor
         return True
 
     def _complete(self, segment: FileSegment) -> None:
-        """The first segment has gone."""
+        """Remove the first segment: it has been sent."""
         self._segments.popleft()
         self._tempDataBuffer = segment.behind
         self._tempDataLen = sum(map(len, segment.behind))

@@ -1,21 +1,20 @@
-"""One HTTP/1.1 connection: bytes to heads, heads to responses, one after the other, and its end.
+"""One HTTP/1.1 connection: how it begins, what it answers, how it ends.
 
-What changes the state of a connection is in `connection_state`. What a known head is answered with comes from the
-plans of the responder; any other head becomes a Twisted Web request, which Klein routes to the same responder.
+All changes of its state are in `connection_state`. A known head is answered by the plans of the responder; any other
+head becomes a Twisted Web request, which Klein routes to the same responder.
 """
 
 from __future__ import annotations
 
 from typing import Any, Protocol
 
-from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol, IReactorTime
+from twisted.internet.interfaces import IHalfCloseableProtocol, IReactorTime
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 from zope.interface import implementer
 
 from aero_storage.http.client_address import UNIX, plain_host
-from aero_storage.http.head_reader import HeadReader
 from aero_storage.http.request_head import Refusal, RequestHead, refusal_of
 from aero_storage.streaming.sendfile import SendfileServer
 from aero_storage.streaming.throttle import Pace
@@ -24,16 +23,12 @@ from aero_storage.web.connection_limits import Ticket
 from aero_storage.web.connection_state import ConnectionState, Event, State
 from aero_storage.web.lingering_close import LingeringClose, can_half_close, is_secure
 from aero_storage.web.request import AeroRequest, RequestChannel
+from aero_storage.web.request_reader import RequestReader
 from aero_storage.web.responder import Responder
 from aero_storage.web.response import Response
+from aero_storage.web.response_plans import FindPlan, PlannedRequest
 from aero_storage.web.stall_detector import Stream
 from aero_storage.web.timeouts import Wait, Waiting
-
-_MAX_READ_AHEAD = 16 * 1024
-"""Bytes that are read behind the request that is being answered."""
-
-TURN_REQUESTS, TURN_SECONDS = 16, 0.001
-"""What one connection may have answered in one turn of the reactor; then others go first."""
 
 
 class Site(Protocol):
@@ -77,11 +72,6 @@ class HTTPConnection(TwistedProtocol):
     _response: Response | None = None
     _request: AeroRequest | None = None
     _peer: str | None = None
-    _paused = False
-    _reading_heads = False
-    _has_input = False
-    """Whether the reader may hold anything."""
-    _next_turn: IDelayedCall | None = None
     _lingering: LingeringClose | None = None
 
     def __init__(self, site: Site, responder: Responder, clock: IReactorTime, pace: Pace | None) -> None:
@@ -89,12 +79,12 @@ class HTTPConnection(TwistedProtocol):
         self.pace = pace
         self.wait = Wait()
         self._responder = responder
-        self._find_plan = responder.plans.find
+        self.find_plan: FindPlan = responder.plans.find
         self._clock = clock
         self._state = ConnectionState()
-        self._reader = HeadReader()
+        self._reader = RequestReader(self, self._state, clock)
 
-    # Its beginning
+    # Opening
 
     def connectionMade(self) -> None:
         """Join the open connections of the site, or be turned away."""
@@ -106,73 +96,28 @@ class HTTPConnection(TwistedProtocol):
             self.abort()
         else:
             self.refusal = self._ticket.refusal
+        if self.refusal is not None:
+            self.find_plan = _find_nothing
 
-    # What comes
+    # Input
 
     def dataReceived(self, data: bytes) -> None:
-        """Answer a known head at once; else read on, or keep what comes behind the request that is being answered."""
+        """Answer a known head at once; hand all else to the reader."""
         state = self._state
         if state.is_ending:
             self._count_unanswered()
-        elif self._next_turn is not None or not state.takes_requests:
-            self._read_ahead(data)
-        elif self._has_input or self.refusal is not None or (planned := self._find_plan(data)) is None:
-            self._has_input = True
+        elif self._reader.has_input or not state.takes_requests or (planned := self.find_plan(data)) is None:
             self._reader.receive(data)
-            self._read_heads()
         else:
-            state.begin_response(last=not planned[0].persistent)
-            self._responder.respond(planned, self)
+            self.answer(planned)
 
-    def _read_ahead(self, data: bytes) -> None:
-        self._has_input = True
-        self._reader.receive(data)
-        if len(self._reader) > _MAX_READ_AHEAD and not self._paused:
-            self._paused = True
-            self.transport.pauseProducing()
+    def answer(self, planned: PlannedRequest) -> None:
+        """Answer a request whose head is known."""
+        self._state.begin_response(last=not planned[0].persistent)
+        self._responder.respond(planned, self)
 
-    def _read_heads(self) -> None:
-        """Answer what has come, as far as one turn of the reactor allows."""
-        self._next_turn = None
-        self._reading_heads = True
-        end, left = self._clock.seconds() + TURN_SECONDS, TURN_REQUESTS
-        while left and self._state.takes_requests and self._read_head():
-            left = left - 1 if self._clock.seconds() < end else 0
-        self._reading_heads = False
-        self._has_input = len(self._reader) > 0
-        if self._state.takes_requests:
-            self._go_on(more=not left and self._has_input)
-
-    def _go_on(self, *, more: bool) -> None:
-        """Nothing is under way: wait for more to come, or answer what has come in the next turn of the reactor."""
-        if more:
-            self._next_turn = self._clock.callLater(0, self._read_heads)
-        elif self._state.input_ended:
-            self._close()
-        if self._paused and len(self._reader) <= _MAX_READ_AHEAD:
-            self._paused = False
-            self.transport.resumeProducing()
-
-    def _read_head(self) -> bool:
-        """Begin to answer the next head; false if it is not complete."""
-        raw = self._reader.peek()
-        planned = self._find_plan(raw) if raw and self.refusal is None else None
-        if planned is not None:
-            self._reader.take(len(raw))
-            self._state.begin_response(last=not planned[0].persistent)
-            self._responder.respond(planned, self)
-            return True
-        head = self._reader.next()
-        if head is None:
-            if self._reader.begun:
-                self._state.on(Event.PART_OF_HEAD)
-        elif isinstance(head, Refusal):
-            self._refuse(head)
-        else:
-            self._answer_new(head, raw)
-        return head is not None
-
-    def _answer_new(self, head: RequestHead, raw: bytes) -> None:
+    def answer_head(self, head: RequestHead, raw: bytes) -> None:
+        """Answer any other request: let Klein route it, if there is anything to route."""
         self._state.body_unread = self._state.body_unread or head.announces_body
         self._state.begin_response(last=not head.persistent or self.refusal is not None)
         status = refusal_of(head)
@@ -182,13 +127,13 @@ class HTTPConnection(TwistedProtocol):
         self._request = AeroRequest(RequestChannel(self), head, raw)
         self._request.process()
 
-    def _refuse(self, refusal: Refusal) -> None:
+    def refuse(self, refusal: Refusal) -> None:
         """Answer a head that cannot be read like any request, with id, `Date` and log line, then close."""
         self._state.body_unread = True
         self._state.begin_response(last=True)
         self._responder.refuse(refusal.as_head(), refusal.status, self)
 
-    # What a response asks and tells
+    # The client of a response
 
     @property
     def peer(self) -> str:
@@ -228,11 +173,10 @@ class HTTPConnection(TwistedProtocol):
         if state.state is State.LAST_RESPONSE or self.site.draining:
             if state.state is State.ANSWERING:
                 state.retire()
-            self._close()
+            self.close()
             return
         state.on(Event.RESPONSE_SENT)
-        if not self._reading_heads and (self._has_input or self._paused or state.input_ended):
-            self._go_on(more=self._has_input)
+        self._reader.response_sent()
 
     def _forget_response(self) -> None:
         response, self._response, self._request = self._response, None, None
@@ -244,9 +188,9 @@ class HTTPConnection(TwistedProtocol):
         self._state.on(Event.ABORT)
         self.transport.abortConnection()
 
-    # Its end
+    # Closing
 
-    def _close(self) -> None:
+    def close(self) -> None:
         """Close; if the client may still be sending, throw that away until it has our answer."""
         may_send = self._state.client_may_send
         if self._reader.begun:
@@ -261,7 +205,7 @@ class HTTPConnection(TwistedProtocol):
             self.transport.loseConnection()
 
     def _count_unanswered(self) -> None:
-        """What has come is not answered, and its client could not know that in time."""
+        """Count input that stays unanswered, if its client could not know in time that we close."""
         if self._state.count_unanswered():
             self.site.unanswered += 1
 
@@ -274,8 +218,8 @@ class HTTPConnection(TwistedProtocol):
         state.input_ended = True
         if state.is_ending:
             self.transport.loseConnection()
-        elif state.takes_requests and self._next_turn is None:
-            self._close()
+        elif state.takes_requests and not self._reader.waits_for_turn:
+            self.close()
         elif self._response is not None and self._response.exchange.waiting:
             self.abort()
 
@@ -288,9 +232,7 @@ class HTTPConnection(TwistedProtocol):
         if self._lingering is not None:
             self._lingering.stop()
             self.site.stream_ends(self._lingering)
-        next_turn, self._next_turn = self._next_turn, None
-        if next_turn is not None:
-            next_turn.cancel()
+        self._reader.stop()
         response, request = self._response, self._request
         self._forget_response()
         if response is not None:
@@ -304,14 +246,14 @@ class HTTPConnection(TwistedProtocol):
         if self._state.is_answering:
             self._state.retire()
         elif self.is_silent and not self._state.is_ending:
-            self._close()
+            self.close()
 
     def shut(self) -> None:
         """Break off a response that is under way, or the wait until its client has all; close an idle connection."""
         if self._response is not None:
             self._response.aborted_by_us = True
         elif self._state.takes_requests:
-            self._close()
+            self.close()
             return
         self.abort()
 
@@ -323,37 +265,33 @@ class HTTPConnection(TwistedProtocol):
         return self._state.heads
 
     @property
-    def is_refused(self) -> bool:
-        """Whether it is over a limit and only waits for its refusal."""
-        return self.refusal is not None
-
-    @property
     def waiting(self) -> Waiting | None:
-        """What it waits for from the client."""
-        if self._next_turn is not None or not self._state.takes_requests:
+        """The input that it waits for; None while it answers or closes."""
+        if self._reader.waits_for_turn or not self._state.takes_requests:
             return None
         return Waiting.REQUEST if self._state.heads and self.is_silent else Waiting.HEAD
 
     @property
     def is_silent(self) -> bool:
         """Whether no response is under way, and nothing of a next request has come."""
-        return self._next_turn is None and not self._state.is_answering and not self._reader.begun
+        return not (self._state.is_answering or self._reader.waits_for_turn or self._reader.begun)
 
     def time_out(self) -> None:
         """Say 408 to a head that does not end (RFC 9110 §15.5.9); close a silent connection without a word."""
         if self.is_silent:
-            self.close_idle()
+            self.close()
         else:
-            self._refuse(Refusal(408))
-
-    def close_idle(self) -> None:
-        """Close a silent connection."""
-        self._close()
+            self.refuse(Refusal(408))
 
     @property
     def busy(self) -> bool:
         """Whether a response is under way."""
         return self._state.is_answering
+
+
+def _find_nothing(_raw: bytes) -> PlannedRequest | None:
+    """Find no plan: a connection over a limit refuses every request anew."""
+    return None
 
 
 def _host_of(peer: object) -> str:

@@ -35,7 +35,7 @@ class Reason(enum.Enum):
 
 @attrs.frozen
 class Limits:
-    """What connections may do: seconds, and numbers where 0 is no limit; see the settings of these names."""
+    """Limits of connections: seconds, and numbers where 0 is no limit; the settings of these names explain them."""
 
     header_timeout_secs: float
     idle_timeout_secs: float
@@ -47,7 +47,7 @@ class Limits:
 
 @attrs.frozen(eq=False)
 class Ticket:
-    """What an open connection has been counted as; `refusal` is the status of its answer if it is over a limit."""
+    """The place of an open connection in the counts; `refusal` is the status of its answer if it is over a limit."""
 
     release_client: Callable[[], None] | None = None
     refusal: int | None = None

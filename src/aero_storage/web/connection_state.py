@@ -13,7 +13,7 @@ import attrs
 
 
 class State(enum.Enum):
-    """What a connection is doing."""
+    """A state of a connection."""
 
     __hash__ = object.__hash__  # Enum's own is written in Python, and takes 0.2 µs
 
@@ -26,7 +26,7 @@ class State(enum.Enum):
 
 
 class Event(enum.Enum):
-    """What happens to a connection."""
+    """An event in the life of a connection."""
 
     __hash__ = object.__hash__
 

@@ -15,7 +15,7 @@ LINGER_SECONDS = 2.0
 
 
 class ClosingTransport(Protocol):
-    """What is asked of a transport."""
+    """A transport, as far as its closing goes."""
 
     def loseConnection(self) -> None:
         """Close, once all is sent."""

@@ -20,6 +20,11 @@ class RoutedClient(Client, Protocol):
     site: Any
     """With the `resource` that routes requests."""
 
+    @property
+    def busy(self) -> bool:
+        """Whether a response is under way."""
+        ...
+
 
 class RequestChannel:
     """A connection as Twisted Web's Request knows it: the public methods that it calls, as of an HTTP/2 stream."""
@@ -105,7 +110,7 @@ class AeroRequest(Request):
 
     @property
     def routed_path(self) -> str:
-        """What the router sees of the path: werkzeug would strip slashes at the front."""
+        """The path as the router sees it: werkzeug would strip slashes at the front."""
         return "/" if self.head.path.startswith("//") else self.head.path
 
     def process(self) -> None:
@@ -113,16 +118,11 @@ class AeroRequest(Request):
         if self.channel is None:
             return
         self.site = self.channel.site
+        connection = self.channel.connection
         try:
             self.render(self.site.resource)
-        except Exception:  # noqa: BLE001 - a defect of ours
-            self.fail(Failure())
-
-    def fail(self, failure: Failure) -> None:
-        """Log what nobody foresaw; answer 500 if no answer has begun, else break it off."""
-        if not self.startedWriting and self.channel is not None:
-            self.processingFailed(failure)
-            return
-        self._log.failure("", failure)
-        if self.channel is not None:
-            self.channel.connection.abort()
+        except Exception:
+            if self.startedWriting or not connection.busy:
+                connection.abort()
+                raise
+            self.processingFailed(Failure())  # logs it, and answers 500

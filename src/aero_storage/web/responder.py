@@ -152,7 +152,7 @@ class Responder:
 
 
 def start(work: Coroutine[Any, Any, Reply]) -> Reply | Deferred[Reply]:
-    """Run a coroutine that waits for nothing but Deferreds; what it returns, or, if it waits, a Deferred of that.
+    """Run a coroutine that waits for nothing but Deferreds; return its result, or a Deferred of it if it waits.
 
     A Deferred for a coroutine that need not wait takes longer than all the coroutines of a small request. If it does
     wait, it is asked a second time what it waits for, which a Deferred does not mind.

@@ -23,7 +23,7 @@ _CLIENT_CLOSED_REQUEST = 499
 """Status in log and metrics of a request whose client left before there was one; nginx's convention."""
 
 FILE_FAILURES = (ShortReadError, DiskHangsError, OSError)
-"""What the source of a body raises: the client learns of it by a reset, and the log says why."""
+"""Errors of the source of a body: the client learns of them by a reset, and the log says why."""
 
 
 class Transport(Protocol):

@@ -1,4 +1,4 @@
-"""What has been decided for a request, remembered for the next one that differs in nothing but range and id.
+"""Remembers the decisions for a request, for the next one that differs from it in range and id alone.
 
 A plan holds the route, the facts and, once a file was open, the decision. The raw bytes of a head find it: a known
 head needs no parser and no router. `--no-express` turns the memory off: then every head goes through both, and the
@@ -12,8 +12,8 @@ from collections.abc import Callable
 import attrs
 
 from aero_storage.delivery.access_record import AccessRecord
+from aero_storage.delivery.byte_handler import Memo
 from aero_storage.delivery.facts import Facts, Names, read_facts
-from aero_storage.delivery.handler import Memo
 from aero_storage.delivery.routes import Plane, Route
 from aero_storage.http.conditional import UNCONDITIONAL
 from aero_storage.http.request_head import HeadKey, RequestHead, may_be_remembered, split_varying
@@ -27,7 +27,7 @@ _BYTE_METHODS = frozenset({"GET", "HEAD"})
 
 @attrs.frozen
 class ResponsePlan:
-    """What is known of all requests that differ in nothing but their range and id."""
+    """The decisions for all requests that differ in nothing but their range and id."""
 
     facts: Facts
     record: AccessRecord
@@ -54,6 +54,9 @@ class ResponsePlan:
 
 PlannedRequest = tuple[ResponsePlan, str | None, str | None]
 """A plan, and what differs from one request to the next: the values of `Range` and `X-Request-Id`."""
+
+FindPlan = Callable[[bytes], PlannedRequest | None]
+"""Finds the plan of a complete head."""
 
 
 @attrs.define(eq=False)

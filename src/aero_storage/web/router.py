@@ -33,7 +33,7 @@ class _Segment(BaseConverter):
 
 
 class _Anything(BaseConverter):
-    """Whatever no route takes."""
+    """A path that no route takes."""
 
     regex = ".*"
     part_isolating = False
@@ -41,7 +41,7 @@ class _Anything(BaseConverter):
 
 
 class Respond(Protocol):
-    """What answers a request that was routed."""
+    """Answers a request that was routed."""
 
     def __call__(self, head: RequestHead, raw: bytes, route: Route | None, names: Names, client: Client, /) -> None:
         """Answer; `names` are those that the route found in the path."""

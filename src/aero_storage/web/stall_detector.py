@@ -38,7 +38,7 @@ class Stream(Protocol):
         ...
 
     def position(self) -> Hashable:
-        """What is under way, and how far it has come; None if nothing is."""
+        """How far the response under way has come; None if there is none."""
         ...
 
     def max_unacknowledged_read(self) -> int:
@@ -62,7 +62,7 @@ class Stream(Protocol):
 @attrs.define(eq=False)
 class _Stall:
     mark: Hashable
-    """What has not changed since."""
+    """The mark that has not changed since."""
     since: float
     by_client: bool
     """Whether the client takes nothing; else we have nothing to send yet."""
@@ -160,6 +160,6 @@ class StallDetector:
 
 
 def _mark(stream: Stream) -> tuple[Hashable, bool]:
-    """What stays the same while a stream stalls, and whether its client is the cause."""
+    """Return a mark that stays the same while a stream stalls, and whether its client is the cause."""
     taken = stream.progress()
     return (stream.position(), False) if taken is None else (("taken", taken), True)

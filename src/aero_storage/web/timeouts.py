@@ -20,7 +20,7 @@ _TICKS = 4
 
 
 class Waiting(enum.Enum):
-    """What a connection waits for."""
+    """The input that a connection waits for."""
 
     HEAD = "the rest of a head"
     """The first head of a connection counts from the opening of the connection."""
@@ -29,10 +29,10 @@ class Waiting(enum.Enum):
 
 @attrs.define(eq=False)
 class Wait:
-    """What the last look has noted of a connection."""
+    """The state of a connection at the last look."""
 
     state: tuple[Waiting | None, int] = (None, -1)
-    """What it waited for, and how many heads it had read."""
+    """The input that it waited for, and the number of heads that it had read."""
     since: float = 0.0
 
 
@@ -42,10 +42,8 @@ class TimedConnection(Protocol):
     wait: Wait
     """Kept by Timeouts."""
 
-    @property
-    def is_refused(self) -> bool:
-        """Whether it is over a limit of connections and only waits for its refusal: REFUSED_SECONDS at most."""
-        ...
+    refusal: int | None
+    """If it is over a limit of connections: it only waits for its refusal, REFUSED_SECONDS at most."""
 
     @property
     def heads(self) -> int:
@@ -54,7 +52,7 @@ class TimedConnection(Protocol):
 
     @property
     def waiting(self) -> Waiting | None:
-        """What it waits for from the client; None while a response is made or sent, or while it closes."""
+        """The input that it waits for; None while a response is made or sent, or while it closes."""
         ...
 
     @property
@@ -66,7 +64,7 @@ class TimedConnection(Protocol):
         """It has waited too long."""
         ...
 
-    def close_idle(self) -> None:
+    def close(self) -> None:
         """Close it without a word: it is silent."""
         ...
 
@@ -115,7 +113,7 @@ class Timeouts:
         while self._spare:
             connection = self._spare.pop()
             if connection in self._connections and self._is_spare(connection):
-                connection.close_idle()
+                connection.close()
                 return True
         return False
 
@@ -133,7 +131,7 @@ class Timeouts:
 
     def _seconds_for(self, connection: TimedConnection, waiting: Waiting) -> float:
         seconds = self._head_seconds if waiting is Waiting.HEAD else self._idle_seconds
-        return min(seconds, REFUSED_SECONDS) if connection.is_refused else seconds
+        return min(seconds, REFUSED_SECONDS) if connection.refusal else seconds
 
     def _find_spare(self) -> list[TimedConnection]:
         """Sorted once for each look: a search of all connections for each new one would cost too much."""
@@ -146,7 +144,7 @@ class Timeouts:
         A refused connection takes no place that others could have.
         """
         waiting, wait = connection.waiting, connection.wait
-        if waiting is None or not connection.is_silent or connection.is_refused:
+        if waiting is None or not connection.is_silent or connection.refusal:
             return False
         if wait.state != (waiting, connection.heads):
             return False

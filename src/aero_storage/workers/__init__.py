@@ -1,1 +1,1 @@
-"""Several worker processes under one parent: kept running, their logs joined, their counts summed."""
+"""Worker processes under one parent: supervision, control protocol, joined logs, summed metrics."""

@@ -1,4 +1,4 @@
-"""A worker's line to its parent: orders come in, counts go out."""
+"""The worker's end of the control channel: receives commands, sends counts."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred
+from typing_extensions import override
 
+from aero_storage.linux.sd_notify import Notifier
 from aero_storage.metrics import Counts, Metrics
-from aero_storage.workers.control_protocol import ControlChannel, Kind, Message
-from aero_storage.workers.counts_document import to_document
+from aero_storage.workers.control_protocol import ControlChannel, Kind, Message, to_document
 
 PUSH_SECONDS = 1.0
-"""How often changed counts are told unasked: so much is lost of a worker that is killed."""
+"""Interval at which changed counts are sent unasked; a killed worker loses at most the counts of this time."""
 
 
 @attrs.define(eq=False)
-class ControlClient:
-    """Obeys the parent, and keeps it informed of what `metrics` have counted.
+class ControlClient(Notifier):
+    """Carries out the parent's commands and sends it the counts of `metrics`.
 
-    `stop` and `reload` are called when the parent says so, `orphaned` when it is gone.
+    `stop` and `reload` are called on the parent's command, `orphaned` when the channel to the parent is lost.
     """
 
     _metrics: Metrics
@@ -29,8 +30,8 @@ class ControlClient:
     _reload: Callable[[], object]
     _orphaned: Callable[[], object]
     channel: ControlChannel = attrs.field(init=False)
-    _told: dict[str, Any] = attrs.field(init=False, factory=dict)
-    _questions: dict[int, Deferred[Counts]] = attrs.field(init=False, factory=dict)
+    _last_sent: dict[str, Any] = attrs.field(init=False, factory=dict)
+    _pending: dict[int, Deferred[Counts]] = attrs.field(init=False, factory=dict)
     _numbers: count[int] = attrs.field(init=False, factory=lambda: count(1))
 
     def __attrs_post_init__(self) -> None:
@@ -38,41 +39,43 @@ class ControlClient:
         self.channel.lost.addCallback(lambda _: self._orphaned())
 
     def push(self) -> None:
-        """Tell the counts if any has changed; what changes all the time can wait until somebody asks."""
+        """Send the counts if any has changed; gauges and process figures are sent only when the parent asks."""
         counted = _changing(self._metrics.counts)
-        if counted != self._told:
-            self._tell(Kind.COUNTS)
+        if counted != self._last_sent:
+            self._send_counts(Kind.COUNTS)
 
+    @override
     def ready(self) -> None:
-        """See Notifier: the worker serves, or has read the catalog again."""
         self.channel.send(Message(Kind.READY))
 
+    @override
     def reloading(self) -> None:
-        """See Notifier: the parent, who has asked for it, knows."""
+        pass  # the parent asked for it
 
+    @override
     def stopping(self) -> None:
-        """See Notifier: the parent sees the end itself."""
+        pass  # the parent sees the process end
 
     async def total(self) -> Counts:
-        """The counts of all workers and of the parent; exactly those of ours among them that it is told now."""
+        """Return the counts of all workers and of the parent, with this worker's counts as of now."""
         number = next(self._numbers)
         answer: Deferred[Counts] = Deferred(lambda _: self._forget(number))
-        self._questions[number] = answer
-        self._tell(Kind.SUM, number)
+        self._pending[number] = answer
+        self._send_counts(Kind.SUM, number)
         return await answer
 
     def _forget(self, number: int) -> None:
-        self._questions.pop(number, None)
+        self._pending.pop(number, None)
 
-    def hang_up(self) -> Deferred[None]:
-        """Say the last word, and close the line; fires when the parent has it."""
+    def close(self) -> Deferred[None]:
+        """Send the last counts and close the channel; fires once the parent has received them."""
         self.push()
         self.channel.transport.loseConnection()  # type: ignore[union-attr]
         return self.channel.lost
 
-    def _tell(self, kind: Kind, number: int = 0) -> None:
+    def _send_counts(self, kind: Kind, number: int = 0) -> None:
         counts = self._metrics.snapshot()
-        self._told = _changing(counts)
+        self._last_sent = _changing(counts)
         self.channel.send(Message(kind, number, counts))
 
     def _received(self, message: Message) -> None:
@@ -82,9 +85,9 @@ class ControlClient:
             case Kind.RELOAD:
                 self._reload()
             case Kind.COUNT:
-                self._tell(Kind.COUNTS, message.number)
-            case Kind.TOTAL if message.counts is not None and message.number in self._questions:
-                self._questions.pop(message.number).callback(message.counts)
+                self._send_counts(Kind.COUNTS, message.number)
+            case Kind.TOTAL if message.counts is not None and message.number in self._pending:
+                self._pending.pop(message.number).callback(message.counts)
 
 
 def _changing(counts: Counts) -> dict[str, Any]:

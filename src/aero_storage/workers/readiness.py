@@ -1,4 +1,4 @@
-"""When several processes are ready: once each of them has said so."""
+"""Readiness of several processes: reported once each of them is ready."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _PARENT = 0
 
 @attrs.define(eq=False)
 class Readiness:
-    """Tells somebody how parent and workers are together; itself the Notifier of the parent.
+    """Reports the state of parent and workers together to `notifier`; the Notifier of the parent.
 
-    A worker that dies while it is awaited is awaited still: its successor answers for it, once it serves.
+    A worker that dies before it is ready is awaited further: its replacement answers for it.
     """
 
     _workers: int
@@ -27,21 +27,21 @@ class Readiness:
         self._awaited = set(range(_PARENT, self._workers + 1))
 
     def ready(self) -> None:
-        """The parent has done its part."""
+        """The parent is ready."""
         self.answer(_PARENT)
 
     def answer(self, worker: int) -> None:
-        """The worker of this number serves, with the catalog as it was on disk since it was last asked."""
+        """Worker `worker` is ready, with the catalog as it was on disk when it was last asked or later."""
         if worker in self._awaited:
             self._awaited.remove(worker)
             if not self._awaited:
                 self._notifier.ready()
 
     def reloading(self) -> None:
-        """All have been asked to read the catalog again."""
+        """All processes have been asked to read the catalog again."""
         self._notifier.reloading()
         self._await_all()
 
     def stopping(self) -> None:
-        """All are to end."""
+        """All processes are stopping."""
         self._notifier.stopping()

@@ -1,4 +1,4 @@
-"""Keeps a number of workers running: starts, replaces and stops them. Knows neither processes nor signals."""
+"""Keeps a number of workers running: starts, replaces and stops them. Independent of processes and signals."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from aero_storage.logs.json_log import EventLog
 
 STEADY_SECONDS = 10.0
-"""A worker that has lived so long did not die of its start."""
+"""A worker that ran for this long did not fail at its start."""
 
 LONGEST_WAIT = 30.0
-"""Before a worker is started that keeps dying soon."""
+"""Longest delay in seconds before a worker that keeps failing is started again."""
 
 STOP_SECONDS = 5.0
-"""How long workers may take to stop before they are killed: they give connections 2 seconds, and their log 2 more."""
+"""Time for workers to stop before they are killed: connections get 2 seconds of it, and the log 2."""
 
 KILL_SECONDS = 1.0
-"""How long those who were killed may take to go: a process that waits for a broken disk goes later, or never."""
+"""Time for killed workers to end: a process that waits for a broken disk ends later, or never."""
 
 
 class Worker(Protocol):
-    """A worker that runs."""
+    """A running worker."""
 
     @property
     def pid(self) -> int:
-        """The process."""
+        """The process id."""
         ...
 
     def stop(self) -> None:
-        """Ask it to end."""
+        """Ask it to stop."""
         ...
 
     def reload(self) -> None:
@@ -41,31 +41,31 @@ class Worker(Protocol):
         ...
 
     def kill(self) -> None:
-        """End it by force; nothing if it has just ended."""
+        """Kill it; does nothing if it has just ended."""
         ...
 
 
 Ended = Callable[[dict[str, object]], None]
-"""Told once when a worker has ended and nothing more comes from it, with its status or signal."""
+"""Called once when a worker has ended and all its output is read, with its exit status or signal."""
 
 Spawn = Callable[[int, Ended], Worker]
-"""Starts the worker of a number; raises OSError if that cannot be."""
+"""Starts the worker of a number; raises OSError if that fails."""
 
 
 @attrs.define(eq=False)
 class _Slot:
-    """The place of one worker."""
+    """The state of one worker number."""
 
     number: int
     worker: Worker | None = None
-    began: float = 0.0
+    started: float = 0.0
     early_deaths: int = 0
-    """In a row."""
-    again: IDelayedCall | None = None
+    """Consecutive deaths within STEADY_SECONDS of the start."""
+    restart: IDelayedCall | None = None
 
-    def wait(self, now: float) -> float:
-        """For how long the place stays empty whose worker has just died: first not at all, then ever longer."""
-        if now - self.began >= STEADY_SECONDS:
+    def restart_delay(self, now: float) -> float:
+        """Return the delay in seconds before a dead worker is replaced: at first 0, then longer and longer."""
+        if now - self.started >= STEADY_SECONDS:
             self.early_deaths = 0
         seconds = min(LONGEST_WAIT, 2.0 ** (self.early_deaths - 1)) if self.early_deaths else 0.0
         self.early_deaths += 1
@@ -74,90 +74,90 @@ class _Slot:
 
 @attrs.define(eq=False)
 class Supervisor:
-    """Keeps `number` workers running until it is told to stop."""
+    """Keeps `number` workers running until `stop`."""
 
     _spawn: Spawn
     _clock: IReactorTime
     _log: EventLog
     _number: int
-    _patience: float = 0.0
-    """Seconds for which workers may go on with what they have begun."""
-    _posts: list[_Slot] = attrs.field(init=False)
+    _grace: float = 0.0
+    """Seconds that workers have to finish responses before STOP_SECONDS begins."""
+    _slots: list[_Slot] = attrs.field(init=False)
     _all_gone: Deferred[None] | None = attrs.field(init=False, default=None)
-    _killing: IDelayedCall | None = attrs.field(init=False, default=None)
+    _kill_timer: IDelayedCall | None = attrs.field(init=False, default=None)
 
     def __attrs_post_init__(self) -> None:
-        self._posts = [_Slot(number) for number in range(1, self._number + 1)]
+        self._slots = [_Slot(number) for number in range(1, self._number + 1)]
 
     def start(self) -> None:
-        """Start them all."""
-        for post in self._posts:
-            self._fill(post)
+        """Start all workers."""
+        for slot in self._slots:
+            self._start_worker(slot)
 
     def reload(self) -> None:
-        """Have every worker read the catalog again; one that is yet to start will."""
+        """Have every worker read the catalog again; one that is not started yet reads it anyway."""
         for worker in self._workers:
             worker.reload()
 
     def stop(self) -> Deferred[None]:
-        """Ask all to end, kill those who do not; fires when none is left, and at the latest after some seconds."""
+        """Ask all workers to stop, then kill the rest; fires when none is left, or KILL_SECONDS after the kill."""
         gone: Deferred[None] = Deferred()
         self._all_gone = gone
-        for post in self._posts:
-            if post.again is not None:
-                post.again.cancel()
-                post.again = None
+        for slot in self._slots:
+            if slot.restart is not None:
+                slot.restart.cancel()
+                slot.restart = None
         for worker in self._workers:
             worker.stop()
-        self._killing = self._clock.callLater(self._patience + STOP_SECONDS, self._kill)
-        gone.addCallback(lambda _: self._cancel())
-        self._tell_if_gone()
+        self._kill_timer = self._clock.callLater(self._grace + STOP_SECONDS, self._kill)
+        gone.addCallback(lambda _: self._cancel_kill())
+        self._check_all_gone()
         return gone
 
-    def hurry(self) -> bool:
-        """Ask those who are stopping once more: they are not to finish anything. False if they know, or have gone."""
-        patience, self._patience = self._patience, 0.0
-        if not patience or self._killing is None or not self._killing.active():
+    def stop_now(self) -> bool:
+        """Have stopping workers stop at once, without finishing responses; return False if there is nothing to do."""
+        grace, self._grace = self._grace, 0.0
+        if not grace or self._kill_timer is None or not self._kill_timer.active():
             return False
-        self._killing.reset(STOP_SECONDS)
+        self._kill_timer.reset(STOP_SECONDS)
         for worker in self._workers:
             worker.stop()
         return True
 
-    def _cancel(self) -> None:
-        if self._killing is not None and self._killing.active():
-            self._killing.cancel()
+    def _cancel_kill(self) -> None:
+        if self._kill_timer is not None and self._kill_timer.active():
+            self._kill_timer.cancel()
 
     @property
     def _workers(self) -> list[Worker]:
-        return [post.worker for post in self._posts if post.worker is not None]
+        return [slot.worker for slot in self._slots if slot.worker is not None]
 
-    def _fill(self, post: _Slot) -> None:
-        post.again, post.began = None, self._clock.seconds()
+    def _start_worker(self, slot: _Slot) -> None:
+        slot.restart, slot.started = None, self._clock.seconds()
         try:
-            post.worker = self._spawn(post.number, lambda how: self._ended(post, how))
+            slot.worker = self._spawn(slot.number, lambda status: self._ended(slot, status))
         except OSError as error:
-            self._ended(post, {"reason": str(error)})
+            self._ended(slot, {"reason": str(error)})
         else:
-            self._log.event("info", "worker started", {"child": post.number, "pid": post.worker.pid})
+            self._log.event("info", "worker started", {"child": slot.number, "pid": slot.worker.pid})
 
-    def _ended(self, post: _Slot, how: dict[str, object]) -> None:
-        who = {"child": post.number} | ({} if post.worker is None else {"pid": post.worker.pid})
-        post.worker = None
+    def _ended(self, slot: _Slot, status: dict[str, object]) -> None:
+        worker_fields = {"child": slot.number} | ({} if slot.worker is None else {"pid": slot.worker.pid})
+        slot.worker = None
         if self._all_gone is not None:
-            self._log.event("info", "worker stopped", {**who, **how})
-            self._tell_if_gone()
+            self._log.event("info", "worker stopped", {**worker_fields, **status})
+            self._check_all_gone()
             return
-        seconds = post.wait(self._clock.seconds())
-        post.again = self._clock.callLater(seconds, self._fill, post)
-        self._log.event("error", "worker ended unasked", {**who, **how, "restart_in_seconds": seconds})
+        seconds = slot.restart_delay(self._clock.seconds())
+        slot.restart = self._clock.callLater(seconds, self._start_worker, slot)
+        self._log.event("error", "worker ended unasked", {**worker_fields, **status, "restart_in_seconds": seconds})
 
     def _kill(self) -> None:
-        for post in self._posts:
-            if post.worker is not None:
-                self._log.event("error", "killing a worker that does not stop", {"child": post.number})
-                post.worker.kill()
-        self._killing = self._clock.callLater(KILL_SECONDS, self._give_up)
+        for slot in self._slots:
+            if slot.worker is not None:
+                self._log.event("error", "killing a worker that does not stop", {"child": slot.number})
+                slot.worker.kill()
+        self._kill_timer = self._clock.callLater(KILL_SECONDS, self._give_up)
 
     def _give_up(self) -> None:
         pids = [worker.pid for worker in self._workers]
@@ -165,7 +165,7 @@ class Supervisor:
         if self._all_gone is not None:
             self._all_gone.callback(None)
 
-    def _tell_if_gone(self) -> None:
+    def _check_all_gone(self) -> None:
         gone = self._all_gone
         if gone is not None and not gone.called and not self._workers:
             gone.callback(None)

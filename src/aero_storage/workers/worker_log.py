@@ -1,4 +1,4 @@
-"""What comes out of a worker, into the parent's log: its log lines as they are, what it prints as events."""
+"""Output of a worker in the parent's log: log lines are passed on unchanged, printed text becomes events."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from aero_storage.logs.json_log import LineLog
 
 _MOST_BYTES = 1024 * 1024
-"""Of a line; ours have some hundreds, and a traceback's some thousands."""
+"""Limit of a line; ordinary lines have some hundred bytes, a traceback's some thousand."""
 
 _MOST_TEXT = 4096
 _GATHER_SECONDS = 0.2
@@ -16,9 +16,9 @@ _GATHER_SECONDS = 0.2
 
 @attrs.define(eq=False)
 class WorkerLog:
-    """Passes on the complete lines of a worker's log; what is no line of ours becomes an event of its own.
+    """Passes on the complete lines of a worker's log; any other line becomes an event of its own.
 
-    The log has a pipe to itself, so a worker that is killed in the middle of a line is the way to a broken one.
+    The log has a pipe of its own, so a line is broken only when the worker is killed in the middle of it.
     """
 
     _worker: int
@@ -26,7 +26,7 @@ class WorkerLog:
     _rest: bytes = attrs.field(init=False, default=b"")
 
     def take(self, data: bytes) -> None:
-        """Some bytes have come, cut anywhere."""
+        """Handle received bytes, cut at any position."""
         *lines, self._rest = (self._rest + data).split(b"\n")
         if len(self._rest) > _MOST_BYTES:
             lines.append(self._rest)
@@ -49,13 +49,13 @@ class WorkerLog:
 
 
 def _is_ours(line: bytes) -> bool:
-    # To parse each would cost as much again as all the rest of the way. No other line has this head and this end.
+    # Parsing each line would double the cost of passing it on. No other line has this start and this end.
     return line.startswith(b'{"timestamp": "') and line.endswith(b"}") and line.isascii()
 
 
 @attrs.define(eq=False)
 class WorkerOutput:
-    """Gathers what a worker prints past its log, the traceback of a crash say, into few events."""
+    """Collects the text that a worker prints outside its log, such as the traceback of a crash, into few events."""
 
     _worker: int
     _log: LineLog
@@ -64,11 +64,11 @@ class WorkerOutput:
     _timer: IDelayedCall | None = attrs.field(init=False, default=None)
 
     def take(self, data: bytes) -> None:
-        """Some bytes have come; more may follow at once."""
+        """Handle received bytes; more may follow at once."""
         self._text += data
         while len(self._text) >= _MOST_TEXT:
             text, self._text = self._text[:_MOST_TEXT], self._text[_MOST_TEXT:]
-            self._tell(text)
+            self._log_text(text)
         if self._text and self._timer is None:
             self._timer = self._clock.callLater(_GATHER_SECONDS, self._flush)
 
@@ -81,9 +81,9 @@ class WorkerOutput:
     def _flush(self) -> None:
         self._timer = None
         text, self._text = self._text, b""
-        self._tell(text)
+        self._log_text(text)
 
-    def _tell(self, text: bytes) -> None:
+    def _log_text(self, text: bytes) -> None:
         shown = text.decode("utf-8", "replace").strip()
         if shown:
             self._log.event("error", "a worker printed", {"child": self._worker, "text": shown})

@@ -1,4 +1,4 @@
-"""A worker as a process: how it is started, what it is given, how it is told things, how it ends."""
+"""Worker processes: start with inherited descriptors, commands over the control channel, log and end."""
 
 from __future__ import annotations
 
@@ -14,87 +14,88 @@ from twisted.internet.interfaces import IProcessTransport
 from twisted.internet.posixbase import PosixReactorBase
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
+from typing_extensions import override
 
 from aero_storage.logs.json_log import LineLog
 from aero_storage.workers.control_protocol import ControlChannel, Kind, Message, open_channel
 from aero_storage.workers.metric_totals import MetricTotals
-from aero_storage.workers.supervisor import Ended
+from aero_storage.workers.supervisor import Ended, Worker
 from aero_storage.workers.worker_log import WorkerLog, WorkerOutput
 
 LOG = 3
-"""The worker's end of the pipe for its log: what others print, on 1 and 2, never gets into a line of it."""
+"""The worker's end of the log pipe; text that libraries print on 1 and 2 never mixes with a line of it."""
 
 CHANNEL = 4
-"""The worker's end of the channel."""
+"""The worker's end of the control channel."""
 
 FIRST = 5
-"""The first of the descriptors that it inherits."""
+"""The first of the descriptors that the worker inherits from WorkerCommand."""
 
 
 @attrs.frozen
 class WorkerCommand:
-    """What a worker is started with: a command line, its environment, what it reads first, what it inherits."""
+    """Start parameters of a worker: command line, environment, standard input, inherited descriptors."""
 
     command: Sequence[str]
     environ: Mapping[str, str]
     config: bytes
-    """On its standard input, to the end."""
+    """Written to its standard input, which is then closed."""
     descriptors: Sequence[int]
-    """Ours; the worker finds them, in this order, from FIRST on."""
+    """Descriptors of this process; the worker has them, in this order, from FIRST on."""
 
 
 class _Pipes(ProcessProtocol):
-    """Reads what the worker writes; `ended` fires with status or signal once it is gone and all is read."""
+    """Reads the worker's output; `ended` fires with exit status or signal once it has ended and all is read."""
 
     def __init__(self, log: WorkerLog, printed: WorkerOutput) -> None:
         self._log = log
         self._printed = printed
         self.ended: Deferred[dict[str, object]] = Deferred()
 
+    @override
     def childDataReceived(self, childFD: int, data: bytes) -> None:
-        """See ProcessProtocol."""
         (self._log if childFD == LOG else self._printed).take(data)
 
+    @override
     def processEnded(self, reason: Failure) -> None:
-        """See ProcessProtocol."""
         self._log.finish()
         self._printed.finish()
-        self.ended.callback(_how(reason.value))
+        self.ended.callback(_exit_status(reason.value))
 
 
-def _how(error: BaseException | None) -> dict[str, object]:
+def _exit_status(error: BaseException | None) -> dict[str, object]:
     if isinstance(error, ProcessTerminated) and error.signal is not None:
         return {"signal": Signals(error.signal).name}
     return {"status": getattr(error, "exitCode", None)}
 
 
 @attrs.frozen(eq=False)
-class WorkerProcess:
-    """A worker process that runs."""
+class WorkerProcess(Worker):
+    """A running worker process."""
 
     pid: int
     _transport: IProcessTransport
     _channel: ControlChannel
 
+    @override
     def stop(self) -> None:
-        """See Worker.stop."""
         self._channel.send(Message(Kind.STOP))
 
+    @override
     def reload(self) -> None:
-        """See Worker.reload."""
         self._channel.send(Message(Kind.RELOAD))
 
+    @override
     def kill(self) -> None:
-        """See Worker.kill."""
         with suppress(ProcessExitedAlready):
             self._transport.signalProcess("KILL")
 
 
 @attrs.frozen(eq=False)
 class WorkerStarter:
-    """Starts worker processes; what they write goes to `log`, what they count to `totals`.
+    """Starts worker processes. Their output goes to `log`, their counts to `totals`.
 
-    `ready` is told the number of a worker that says it is.
+    `ready` is called with the number of a worker that reports to be ready.
     """
 
     _reactor: PosixReactorBase
@@ -104,7 +105,7 @@ class WorkerStarter:
     _ready: Callable[[int], object]
 
     def start(self, number: int, ended: Ended) -> WorkerProcess:
-        """Start the worker of a number; see supervisor.Spawn."""
+        """Start the worker of a number (supervisor.Spawn)."""
         channel = ControlChannel(lambda message: self._receive(number, message))
         pipes = _Pipes(WorkerLog(number, self._log), WorkerOutput(number, self._log, self._reactor))
         ours, theirs = socket.socketpair()
@@ -112,7 +113,7 @@ class WorkerStarter:
             transport = self._spawn(pipes, self._command_for(number), theirs.fileno())
             open_channel(self._reactor, ours, channel)
         self._totals.join(number, channel.send)
-        Deferred.fromCoroutine(self._see_off(number, pipes, channel, ended))
+        Deferred.fromCoroutine(self._await_end(number, pipes, channel, ended))
         return WorkerProcess(transport.pid, transport, channel)
 
     def _receive(self, number: int, message: Message) -> None:
@@ -134,8 +135,8 @@ class WorkerStarter:
         transport.closeStdin()
         return transport
 
-    async def _see_off(self, number: int, pipes: _Pipes, channel: ControlChannel, ended: Ended) -> None:
+    async def _await_end(self, number: int, pipes: _Pipes, channel: ControlChannel, ended: Ended) -> None:
         how = await pipes.ended
-        await channel.lost  # what it has counted last may still be on its way
+        await channel.lost  # its last counts may still be in the channel
         self._totals.leave(number)
         ended(how)

@@ -12,7 +12,7 @@ import pytest
 
 from aero_storage.atomic_files import locked
 from aero_storage.chunks.manifest import ChunkManifest, content_version, parse_chunk_manifest
-from aero_storage.chunks.publish.publisher import WORKSHOP_NAME, Published
+from aero_storage.chunks.publish.publisher import STAGING_NAME, Published
 from aero_storage.errors import BusyError, ChunkFormatError, OperatorError
 from aero_storage.http.identifiers import is_version
 
@@ -194,7 +194,7 @@ def test_file_in_the_place(make_image: MakeImage, publish_image: Publish, direct
         ("a/b", "cannot be in a URL"),
         ("chunks", "cannot be in a URL"),
         ("", "cannot be in a URL"),
-        (WORKSHOP_NAME, "cannot be in a URL"),
+        (STAGING_NAME, "cannot be in a URL"),
         ("virtual-" + 32 * "0", "is a name for chunks that are cut on request"),
         ("sha256-" + 64 * "0", "the content is not that of sha256-000"),
     ],
@@ -209,7 +209,7 @@ def test_unfit_names(
 
 def test_work_is_out_of_reach() -> None:
     """No URL can lead to unfinished work: its directory has a name that no version may have."""
-    assert not is_version(WORKSHOP_NAME)
+    assert not is_version(STAGING_NAME)
 
 
 def test_expected_content(make_image: MakeImage, publish_image: Publish) -> None:
@@ -249,7 +249,7 @@ def test_no_image(tmp_path: Path, publish_image: Publish, directory: Path) -> No
 
 def test_one_at_a_time(make_image: MakeImage, publish_image: Publish, directory: Path) -> None:
     """While one process publishes an image another one is refused, and disturbs nothing."""
-    work = directory / WORKSHOP_NAME
+    work = directory / STAGING_NAME
     work.mkdir(parents=True)
     (work / "precious").touch()
     with locked(work / "lock"), pytest.raises(BusyError):

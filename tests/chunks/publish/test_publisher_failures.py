@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from tests.small_filesystem import mounted_tmpfs
 
-from aero_storage.chunks.publish.publisher import WORKSHOP_NAME, Published
+from aero_storage.chunks.publish.publisher import STAGING_NAME, Published
 from aero_storage.chunks.verify.local import LocalSource
 from aero_storage.chunks.verify.verifier import verify
 from aero_storage.errors import OperatorError
@@ -55,7 +55,7 @@ def names_in(directory: Path) -> list[str]:
 
 
 def versions(directory: Path) -> list[str]:
-    return [name for name in names_in(directory) if name != WORKSHOP_NAME]
+    return [name for name in names_in(directory) if name != STAGING_NAME]
 
 
 def assert_whole(directory: Path) -> None:
@@ -71,7 +71,7 @@ def run_victim(image: Path, directory: Path, last: int) -> subprocess.CompletedP
 
 
 # From the front, as a share of all, and from the end: there the manifest is opened, all of it is moved, the move is
-# synced, and the workshop is emptied and removed.
+# synced, and the staging directory is emptied and removed.
 @pytest.mark.parametrize("moment", [0, 4, 8, 0.3, 0.5, 0.7, -6, -5, -4, -3, -2, -1])
 def test_killed(
     make_image: MakeImage, publish_image: Publish, directory: Path, tmp_path: Path, moment: float
@@ -86,12 +86,12 @@ def test_killed(
     assert victim.returncode == -signal.SIGKILL, victim.stderr
     assert_whole(directory)
     assert (versions(directory) != old) == (moment in (-3, -2, -1))
-    was_at_work, said = (directory / WORKSHOP_NAME).exists(), list[str]()
+    was_at_work, said = (directory / STAGING_NAME).exists(), list[str]()
     published = publish_image(image, chunk_size=4096, say=said.append)
     assert [("An interrupted run had left" in line) for line in said] == [True] * was_at_work
     assert versions(directory) == sorted([*old, published.version])
     assert_whole(directory)
-    assert not (directory / WORKSHOP_NAME).exists()
+    assert not (directory / STAGING_NAME).exists()
 
 
 @contextmanager

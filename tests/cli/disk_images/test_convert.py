@@ -16,7 +16,7 @@ import pytest
 from tests.small_filesystem import mounted_tmpfs
 
 from aero_storage.atomic_files import disk_usage
-from aero_storage.cli.disk_images.convert import ImportSource, bring_in, examine
+from aero_storage.cli.disk_images.convert import ImportSource, examine, import_to
 from aero_storage.cli.disk_images.formats import FORMATS
 from aero_storage.errors import OperatorError
 
@@ -69,7 +69,7 @@ class Bench:
         target = self.place / "brought.img"
         source = examine(path, override)
         told: list[int] = []
-        bring_in(source, target, told.append)
+        import_to(source, target, told.append)
         assert sum(told) == source.size == target.stat().st_size
         assert disk_usage(target) <= disk_usage(self.disk) + 64 * 1024
         return target.read_bytes()
@@ -158,7 +158,7 @@ def test_raw_that_looks_like_qcow2(bench: Bench) -> None:
     path = bench.image("qcow2")
     assert examine(path).format == "qcow2"
     target = bench.place / "as-raw.img"
-    bring_in(examine(path, "raw"), target, lambda _: None)
+    import_to(examine(path, "raw"), target, lambda _: None)
     assert target.read_bytes() == path.read_bytes()
 
 
@@ -167,7 +167,7 @@ def test_odd_sizes_of_raw(tmp_path: Path, size: int) -> None:
     """A raw image of any size comes in without a byte more or less."""
     path, target = tmp_path / "source.img", tmp_path / "target.img"
     path.write_bytes(os.urandom(size))
-    bring_in(examine(path), target, lambda _: None)
+    import_to(examine(path), target, lambda _: None)
     assert target.read_bytes() == path.read_bytes()
 
 
@@ -176,7 +176,7 @@ def test_raw_needs_no_qemu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("PATH", str(tmp_path))
     path = tmp_path / "source.img"
     path.write_bytes(b"x" * 1024)
-    bring_in(examine(path), tmp_path / "target.img", lambda _: None)
+    import_to(examine(path), tmp_path / "target.img", lambda _: None)
     path.write_bytes(b"QFI\xfb\0\0\0\3" + bytes(1024))
     with pytest.raises(OperatorError, match="qemu-utils"):
         examine(path)
@@ -189,7 +189,7 @@ def test_everybody_may_read(bench: Bench, kind: str) -> None:
     before = path.stat()
     mask = os.umask(0o077)
     try:
-        bring_in(examine(path), bench.place / "target.img", lambda _: None)
+        import_to(examine(path), bench.place / "target.img", lambda _: None)
     finally:
         os.umask(mask)
     assert (bench.place / "target.img").stat().st_mode & 0o7777 == 0o644
@@ -388,9 +388,9 @@ def test_interrupted(bench: Bench, kind: str, error: BaseException) -> None:
     source = examine(bench.image(kind))
     target = bench.place / "target.img"
     with pytest.raises(type(error)):
-        bring_in(source, target, Interrupting(error))
+        import_to(source, target, Interrupting(error))
     assert not target.exists()
-    bring_in(source, target, lambda _: None)
+    import_to(source, target, lambda _: None)
 
 
 @pytest.mark.parametrize("kind", ["raw", "qcow2"])
@@ -400,10 +400,10 @@ def test_source_that_changes(bench: Bench, kind: str) -> None:
     source = examine(path)
     target = bench.place / "target.img"
     with pytest.raises(OperatorError, match="changed while it was imported"):
-        bring_in(source, target, lambda _: os.utime(path, ns=(0, 0)))
+        import_to(source, target, lambda _: os.utime(path, ns=(0, 0)))
     assert not target.exists()
     with pytest.raises(OperatorError, match="changed while it was imported"):
-        bring_in(source, target, lambda _: None)
+        import_to(source, target, lambda _: None)
     assert not target.exists()
 
 
@@ -413,7 +413,7 @@ def test_target_that_is_there(bench: Bench, kind: str) -> None:
     target = bench.place / "target.img"
     target.write_text("precious")
     with pytest.raises(OperatorError, match=r"target.img: File exists$"):
-        bring_in(examine(bench.image(kind)), target, lambda _: None)
+        import_to(examine(bench.image(kind)), target, lambda _: None)
     assert target.read_text() == "precious"
 
 
@@ -421,7 +421,7 @@ def test_disk_of_another_size(bench: Bench) -> None:
     """A file that comes out in another size than was promised is an error, and removed."""
     source = attrs.evolve(examine(bench.image("qcow2")), size=4711)
     with pytest.raises(OperatorError, match="16777216 bytes came in, not the 4711 of the disk"):
-        bring_in(source, bench.place / "target.img", lambda _: None)
+        import_to(source, bench.place / "target.img", lambda _: None)
     assert not (bench.place / "target.img").exists()
 
 
@@ -439,6 +439,6 @@ def test_full_disk(bench: Bench, small_disk: Path, kind: str) -> None:
     """A disk that is full is told in one line, and nothing is left on it."""
     source: ImportSource = examine(bench.image(kind))
     with pytest.raises(OperatorError, match=r"source.img: .*No space left on device$") as caught:
-        bring_in(source, small_disk / "target.img", lambda _: None)
+        import_to(source, small_disk / "target.img", lambda _: None)
     assert str(caught.value).isprintable()
     assert list(small_disk.iterdir()) == []

@@ -115,7 +115,7 @@ def test_surroundings_of_the_child(program: Program) -> None:
 def test_information_that_is_not_sound(program: Program, said: str, reason: str) -> None:
     """Information that could be understood in two ways, or not at all, is told as a failure and not believed."""
     program.does(f"printf %s {shlex.quote(said)}")
-    with pytest.raises(OperatorError, match=rf"^/images/a,b\.img: what qemu-img says of it is {reason}"):
+    with pytest.raises(OperatorError, match=rf"^/images/a,b\.img: the output of qemu-img info is {reason}"):
         qemu.info(Path("/images/a,b.img"), "qcow2")
 
 
@@ -279,7 +279,7 @@ def test_gone_when_done(program: Program) -> None:
 def test_not_started_for_nobody(program: Program) -> None:
     """A child whose parent died before it could be tied to it does nothing."""
     program.does("")
-    command = [sys.executable, "-c", qemu._TETHER, "1", str(program.place / "qemu-img")]  # noqa: SLF001
+    command = [sys.executable, "-c", qemu._DIE_WITH_PARENT, "1", str(program.place / "qemu-img")]  # noqa: SLF001
     assert subprocess.run(command, timeout=HANG, check=False).returncode == 0
     assert not (program.place / "pid").exists()
 

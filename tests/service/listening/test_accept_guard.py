@@ -38,10 +38,10 @@ class Kept(Factory):
 reactor, log, factory = Reactor(), Log(), Kept()
 metrics = Metrics(Registry(), "1", 0)
 room = []
-current_catalog = AcceptGuard(reactor, lambda: bool(room) and room.pop(), metrics, log)
+accept_guard = AcceptGuard(reactor, lambda: bool(room) and room.pop(), metrics, log)
 port = tcp.Port(0, factory, 1024, "127.0.0.1", reactor)
 port.startListening()
-current_catalog.keep(port)
+accept_guard.guard(port)
 address = port.getHost().host, port.getHost().port
 
 def connect(number):
@@ -58,8 +58,8 @@ def exhaust(left):
 
 def rob():
     # Another thread takes the descriptor that is kept back.
-    os.close(current_catalog._spare)
-    current_catalog._spare = None
+    os.close(accept_guard._spare)
+    accept_guard._spare = None
     os.dup(0)
     exhaust(0)
 
@@ -154,7 +154,7 @@ port.doRead()
 first = metrics.counts.refusals[("descriptors",)]
 relax()
 reactor.advance(1)
-tell(first=first, spare=current_catalog._spare is not None)
+tell(first=first, spare=accept_guard._spare is not None)
 """
     )
     assert (told["first"], told["spare"], told["reading"]) == (0, True, True)
@@ -168,10 +168,10 @@ clients = connect(1)
 rob()
 port.doRead()
 relax()
-current_catalog._take_spare()
+accept_guard._take_spare()
 before = len(os.listdir("/proc/self/fd"))
-current_catalog.close()
-current_catalog.close()
+accept_guard.close()
+accept_guard.close()
 tell(fewer=before - len(os.listdir("/proc/self/fd")), timers=len(reactor.getDelayedCalls()))
 """
     )

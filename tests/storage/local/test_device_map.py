@@ -27,7 +27,7 @@ def test_unknown_places() -> None:
 
 def test_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not every place there ever was is remembered."""
-    monkeypatch.setattr(device_map, "_MOST_PLACES", 3)
+    monkeypatch.setattr(device_map, "_MAX_PATHS", 3)
     known = DeviceMap()
     for number in range(10):
         known.learn(f"a/{number}", 1)

@@ -17,8 +17,8 @@ from aero_storage.errors import BlobNotFoundError
 from aero_storage.storage.local.directory import ImageDirectory
 from aero_storage.storage.local.open_file_cache import (
     CHECK_SECONDS,
+    COMPARE_SECONDS,
     FRESH_SECONDS,
-    GLANCE_SECONDS,
     Lease,
     OpenedFile,
     OpenFileCache,
@@ -168,7 +168,7 @@ def test_a_file_changed_in_place(bench: Bench) -> None:
     assert content(bench.files.lease("disk.img")) == b"0123456789"
     with (bench.root / "disk.img").open("ab") as image:
         image.write(b"more")
-    bench.clock.advance(GLANCE_SECONDS * 1.01)
+    bench.clock.advance(COMPARE_SECONDS * 1.01)
     assert bench.files.lease("disk.img") is None
 
 

@@ -1,7 +1,7 @@
-"""Cutting an image into chunk files: each byte is read once and written once, on all cores, and holes not at all.
+"""Cuts an image into chunk files on all cores: each byte is read and written once, holes not at all.
 
-The chunks go past the page cache where they can (O_DIRECT). That takes 0.7 of the time of writing through it (2 GiB,
-2 cores, virtio disk: medians 1.3 s and 1.8 s), and leaves the cache to the images that are being served.
+Chunks bypass the page cache where possible (O_DIRECT). That takes 0.7 of the time of buffered writes (2 GiB, 2 cores,
+virtio disk: medians 1.3 s and 1.8 s), and leaves the page cache to the images that are being served.
 """
 
 from __future__ import annotations
@@ -27,35 +27,35 @@ if TYPE_CHECKING:
     from hashlib import _Hash
 
 Advance = Callable[[int], None]
-"""Tell that so many more bytes are done; called from any thread."""
+"""Reports a number of bytes done; called from any thread."""
 
-_PIECE = 512 * 1024  # read, hashed and written without leaving the core's own cache
+_PIECE = 512 * 1024  # fits into the core's cache while it is read, hashed and written
 _THREADS_PER_JOB = 2  # one waits for the disk while the other hashes
 _HOLES_AT_ONCE = 64
-_ALIGNMENT = 4096  # what O_DIRECT asks of offsets and lengths on any usual disk
-_DIRECT_FROM = 64 * 1024  # below, a wait for the disk for each chunk costs more than the page cache does
+_ALIGNMENT = 4096  # of offsets and lengths for O_DIRECT, on usual disks
+_DIRECT_FROM = 64 * 1024  # for smaller chunks, waiting for the disk costs more than the page cache
 _DIRECT = getattr(os, "O_DIRECT", 0)
 _ZEROS = bytes(_PIECE)
 
 
 def cut(descriptor: int, geometry: Geometry, directory: Path, *, jobs: int, advance: Advance) -> bytes:
-    """Write all chunks of an open image into `directory`/chunks, which is made, and return their digests in order.
+    """Write all chunks of an open image into `directory`/chunks, which is created; return their digests in order.
 
-    `jobs` is the number of cores to keep busy; `advance` counts the holes too. The chunks may not all
-    be on disk yet. Raises OperatorError if the image turns out shorter than `geometry` says, and any OSError.
+    `jobs` is the number of cores to use; `advance` counts holes too. The chunks are not flushed to disk. Raises
+    OperatorError if the image is shorter than `geometry` says, and OSError.
     """
     chunks = directory / CHUNKS_DIRECTORY
     chunks.mkdir()
     cutter = _Cutter(descriptor, geometry, str(chunks), advance, ZeroChunks())
     share_out(cutter.runs(), _THREADS_PER_JOB * jobs, cutter.work)
-    if os.fstat(descriptor).st_size < geometry.total_size:  # what is cut off looks like a hole
+    if os.fstat(descriptor).st_size < geometry.total_size:  # a part cut off would look like a hole
         raise _too_short()
     return bytes(cutter.digests)
 
 
 @attrs.define
 class _Cutter:
-    """What the threads share."""
+    """The state that the threads share."""
 
     descriptor: int
     geometry: Geometry
@@ -68,7 +68,7 @@ class _Cutter:
         self.digests = bytearray(DIGEST_SIZE * self.geometry.chunk_count)
 
     def runs(self) -> Iterator[tuple[range, bool]]:
-        """All chunks in order: some that are holes at once, or one that has data; the flag tells which."""
+        """Yield all chunks in order: a range of holes, or one chunk with data; the flag is true for data."""
         index, count, size = 0, self.geometry.chunk_count, self.geometry.chunk_size
         while index < count:
             position = next_data(self.descriptor, index * size)
@@ -80,7 +80,7 @@ class _Cutter:
             index = first + 1
 
     def work(self, share: WorkItems[tuple[range, bool]]) -> None:
-        buffer = memoryview(mmap.mmap(-1, _PIECE))  # O_DIRECT asks for memory that begins with a page
+        buffer = memoryview(mmap.mmap(-1, _PIECE))  # O_DIRECT needs page-aligned memory
         for indexes, are_holes in share:
             for index in indexes:
                 path, length = (
@@ -131,12 +131,12 @@ def _too_short() -> OperatorError:
 
 
 def _is_zero(piece: memoryview) -> bool:
-    return _ZEROS.startswith(piece)  # memcmp; to compare a memoryview by == takes it 70 times as long
+    return _ZEROS.startswith(piece)  # memcmp; comparing memoryviews by == takes 70 times as long
 
 
 @attrs.define
 class _ChunkFile:
-    """The file of one chunk; it comes into being with the first byte that is not zero. Written front to back."""
+    """The file of one chunk, written from front to back; it is created with the first byte that is not zero."""
 
     path: str
     length: int
@@ -146,7 +146,7 @@ class _ChunkFile:
     _hashed: int = attrs.field(init=False, default=0)
 
     def write(self, piece: memoryview, offset: int) -> None:
-        """Add a piece; what lies between it and the last one are zeros."""
+        """Write a piece at `offset`; the gap after the previous piece is zeros."""
         if self._descriptor is None:
             self._descriptor = create(self.path, self.length)
             self._direct = self.length >= _DIRECT_FROM and _turn_direct(self._descriptor)
@@ -164,12 +164,12 @@ class _ChunkFile:
             except OSError as error:
                 if error.errno != errno.EINVAL or not self._direct:
                     raise
-                self._direct = _turn_direct(descriptor, on=False)  # this disk wants larger blocks
+                self._direct = _turn_direct(descriptor, on=False)  # this disk needs larger blocks
                 continue
             piece, offset = piece[written:], offset + written
 
     def digest(self) -> bytes | None:
-        """The SHA-256 digest of the chunk, or None if it has nothing but zeros; then there is no file."""
+        """Return the SHA-256 digest of the chunk, or None if it is all zeros; then there is no file."""
         if self._descriptor is None:
             return None
         hash_zeros(self._hash, self.length - self._hashed)
@@ -182,9 +182,9 @@ class _ChunkFile:
 
 
 def _turn_direct(descriptor: int, *, on: bool = True) -> bool:
-    """Turn writing past the page cache on or off, and return whether it is on.
+    """Switch O_DIRECT on or off, and return whether it is on.
 
-    Not by a flag of open: where the file system refuses that, the file has been made nevertheless.
+    Not by a flag of open(): a file system that refuses the flag has already created the file.
     """
     flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
     try:

@@ -1,4 +1,4 @@
-"""What lies under a version's name already. A published version never changes: clients keep it for a year."""
+"""Checks of a directory with a version's name. A published version never changes: clients cache it for a year."""
 
 from __future__ import annotations
 
@@ -18,61 +18,63 @@ from aero_storage.chunks.manifest import (
 from aero_storage.errors import ChunkFormatError, OperatorError
 
 
-def require_room(place: Path, draft: ChunkManifest) -> None:
-    """Raise OperatorError if `place` holds what cannot be the version of the `draft`, which lacks its digests yet."""
-    if not os.path.lexists(place) or _begins_with(place, [draft.to_json().removesuffix(b"}")]):
+def require_room(directory: Path, draft: ChunkManifest) -> None:
+    """Raise OperatorError if `directory` holds something else than the version of `draft`, as yet without digests."""
+    if not os.path.lexists(directory) or _begins_with(directory, [draft.to_json().removesuffix(b"}")]):
         return
-    existing = _parsed(place)
+    existing = _parsed(directory)
     if existing.digests is None or attrs.evolve(existing, digests=None) != draft:
-        raise _taken(place, "it is of other content")
+        raise _taken(directory, "it is of other content")
 
 
-def is_published(place: Path, manifest: ChunkManifest) -> bool:
-    """Whether `place` holds exactly this version. Raises OperatorError if it holds anything else."""
-    if not os.path.lexists(place):
+def is_published(directory: Path, manifest: ChunkManifest) -> bool:
+    """Return whether `directory` holds exactly this version. Raises OperatorError if it holds anything else."""
+    if not os.path.lexists(directory):
         return False
-    # Compared as bytes first, since a parsed manifest of half a million chunks takes 130 MiB.
-    if not (_begins_with(place, manifest.pieces(), whole=True) or _parsed(place) == manifest):
-        raise _taken(place, "it is of other content")
-    damaged = next(_damaged(place, manifest), None)
+    # Compare bytes first: a parsed manifest of half a million chunks takes 130 MiB.
+    if not (_begins_with(directory, manifest.pieces(), whole=True) or _parsed(directory) == manifest):
+        raise _taken(directory, "it is of other content")
+    damaged = next(_damaged(directory, manifest), None)
     if damaged is not None:
         raise OperatorError(
-            f"{place} was published before, but its {damaged} is missing or cut short; remove its chunks "
+            f"{directory} was published before, but its {damaged} is missing or cut short; remove its chunks "
             f"(aero-storage remove {manifest.image_id} --chunks-only) and publish again"
         )
     return True
 
 
-def _damaged(place: Path, manifest: ChunkManifest) -> Iterator[str]:
-    """The chunks that are not there in their length; their content is the verifier's business."""
+def _damaged(directory: Path, manifest: ChunkManifest) -> Iterator[str]:
+    """Yield the chunks that are missing or of another length; the verifier checks their content."""
     for index in range(manifest.chunk_count):
         name = manifest.chunk_name(index)
         try:
-            size = (place / CHUNKS_DIRECTORY / name).stat().st_size
+            size = (directory / CHUNKS_DIRECTORY / name).stat().st_size
         except FileNotFoundError:
             size = -1
         if size != manifest.chunk_length(index):
             yield name
 
 
-def _begins_with(place: Path, pieces: Iterable[bytes], *, whole: bool = False) -> bool:
-    """Whether the manifest there begins with these bytes, or is nothing else."""
+def _begins_with(directory: Path, pieces: Iterable[bytes], *, whole: bool = False) -> bool:
+    """Return whether the manifest in `directory` begins with these bytes; if `whole`, whether it equals them."""
     try:
-        with (place / MANIFEST_NAME).open("rb") as file:
+        with (directory / MANIFEST_NAME).open("rb") as file:
             return all(file.read(len(piece)) == piece for piece in pieces) and not (whole and file.read(1))
-    except OSError:  # told by whoever parses it
+    except OSError:  # reported when it is parsed
         return False
 
 
-def _parsed(place: Path) -> ChunkManifest:
+def _parsed(directory: Path) -> ChunkManifest:
     try:
-        with (place / MANIFEST_NAME).open("rb") as file:
+        with (directory / MANIFEST_NAME).open("rb") as file:
             return parse_chunk_manifest(file.read(MAX_MANIFEST_BYTES + 1))
     except OSError as error:
-        raise _taken(place, f"{MANIFEST_NAME} in it cannot be read ({error.strerror})") from error
+        raise _taken(directory, f"{MANIFEST_NAME} in it cannot be read ({error.strerror})") from error
     except ChunkFormatError as error:
-        raise _taken(place, f"{MANIFEST_NAME} in it is invalid ({error})") from error
+        raise _taken(directory, f"{MANIFEST_NAME} in it is invalid ({error})") from error
 
 
-def _taken(place: Path, reason: str) -> OperatorError:
-    return OperatorError(f"{place} is there already and {reason}; choose another version name, or remove it first")
+def _taken(directory: Path, reason: str) -> OperatorError:
+    return OperatorError(
+        f"{directory} is there already and {reason}; choose another version name, or remove it first"
+    )

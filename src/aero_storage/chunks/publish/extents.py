@@ -1,4 +1,4 @@
-"""Where the data of a sparse file lies; the rest are holes, which read as zeros and cost nothing if left alone."""
+"""The data extents of a sparse file (SEEK_DATA, SEEK_HOLE); the rest are holes, which read as zeros."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _NO_HOLES = frozenset({errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOTT
 
 
 def data_extents(descriptor: int, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """The stretches `(first, after)` of a file between two offsets that hold data, in order.
+    """Yield the data extents `(first, after)` of a file between two offsets, in order.
 
-    A file system that knows no holes has data everywhere. The descriptor's own position moves.
+    A file system without support for holes reports data everywhere. The descriptor's file position changes.
     """
     position = start
     while position < end:
@@ -20,13 +20,13 @@ def data_extents(descriptor: int, start: int, end: int) -> Iterator[tuple[int, i
         if first is None or first >= end:
             return
         after = min(_next_hole(descriptor, first, end), end)
-        if after > first:  # it may have become a hole just now
+        if after > first:  # a hole may have been punched in the meantime
             yield first, after
         position = after
 
 
 def next_data(descriptor: int, position: int) -> int | None:
-    """Where the next byte of data lies from `position` on, or None if there are only holes."""
+    """Return the offset of the next data at or after `position`, or None if there are only holes."""
     try:
         return os.lseek(descriptor, position, os.SEEK_DATA)
     except OSError as error:
@@ -41,6 +41,6 @@ def _next_hole(descriptor: int, position: int, end: int) -> int:
     try:
         return os.lseek(descriptor, position, os.SEEK_HOLE)
     except OSError as error:
-        if error.errno == errno.ENXIO or error.errno in _NO_HOLES:  # the former: the file has just become shorter
+        if error.errno == errno.ENXIO or error.errno in _NO_HOLES:  # ENXIO: the file has just become shorter
             return end
         raise

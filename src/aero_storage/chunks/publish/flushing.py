@@ -1,4 +1,4 @@
-"""Getting a tree of many files to disk, at the cost of one flush rather than one for each."""
+"""Flushes a tree of many files to disk by one syncfs instead of one fsync for each."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pathlib import Path
 
 @contextmanager
 def flushed(directory: Path) -> Iterator[None]:
-    """Everything that was written below a directory in the with block is on disk at its end; raises OSError if not.
+    """Flush everything written below a directory in the with block to disk; raises OSError if that fails.
 
-    The directory is opened first, as the kernel tells of failed writes (Linux 5.8) to whom had it open by then.
+    The directory is opened first: syncfs reports failed writes (Linux 5.8) since the open.
     """
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -26,7 +26,7 @@ def flushed(directory: Path) -> Iterator[None]:
 
 
 def _sync_file_system(descriptor: int) -> bool:
-    """Call Linux's syncfs, which Python has no function for; False where there is none."""
+    """Call Linux's syncfs, which Python lacks; return False if the system has none."""
     syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
     if syncfs is None:
         return False

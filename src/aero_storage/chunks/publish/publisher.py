@@ -1,4 +1,4 @@
-"""Publishing an image in chunks: nothing of it is visible to anybody until all of it is on disk."""
+"""Publishes an image in chunks: a version becomes visible, by a rename, only when all of it is on disk."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import attrs
 
-from aero_storage.atomic_files import StagingDirectory, sync_directory, workshop
+from aero_storage.atomic_files import StagingDirectory, staging_directory, sync_directory
 from aero_storage.chunks.manifest import (
     MANIFEST_NAME,
     ChunkManifest,
@@ -25,34 +25,34 @@ from aero_storage.chunks.publish.flushing import flushed
 from aero_storage.errors import OperatorError
 from aero_storage.http.identifiers import NAME_RULE, is_version
 
-WORKSHOP_NAME = ".publishing~"
-"""Where the work lies until it is done, beside the versions. `~` is in no version's name, so no URL leads there."""
+STAGING_NAME = ".publishing~"
+"""Name of the staging directory, beside the versions. No version's name contains `~`, so no URL leads there."""
 
 _MIB = 1024 * 1024
 
 
 @attrs.frozen
 class Published:
-    """A version that is there now."""
+    """A published version."""
 
     version: str
     manifest: ChunkManifest
     directory: Path
-    """Where its manifest and its chunks lie."""
+    """The directory of its manifest and its chunks."""
     already_there: bool
-    """Whether it had been published before; then nothing was changed."""
+    """Whether it was published before; then nothing was changed."""
 
 
 @attrs.frozen
 class _Image:
-    """An open image and the state it had when we began."""
+    """An open image and its status at the start."""
 
     path: Path
     descriptor: int
     status: os.stat_result
 
     def require_unchanged(self) -> None:
-        """Raise OperatorError if anybody has written to the image or replaced it."""
+        """Raise OperatorError if the image was written to or replaced."""
         if not (self._is_as_it_was(os.fstat(self.descriptor)) and self._is_in_place()):
             raise OperatorError(f"{self.path} was changed while it was cut; try again when nothing writes to it")
 
@@ -64,8 +64,8 @@ class _Image:
 
 
 @attrs.frozen
-class _Plan:
-    """What is to be published, and how. The `draft` lacks its digests, and its version if that is made of them."""
+class _Publication:
+    """A publication to be made. `draft` has no digests yet, and no version if that is made from them."""
 
     image: _Image
     draft: ChunkManifest
@@ -85,7 +85,7 @@ class _Plan:
                 _write(work / MANIFEST_NAME, manifest)
         if not already_there:
             work.rename(place)
-        sync_directory(self.directory)  # in either case: an earlier run may have been killed right before
+        sync_directory(self.directory)  # in either case: an earlier run may have been killed before this step
         return Published(manifest.version, manifest, place, already_there)
 
 
@@ -102,10 +102,10 @@ def publish(  # noqa: PLR0913 - by name only
 ) -> Published:
     """Cut the image `source` into `directory`/<version>; `directory` is <root>/chunked/<image_id>.
 
-    Without a `version` it is named for its content. `jobs` is the number of cores to keep busy; `advance` counts the
-    image's bytes, holes included; `say` is told of what an interrupted run had left. However it ends otherwise, what
-    was there before is as it was, and the work is removed. Raises ChunkFormatError if the image cannot be cut so,
-    OperatorError if it changes meanwhile or the version's name is taken by other content, BusyError, OSError.
+    Without `version` the name is made from the content. `jobs` is the number of cores to use; `advance` counts the
+    image's bytes, including holes; `say` reports leftovers of an interrupted run. After an exception the directory is
+    as before, without the unfinished work. Raises ChunkFormatError if the image cannot be cut so, OperatorError if it
+    changes meanwhile or the version's name is taken by other content, BusyError, OSError.
     """
     if version is not None:
         _require_name(version)
@@ -114,11 +114,11 @@ def publish(  # noqa: PLR0913 - by name only
         draft = ChunkManifest(
             image_id=image_id, version=version or "", total_size=image.status.st_size, chunk_size=chunk_size
         )
-        with _removed_if_empty(directory), workshop(directory / WORKSHOP_NAME) as shop:
-            _tell_remains(shop, say)
+        with _removed_if_empty(directory), staging_directory(directory / STAGING_NAME) as staging:
+            _report_leftover(staging, say)
             if version is not None:
                 require_room(directory / version, draft)
-            return _Plan(image, draft, directory, jobs, advance).carry_out(shop.path / "artifacts")
+            return _Publication(image, draft, directory, jobs, advance).carry_out(staging.path / "artifacts")
 
 
 def _require_name(version: str) -> None:
@@ -142,18 +142,18 @@ def _opened(path: Path) -> Iterator[_Image]:
 
 @contextmanager
 def _removed_if_empty(directory: Path) -> Iterator[None]:
-    """Leave no directory behind that was made for work that came to nothing."""
+    """Remove the directory after the block if it is empty."""
     try:
         yield
     except BaseException:
-        with suppress(OSError):  # there are versions in it, or somebody else is at work
+        with suppress(OSError):  # it has versions, or another process works there
             directory.rmdir()
         raise
 
 
-def _tell_remains(shop: StagingDirectory, say: Callable[[str], None]) -> None:
-    if shop.remains is not None:
-        say(f"An interrupted run had left {shop.remains / _MIB:.1f} MiB in {shop.path}; that is removed.")
+def _report_leftover(staging: StagingDirectory, say: Callable[[str], None]) -> None:
+    if staging.leftover is not None:
+        say(f"An interrupted run had left {staging.leftover / _MIB:.1f} MiB in {staging.path}; that is removed.")
 
 
 def _complete(draft: ChunkManifest, digests: bytes) -> ChunkManifest:

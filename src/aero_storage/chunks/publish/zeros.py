@@ -1,4 +1,4 @@
-"""Chunks of nothing but zeros: written once, as a sparse file, and linked to wherever another is due."""
+"""Chunks of zeros: written once, as a sparse file; every further one is a hard link to it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hashlib import _Hash
 
 Link = Callable[[str, str], None]
-"""Make the file of the first name known by the second too, as `os.link` does."""
+"""Make a hard link from the first path to the second, as `os.link` does."""
 
 _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS})
 _MODE = 0o644
@@ -23,7 +23,7 @@ _BLOCK = bytes(256 * 1024)
 
 
 def create(path: str, length: int) -> int:
-    """Make a file of that many zeros, none of them on disk, and return its descriptor."""
+    """Create a sparse file of `length` zeros and return its descriptor."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
     try:
         os.ftruncate(descriptor, length)
@@ -51,7 +51,7 @@ class ZeroChunks:
     _lock: threading.Lock = attrs.field(init=False, factory=threading.Lock)
 
     def make(self, path: str, length: int) -> bytes:
-        """Make the file `path` of `length` zeros, and return its SHA-256 digest."""
+        """Create the file `path` of `length` zeros, and return its SHA-256 digest."""
         master = self._masters.get(length)
         if master is None or not self._linked(master, path):
             self._write(path, length, instead_of=master)
@@ -74,7 +74,7 @@ class ZeroChunks:
         with self._lock:
             master = self._masters.get(length)
             if master != instead_of and master is not None and self._linked(master, path):
-                return  # another thread has been faster
+                return  # another thread did it first
             os.close(create(path, length))
             if length not in self._digests:
                 digest = hashlib.sha256()

@@ -1,1 +1,1 @@
-"""Checking chunk objects against their manifest, on disk or over HTTP."""
+"""Verifies chunk objects against their manifest, on disk or over HTTP."""

@@ -9,27 +9,28 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import attrs
+from typing_extensions import override
 
 from aero_storage.chunks.manifest import CHUNKS_DIRECTORY, MAX_MANIFEST_BYTES, Geometry
-from aero_storage.chunks.verify.source import Content, Document
+from aero_storage.chunks.verify.source import ChunkSource, Content, Document
 from aero_storage.errors import OperatorError
 
 _PIECE = 512 * 1024
 
 
 @attrs.frozen
-class LocalSource:
-    """The manifest at `path`, and the chunks beside it; a Source."""
+class LocalSource(ChunkSource):
+    """The manifest at `path`, and the chunks beside it."""
 
     path: Path
 
     @property
+    @override
     def name(self) -> str:
-        """See Source.name."""
         return str(self.path)
 
+    @override
     def manifest(self) -> Document:
-        """See Source.manifest."""
         try:
             if not self.path.is_file() and self.path.exists():
                 raise OperatorError(f"{self.path} is no regular file; name the manifest.json of published chunks")
@@ -41,8 +42,8 @@ class LocalSource:
             raise OperatorError(f"{self.path} cannot be read: {error.strerror}") from error
 
     @contextmanager
+    @override
     def chunk(self, name: str) -> Iterator[Content]:
-        """See Source.chunk."""
         # Without O_NONBLOCK the open of a FIFO would wait for a writer.
         descriptor = os.open(self._directory / name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
@@ -54,8 +55,8 @@ class LocalSource:
         finally:
             os.close(descriptor)
 
+    @override
     def strays(self, geometry: Geometry) -> Iterator[str]:
-        """See Source.strays."""
         with os.scandir(self._directory) as entries:
             yield from (entry.name for entry in entries if geometry.index_of(entry.name) is None)
 

@@ -1,4 +1,4 @@
-"""Published chunks on a web server, read as browser clients read them: plain GETs, and headers that suit."""
+"""Published chunks on a web server, read as browser clients read them: by plain GETs, with checks of the headers."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from urllib.parse import urljoin
 
 import attrs
 import urllib3
+from typing_extensions import override
 from urllib3.exceptions import HTTPError
 
 from aero_storage.chunks.manifest import CHUNKS_DIRECTORY, MAX_MANIFEST_BYTES, Geometry
-from aero_storage.chunks.verify.source import Content, Document
+from aero_storage.chunks.verify.source import ChunkSource, Content, Document
 from aero_storage.errors import OperatorError
 
 _PIECE = 256 * 1024
 _SHOWN_LENGTH = 80
 _TIMEOUT = urllib3.Timeout(connect=10, read=30)
-# A full server says 429 and means it kindly. Its Retry-After is not heeded: it could say tomorrow.
+# A busy server answers 429. Its Retry-After is ignored: it could be a day.
 _RETRIES = urllib3.Retry(
     total=8,
     connect=1,
@@ -30,7 +31,7 @@ _RETRIES = urllib3.Retry(
     raise_on_status=False,
     respect_retry_after_header=False,
 )
-# What browsers send, so that a server or CDN that would encode a chunk for them is found out.
+# Headers of browsers, so that a server or CDN that would encode a chunk for them is detected.
 _HEADERS = {"Accept-Encoding": "gzip, deflate, br", "User-Agent": "aero-storage verify"}
 
 
@@ -39,19 +40,19 @@ def _pool() -> urllib3.PoolManager:
 
 
 @attrs.frozen
-class HttpSource:
-    """The manifest at an http(s) URL, `…/manifest.json` or `…/manifest`, and the chunks beside it; a Source."""
+class HttpSource(ChunkSource):
+    """The manifest at an http(s) URL, `…/manifest.json` or `…/manifest`, and the chunks beside it."""
 
     url: str
     _connections: urllib3.PoolManager = attrs.field(init=False, factory=_pool, repr=False, eq=False)
 
     @property
+    @override
     def name(self) -> str:
-        """See Source.name."""
         return self.url
 
+    @override
     def manifest(self) -> Document:
-        """See Source.manifest."""
         try:
             with self._get(self.url) as response:
                 if response.status != HTTPStatus.OK:
@@ -65,16 +66,17 @@ class HttpSource:
             raise OperatorError(f"{self.url} cannot be read: {error}; is the server up?") from error
 
     @contextmanager
+    @override
     def chunk(self, name: str) -> Iterator[Content]:
-        """See Source.chunk."""
-        # As clients do: relative to the manifest's URL, whose query is lost.
+        # Relative to the manifest's URL without its query, as clients resolve it.
         with self._get(urljoin(self.url, f"{CHUNKS_DIRECTORY}/{name}")) as response:
             is_usable = response.status == HTTPStatus.OK and not _is_encoded(response)
             length = _length(response) if is_usable else None
             yield Content(length, response.stream(_PIECE), tuple(_faults(response)), is_usable=is_usable)
 
+    @override
     def strays(self, geometry: Geometry) -> tuple[str, ...]:
-        """See Source.strays; a web server has no listing."""
+        # A web server has no listing of the directory.
         del geometry
         return ()
 
@@ -85,13 +87,13 @@ class HttpSource:
             try:
                 yield response
             finally:
-                response.close()  # the connection too, unless the body was read to its end
-        except HTTPError as error:  # also what comes up while the caller reads
+                response.close()  # closes the connection too, unless the body was read completely
+        except HTTPError as error:  # also errors while the caller reads
             raise OSError(brief(str(error))) from error
 
 
 def _read_manifest(response: urllib3.BaseHTTPResponse) -> bytes:
-    """The body, or as much of it as shows that it is too long. One read would take a body cut short for the whole."""
+    """Return the body, or its beginning if it is too long. Reads in pieces: one read() accepts a body cut short."""
     body = bytearray()
     for piece in response.stream(_PIECE):
         body += piece
@@ -101,7 +103,7 @@ def _read_manifest(response: urllib3.BaseHTTPResponse) -> bytes:
 
 
 def _faults(response: urllib3.BaseHTTPResponse) -> Iterator[str]:
-    """What browser clients refuse (http.md §6)."""
+    """Yield the reasons for which browser clients refuse a response (http.md §6)."""
     if response.status != HTTPStatus.OK:
         yield f"status {response.status} instead of 200"
         return
@@ -125,6 +127,6 @@ def _length(response: urllib3.BaseHTTPResponse) -> int | None:
 
 
 def brief(text: str) -> str:
-    """A text from outside for a message: one line, not too long."""
+    """Shorten a foreign text to one line for a message."""
     plain = "".join(char if char.isprintable() else "?" for char in text)
     return plain if len(plain) <= _SHOWN_LENGTH else plain[:_SHOWN_LENGTH] + "…"

@@ -1,4 +1,4 @@
-"""Where published chunks can be read: what the verifier needs of a directory or a web server."""
+"""The interface of a source of published chunks: a directory or a web server."""
 
 from __future__ import annotations
 
@@ -13,44 +13,44 @@ from aero_storage.chunks.manifest import Geometry
 
 @attrs.frozen
 class Document:
-    """A chunk manifest as it was got."""
+    """A chunk manifest as received."""
 
     data: bytes | None
-    """None if it came in a form that clients refuse; `faults` has the reason."""
+    """None if clients refuse the response; `faults` has the reason."""
     faults: tuple[str, ...] = ()
-    """What clients would refuse, or not keep, in words."""
+    """Reasons, in words, for which clients refuse the response or do not cache it."""
 
 
 @attrs.frozen
 class Content:
-    """A chunk, open to be read once, front to back."""
+    """A chunk, open to be read once, from front to back."""
 
     length: int | None
-    """Bytes, as its source announces them; None if it does not."""
+    """Bytes announced by the source; None if it announces none."""
     pieces: Iterable[bytes | memoryview]
     """Reading may raise OSError. A piece is valid until the next one is taken."""
     faults: tuple[str, ...] = ()
-    """What clients would refuse, in words."""
+    """Reasons, in words, for which clients refuse the response."""
     is_usable: bool = True
-    """Whether the pieces are the chunk itself, and not an error or an encoded form of it."""
+    """Whether `pieces` are the chunk itself, not an error body or an encoded form."""
     is_certain: bool = False
-    """Whether `length` is a fact, so that nothing need be read to know it."""
+    """Whether `length` is exact, so that the chunk need not be read to know it."""
     identity: Hashable = None
-    """The same for all names of one file that has several; else None."""
+    """Equal for all hard links of one file; None if the file has one name."""
 
 
-class Source(Protocol):
+class ChunkSource(Protocol):
     """Published chunks. All methods may wait, and may be called from any thread."""
 
     @property
     def name(self) -> str:
-        """Where it is, for messages."""
+        """The path or URL, for messages."""
 
     def manifest(self) -> Document:
-        """The chunk manifest. Raises OperatorError, with what to do about it, if there is none to be had."""
+        """Return the chunk manifest. Raises OperatorError, with a remedy, if it cannot be read."""
 
     def chunk(self, name: str) -> AbstractContextManager[Content]:
         """Open a chunk. Raises FileNotFoundError if it is missing, OSError if it cannot be read."""
 
     def strays(self, geometry: Geometry) -> Iterable[str]:
-        """Names that lie among the chunks and are none of them, as far as the source can tell. May raise OSError."""
+        """Return names beside the chunks that are no chunks; none if the source has no listing. May raise OSError."""

@@ -1,4 +1,4 @@
-"""Checking whether published chunks are what their manifest says, and whether clients take it."""
+"""Verifies published chunks against their manifest, and that clients accept them."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from aero_storage.chunks.manifest import (
     parse_chunk_manifest,
 )
 from aero_storage.chunks.parallel import WorkItems, share_out
-from aero_storage.chunks.verify.source import Content, Source
+from aero_storage.chunks.verify.source import ChunkSource, Content
 from aero_storage.errors import ChunkFormatError
 
 Track = Callable[[int], AbstractContextManager[Callable[[int], None]]]
-"""Follow the way through so many bytes: gives what is told of each stretch that is done, from any thread."""
+"""Shows progress through a number of bytes: yields a function that is called, from any thread, with bytes done."""
 
 MANIFEST = "manifest"
-"""Where a mismatch is that concerns no single chunk."""
+"""The `where` of a mismatch that concerns no single chunk."""
 
 
 @attrs.frozen
 class Mismatch:
-    """One thing that is not as it should be."""
+    """One difference between the published data and its manifest or the format."""
 
     where: str
     """`manifest`, or a file below it: `chunks/00000000.bin`."""
@@ -39,22 +39,22 @@ class Mismatch:
 
 @attrs.frozen
 class VerifyReport:
-    """What a verification has found."""
+    """The result of a verification."""
 
     source: str
     manifest: ChunkManifest | None
-    """None if it is too broken to check anything by it."""
+    """None if it is invalid, so that no chunk could be checked."""
     chunks: int
-    """How many chunks were checked."""
+    """Number of chunks checked."""
     bytes: int
-    """How many bytes they should have."""
+    """Their total size according to the manifest."""
     mismatches: tuple[Mismatch, ...]
     remarks: tuple[str, ...]
-    """What was not checked, and why."""
+    """Checks not made, with the reason."""
 
     @property
     def is_good(self) -> bool:
-        """Whether all that was checked is as it should be."""
+        """Whether there are no mismatches."""
         return not self.mismatches
 
 
@@ -63,7 +63,7 @@ def _untracked(_total: int) -> AbstractContextManager[Callable[[int], None]]:
 
 
 def verify(  # noqa: PLR0913 - by name, and most of them rarely
-    source: Source,
+    source: ChunkSource,
     *,
     jobs: int,
     sample: int | None = None,
@@ -74,8 +74,8 @@ def verify(  # noqa: PLR0913 - by name, and most of them rarely
 ) -> VerifyReport:
     """Check the manifest, and the sizes and digests of all chunks, or of a random `sample` with the first and last.
 
-    `image_id` and `version` are those that the manifest should name, where the caller knows. Whatever is wrong with
-    the data is in the report. Raises OperatorError if the manifest cannot be had.
+    `image_id` and `version` are those that the manifest must name, if given. All mismatches are in the report. Raises
+    OperatorError if the manifest cannot be read.
     """
     document = source.manifest()
     faults = [Mismatch(MANIFEST, fault) for fault in document.faults]
@@ -114,7 +114,7 @@ def _choose(count: int, sample: int | None, rng: random.Random) -> Sequence[int]
     return sorted({0, count - 1, *within})
 
 
-def _strays(source: Source, manifest: ChunkManifest) -> Iterator[Mismatch]:
+def _strays(source: ChunkSource, manifest: ChunkManifest) -> Iterator[Mismatch]:
     try:
         for name in sorted(source.strays(manifest)):
             yield Mismatch(f"{CHUNKS_DIRECTORY}/{name}", "is no chunk of the manifest")
@@ -131,14 +131,14 @@ def _remarks(manifest: ChunkManifest, chosen: Sequence[int]) -> Iterator[str]:
 
 @attrs.define(eq=False)
 class _Check:
-    """What the threads share."""
+    """The state that the threads share."""
 
-    source: Source
+    source: ChunkSource
     manifest: ChunkManifest
     advance: Callable[[int], None]
     _found: list[tuple[int, str]] = attrs.field(init=False, factory=list)
     _known: dict[Hashable, bytes] = attrs.field(init=False, factory=dict)
-    """Digests of files with several names: all chunks of zeros may be one."""
+    """Digests of files with several names, by identity: all chunks of zeros may be one file."""
 
     def mismatches(self) -> Iterator[Mismatch]:
         for index, what in sorted(self._found, key=itemgetter(0)):
@@ -180,7 +180,7 @@ class _Check:
 
 
 def _digest(content: Content, limit: int, share: WorkItems[int]) -> tuple[int, bytes]:
-    """The size and the digest of what is read; no more than a piece beyond `limit`."""
+    """Return size and digest of the content; at most one piece beyond `limit` is read."""
     digest, size = hashlib.sha256(), 0
     for piece in content.pieces:
         share.check()

@@ -1,1 +1,1 @@
-"""The commands of `aero-storage`, one a module."""
+"""The commands of `aero-storage`, one per module."""

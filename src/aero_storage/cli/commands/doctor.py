@@ -1,4 +1,4 @@
-"""`aero-storage doctor`: does a running server, and what is in front of it, give clients what they need."""
+"""`aero-storage doctor`: checks a running server, and any proxy in front of it, as clients see them."""
 
 from __future__ import annotations
 
@@ -32,30 +32,30 @@ _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:\[[0-9a-f:.]+\]|[a-z0-9_.~-]+)(?::
 
 @attrs.define(eq=False)
 class _Progress:
-    """Says now and then how far it has come."""
+    """Reports the running check from time to time."""
 
     output: Output
-    _doing: str = attrs.field(init=False, default="")
-    _told: str = attrs.field(init=False, default="")
+    _current: str = attrs.field(init=False, default="")
+    _last: str = attrs.field(init=False, default="")
 
     def begin(self, number: int, check: Check) -> None:
-        self._doing = f"{number} of {len(CHECKS)}: {check.name}"
+        self._current = f"{number} of {len(CHECKS)}: {check.name}"
 
-    def tell(self) -> None:
-        """Say it, unless it was said."""
-        if self._doing != self._told:
-            self._told = self._doing
-            self.output.say(self._doing)
+    def report_once(self) -> None:
+        """Report the running check, unless it was reported before."""
+        if self._current != self._last:
+            self._last = self._current
+            self.output.say(self._current)
 
 
 @contextmanager
-def _telling(output: Output) -> Iterator[_Progress]:
-    """Tell progress for the length of a with block, if it takes longer than two seconds."""
+def _progress_shown(output: Output) -> Iterator[_Progress]:
+    """Report progress during a with block that takes longer than two seconds."""
     progress, is_over = _Progress(output), threading.Event()
 
     def watch() -> None:
         while not is_over.wait(_NOTICE_SECONDS):
-            progress.tell()
+            progress.report_once()
 
     thread = threading.Thread(target=watch)
     thread.start()
@@ -105,7 +105,7 @@ class _OriginType(click.ParamType[str]):
 @with_json
 @click.pass_obj
 def examine_server(  # noqa: PLR0913, PLR0917 - one for each option
-    shop: CommandContext,
+    context: CommandContext,
     url: str | None,
     image: str | None,
     origin: str | None,
@@ -119,83 +119,83 @@ def examine_server(  # noqa: PLR0913, PLR0917 - one for each option
     settings describe. Every finding says what was seen, what it means to clients and how to mend it. A few MiB are
     read. The status is 1 if anything fails; warnings do not.
     """
-    place, named = _where(url or own_url(shop.settings))
+    target, named = _target_of(url or own_url(context.settings))
     if image is not None and named not in (None, image):
         raise click.UsageError(f"the URL names the image {named}, --image {image}")
-    client = HttpClient(place, timeout, dict(header), insecure)
-    visit = Session(client, image or named, origin)
-    with closing(client), _telling(shop.output) as progress:
-        report = run_checks(visit, progress.begin)
-    shop.output.result(_document(visit, report), *_lines(visit, report))
+    client = HttpClient(target, timeout, dict(header), insecure)
+    session = Session(client, image or named, origin)
+    with closing(client), _progress_shown(context.output) as progress:
+        report = run_checks(session, progress.begin)
+    context.output.result(_document(session, report), *_lines(session, report))
     return 0 if report.is_good else 1
 
 
-def _where(url: str) -> tuple[Target, str | None]:
+def _target_of(url: str) -> tuple[Target, str | None]:
     try:
         return parse_target(url)
     except OperatorError as error:
         raise click.UsageError(str(error)) from error
 
 
-def own_url(given: settings.Settings) -> str:
-    """Where the daemon listens, as the settings say."""
-    if given.endpoint or not given.listen_addr.port:
+def own_url(resolved: settings.Settings) -> str:
+    """Return the URL of the daemon's address in the settings."""
+    if resolved.endpoint or not resolved.listen_addr.port:
         raise click.UsageError("the settings name no address that one could ask; give the URL")
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(given.listen_addr.host, given.listen_addr.host)  # noqa: S104
-    return f"http://{settings.ListenAddress(host, given.listen_addr.port)}"
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(resolved.listen_addr.host, resolved.listen_addr.host)  # noqa: S104
+    return f"http://{settings.ListenAddress(host, resolved.listen_addr.port)}"
 
 
-def _document(visit: Session, report: DoctorReport) -> dict[str, object]:
+def _document(session: Session, report: DoctorReport) -> dict[str, object]:
     return {
         "ok": report.is_good,
-        "url": visit.client.place.url,
-        "image": visit.wanted,
+        "url": session.client.target.url,
+        "image": session.image_id,
         "failures": report.count(Severity.FAILURE),
         "warnings": report.count(Severity.WARNING),
         "skipped": report.count(Severity.SKIPPED),
-        "bytes": visit.client.received,
+        "bytes": session.client.received,
         "checks": [
             {
                 "check": one.check,
                 "title": one.title,
-                "verdict": one.outcome.verdict.value,
-                "seen": one.outcome.seen,
-                "means": one.outcome.means,
-                "mend": one.outcome.mend,
+                "verdict": one.result.severity.value,
+                "seen": one.result.seen,
+                "means": one.result.means,
+                "mend": one.result.remedy,
             }
-            for one in report.findings
+            for one in report.results
         ],
     }
 
 
-def _lines(visit: Session, report: DoctorReport) -> Iterator[str]:
-    for _, group in groupby(report.findings, _entry):
-        findings = list(group)
-        yield from _outcome_lines(findings[0].outcome, ", ".join(finding.check for finding in findings))
+def _lines(session: Session, report: DoctorReport) -> Iterator[str]:
+    for _, group in groupby(report.results, _entry):
+        results = list(group)
+        yield from _result_lines(results[0].result, ", ".join(check_result.check for check_result in results))
     counts = ", ".join(
-        f"{report.count(verdict)} {word}"
-        for verdict, word in (
+        f"{report.count(severity)} {word}"
+        for severity, word in (
             (Severity.PASS, "passed"),
             (Severity.WARNING, "warnings"),
             (Severity.FAILURE, "failures"),
             (Severity.SKIPPED, "skipped"),
         )
     )
-    image = f", image {visit.wanted}" if visit.wanted else ""
-    yield f"{visit.client.place.url}{image}: {counts}; {format_size(visit.client.received)} read"
+    image = f", image {session.image_id}" if session.image_id else ""
+    yield f"{session.client.target.url}{image}: {counts}; {format_size(session.client.received)} read"
 
 
-def _entry(finding: CheckResult) -> object:
-    """What is told at once: what was skipped for one reason."""
-    return finding.outcome if finding.outcome.verdict is Severity.SKIPPED else finding.check
+def _entry(check_result: CheckResult) -> object:
+    """Return a key that groups checks skipped for one reason into one report."""
+    return check_result.result if check_result.result.severity is Severity.SKIPPED else check_result.check
 
 
-def _outcome_lines(outcome: Result, checks: str) -> Iterator[str]:
-    word = outcome.verdict.value.upper() if outcome.means else outcome.verdict.value
-    yield from _wrapped(f"{word:8} {checks}: {outcome.seen}")
-    if outcome.means:
-        yield from _wrapped(f"{'':8} means: {outcome.means}")
-        yield from _wrapped(f"{'':8} mend: {outcome.mend}")
+def _result_lines(result: Result, checks: str) -> Iterator[str]:
+    word = result.severity.value.upper() if result.means else result.severity.value
+    yield from _wrapped(f"{word:8} {checks}: {result.seen}")
+    if result.means:
+        yield from _wrapped(f"{'':8} means: {result.means}")
+        yield from _wrapped(f"{'':8} mend: {result.remedy}")
 
 
 def _wrapped(text: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""`aero-storage import`: an image of any format becomes a raw file in the images root and an entry in its catalog."""
+"""`aero-storage import`: converts an image of any format to a raw file in the images root, with a catalog entry."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from aero_storage.catalog.reader import has_manifest, load_manifest
 from aero_storage.catalog.writer import Draft, Entry, editing
 from aero_storage.chunks.manifest import MANIFEST_NAME as CHUNK_MANIFEST
 from aero_storage.chunks.manifest import SECTOR
-from aero_storage.cli.disk_images.convert import ImportSource, bring_in, examine
+from aero_storage.cli.disk_images.convert import ImportSource, examine, import_to
 from aero_storage.cli.disk_images.formats import FORMATS
 from aero_storage.cli.image_files import IMPORTED, Say, at_work, discard, is_imported, is_used, mark, settle, unmark
 from aero_storage.cli.options import CommandContext, ImageIdType, with_json, with_root
@@ -28,12 +28,12 @@ from aero_storage.cli.sizes import format_size
 from aero_storage.errors import OperatorError
 
 _OF_THE_CONTENT = ("etag", "last_modified", "chunked_version")
-"""What an entry says of the bytes, and so must not outlive them."""
+"""Keys of an entry that describe the content; they are dropped when the content is replaced."""
 
 
 @attrs.frozen
 class ImportOptions:
-    """What the operator wants the entry to say; None leaves what is there, or the default."""
+    """The operator's values for the entry; None keeps the present value, or the default."""
 
     id: str
     name: str | None = None
@@ -41,7 +41,7 @@ class ImportOptions:
     public: bool | None = None
 
     def entry(self, file: str, before: Entry | None) -> Entry:
-        """The new entry; of the one `before`, what it says of the old content goes, all else stays."""
+        """Return the new entry: keys of `before` are kept, except those that describe the old content."""
         kept = {key: value for key, value in (before or {}).items() if key not in _OF_THE_CONTENT}
         given = {"name": self.name, "description": self.description, "public": self.public}
         new: Entry = {"id": self.id, "file": file, "name": self.id}
@@ -58,13 +58,15 @@ def _text(_context: click.Context, _parameter: click.Parameter, value: str | Non
 
 @click.command("import", short_help="Bring in a disk image.")
 @click.argument("source", metavar="SOURCE", type=click.Path(path_type=Path))
-@click.option("--id", "image_id", required=True, type=ImageIdType(), help="What URLs will call the image.")
-@click.option("--name", callback=_text, help="Its name, for people.")
-@click.option("--description", callback=_text, help="What it is, for people.")
+@click.option(
+    "--id", "image_id", required=True, type=ImageIdType(), help="The image's id, which is its name in URLs."
+)
+@click.option("--name", callback=_text, help="A display name.")
+@click.option("--description", callback=_text, help="A description, for people.")
 @click.option(
     "--private/--public",
     default=None,
-    help="Whether nobody may cache it. This is no access control: who can reach the daemon can read it.",
+    help="Forbid caching. This is no access control: every client that reaches the daemon can read the image.",
 )
 @click.option(
     "--format",
@@ -76,7 +78,7 @@ def _text(_context: click.Context, _parameter: click.Parameter, value: str | Non
 @with_json
 @click.pass_obj
 def import_image(  # noqa: PLR0913, PLR0917 - the flags of a command
-    shop: CommandContext,
+    context: CommandContext,
     source: Path,
     image_id: str,
     name: str | None,
@@ -90,16 +92,16 @@ def import_image(  # noqa: PLR0913, PLR0917 - the flags of a command
     id is replaced; downloads under way end with the old bytes.
     """
     examined = examine(source, given_format)
-    root = shop.make_root()
+    root = context.make_root()
     if has_manifest(root):
-        load_manifest(root)  # better to learn now that it is broken than after the work
-    wishes = ImportOptions(image_id, name, description, None if private is None else not private)
-    file, draft, on_disk = _bring(shop, root, examined, wishes)
-    output = shop.output
+        load_manifest(root)  # report an invalid catalog now, not after the work
+    options = ImportOptions(image_id, name, description, None if private is None else not private)
+    file, draft, on_disk = _import(context, root, examined, options)
+    output = context.output
     if draft.listed:
         output.say(f"Made manifest.json; it lists what the directory listing was serving: {', '.join(draft.listed)}.")
     if private:
-        output.say("Private keeps caches away. It is no access control: who can reach the daemon can read the image.")
+        output.say("Private forbids caching. It is no access control: every client of the daemon can read the image.")
     output.result(
         {"id": image_id, "file": file, "format": examined.format, "size": examined.size, "disk_usage": on_disk},
         f"Imported {examined.path.name} ({examined.format}) as {image_id}: {file}, {format_size(examined.size)}, "
@@ -108,31 +110,33 @@ def import_image(  # noqa: PLR0913, PLR0917 - the flags of a command
     _remark(output, examined)
 
 
-def _bring(shop: CommandContext, root: Path, source: ImportSource, wishes: ImportOptions) -> tuple[str, Draft, int]:
-    """Do it; the file relative to the root, the catalog as it has become, and the bytes taken on disk."""
-    say = shop.output.say
-    shelf = root / IMPORTED / wishes.id
-    with at_work(root, wishes.id, say) as work:
-        _require_room(root, shelf, wishes.id)
-        fresh = work.path / "image.raw"
+def _import(
+    context: CommandContext, root: Path, source: ImportSource, options: ImportOptions
+) -> tuple[str, Draft, int]:
+    """Import the image; return the file relative to the root, the new catalog, and the bytes taken on disk."""
+    say = context.output.say
+    image_directory = root / IMPORTED / options.id
+    with at_work(root, options.id, say) as work:
+        _require_room(root, image_directory, options.id)
+        staged = work.path / "image.raw"
         with progress(f"Importing {source.path.name}", source.size) as advance:
-            bring_in(source, fresh, advance)
-        on_disk = disk_usage(fresh)
-        with _placed(fresh, shelf) as place:
-            file = str(place.relative_to(root))
-            with editing(root, listing=shop.listing) as draft:
-                before = draft.find(wishes.id)
-                draft.put(wishes.entry(file, before))
-        _retire(say, root, draft, wishes.id, before)
+            import_to(source, staged, advance)
+        on_disk = disk_usage(staged)
+        with _moved_into_place(staged, image_directory) as target:
+            file = str(target.relative_to(root))
+            with editing(root, listing=context.listing) as draft:
+                before = draft.find(options.id)
+                draft.put(options.entry(file, before))
+        _remove_replaced(say, root, draft, options.id, before)
     return file, draft, on_disk
 
 
-def _require_room(root: Path, shelf: Path, image_id: str) -> None:
-    """Refuse what would come to nothing, or to a mixture of old and new, before any work is done."""
-    if not PurePath(os.path.realpath(shelf)).is_relative_to(os.path.realpath(root)):
-        raise OperatorError(f"{shelf} leads out of the images root, where the daemon serves nothing from")
-    if any(path.exists() and not path.is_dir() for path in (shelf, shelf.parent)):
-        raise OperatorError(f"{shelf} cannot be made: a file of such a name is in the way; move it")
+def _require_room(root: Path, image_directory: Path, image_id: str) -> None:
+    """Raise OperatorError, before any work is done, if the import would fail later or mix old and new content."""
+    if not PurePath(os.path.realpath(image_directory)).is_relative_to(os.path.realpath(root)):
+        raise OperatorError(f"{image_directory} leads out of the images root, where the daemon serves nothing from")
+    if any(path.exists() and not path.is_dir() for path in (image_directory, image_directory.parent)):
+        raise OperatorError(f"{image_directory} cannot be made: a file of such a name is in the way; move it")
     stale = root / chunked_directory(image_id, None) / CHUNK_MANIFEST
     if stale.exists():
         raise OperatorError(
@@ -142,24 +146,24 @@ def _require_room(root: Path, shelf: Path, image_id: str) -> None:
 
 
 @contextmanager
-def _placed(fresh: Path, shelf: Path) -> Iterator[Path]:
-    """Move the finished file to the first free place; if the catalog does not come to name it, it goes again."""
-    shelf.mkdir(parents=True, exist_ok=True)
-    place = next(path for n in itertools.count(1) if not os.path.lexists(path := shelf / f"{n}.img"))
-    mark(place)
+def _moved_into_place(staged: Path, image_directory: Path) -> Iterator[Path]:
+    """Move the finished file to the first free name; remove it if the with block fails to put it into the catalog."""
+    image_directory.mkdir(parents=True, exist_ok=True)
+    target = next(path for n in itertools.count(1) if not os.path.lexists(path := image_directory / f"{n}.img"))
+    mark(target)
     try:
-        fresh.rename(place)
-        for directory in (shelf, shelf.parent, shelf.parent.parent):
+        staged.rename(target)
+        for directory in (image_directory, image_directory.parent, image_directory.parent.parent):
             sync_directory(directory)
-        yield place
+        yield target
     except BaseException:
-        discard(place)
+        discard(target)
         raise
-    unmark(place)
+    unmark(target)
 
 
-def _retire(say: Say, root: Path, draft: Draft, image_id: str, before: Entry | None) -> None:
-    """Remove the file that the new one replaces, if an import made it and no other entry names it."""
+def _remove_replaced(say: Say, root: Path, draft: Draft, image_id: str, before: Entry | None) -> None:
+    """Remove the replaced file, if an import made it and no other entry names it."""
     old = root / str(before["file"]) if before is not None else None
     if before is None or old is None or is_used(root, old, draft.entries):
         return

@@ -1,4 +1,4 @@
-"""`aero-storage list` and `aero-storage catalog check`: what there is, and what is wrong with it."""
+"""`aero-storage list` and `aero-storage catalog check`: list images and report their problems."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from aero_storage.settings import Settings
 
 @attrs.frozen
 class ListedImage:
-    """What lies on disk for one catalog entry; sizes in bytes, None where there is no raw file."""
+    """The files of one catalog entry; sizes in bytes, None without a raw file."""
 
     image: Image
     size: int | None
@@ -36,8 +36,8 @@ class ListedImage:
     problems: tuple[str, ...]
 
 
-def look(settings: Settings, image: Image) -> ListedImage:
-    """Look at the file and the chunk manifest of an image, as a daemon with these settings does."""
+def inspect(settings: Settings, image: Image) -> ListedImage:
+    """Inspect the file and the chunk manifest of an image, as a daemon with these settings does."""
     root = settings.images_root
     size = used = None
     problems: list[str] = []
@@ -101,15 +101,16 @@ def _oversized(largest: int, settings: Settings) -> Iterator[str]:
 @with_settings("virtual_chunks", "virtual_chunk_bytes", "max_chunk_bytes")
 @with_json
 @click.pass_obj
-def show(shop: CommandContext) -> None:
+def show(context: CommandContext) -> None:
     """List the images that the daemon serves."""
-    root = shop.root
-    settings = shop.settings
-    found = [look(settings, image) for image in shop.catalog().images]
-    if not shop.output.as_json and found:
+    root, settings = context.root, context.settings
+    found = [inspect(settings, image) for image in context.catalog().images]
+    if not context.output.as_json and found:
         Console().print(_table(found))
         return
-    shop.output.result([_row(one) for one in found], f"{root} holds no image; bring one in with: aero-storage import")
+    context.output.result(
+        [_row(one) for one in found], f"{root} holds no image; bring one in with: aero-storage import"
+    )
 
 
 def _row(found: ListedImage) -> dict[str, object]:
@@ -141,7 +142,7 @@ def _table(found: list[ListedImage]) -> Table:
 
 @click.group("catalog", short_help="Check the catalog.")
 def catalog() -> None:
-    """Look after the catalog, manifest.json."""
+    """Check the catalog, manifest.json."""
 
 
 @catalog.command("check")
@@ -149,25 +150,24 @@ def catalog() -> None:
 @with_settings("virtual_chunks", "virtual_chunk_bytes", "max_chunk_bytes")
 @with_json
 @click.pass_obj
-def check(shop: CommandContext) -> int:
-    """Check the catalog and what it names; the status is 1 if anything is wrong."""
-    root, images = shop.root, shop.catalog()
-    settings = shop.settings
-    found = [look(settings, image) for image in images.images]
+def check(context: CommandContext) -> int:
+    """Check the catalog and the files that it names; the exit status is 1 if there is a problem."""
+    root, images, settings = context.root, context.catalog(), context.settings
+    found = [inspect(settings, image) for image in images.images]
     problems = {one.image.id: list(one.problems) for one in found if one.problems}
-    strays = [str(path.relative_to(root)) for path in _strays(root, images)]
+    unused = [str(path.relative_to(root)) for path in _unused_files(root, images)]
     source = str(root / MANIFEST_NAME) if has_manifest(root) else f"a listing of {root}: there is no {MANIFEST_NAME}"
     lines = [f"{image_id}: {problem}" for image_id, faults in problems.items() for problem in faults]
-    lines += [f"remark: no image needs {stray}" for stray in strays]
+    lines += [f"remark: no image needs {file}" for file in unused]
     lines.append(
         f"{len(found)} images by {source}: {'nothing' if not problems else f'{len(problems)} of them'} wrong"
     )
-    document = {"images": len(found), "problems": problems, "unused_files": strays}
-    shop.output.result(document, *lines)
+    document = {"images": len(found), "problems": problems, "unused_files": unused}
+    context.output.result(document, *lines)
     return 1 if problems else 0
 
 
-def _strays(root: Path, images: Catalog) -> list[Path]:
-    """Imported files that no entry names."""
+def _unused_files(root: Path, images: Catalog) -> list[Path]:
+    """Return imported files that no entry names."""
     named = {os.path.realpath(root / image.file) for image in images.images}
     return [path for path in sorted(root.glob("imported/*/*.img")) if os.path.realpath(path) not in named]

@@ -1,4 +1,4 @@
-"""`aero-storage publish`: cut an image into chunks, and point the catalog at them."""
+"""`aero-storage publish`: cuts an image into chunks, and sets them as its version in the catalog."""
 
 from __future__ import annotations
 
@@ -42,28 +42,28 @@ def _version(_context: click.Context, _parameter: click.Parameter, value: str) -
     default=AUTO,
     callback=_version,
     metavar="NAME",
-    help="The version's name in URLs; auto (the default) makes it from the content, so that equal content is equal.",
+    help="The version's name in URLs; auto (the default) makes it from the content: equal content, equal name.",
 )
-@click.option("--jobs", type=click.IntRange(1, 256), metavar="N", help="Cores to keep busy; all by default.")
+@click.option("--jobs", type=click.IntRange(1, 256), metavar="N", help="Number of cores to use; all by default.")
 @with_root
 @with_settings("max_chunk_bytes")
 @with_json
 @click.pass_obj
 def publish_image(
-    shop: CommandContext, image_id: str, chunk_size: int, image_version: str | None, jobs: int | None
+    context: CommandContext, image_id: str, chunk_size: int, image_version: str | None, jobs: int | None
 ) -> None:
     """Cut the image ID into chunks with SHA-256 digests, for CDNs and browsers that read with plain GETs.
 
-    Writes chunked/ID/VERSION/ under the images root and makes it the version that the unversioned URLs mean. Versions
-    that were published before stay where they are.
+    Writes chunked/ID/VERSION/ under the images root and makes it the version of the unversioned URLs. Versions
+    published before are kept.
     """
-    root, output = shop.root, shop.output
+    root, output = context.root, context.output
     with at_work(root, image_id, output.say):
-        image = shop.image(image_id)
+        image = context.image(image_id)
         source = image_path(root, image)
         size = source.stat().st_size
         check_geometry(size, chunk_size)
-        _warn(shop, min(chunk_size, size))
+        _warn(context, min(chunk_size, size))
         with progress(f"Publishing {image_id}", size) as advance:
             published = publish(
                 source=source,
@@ -75,25 +75,25 @@ def publish_image(
                 advance=advance,
                 say=output.say,
             )
-        listed = _point_catalog(shop, root, image, published.version)
+        listed = _point_catalog(context, root, image, published.version)
     if listed:
         output.say(f"Made manifest.json; it lists what the directory listing was serving: {', '.join(listed)}.")
-    _tell(shop, image_id, published)
+    _show_result(context, image_id, published)
 
 
-def _warn(shop: CommandContext, largest: int) -> None:
-    resolved = shop.resolved
+def _warn(context: CommandContext, largest: int) -> None:
+    resolved = context.resolved
     limit = resolved.settings.max_chunk_bytes
     if largest > limit:
-        shop.output.say(
+        context.output.say(
             f"Chunks of {format_size(largest)} are over max_chunk_bytes, {format_size(limit)} "
             f"({resolved.origins['max_chunk_bytes']}): start the daemon with --max-chunk-bytes {largest} or they are "
             "refused with 413."
         )
 
 
-def _point_catalog(shop: CommandContext, root: Path, image: Image, version: str) -> tuple[str, ...]:
-    with editing(root, listing=shop.listing) as draft:
+def _point_catalog(context: CommandContext, root: Path, image: Image, version: str) -> tuple[str, ...]:
+    with editing(root, listing=context.listing) as draft:
         entry = draft.find(image.id)
         if entry is None or entry["file"] != image.file:
             raise OperatorError(
@@ -104,12 +104,12 @@ def _point_catalog(shop: CommandContext, root: Path, image: Image, version: str)
         return draft.listed
 
 
-def _tell(shop: CommandContext, image_id: str, published: Published) -> None:
+def _show_result(context: CommandContext, image_id: str, published: Published) -> None:
     manifest, version = published.manifest, published.version
     url = f"/v1/images/{image_id}/chunked/{version}/manifest.json"
     chunks = f"{manifest.chunk_count} chunks of {format_size(manifest.chunk_size)}"
     done = "was published already" if published.already_there else "is published"
-    shop.output.result(
+    context.output.result(
         {
             "id": image_id,
             "version": version,

@@ -1,4 +1,4 @@
-"""`aero-storage remove`: an image and its chunks, or its chunks alone."""
+"""`aero-storage remove`: removes an image and its chunks, or its chunks alone."""
 
 from __future__ import annotations
 
@@ -24,37 +24,39 @@ from aero_storage.http.identifiers import is_version
 
 @attrs.frozen
 class _Removal:
-    """What is to go."""
+    """The files and the catalog entry to be removed."""
 
     image: Image | None
-    """None if the catalog does not know the id, and there are only chunks."""
+    """None if the catalog has no such id, and there are only chunks."""
     chunks: Path
     chunks_only: bool
     file: Path | None
-    """The raw file, if it is to go as well."""
+    """The raw file, if it is to be removed too."""
 
 
 @click.command("remove", short_help="Remove an image, or its chunks.")
 @click.argument("image_id", metavar="ID", type=ImageIdType())
 @click.option("--chunks-only", is_flag=True, help="Remove its published chunks of every version; keep the image.")
-@click.option("--yes", is_flag=True, help="Do not ask on a terminal; remove a raw file that no import made as well.")
+@click.option("--yes", is_flag=True, help="Do not ask; remove a raw file too that no import made.")
 @with_root
 @with_json
 @click.pass_obj
-def remove(shop: CommandContext, image_id: str, chunks_only: bool, yes: bool) -> None:  # noqa: FBT001 - click's
+def remove(context: CommandContext, image_id: str, chunks_only: bool, yes: bool) -> None:  # noqa: FBT001 - click's
     """Remove the image ID: its catalog entry, its chunks, and its raw file if an import made it.
 
-    A raw file that you put there yourself is kept, unless you say yes.
+    A raw file that no import made is kept, unless --yes is given.
     """
-    root, output = shop.root, shop.output
+    root, output = context.root, context.output
     with at_work(root, image_id, output.say) as work:
-        plan = _plan(shop, root, image_id, chunks_only=chunks_only, sure=_is_sure(image_id, root, yes, chunks_only))
-        _warn(shop, plan)
-        plan = _take_out(root, plan)
+        removal = _plan_removal(
+            context, root, image_id, chunks_only=chunks_only, sure=_is_sure(image_id, root, yes, chunks_only)
+        )
+        _warn(context, removal)
+        removal = _remove_entry(root, removal)
         settle(output.say)
-        freed = _remove_tree(plan.chunks, work.path / "chunks")
-        if plan.file is not None:
-            freed += _remove_file(root, image_id, plan.file)
+        freed = _remove_tree(removal.chunks, work.path / "chunks")
+        if removal.file is not None:
+            freed += _remove_file(root, image_id, removal.file)
     what = "chunks" if chunks_only else "image"
     output.result(
         {"id": image_id, "removed": what, "freed": freed},
@@ -69,8 +71,8 @@ def _is_sure(image_id: str, root: Path, yes: bool, chunks_only: bool) -> bool:  
     return click.confirm(f"Remove {what}{image_id} from {root}?", abort=True, err=True)
 
 
-def _plan(shop: CommandContext, root: Path, image_id: str, *, chunks_only: bool, sure: bool) -> _Removal:
-    image = shop.catalog().find(image_id)
+def _plan_removal(context: CommandContext, root: Path, image_id: str, *, chunks_only: bool, sure: bool) -> _Removal:
+    image = context.catalog().find(image_id)
     chunks = root / chunked_directory(image_id, None)
     if image is None and not chunks.exists():
         raise OperatorError(f"there is no image {image_id!r} in {root}; see: aero-storage list")
@@ -80,53 +82,53 @@ def _plan(shop: CommandContext, root: Path, image_id: str, *, chunks_only: bool,
     if not (is_ours or sure or has_manifest(root)):
         raise OperatorError(f"{image.file} is a file that no import made; say --yes to have it removed")
     if not (is_ours or sure):
-        shop.output.say(f"{image.file} is kept: no import made it.")
+        context.output.say(f"{image.file} is kept: no import made it.")
         return _Removal(image, chunks, chunks_only, None)
     return _Removal(image, chunks, chunks_only, _removable(root, image))
 
 
 def _removable(root: Path, image: Image) -> Path | None:
-    """The raw file of an image, if it is one that may go: a regular file under the root, and not the catalog."""
+    """Return the raw file of an image if it may be removed: a regular file under the root, not the catalog."""
     try:
         image_path(root, image)
-    except OperatorError:  # not there, elsewhere, or a directory: nothing that is ours to remove
+    except OperatorError:  # missing, outside the root, or a directory: not to be removed
         return None
     path = root / image.file
     return None if is_catalog(root, path) else path
 
 
-def _warn(shop: CommandContext, plan: _Removal) -> None:
-    names = sorted(path.name for path in plan.chunks.glob("*") if is_version(path.name) and path.is_dir())
+def _warn(context: CommandContext, removal: _Removal) -> None:
+    names = sorted(path.name for path in removal.chunks.glob("*") if is_version(path.name) and path.is_dir())
     names = [name for name in names if not is_content_version(name)]
     if names:
-        shop.output.say(
+        context.output.say(
             f"The URLs of the versions {', '.join(names)} may be cached for a year: do not use the names again."
         )
 
 
-def _take_out(root: Path, plan: _Removal) -> _Removal:
-    """Change the catalog; what remains to be done then: a raw file that another entry names stays."""
-    image = plan.image
+def _remove_entry(root: Path, removal: _Removal) -> _Removal:
+    """Remove the entry from the catalog; return the rest of the removal, without a file that another entry names."""
+    image = removal.image
     if image is None or not has_manifest(root):
-        return plan
+        return removal
     with editing(root, listing=False) as draft:
         entry = draft.find(image.id)
         if entry is None:
             raise OperatorError(f"{image.id} was taken out of the catalog meanwhile")
-        if plan.chunks_only:
+        if removal.chunks_only:
             entry.pop("chunked_version", None)
-            return plan
+            return removal
         if len(draft.entries) == 1:
             raise OperatorError(
                 f"{image.id} is the only image, and a catalog cannot be empty: import another one first, "
                 f"or stop the daemon and remove {root / 'manifest.json'}"
             )
         draft.remove(image.id)
-        if plan.file is None or is_used(root, plan.file, draft.entries):
-            return attrs.evolve(plan, file=None)
+        if removal.file is None or is_used(root, removal.file, draft.entries):
+            return attrs.evolve(removal, file=None)
         if is_imported(root, image.id, image.file):
-            mark(plan.file)
-        return plan
+            mark(removal.file)
+        return removal
 
 
 def _remove_file(root: Path, image_id: str, file: Path) -> int:
@@ -137,8 +139,8 @@ def _remove_file(root: Path, image_id: str, file: Path) -> int:
     return freed
 
 
-def _remove_tree(path: Path, place: Path) -> int:
-    """Remove a directory of chunks, out of sight first; a link goes alone."""
+def _remove_tree(path: Path, hidden: Path) -> int:
+    """Remove a directory of chunks, after a rename that hides it; of a symbolic link only the link."""
     if path.is_symlink():
         path.unlink()
         return 0
@@ -146,10 +148,10 @@ def _remove_tree(path: Path, place: Path) -> int:
         return 0
     freed = disk_usage(path)
     try:
-        path.rename(place)
+        path.rename(hidden)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        place = path
-    shutil.rmtree(place)
+        hidden = path
+    shutil.rmtree(hidden)
     return freed

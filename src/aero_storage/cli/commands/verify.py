@@ -1,4 +1,4 @@
-"""`aero-storage verify`: are published chunks what their manifest says, on disk or as a client gets them."""
+"""`aero-storage verify`: verifies published chunks against their manifest, on disk or over HTTP."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import click
 from aero_storage.catalog.reader import MANIFEST_NAME
 from aero_storage.chunks.verify.local import LocalSource
 from aero_storage.chunks.verify.remote import HttpSource
-from aero_storage.chunks.verify.source import Source
+from aero_storage.chunks.verify.source import ChunkSource
 from aero_storage.chunks.verify.verifier import VerifyReport, verify
 from aero_storage.cli.options import CommandContext, cores, with_json, with_root
 from aero_storage.cli.progress import Advance, progress
@@ -20,14 +20,14 @@ from aero_storage.errors import OperatorError
 from aero_storage.http.identifiers import is_image_id
 
 _SHOWN = 100
-"""Mismatches that are printed for people; --json has all."""
+"""Limit of mismatches printed as text; --json has all."""
 
 
 @attrs.frozen
 class _Target:
-    """What is to be verified, and what its manifest has to name."""
+    """The chunks to be verified, and the names that their manifest must have."""
 
-    source: Source
+    source: ChunkSource
     image_id: str | None = None
     version: str | None = None
 
@@ -40,17 +40,17 @@ class _Target:
     metavar="N",
     help="Check N chunks at random, the first and the last among them.",
 )
-@click.option("--jobs", type=click.IntRange(1, 256), metavar="N", help="Cores to keep busy; all by default.")
+@click.option("--jobs", type=click.IntRange(1, 256), metavar="N", help="Number of cores to use; all by default.")
 @with_root
 @with_json
 @click.pass_obj
-def verify_chunks(shop: CommandContext, target: str, sample: int | None, jobs: int | None) -> int:
+def verify_chunks(context: CommandContext, target: str, sample: int | None, jobs: int | None) -> int:
     """Check published chunks: the manifest's rules, every size, every digest.
 
-    By ID it reads those that the catalog points at from disk. A URL (http or https) is read as browsers read it, and
-    the headers that they need are checked too. The status is 1 if anything is wrong.
+    With ID, the chunks that the catalog names are read from disk. A URL (http or https) is read as browsers read it,
+    and the headers that they need are checked too. The exit status is 1 if there is a mismatch.
     """
-    wanted = _find(shop, target)
+    wanted = _find(context, target)
 
     def track(total: int) -> AbstractContextManager[Advance]:
         return progress(f"Verifying {target}", total)
@@ -63,11 +63,11 @@ def verify_chunks(shop: CommandContext, target: str, sample: int | None, jobs: i
         version=wanted.version,
         track=track,
     )
-    shop.output.result(_document(report), *_lines(report, wanted.image_id))
+    context.output.result(_document(report), *_lines(report, wanted.image_id))
     return 0 if report.is_good else 1
 
 
-def _find(shop: CommandContext, target: str) -> _Target:
+def _find(context: CommandContext, target: str) -> _Target:
     if target.startswith(("http://", "https://")):
         return _Target(HttpSource(target))
     path = Path(target)
@@ -75,8 +75,8 @@ def _find(shop: CommandContext, target: str) -> _Target:
         return _Target(LocalSource(path / MANIFEST_NAME))
     if not is_image_id(target) or (path.is_file() and path.suffix == ".json"):
         return _Target(LocalSource(path))
-    image = shop.image(target)
-    manifest = shop.root / image.chunked_directory / MANIFEST_NAME
+    image = context.image(target)
+    manifest = context.root / image.chunked_directory / MANIFEST_NAME
     if not manifest.exists():
         raise OperatorError(
             f"{target} has no published chunks ({manifest} is not there); cut it with: aero-storage publish {target}"

@@ -1,4 +1,4 @@
-"""Files that hold a disk image, and are none: archives and compressed files, told by their magic."""
+"""Detects archives and compressed files by their magic numbers: they must be unpacked before an import."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _SIGNS: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"Rar!\x1a\x07", "a RAR archive", "unrar x {}"),
     (*_TAR, "a tar archive (an OVA is one)", "tar -xf {}"),
 )
-"""Offset, magic, what that means, and the command that unpacks it."""
+"""Offset, magic number, kind of file, and the command that unpacks it."""
 
 
 def refuse_packed(image: ImageFile) -> None:
-    """Raise OperatorError if what seems to be a raw image is packed, with the command that unpacks it."""
+    """Raise OperatorError, with the command that unpacks it, if a seemingly raw image is packed."""
     for offset, magic, kind, command in _SIGNS:
         if image.read(offset, len(magic)) == magic:
             unpack = command.format(shlex.quote(printable(image.path, None)))

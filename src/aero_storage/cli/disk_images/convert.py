@@ -1,4 +1,4 @@
-"""Bringing a disk image of any format into a raw file: examined first, then copied or converted, all or nothing."""
+"""Converts a disk image of any format to a raw file: examines it first, then copies or converts it completely."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ _MODE = 0o644
 
 @attrs.frozen
 class ImportSource:
-    """An image that can be brought in; `format` is one of `formats.detect`, `size` is the disk's, in bytes."""
+    """An image that can be imported; `format` is one of `formats.detect`, `size` is the disk's, in bytes."""
 
     path: Path
     format: str
     size: int
     stamp: Stamp
-    """The file as it was when it was looked at; what is brought in is that."""
+    """The state of the file when it was examined; the import fails if it changes."""
 
     @property
     def is_raw(self) -> bool:
-        """Whether the file is the disk, and needs no conversion."""
+        """Whether the file is the raw disk and needs no conversion."""
         return self.format == formats.RAW
 
 
 def examine(path: Path, format_override: str | None = None) -> ImportSource:
-    """Look at an image, in the format that it shows or that the operator names (a key of `formats.FORMATS`).
+    """Examine an image in its detected format, or in `format_override` (a key of `formats.FORMATS`).
 
-    Raises OperatorError if it cannot be brought in: no such file, damaged, encrypted, or some of it in other files.
+    Raises OperatorError if it cannot be imported: missing, damaged, encrypted, or with parts in other files.
     """
     with formats.opened(path) as image:
         name = formats.choose(image, format_override)
@@ -44,31 +44,31 @@ def examine(path: Path, format_override: str | None = None) -> ImportSource:
                 refuse_packed(image)
             return ImportSource(path, name, image.size, stamp)
         formats.refuse_incomplete(image, name)
-        facts = qemu.info(path, name)
-        _refuse_by(image, name, facts)
+        info = qemu.info(path, name)
+        _refuse_by(image, name, info)
     qemu.check(path, name)
-    return ImportSource(path, name, facts.size, stamp)
+    return ImportSource(path, name, info.size, stamp)
 
 
-def _refuse_by(image: formats.ImageFile, name: str, facts: qemu.QemuImageInfo) -> None:
-    """Refuse what qemu sees: it could read a header in another way than we do."""
-    if facts.others:
-        formats.refuse_other_file(image, name, "the file", facts.others[0])
-    if facts.encrypted:
+def _refuse_by(image: formats.ImageFile, name: str, info: qemu.QemuImageInfo) -> None:
+    """Raise OperatorError by qemu's reading of the header, which may differ from ours."""
+    if info.others:
+        formats.refuse_other_file(image, name, "the file", info.others[0])
+    if info.encrypted:
         formats.refuse_encrypted(image, name)
-    if not facts.size:
+    if not info.size:
         image.refuse("holds a disk of no bytes; there is nothing to import")
 
 
-def bring_in(source: ImportSource, target: Path, advance: Advance) -> None:
+def import_to(source: ImportSource, target: Path, advance: Advance) -> None:
     """Write the disk in `source` to the new file `target`, raw, sparse and synced; `advance` adds up to its size.
 
-    Raises OperatorError if that fails, or if the source has changed since it was examined. Nothing is left then.
+    Raises OperatorError if that fails, or if the source has changed since it was examined; `target` is removed then.
     """
     try:
         descriptor = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
         try:
-            _fill(source, target, descriptor, advance)
+            _write_raw(source, target, descriptor, advance)
         except BaseException:
             target.unlink()
             raise
@@ -79,8 +79,8 @@ def bring_in(source: ImportSource, target: Path, advance: Advance) -> None:
         raise OperatorError(f"{where}: {error.strerror}") from error
 
 
-def _fill(source: ImportSource, target: Path, descriptor: int, advance: Advance) -> None:
-    os.fchmod(descriptor, _MODE)  # whatever the umask: the server is another user
+def _write_raw(source: ImportSource, target: Path, descriptor: int, advance: Advance) -> None:
+    os.fchmod(descriptor, _MODE)  # independent of the umask: the daemon is another user
     if source.is_raw:
         copy_sparse(source.path, source.stamp, descriptor, advance)
     else:

@@ -1,7 +1,7 @@
-"""Which format a disk image has, and whether all of it lies in the one file: told from its bytes, without qemu.
+"""Detects the format of a disk image, and whether it needs other files, from its bytes and without qemu.
 
-qemu is never left to guess, and never sees an image that names another file: a raw disk could begin with the header
-of a qcow2 image that asks for /etc/passwd.
+qemu never detects a format itself, and never opens an image that names another file: a raw disk could begin with the
+header of a qcow2 image whose backing file is /etc/passwd.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ FORMATS: Mapping[str, str] = {
     "vhd": "vpc",
     "vhdx": "vhdx",
 }
-"""The formats that an operator may name → the names that qemu has for them. We may also detect "qed"."""
+"""The formats that an operator may name → qemu's names of them. `detect` may also return "qed"."""
 
 _SECTOR = 512
 _SHOWN_LENGTH = 80
-_LONGEST_NAME = 1023  # of a backing file, as qemu has it
+_LONGEST_NAME = 1023  # of a backing file, in qemu
 
 _QCOW = b"QFI\xfb"
 _QCOW2_EXTERNAL_DATA = 1 << 2
 _QCOW2_DATA_FILE_NAME = 0x44415441
 _VMDK_TEXT = b"# disk descriptorfile"
-_VMDK_DESCRIPTOR_SECTORS = 20  # as much as qemu reads
+_VMDK_DESCRIPTOR_SECTORS = 20  # qemu reads as many
 _VMDK_FOOTER = 2**64 - 1
 _VMDK_NO_PARENT = 0xFFFFFFFF
 _VHD = b"conectix"
@@ -52,24 +52,24 @@ _QED_BACKING = 1 << 0
 
 @attrs.frozen
 class ImageFile:
-    """A regular file that is open for reading; `size` is in bytes."""
+    """A regular file, open for reading; `size` is in bytes."""
 
     path: Path
     descriptor: int
     size: int
 
     def read(self, offset: int, length: int) -> bytes:
-        """Bytes of the file, and zeros where it has none."""
+        """Return `length` bytes of the file, with zeros beyond its end."""
         data = os.pread(self.descriptor, length, offset) if 0 <= offset < self.size else b""
         return data.ljust(length, b"\0")
 
     def number(self, layout: str, offset: int) -> int:
-        """One number, laid out as `struct` says."""
+        """Return one number in a layout of `struct`."""
         (value,) = struct.unpack(layout, self.read(offset, struct.calcsize(layout)))
         return int(value)
 
     def text(self, offset: int, length: int) -> str:
-        """Text up to its first NUL."""
+        """Return the text up to its first NUL."""
         return self.read(offset, length).partition(b"\0")[0].decode("utf-8", "backslashreplace")
 
     def refuse(self, why: str) -> NoReturn:
@@ -78,16 +78,16 @@ class ImageFile:
 
 
 def printable(text: str | Path, most: int | None = _SHOWN_LENGTH) -> str:
-    """Foreign text, fit for one line of a terminal: escaped where it cannot be printed, cut to `most` characters."""
+    """Return foreign text for one line of a terminal: unprintable characters escaped, cut to `most` characters."""
     shown = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in str(text))
     return shown if most is None or len(shown) <= most else shown[:most] + "…"
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[ImageFile]:
-    """Open a source image for the length of a with block; a link is followed.
+    """Open a source image for a with block; a symbolic link is followed.
 
-    Raises OperatorError if it is no regular file with something in it, or cannot be read.
+    Raises OperatorError if it cannot be read, is empty, or is not a regular file.
     """
     try:
         # Without O_NONBLOCK the open of a FIFO would wait for a writer.
@@ -115,14 +115,14 @@ def _regular(path: Path, descriptor: int) -> ImageFile:
 
 
 def detect(image: ImageFile) -> str:
-    """Tell the format by its magic: a name of FORMATS, or "qed"; what has none is raw."""
+    """Return the format by its magic number: a key of FORMATS, or "qed"; raw if there is none."""
     return next((name for name, shows in _SIGNS.items() if shows(image)), RAW)
 
 
 def choose(image: ImageFile, override: str | None) -> str:
-    """The format to read an image in: the one that is detected, or that the operator names, a key of FORMATS.
+    """Return the format to read an image in: the detected one, or `override`, a key of FORMATS.
 
-    Raises OperatorError if the named one cannot be.
+    Raises OperatorError if `override` contradicts the file.
     """
     if override is None:
         return detect(image)
@@ -134,14 +134,14 @@ def choose(image: ImageFile, override: str | None) -> str:
 
 
 def refuse_incomplete(image: ImageFile, name: str) -> None:
-    """Raise OperatorError unless all that a disk in the format `name` needs lies in this file, readable."""
+    """Raise OperatorError unless this file of format `name` contains the whole disk, unencrypted."""
     check = _CHECKS.get(name)
     if check is not None:
         check(image)
 
 
 def refuse_other_file(image: ImageFile, name: str, kind: str, other: str) -> NoReturn:
-    """Raise OperatorError: the image needs another file, as `kind` tells, and we do not open that."""
+    """Raise OperatorError: the image needs another file, a `kind` of file that is never opened."""
     needed = f'{kind} "{printable(other)}"' if other else f"{kind} that it does not name"
     image.refuse(f"needs {needed}, not opened; make one image of both, where they are: {_convert(image.path, name)}")
 
@@ -207,19 +207,19 @@ def _check_qed(image: ImageFile) -> None:
 
 def _check_vmdk(image: ImageFile) -> None:
     magic = image.read(0, 4)
-    if magic == b"COWD":  # ESX writes it as one extent of a disk, mostly a snapshot's
+    if magic == b"COWD":  # one extent of a disk, written by ESX, mostly of a snapshot
         _refuse_part(image)
     if magic != b"KDMV":
         _refuse_descriptor(image, image.text(0, _VMDK_DESCRIPTOR_SECTORS * _SECTOR))
     _check_sparse_vmdk(image, 0)
-    if image.number("<Q", 56) == _VMDK_FOOTER:  # then qemu believes the header in the footer
+    if image.number("<Q", 56) == _VMDK_FOOTER:  # then qemu uses the header in the footer
         _check_sparse_vmdk(image, image.size - 2 * _SECTOR)
 
 
 def _check_sparse_vmdk(image: ImageFile, header: int) -> None:
     offset = image.number("<Q", header + 28) * _SECTOR
     text = image.text(offset, _VMDK_DESCRIPTOR_SECTORS * _SECTOR) if offset else ""
-    if not image.number("<Q", header + 12):  # no capacity: qemu goes by the extents in the text
+    if not image.number("<Q", header + 12):  # no capacity: qemu uses the extents in the text
         _refuse_descriptor(image, text)
     parent = re.search(r"parentCID\s*=\s*([0-9a-f]{1,16})", text, re.IGNORECASE)
     hint = re.search(r'parentFileNameHint\s*=?\s*"?([^"\r\n]*)', text, re.IGNORECASE)
@@ -240,7 +240,7 @@ def _refuse_part(image: ImageFile) -> NoReturn:
 
 
 def _vhd_footer(image: ImageFile) -> int:
-    """Its place; images of old have 511 bytes of it."""
+    """Return the offset of the footer; old images have 511 bytes of it."""
     return (image.size - 1) // _SECTOR * _SECTOR
 
 
@@ -264,7 +264,7 @@ def _check_vhd(image: ImageFile) -> None:
 
 
 def _check_vdi(image: ImageFile) -> None:
-    """Compare lengths, as qemu would read zeros past the end: all blocks that are there follow each other."""
+    """Compare lengths, as qemu reads zeros past the end of a file cut short; the allocated blocks are contiguous."""
     block = image.number("<L", 0x178) + image.number("<L", 0x17C)
     end = image.number("<L", 0x158) + image.number("<L", 0x184) * block
     if image.number("<L", 0x44) == _VDI_VERSION and end > image.size:
@@ -272,7 +272,7 @@ def _check_vdi(image: ImageFile) -> None:
 
 
 def _refuse_cut(image: ImageFile) -> NoReturn:
-    """Raise OperatorError: the file ends too early."""
+    """Raise OperatorError: the file is cut short."""
     image.refuse("is cut short; copy it here again")
 
 
@@ -285,7 +285,7 @@ _SIGNS: Mapping[str, Callable[[ImageFile], bool]] = {
     "vdi": lambda image: image.number("<L", 64) == _VDI,
     "vhdx": lambda image: image.read(0, 8) == b"vhdxfile",
     "qed": lambda image: image.read(0, 4) == b"QED\0",
-    "vhd": _is_vhd,  # the last, as its sign may stand at the end of anything
+    "vhd": _is_vhd,  # last, as its magic number may be at the end of any file
 }
 _CHECKS: Mapping[str, Callable[[ImageFile], None]] = {
     "qcow": _check_qcow,

@@ -1,6 +1,6 @@
-"""qemu-img as a child process that is told everything: the format, and that the image is a plain file.
+"""Runs qemu-img as a child process with explicit options: the format, and that the image is a plain file.
 
-The child never outlives us: it is killed on any exception, and by the kernel when we are.
+The child never outlives this process: it is killed on any exception, and by the kernel when this process is killed.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _MAX_VALUES = 1_000_000  # 65,536 snapshots, the most that qcow2 has, are some 6
 _PROGRESS = re.compile(rb"\(([0-9]+(?:\.[0-9]+)?)/100%\)")
 _LONGEST_MARK = 32
 _SOUND = frozenset({0, 3, 63})
-"""How `qemu-img check` ends for an image without errors, with leaked space only, of a format that it cannot check."""
+"""Exit statuses of `qemu-img check`: no errors, only leaked clusters, a format without checks."""
 
-# Runs another program in its place, once the kernel has promised to kill it (PR_SET_PDEATHSIG, SIGKILL) when the
-# thread that started it ends. Not as a preexec_fn: that is unsafe beside other threads, such as a progress bar's.
-_TETHER = """
+# Sets PR_SET_PDEATHSIG, so that the kernel kills the child when the thread that started it ends, then executes the
+# program. Not as a preexec_fn: that is unsafe with other threads, such as a progress bar's.
+_DIE_WITH_PARENT = """
 import ctypes, os, sys
 getattr(ctypes.CDLL(None), "prctl", lambda *_: 0)(1, 9)
 if os.getppid() == int(sys.argv[1]):
@@ -43,7 +43,7 @@ if os.getppid() == int(sys.argv[1]):
 
 @attrs.frozen
 class QemuImageInfo:
-    """What `qemu-img info` says of an image: `size`, the disk's, in bytes; `encrypted`; the `others` it needs."""
+    """Result of `qemu-img info`: `size` of the disk in bytes, whether it is `encrypted`, the `others` it needs."""
 
     size: int
     encrypted: bool
@@ -58,31 +58,31 @@ class _Ended:
 
 
 def find() -> str:
-    """Find qemu-img. Raises OperatorError that tells how to install it."""
+    """Return the path of qemu-img. Raises OperatorError, with the command to install it, if there is none."""
     path = shutil.which("qemu-img")
     if path is None:
         raise OperatorError(
             "qemu-img is not installed, and all formats but raw need it; on Debian or Ubuntu: apt install qemu-utils"
         )
-    return os.path.abspath(path)  # noqa: PTH100 - without resolving links, which may be how a program is told its name
+    return os.path.abspath(path)  # noqa: PTH100 - links are not resolved: a program may act by its name
 
 
 def info(path: Path, name: str) -> QemuImageInfo:
-    """Ask for the facts of the image `path` in the format `name`; no other file is opened for them.
+    """Run `qemu-img info` on the image `path` in the format `name`; no other file is opened.
 
     Raises OperatorError if qemu cannot read it.
     """
     output = bytearray()
     ended = _run(("info", "--output=json", "--image-opts", _image_options(path, name)), output.extend)
     if ended.status:
-        raise OperatorError(_complaint(path, f"cannot be read as {name}", ended, name))
+        raise OperatorError(_error_text(path, f"cannot be read as {name}", ended, name))
     try:
-        return _facts(path, _object(load(bytes(output), _MAX_VALUES)))
+        return _image_info(path, _object(load(bytes(output), _MAX_VALUES)))
     except JsonError as error:
-        raise OperatorError(f"{path}: what qemu-img says of it is {error}") from error
+        raise OperatorError(f"{path}: the output of qemu-img info is {error}") from error
 
 
-def _facts(path: Path, answer: Mapping[str, object]) -> QemuImageInfo:
+def _image_info(path: Path, answer: Mapping[str, object]) -> QemuImageInfo:
     specific = _object(_object(answer.get("format-specific")).get("data"))
     extents = specific.get("extents")
     names = [
@@ -102,31 +102,31 @@ def _object(value: object) -> Mapping[str, object]:
 
 
 def check(path: Path, name: str) -> None:
-    """Have the image's tables checked, where qemu can: what they miss in a file cut short would be read as zeros.
+    """Run `qemu-img check`, if qemu can check the format: blocks missing in a file cut short are read as zeros.
 
-    Raises OperatorError if they are damaged.
+    Raises OperatorError if the image is damaged.
     """
     ended = _run(("check", "--output=json", "--image-opts", _image_options(path, name)), lambda _: None)
     if ended.status not in _SOUND:
-        raise OperatorError(_complaint(path, "is damaged or cut short; copy it here again", ended, name))
+        raise OperatorError(_error_text(path, "is damaged or cut short; copy it here again", ended, name))
 
 
 def convert(path: Path, name: str, target: Path, advance: Advance, total: int) -> None:
     """Write the disk in an image, `total` bytes long, to the raw file `target`, sparse; `advance` adds up to `total`.
 
-    Raises OperatorError with what qemu says if that fails.
+    Raises OperatorError with qemu's message if that fails.
     """
     meter = _Meter(total, advance)
     arguments = ("convert", "-p", "-S", "4k", "-O", "raw", "--image-opts", _image_options(path, name))
     ended = _run((*arguments, str(_absolute(target))), meter.feed)
     if ended.status:
-        raise OperatorError(_complaint(path, "could not be converted", ended, name))
+        raise OperatorError(_error_text(path, "could not be converted", ended, name))
     meter.reach(total)
 
 
 @attrs.define
 class _Meter:
-    """Turns the percentages that qemu prints into bytes."""
+    """Converts the percentages that qemu prints to bytes."""
 
     total: int
     advance: Advance
@@ -146,26 +146,26 @@ class _Meter:
 
 
 def _image_options(path: Path, name: str) -> str:
-    """Name the file so that it cannot be taken for anything else, and nothing is probed."""
+    """Return image options that name the file as a plain file and its format, so that qemu probes nothing."""
     file = str(_absolute(path)).replace(",", ",,")
-    # By default qemu takes the size of most VHDs from their geometry, and the end of VirtualBox's gets lost.
+    # By default qemu takes the size of most VHDs from their geometry, which cuts off the end of VirtualBox's.
     more = "force_size_calc=current_size," if name == "vhd" else ""
     return f"driver={FORMATS.get(name, name)},{more}file.driver=file,file.filename={file}"
 
 
 def _absolute(path: Path) -> Path:
-    return Path(os.path.abspath(path))  # noqa: PTH100 - resolving links is for the kernel
+    return Path(os.path.abspath(path))  # noqa: PTH100 - the kernel resolves links
 
 
-def _complaint(path: Path, what: str, ended: _Ended, name: str) -> str:
+def _error_text(path: Path, what: str, ended: _Ended, name: str) -> str:
     quote = f"'{_image_options(path, name)}'"
     lines = (line.removeprefix("qemu-img: ") for line in ended.errors.splitlines())
-    said = "; ".join(line.replace(f"Could not open {quote}: ", "").replace(quote, "it") for line in lines if line)
-    return f"{printable(path, None)}: {what}: {printable(said, _SHOWN_LENGTH) or f'it ended with {ended.status}'}"
+    message = "; ".join(line.replace(f"Could not open {quote}: ", "").replace(quote, "it") for line in lines if line)
+    return f"{printable(path, None)}: {what}: {printable(message, _SHOWN_LENGTH) or f'it ended with {ended.status}'}"
 
 
 def _run(arguments: Sequence[str], take: Callable[[bytes], object]) -> _Ended:
-    """Run qemu-img, and hand over what it prints as it comes."""
+    """Run qemu-img, and pass its output to `take` as it arrives."""
     with tempfile.TemporaryFile() as errors:  # a pipe would need a reader of its own
         with _child((find(), *arguments), errors) as process:
             assert process.stdout is not None  # noqa: S101 - it is a pipe
@@ -177,8 +177,8 @@ def _run(arguments: Sequence[str], take: Callable[[bytes], object]) -> _Ended:
 
 @contextmanager
 def _child(command: Sequence[str], errors: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a program for the length of a with block, at whose end it has ended by itself or is killed."""
-    tether = (sys.executable, "-I", "-S", "-c", _TETHER, str(os.getpid()))
+    """Run a program during a with block; at its end the program has ended or is killed."""
+    tether = (sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(os.getpid()))
     environment = {**os.environ, "LC_ALL": "C"}
     with subprocess.Popen(  # noqa: S603 - no shell
         (*tether, *command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, env=environment

@@ -1,4 +1,4 @@
-"""Copying a raw image so that its holes stay holes, by the kernel where it can: then a copy may share blocks."""
+"""Copies a raw image with its holes, by copy_file_range where possible: the copy may then share blocks."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from aero_storage.cli.disk_images.formats import printable
 from aero_storage.errors import OperatorError
 
 Advance = Callable[[int], None]
-"""Tell that so many more bytes are done."""
+"""Reports a number of bytes done."""
 
-_PIECE = 32 * 1024 * 1024  # long enough for the kernel, short enough for a steady progress
+_PIECE = 32 * 1024 * 1024  # large enough to be fast, small enough for steady progress
 _BUFFER = 1024 * 1024
-# The last two: some sandboxes forbid the call, and swap files refuse it.
+# The last two: some sandboxes forbid the system call, and swap files refuse it.
 _NOT_BY_KERNEL = frozenset({errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EPERM, errno.ETXTBSY})
 
 
 @attrs.frozen
 class Stamp:
-    """Which file it was, and in which state; `size` is in bytes."""
+    """Identity and state of a file; `size` is in bytes."""
 
     device: int
     inode: int
@@ -33,7 +33,7 @@ class Stamp:
 
     @classmethod
     def of(cls, file: int | Path) -> Stamp:
-        """Take the stamp of a descriptor or a path."""
+        """Return the stamp of a descriptor or a path."""
         status = os.stat(file)  # noqa: PTH116 - Path has no stat of descriptors
         return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
@@ -51,7 +51,7 @@ def _unsteady(path: Path, how: str) -> OperatorError:
 def copy_sparse(path: Path, stamp: Stamp, target: int, advance: Advance) -> None:
     """Copy a file to the empty file `target`, a descriptor, byte for byte; `advance` counts the holes too.
 
-    Raises OperatorError if the source is not, or does not stay, what it was when `stamp` was taken.
+    Raises OperatorError if the source has changed since `stamp`, or changes during the copy.
     """
     source = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
@@ -85,14 +85,14 @@ def _copy_extent(path: Path, source: int, target: int, start: int, end: int) -> 
 
 
 def _move(source: int, target: int, offset: int, count: int) -> int:
-    """Copy up to `count` bytes, and tell how many; 0 if the source ends here."""
+    """Copy up to `count` bytes, and return how many; 0 at the end of the source."""
     try:
         moved = os.copy_file_range(source, target, count, offset, offset)
     except OSError as error:
         if error.errno not in _NOT_BY_KERNEL:
             raise
         moved = 0
-    # Some kernels copy nothing, and say so, from file systems whose files have no true size.
+    # Some kernels copy 0 bytes from file systems whose files report no true size.
     return moved or _move_by_hand(source, target, offset, count)
 
 

@@ -1,1 +1,1 @@
-"""The checks of `aero-storage doctor`, grouped by what they look at."""
+"""The checks of `aero-storage doctor`, one module per subject."""

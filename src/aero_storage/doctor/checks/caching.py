@@ -1,4 +1,4 @@
-"""Checks of what may be kept and what may be changed on the way."""
+"""Checks of caching and of transformations on the way."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _USABLE = (200, 206)
 _COMPRESSED_MEANS = "clients refuse it, or take compressed bytes for sectors; ranges of it mean nothing"
 
 
-def _compression(visit: Session) -> Result:
+def _compression(session: Session) -> Result:
     asks = {"Accept-Encoding": _ENCODINGS}
     answers = (
-        visit.look("GET", visit.path, {**asks, "Range": "bytes=0-511"}),
-        visit.look("HEAD", visit.path, asks),
-        visit.look("GET", visit.path, asks),
+        session.fetch("GET", session.path, {**asks, "Range": "bytes=0-511"}),
+        session.fetch("HEAD", session.path, asks),
+        session.fetch("GET", session.path, asks),
     )
     usable = [answer for answer in answers if answer.status in _USABLE]
     if not usable:
         raise SkippedError("nothing came to look at: see head, get and range-first")
-    faults = (_encoded(answer) or _retagged(visit, answer) for answer in usable)
+    faults = (_encoded(answer) or _retagged(session, answer) for answer in usable)
     found = next((fault for fault in faults if fault), None)
     return (
         found or _varied(usable) or good(f"with Accept-Encoding: {_ENCODINGS} the same bytes come, with the same tag")
@@ -40,15 +40,15 @@ def _compression(visit: Session) -> Result:
 def _encoded(answer: Response) -> Result | None:
     if all(word == "identity" for word in answer.words("Content-Encoding")):
         return None
-    return failure(f"{answer.asked}: {answer.show('Content-Encoding')}", _COMPRESSED_MEANS, advice.NO_TRANSFORM)
+    return failure(f"{answer.request}: {answer.show('Content-Encoding')}", _COMPRESSED_MEANS, advice.NO_TRANSFORM)
 
 
-def _retagged(visit: Session, answer: Response) -> Result | None:
-    plain = visit.head()
+def _retagged(session: Session, answer: Response) -> Result | None:
+    plain = session.head()
     if plain.status not in _USABLE or answer.get("ETag") == plain.get("ETag"):
         return None
     return failure(
-        f"{answer.asked}: {answer.show('ETag')}, without encodings {plain.show('ETag')}",
+        f"{answer.request}: {answer.show('ETag')}, without encodings {plain.show('ETag')}",
         "something compresses, or would; the tag no longer fits If-Range, so that nothing can be resumed",
         f"{advice.NO_TRANSFORM}; in Apache: SetEnv no-gzip 1",
     )
@@ -58,32 +58,32 @@ def _varied(answers: list[Response]) -> Result | None:
     for answer in answers:
         if {"accept-encoding", "*"} & set(answer.words("Vary")):
             return warning(
-                f"{answer.asked}: {answer.show('Vary')}",
+                f"{answer.request}: {answer.show('Vary')}",
                 "caches keep a copy for each kind of client, and loads of 20 GB come again",
                 advice.NO_TRANSFORM,
             )
     return None
 
 
-def _cache_control(visit: Session) -> Result:
-    answer = visit.head()
+def _cache_control(session: Session) -> Result:
+    answer = session.head()
     if answer.status not in _USABLE:
         raise SkippedError("HEAD has no 200: see head")
     words, seen = answer.words("Cache-Control"), answer.show("Cache-Control")
     if "no-transform" not in words:
         return failure(
             f"{seen}, without no-transform",
-            "whatever is on the way may compress it, and clients refuse it for that",
+            "proxies on the way may compress it, and clients refuse it for that",
             f"{advice.KEEP_HEADERS}; no expires either",
         )
-    return _private(visit, words, seen) if "public" not in words else _public(visit, words, seen)
+    return _private(session, words, seen) if "public" not in words else _public(session, words, seen)
 
 
-def _public(visit: Session, words: tuple[str, ...], seen: str) -> Result:
-    if visit.metadata().get("public") is False:
+def _public(session: Session, words: tuple[str, ...], seen: str) -> Result:
+    if session.metadata().get("public") is False:
         return failure(
             f"{seen}, but the image is private",
-            "every cache on the way keeps what nobody may keep",
+            "every cache on the way stores a private image",
             f"{advice.KEEP_HEADERS}; no expires either, and empty the caches",
         )
     if not any(_MAX_AGE.fullmatch(word) for word in words):
@@ -91,10 +91,12 @@ def _public(visit: Session, words: tuple[str, ...], seen: str) -> Result:
     return good(seen)
 
 
-def _private(visit: Session, words: tuple[str, ...], seen: str) -> Result:
+def _private(session: Session, words: tuple[str, ...], seen: str) -> Result:
     if not {"private", "no-store"} & set(words):
         return warning(f"{seen}, neither public nor private", "caches guess", advice.KEEP_HEADERS)
-    is_meant = visit.metadata().get("public") is False or _CREDENTIALS & {name.lower() for name in visit.client.extra}
+    is_meant = session.metadata().get("public") is False or _CREDENTIALS & {
+        name.lower() for name in session.client.extra
+    }
     if is_meant:
         return good(f"{seen}, as the image is private or the request has credentials")
     return warning(
@@ -104,46 +106,46 @@ def _private(visit: Session, words: tuple[str, ...], seen: str) -> Result:
     )
 
 
-def _credentials(visit: Session) -> Result:
-    if visit.head().status not in _USABLE:
+def _credentials(session: Session) -> Result:
+    if session.head().status not in _USABLE:
         raise SkippedError("HEAD has no 200: see head")
-    answer = visit.look("HEAD", visit.path, {"Cookie": "aero-storage-doctor=1"})
+    answer = session.fetch("HEAD", session.path, {"Cookie": "aero-storage-doctor=1"})
     words = answer.words("Cache-Control")
     if answer.status in _USABLE and "public" in words:
         return warning(
-            f"{answer.asked}: {answer.show('Cache-Control')}",
-            "what a client with credentials gets may be kept for all others",
+            f"{answer.request}: {answer.show('Cache-Control')}",
+            "caches may store an answer for one client's credentials and give it to all others",
             "let the proxy pass Cookie and Authorization on, and not answer such requests from its cache "
             "(in nginx: proxy_cache_bypass $http_cookie $http_authorization;)",
         )
     return good(f"with a Cookie: {answer.show('Cache-Control')}")
 
 
-def _errors(visit: Session) -> Result:
-    absent = visit.look("GET", images_path(_ABSENT))
+def _errors(session: Session) -> Result:
+    absent = session.fetch("GET", images_path(_ABSENT))
     if absent.status < 400:  # noqa: PLR2004
         return failure(
-            f"{absent.asked}: status {absent.status}, {absent.show('Content-Type')}, not 404: there is no such image",
-            "clients take what is no image for one",
+            f"{absent.request}: status {absent.status}, {absent.show('Content-Type')}, not 404 for a missing image",
+            "clients take the answer for an image",
             advice.ROUTE,
         )
     if _may_be_kept(absent):
         return failure(
-            f"{absent.asked}: status {absent.status} with {absent.show('Cache-Control')}, not no-store",
+            f"{absent.request}: status {absent.status} with {absent.show('Cache-Control')}, not no-store",
             "caches keep the error, and an image that is there again stays missing",
             f"{advice.UNCACHED_ERRORS}; {advice.KEEP_HEADERS}",
         )
     if absent.status != 404:  # noqa: PLR2004
         return wrong_status(absent, "404")
-    return _unsatisfiable(visit) or good("404 and 416 come with no-store")
+    return _unsatisfiable(session) or good("404 and 416 come with no-store")
 
 
-def _unsatisfiable(visit: Session) -> Result | None:
+def _unsatisfiable(session: Session) -> Result | None:
     with suppress(SkippedError):  # the 404 is enough to see how errors are kept
-        answer = visit.range(f"bytes={visit.size}-")
+        answer = session.range(f"bytes={session.size}-")
         if answer.status >= 400 and _may_be_kept(answer):  # noqa: PLR2004
             return warning(
-                f"{answer.asked}: status {answer.status} with {answer.show('Cache-Control')}, not no-store",
+                f"{answer.request}: status {answer.status} with {answer.show('Cache-Control')}, not no-store",
                 "a cache may go on refusing the range after the image has grown",
                 f"{advice.UNCACHED_ERRORS}; {advice.SLICES}",
             )
@@ -157,6 +159,6 @@ def _may_be_kept(answer: Response) -> bool:
 CHECKS = (
     Check("compression", "Nothing is compressed on the way", _compression),
     Check("cache-control", "Caches are told the right thing", _cache_control),
-    Check("cache-credentials", "What comes with credentials is kept for nobody", _credentials),
+    Check("cache-credentials", "Answers to credentials are not cached", _credentials),
     Check("errors-uncached", "Errors are errors, and are not kept", _errors),
 )

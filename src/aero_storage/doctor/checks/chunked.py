@@ -1,4 +1,4 @@
-"""Checks of chunked delivery: manifest, first chunk, and how long both are kept."""
+"""Checks of chunked delivery: manifest, first chunk, and their cache lifetime."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from aero_storage.doctor.target import images_path
 from aero_storage.errors import ChunkFormatError
 
 _MOST = DEFAULT_CHUNK_SIZE
-"""Bytes of the longest chunk that is read."""
+"""Longest chunk that is read, in bytes."""
 
 _OK, _NOT_FOUND, _TOO_LARGE = 200, 404, 413
 _LONG = re.compile(r"max-age=[0-9]{7,12}")
@@ -31,8 +31,8 @@ _BROKEN = (
 )
 
 
-def _manifest_answer(visit: Session) -> Response:
-    answer = visit.look("GET", images_path(visit.image, "/chunked/manifest.json"), most=MOST_JSON)
+def _manifest_answer(session: Session) -> Response:
+    answer = session.fetch("GET", images_path(session.image, "/chunked/manifest.json"), most=MOST_JSON)
     if answer.status == _NOT_FOUND:
         raise SkippedError(
             "the image has no chunks: aero-storage publish ID makes them, or --virtual-chunks "
@@ -41,19 +41,19 @@ def _manifest_answer(visit: Session) -> Response:
     return answer
 
 
-def _parsed(visit: Session) -> ChunkManifest:
-    """The manifest. Raises SkippedError."""
-    answer = _manifest_answer(visit)
+def _parsed(session: Session) -> ChunkManifest:
+    """Return the manifest. Raises SkippedError."""
+    answer = _manifest_answer(session)
     if answer.status == _OK and answer.is_complete:
         try:
             return parse_chunk_manifest(answer.body)
         except ChunkFormatError:
-            pass  # chunk-manifest has the words for it
+            pass  # the check chunk-manifest reports it
     raise SkippedError("no manifest to go by: see chunk-manifest")
 
 
-def _manifest(visit: Session) -> Result:
-    answer = _manifest_answer(visit)
+def _manifest(session: Session) -> Result:
+    answer = _manifest_answer(session)
     if answer.status != _OK:
         return wrong_status(answer, "200")
     if not answer.is_complete:
@@ -61,92 +61,94 @@ def _manifest(visit: Session) -> Result:
     try:
         manifest = parse_chunk_manifest(answer.body)
     except ChunkFormatError as error:
-        return failure(f"{answer.asked}: {answer.show('Content-Type')}; {error}", *_BROKEN)
-    if manifest.image_id != visit.image:
-        return failure(f"the manifest is of the image {manifest.image_id}, not {visit.image}", *_BROKEN)
+        return failure(f"{answer.request}: {answer.show('Content-Type')}; {error}", *_BROKEN)
+    if manifest.image_id != session.image:
+        return failure(f"the manifest is of the image {manifest.image_id}, not {session.image}", *_BROKEN)
     return _form(answer, "application/json") or good(
         f"{manifest.chunk_count} chunks of {manifest.chunk_size} bytes, version {manifest.version}"
     )
 
 
 def _form(answer: Response, media_type: str) -> Result | None:
-    """What clients refuse in the form of a manifest or a chunk."""
+    """Return a failure if clients refuse the headers of a manifest or a chunk, else None."""
     if any(word != "identity" for word in answer.words("Content-Encoding")):
-        return failure(f"{answer.asked}: {answer.show('Content-Encoding')}", "clients refuse it", advice.NO_TRANSFORM)
+        return failure(
+            f"{answer.request}: {answer.show('Content-Encoding')}", "clients refuse it", advice.NO_TRANSFORM
+        )
     if "no-transform" not in answer.words("Cache-Control"):
         return failure(
-            f"{answer.asked}: {answer.show('Cache-Control')}, without no-transform",
+            f"{answer.request}: {answer.show('Cache-Control')}, without no-transform",
             "clients refuse it",
             f"{advice.KEEP_HEADERS}; no expires either",
         )
     if not answer.is_media_type(media_type):
         return warning(
-            f"{answer.asked}: {answer.show('Content-Type')}, not {media_type}",
+            f"{answer.request}: {answer.show('Content-Type')}, not {media_type}",
             "it may be changed or compressed on the way",
             advice.KEEP_HEADERS,
         )
     if answer.words("X-Content-Type-Options") != ("nosniff",):
         return warning(
-            f"{answer.asked}: {answer.show('X-Content-Type-Options')}, not nosniff once",
+            f"{answer.request}: {answer.show('X-Content-Type-Options')}, not nosniff once",
             "a browser may take it for a page",
             advice.KEEP_HEADERS,
         )
     return None
 
 
-def _first(visit: Session) -> tuple[Response, bool]:
-    """The first chunk, and whether under a URL that is of one version for ever."""
-    manifest = _parsed(visit)
+def _first(session: Session) -> tuple[Response, bool]:
+    """Return the first chunk, and whether its URL is a versioned one."""
+    manifest = _parsed(session)
     below = f"/{CHUNKS_DIRECTORY}/{manifest.chunk_name(0)}"
     encodings = {"Accept-Encoding": "gzip, br, zstd"}
-    versioned = visit.look(
-        "GET", images_path(visit.image, f"/chunked/{manifest.version}{below}"), encodings, most=_MOST
+    versioned = session.fetch(
+        "GET", images_path(session.image, f"/chunked/{manifest.version}{below}"), encodings, most=_MOST
     )
     if versioned.status != _NOT_FOUND:
         return versioned, True
-    return visit.look("GET", images_path(visit.image, f"/chunked{below}"), encodings, most=_MOST), False
+    return session.fetch("GET", images_path(session.image, f"/chunked{below}"), encodings, most=_MOST), False
 
 
-def _chunk(visit: Session) -> Result:
-    manifest, (answer, _) = _parsed(visit), _first(visit)
+def _chunk(session: Session) -> Result:
+    manifest, (answer, _) = _parsed(session), _first(session)
     if answer.status == _TOO_LARGE:
         return failure(
-            f"{answer.asked}: status 413",
+            f"{answer.request}: status 413",
             "clients read no chunk at all",
             "--max-chunk-bytes at least as large as the chunks, or aero-storage publish ID --chunk-size 4MiB",
         )
     if answer.status != _OK:
         return wrong_status(answer, "200")
-    return _form(answer, MIME_TYPE) or _content(visit, manifest, answer)
+    return _form(answer, MIME_TYPE) or _content(session, manifest, answer)
 
 
-def _content(visit: Session, manifest: ChunkManifest, answer: Response) -> Result:
-    """Whether the bytes are those of the first chunk."""
+def _content(session: Session, manifest: ChunkManifest, answer: Response) -> Result:
+    """Return whether the bytes match the manifest's digest of the first chunk."""
     length, digest = manifest.chunk_length(0), manifest.digest(0)
     if answer.length() != length:
-        return failure(f"{answer.asked}: {answer.show('Content-Length')}, not {length}", *_BROKEN)
+        return failure(f"{answer.request}: {answer.show('Content-Length')}, not {length}", *_BROKEN)
     if not answer.is_complete:
         raise SkippedError(f"a chunk has {length} bytes, and only {_MOST} are read: aero-storage verify reads it")
     if digest is None:
-        return _against_range(visit, answer, length)
+        return _against_range(session, answer, length)
     if hashlib.sha256(answer.body).digest() != digest:
-        return failure(f"{answer.asked}: other bytes than the manifest's digest is of", *_BROKEN)
+        return failure(f"{answer.request}: other bytes than the manifest's digest is of", *_BROKEN)
     return good(f"{length} bytes, of the manifest's digest")
 
 
-def _against_range(visit: Session, answer: Response, length: int) -> Result:
-    """Without digests, the image itself is what a chunk can be compared with."""
-    part = visit.range(f"bytes=0-{min(length, 512) - 1}")
+def _against_range(session: Session, answer: Response, length: int) -> Result:
+    """Compare the chunk with a range of the image, as the manifest has no digests."""
+    part = session.range(f"bytes=0-{min(length, 512) - 1}")
     if part.status != 206:  # noqa: PLR2004
         raise SkippedError("the manifest has no digests, and ranges do not work: see range-first")
     if not answer.body.startswith(part.body):
-        return failure(f"{answer.asked}: other bytes than {part.asked}", *_BROKEN)
+        return failure(f"{answer.request}: other bytes than {part.request}", *_BROKEN)
     return good(f"{length} bytes; the manifest has no digests, but the image begins in the same way")
 
 
-def _caching(visit: Session) -> Result:
-    answer, is_versioned = _first(visit)
-    words, seen = set(answer.words("Cache-Control")), f"{answer.asked}: {answer.show('Cache-Control')}"
+def _caching(session: Session) -> Result:
+    answer, is_versioned = _first(session)
+    words, seen = set(answer.words("Cache-Control")), f"{answer.request}: {answer.show('Cache-Control')}"
     if answer.status != _OK:
         raise SkippedError("no chunk came: see chunk")
     if not words & {"public", "immutable"} and words & {"private", "no-store"}:

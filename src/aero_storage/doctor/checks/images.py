@@ -1,4 +1,4 @@
-"""Checks of the list, and of the image as a whole: what a client asks first."""
+"""Checks of the list of images, the metadata, and HEAD and GET of the whole image: a client's first requests."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from aero_storage.strict_json import show
 _OCTETS = "application/octet-stream"
 _OK, _NOT_FOUND = 200, 404
 _NOT_SATISFIABLE = 416
-# What a HEAD has to say as the GET does (RFC 9110 §9.3.2).
+# Headers that must be equal in the answers to HEAD and GET (RFC 9110 §9.3.2).
 _ALIKE = ("Content-Length", "ETag", "Last-Modified", "Content-Type", "Cache-Control", "Accept-Ranges")
 
 
-def _image_list(visit: Session) -> Result:
-    answer = visit.listing()
+def _image_list(session: Session) -> Result:
+    answer = session.listing()
     if answer.status != _OK:
         return wrong_status(answer, "200")
     if not answer.is_complete:
@@ -28,7 +28,7 @@ def _image_list(visit: Session) -> Result:
     found = entries(answer)
     if found is None:
         return failure(
-            f"{answer.asked}: {answer.show('Content-Type')}, and {_opening(answer)}, which is no list of images",
+            f"{answer.request}: {answer.show('Content-Type')}, and {_opening(answer)}, which is no list of images",
             "pages that offer images find none; something else than the daemon answers",
             advice.ROUTE,
         )
@@ -66,28 +66,28 @@ def _opening(answer: Response) -> str:
 
 
 def _no_image(answer: Response) -> Result:
-    """What it means that the image does not come."""
+    """Return the result for a missing image."""
     if answer.status == _NOT_FOUND:
         return failure(
-            f"{answer.asked}: status 404",
+            f"{answer.request}: status 404",
             "clients are told that there is no such image",
             f"look whether aero-storage list shows it, with its file; if so, {advice.ROUTE}",
         )
     return wrong_status(answer, "200")
 
 
-def _meta(visit: Session) -> Result:
-    answer = visit.look("GET", images_path(visit.image, "/meta"))
+def _meta(session: Session) -> Result:
+    answer = session.fetch("GET", images_path(session.image, "/meta"))
     if answer.status != _OK:
         return _no_image(answer)
     document = parsed(answer)
     if not isinstance(document, dict):
         return failure(
-            f"{answer.asked}: {answer.show('Content-Type')}, and {_opening(answer)}, which is no JSON object",
+            f"{answer.request}: {answer.show('Content-Type')}, and {_opening(answer)}, which is no JSON object",
             "clients learn neither size nor tag",
             advice.ROUTE,
         )
-    head = visit.head()
+    head = session.head()
     size, tag = whole_number(document.get("size_bytes")), document.get("etag")
     shown = brief(tag) if isinstance(tag, str) else show(tag)
     if head.status == _OK and (head.length() not in (None, size) or _is_other_tag(head, tag)):
@@ -100,38 +100,38 @@ def _meta(visit: Session) -> Result:
 
 
 def _is_other_tag(head: Response, tag: object) -> bool:
-    """Whether the tags name two images; one that was weakened or lost on the way is for another check (etag)."""
+    """Return whether the entity-tags differ; a weakened or missing one is reported by the check etag."""
     return is_strong(head.get("ETag") or "") and tag != head.get("ETag")
 
 
-def _head(visit: Session) -> Result:
-    answer = visit.head()
+def _head(session: Session) -> Result:
+    answer = session.head()
     if answer.status != _OK:
         return _no_image(answer)
     if answer.length() is None:
         return failure(
-            f"{answer.asked}: {answer.show('Content-Length')}",
+            f"{answer.request}: {answer.show('Content-Length')}",
             "clients ask by HEAD how large the image is, and give up",
             f"let the proxy pass HEAD on as it is (in nginx: proxy_cache_convert_head off;); {advice.NO_TRANSFORM}",
         )
     if "bytes" not in answer.words("Accept-Ranges"):
         return failure(
-            f"{answer.asked}: {answer.show('Accept-Ranges')}",
+            f"{answer.request}: {answer.show('Accept-Ranges')}",
             "clients take it that there are no ranges, and read 20 GB or nothing",
             f"{advice.KEEP_HEADERS}; {advice.RANGE}",
         )
     return good(f"{answer.length()} bytes, with ranges")
 
 
-def _get(visit: Session) -> Result:
-    head, answer = visit.head(), visit.look("GET", visit.path)
+def _get(session: Session) -> Result:
+    head, answer = session.head(), session.fetch("GET", session.path)
     if answer.status == _NOT_SATISFIABLE:
         return good("a GET without Range is refused (416), as with --require-range")
     if answer.status != _OK:
         return _no_image(answer)
     if answer.length() is None:
         return failure(
-            f"{answer.asked}: {answer.show('Content-Length')}, {answer.show('Transfer-Encoding')}",
+            f"{answer.request}: {answer.show('Content-Length')}, {answer.show('Transfer-Encoding')}",
             "a download that breaks off looks complete, and nobody can resume it",
             advice.NO_TRANSFORM,
         )
@@ -146,14 +146,14 @@ def _get(visit: Session) -> Result:
     return good(f"{', '.join(_ALIKE[:-1])} and {_ALIKE[-1]} are the same")
 
 
-def _content_type(visit: Session) -> Result:
-    answer = visit.head()
+def _content_type(session: Session) -> Result:
+    answer = session.head()
     if answer.status != _OK:
         raise SkippedError("HEAD has no 200: see head")
     if not answer.is_media_type(_OCTETS):
         return failure(
-            f"{answer.asked}: {answer.show('Content-Type')}, not {_OCTETS}",
-            "what is no plain bytes may be shown, changed or compressed on the way, or be another file altogether",
+            f"{answer.request}: {answer.show('Content-Type')}, not {_OCTETS}",
+            "other types may be shown, changed or compressed on the way, or belong to another file",
             f"{advice.KEEP_HEADERS}; {advice.ROUTE}",
         )
     if answer.words("X-Content-Type-Options") != ("nosniff",):

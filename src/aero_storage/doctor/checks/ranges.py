@@ -1,4 +1,4 @@
-"""Checks of ranges: what v86, qemu and every resumed download stand on."""
+"""Checks of range requests, on which v86, qemu and every resumed download depend."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _SHIFT_MEND = (
 
 
 @attrs.frozen
-class _Stretch:
-    """Bytes `first` to `last` of an image, both counted, and the header that asks for them."""
+class _ByteRange:
+    """Bytes `first` to `last` of an image, inclusive, and the `Range` value that requests them."""
 
     header: str
     first: int
@@ -38,161 +38,161 @@ class _Stretch:
         return self.last - self.first + 1
 
 
-def from_to(first: int, last: int) -> _Stretch:
-    """A range as most clients write it."""
-    return _Stretch(f"bytes={first}-{last}", first, last)
+def from_to(first: int, last: int) -> _ByteRange:
+    """Return a range with both ends, as most clients write it."""
+    return _ByteRange(f"bytes={first}-{last}", first, last)
 
 
-def fault_of(answer: Response, stretch: _Stretch, size: int) -> Result | None:
-    """What is wrong with the answer to a range of an image of `size` bytes; None if it is exactly what was asked."""
+def fault_of(answer: Response, byte_range: _ByteRange, size: int) -> Result | None:
+    """Return the fault of the answer to a range of an image of `size` bytes; None if it is exactly the range."""
     if answer.status == _OK:
         return failure(
-            f"{answer.asked}: status 200 and the whole image: Range was dropped on the way",
+            f"{answer.request}: status 200 and the whole image: Range was dropped on the way",
             "v86 needs a 206; it and others take the first bytes of a 200 for those they asked for, or load 20 GB",
             advice.RANGE,
         )
     if answer.status != _PARTIAL:
         return wrong_status(answer, "206")
-    expected = f"bytes {stretch.first}-{stretch.last}/{size}"
+    expected = f"bytes {byte_range.first}-{byte_range.last}/{size}"
     if answer.get("Content-Range") != expected:
         return failure(
-            f"{answer.asked}: {answer.show('Content-Range')}, not {expected}",
+            f"{answer.request}: {answer.show('Content-Range')}, not {expected}",
             "clients refuse it, or put the bytes into the wrong place",
             f"{advice.KEEP_HEADERS}; {advice.RANGE}",
         )
-    if answer.length() != stretch.length:
+    if answer.length() != byte_range.length:
         return failure(
-            f"{answer.asked}: {answer.show('Content-Length')}, not {stretch.length}",
+            f"{answer.request}: {answer.show('Content-Length')}, not {byte_range.length}",
             "clients cannot tell whether they have all bytes",
             advice.NO_TRANSFORM,
         )
     return None
 
 
-def _single(make: Callable[[int], _Stretch]) -> Callable[[Session], Result]:
-    def examine(visit: Session) -> Result:
-        stretch = make(visit.size)
-        answer = visit.range(stretch.header)
-        plain = f"206, bytes {stretch.first}-{stretch.last} of {visit.size}"
-        return fault_of(answer, stretch, visit.size) or good(plain)
+def _single(make: Callable[[int], _ByteRange]) -> Callable[[Session], Result]:
+    def examine(session: Session) -> Result:
+        byte_range = make(session.size)
+        answer = session.range(byte_range.header)
+        plain = f"206, bytes {byte_range.first}-{byte_range.last} of {session.size}"
+        return fault_of(answer, byte_range, session.size) or good(plain)
 
     return examine
 
 
-def _middle(size: int) -> _Stretch:
+def _middle(size: int) -> _ByteRange:
     return from_to(size // 2, min(size // 2 + _SECTOR, size) - 1)
 
 
-def _suffix(size: int) -> _Stretch:
+def _suffix(size: int) -> _ByteRange:
     length = min(_SECTOR, size)
-    return _Stretch(f"bytes=-{length}", size - length, size - 1)
+    return _ByteRange(f"bytes=-{length}", size - length, size - 1)
 
 
-def _open_ended(size: int) -> _Stretch:
+def _open_ended(size: int) -> _ByteRange:
     first = max(0, size - _SECTOR)
-    return _Stretch(f"bytes={first}-", first, size - 1)
+    return _ByteRange(f"bytes={first}-", first, size - 1)
 
 
-def _clipped(size: int) -> _Stretch:
+def _clipped(size: int) -> _ByteRange:
     first = max(0, size - _SECTOR)
-    return _Stretch(f"bytes={first}-{size + _SECTOR}", first, size - 1)
+    return _ByteRange(f"bytes={first}-{size + _SECTOR}", first, size - 1)
 
 
-def _far(visit: Session) -> Result:
-    if visit.size <= _FOUR_GIB + _SECTOR:
+def _far(session: Session) -> Result:
+    if session.size <= _FOUR_GIB + _SECTOR:
         raise SkippedError("the image ends before 4 GiB; --image names a larger one")
-    return _single(lambda _: from_to(_FOUR_GIB - _SECTOR, _FOUR_GIB + _SECTOR - 1))(visit)
+    return _single(lambda _: from_to(_FOUR_GIB - _SECTOR, _FOUR_GIB + _SECTOR - 1))(session)
 
 
-def _unsatisfiable(visit: Session) -> Result:
-    answer, expected = visit.range(f"bytes={visit.size}-"), f"bytes */{visit.size}"
+def _unsatisfiable(session: Session) -> Result:
+    answer, expected = session.range(f"bytes={session.size}-"), f"bytes */{session.size}"
     if answer.status != _NOT_SATISFIABLE:
         return failure(
-            f"{answer.asked}: status {answer.status}, not 416",
+            f"{answer.request}: status {answer.status}, not 416",
             "a client that resumes a complete download loads all of it again, or takes an error for bytes",
             advice.RANGE,
         )
     if answer.get("Content-Range") != expected:
         return failure(
-            f"{answer.asked}: {answer.show('Content-Range')}, not {expected}",
+            f"{answer.request}: {answer.show('Content-Range')}, not {expected}",
             "clients learn from it how large the image has become",
             f"{advice.KEEP_HEADERS}; no error_page for 416",
         )
     return good(f"416, {expected}")
 
 
-def _multiple(visit: Session) -> Result:
-    if visit.size == 1:
+def _multiple(session: Session) -> Result:
+    if session.size == 1:
         raise SkippedError("the image has one byte")
-    answer = visit.range("bytes=0-0,1-1")
+    answer = session.range("bytes=0-0,1-1")
     if answer.status == _NOT_SATISFIABLE:
         return good("416: one range per request, as the daemon has it")
     if answer.status in (_OK, _PARTIAL):
         return warning(
-            f"{answer.asked}: status {answer.status}, {answer.show('Content-Type')}, though the daemon says 416",
+            f"{answer.request}: status {answer.status}, {answer.show('Content-Type')}, though the daemon says 416",
             "no emulator asks for several at once; but something on the way makes ranges of its own",
             "nothing, if the other ranges are right; in nginx: proxy_force_ranges off; max_ranges 1;",
         )
     return wrong_status(answer, "416")
 
 
-def _bytes_agree(visit: Session) -> Result:
-    size = visit.size
-    window, data = _telling_window(visit)
+def _bytes_agree(session: Session) -> Result:
+    size = session.size
+    window, data = _varied_window(session)
     first, length = window.first, window.length
     parts = [(0, 1), (1, 2), (length // 3, _SECTOR), (length // 2 - 1, _SECTOR + 1), (length - 1, 1)]
     for start, count in parts:
         start, count = max(start, 0), min(count, length - max(start, 0))  # noqa: PLW2901
         if count <= 0:
             continue
-        stretch = from_to(first + start, first + start + count - 1)
-        answer = visit.range(stretch.header)
-        if fault := fault_of(answer, stretch, size):
+        byte_range = from_to(first + start, first + start + count - 1)
+        answer = session.range(byte_range.header)
+        if fault := fault_of(answer, byte_range, size):
             return fault
         if answer.body != data[start : start + count]:
-            return failure(f"{answer.asked}: other bytes than {window.header} has there", _SHIFT_MEANS, _SHIFT_MEND)
-    return _against_whole(visit) or good(
+            return failure(f"{answer.request}: other bytes than {window.header} has there", _SHIFT_MEANS, _SHIFT_MEND)
+    return _against_whole(session) or good(
         f"ranges within bytes {first}-{window.last} have the same bytes as the whole stretch"
     )
 
 
-def _telling_window(visit: Session) -> tuple[_Stretch, bytes]:
-    """A stretch that is not the same byte over and over: within zeros nothing shows that bytes are shifted."""
-    size = visit.size
+def _varied_window(session: Session) -> tuple[_ByteRange, bytes]:
+    """Return a range whose bytes are not all equal, and the bytes: a shift within zeros cannot be seen."""
+    size = session.size
     for at in (0, size // 4, size // 2, 3 * size // 4, max(0, size - _WINDOW)):
         window = from_to(at, min(at + _WINDOW, size) - 1)
-        answer = visit.range(window.header)
+        answer = session.range(window.header)
         if answer.status == _TOO_LARGE:
-            raise SkippedError(f"{answer.asked}: status 413; that is longer than --max-range-bytes allows")
+            raise SkippedError(f"{answer.request}: status 413; that is longer than --max-range-bytes allows")
         if fault_of(answer, window, size):
-            raise SkippedError(f"{answer.asked} is not answered as it should be: see the checks of ranges above")
+            raise SkippedError(f"{answer.request} is not answered as it should be: see the checks of ranges above")
         if len(set(answer.body)) > 1:
             return window, answer.body
     raise SkippedError("wherever one looked, the image is one byte over and over, which would hide a shift")
 
 
-def _against_whole(visit: Session) -> Result | None:
-    """Whether the beginning of the whole and of the range are the same, and the end by its different names."""
-    size = visit.size
-    whole, beginning = visit.look("GET", visit.path), from_to(0, min(_WINDOW, size) - 1)
-    if whole.status == _OK and not visit.range(beginning.header).body.startswith(whole.body[: beginning.length]):
+def _against_whole(session: Session) -> Result | None:
+    """Compare the beginning of the whole image with a range, and the last bytes by range and by suffix."""
+    size = session.size
+    whole, beginning = session.fetch("GET", session.path), from_to(0, min(_WINDOW, size) - 1)
+    if whole.status == _OK and not session.range(beginning.header).body.startswith(whole.body[: beginning.length]):
         return failure(
             f"{beginning.header}: other bytes than a GET without Range begins with", _SHIFT_MEANS, _SHIFT_MEND
         )
     by_suffix, by_name = _suffix(size), _open_ended(size)
-    if visit.range(by_suffix.header).body != visit.range(by_name.header).body:
+    if session.range(by_suffix.header).body != session.range(by_name.header).body:
         return failure(f"{by_suffix.header} has other bytes than {by_name.header}", _SHIFT_MEANS, _SHIFT_MEND)
     return None
 
 
-def _large(visit: Session) -> tuple[Response, _Stretch]:
-    """The longest range that is worth while and not refused (--max-range-bytes)."""
-    length = min(2 << 20, visit.size)
+def _large(session: Session) -> tuple[Response, _ByteRange]:
+    """Return the longest useful range that is not refused (--max-range-bytes)."""
+    length = min(2 << 20, session.size)
     while True:
-        stretch = from_to(0, length - 1)
-        answer = visit.range(stretch.header, most=length)
+        byte_range = from_to(0, length - 1)
+        answer = session.range(byte_range.header, most=length)
         if answer.status != _TOO_LARGE or length <= _SECTOR:
-            return answer, stretch
+            return answer, byte_range
         length = max(length // 8, _SECTOR)
 
 
@@ -200,14 +200,16 @@ _GATHERED_SHARE = 0.8
 _TELLING_SECONDS = 0.5
 
 
-def _streamed(visit: Session) -> Result:
-    least = visit.client.ask("GET", visit.path, {"Range": "bytes=0-0"})
-    answer, stretch = _large(visit)
-    if fault := fault_of(answer, stretch, visit.size):
+def _streamed(session: Session) -> Result:
+    least = session.client.ask("GET", session.path, {"Range": "bytes=0-0"})
+    answer, byte_range = _large(session)
+    if fault := fault_of(answer, byte_range, session.size):
         return fault
-    if _is_gathered(answer, least):  # a disk that slept, or a busy machine, looks the same, but only once
-        answer = visit.client.ask("GET", visit.path, {"Range": stretch.header}, most=stretch.length)
-    seen = f"{stretch.length} bytes, the first after {answer.first_byte:.3f} s, the last after {answer.seconds:.3f} s"
+    if _is_gathered(answer, least):  # a disk in standby, or a busy machine, looks the same, but only once
+        answer = session.client.ask("GET", session.path, {"Range": byte_range.header}, most=byte_range.length)
+    seen = (
+        f"{byte_range.length} bytes, the first after {answer.first_byte:.3f} s, the last after {answer.seconds:.3f} s"
+    )
     if _is_gathered(answer, least):
         return warning(
             f"{seen}, twice; one byte alone came after {least.first_byte:.3f} s",
@@ -221,7 +223,7 @@ def _streamed(visit: Session) -> Result:
 
 
 def _is_gathered(answer: Response, least: Response) -> bool:
-    """Whether nearly all the time went by before the first byte, beyond what a single byte takes."""
+    """Return whether nearly all the time passed before the first byte, compared with a range of one byte."""
     waited = answer.first_byte - least.first_byte
     return waited > max(_TELLING_SECONDS, _GATHERED_SHARE * answer.seconds)
 

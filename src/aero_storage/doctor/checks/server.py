@@ -1,4 +1,4 @@
-"""Checks of the server as such: is it there, who answers, does the connection serve."""
+"""Checks of the server itself: reachability, TLS, health, version, clock, keep-alive, metrics."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _SOON_DAYS = 14
 _OK, _NOT_FOUND = 200, 404
 
 
-def _reachable(visit: Session) -> Result:
+def _reachable(session: Session) -> Result:
     try:
-        answer = visit.listing()
+        answer = session.listing()
     except UnansweredError as error:
         if isinstance(error.error, ssl.SSLError):
             return _bad_certificate(error)
@@ -35,7 +35,7 @@ def _reachable(visit: Session) -> Result:
                 "start the daemon (twistd aero-storage); look at --listen-addr, a firewall, the URL's host and port",
             )
         return unanswered(error)
-    return good(f"{visit.client.place.url} answers with status {answer.status} in {answer.seconds * 1000:.0f} ms")
+    return good(f"{session.client.target.url} answers with status {answer.status} in {answer.seconds * 1000:.0f} ms")
 
 
 def _bad_certificate(error: UnansweredError) -> Result:
@@ -47,18 +47,18 @@ def _bad_certificate(error: UnansweredError) -> Result:
     )
 
 
-def _certificate(visit: Session) -> Result:
-    client = visit.client
-    if client.place.scheme == "http":
-        return _plain(visit)
-    strict = HttpClient(client.place, client.timeout)
+def _certificate(session: Session) -> Result:
+    client = session.client
+    if client.target.scheme == "http":
+        return _plain(session)
+    strict = HttpClient(client.target, client.timeout)
     try:
         expires = strict.expiry()
     except UnansweredError as error:
         return _bad_certificate(error) if isinstance(error.error, ssl.SSLError) else unanswered(error)
     finally:
         strict.close()
-    days = (expires - visit.wall()) / _DAY
+    days = (expires - session.wall()) / _DAY
     seen = f"the certificate is valid until {datetime.fromtimestamp(expires, UTC):%Y-%m-%d}"
     if days < _SOON_DAYS:
         return warning(
@@ -67,8 +67,8 @@ def _certificate(visit: Session) -> Result:
     return good(seen)
 
 
-def _plain(visit: Session) -> Result:
-    if visit.client.place.is_loopback:
+def _plain(session: Session) -> Result:
+    if session.client.target.is_loopback:
         return good("plain HTTP to this machine itself, which browsers take for secure")
     return warning(
         "plain HTTP",
@@ -78,13 +78,13 @@ def _plain(visit: Session) -> Result:
     )
 
 
-def _health(visit: Session) -> Result:
-    answer = visit.look("GET", "/healthz")
+def _health(session: Session) -> Result:
+    answer = session.fetch("GET", "/healthz")
     return _status_page(answer) or good("status 200, ok")
 
 
-def _readiness(visit: Session) -> Result:
-    answer = visit.look("GET", "/readyz")
+def _readiness(session: Session) -> Result:
+    answer = session.fetch("GET", "/readyz")
     if answer.status == 503:  # noqa: PLR2004
         return failure(
             "status 503: not ready",
@@ -95,34 +95,34 @@ def _readiness(visit: Session) -> Result:
 
 
 def _status_page(answer: Response) -> Result | None:
-    """What is wrong with an answer that should be `{"status":"ok"}`."""
+    """Return the fault of an answer that should be `{"status":"ok"}`, or None."""
     if answer.status == _OK and parsed(answer) == {"status": "ok"}:
         return None
     return _unpassed(answer) or failure(
-        f"{answer.asked}: status 200 with {_kind(answer)}, not the daemon's JSON",
+        f"{answer.request}: status 200 with {_kind(answer)}, not the daemon's JSON",
         "something else answers for the daemon: a probe is told that all is well when it is not",
         advice.ROUTE,
     )
 
 
 def _unpassed(answer: Response) -> Result | None:
-    """An endpoint for operators that is not open here: clients do without it."""
+    """Return the result for an operators' endpoint that is not reachable here; clients do not need it."""
     if answer.status in (401, 403, _NOT_FOUND):
         return warning(
-            f"{answer.asked}: status {answer.status}",
+            f"{answer.request}: status {answer.status}",
             "clients do without it; a balancer or a monitor that looks from here does not",
             "nothing, if that is meant; else in nginx: location = /healthz { proxy_pass http://127.0.0.1:8080; }",
         )
     return None if answer.status == _OK else wrong_status(answer, "200")
 
 
-def _version(visit: Session) -> Result:
-    answer = visit.look("GET", "/version")
+def _version(session: Session) -> Result:
+    answer = session.fetch("GET", "/version")
     document = parsed(answer)
     if isinstance(document, dict) and isinstance(document.get("version"), str):
         return good(f"version {show(document['version'])}, commit {show(document.get('gitSha'))}")
     return _unpassed(answer) or warning(
-        f"{answer.asked}: status 200 with {_kind(answer)}, no version",
+        f"{answer.request}: status 200 with {_kind(answer)}, no version",
         "something else answers for the daemon, or it is another program",
         advice.ROUTE,
     )
@@ -132,8 +132,8 @@ def _kind(answer: Response) -> str:
     return brief(answer.get("Content-Type") or "no Content-Type")
 
 
-def _date(visit: Session) -> Result:
-    answer, now = visit.client.ask("GET", images_path()), visit.wall()
+def _date(session: Session) -> Result:
+    answer, now = session.client.ask("GET", images_path()), session.wall()
     text = answer.get("Date")
     date = None if text is None else parse_http_date(text, now)
     if date is None:
@@ -149,8 +149,8 @@ def _date(visit: Session) -> Result:
     return good(f"the clocks agree within {_SKEW_SECONDS} s")
 
 
-def _http_version(visit: Session) -> Result:
-    answer = visit.listing()
+def _http_version(session: Session) -> Result:
+    answer = session.listing()
     if answer.http_version == 11:  # noqa: PLR2004 - as http.client writes HTTP/1.1
         return good("HTTP/1.1")
     return warning(
@@ -160,10 +160,10 @@ def _http_version(visit: Session) -> Result:
     )
 
 
-def _keep_alive(visit: Session) -> Result:
-    path = visit.path
-    visit.client.close()
-    answers = [visit.client.ask("GET", path, {"Range": f"bytes={at}-{at}"}) for at in (0, 0, 0)]
+def _keep_alive(session: Session) -> Result:
+    path = session.path
+    session.client.close()
+    answers = [session.client.ask("GET", path, {"Range": f"bytes={at}-{at}"}) for at in (0, 0, 0)]
     if not all(answer.is_complete for answer in answers):
         raise SkippedError("the answers are longer than one byte: see range-one")
     reused = sum(answer.is_reused for answer in answers)
@@ -176,13 +176,13 @@ def _keep_alive(visit: Session) -> Result:
     )
 
 
-def _metrics(visit: Session) -> Result:
-    answer = visit.client.ask("GET", "/metrics", anonymous=True)
+def _metrics(session: Session) -> Result:
+    answer = session.client.ask("GET", "/metrics", anonymous=True)
     if answer.status != _OK:
         return good(f"/metrics is closed to those without a token (status {answer.status})")
     if b"http_requests_total" not in answer.body:
         return good("/metrics is not the daemon's from here")
-    if visit.client.place.is_loopback:
+    if session.client.target.is_loopback:
         return good("/metrics is open, but this is a loopback address; see from outside too")
     return warning(
         "/metrics is open to all who can reach this address",

@@ -1,7 +1,7 @@
-"""Accepting connections when there are no descriptors left: survived, told once, and over when there are some again.
+"""Survives EMFILE in accept(): sheds waiting clients with a reserved descriptor, logs it at most once a minute.
 
-Twisted survives it too, but writes a line for every connection that it closes then, and one for every turn of the
-reactor if another thread has taken the descriptor that it keeps for this.
+Twisted survives it too, but logs a line for every connection that it closes, and one for every turn of the reactor if
+another thread has taken its reserved descriptor.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Callable
 import attrs
 from twisted.internet import tcp
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from typing_extensions import override
 
 from aero_storage.logs.json_log import EventLog
 from aero_storage.logs.rate_limited import RateLimitedEvent
@@ -21,66 +22,67 @@ from aero_storage.metrics import Metrics
 
 _SHORT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _PAUSE_SECONDS = 0.25
-"""How long nothing is accepted after a failure, where those who wait cannot even be sent away."""
+"""Pause of accept() after a failure in which no waiting client could be shed."""
 
 _MOST_AT_ONCE = 256
-_MAKE_WAY = 8
-"""Silent connections that are closed each time, so that those who come next may stay."""
+_CLOSED_PER_SHORTAGE = 8
+"""Idle connections closed at each shortage, to make room for the next clients."""
 
 
 class _ListeningSocket(socket.socket):
-    """A listening socket that asks a current_catalog for help when it cannot accept."""
+    """A listening socket that calls `shed` when accept() runs out of descriptors."""
 
-    relieve: Callable[[_ListeningSocket, OSError], None]
+    shed: Callable[[_ListeningSocket, OSError], None]
 
+    @override
     def accept(self) -> tuple[socket.socket, object]:
-        """See socket.accept; a shortage looks as if nobody had come."""
+        # A shortage of descriptors raises BlockingIOError, as if no client waited.
         try:
             return super().accept()
         except OSError as error:
             if error.errno not in _SHORT:
                 raise
-            self.relieve(self, error)
+            self.shed(self, error)
             raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from error
 
-    def turn_away(self) -> None:
-        """Accept somebody and close at once; raises BlockingIOError if nobody waits, OSError if it cannot be done."""
-        stranger, _ = super().accept()
-        stranger.close()
+    def accept_and_close(self) -> None:
+        """Accept a client and close it; raises BlockingIOError if none waits, OSError if accept() fails."""
+        client, _ = super().accept()
+        client.close()
 
 
 @attrs.define(eq=False)
 class AcceptGuard:
-    """Keeps one descriptor back, with which to send those away for whom there is none.
+    """Reserves one descriptor, with which clients are accepted and closed when there is no other left.
 
-    `make_room` closes a connection that nobody needs; false if there is none.
+    `make_room` closes an idle connection and returns False if there is none.
     """
 
     _clock: IReactorTime
     _make_room: Callable[[], bool]
     _metrics: Metrics
     _log: EventLog
-    _complaint: RateLimitedEvent = attrs.field(init=False)
+    _event: RateLimitedEvent = attrs.field(init=False)
     _spare: int | None = attrs.field(init=False, default=None)
     _paused: dict[tcp.Port, IDelayedCall] = attrs.field(init=False, factory=dict)
 
     def __attrs_post_init__(self) -> None:
-        self._complaint = RateLimitedEvent(self._log, self._clock, "error", "out of file descriptors")
+        self._event = RateLimitedEvent(self._log, self._clock, "error", "out of file descriptors")
 
-    def keep(self, port: object) -> None:
-        """See to it that a listening port survives a shortage."""
+    def guard(self, port: object) -> None:
+        """Make a listening port survive a shortage of descriptors."""
         if not isinstance(port, tcp.Port):
             return
         self._take_spare()
-        plain = port.socket
-        listening = _ListeningSocket(plain.family, plain.type, plain.proto, plain.detach())
+        original = port.socket
+        listening = _ListeningSocket(original.family, original.type, original.proto, original.detach())
         listening.settimeout(0)
-        listening.relieve = lambda here, error: self._relieve(port, here, error)
+        listening.shed = lambda sock, error: self._shed(port, sock, error)
         port.socket = listening
         port.fileno = listening.fileno  # type: ignore[method-assign]
 
     def close(self) -> None:
-        """Give back the descriptor, and forget the ports."""
+        """Close the reserved descriptor, and forget the ports."""
         for resuming in self._paused.values():
             resuming.cancel()
         self._paused.clear()
@@ -89,47 +91,47 @@ class AcceptGuard:
             self._spare = None
 
     def ran_out(self, reason: str = os.strerror(errno.EMFILE), times: int = 1) -> None:
-        """Something could not be opened: tell the log, but not each time."""
-        self._complaint.happened(
+        """Log that an open or accept failed for want of descriptors; rate limited."""
+        self._event.happened(
             {"reason": reason, "remedy": "raise the limit (ulimit -n), or allow fewer connections"}, times
         )
 
-    def _relieve(self, port: tcp.Port, listening: _ListeningSocket, error: OSError) -> None:
-        """Send away who waits, and make room for who comes next; failing that, leave them waiting for a moment."""
-        sent, more = self._send_away(listening)
-        if not sent and not more:  # the kernel looks for a descriptor first, and then whether anybody waits
+    def _shed(self, port: tcp.Port, listening: _ListeningSocket, error: OSError) -> None:
+        """Shed waiting clients and make room for the next ones; if none can be shed, pause accept()."""
+        shed_count, more = self._shed_clients(listening)
+        if not shed_count and not more:  # the kernel checks for a descriptor before it checks for a client
             return
-        self._metrics.connection_refused("descriptors", sent)
-        self.ran_out(os.strerror(error.errno or 0), max(1, sent))
-        for _ in range(_MAKE_WAY):
+        self._metrics.connection_refused("descriptors", shed_count)
+        self.ran_out(os.strerror(error.errno or 0), max(1, shed_count))
+        for _ in range(_CLOSED_PER_SHORTAGE):
             if not self._make_room():
                 break
-        if not sent and port not in self._paused:
+        if not shed_count and port not in self._paused:
             port.stopReading()
             self._paused[port] = self._clock.callLater(_PAUSE_SECONDS, self._resume, port)
 
-    def _send_away(self, listening: _ListeningSocket) -> tuple[int, bool]:
-        """How many were sent away, and whether more may wait."""
+    def _shed_clients(self, listening: _ListeningSocket) -> tuple[int, bool]:
+        """Return how many clients were shed, and whether more may wait."""
         if self._spare is None:
             return 0, True
         os.close(self._spare)
-        self._spare, sent = None, 0
+        self._spare, shed_count = None, 0
         try:
-            while sent < _MOST_AT_ONCE:
-                listening.turn_away()
-                sent += 1
+            while shed_count < _MOST_AT_ONCE:
+                listening.accept_and_close()
+                shed_count += 1
         except OSError as error:
-            return sent, not isinstance(error, BlockingIOError)
+            return shed_count, not isinstance(error, BlockingIOError)
         finally:
             self._take_spare()
-        return sent, True
+        return shed_count, True
 
     def _take_spare(self) -> None:
         if self._spare is None:
             try:
                 self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
             except OSError:
-                return  # another thread was faster; the next time we pause, and then try again
+                return  # another thread took it; the next shortage pauses accept(), then this is tried again
 
     def _resume(self, port: tcp.Port) -> None:
         del self._paused[port]

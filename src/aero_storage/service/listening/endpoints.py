@@ -1,4 +1,4 @@
-"""Where the daemon listens: the default address, or the endpoints that replace it (http.md §10)."""
+"""Listening endpoints: the default address, or the endpoints that replace it (http.md §10)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from aero_storage.streaming.fair_queue import FairQueue
 from aero_storage.streaming.transports import use_tracked_transports
 
 BACKLOG = 1024
-"""Connections that the kernel holds for us while the reactor is busy (Linux: `net.core.somaxconn` at the most)."""
+"""Length of the accept queue (Linux: at most `net.core.somaxconn`)."""
 
 _BACKLOG_GIVEN = re.compile(r"(?<!\\):backlog=")
 
@@ -30,11 +30,11 @@ _BACKLOG_GIVEN = re.compile(r"(?<!\\):backlog=")
 def listen(
     reactor: PosixReactorBase, factory: IProtocolFactory, resolved: Resolved, readers: Disk
 ) -> tuple[IListeningPort, ...]:
-    """Bind everything that the settings name, now; `readers` wait for the disk where connections send files.
+    """Bind all addresses of the settings now; `readers` are the disk threads of connections that send files.
 
     Raises SettingsError with one line if an address cannot be used: a daemon that does not listen must not start.
     """
-    ports = tuple(_port(reactor, *wanted, factory) for wanted in endpoints_of(reactor, resolved))
+    ports = tuple(_port(reactor, *endpoint, factory) for endpoint in endpoints_of(reactor, resolved))
     fair_queue = FairQueue(reactor)
     for port in ports:
         use_tracked_transports(port, readers, fair_queue)
@@ -52,7 +52,7 @@ def _port(
 
 
 def endpoints_of(reactor: PosixReactorBase, resolved: Resolved) -> Iterator[tuple[IStreamServerEndpoint, str, str]]:
-    """Yield where to listen, and for each endpoint its text and where that came from; raises SettingsError."""
+    """Yield each endpoint with its text and the origin of that text; raises SettingsError."""
     settings, origins = resolved.settings, resolved.origins
     if not settings.endpoint:
         yield _default_endpoint(reactor, settings.listen_addr), str(settings.listen_addr), origins["listen_addr"]
@@ -74,13 +74,13 @@ _NONE_PASSED = (
 def _parse(reactor: PosixReactorBase, text: str, origin: str) -> IStreamServerEndpoint:
     try:
         endpoint: IStreamServerEndpoint = serverFromString(reactor, text)
-    # A plugin that parses its arguments may raise anything: a bad number, a key file that is not there, no TLS.
+    # The parser of an endpoint plugin may raise anything: a bad number, a missing key file, no TLS.
     except Exception as error:
         missing = text.startswith(PASSED) and isinstance(error, LookupError)
         reason = _NONE_PASSED if missing else _one_line(error)
         raise SettingsError(f"{origin}: {text!r} is no usable endpoint: {reason}") from error
     if isinstance(endpoint, UNIXServerEndpoint):
-        # The socket file is removed at the end, when --rundir has long changed what a relative path means.
+        # The socket file is removed at the end, after --rundir has changed the working directory.
         endpoint._address = os.path.abspath(endpoint._address)  # noqa: PTH100, SLF001
     if not _BACKLOG_GIVEN.search(text):
         _lengthen_queue(endpoint)
@@ -88,7 +88,7 @@ def _parse(reactor: PosixReactorBase, text: str, origin: str) -> IStreamServerEn
 
 
 def _lengthen_queue(endpoint: IStreamServerEndpoint) -> None:
-    """Give an endpoint, or the one that it wraps, our backlog instead of Twisted's 50."""
+    """Set the backlog of an endpoint, or of the one that it wraps, to BACKLOG instead of Twisted's 50."""
     while (wrapped := getattr(endpoint, "_wrappedEndpoint", None)) is not None:
         endpoint = wrapped
     if hasattr(endpoint, "_backlog"):
@@ -96,7 +96,7 @@ def _lengthen_queue(endpoint: IStreamServerEndpoint) -> None:
 
 
 def bind(endpoint: IStreamServerEndpoint, text: str, origin: str, factory: IProtocolFactory) -> IListeningPort:
-    """Listen at an endpoint, now; raises SettingsError."""
+    """Listen at an endpoint now; raises SettingsError."""
     bound: list[IListeningPort] = []
     failures: list[BaseException] = []
     result: Deferred[IListeningPort] = endpoint.listen(factory)
@@ -109,7 +109,7 @@ def bind(endpoint: IStreamServerEndpoint, text: str, origin: str, factory: IProt
 
 
 def cannot_listen(text: str, origin: str, error: BaseException) -> SettingsError:
-    """The one line about an address that cannot be used."""
+    """Return a SettingsError with one line about an address that cannot be used."""
     cause = error.socketError if isinstance(error, CannotListenError) else error
     reason = cause.strerror if isinstance(cause, OSError) else None
     return SettingsError(f"{origin}: cannot listen at {text}: {reason or _one_line(error)}")
@@ -120,7 +120,7 @@ def _one_line(error: BaseException) -> str:
 
 
 def address_text(address: IAddress) -> str:
-    """An address as an operator writes it: `host:port`, `[v6]:port` or `unix:/path`."""
+    """Return an address as an operator writes it: `host:port`, `[v6]:port` or `unix:/path`."""
     if isinstance(address, UNIXAddress):
         name = address.name or b""
         return f"unix:{name.decode(errors='replace')}"

@@ -1,6 +1,6 @@
-"""Listening at sockets that are somebody else's: those that a parent shares, and those that systemd passes.
+"""Listening at inherited sockets: those of the parent process, and those that systemd passes.
 
-They are left as they are: not bound, not shut down (that would end them for all who have a copy), no file changed or
+They are not bound, not shut down (that would affect every process with a copy), and their files are not changed or
 removed.
 """
 
@@ -18,11 +18,11 @@ from twisted.python.failure import Failure
 from aero_storage.errors import SettingsError
 
 PASSED = "systemd:"
-"""How an endpoint begins that is a socket which a service manager passes (`LISTEN_FDS`)."""
+"""Prefix of endpoints for sockets passed by a service manager (`LISTEN_FDS`)."""
 
 
 class _SharedUNIXPort(unix.Port):
-    """A UNIX socket that others listen at too."""
+    """A port of a UNIX socket at which other processes listen too."""
 
     _shouldShutdown = False
 
@@ -38,12 +38,12 @@ class _SharedUNIXPort(unix.Port):
         self.startReading()
 
     def connectionLost(self, reason: Failure) -> None:
-        """Close our copy."""
+        """Close this process's copy of the socket, and leave its file."""
         tcp.Port.connectionLost(self, reason)
 
 
 def adopt(reactor: PosixReactorBase, descriptor: int, family: int, factory: IProtocolFactory) -> IListeningPort:
-    """Listen at a socket that is listening and does not block; the descriptor is closed, the port has a copy."""
+    """Listen at a non-blocking listening socket; closes the descriptor, the port has a copy."""
     if family == socket.AF_UNIX:
         port: tcp.Port = _SharedUNIXPort._fromListeningDescriptor(reactor, descriptor, factory)  # noqa: SLF001
         port.startListening()
@@ -54,9 +54,9 @@ def adopt(reactor: PosixReactorBase, descriptor: int, family: int, factory: IPro
 
 
 def passed_socket(endpoint: IStreamServerEndpoint, text: str, origin: str) -> socket.socket | None:
-    """The socket that an endpoint was passed, now the caller's; None if it is an endpoint of another kind.
+    """Return the socket passed for an endpoint, now the caller's; None for an endpoint of another kind.
 
-    Raises SettingsError if there is no such socket, or not one to listen at.
+    Raises SettingsError if there is no such socket, or it is not a listening one.
     """
     if not isinstance(endpoint, AdoptedStreamServerEndpoint):
         return None

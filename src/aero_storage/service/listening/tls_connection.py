@@ -1,20 +1,21 @@
-"""TLS connections that are freed when they end. Needs pyOpenSSL, so it is imported where there is such a port."""
+"""TLS connections that are freed when they end. Needs pyOpenSSL, so it is imported only for TLS ports."""
 
 from __future__ import annotations
 
 from twisted.internet.protocol import connectionDone
 from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory
 from twisted.python.failure import Failure
+from typing_extensions import override
 
 __all__ = ["TLSConnection", "TLSMemoryBIOFactory"]
 
 
 class TLSConnection(BufferingTLSTransport):
-    """Twisted's, but a connection that has ended is in no cycle: it would stay until Python looks for cycles.
+    """Twisted's TLS connection, without the reference cycles that keep it in memory until the cycle collector runs.
 
-    The failure by which Twisted learns that a client has gone is a variable of a function on the stack that it
-    records, with OpenSSL's state and buffers: 78 KiB. A connection that is broken off while it sends knows who
-    produces what it sends, and has up to 128 KiB of that. Hundreds of connections ended in between.
+    The Failure of a lost connection is a local variable in a frame of its own traceback, with OpenSSL's state and
+    buffers: 78 KiB. A connection that is aborted while it sends refers to its producer and up to 128 KiB of its data.
+    Hundreds of connections ended between two runs of the collector.
     """
 
     def _tlsShutdownFinished(self, reason: Failure | None) -> None:
@@ -22,7 +23,7 @@ class TLSConnection(BufferingTLSTransport):
         if reason is not None:
             reason.cleanFailure()
 
+    @override
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """See IProtocol."""
         super().connectionLost(reason)
         self._producer = None

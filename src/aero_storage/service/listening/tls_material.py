@@ -1,7 +1,7 @@
-"""What an `ssl:` endpoint was configured with, in a form that another process can be handed.
+"""Key and certificates of an `ssl:` endpoint, in a form that can be sent to another process.
 
-The parent reads keys while it may: workers are started after it has dropped its privileges. And a worker that
-replaces another must show the certificate that its siblings show.
+The parent reads the keys before it drops its privileges; workers start after that. And a replacement worker must
+present the same certificate as the other workers.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-if TYPE_CHECKING:  # pyOpenSSL is an extra, which is there where there are such endpoints
+if TYPE_CHECKING:  # pyOpenSSL is an extra; with such endpoints it is installed
     from twisted.internet.ssl import CertificateOptions, DiffieHellmanParameters
 
 
@@ -23,12 +23,12 @@ class TLSMaterial:
     certificate: bytes
     chain: tuple[bytes, ...]
     method: int | None
-    """Of OpenSSL's, where the endpoint names one; None for what Twisted takes to be safe."""
+    """OpenSSL's protocol method, if the endpoint names one; None for Twisted's default."""
     parameters: DiffieHellmanParameters | None
 
     @classmethod
     def of(cls, options: CertificateOptions) -> TLSMaterial:
-        """What the options of an endpoint hold."""
+        """Return the material of an endpoint's options."""
         from cryptography.hazmat.primitives import serialization as form  # noqa: PLC0415
         from OpenSSL import SSL  # noqa: PLC0415
 
@@ -44,7 +44,7 @@ class TLSMaterial:
         )
 
     def options(self) -> CertificateOptions:
-        """The options again, as Twisted's parser of endpoints makes them."""
+        """Return options like those that Twisted's parser of endpoints makes."""
         from twisted.internet import ssl  # noqa: PLC0415
 
         own = ssl.PrivateCertificate.loadPEM(self.certificate + b"\n" + self.key)
@@ -58,8 +58,8 @@ class TLSMaterial:
 
 
 def free_tls_at_end(port: object) -> None:
-    """Have the TLS connections of a listening port, if it speaks TLS, be freed when they end; see TLSConnection."""
-    if "twisted.protocols.tls" in sys.modules:  # else there is no such port, and perhaps no pyOpenSSL
+    """Make a TLS port use TLSConnection, which is freed when it ends; does nothing for other ports."""
+    if "twisted.protocols.tls" in sys.modules:  # else there is no TLS port, and perhaps no pyOpenSSL
         from aero_storage.service.listening.tls_connection import TLSConnection, TLSMemoryBIOFactory  # noqa: PLC0415
 
         factory = getattr(port, "factory", None)

@@ -1,8 +1,8 @@
-"""Where several workers listen: sockets that the parent opens and keeps, so that none is lost with a worker.
+"""Listening sockets of several workers; the parent opens and keeps them, so that none is lost with a worker.
 
-Each worker has a TCP socket of its own for every address (SO_REUSEPORT: the kernel shares new connections out evenly,
-idle ones too, while one socket for all gives most of them to one worker). A UNIX address has one socket for all, and
-so has one that systemd has bound.
+Each worker has a TCP socket of its own for every address (SO_REUSEPORT: the kernel distributes new connections
+evenly, while one shared socket gives most idle ones to one worker). A UNIX address and an address bound by systemd
+have one socket for all workers.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ class SharedAddress:
     sockets: tuple[socket.socket, ...]
     tls: TLSMaterial | None = None
     port: IListeningPort | None = None
-    """Of a UNIX address: what made the one socket and its file, and is to remove them."""
+    """The port of a UNIX address: it owns the socket and removes its file."""
 
     def close(self) -> Deferred[None]:
-        """Listen no longer."""
+        """Close the sockets, and remove a UNIX socket's file."""
         if self.port is not None:
             return self.port.stopListening() or succeed(None)
         for one in self.sockets:
@@ -55,7 +55,7 @@ class SharedAddress:
 
 @attrs.frozen
 class WorkerSocket:
-    """A address as one worker sees it: a descriptor that it has inherited, and how to speak there."""
+    """The listening socket of one worker for one address: an inherited descriptor and its protocol."""
 
     descriptor: int
     family: int
@@ -64,7 +64,7 @@ class WorkerSocket:
     def open(
         self, reactor: PosixReactorBase, factory: IProtocolFactory, readers: Disk, fair_queue: FairQueue
     ) -> IListeningPort:
-        """Listen there; `readers` wait for the disk where connections send files."""
+        """Listen at the socket; `readers` are the disk threads of connections that send files."""
         if self.tls is not None:
             from twisted.protocols.tls import TLSMemoryBIOFactory  # noqa: PLC0415 - an extra
 
@@ -76,15 +76,15 @@ class WorkerSocket:
 
 
 class _NeverAccepts(Factory):
-    """Of a port at which nothing is accepted."""
+    """The factory of a port that accepts nothing."""
 
     noisy = False
 
 
 def open_worker_sockets(reactor: PosixReactorBase, resolved: Resolved, workers: int) -> tuple[SharedAddress, ...]:
-    """Bind everything that the settings name, for so many workers.
+    """Bind all addresses of the settings for `workers` workers.
 
-    Raises SettingsError with one line if an address cannot be used, or not by several workers.
+    Raises SettingsError with one line if an address cannot be used, or cannot be shared by workers.
     """
     with ExitStack() as opened:
         addresses = tuple(
@@ -121,7 +121,7 @@ def _open(endpoint: IStreamServerEndpoint, text: str, origin: str, workers: int,
 def _listening(endpoint: IStreamServerEndpoint, workers: int) -> Iterator[socket.socket]:
     host, port, backlog = endpoint._interface, endpoint._port, endpoint._backlog  # type: ignore[attr-defined]  # noqa: SLF001
     if port:
-        # Among sockets that share, a port that another daemon has would pass for a free one: so first without.
+        # With SO_REUSEPORT a port in use by another daemon looks free: probe without it first.
         _bound(host, port).close()
     for _ in range(workers):
         listening = _bound(host, port, backlog)
@@ -130,7 +130,7 @@ def _listening(endpoint: IStreamServerEndpoint, workers: int) -> Iterator[socket
 
 
 def _bound(host: str, port: int, backlog: int | None = None) -> socket.socket:
-    """A socket that listens and shares its port, or, without `backlog`, one that does neither."""
+    """Return a listening socket with SO_REUSEPORT; without `backlog` one that is only bound, exclusively."""
     made = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
         made.settimeout(0)
@@ -147,6 +147,6 @@ def _bound(host: str, port: int, backlog: int | None = None) -> socket.socket:
 
 
 def _scoped(host: str, port: int) -> tuple[object, ...]:
-    """An IPv6 address with its scope as a number: of `fe80::1%eth0`, bind() alone would forget the interface."""
+    """Return an IPv6 address with its scope as a number: bind() ignores the interface of `fe80::1%eth0`."""
     numeric = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
     return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=numeric)[0][4]

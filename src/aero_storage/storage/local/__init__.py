@@ -1,1 +1,1 @@
-"""Images and chunk objects in a directory."""
+"""A store of images and chunk objects in a directory."""

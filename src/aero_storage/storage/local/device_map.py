@@ -1,4 +1,4 @@
-"""On which disk files were found last: what is done with them waits for that one, and for no other."""
+"""Remembers which disk each path was last on, so that work queues per disk."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from pathlib import PurePath
 
 import attrs
 
-_MOST_PLACES = 65_536
-"""Places that are remembered: 10 MiB at the most, of a catalog that large."""
+_MAX_PATHS = 65_536
+"""Limit of the remembered paths; they take at most 10 MiB."""
 
 
 @attrs.frozen
 class DeviceMap:
-    """Disks by place: an image's file, as it may be a link to another disk, or the directory of chunk artifacts."""
+    """Devices by path: an image's file, which may be a link to another disk, or a directory of chunk artifacts."""
 
     _known: dict[str, int] = attrs.field(init=False, factory=dict)
 
-    def lane(self, place: str) -> Hashable:
-        """The disk of a place; until that is known, what stands for its directory."""
-        device = self._known.get(place)
-        return ("at", str(PurePath(place).parent)) if device is None else device
+    def lane(self, path: str) -> Hashable:
+        """Return the device of a path; a key of its directory until the device is known."""
+        device = self._known.get(path)
+        return ("at", str(PurePath(path).parent)) if device is None else device
 
-    def learn(self, place: str, device: int) -> None:
-        """Something was found there; from any thread."""
-        if len(self._known) >= _MOST_PLACES:
+    def learn(self, path: str, device: int) -> None:
+        """Record the device of a path; may be called from any thread."""
+        if len(self._known) >= _MAX_PATHS:
             self._known.clear()
-        self._known[place] = device
+        self._known[path] = device

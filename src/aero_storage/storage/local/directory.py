@@ -1,7 +1,7 @@
-"""A directory on this machine as a store (http.md §1, last rule).
+"""Opens files below a root directory (http.md §1, last rule).
 
-Names are resolved first and walked afterwards: from the root downwards, one directory descriptor after the other,
-no symbolic link followed. So the file that is checked is the file that is opened, wherever links are moved meanwhile.
+A name is resolved first. Then the result is walked from the root, by one directory descriptor after the other,
+without following symbolic links. So the checked file is the opened file, even if links change in the meantime.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 
 import attrs
+from typing_extensions import override
 
 from aero_storage.errors import BlobNotFoundError, BlobUnreadableError, DescriptorsError, ShortReadError
 from aero_storage.linux.network_filesystems import is_network_filesystem
-from aero_storage.storage.blob import BlobStatus
+from aero_storage.storage.blob import Blob, BlobStatus, OpenFile
 
-# Where there is O_PATH, to pass through a directory takes no right to list it.
+# With O_PATH, opening a directory does not need the permission to list it.
 _DIRECTORY_FLAGS = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
 _NO_LINKS = os.O_NOFOLLOW
 # Without O_NONBLOCK the open of a FIFO would wait for a writer.
@@ -35,56 +36,57 @@ _HAS_CHANGED = "the file has changed"
 _NULL = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
 
 _SCRATCH = bytearray(128 * 1024)
-"""What lands here is never looked at, so that all threads may share it."""
+"""Its content is never read, so all threads share it."""
 
 
 @attrs.define(eq=False)
-class LocalBlob:
-    """A regular file, open for reading, to be read and closed from any thread.
+class LocalBlob(Blob, OpenFile):
+    """A regular file, open for reading; it may be read and closed from any thread.
 
-    The descriptor is given back when the last read has ended: closed under a read, its number could already mean
+    The descriptor is closed after the last read has ended: closed during a read, its number could already be that of
     another file.
     """
 
     status: BlobStatus
     identity: tuple[int, int, int, int]
-    """Device, inode, size and mtime: what is equal of an unchanged file, and of no other."""
+    """Device, inode, size and mtime: equal only for the same, unchanged file."""
     remote: bool
-    """Whether to look at the open file, or to read what is in memory, may be to wait (see `filesystems`)."""
+    """Whether it is on a network file system, where `fstat` and reads of resident pages may block."""
     _descriptor: int
     _lock: threading.Lock = attrs.field(init=False, factory=threading.Lock)
     _reads: int = attrs.field(init=False, default=0)
     _closing: bool = attrs.field(init=False, default=False)
 
     @property
+    @override
     def device(self) -> int:
-        """See Blob.device."""
         return self.identity[0]
 
     @property
+    @override
     def file(self) -> LocalBlob | None:
-        """See Blob.file."""
         return None if self.remote else self
 
+    @override
     def read(self, offset: int, length: int) -> bytes:
-        """See Blob.read. A file whose size or mtime has changed since is another version: a short read."""
+        # A changed size or mtime means another version of the file: ShortReadError.
         with self._kept_open():
             return self._read(offset, length)
 
+    @override
     def fileno(self) -> int:
-        """See OpenFile.fileno."""
         if self._closing:
             raise ShortReadError(_IS_CLOSED)
         return self._descriptor
 
+    @override
     def verify(self) -> None:
-        """See OpenFile.verify."""
         self.fileno()
         if not self.is_current():
             raise ShortReadError(_HAS_CHANGED)
 
+    @override
     def warm(self, offset: int, length: int) -> None:
-        """See OpenFile.warm."""
         with self._kept_open():
             _warm(self._descriptor, offset, length)
 
@@ -102,12 +104,12 @@ class LocalBlob:
                 self._close_if_idle()
 
     def is_current(self) -> bool:
-        """Whether the file still has the size and mtime that it was opened with; waits only where it is remote."""
+        """Return whether the file still has the size and mtime that it was opened with; blocks only if `remote`."""
         now, then = os.fstat(self._descriptor), self.status
         return now.st_size == then.size and now.st_mtime_ns == then.mtime_ns
 
+    @override
     def close(self) -> None:
-        """See Blob.close."""
         with self._lock:
             self._closing = True
             self._close_if_idle()
@@ -115,7 +117,9 @@ class LocalBlob:
     def _close_if_idle(self) -> None:
         if self._closing and not self._reads and self._descriptor != _CLOSED:
             descriptor, self._descriptor = self._descriptor, _CLOSED
-            with suppress(OSError):  # the descriptor is gone (close(2)), and a file that was only read lost nothing
+            with suppress(
+                OSError
+            ):  # the descriptor is closed anyway (close(2)), and a file that was only read lost nothing
                 os.close(descriptor)
 
     def _read(self, offset: int, length: int) -> bytes:
@@ -129,15 +133,15 @@ class LocalBlob:
 
 @attrs.frozen
 class ImageDirectory:
-    """Regular files under `root`, once all symbolic links are resolved. All methods may wait for a disk."""
+    """Regular files below `root`, with symbolic links resolved. All methods may wait for a disk."""
 
     root: Path
 
     def open(self, name: str, *, follow_links: bool = True) -> LocalBlob:
         """Open the file `name`, a path relative to the root.
 
-        Raises BlobNotFoundError if it is no regular file under the root, BlobUnreadableError if it cannot be read,
-        DescriptorsError if there is no descriptor left for it.
+        Raises BlobNotFoundError if it is not a regular file below the root, BlobUnreadableError if it cannot be read,
+        DescriptorsError if there is no descriptor left.
         """
         try:
             return _adopt(self._walk(name, follow_links=follow_links), name)
@@ -145,7 +149,7 @@ class ImageDirectory:
             raise _as_ours(error, name) from error
 
     def status(self, name: str, *, follow_links: bool = True) -> BlobStatus:
-        """Size and mtime of the file `name`; raises what `open` raises."""
+        """Return size and mtime of the file `name`; raises the same errors as `open`."""
         blob = self.open(name, follow_links=follow_links)
         blob.close()
         return blob.status
@@ -161,7 +165,7 @@ class ImageDirectory:
         if not follow_links:
             return _plain_parts(name)
         root = os.path.realpath(self.root)
-        resolved = os.path.realpath(os.path.join(root, name))  # noqa: PTH118 - as realpath takes and gives text
+        resolved = os.path.realpath(os.path.join(root, name))  # noqa: PTH118 - realpath works on text
         inside = PurePath(resolved).is_relative_to(root) and resolved != root
         if not inside:
             raise OSError(errno.ENOENT, _OUTSIDE)
@@ -169,7 +173,7 @@ class ImageDirectory:
 
 
 def _warm(descriptor: int, offset: int, length: int) -> None:
-    """Bring bytes into the page cache: told of all at once, the kernel asks the disk in few long requests."""
+    """Read bytes into the page cache; posix_fadvise first, so that the kernel makes few long requests to the disk."""
     end = offset + length
     if hasattr(os, "posix_fadvise"):
         os.posix_fadvise(descriptor, offset, length, os.POSIX_FADV_WILLNEED)
@@ -178,14 +182,14 @@ def _warm(descriptor: int, offset: int, length: int) -> None:
 
 
 def _pass_by(descriptor: int, offset: int, length: int) -> int:
-    """Wait until some of the bytes are there; how many. Raises OSError if the disk fails.
+    """Wait until some of the bytes are resident; return how many. Raises OSError if the disk fails.
 
-    Linux shows them to the null device and copies nothing: with sixteen threads that read 245 µs of CPU a MiB instead
-    of 417, which the reactor's thread may need. Where that is not done they are read.
+    `sendfile` to the null device copies nothing on Linux: with sixteen reading threads it takes 245 µs of CPU a MiB
+    instead of 417, which the reactor's thread may need. Without that the bytes are read.
     """
     try:
         return os.sendfile(_NULL, descriptor, offset, length)
-    except (AttributeError, OSError):  # a disk that fails will do so again
+    except (AttributeError, OSError):  # a failing disk fails again in the read below
         return os.preadv(descriptor, (memoryview(_SCRATCH)[:length],), offset)
 
 
@@ -197,7 +201,7 @@ def _plain_parts(name: str) -> tuple[str, ...]:
 
 
 def _step(directory: int, part: str, flags: int) -> int:
-    """Open `part` in `directory`, and close `directory`."""
+    """Open `part` in the directory descriptor `directory`, and close the latter."""
     try:
         return os.open(part, flags, dir_fd=directory)
     finally:

@@ -1,97 +1,30 @@
-"""Images and chunk artifacts, opened for a request that waits."""
+"""The store on a directory of this machine."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import closing
-from pathlib import PurePath
-from typing import Protocol, cast
+from typing import cast
 
 import attrs
 from twisted.internet.defer import Deferred
+from typing_extensions import override
 
 from aero_storage.catalog.model import Image
 from aero_storage.disk import Disk
 from aero_storage.errors import BlobNotFoundError, BlobUnreadableError, DescriptorsError
-from aero_storage.storage.blob import Blob, BlobStatus
+from aero_storage.storage.blob import BlobStatus
 from aero_storage.storage.local.device_map import DeviceMap
 from aero_storage.storage.local.directory import ImageDirectory
 from aero_storage.storage.local.open_file_cache import OpenedFile, OpenFileCache
+from aero_storage.storage.store import MANIFEST_NAME, BlobRequest, Opened, Store, Survey
 
 _SURVEYS = "surveys"
-"""The lane of what looks at all images, wherever they are."""
-
-MANIFEST_NAME = "manifest.json"
-"""File name of a chunk manifest in its directory (http.md §6)."""
+"""The lane of looks at all images, whatever disks they are on."""
 
 
 @attrs.frozen
-class Survey:
-    """What is there of a set of images: the status of those that can be opened, and how many exist but cannot."""
-
-    found: tuple[tuple[Image, BlobStatus], ...]
-    unreadable: int
-
-
-@attrs.frozen
-class BlobRequest:
-    """What a request wants opened: an image, a chunk artifact, or the one of them that is there."""
-
-    image: Image | None = None
-    artifact: str | None = None
-    """Place of a chunk artifact relative to the root."""
-    manifest: str | None = None
-    """If both are wanted: the chunk manifest whose presence makes it the artifact."""
-
-    @property
-    def key(self) -> tuple[Image | None, str | None, str | None]:
-        """What tells it from others; tuples compare by identity first."""
-        return self.image, self.artifact, self.manifest
-
-    @property
-    def place(self) -> str:
-        """Where it is to be found, relative to the root: for an artifact the directory, which holds thousands."""
-        if self.artifact is None:
-            return "" if self.image is None else self.image.file
-        return str(PurePath(self.artifact).parent)
-
-    @property
-    def raw_key(self) -> tuple[Image | None, str | None, str | None]:
-        """The same, where the image has to stand in: one open file serves all artifacts that one manifest lacks."""
-        return self.image, None, self.manifest
-
-
-class Opened(Blob, Protocol):
-    """An open file; `raw` where it is an image, not a chunk artifact."""
-
-    @property
-    def raw(self) -> bool:
-        """Whether chunks would have to be cut from it."""
-        ...
-
-
-class Store(Protocol):
-    """Where images lie. What is opened belongs to the caller, who closes it."""
-
-    def open(self, wanted: BlobRequest) -> Deferred[Opened]:
-        """Open. Fails with BlobNotFoundError or BlobUnreadableError; can be cancelled."""
-        ...
-
-    def open_cached(self, wanted: BlobRequest) -> Opened | None:
-        """The same at once, from memory, or not at all: at most a second old (http.md §3)."""
-        ...
-
-    def survey(self, images: Iterable[Image]) -> Deferred[Survey]:
-        """Look at many images at once."""
-        ...
-
-    def complete(self, images: Iterable[Image]) -> Deferred[bool]:
-        """Whether each image has its bytes or a chunk manifest."""
-        ...
-
-
-@attrs.frozen
-class LocalStore:
+class LocalStore(Store):
     """A Store on a directory, asked in threads."""
 
     _directory: ImageDirectory
@@ -99,30 +32,30 @@ class LocalStore:
     _files: OpenFileCache
     _devices: DeviceMap = attrs.field(init=False, factory=DeviceMap)
 
+    @override
     def open(self, wanted: BlobRequest) -> Deferred[Opened]:
-        """See Store.open."""
         lane = self._devices.lane(wanted.place)
         opening = self._files.open(wanted.key, lambda: self._find(wanted), wanted.raw_key, lane)
         return cast("Deferred[Opened]", opening)
 
+    @override
     def open_cached(self, wanted: BlobRequest) -> Opened | None:
-        """See Store.open_cached."""
         if wanted.artifact is None or wanted.image is None:
             return self._files.lease(wanted.key)
         return self._files.lease(wanted.raw_key) or self._files.lease(wanted.key)
 
     def close(self) -> None:
-        """Give back every descriptor that nobody uses; those in use follow with their last user."""
+        """Close every file that is not in use; the others follow with their last user."""
         self._files.close()
 
+    @override
     def survey(self, images: Iterable[Image]) -> Deferred[Survey]:
-        """See Store.survey."""
         images = tuple(images)
         lane = self._devices.lane(images[0].file) if len(images) == 1 else _SURVEYS
         return self._disk.run(lambda: self._survey(images), lane=lane)
 
+    @override
     def complete(self, images: Iterable[Image]) -> Deferred[bool]:
-        """See Store.complete."""
         return self._disk.run(lambda: all(self._is_complete(image) for image in images), lane=_SURVEYS)
 
     def _find(self, wanted: BlobRequest) -> OpenedFile:

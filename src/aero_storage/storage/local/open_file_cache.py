@@ -1,7 +1,7 @@
-"""Open files, kept for the next request: a thread for every open and close would cost a small range most of its time.
+"""A cache of open files: opening and closing in a thread would take most of the time of a small range.
 
-What is kept is looked at again, in a thread, while it is in use: a file that was replaced shows within a second.
-All of it happens on the reactor's thread but for the work that is handed to the disk.
+A cached file in use is revalidated in a thread, so that a replaced file takes effect within a second. Apart from work
+passed to `disk`, everything runs on the reactor's thread.
 """
 
 from __future__ import annotations
@@ -13,27 +13,28 @@ import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
+from typing_extensions import override
 
 from aero_storage.disk import Disk
-from aero_storage.storage.blob import BlobStatus
+from aero_storage.storage.blob import Blob, BlobStatus
 from aero_storage.storage.local.directory import LocalBlob
 
 FRESH_SECONDS = 0.9
-"""For how long after a look at the disk a file may be handed out: a change has to show within one second."""
+"""Time after a revalidation for which a cached file is used: a change must take effect within one second."""
 
 CHECK_SECONDS = 0.4
-"""How old the last look is when the next use orders another."""
+"""Age of the last revalidation after which the next use starts another."""
 
-GLANCE_SECONDS = 0.002
-"""For how long a comparison of size and mtime in memory holds; the readers make their own, of what they have read."""
+COMPARE_SECONDS = 0.002
+"""Time for which an `fstat` comparison of size and mtime is valid; reads make their own comparison."""
 
 _IDLE_SECONDS = 5.0
-"""A file that nobody has asked for so long is closed, as it may have been removed to free its space."""
+"""A file unused for this long is closed: it may have been removed to free its space."""
 
 
 @attrs.frozen
 class OpenedFile:
-    """A file that was just opened; `raw` where it is an image from which a chunk is to be cut."""
+    """An opened file; `raw` if it is an image from which a chunk is to be cut."""
 
     blob: LocalBlob
     raw: bool
@@ -44,76 +45,77 @@ Opener = Callable[[], OpenedFile]
 
 @attrs.define(eq=False)
 class _File:
-    """An open file with the requests that use it; `checked` is when the last look at the disk began."""
+    """A cached open file; `checked` is when its last revalidation began."""
 
-    found: OpenedFile
+    opened: OpenedFile
     opener: Opener
     checked: float
-    glanced: float = -math.inf
-    """When its size and mtime were last compared, in memory."""
+    compared: float = -math.inf
+    """When its size and mtime were last compared by `fstat`."""
     users: int = 0
-    kept: bool = True
+    cached: bool = True
     checking: bool = False
 
 
 @attrs.define(eq=False)
-class Lease:
-    """A request's share of an open file: a Blob whose close costs nothing, wherever it is called."""
+class Lease(Blob):
+    """A reference to a cached open file: a Blob whose `close` only releases the reference."""
 
     _file: _File
     _files: OpenFileCache
     _held: bool = True
 
     @property
+    @override
     def status(self) -> BlobStatus:
-        """See Blob.status."""
-        return self._file.found.blob.status
+        return self._file.opened.blob.status
 
     @property
     def raw(self) -> bool:
-        """Whether this is the raw image."""
-        return self._file.found.raw
+        """Whether it is the raw image, not a chunk artifact."""
+        return self._file.opened.raw
 
     @property
+    @override
     def device(self) -> int:
-        """See Blob.device."""
-        return self._file.found.blob.device
+        return self._file.opened.blob.device
 
     @property
+    @override
     def file(self) -> LocalBlob | None:
-        """See Blob.file."""
-        return self._file.found.blob.file
+        return self._file.opened.blob.file
 
+    @override
     def read(self, offset: int, length: int) -> bytes:
-        """See Blob.read."""
-        return self._file.found.blob.read(offset, length)
+        return self._file.opened.blob.read(offset, length)
 
+    @override
     def close(self) -> None:
-        """See Blob.close; on the reactor's thread."""
+        # Called on the reactor's thread.
         if self._held:
             self._held = False
-            self._files.give_back(self._file)
+            self._files.release(self._file)
 
 
 @attrs.define(eq=False)
 class OpenFileCache:
-    """Keeps up to `limit` files open, those that were used last."""
+    """Keeps up to `limit` files open, the most recently used ones."""
 
     _disk: Disk
     _clock: IReactorTime
     _limit: int
-    _kept: dict[Hashable, _File] = attrs.field(init=False, factory=dict)
-    _sweep: IDelayedCall | None = attrs.field(init=False, default=None)
+    _cached: dict[Hashable, _File] = attrs.field(init=False, factory=dict)
+    _idle_timer: IDelayedCall | None = attrs.field(init=False, default=None)
 
     def lease(self, key: Hashable) -> Lease | None:
-        """The file of that key, if it is open and was looked at within the last second."""
-        file = self._kept.get(key)
+        """Return a lease of the file with this key, if it is open and was revalidated within FRESH_SECONDS."""
+        file = self._cached.get(key)
         if file is None:
             return None
-        now, blob = self._clock.seconds(), file.found.blob
-        if not (blob.remote or 0 <= now - file.glanced <= GLANCE_SECONDS):  # the clock may have been set back
-            file.glanced = now
-            if not blob.is_current():  # changed in place: what was found there is gone
+        now, blob = self._clock.seconds(), file.opened.blob
+        if not (blob.remote or 0 <= now - file.compared <= COMPARE_SECONDS):  # the clock may have been stepped back
+            file.compared = now
+            if not blob.is_current():  # changed in place: another version
                 self._drop(key)
                 return None
         age = now - file.checked
@@ -125,97 +127,102 @@ class OpenFileCache:
         return Lease(file, self)
 
     def open(self, key: Hashable, opener: Opener, raw_key: Hashable, lane: Hashable = None) -> Deferred[Lease]:
-        """Open the file in a thread of `lane`, and keep it: under `raw_key` if it is the raw image.
+        """Open the file in a thread of `lane`, and cache it, under `raw_key` if it is the raw image.
 
-        Fails as `opener` does; can be cancelled.
+        Fails with the errors of `opener`; can be cancelled.
         """
         started = self._clock.seconds()
         opening = self._disk.run(opener, discard=_close, lane=lane)
-        return opening.addCallback(lambda found: self._keep(raw_key if found.raw else key, found, opener, started))
+        return opening.addCallback(
+            lambda opened: self._cache_and_lease(raw_key if opened.raw else key, opened, opener, started)
+        )
 
     def close(self) -> None:
-        """Keep nothing any more; what is in use is closed by its last user."""
-        for key in tuple(self._kept):
+        """Drop all files; those in use are closed with their last lease."""
+        for key in tuple(self._cached):
             self._drop(key)
-        if self._sweep is not None:
-            self._sweep.cancel()
-            self._sweep = None
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+            self._idle_timer = None
 
-    def give_back(self, file: _File) -> None:
-        """A request has done with the file."""
+    def release(self, file: _File) -> None:
+        """Release a lease of the file."""
         file.users -= 1
         self._close_if_unused(file)
 
-    def _keep(self, key: Hashable, found: OpenedFile, opener: Opener, started: float) -> Lease:
-        file = self._take(key, found, opener, started)
+    def _cache_and_lease(self, key: Hashable, opened: OpenedFile, opener: Opener, started: float) -> Lease:
+        file = self._cache(key, opened, opener, started)
         file.users += 1
         return Lease(file, self)
 
-    def _take(self, key: Hashable, found: OpenedFile, opener: Opener, started: float) -> _File:
-        """The file to hand out: the one that is kept if it still is what was found, else the new one, kept now."""
-        kept = self._kept.get(key)
-        if kept is not None and kept.found.blob.identity == found.blob.identity:
-            self._close(found)
-            kept.checked = max(kept.checked, started)
-            return kept
+    def _cache(self, key: Hashable, opened: OpenedFile, opener: Opener, started: float) -> _File:
+        """Return the cached file if it is the one found on disk, else the new one, which is cached now."""
+        cached = self._cached.get(key)
+        if cached is not None and cached.opened.blob.identity == opened.blob.identity:
+            self._close(opened)
+            cached.checked = max(cached.checked, started)
+            return cached
         self._drop(key)
-        while len(self._kept) >= self._limit:
-            self._drop(next(iter(self._kept)))
-        file = self._kept[key] = _File(found, opener, started)
-        if self._sweep is None:
-            self._sweep = self._clock.callLater(_IDLE_SECONDS, self._sweep_idle)
+        while len(self._cached) >= self._limit:
+            self._drop(next(iter(self._cached)))
+        file = self._cached[key] = _File(opened, opener, started)
+        if self._idle_timer is None:
+            self._idle_timer = self._clock.callLater(_IDLE_SECONDS, self._close_idle)
         return file
 
     def _check(self, key: Hashable, file: _File) -> None:
-        """Look at the disk again, in a thread, and move the file to the end of the line to be dropped."""
+        """Revalidate the file in a thread, and make it the most recently used one."""
         if file.checking:
             return
         file.checking = True
-        del self._kept[key]
-        self._kept[key] = file
+        del self._cached[key]
+        self._cached[key] = file
         started = self._clock.seconds()
-        looking = self._disk.run(file.opener, discard=_close, lane=file.found.blob.device)
-        looking.addCallbacks(
-            lambda found: self._checked(key, file, found, started), lambda failure: self._gone(key, file, failure)
+        revalidating = self._disk.run(file.opener, discard=_close, lane=file.opened.blob.device)
+        revalidating.addCallbacks(
+            lambda opened: self._checked(key, file, opened, started),
+            lambda failure: self._on_open_failure(key, file, failure),
         )
 
-    def _checked(self, key: Hashable, file: _File, found: OpenedFile, started: float) -> None:
+    def _checked(self, key: Hashable, file: _File, opened: OpenedFile, started: float) -> None:
         file.checking = False
-        if self._kept.get(key) is not file:
-            self._close(found)
-        elif found.raw == file.found.raw:
-            self._take(key, found, file.opener, started)
-        else:  # chunks were published, or taken away: what has this key now only its own request can tell
-            self._close(found)
+        if self._cached.get(key) is not file:
+            self._close(opened)
+        elif opened.raw == file.opened.raw:
+            self._cache(key, opened, file.opener, started)
+        else:  # chunks were published or removed: drop the entry, the next request reopens it
+            self._close(opened)
             self._drop(key)
 
-    def _gone(self, key: Hashable, file: _File, _failure: Failure) -> None:
-        """It cannot be opened any more; the next request opens it itself, and learns why."""
+    def _on_open_failure(self, key: Hashable, file: _File, _failure: Failure) -> None:
+        """Drop a file that can no longer be opened; the next request opens it and gets the error."""
         file.checking = False
-        if self._kept.get(key) is file:
+        if self._cached.get(key) is file:
             self._drop(key)
 
     def _drop(self, key: Hashable) -> None:
-        file = self._kept.pop(key, None)
+        file = self._cached.pop(key, None)
         if file is not None:
-            file.kept = False
+            file.cached = False
             self._close_if_unused(file)
 
     def _close_if_unused(self, file: _File) -> None:
-        if not file.kept and not file.users:
-            self._close(file.found)
+        if not file.cached and not file.users:
+            self._close(file.opened)
 
-    def _close(self, found: OpenedFile) -> None:
-        self._disk.later(found.blob.close, found.blob.device)
+    def _close(self, opened: OpenedFile) -> None:
+        self._disk.later(opened.blob.close, opened.blob.device)
 
-    def _sweep_idle(self) -> None:
-        self._sweep = None
+    def _close_idle(self) -> None:
+        self._idle_timer = None
         now = self._clock.seconds()
-        for key in [key for key, file in self._kept.items() if now - file.checked > _IDLE_SECONDS and not file.users]:
+        for key in [
+            key for key, file in self._cached.items() if now - file.checked > _IDLE_SECONDS and not file.users
+        ]:
             self._drop(key)
-        if self._kept:
-            self._sweep = self._clock.callLater(_IDLE_SECONDS, self._sweep_idle)
+        if self._cached:
+            self._idle_timer = self._clock.callLater(_IDLE_SECONDS, self._close_idle)
 
 
-def _close(found: OpenedFile) -> None:
-    found.blob.close()
+def _close(opened: OpenedFile) -> None:
+    opened.blob.close()

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aero_storage.metrics import Counts, Gauge, counts
-from aero_storage.workers.counts_document import from_document, to_document
+from aero_storage.workers.control_protocol import from_document, to_document
 
 NUMBERS = st.integers(0, 2**63) | st.floats(0, allow_infinity=False)
 LABELS = st.lists(st.text(max_size=20), min_size=1, max_size=3).map(tuple)

@@ -1,0 +1,110 @@
+"""Answers requests for the bytes of images and chunks, and for chunk manifests. Knows no web framework."""
+
+from __future__ import annotations
+
+import attrs
+
+from aero_storage.catalog.current import CurrentCatalog
+from aero_storage.catalog.model import Image, chunked_directory
+from aero_storage.delivery.admission import Admission
+from aero_storage.delivery.decision import Decision, judge
+from aero_storage.delivery.exchange import Exchange
+from aero_storage.delivery.facts import Facts
+from aero_storage.delivery.policy import Policy
+from aero_storage.delivery.reply import Reply, error
+from aero_storage.delivery.representation import (
+    Representation,
+    VirtualChunks,
+    chunk_representation,
+    image_representation,
+    virtual_representation,
+)
+from aero_storage.delivery.routes import Resource
+from aero_storage.errors import BlobNotFoundError
+from aero_storage.storage.blob import BlobStatus
+from aero_storage.storage.store import MANIFEST_NAME, BlobRequest, Opened, Store
+
+
+@attrs.define(eq=False)
+class Memo:
+    """The image and the decision for requests that differ in nothing but their range."""
+
+    catalog_mark: object = None
+    """Of the catalog in which `image` was found."""
+    image: Image | None = None
+    request: BlobRequest = BlobRequest()
+    status: BlobStatus | None = None
+    """Of the file that the decision was made for; the same object as long as it is the same file."""
+    decision: Decision | None = None
+
+
+@attrs.frozen(eq=False)
+class ByteHandler:
+    """Answers requests of the data plane from one catalog and one store under one cap."""
+
+    _policy: Policy
+    _current_catalog: CurrentCatalog
+    _store: Store
+    _admission: Admission
+    _virtual: VirtualChunks
+
+    async def answer(self, exchange: Exchange, range_value: str | None) -> Reply:
+        """Return the reply to a request for bytes with that `Range`. Raises ClientError."""
+        reply = self.answer_now(exchange, range_value, Memo())
+        if reply is not None:
+            return reply
+        await exchange.take_place(self._admission)
+        facts = exchange.facts
+        image = self._find(facts)
+        exchange.blob = opened = await self._store.open(self._request(facts, image))
+        return judge(facts, self._policy, self._represent(facts, image, opened)).reply(range_value)
+
+    def answer_now(self, exchange: Exchange, range_value: str | None, memo: Memo) -> Reply | None:
+        """Return the same, if nothing has to be waited for; see RequestHandler.answer_now."""
+        if not exchange.facts.names.valid:
+            return error(exchange.facts, self._policy, 404)
+        if not exchange.take_place_now(self._admission):
+            return None
+        facts, catalog = exchange.facts, self._current_catalog.current
+        if memo.image is None or memo.catalog_mark is not catalog.mark:
+            image = self._find(facts)
+            memo.catalog_mark, memo.image, memo.status = catalog.mark, image, None
+            memo.request = self._request(facts, image)
+        image = memo.image
+        exchange.blob = opened = self._store.open_cached(memo.request)
+        if opened is None:
+            return None
+        if memo.status is not opened.status:
+            memo.decision = judge(facts, self._policy, self._represent(facts, image, opened))
+            memo.status = opened.status
+        return memo.decision.reply(range_value) if memo.decision is not None else None
+
+    def _find(self, facts: Facts) -> Image:
+        image_id, catalog = facts.names.image_id or "", self._current_catalog.current
+        image = catalog.find(image_id)
+        if image is not None:
+            return image
+        if catalog.listing and facts.resource in (Resource.CHUNK, Resource.CHUNK_MANIFEST):
+            # http.md §6: the raw file need not exist. If it does, it is one that is not served.
+            return Image(id=image_id, file=image_id, name=image_id, virtual_chunks=False)
+        raise BlobNotFoundError(image_id)
+
+    def _request(self, facts: Facts, image: Image) -> BlobRequest:
+        if facts.resource is Resource.IMAGE:
+            return BlobRequest(image)
+        version = facts.names.version
+        directory = image.chunked_directory if version is None else chunked_directory(image.id, version)
+        manifest = f"{directory}/{MANIFEST_NAME}"
+        artifact = f"{directory}/chunks/{facts.names.chunk_name}" if facts.resource is Resource.CHUNK else manifest
+        if self._virtual.may_serve(image, version):
+            return BlobRequest(image, artifact, manifest)
+        return BlobRequest(artifact=artifact)
+
+    def _represent(self, facts: Facts, image: Image, opened: Opened) -> Representation:
+        status = opened.status
+        if facts.resource is Resource.IMAGE:
+            return image_representation(facts, self._policy, image, status.size, status.validators)
+        if opened.raw:
+            cut = self._virtual.cut(image, status)
+            return virtual_representation(facts, self._policy, image, cut, status.validators)
+        return chunk_representation(facts, self._policy, image, status.size, status.validators)

@@ -1,0 +1,81 @@
+"""The Store protocol: images and chunk artifacts, opened for a request that waits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import PurePath
+from typing import Protocol
+
+import attrs
+from twisted.internet.defer import Deferred
+
+from aero_storage.catalog.model import Image
+from aero_storage.storage.blob import Blob, BlobStatus
+
+MANIFEST_NAME = "manifest.json"
+"""File name of a chunk manifest in its directory (http.md §6)."""
+
+
+@attrs.frozen
+class Survey:
+    """The state of a set of images: the status of those that can be opened, and how many exist but cannot."""
+
+    found: tuple[tuple[Image, BlobStatus], ...]
+    unreadable: int
+
+
+@attrs.frozen
+class BlobRequest:
+    """A request to open an image, a chunk artifact, or the one of them that is there."""
+
+    image: Image | None = None
+    artifact: str | None = None
+    """Place of a chunk artifact relative to the root."""
+    manifest: str | None = None
+    """If both are wanted: the chunk manifest whose presence makes it the artifact."""
+
+    @property
+    def key(self) -> tuple[Image | None, str | None, str | None]:
+        """The identity of the request, as a key; tuples compare by identity first."""
+        return self.image, self.artifact, self.manifest
+
+    @property
+    def place(self) -> str:
+        """Where it is to be found, relative to the root: for an artifact the directory, which holds thousands."""
+        if self.artifact is None:
+            return "" if self.image is None else self.image.file
+        return str(PurePath(self.artifact).parent)
+
+    @property
+    def raw_key(self) -> tuple[Image | None, str | None, str | None]:
+        """The same, where the image has to stand in: one open file serves all artifacts that one manifest lacks."""
+        return self.image, None, self.manifest
+
+
+class Opened(Blob, Protocol):
+    """An open file; `raw` where it is an image, not a chunk artifact."""
+
+    @property
+    def raw(self) -> bool:
+        """Whether chunks would have to be cut from it."""
+        ...
+
+
+class Store(Protocol):
+    """A place of images. The caller closes what it has opened."""
+
+    def open(self, wanted: BlobRequest) -> Deferred[Opened]:
+        """Open. Fails with BlobNotFoundError or BlobUnreadableError; can be cancelled."""
+        ...
+
+    def open_cached(self, wanted: BlobRequest) -> Opened | None:
+        """The same at once, from memory, or not at all: at most a second old (http.md §3)."""
+        ...
+
+    def survey(self, images: Iterable[Image]) -> Deferred[Survey]:
+        """Look at many images at once."""
+        ...
+
+    def complete(self, images: Iterable[Image]) -> Deferred[bool]:
+        """Whether each image has its bytes or a chunk manifest."""
+        ...

@@ -1,0 +1,132 @@
+"""Reads request heads from a connection, and has them answered, a few in each turn of the reactor.
+
+All that is received in one read could be answered in one turn: a packet of 1,400 pipelined requests would hold all
+other connections up for a second. So after TURN_REQUESTS or TURN_SECONDS, whichever comes first, a connection goes to
+the back of the line. Requests that are pipelined behind a response which had to wait have a turn of their own, too.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import attrs
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from aero_storage.http.head_reader import HeadReader
+from aero_storage.http.request_head import Refusal, RequestHead
+from aero_storage.web.connection_state import ConnectionState, Event
+from aero_storage.web.response_plans import FindPlan, PlannedRequest
+
+TURN_REQUESTS, TURN_SECONDS = 16, 0.001
+
+_MAX_READ_AHEAD = 16 * 1024
+"""Bytes that are read behind the request that is being answered."""
+
+
+class Answering(Protocol):
+    """A connection, as far as its requests go."""
+
+    transport: Any
+    find_plan: FindPlan
+
+    def answer(self, planned: PlannedRequest) -> None:
+        """Answer a request whose head is known."""
+        ...
+
+    def answer_head(self, head: RequestHead, raw: bytes) -> None:
+        """Answer any other request."""
+        ...
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Answer a head that cannot be read."""
+        ...
+
+    def close(self) -> None:
+        """Close: the client will send no more, and all that came has been answered, as far as it was complete."""
+        ...
+
+
+@attrs.define(eq=False)
+class RequestReader:
+    """Reads the heads of one connection, whose `state` says whether the next request may be answered."""
+
+    _connection: Answering
+    _state: ConnectionState
+    _clock: IReactorTime
+    has_input: bool = attrs.field(init=False, default=False)
+    """Whether anything may have come that is not answered."""
+    _heads: HeadReader = attrs.field(init=False, factory=HeadReader)
+    _next_turn: IDelayedCall | None = attrs.field(init=False, default=None)
+    _reading: bool = attrs.field(init=False, default=False)
+    _paused: bool = attrs.field(init=False, default=False)
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything of a next request has come."""
+        return self._heads.begun
+
+    @property
+    def waits_for_turn(self) -> bool:
+        """Whether requests have come that are answered in the next turn."""
+        return self._next_turn is not None
+
+    def receive(self, data: bytes) -> None:
+        """Answer what has come, or keep it, if another request is being answered."""
+        self.has_input = True
+        self._heads.receive(data)
+        if self._next_turn is None and self._state.takes_requests:
+            self._read()
+        elif len(self._heads) > _MAX_READ_AHEAD and not self._paused:
+            self._paused = True
+            self._connection.transport.pauseProducing()
+
+    def response_sent(self) -> None:
+        """Go on behind a response."""
+        if not self._reading and (self.has_input or self._paused or self._state.input_ended):
+            self._go_on(more=self.has_input)
+
+    def stop(self) -> None:
+        """Answer no more."""
+        next_turn, self._next_turn = self._next_turn, None
+        if next_turn is not None:
+            next_turn.cancel()
+
+    def _read(self) -> None:
+        """Answer as much as one turn of the reactor allows."""
+        self._next_turn = None
+        self._reading = True
+        end, left = self._clock.seconds() + TURN_SECONDS, TURN_REQUESTS
+        while left and self._state.takes_requests and self._read_head():
+            left = left - 1 if self._clock.seconds() < end else 0
+        self._reading = False
+        self.has_input = len(self._heads) > 0
+        if self._state.takes_requests:
+            self._go_on(more=not left and self.has_input)
+
+    def _go_on(self, *, more: bool) -> None:
+        """Answer what has come in the next turn of the reactor, or wait for more to come."""
+        if more:
+            self._next_turn = self._clock.callLater(0, self._read)
+        elif self._state.input_ended:
+            self._connection.close()
+        if self._paused and len(self._heads) <= _MAX_READ_AHEAD:
+            self._paused = False
+            self._connection.transport.resumeProducing()
+
+    def _read_head(self) -> bool:
+        """Begin to answer the next head; false if it is not complete."""
+        raw = self._heads.peek()
+        planned = self._connection.find_plan(raw) if raw else None
+        if planned is not None:
+            self._heads.take(len(raw))
+            self._connection.answer(planned)
+            return True
+        head = self._heads.next()
+        if head is None:
+            if self._heads.begun:
+                self._state.on(Event.PART_OF_HEAD)
+        elif isinstance(head, Refusal):
+            self._connection.refuse(head)
+        else:
+            self._connection.answer_head(head, raw)
+        return head is not None
