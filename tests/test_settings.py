@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given as drawn
 from hypothesis import strategies as st
 
+from aero_storage.chunks.manifest import MAX_CHUNK_SIZE, SECTOR
 from aero_storage.errors import SettingsError
 from aero_storage.settings import (
     ListenAddress,
@@ -648,3 +649,12 @@ def test_decimals_of_the_file_are_exact(tmp_path_factory: pytest.TempPathFactory
     """A finite float that is not negative is read from the file as it stands, however small or large."""
     config = written(tmp_path_factory.getbasetemp() / "float.toml", f"bytes_queue_timeout_secs = {value!r}")
     assert resolve({"config": [config]}, {}, CWD).settings.bytes_queue_timeout_secs == value
+
+
+def test_sizes_of_virtual_chunks_are_those_of_the_format() -> None:
+    """The setting takes the chunk sizes that the format has, and no other."""
+    row = ROWS["virtual_chunk_bytes"]
+    assert (row.parse(str(SECTOR)), row.parse(str(MAX_CHUNK_SIZE))) == (SECTOR, MAX_CHUNK_SIZE)
+    for size in (0, SECTOR - 1, SECTOR + 1, MAX_CHUNK_SIZE + SECTOR):
+        with pytest.raises(ValueError, match="a multiple of 512 from 512 to 67108864"):
+            row.parse(str(size))

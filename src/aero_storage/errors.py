@@ -25,6 +25,10 @@ class ProxyAddressError(AeroStorageError):
     """A text is not a valid trusted proxy; the message completes "… is not"."""
 
 
+class JsonError(AeroStorageError):
+    """A document is not the JSON that it has to be; the message is one line that names the place."""
+
+
 class ChunkFormatError(AeroStorageError):
     """A chunk manifest, or a chunk size for an image, breaks the rules of the chunked format (http.md §6)."""
 

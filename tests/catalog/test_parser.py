@@ -9,7 +9,7 @@ import attrs
 import pytest
 
 from aero_storage.catalog.model import Catalog, Image
-from aero_storage.catalog.parser import MAX_MANIFEST_BYTES, parse_manifest
+from aero_storage.catalog.parser import MAX_MANIFEST_BYTES, MAX_VALUES, parse_manifest
 from aero_storage.errors import CatalogError
 
 Entry = dict[str, object]
@@ -164,6 +164,11 @@ DOCUMENTS = {
     "images an object": (b'{"images":{}}', "images: must be an array"),
     "no image in the list": (b'{"images":[]}', "at least one"),
     "no image in the array": (b"[]", "at least one"),
+    "document key twice": (b'{"images":[],"images":[]}', "images: given twice"),
+    "field twice": (b'{"images":[{"id":"b","file":"b","name":"B","name":"B"}]}', "images[0].name: given twice"),
+    "unknown key twice": (b'[{"id":"b","file":"b","name":"B","x":{"y":1,"y":1}}]', "[0].x.y: given twice"),
+    "too many keys": (b'{"images":[{' + b'"x":1,' * MAX_VALUES + b'"x":1}]}', f"more than {MAX_VALUES} values"),
+    "too many arrays": (b"[" + b"[]," * MAX_VALUES + b"1]", f"more than {MAX_VALUES} values"),
     "long string": (json.dumps("x" * 10_000).encode(), "array"),
 }
 
@@ -251,6 +256,11 @@ def test_entry_of_another_kind(entry: object) -> None:
 def test_document(data: bytes, reason: str) -> None:
     """A file that is no JSON of either shape, or lists no image, is refused with a reason."""
     assert reason in refusal(data)
+
+
+def test_commas_in_texts_are_no_values() -> None:
+    """Only values count towards the limit: a long description may have as many commas as it likes."""
+    assert parse([PLAIN | {"description": ",[{" * MAX_VALUES}]).find("b") is not None
 
 
 def test_too_large() -> None:

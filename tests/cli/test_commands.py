@@ -269,6 +269,28 @@ def test_publish_warns_of_large_chunks(command: Command, root: Path, tmp_path: P
     assert root.exists()
 
 
+@pytest.mark.parametrize("source_of", ["variable", "file", "flag"])
+def test_publish_goes_by_the_settings(
+    command: Command, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source_of: str
+) -> None:
+    """Chunks that the daemon's own settings allow are published without a warning, wherever they are set."""
+    image = tmp_path / "large.raw"
+    with image.open("wb") as file:
+        file.truncate(32 * MIB)
+    command("import", image, "--id", "large")
+    (tmp_path / "aero.toml").write_text("max_chunk_bytes = 33554432")
+    if source_of == "variable":
+        monkeypatch.setenv("AERO_STORAGE_MAX_CHUNK_BYTES", "33554432")
+    words: dict[str, list[str | Path]] = {
+        "variable": [],
+        "file": ["--config", tmp_path / "aero.toml"],
+        "flag": ["--max-chunk-bytes", "33554432"],
+    }
+    said = command("publish", "large", "--chunk-size", "16MiB", *words[source_of])
+    assert (said.status, said.err) == (0, "")
+    assert root.exists()
+
+
 def test_publish_from_a_listing(command: Command, root: Path) -> None:
     """Publishing what only a directory listing serves makes the catalog, and says so."""
     (root / "old.img").write_bytes(DISK)
@@ -357,6 +379,56 @@ def test_catalog_check(command: Command, root: Path, source: Path) -> None:
     assert said.status == 1
     assert set(said.json["problems"]) == {"disk", "cut", "missing", "outside", "uneven"}
     assert said.json["unused_files"] == ["imported/cut/9.img"]
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        ([], None),
+        (["--virtual-chunks"], None),
+        (["--virtual-chunks", "--virtual-chunk-bytes", "512"], "clients refuse more than 500000 chunks"),
+        (["--virtual-chunks", "--max-chunk-bytes", "4194303"], "4194304 bytes are over max_chunk_bytes, 4194303"),
+        (["--virtual-chunk-bytes", "512"], None),
+    ],
+)
+def test_catalog_check_goes_by_the_settings(command: Command, root: Path, words: list[str], part: str | None) -> None:
+    """The check tells of an image that a daemon with these settings cannot serve in virtual chunks."""
+    with (root / "large.img").open("wb") as file:
+        file.truncate(512 * 500_001)
+    (root / "manifest.json").write_text('[{"id": "large", "file": "large.img", "name": "x"}]')
+    said = command("catalog", "check", *words, "--json")
+    problems = said.json["problems"].get("large", [])
+    assert (said.status, len(problems)) == ((1, 1) if part else (0, 0))
+    assert part is None or part in problems[0]
+    assert command("list", *words, "--json").json[0]["chunks"] == ("virtual" if "--virtual-chunks" in words else None)
+
+
+def test_catalog_check_reads_the_configuration(
+    command: Command, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the variables and the file say counts as it does for the daemon; a wrong value is told."""
+    with (root / "large.img").open("wb") as file:
+        file.truncate(600 * 10**9)
+    (root / "manifest.json").write_text('[{"id": "large", "file": "large.img", "name": "x"}]')
+    (tmp_path / "aero.toml").write_text("virtual_chunk_bytes = 512")
+    monkeypatch.setenv("AERO_STORAGE_CONFIG", str(tmp_path / "aero.toml"))
+    assert command("catalog", "check").status == 0
+    monkeypatch.setenv("AERO_STORAGE_VIRTUAL_CHUNKS", "true")
+    said = command("catalog", "check")
+    assert (said.status, "choose a chunk size of 2097152 bytes" in said.out) == (1, True)
+    monkeypatch.setenv("AERO_STORAGE_VIRTUAL_CHUNK_BYTES", "500")
+    said = command("catalog", "check")
+    assert (said.status, "AERO_STORAGE_VIRTUAL_CHUNK_BYTES" in said.err) == (1, True)
+
+
+def test_catalog_check_of_published_chunks(command: Command, root: Path, source: Path) -> None:
+    """Published chunks that the daemon refuses are told."""
+    command("import", source, "--id", "disk")
+    command("publish", "disk", "--chunk-size", "1MiB")
+    assert command("catalog", "check", "--max-chunk-bytes", "1048576").status == 0
+    said = command("catalog", "check", "--max-chunk-bytes", "1048575")
+    assert (said.status, "1048576 bytes are over max_chunk_bytes" in said.out) == (1, True)
+    assert root.exists()
 
 
 def test_remove(command: Command, root: Path, source: Path) -> None:

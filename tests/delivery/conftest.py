@@ -11,6 +11,7 @@ from typing import Protocol, TypeVar
 import attrs
 import pytest
 from tests.delivery.decide import decide
+from tests.policies import policy_with
 from twisted.internet.defer import Deferred, execute, succeed
 from twisted.internet.task import Clock
 
@@ -38,7 +39,7 @@ from aero_storage.storage.store import BlobRequest, Opened, Store, Survey
 NOW = 1_700_000_100.0
 """When every request arrives: 100 seconds after the images were last modified."""
 
-_LIMITED = Policy(max_range_bytes=100)
+_LIMITED = policy_with(max_range_bytes=100)
 _VALIDATORS = Validators('"v1"', 1_700_000_000_500_000_000)  # Tue, 14 Nov 2023 22:13:20 GMT, and a half
 _IMAGE = Image("disk.img", "disk.img", "disk.img")
 _T = TypeVar("_T")
@@ -268,7 +269,7 @@ class Bench:
 
     def handler(self, policy: Policy | None = None, metrics_token: str | None = None) -> RequestHandler:
         store: Store = self.store
-        policy = policy or Policy()
+        policy = policy or policy_with()
         virtual = VirtualChunks(policy, self.log)
         byte_handler = ByteHandler(policy, self.current_catalog, store, self.admission, virtual)
         build = Build("1.2.3")

@@ -167,7 +167,7 @@ def test_what_is_told(clock: Clock) -> None:
     assert lucky.place
     clock.advance(PATIENCE)
     assert (type(unlucky.error), rejected, waited) == (OverloadedError, ["timed_out"], [0.25])
-    for _ in range(admission.cap * 4 + 20):
+    for _ in range(admission.max_concurrent_bytes_requests * 4 + 20):
         Guest.of(admission)
     assert rejected == ["timed_out", *["queue_full"] * 8]
     assert waited == [0.25]

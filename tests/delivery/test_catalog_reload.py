@@ -49,7 +49,12 @@ def manifest(tmp_path: Path) -> Manifest:
 @pytest.fixture
 def watch(tmp_path: Path, bench: Bench) -> CatalogReloader:
     return CatalogReloader(
-        CatalogReader(tmp_path), bench.current_catalog, bench.disk, bench.metrics, bench.log, lambda: NOW
+        CatalogReader(tmp_path, require_manifest=False),
+        bench.current_catalog,
+        bench.disk,
+        bench.metrics,
+        bench.log,
+        lambda: NOW,
     )
 
 
@@ -241,7 +246,12 @@ def test_one_look_at_a_time(tmp_path: Path, manifest: Manifest, bench: Bench) ->
     """A check that comes while another one is under way waits for it: readings never overtake each other."""
     disk = HeldDisk()
     watch = CatalogReloader(
-        CatalogReader(tmp_path), bench.current_catalog, disk, bench.metrics, bench.log, lambda: NOW
+        CatalogReader(tmp_path, require_manifest=False),
+        bench.current_catalog,
+        disk,
+        bench.metrics,
+        bench.log,
+        lambda: NOW,
     )
     manifest.write(GOOD)
     first, second = (Deferred.fromCoroutine(watch.check()) for _ in range(2))
@@ -259,7 +269,12 @@ def test_cancelled_look(tmp_path: Path, manifest: Manifest, bench: Bench, which:
     """A check that is cancelled, at work or waiting, keeps no later one from its turn."""
     disk = HeldDisk()
     watch = CatalogReloader(
-        CatalogReader(tmp_path), bench.current_catalog, disk, bench.metrics, bench.log, lambda: NOW
+        CatalogReader(tmp_path, require_manifest=False),
+        bench.current_catalog,
+        disk,
+        bench.metrics,
+        bench.log,
+        lambda: NOW,
     )
     manifest.write(GOOD)
     checks = [Deferred.fromCoroutine(watch.check()) for _ in range(3)]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import attrs
 import pytest
 from tests.delivery.decide import decide
+from tests.policies import policy_with
 
 from aero_storage.catalog.model import Image
 from aero_storage.delivery.facts import Facts
@@ -46,7 +47,7 @@ CHUNK_BODY = CORS | {
 
 
 def chunk_reply(facts: Facts, image: Image = IMAGE, policy: Policy | None = None, size: int = SIZE) -> Reply:
-    policy = policy or Policy()
+    policy = policy or policy_with()
     return decide(facts, policy, chunk_representation(facts, policy, image, size, VALIDATORS))
 
 
@@ -66,7 +67,7 @@ def test_chunk(ask: Ask, path: str, content_type: str, headers: Headers, method:
 @pytest.mark.parametrize("path", [CHUNK, MANIFEST])
 def test_chunk_and_required_range(ask: Ask, path: str) -> None:
     """`--require-range` concerns images: chunks are sent whole as ever."""
-    assert chunk_reply(ask(path), policy=Policy(require_range=True)).segment == Segment(0, SIZE)
+    assert chunk_reply(ask(path), policy=policy_with(require_range=True)).segment == Segment(0, SIZE)
 
 
 @pytest.mark.parametrize("path", [CHUNK, MANIFEST])
@@ -93,7 +94,7 @@ def test_chunk_conditions(ask: Ask, path: str, headers: Headers, status: int) ->
 @pytest.mark.parametrize(("size", "too_large"), [(100, False), (101, True)])
 def test_chunk_limit(ask: Ask, headers: Headers, size: int, *, too_large: bool) -> None:
     """A chunk over the limit is a 413, before any condition is looked at; a manifest has no limit."""
-    policy = Policy(max_chunk_bytes=100)
+    policy = policy_with(max_chunk_bytes=100)
     reply = chunk_reply(ask(CHUNK, headers), policy=policy, size=size)
     assert (reply.status == 413) is too_large
     assert not too_large or dict(reply.headers) == CORS | {"Cache-Control": "no-store, no-transform"}
@@ -130,7 +131,10 @@ def test_chunk_cache_control(
 ) -> None:
     """Chunk artifacts are immutable, but for unversioned URLs of a versioned entry; never public with credentials."""
     facts = ask(f"/v1/images/disk.img/chunked/{version}{last}", headers)
-    assert dict(chunk_reply(facts, image, Policy(public_max_age=60)).headers)["Cache-Control"] == expected
+    assert (
+        dict(chunk_reply(facts, image, policy_with(public_cache_max_age_secs=60)).headers)["Cache-Control"]
+        == expected
+    )
 
 
 def test_chunks_have_their_own_validators(ask: Ask) -> None:

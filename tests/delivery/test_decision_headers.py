@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 import attrs
 import pytest
 from tests.delivery.decide import decide
+from tests.policies import cors_with, policy_with
 
 from aero_storage.catalog.model import Image
-from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.representation import image_representation, image_validators
 from aero_storage.http.conditional import Validators
-from aero_storage.http.cors import CorsPolicy
 
 if TYPE_CHECKING:
     from tests.delivery.conftest import Ask, ReplyTo
@@ -100,7 +99,7 @@ def test_content_length(ask: Ask, reply_to: ReplyTo, headers: Headers, length: i
 @pytest.mark.parametrize("condition", [{}, {"Range": "bytes=0-0"}, {"If-None-Match": "*"}], ids=repr)
 def test_cache_control(ask: Ask, credentials: Headers, expected: str, condition: Headers, *, public: bool) -> None:
     """Bytes are publicly cacheable if the image is public and the request brings no credentials: 200, 206, 304."""
-    policy = Policy(public_max_age=60)
+    policy = policy_with(public_cache_max_age_secs=60)
     facts = ask(headers=credentials | condition)
     image = attrs.evolve(IMAGE, public=public)
     reply = decide(facts, policy, image_representation(facts, policy, image, SIZE, VALIDATORS))
@@ -112,7 +111,7 @@ def test_cache_control(ask: Ask, credentials: Headers, expected: str, condition:
 )
 def test_cors_and_corp(ask: Ask, reply_to: ReplyTo, headers: Headers) -> None:
     """Every status of the data plane carries CORS for an allowed origin, `Vary` for any, and CORP as configured."""
-    policy = Policy(cors=CorsPolicy(("https://a.example",)), resource_policy="cross-origin")
+    policy = policy_with(cors=cors_with("https://a.example"), cross_origin_resource_policy="cross-origin")
     allowed = dict(reply_to(ask(headers=headers | {"Origin": "https://A.example"}), policy).headers)
     other = dict(reply_to(ask(headers=headers | {"Origin": "https://b.example"}), policy).headers)
     assert allowed["Access-Control-Allow-Origin"] == "https://A.example"

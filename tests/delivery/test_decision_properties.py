@@ -6,6 +6,7 @@ import attrs
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.delivery.decide import decide
+from tests.policies import policy_with
 
 from aero_storage.delivery.facts import Facts
 from aero_storage.delivery.policy import Policy
@@ -21,7 +22,12 @@ sizes = st.one_of(st.integers(0, 20), st.integers(0, 2**70))
 numbers = st.one_of(st.integers(0, 25), st.integers(0, 2**65)).map(str)
 well_formed = st.builds("bytes={}-{}".format, st.one_of(st.just(""), numbers), st.one_of(st.just(""), numbers))
 limits = st.one_of(st.integers(1, 20), st.integers(1, 2**70))
-policies = st.builds(Policy, max_range_bytes=limits, limit_open_ended=st.booleans(), require_range=st.booleans())
+policies = st.builds(
+    policy_with,
+    max_range_bytes=limits,
+    open_ended_ranges=st.sampled_from(["stream", "limit"]),
+    require_range=st.booleans(),
+)
 representations = st.builds(Representation, sizes, st.just(VALIDATORS), st.just("no-cache"))
 
 

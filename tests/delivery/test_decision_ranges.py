@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.policies import policy_with
 
-from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.reply import Reply
 
 if TYPE_CHECKING:
     from tests.delivery.conftest import Ask, ReplyTo
 
 SIZE = 1000
-LIMITED = Policy(max_range_bytes=100)
-LIMITED_TAILS = Policy(max_range_bytes=100, limit_open_ended=True)
-STRICT = Policy(max_range_bytes=100, require_range=True)
+LIMITED = policy_with(max_range_bytes=100)
+LIMITED_TAILS = policy_with(max_range_bytes=100, open_ended_ranges="limit")
+STRICT = policy_with(max_range_bytes=100, require_range=True)
 EXACTLY = "Tue, 14 Nov 2023 22:13:20 GMT"
 AFTER = "Tue, 14 Nov 2023 22:13:21 GMT"
 ONE = {"Range": "bytes=0-0"}

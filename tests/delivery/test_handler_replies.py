@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import attrs
 import pytest
+from tests.policies import policy_with
 from twisted.internet.defer import Deferred
 
 from aero_storage.catalog.model import Image
 from aero_storage.delivery.byte_handler import Memo
-from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.reply import Reply
 from aero_storage.delivery.routes import ROUTES, Plane, Resource
 from aero_storage.metrics import Counts
@@ -70,10 +70,10 @@ def test_no_old_catalog_is_kept(ask: Ask, bench: Bench) -> None:
 def test_policy_and_catalog_are_heeded(ask: Ask, bench: Bench) -> None:
     """What the catalog says of an image, and the settings, shape the reply."""
     bench.store.put("files/private.raw", size=10)
-    reply = bench.answer(ask("/v1/images/private.img"), Policy(resource_policy="cross-origin"))
+    reply = bench.answer(ask("/v1/images/private.img"), policy_with(cross_origin_resource_policy="cross-origin"))
     assert dict(reply.headers)["Cache-Control"] == "private, no-store, no-transform"
     assert dict(reply.headers)["Cross-Origin-Resource-Policy"] == "cross-origin"
-    assert bench.answer(ask(), Policy(require_range=True)).status == 416
+    assert bench.answer(ask(), policy_with(require_range=True)).status == 416
 
 
 @pytest.mark.parametrize("path", ["/v1/images/no-such-image", "/v1/images/files", "/v1/images/disk.raw"])
@@ -148,7 +148,7 @@ def test_large_chunk(ask: Ask, bench: Bench) -> None:
     """A chunk over the limit is a 413, a manifest is not."""
     bench.store.put("chunked/disk.img/chunks/0.bin", 101)
     bench.store.put("chunked/disk.img/manifest.json", 101)
-    policy = Policy(max_chunk_bytes=100)
+    policy = policy_with(max_chunk_bytes=100)
     statuses = [
         bench.answer(ask(BYTES + rest), policy).status for rest in ("/chunked/chunks/0.bin", "/chunked/manifest")
     ]

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import attrs
 import pytest
+from tests.policies import policy_with
 
 from aero_storage.catalog.model import Image
 from aero_storage.delivery.metadata import describe, image_reply, list_reply, make_listing
-from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.reply import Reply
 from aero_storage.storage.blob import BlobStatus
 
@@ -37,11 +37,13 @@ CORS = {
 
 
 def meta(ask: Ask, headers: dict[str, str] | None = None, image: Image = IMAGE, status: BlobStatus = STATUS) -> Reply:
-    return image_reply(ask(META, headers), Policy(), image, status)
+    return image_reply(ask(META, headers), policy_with(), image, status)
 
 
 def listed(ask: Ask, headers: dict[str, str] | None = None, *found: tuple[Image, BlobStatus]) -> Reply:
-    return list_reply(ask("/v1/images", headers), Policy(), make_listing(found or [(IMAGE, STATUS), (FULL, STATUS)]))
+    return list_reply(
+        ask("/v1/images", headers), policy_with(), make_listing(found or [(IMAGE, STATUS), (FULL, STATUS)])
+    )
 
 
 def test_plain_object() -> None:
@@ -125,7 +127,7 @@ def test_list_reply(ask: Ask) -> None:
 
 def test_empty_list(ask: Ask) -> None:
     """A list of nothing is an empty array, with a tag like any other."""
-    reply = list_reply(ask("/v1/images"), Policy(), make_listing([]))
+    reply = list_reply(ask("/v1/images"), policy_with(), make_listing([]))
     assert (reply.status, reply.body) == (200, b"[]")
     assert dict(reply.headers)["ETag"].startswith('"images-')
 

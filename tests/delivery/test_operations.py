@@ -6,18 +6,17 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.policies import cors_with, policy_with
 
 from aero_storage.delivery import operations
 from aero_storage.delivery.operations import Build
-from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.reply import Reply
-from aero_storage.http.cors import CorsPolicy
 from aero_storage.metrics import Counts
 
 if TYPE_CHECKING:
     from tests.delivery.conftest import Ask, Bench
 
-POLICY = Policy()
+POLICY = policy_with()
 TOKEN = "s3cret/Token+of=the~operator"
 
 
@@ -118,7 +117,7 @@ def test_exposition_of_a_total(ask: Ask, bench: Bench) -> None:
 
 def test_cors(ask: Ask) -> None:
     """Operators' replies carry the allow-origin headers, expose nothing, and are never kept."""
-    policy = Policy(cors=CorsPolicy(("https://a.example",)))
+    policy = policy_with(cors=cors_with("https://a.example"))
     reply = operations.liveness(ask("/healthz", {"Origin": "https://a.example"}), policy)
     assert dict(reply.headers) == {
         "Access-Control-Allow-Origin": "https://a.example",

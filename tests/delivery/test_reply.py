@@ -6,8 +6,8 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.policies import cors_with, policy_with
 
-from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.reply import Reply, error, json_body, preflight
 from aero_storage.http.cors import CorsPolicy
 from aero_storage.http.ranges import Segment
@@ -15,7 +15,7 @@ from aero_storage.http.ranges import Segment
 if TYPE_CHECKING:
     from tests.delivery.conftest import Ask
 
-POLICY = Policy(resource_policy="cross-origin")
+POLICY = policy_with(cross_origin_resource_policy="cross-origin")
 STATUSES = (400, 401, 403, 404, 405, 412, 413, 414, 431, 500, 503)
 DATA_PATHS = (
     "/v1/images/x",
@@ -121,7 +121,7 @@ def test_extra_headers(ask: Ask, path: str) -> None:
 @pytest.mark.parametrize("path", ["/v1/images/x", "/v1/images", "/healthz", "/nowhere"])
 def test_errors_for_other_origins(ask: Ask, path: str) -> None:
     """With a list of origins, errors carry `Vary: Origin` for all, and CORS headers for those listed alone."""
-    policy = Policy(cors=CorsPolicy(("https://a.example",)))
+    policy = policy_with(cors=cors_with("https://a.example"))
     ours = dict(error(ask(path, {"Origin": "https://a.example"}), policy, 404).headers)
     foreign = dict(error(ask(path, {"Origin": "https://b.example"}), policy, 404).headers)
     assert ours["Vary"] == foreign["Vary"] == "Origin"
@@ -141,7 +141,7 @@ def test_errors_for_other_origins(ask: Ask, path: str) -> None:
 )
 def test_preflight(ask: Ask, path: str, *, corp: bool) -> None:
     """A preflight is an empty 204 with what http.md §7 lists; CORP comes with the data plane."""
-    reply = preflight(ask(path, method="OPTIONS"), Policy(cors=CorsPolicy(max_age=600)))
+    reply = preflight(ask(path, method="OPTIONS"), policy_with(cors=CorsPolicy((), 600)))
     headers = dict(reply.headers)
     assert (reply.status, reply.body, reply.length) == (204, b"", None)
     assert headers["Access-Control-Allow-Methods"] == "GET, HEAD, OPTIONS"
@@ -156,7 +156,7 @@ def test_preflight(ask: Ask, path: str, *, corp: bool) -> None:
 
 def test_preflight_from_elsewhere(ask: Ask) -> None:
     """A preflight from an origin that is not listed is a 204 that allows nothing."""
-    policy = Policy(cors=CorsPolicy(("https://a.example",)))
+    policy = policy_with(cors=cors_with("https://a.example"))
     reply = preflight(ask("/v1/images", {"Origin": "https://b.example"}, method="OPTIONS"), policy)
     assert reply.headers == (("Vary", "Origin, Access-Control-Request-Method, Access-Control-Request-Headers"),)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 import pytest
+from tests.policies import policy_with
 
 from aero_storage.catalog.model import Image
 from aero_storage.delivery.policy import Policy
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 SIZE = 10 * 512
 IMAGE = Image("disk.img", "files/disk.raw", "Disk", virtual_chunks=True, recommended_chunk_size_bytes=4 * 512)
 CHUNKED = "/v1/images/disk.img/chunked"
-ON = Policy(virtual_chunks=True, virtual_chunk_bytes=1024)
+ON = policy_with(virtual_chunks=True, virtual_chunk_bytes=1024)
 
 
 def version_of(ask: Ask, bench: Bench, policy: Policy | None = None) -> str:
@@ -132,7 +133,7 @@ def test_unfit(ask: Ask, bench: Bench, size: int, chunk_size: int, limit: int, s
     """What breaks the format's rules is a 404, what is over the limit a 413; each is warned of just once."""
     bench.serve(attrs.evolve(IMAGE, recommended_chunk_size_bytes=chunk_size))
     bench.store.put("files/disk.raw", size)
-    handler = bench.handler(Policy(max_chunk_bytes=limit))
+    handler = bench.handler(policy_with(max_chunk_bytes=limit))
     for _ in range(3):
         reply = bench.answer(ask(f"{CHUNKED}/chunks/00000000.bin"), handler=handler)
         assert reply.status == status

@@ -14,6 +14,7 @@ from tests.command_output import CommandResult
 from tests.doctor.fault_cases import CASES, HTML
 from tests.doctor.faulty_proxy import Answer, FaultyProxy, ProxyFault, Request
 
+from aero_storage import settings
 from aero_storage.cli.commands.doctor import own_url
 from aero_storage.cli.main import run
 from aero_storage.cli.output import Output
@@ -158,11 +159,10 @@ def test_own_daemon(
         ("192.0.2.1:82", "http://192.0.2.1:82"),
     ],
 )
-@pytest.mark.usefixtures("command")
-def test_own_url(listen_addr: str, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_own_url(listen_addr: str, url: str) -> None:
     """The daemon on this machine is asked where it listens, on port 8080 without settings."""
-    monkeypatch.setenv("AERO_STORAGE_LISTEN_ADDR", listen_addr)
-    assert own_url() == url
+    given = settings.resolve({}, {"AERO_STORAGE_LISTEN_ADDR": listen_addr}, Path.cwd()).settings
+    assert own_url(given) == url
 
 
 def test_no_own_url(command: Callable[..., CommandResult], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ ALLOWED_HEADERS = (
     "Range, If-Range, If-None-Match, If-Modified-Since, Authorization, Content-Type, If-Match, "
     "If-Unmodified-Since, X-Accept-Encoding, X-Request-Id, X-Aero-User-Id"
 )
+DAY = 86400
 ASKED = "Access-Control-Request-Method, Access-Control-Request-Headers"
 
 ANYBODY = {
@@ -57,7 +58,7 @@ def access_control(headers: Headers) -> list[str]:
 @pytest.mark.parametrize("origin", [None, ORIGIN, "null"])
 def test_anybody(origins: tuple[str, ...], origin: str | None) -> None:
     """Without an allowlist, or with `*` in it, anybody may read, without credentials and without `Vary`."""
-    policy = CorsPolicy(origins)
+    policy = CorsPolicy(origins, DAY)
     assert policy.any_origin
     assert policy.headers(origin) == (("Access-Control-Allow-Origin", "*"),)
     assert dict(policy.headers(origin, "ETag")) == {
@@ -69,7 +70,7 @@ def test_anybody(origins: tuple[str, ...], origin: str | None) -> None:
 @pytest.mark.parametrize(("origins", "origin"), FRIENDS.values(), ids=FRIENDS)
 def test_allowed(origins: tuple[str, ...], origin: str) -> None:
     """An origin on the list gets its own spelling echoed, credentials allowed, and `Vary: Origin`."""
-    policy = CorsPolicy(origins)
+    policy = CorsPolicy(origins, DAY)
     expected = {"Access-Control-Allow-Origin": origin, "Access-Control-Allow-Credentials": "true", "Vary": "Origin"}
     assert not policy.any_origin
     assert dict(policy.headers(origin)) == expected
@@ -79,7 +80,7 @@ def test_allowed(origins: tuple[str, ...], origin: str) -> None:
 @pytest.mark.parametrize("origin", STRANGERS.values(), ids=STRANGERS)
 def test_stranger(origin: str | None) -> None:
     """An origin that is not on the list gets `Vary` and no access-control header at all, preflight or not."""
-    policy = CorsPolicy((ORIGIN,))
+    policy = CorsPolicy((ORIGIN,), DAY)
     assert policy.headers(origin) == (("Vary", "Origin"),)
     assert policy.headers(origin, DATA_EXPOSED) == (("Vary", "Origin"),)
     assert policy.preflight(origin) == (("Vary", f"Origin, {ASKED}"),)
@@ -124,7 +125,7 @@ def test_exposed() -> None:
 )
 def test_no_header_twice(origins: list[str], origin: str | None) -> None:
     """No header comes twice, and credentials are never allowed together with `*`."""
-    policy = CorsPolicy(tuple(origins))
+    policy = CorsPolicy(tuple(origins), DAY)
     for headers in (policy.headers(origin, DATA_EXPOSED), policy.preflight(origin)):
         names = [name for name, _ in headers]
         assert len(names) == len(set(names))

@@ -86,13 +86,13 @@ def sink() -> MemorySink:
 
 @pytest.fixture
 def log(sink: MemorySink) -> JsonLines:
-    return JsonLines(sink)
+    return JsonLines(sink, "info")
 
 
 @pytest.fixture
 def small_log(sink: MemorySink) -> Iterator[JsonLines]:
     """Give a log with room for three lines, whose thread runs and is ended with the test."""
-    small = JsonLines(sink, max_queued=3)
+    small = JsonLines(sink, "info", max_queued=3)
     small.start()
     yield small
     sink.open.set()
@@ -246,7 +246,7 @@ def test_odd_twisted_events(log: JsonLines, sink: MemorySink, event: LogEvent) -
 @pytest.mark.parametrize("publishing", [False, True], ids=["ours", "Twisted's"])
 def test_constant_fields(sink: MemorySink, *, publishing: bool) -> None:
     """What a log is told to say of itself is in every line, its own reports included."""
-    log = JsonLines(sink, constant={"worker": 2})
+    log = JsonLines(sink, "info", constant={"worker": 2})
     if publishing:
         Logger(namespace="t", observer=log).info("hello")
     else:
@@ -518,7 +518,7 @@ def test_stuck_sink_at_stop(log: JsonLines, sink: MemorySink, monkeypatch: pytes
 def test_default_room() -> None:
     """The queue is bounded, and has room for a burst."""
     sink = MemorySink()
-    log = JsonLines(sink)
+    log = JsonLines(sink, "info")
     log.start()
     sink.open.clear()
     log.event("info", "hanging")
@@ -576,7 +576,7 @@ def test_report_that_fails(small_log: JsonLines, sink: MemorySink) -> None:
 def test_closed_file() -> None:
     """A real text file that was closed under the log raises nothing."""
     file = io.StringIO()
-    log = JsonLines(file)
+    log = JsonLines(file, "info")
     file.close()
     log.event("info", "lost")
 
@@ -609,7 +609,7 @@ def test_form_writes_what_an_event_does(constant: Record, fields: Record, order:
     constant = {name: value for name, value in constant.items() if name not in {"timestamp", "level", "message"}}
     blanks = [name for name in fields if order.random() < 0.5]
     sink = MemorySink()
-    log = JsonLines(sink, constant=constant)
+    log = JsonLines(sink, "info", constant=constant)
     log.event("info", "100 % done", fields)
     make_form(log, "info", "100 % done", fields, blanks)(*(json.dumps(fields[name]) for name in blanks))
     one, two = (line.partition(", ")[2] for line in sink.text.splitlines())

@@ -239,7 +239,7 @@ def test_a_second_signal_ends_the_grace(running: Running) -> None:
 
 def test_serves_on_for_balancers(stack: Any) -> None:
     """For the delay it answers, but is not ready, and tells connections that they close; only then ports close."""
-    parts = attrs.evolve(stack.parts, drain=Drain(delay=5.0, grace=30.0))
+    parts = attrs.evolve(stack.parts, drain=Drain(drain_delay_secs=5.0, shutdown_grace_secs=30.0))
     stack.parts = parts
     running = Running(stack).start()
     running.service.stopService()
@@ -253,7 +253,7 @@ def test_serves_on_for_balancers(stack: Any) -> None:
 
 def test_a_response_that_begins_in_the_delay(stack: Any) -> None:
     """It tells that its connection closes, whenever its request came; one that has begun before says nothing."""
-    stack.parts = attrs.evolve(stack.parts, drain=Drain(delay=5.0, grace=30.0))
+    stack.parts = attrs.evolve(stack.parts, drain=Drain(drain_delay_secs=5.0, shutdown_grace_secs=30.0))
     running = Running(stack).start()
     waits, piped = begin(running), running.stack.connect()
     piped.get("/v1/images/disk.img", ("Range", "bytes=0-9"))
@@ -283,7 +283,7 @@ def test_what_is_pipelined_when_it_stops_is_told_once(running: Running) -> None:
 def test_becomes_the_log_of_its_application(stack: Any) -> None:
     """In a `twistd` application Twisted's own lines become JSON too."""
     application: Any = Application("test")
-    log = JsonLines(cast("Any", None))
+    log = JsonLines(cast("Any", None), "info")
     service = AeroService(attrs.evolve(stack.parts, log=log))
     service.setServiceParent(application)
     assert application.getComponent(ILogObserver) is log
@@ -304,9 +304,10 @@ def test_policy_follows_the_settings() -> None:
         public_cache_max_age_secs=4,
     )
     policy = policy_of(settings)
-    assert (policy.cors.origins, policy.cors.max_age) == (("https://a.test",), 1)
-    assert (policy.resource_policy, policy.max_range_bytes, policy.max_chunk_bytes) == ("same-origin", 2, 3)
-    assert (policy.limit_open_ended, policy.require_range, policy.public_max_age) == (True, True, 4)
+    assert (policy.cors.cors_origin, policy.cors.cors_preflight_max_age_secs) == (("https://a.test",), 1)
+    assert (policy.cross_origin_resource_policy, policy.open_ended_ranges) == ("same-origin", "limit")
+    assert (policy.max_range_bytes, policy.max_chunk_bytes) == (2, 3)
+    assert (policy.require_range, policy.public_cache_max_age_secs) == (True, 4)
 
 
 def test_build_is_told_by_the_environment() -> None:

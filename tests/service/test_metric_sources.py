@@ -95,7 +95,7 @@ class Full:
 def test_lines_dropped() -> None:
     """What the log has dropped shows at the next look."""
     registry = Registry()
-    metrics, log = Metrics(registry, "1", 1), JsonLines(Full())
+    metrics, log = Metrics(registry, "1", 1), JsonLines(Full(), "info")
     show_log(metrics, log)
     for dropped in range(3):
         assert registry.get_sample_value("aero_storage_log_lines_dropped_total") == dropped

@@ -73,7 +73,7 @@ class Parent:
 
     def __attrs_post_init__(self) -> None:
         addresses = cast("Any", (self,))
-        log = JsonLines(self.sink)
+        log = JsonLines(self.sink, "info")
         supervisor = cast("Any", self.supervisor)
         self.service = ParentService(self.reactor, log, addresses, supervisor, self.handlers.__setitem__)
         self.service.startService()
@@ -141,7 +141,7 @@ def test_stop(parent: Parent) -> None:
 
 def test_doors_stay_open_for_the_delay(parent: Parent) -> None:
     """Workers serve on for a while: a UNIX socket's file must be there for so long."""
-    parent.service.drain_delay = 5.0
+    parent.service.drain_delay_secs = 5.0
     parent.run()
     parent.service.stopService()
     assert parent.supervisor.told == ["start", "stop"]

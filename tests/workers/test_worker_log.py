@@ -35,7 +35,7 @@ class Log:
 def logged(*messages: str) -> bytes:
     """What a worker's log makes of messages."""
     sink = TextSink()
-    log = JsonLines(sink, constant={"worker": 1})
+    log = JsonLines(sink, "info", constant={"worker": 1})
     for message in messages:
         log.event("info", message)
     return sink.text.encode()

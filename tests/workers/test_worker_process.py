@@ -21,7 +21,7 @@ from aero_storage.metrics import Counts
 from aero_storage.workers.metric_totals import MetricTotals
 from aero_storage.workers.worker_process import WorkerCommand, WorkerStarter
 
-log = JsonLines(DescriptorSink(1))
+log = JsonLines(DescriptorSink(1), "info")
 totals = MetricTotals(reactor, Counts)
 reading, writing = os.pipe()
 command = [sys.executable, "-c", sys.argv[1]]

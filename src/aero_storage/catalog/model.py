@@ -41,6 +41,14 @@ class Image:
         """The directory of the chunk artifacts of unversioned URLs, below the images root (http.md §6)."""
         return chunked_directory(self.id, self.chunked_version)
 
+    def has_virtual_chunks(self, *, by_setting: bool) -> bool:
+        """Whether it may be served in virtual chunks; `by_setting` where its entry leaves that open."""
+        return by_setting if self.virtual_chunks is None else self.virtual_chunks
+
+    def virtual_chunk_size(self, by_setting: int) -> int:
+        """Bytes in its virtual chunks; `by_setting` where its entry recommends no size."""
+        return self.recommended_chunk_size_bytes or by_setting
+
 
 def _by_id(catalog: Catalog) -> Mapping[str, Image]:
     return MappingProxyType({image.id: image for image in catalog.images})

@@ -5,23 +5,26 @@ One violation makes the whole manifest invalid; the message names its place.
 
 from __future__ import annotations
 
-import json
+import codecs
 from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
 from typing import TypeVar
 
 from aero_storage.catalog.model import Catalog, Image
-from aero_storage.errors import CatalogError
+from aero_storage.errors import CatalogError, JsonError
 from aero_storage.http.conditional import is_entity_tag
 from aero_storage.http.dates import parse_rfc3339
 from aero_storage.http.identifiers import NAME_RULE, is_image_id, is_version
+from aero_storage.strict_json import load, show
 
 MAX_MANIFEST_BYTES = 64 * 1024 * 1024
 """A larger manifest is refused unread."""
 
+MAX_VALUES = 1_000_000
+"""Objects, arrays, members and elements in a manifest: an image with all its fields is eleven."""
+
 _MAX_FILE_BYTES = 512
 _MAX_ETAG_LENGTH = 1024
-_SHOWN_LENGTH = 80
 _UNSIGNED_64 = 2**64
 
 _T = TypeVar("_T")
@@ -33,29 +36,20 @@ def parse_manifest(data: bytes) -> Catalog:
 
     Raises CatalogError with one line that names the entry, the field and the reason.
     """
-    if len(data) > MAX_MANIFEST_BYTES:
-        raise CatalogError(f"larger than {MAX_MANIFEST_BYTES} bytes")
-    entries = _entries(_load(data))
+    entries = _entries(read_document(data))
     images = tuple(_parse_entry(index, entry) for index, entry in enumerate(entries))
     _require_unique_ids(images)
     return Catalog(images)
 
 
-def _load(data: bytes) -> object:
+def read_document(data: bytes) -> object:
+    """The JSON of a manifest, whatever it says; a byte order mark is let pass. Raises CatalogError."""
+    if len(data) > MAX_MANIFEST_BYTES:
+        raise CatalogError(f"larger than {MAX_MANIFEST_BYTES} bytes")
     try:
-        return json.loads(data.decode("utf-8-sig"), parse_constant=_refuse_constant)
-    except UnicodeDecodeError as error:
-        raise CatalogError(f"not UTF-8: byte {error.start}: {error.reason}") from error
-    except json.JSONDecodeError as error:
-        raise CatalogError(f"not JSON: line {error.lineno}, column {error.colno}: {error.msg}") from error
-    except RecursionError as error:
-        raise CatalogError("not usable: nested too deeply") from error
-    except ValueError as error:  # int() refuses numbers of more than 4,300 digits
-        raise CatalogError("not usable: a number of thousands of digits") from error
-
-
-def _refuse_constant(name: str) -> object:
-    raise CatalogError(f"not JSON: {name} is no JSON number")
+        return load(data.removeprefix(codecs.BOM_UTF8), MAX_VALUES)
+    except JsonError as error:
+        raise CatalogError(str(error)) from error
 
 
 def _entries(document: object) -> list[object]:
@@ -64,7 +58,7 @@ def _entries(document: object) -> list[object]:
             raise CatalogError('images: missing; expected {"images": […]} or a bare array')
         document = document["images"]
     if not isinstance(document, list):
-        raise CatalogError(f"images: must be an array, not {_show(document)}")
+        raise CatalogError(f"images: must be an array, not {show(document)}")
     if not document:
         raise CatalogError("images: must list at least one image")
     return document
@@ -80,7 +74,7 @@ def _require_unique_ids(images: tuple[Image, ...]) -> None:
 
 def _parse_entry(index: int, entry: object) -> Image:
     if not isinstance(entry, dict):
-        raise CatalogError(f"images[{index}]: must be an object, not {_show(entry)}")
+        raise CatalogError(f"images[{index}]: must be an object, not {show(entry)}")
     given = entry.get("id")
     label = f"images[{index}]" + (f" ({given})" if isinstance(given, str) and is_image_id(given) else "")
     fields = _Fields(label, entry)
@@ -118,14 +112,7 @@ class _Fields:
         try:
             return check(value)
         except ValueError as error:
-            raise CatalogError(f"{self._label}: {key}: {error}, not {_show(value)}") from error
-
-
-def _show(value: object) -> str:
-    if isinstance(value, (dict, list)):
-        return "an object" if isinstance(value, dict) else "an array"
-    text = json.dumps(value)
-    return text if len(text) <= _SHOWN_LENGTH else text[:_SHOWN_LENGTH] + "…"
+            raise CatalogError(f"{self._label}: {key}: {error}, not {show(value)}") from error
 
 
 def _text(value: object) -> str:

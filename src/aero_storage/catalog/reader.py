@@ -52,7 +52,7 @@ class CatalogReader:
     """
 
     root: Path
-    require_manifest: bool = False
+    require_manifest: bool
     _now_ns: Callable[[], int] = time.time_ns
     _seen_manifest: bool = attrs.field(init=False, default=False)
     _last: _Stamp | None = attrs.field(init=False, default=None)

@@ -7,11 +7,12 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import attrs
 
 from aero_storage.atomic_files import locked, replace_file
-from aero_storage.catalog.parser import parse_manifest
+from aero_storage.catalog.parser import parse_manifest, read_document
 from aero_storage.catalog.reader import MANIFEST_NAME, has_manifest, list_directory, load_manifest
 from aero_storage.errors import CatalogError
 from aero_storage.http.identifiers import is_image_id
@@ -86,7 +87,7 @@ def editing(root: Path, *, listing: bool) -> Iterator[Draft]:
 def _read(root: Path, *, listing: bool) -> Draft:
     if has_manifest(root):
         _, data = load_manifest(root)
-        document = json.loads(data.decode("utf-8-sig"))
+        document: Any = read_document(data)
         known: list[Entry] = document["images"] if isinstance(document, dict) else document
         indent = _FIRST_INDENT.search(data)
         return Draft(known, document=document, indent=indent[1].decode() if indent else None)

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 
 import attrs
 
-from aero_storage.errors import ChunkFormatError
+from aero_storage.errors import ChunkFormatError, JsonError
 from aero_storage.http.identifiers import NAME_RULE, is_image_id, is_version
-from aero_storage.strict_json import Doubled, Fields, Values, load, show
+from aero_storage.strict_json import Fields, Values, load, show
 
 SCHEMA = "aero.chunked-disk-image.v1"
 MIME_TYPE = "application/octet-stream"
@@ -39,7 +39,9 @@ _SUFFIX = ".bin"
 _SIZE_BYTES = 8
 _ENTRIES_AT_ONCE = 4096
 _ENTRY_KEYS = frozenset({"size", "sha256"})
-_MAX_CONTAINERS = MAX_CHUNK_COUNT + 10_000
+_MAX_VALUES = 4 * MAX_CHUNK_COUNT + 10_000
+"""An entry of `chunks` is three: itself, `size` and `sha256`. One more may be of a later version of the format."""
+
 _SHA256 = re.compile(r"[0-9A-Fa-f]{64}")
 _MEDIA_TYPE = re.compile(r"[!-.0-~]{1,100}/[ -~]{1,200}")
 _CONTENT_VERSION = re.compile(r"sha256-[0-9a-f]{64}")
@@ -197,9 +199,14 @@ def parse_chunk_manifest(data: bytes) -> ChunkManifest:
     """
     if len(data) > MAX_MANIFEST_BYTES:
         raise ChunkFormatError(f"larger than {MAX_MANIFEST_BYTES} bytes, which clients refuse")
-    if data.count(b"{") + data.count(b"[") > _MAX_CONTAINERS:  # each takes about a hundred bytes of memory
-        raise ChunkFormatError(f"more than {_MAX_CONTAINERS} objects and arrays, of which no manifest has as many")
-    fields = Fields(_values(load(data, _pack)))
+    try:
+        return _parse(data)
+    except JsonError as error:
+        raise ChunkFormatError(str(error)) from error
+
+
+def _parse(data: bytes) -> ChunkManifest:
+    fields = Fields(_values(load(data, _MAX_VALUES, _pack)))
     fields.text("schema", SCHEMA.__eq__, f'must be "{SCHEMA}"')
     image_id = fields.text("imageId", is_image_id, NAME_RULE)
     version = fields.text("version", is_version, f"{NAME_RULE} or 'chunks'")
@@ -271,13 +278,11 @@ def _pack(values: Values) -> object:
         return values
     try:
         return _packed(Fields(values))
-    except ChunkFormatError:  # raised again when its place is known, if it is an entry at all
+    except JsonError:  # raised again when its place is known, if it is an entry at all
         return values
 
 
 def _values(document: object, label: str = "") -> Values:
-    if isinstance(document, Doubled):
-        raise ChunkFormatError(f"{label}{show(document.key)}: given twice")
     if isinstance(document, bytes):  # a packed entry, not a manifest
         return {}
     if not isinstance(document, dict):

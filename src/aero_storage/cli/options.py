@@ -23,32 +23,39 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 @attrs.define
 class CommandContext:
-    """Output and images root of a command; the root is that of the daemon: flag, variable, file, default."""
+    """Output and settings of a command; the settings are those of the daemon: flag, variable, file, default."""
 
     output: Output
-    given_root: str | None = None
+    given: dict[str, list[str]] = attrs.field(factory=dict)
+    """The texts of the flags on the command line, by the names of their settings."""
 
-    def _settings(self) -> settings.Settings:
-        given = {} if self.given_root is None else {"images_root": [self.given_root]}
-        return settings.resolve(given, os.environ, Path.cwd()).settings
+    @property
+    def resolved(self) -> settings.Resolved:
+        """All settings, each with its origin. Raises SettingsError."""
+        return settings.resolve(self.given, os.environ, Path.cwd())
+
+    @property
+    def settings(self) -> settings.Settings:
+        """All settings. Raises SettingsError."""
+        return self.resolved.settings
 
     @property
     def root(self) -> Path:
         """The images root. Raises OperatorError if there is no such directory."""
-        root = self._settings().images_root
+        root = self.settings.images_root
         if not root.is_dir():
             raise OperatorError(f"{root} is no directory; name the images root with --images-root DIR")
         return root
 
     def make_root(self) -> Path:
         """Return the images root; it is created if it is missing."""
-        self._settings().images_root.mkdir(parents=True, exist_ok=True)
+        self.settings.images_root.mkdir(parents=True, exist_ok=True)
         return self.root
 
     @property
     def listing(self) -> bool:
         """Whether the daemon serves a directory listing if there is no catalog."""
-        return not self._settings().require_manifest
+        return not self.settings.require_manifest
 
     def catalog(self) -> Catalog:
         """Return the catalog that the daemon would read now. Raises CatalogError."""
@@ -65,25 +72,44 @@ class CommandContext:
         return image
 
 
-def _take_root(context: click.Context, _parameter: click.Parameter, value: str | None) -> None:
-    if value is not None:
-        context.find_object(CommandContext).given_root = value  # type: ignore[union-attr]
-
-
 def _take_json(context: click.Context, _parameter: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's
     if value:
         context.find_object(CommandContext).output.as_json = True  # type: ignore[union-attr]
 
 
-def with_root(command: _F) -> _F:
-    """Add `--images-root`."""
+def _setting_flag(row: settings.Setting, meaning: str) -> Callable[[_F], _F]:
+    """Return a decorator that adds the daemon's flag of a setting to a command."""
+
+    def take(context: click.Context, _parameter: click.Parameter, value: object) -> None:
+        if value is not None:
+            text = str(value).lower() if row.is_boolean else str(value)
+            context.find_object(CommandContext).given[row.name] = [text]  # type: ignore[union-attr]
+
+    names = f"{row.flag}/{row.twin}" if row.twin else row.flag
     return click.option(
-        "--images-root",
-        metavar="DIR",
-        expose_value=False,
-        callback=_take_root,
-        help="The images root; default: AERO_STORAGE_IMAGE_ROOT, the file AERO_STORAGE_CONFIG, or ./images.",
-    )(command)
+        names, metavar=row.metavar or None, default=None, expose_value=False, callback=take, help=meaning
+    )
+
+
+def with_settings(*names: str) -> Callable[[_F], _F]:
+    """Return a decorator that adds the daemon's flags of these settings to a command."""
+    rows = {row.name: row for row in settings.table()}
+
+    def decorate(command: _F) -> _F:
+        for name in reversed(names):
+            command = _setting_flag(rows[name], f"As given to the daemon: {rows[name].help}")(command)
+        return command
+
+    return decorate
+
+
+def with_root(command: _F) -> _F:
+    """Add the flags that the catalog depends on: `--images-root`, `--require-manifest`, `--config`."""
+    root = next(row for row in settings.table() if row.name == "images_root")
+    command = _setting_flag(settings.CONFIG, "Read the daemon's settings from this TOML file too.")(command)
+    command = with_settings("require_manifest")(command)
+    meaning = f"The images root; default: {root.variable}, the file {settings.CONFIG.variable}, or {root.default}."
+    return _setting_flag(root, meaning)(command)
 
 
 def with_json(command: _F) -> _F:

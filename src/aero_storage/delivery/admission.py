@@ -37,13 +37,11 @@ class _Waiter:
 
 @attrs.define(eq=False)
 class Admission:
-    """Admits `cap` requests at once (0: any number).
+    """Admits a limited number of requests at once. Others wait in a FIFO queue, up to the timeout in seconds."""
 
-    Others wait in a FIFO queue for up to `timeout` seconds.
-    """
-
-    _cap: int
-    _timeout: float
+    max_concurrent_bytes_requests: int
+    """0 is any number."""
+    _bytes_queue_timeout_secs: float
     _clock: IReactorTime
     _taken: int = attrs.field(init=False, default=0)
     _queue: deque[_Waiter] = attrs.field(init=False, factory=deque)
@@ -56,14 +54,14 @@ class Admission:
     """Called with the seconds that an admitted request waited in the queue."""
 
     @property
-    def cap(self) -> int:
-        """Limit of concurrent requests; 0 is any number."""
-        return self._cap
-
-    @property
     def taken(self) -> int:
         """Number of places held."""
         return self._taken
+
+    @property
+    def used_ratio(self) -> float:
+        """Share of the places that is held; 0 without a limit."""
+        return self._taken / self.max_concurrent_bytes_requests if self.max_concurrent_bytes_requests else 0.0
 
     @property
     def waiting(self) -> int:
@@ -75,7 +73,8 @@ class Admission:
         place = self.try_acquire()
         if place is not None:
             return succeed(place)
-        if not self._timeout or len(self._queue) >= max(_MIN_QUEUE, _QUEUE_PER_PLACE * self._cap):
+        longest = max(_MIN_QUEUE, _QUEUE_PER_PLACE * self.max_concurrent_bytes_requests)
+        if not self._bytes_queue_timeout_secs or len(self._queue) >= longest:
             self.rejected("queue_full")
             return fail(OverloadedError("all places are taken"))
         return self._wait()
@@ -89,7 +88,7 @@ class Admission:
 
     def _wait(self) -> Deferred[Place]:
         waiter = _Waiter(Deferred(lambda _: self._leave(waiter)), self._clock.seconds())
-        waiter.timer = self._clock.callLater(self._timeout, self._time_out, waiter)
+        waiter.timer = self._clock.callLater(self._bytes_queue_timeout_secs, self._time_out, waiter)
         self._queue.append(waiter)
         self.crowded()
         return waiter.deferred
@@ -105,7 +104,8 @@ class Admission:
             waiter.timer.cancel()
 
     def _has_room(self) -> bool:
-        return not self._cap or self._taken < self._cap
+        cap = self.max_concurrent_bytes_requests
+        return not cap or self._taken < cap
 
     def _free(self) -> None:
         self._taken -= 1

@@ -128,5 +128,5 @@ def _fit(requested: ByteRange, size: int, policy: Policy, *, range_required: boo
     segment = resolve(requested, size)
     if segment is None:
         return 416
-    limited = not requested.open_ended or policy.limit_open_ended or range_required
+    limited = not requested.open_ended or policy.open_ended_ranges == "limit" or range_required
     return 413 if limited and segment.length > policy.max_range_bytes else segment

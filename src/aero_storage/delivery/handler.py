@@ -77,7 +77,7 @@ class RequestHandler:
 
     def client_of(self, facts: Facts, peer: str | None) -> str | None:
         """The host of the client: `peer`, or, if that is a trusted proxy, the client that the proxy names."""
-        return None if peer is None else self.policy.proxies.client(peer, facts.forwarded)
+        return None if peer is None else self.policy.trusted_proxy.client(peer, facts.forwarded)
 
     def fail(self, facts: Facts, status: int) -> Reply:
         """The reply to a request that cannot be taken further, in the shape of its plane."""

@@ -10,19 +10,22 @@ from aero_storage.http.forwarded import TrustedProxies
 
 @attrs.frozen
 class Policy:
-    """How requests are answered; sizes in bytes, ages in seconds."""
+    """How requests are answered: settings, under the names that their table gives them.
 
-    cors: CorsPolicy = CorsPolicy()
-    resource_policy: str = "same-site"
+    Sizes are in bytes, ages in seconds. The defaults stand in the table of settings alone.
+    """
+
+    cors: CorsPolicy
+    cross_origin_resource_policy: str
     """`Cross-Origin-Resource-Policy` of the data plane."""
-    max_range_bytes: int = 8 * 1024 * 1024
-    max_chunk_bytes: int = 8 * 1024 * 1024
-    virtual_chunks: bool = False
+    max_range_bytes: int
+    max_chunk_bytes: int
+    virtual_chunks: bool
     """Whether images without chunk artifacts are served in virtual chunks, unless their entries say otherwise."""
-    virtual_chunk_bytes: int = 4 * 1024 * 1024
-    limit_open_ended: bool = False
-    """Whether `max_range_bytes` limits `bytes=N-` too."""
-    require_range: bool = False
-    public_max_age: int = 3600
-    proxies: TrustedProxies = TrustedProxies()
+    virtual_chunk_bytes: int
+    open_ended_ranges: str
+    """`limit` if `max_range_bytes` limits `bytes=N-` too, else `stream`."""
+    require_range: bool
+    public_cache_max_age_secs: int
+    trusted_proxy: TrustedProxies
     """The proxies whose `X-Forwarded-For` is trusted."""

@@ -59,9 +59,8 @@ class Reply:
 
 def plane_headers(facts: Facts, policy: Policy) -> Headers:
     """Return the headers of every response of a plane: CORS, and CORP on the data plane (http.md §7)."""
-    plane = facts.plane
-    headers = policy.cors.headers(facts.origin, _EXPOSED.get(plane))
-    return (*headers, ("Cross-Origin-Resource-Policy", policy.resource_policy)) if plane is Plane.DATA else headers
+    headers = policy.cors.headers(facts.origin, _EXPOSED.get(facts.plane))
+    return (*headers, *_resource_policy(facts, policy))
 
 
 def preflight(facts: Facts, policy: Policy) -> Reply:
@@ -70,7 +69,9 @@ def preflight(facts: Facts, policy: Policy) -> Reply:
 
 
 def _resource_policy(facts: Facts, policy: Policy) -> Headers:
-    return (("Cross-Origin-Resource-Policy", policy.resource_policy),) if facts.plane is Plane.DATA else ()
+    if facts.plane is not Plane.DATA:
+        return ()
+    return (("Cross-Origin-Resource-Policy", policy.cross_origin_resource_policy),)
 
 
 def error(facts: Facts, policy: Policy, status: int, *extra: tuple[str, str], reason: str | None = None) -> Reply:

@@ -56,7 +56,9 @@ def image_validators(image: Image, found: Validators) -> Validators:
 def image_representation(facts: Facts, policy: Policy, image: Image, size: int, found: Validators) -> Representation:
     """The bytes of an image; `size` and `found` are those of its open file."""
     public = caching.publicly_cacheable(public_image=image.public, credentials=facts.credentials)
-    return _whole_image(image, size, found, caching.image_bytes(public=public, max_age=policy.public_max_age))
+    return _whole_image(
+        image, size, found, caching.image_bytes(public=public, max_age=policy.public_cache_max_age_secs)
+    )
 
 
 @lru_cache(256)
@@ -103,7 +105,7 @@ def _chunk_caching(facts: Facts, policy: Policy, image: Image, *, moving: bool) 
     """`Cache-Control`; `moving` where the URL may mean another version one day."""
     public = caching.publicly_cacheable(public_image=image.public, credentials=facts.credentials)
     if moving:
-        return caching.image_bytes(public=public, max_age=policy.public_max_age)
+        return caching.image_bytes(public=public, max_age=policy.public_cache_max_age_secs)
     return caching.immutable_object(public=public)
 
 
@@ -127,7 +129,7 @@ class VirtualChunks:
 
     def may_serve(self, image: Image, version: str | None) -> bool:
         """Whether an image may be served in virtual chunks under URLs of that version, or of none."""
-        wanted = self._policy.virtual_chunks if image.virtual_chunks is None else image.virtual_chunks
+        wanted = image.has_virtual_chunks(by_setting=self._policy.virtual_chunks)
         return wanted and (version is None or is_virtual_version(version))
 
     def cut(self, image: Image, status: BlobStatus) -> ChunkManifest:
@@ -136,7 +138,7 @@ class VirtualChunks:
         Its version hangs on size, chunk size and a strong validator, so that it is the same on every replica. Raises
         BlobNotFoundError if the image cannot be cut by the rules of the format.
         """
-        chunk_size = image.recommended_chunk_size_bytes or self._policy.virtual_chunk_bytes
+        chunk_size = image.virtual_chunk_size(self._policy.virtual_chunk_bytes)
         try:
             check_geometry(status.size, chunk_size)
         except ChunkFormatError as error:

@@ -13,12 +13,15 @@ from aero_storage.doctor.http_client import MOST, HttpClient
 from aero_storage.doctor.response import Response
 from aero_storage.doctor.result import SkippedError
 from aero_storage.doctor.target import images_path
-from aero_storage.errors import ChunkFormatError
+from aero_storage.errors import JsonError
 from aero_storage.http.identifiers import is_image_id
 from aero_storage.strict_json import load
 
 MOST_JSON = 4 * 1024 * 1024
 """Limit of the bytes read of a list of images or a chunk manifest."""
+
+MOST_JSON_VALUES = 500_000
+"""Objects, arrays, members and elements in them: a manifest of that size has some 130,000."""
 
 _STRONG = re.compile(r'"[!#-~]{0,1024}"')
 _TOTAL = re.compile(r"bytes [0-9]{1,20}-[0-9]{1,20}/([0-9]{1,20})")
@@ -137,8 +140,8 @@ def parsed(answer: Response) -> object:
     if answer.status != 200 or not answer.is_complete:  # noqa: PLR2004
         return None
     try:
-        return load(answer.body, dict)
-    except ChunkFormatError:
+        return load(answer.body, MOST_JSON_VALUES)
+    except JsonError:
         return None
 
 

@@ -31,21 +31,21 @@ def _comparable(origin: str) -> str:
 
 @attrs.frozen
 class CorsPolicy:
-    """The origins that may read responses: any if `origins` is empty or contains `*`, else those listed."""
+    """The origins that may read responses: any if `cors_origin` is empty or contains `*`, else those listed."""
 
-    origins: tuple[str, ...] = ()
-    max_age: int = 86400
+    cors_origin: tuple[str, ...]
+    cors_preflight_max_age_secs: int
     """Seconds for which browsers may cache a preflight."""
     _allowed: frozenset[str] = attrs.field(init=False)
     any_origin: bool = attrs.field(init=False)
 
     @_allowed.default
     def _compare_once(self) -> frozenset[str]:
-        return frozenset(_comparable(origin) for origin in self.origins)
+        return frozenset(_comparable(origin) for origin in self.cors_origin)
 
     @any_origin.default
     def _see_wildcard(self) -> bool:
-        return not self.origins or "*" in self.origins
+        return not self.cors_origin or "*" in self.cors_origin
 
     def headers(self, origin: str | None, exposed: str | None = None) -> Headers:
         """Return the CORS headers of a response, including `Vary`, to a request with `Origin` `origin`."""
@@ -63,7 +63,7 @@ class CorsPolicy:
                 *allowed,
                 ("Access-Control-Allow-Methods", ALLOWED_METHODS),
                 ("Access-Control-Allow-Headers", _ALLOWED_HEADERS),
-                ("Access-Control-Max-Age", str(self.max_age)),
+                ("Access-Control-Max-Age", str(self.cors_preflight_max_age_secs)),
             )
         return (*allowed, ("Vary", vary))
 

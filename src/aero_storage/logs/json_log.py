@@ -118,7 +118,7 @@ class JsonLines(LineLog):
     """
 
     _sink: Sink
-    _level: str = "info"
+    _log_level: str
     _max_queued: int = _MAX_QUEUED_LINES
     _constant: Fields = attrs.field(factory=dict)
     _queue: deque[str] = attrs.field(init=False, factory=deque)
@@ -166,12 +166,12 @@ class JsonLines(LineLog):
 
     @override
     def event(self, level: str, message: str, fields: Fields = {}) -> None:  # noqa: B006
-        if _RANK[level] >= _RANK[self._level]:
+        if _RANK[level] >= _RANK[self._log_level]:
             self._put(self._line(level, message, fields))
 
     def form(self, level: str, message: str, fields: Fields, blanks: Sequence[str]) -> Form:
         """Prepare an event as `make_form` does; `blanks` are in the order of `fields`."""
-        if _RANK[level] < _RANK[self._level]:
+        if _RANK[level] < _RANK[self._log_level]:
             return lambda *_values: None
         fill, put = make_filler(level, message, {**self._constant, **fields}, blanks), self._put
         return lambda *values: put(fill(*values))
@@ -190,7 +190,7 @@ class JsonLines(LineLog):
     def __call__(self, event: LogEvent) -> None:
         """Log an event of Twisted (ILogObserver)."""
         level = event.get("log_level", LogLevel.info).name
-        if _RANK[level] < _RANK[self._level]:
+        if _RANK[level] < _RANK[self._log_level]:
             return
         failure = event.get("log_failure")
         fields = {} if failure is None else {"traceback": failure.getTraceback()[-_MAX_TEXT:]}

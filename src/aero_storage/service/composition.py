@@ -50,8 +50,8 @@ OPEN_FILES = 256
 class Drain:
     """How the daemon stops, in seconds: how long it serves on, not ready any more; how long responses have then."""
 
-    delay: float
-    grace: float
+    drain_delay_secs: float
+    shutdown_grace_secs: float
 
 
 @attrs.frozen
@@ -96,7 +96,7 @@ def compose(
     plans = ResponsePlans(handler.account, time.time, settings.express)
     responder = Responder(handler, plans, FileSender(), pools.readers, reactor, log)
     resource = build_resource(routes(metrics=not settings.disable_metrics), responder.respond_routed)
-    limits = limits_of(settings, policy.proxies)
+    limits = limits_of(settings, policy.trusted_proxy)
     refusals = Refusals(limits, metrics, log, reactor)
     if limits.max_connections_per_client:
         handler.client_limiter = ClientLimiter(limits.max_connections_per_client, limits.is_exempt)
@@ -147,15 +147,15 @@ def policy_of(settings: Settings) -> Policy:
     """The part of the settings that decisions hang on."""
     return Policy(
         cors=CorsPolicy(settings.cors_origin, settings.cors_preflight_max_age_secs),
-        resource_policy=settings.cross_origin_resource_policy,
+        cross_origin_resource_policy=settings.cross_origin_resource_policy,
         max_range_bytes=settings.max_range_bytes,
         max_chunk_bytes=settings.max_chunk_bytes,
         virtual_chunks=settings.virtual_chunks,
         virtual_chunk_bytes=settings.virtual_chunk_bytes,
-        limit_open_ended=settings.open_ended_ranges == "limit",
+        open_ended_ranges=settings.open_ended_ranges,
         require_range=settings.require_range,
-        public_max_age=settings.public_cache_max_age_secs,
-        proxies=TrustedProxies.of(settings.trusted_proxy),
+        public_cache_max_age_secs=settings.public_cache_max_age_secs,
+        trusted_proxy=TrustedProxies.of(settings.trusted_proxy),
     )
 
 

@@ -61,7 +61,7 @@ class AeroService(SignalledService):
         parts = self._parts
         parts.handler.shutting_down = True
         parts.site.retire()
-        await self.delay.wait(parts.drain.delay)
+        await self.delay.wait(parts.drain.drain_delay_secs)
         for repeated in (self._poll, self._trimming):
             if repeated.running:
                 repeated.stop()
@@ -78,7 +78,7 @@ class AeroService(SignalledService):
 
     async def _drain(self) -> None:
         """Close idle connections and wait for responses under way, at most for the grace period."""
-        site, log, grace = self._parts.site, self._parts.log, self._parts.drain.grace
+        site, log, grace = self._parts.site, self._parts.log, self._parts.drain.shutdown_grace_secs
         site.drain().addCallback(lambda _: self.delay.skip())
         if site.responses:
             log.event("info", "draining", {"responses": site.responses, "grace_seconds": grace})

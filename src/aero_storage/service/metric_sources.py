@@ -26,8 +26,8 @@ def show_state(metrics: Metrics, admission: Admission, site: ImageSite, current_
             Gauge.IN_FLIGHT: lambda: site.responses,
             Gauge.CONNECTIONS: lambda: len(site.connections),
             Gauge.PLACES_TAKEN: lambda: admission.taken,
-            Gauge.PLACES_LIMIT: lambda: admission.cap,
-            Gauge.PLACES_USED: lambda: admission.taken / admission.cap if admission.cap else 0.0,
+            Gauge.PLACES_LIMIT: lambda: admission.max_concurrent_bytes_requests,
+            Gauge.PLACES_USED: lambda: admission.used_ratio,
             Gauge.QUEUE: lambda: admission.waiting,
             Gauge.CATALOG_INVALID: lambda: current_catalog.error is not None,
         }

@@ -62,7 +62,7 @@ def supervise(options: Options, reactor: PosixReactorBase, workers: int) -> Pare
     grace = settings.drain_delay_secs + settings.shutdown_grace_secs
     supervisor = Supervisor(starter.start, reactor, options.log, workers, grace)
     service = ParentService(reactor, options.log, addresses, supervisor)
-    service.drain_delay = settings.drain_delay_secs
+    service.drain_delay_secs = settings.drain_delay_secs
     service.notifier = readiness
     return service
 
@@ -98,7 +98,7 @@ class WorkerCommands:
 class ParentService(SignalledService):
     """The running parent."""
 
-    drain_delay = 0.0
+    drain_delay_secs = 0.0
     """Seconds for which workers continue to serve after the command to stop."""
 
     def __init__(
@@ -131,7 +131,7 @@ class ParentService(SignalledService):
 
     async def _shut(self) -> None:
         gone = self._supervisor.stop()
-        await self.delay.wait(self.drain_delay)
+        await self.delay.wait(self.drain_delay_secs)
         closed = [address.close() for address in self._addresses]
         await gone
         await gatherResults(closed)

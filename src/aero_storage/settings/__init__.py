@@ -1,10 +1,11 @@
 """The settings: one table, from which flags, variables, file keys, help and documentation are derived."""
 
 from aero_storage.settings.sources import Resolved, resolve
-from aero_storage.settings.table import ListenAddress, Setting, Settings, table
+from aero_storage.settings.table import CONFIG, ListenAddress, Setting, Settings, table
 from aero_storage.settings.texts import describe, markdown_table, usage
 
 __all__ = [
+    "CONFIG",
     "ListenAddress",
     "Resolved",
     "Setting",

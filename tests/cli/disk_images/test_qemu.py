@@ -109,6 +109,17 @@ def test_surroundings_of_the_child(program: Program) -> None:
 
 
 @pytest.mark.parametrize(
+    ("said", "reason"),
+    [("", "not JSON: line 1, column 1"), ('{"virtual-size": 1, "virtual-size": 2}', "virtual-size: given twice")],
+)
+def test_information_that_is_not_sound(program: Program, said: str, reason: str) -> None:
+    """Information that could be understood in two ways, or not at all, is told as a failure and not believed."""
+    program.does(f"printf %s {shlex.quote(said)}")
+    with pytest.raises(OperatorError, match=rf"^/images/a,b\.img: the output of qemu-img info is {reason}"):
+        qemu.info(Path("/images/a,b.img"), "qcow2")
+
+
+@pytest.mark.parametrize(
     ("output", "steps"),
     [
         ("", [10_000]),

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 import textwrap
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from itertools import groupby
-from pathlib import Path
 
 import attrs
 import click
@@ -121,7 +119,7 @@ def examine_server(  # noqa: PLR0913, PLR0917 - one for each option
     settings describe. Every finding says what was seen, what it means to clients and how to mend it. A few MiB are
     read. The status is 1 if anything fails; warnings do not.
     """
-    target, named = _target_of(url)
+    target, named = _target_of(url or own_url(context.settings))
     if image is not None and named not in (None, image):
         raise click.UsageError(f"the URL names the image {named}, --image {image}")
     client = HttpClient(target, timeout, dict(header), insecure)
@@ -132,16 +130,15 @@ def examine_server(  # noqa: PLR0913, PLR0917 - one for each option
     return 0 if report.is_good else 1
 
 
-def _target_of(url: str | None) -> tuple[Target, str | None]:
+def _target_of(url: str) -> tuple[Target, str | None]:
     try:
-        return parse_target(url or own_url())
+        return parse_target(url)
     except OperatorError as error:
         raise click.UsageError(str(error)) from error
 
 
-def own_url() -> str:
+def own_url(resolved: settings.Settings) -> str:
     """Return the URL of the daemon's address in the settings."""
-    resolved = settings.resolve({}, os.environ, Path.cwd()).settings
     if resolved.endpoint or not resolved.listen_addr.port:
         raise click.UsageError("the settings name no address that one could ask; give the URL")
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(resolved.listen_addr.host, resolved.listen_addr.host)  # noqa: S104

@@ -18,10 +18,10 @@ from aero_storage.catalog.reader import MANIFEST_NAME, has_manifest
 from aero_storage.chunks.manifest import MAX_MANIFEST_BYTES, check_geometry, parse_chunk_manifest
 from aero_storage.cli.disk_images.formats import printable
 from aero_storage.cli.image_files import image_path
-from aero_storage.cli.options import CommandContext, with_json, with_root
+from aero_storage.cli.options import CommandContext, with_json, with_root, with_settings
 from aero_storage.cli.sizes import format_size
-from aero_storage.delivery.policy import Policy
 from aero_storage.errors import ChunkFormatError, OperatorError
+from aero_storage.settings import Settings
 
 
 @attrs.frozen
@@ -32,12 +32,13 @@ class ListedImage:
     size: int | None
     disk_usage: int | None
     chunks: str | None
-    """`published` or `virtual` (by its own entry), or None."""
+    """How its chunks are served: `published`, `virtual`, or None."""
     problems: tuple[str, ...]
 
 
-def inspect(root: Path, image: Image) -> ListedImage:
-    """Inspect the file and the chunk manifest of an image."""
+def inspect(settings: Settings, image: Image) -> ListedImage:
+    """Inspect the file and the chunk manifest of an image, as a daemon with these settings does."""
+    root = settings.images_root
     size = used = None
     problems: list[str] = []
     try:
@@ -52,12 +53,18 @@ def inspect(root: Path, image: Image) -> ListedImage:
     published = manifest.is_file()
     if published and size is None and not (root / image.file).exists():
         problems.clear()  # chunks need no raw file
-    problems += _chunk_problems(image, manifest, size) if published else _unpublished(image, size)
-    chunks = "published" if published else "virtual" if image.virtual_chunks else None
+    virtual = not published and image.has_virtual_chunks(by_setting=settings.virtual_chunks)
+    if published:
+        problems += _published_problems(image, manifest, size, settings)
+    elif image.chunked_version is not None:
+        problems.append(f"there are no chunks of its chunked_version {image.chunked_version}: publish it again")
+    if virtual and size is not None:
+        problems += _virtual_problems(image, size, settings)
+    chunks = "published" if published else "virtual" if virtual else None
     return ListedImage(image, size, used, chunks, tuple(problems))
 
 
-def _chunk_problems(image: Image, path: Path, size: int | None) -> Iterator[str]:
+def _published_problems(image: Image, path: Path, size: int | None, settings: Settings) -> Iterator[str]:
     try:
         with path.open("rb") as file:
             manifest = parse_chunk_manifest(file.read(MAX_MANIFEST_BYTES + 1))
@@ -71,26 +78,33 @@ def _chunk_problems(image: Image, path: Path, size: int | None) -> Iterator[str]
         yield f"its chunk manifest is one of the image {manifest.image_id}"
     if size is not None and manifest.total_size != size:
         yield f"its chunks are of {manifest.total_size} bytes, its file has {size}: publish it again"
+    yield from _oversized(manifest.chunk_length(0), settings)
 
 
-def _unpublished(image: Image, size: int | None) -> Iterator[str]:
-    if image.chunked_version is not None:
-        yield f"there are no chunks of its chunked_version {image.chunked_version}: publish it again"
-    if image.virtual_chunks and size is not None:
-        try:
-            check_geometry(size, image.recommended_chunk_size_bytes or Policy().virtual_chunk_bytes)
-        except ChunkFormatError as error:
-            yield f"it cannot be served in virtual chunks: {error}"
+def _virtual_problems(image: Image, size: int, settings: Settings) -> Iterator[str]:
+    chunk_size = image.virtual_chunk_size(settings.virtual_chunk_bytes)
+    try:
+        check_geometry(size, chunk_size)
+    except ChunkFormatError as error:
+        yield f"it cannot be served in virtual chunks: {error}"
+        return
+    yield from _oversized(min(chunk_size, size), settings)
+
+
+def _oversized(largest: int, settings: Settings) -> Iterator[str]:
+    if largest > settings.max_chunk_bytes:
+        yield f"its chunks of {largest} bytes are over max_chunk_bytes, {settings.max_chunk_bytes}: each is a 413"
 
 
 @click.command("list", short_help="List the images.")
 @with_root
+@with_settings("virtual_chunks", "virtual_chunk_bytes", "max_chunk_bytes")
 @with_json
 @click.pass_obj
 def show(context: CommandContext) -> None:
     """List the images that the daemon serves."""
-    root = context.root
-    found = [inspect(root, image) for image in context.catalog().images]
+    root, settings = context.root, context.settings
+    found = [inspect(settings, image) for image in context.catalog().images]
     if not context.output.as_json and found:
         Console().print(_table(found))
         return
@@ -133,12 +147,13 @@ def catalog() -> None:
 
 @catalog.command("check")
 @with_root
+@with_settings("virtual_chunks", "virtual_chunk_bytes", "max_chunk_bytes")
 @with_json
 @click.pass_obj
 def check(context: CommandContext) -> int:
     """Check the catalog and the files that it names; the exit status is 1 if there is a problem."""
-    root, images = context.root, context.catalog()
-    found = [inspect(root, image) for image in images.images]
+    root, images, settings = context.root, context.catalog(), context.settings
+    found = [inspect(settings, image) for image in images.images]
     problems = {one.image.id: list(one.problems) for one in found if one.problems}
     unused = [str(path.relative_to(root)) for path in _unused_files(root, images)]
     source = str(root / MANIFEST_NAME) if has_manifest(root) else f"a listing of {root}: there is no {MANIFEST_NAME}"

@@ -11,11 +11,9 @@ from aero_storage.catalog.writer import editing
 from aero_storage.chunks.manifest import DEFAULT_CHUNK_SIZE, check_geometry
 from aero_storage.chunks.publish.publisher import Published, publish
 from aero_storage.cli.image_files import at_work, image_path
-from aero_storage.cli.options import CommandContext, ImageIdType, SizeType, cores, with_json, with_root
-from aero_storage.cli.output import Output
+from aero_storage.cli.options import CommandContext, ImageIdType, SizeType, cores, with_json, with_root, with_settings
 from aero_storage.cli.progress import progress
 from aero_storage.cli.sizes import format_size
-from aero_storage.delivery.policy import Policy
 from aero_storage.errors import OperatorError
 from aero_storage.http.identifiers import NAME_RULE, is_version
 
@@ -48,6 +46,7 @@ def _version(_context: click.Context, _parameter: click.Parameter, value: str) -
 )
 @click.option("--jobs", type=click.IntRange(1, 256), metavar="N", help="Number of cores to use; all by default.")
 @with_root
+@with_settings("max_chunk_bytes")
 @with_json
 @click.pass_obj
 def publish_image(
@@ -64,7 +63,7 @@ def publish_image(
         source = image_path(root, image)
         size = source.stat().st_size
         check_geometry(size, chunk_size)
-        _warn(output, min(chunk_size, size))
+        _warn(context, min(chunk_size, size))
         with progress(f"Publishing {image_id}", size) as advance:
             published = publish(
                 source=source,
@@ -82,12 +81,14 @@ def publish_image(
     _show_result(context, image_id, published)
 
 
-def _warn(output: Output, largest: int) -> None:
-    limit = Policy().max_chunk_bytes
+def _warn(context: CommandContext, largest: int) -> None:
+    resolved = context.resolved
+    limit = resolved.settings.max_chunk_bytes
     if largest > limit:
-        output.say(
-            f"Chunks of {format_size(largest)} are over the daemon's default limit of {format_size(limit)}: "
-            f"start it with --max-chunk-bytes {largest} or they are refused with 413."
+        context.output.say(
+            f"Chunks of {format_size(largest)} are over max_chunk_bytes, {format_size(limit)} "
+            f"({resolved.origins['max_chunk_bytes']}): start the daemon with --max-chunk-bytes {largest} or they are "
+            "refused with 413."
         )
 
 

@@ -5,7 +5,6 @@ The child never outlives this process: it is killed on any exception, and by the
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -21,10 +20,12 @@ import attrs
 
 from aero_storage.cli.disk_images.formats import FORMATS, printable
 from aero_storage.cli.disk_images.sparse_copy import Advance
-from aero_storage.errors import OperatorError
+from aero_storage.errors import JsonError, OperatorError
+from aero_storage.strict_json import load
 
 _SHOWN_LENGTH = 400
 _READ = 64 * 1024
+_MAX_VALUES = 1_000_000  # 65,536 snapshots, the most that qcow2 has, are some 600,000
 _PROGRESS = re.compile(rb"\(([0-9]+(?:\.[0-9]+)?)/100%\)")
 _LONGEST_MARK = 32
 _SOUND = frozenset({0, 3, 63})
@@ -75,7 +76,10 @@ def info(path: Path, name: str) -> QemuImageInfo:
     ended = _run(("info", "--output=json", "--image-opts", _image_options(path, name)), output.extend)
     if ended.status:
         raise OperatorError(_error_text(path, f"cannot be read as {name}", ended, name))
-    return _image_info(path, json.loads(output))
+    try:
+        return _image_info(path, _object(load(bytes(output), _MAX_VALUES)))
+    except JsonError as error:
+        raise OperatorError(f"{path}: the output of qemu-img info is {error}") from error
 
 
 def _image_info(path: Path, answer: Mapping[str, object]) -> QemuImageInfo:
