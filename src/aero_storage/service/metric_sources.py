@@ -22,7 +22,7 @@ def gauges_of(
 ) -> Gauges:
     """Return the gauges of the queue, the connections and the catalog.
 
-    `admission` and `site` are asked for on scrape: what they are made of needs the metrics first.
+    `admission` and `site` are called on scrape, as both are made later than the metrics.
     """
     return {
         Gauge.IN_FLIGHT: lambda: site().responses,
