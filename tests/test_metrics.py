@@ -231,11 +231,10 @@ def test_waits_and_delays(metrics: Metrics, value: Value) -> None:
     assert [value("aero_storage_reactor_delay_seconds_bucket", le=le) for le in ("0.025", "0.05")] == [0, 1]
 
 
-def test_gauges_are_read_when_shown(metrics: Metrics, value: Value) -> None:
+def test_gauges_are_read_when_shown(registry: CollectorRegistry, value: Value) -> None:
     """What is now is asked for by every exposition, and what the log has dropped by now too."""
     queue, dropped = [0], [0]
-    metrics.gauges[Gauge.QUEUE] = lambda: len(queue)
-    metrics.lines_dropped = lambda: len(dropped)
+    Metrics(registry, "1", 1, {Gauge.QUEUE: lambda: len(queue)}, lambda: len(dropped))
     assert (value(Gauge.QUEUE), value("aero_storage_log_lines_dropped_total")) == (1, 1)
     queue.append(0)
     dropped.clear()

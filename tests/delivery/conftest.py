@@ -23,7 +23,7 @@ from aero_storage.delivery.admission import Admission
 from aero_storage.delivery.byte_handler import ByteHandler
 from aero_storage.delivery.exchange import Ending, Exchange
 from aero_storage.delivery.facts import Facts, Names, read_facts
-from aero_storage.delivery.handler import RequestHandler
+from aero_storage.delivery.handler import RequestHandler, Total
 from aero_storage.delivery.operations import Build
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.reply import Reply
@@ -267,13 +267,17 @@ class Bench:
     def reporter(self) -> Reporter:
         return Reporter(self.clock, self.disk, self.metrics, self.log)
 
-    def handler(self, policy: Policy | None = None, metrics_token: str | None = None) -> RequestHandler:
+    def handler(
+        self, policy: Policy | None = None, metrics_token: str | None = None, total: Total | None = None
+    ) -> RequestHandler:
         store: Store = self.store
         policy = policy or policy_with()
         virtual = VirtualChunks(policy, self.log)
         byte_handler = ByteHandler(policy, self.current_catalog, store, self.admission, virtual)
         build = Build("1.2.3")
-        return RequestHandler(policy, build, metrics_token, self.reporter, self.current_catalog, store, byte_handler)
+        return RequestHandler(
+            policy, build, metrics_token, self.reporter, self.current_catalog, store, byte_handler, total=total
+        )
 
     def exchange(self, facts: Facts) -> Exchange:
         return Exchange(AccessRecord(facts, self.reporter), "192.0.2.1", "req-1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 import attrs
 import pytest
@@ -55,9 +56,15 @@ def clock() -> Clock:
     return Clock()
 
 
-def full(clock: Clock, cap: int = 1, patience: float = PATIENCE) -> tuple[Admission, list[Guest]]:
+def full(
+    clock: Clock,
+    cap: int = 1,
+    patience: float = PATIENCE,
+    rejected: Callable[[str], object] = lambda _reason: None,
+    waited: Callable[[float], object] = lambda _seconds: None,
+) -> tuple[Admission, list[Guest]]:
     """An admission all of whose places are taken, and who holds them."""
-    admission = Admission(cap, patience, clock)
+    admission = Admission(cap, patience, clock, rejected=rejected, waited=waited)
     return admission, [Guest.of(admission) for _ in range(cap)]
 
 
@@ -155,10 +162,9 @@ def test_no_patience(clock: Clock) -> None:
 
 def test_what_is_told(clock: Clock) -> None:
     """Why requests got no place is told, and how long those waited that got one; who just leaves is no news."""
-    admission, (holder,) = full(clock)
     rejected: list[str] = []
     waited: list[float] = []
-    admission.rejected, admission.waited = rejected.append, waited.append
+    admission, (holder,) = full(clock, rejected=rejected.append, waited=waited.append)
     lucky, leaving, unlucky = (Guest.of(admission) for _ in range(3))
     leaving.asked.addErrback(lambda _: None)
     leaving.asked.cancel()
@@ -175,9 +181,8 @@ def test_what_is_told(clock: Clock) -> None:
 
 def test_no_patience_is_told_as_a_full_queue(clock: Clock) -> None:
     """Where nobody is to wait, there is no room to wait in."""
-    admission, _ = full(clock, patience=0)
     rejected: list[str] = []
-    admission.rejected = rejected.append
+    admission, _ = full(clock, patience=0, rejected=rejected.append)
     assert Guest.of(admission).error
     assert rejected == ["queue_full"]
 

@@ -317,8 +317,7 @@ def test_metrics_of_all_workers(ask: Ask, bench: Bench, drive: Drive) -> None:
         asked.append(None)
         return Counts(bytes={("everywhere",): 7}, process=bench.metrics.snapshot().process)
 
-    handler = bench.handler(metrics_token="t")
-    handler.total = total
+    handler = bench.handler(metrics_token="t", total=total)
     assert drive(handler.answer(handler.begin(ask("/metrics")), None)).status == 401
     assert asked == []
     reply = drive(handler.answer(handler.begin(ask("/metrics", {"Authorization": "Bearer t"})), None))

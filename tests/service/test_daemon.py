@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import ILogObserver
 
 from aero_storage.linux.malloc import TRIM_SECONDS
+from aero_storage.linux.sd_notify import Silent
 from aero_storage.logs.json_log import JsonLines
 from aero_storage.service import daemon
 from aero_storage.service.composition import Drain, build_of, policy_of
@@ -48,7 +49,7 @@ class Running:
     def start(self) -> Running:
         self.stack.reactor.stop = lambda: self.stops.append(None)
         parts = attrs.evolve(self.stack.parts, ports=(cast("Any", self.port),))
-        self.service = AeroService(parts, self.handlers.__setitem__)
+        self.service = AeroService(parts, Silent(), self.handlers.__setitem__)
         self.service.startService()
         ((hook, arguments, _),) = self.stack.reactor.whenRunningHooks
         hook(*arguments)
@@ -284,7 +285,7 @@ def test_becomes_the_log_of_its_application(stack: Any) -> None:
     """In a `twistd` application Twisted's own lines become JSON too."""
     application: Any = Application("test")
     log = JsonLines(cast("Any", None), "info")
-    service = AeroService(attrs.evolve(stack.parts, log=log))
+    service = AeroService(attrs.evolve(stack.parts, log=log), Silent())
     service.setServiceParent(application)
     assert application.getComponent(ILogObserver) is log
     assert list(IServiceCollection(application)) == [service]

@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 
 from aero_storage.logs.json_log import JsonLines
 from aero_storage.metrics import Gauge, Metrics, Registry
-from aero_storage.service.metric_sources import PROBE_SECONDS, DelayProbe, show_log
+from aero_storage.service.metric_sources import PROBE_SECONDS, DelayProbe, lines_dropped_by
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,8 +27,7 @@ def shown(stack: Any) -> Mapping[str, float]:
 
 def test_all_are_known(stack: Any) -> None:
     """The daemon knows every gauge there is."""
-    read = {*stack.parts.handler.reporter.metrics.gauges, Gauge.DESCRIPTORS_USED}
-    assert read == set(Gauge)
+    assert set(stack.parts.handler.reporter.metrics.snapshot().gauges) == {gauge.value for gauge in Gauge}
 
 
 def test_at_rest(stack: Any) -> None:
@@ -95,8 +94,8 @@ class Full:
 def test_lines_dropped() -> None:
     """What the log has dropped shows at the next look."""
     registry = Registry()
-    metrics, log = Metrics(registry, "1", 1), JsonLines(Full(), "info")
-    show_log(metrics, log)
+    log = JsonLines(Full(), "info")
+    Metrics(registry, "1", 1, lines_dropped=lines_dropped_by(log))
     for dropped in range(3):
         assert registry.get_sample_value("aero_storage_log_lines_dropped_total") == dropped
         log.event("info", "lost")

@@ -18,6 +18,7 @@ from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import ILogObserver
 
+from aero_storage.linux.sd_notify import Silent
 from aero_storage.logs.json_log import JsonLines
 from aero_storage.service.listening.worker_sockets import SharedAddress
 from aero_storage.service.parent import ParentService, WorkerCommands, WorkerConfig, number_of_workers
@@ -69,13 +70,16 @@ class Parent:
     sink: TextSink = attrs.field(factory=TextSink)
     handlers: dict[int, Any] = attrs.field(factory=dict)
     closed: list[None] = attrs.field(factory=list)
+    drain_delay_secs: float = 0.0
     service: ParentService = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         addresses = cast("Any", (self,))
         log = JsonLines(self.sink, "info")
         supervisor = cast("Any", self.supervisor)
-        self.service = ParentService(self.reactor, log, addresses, supervisor, self.handlers.__setitem__)
+        self.service = ParentService(
+            self.reactor, log, Silent(), addresses, supervisor, self.drain_delay_secs, self.handlers.__setitem__
+        )
         self.service.startService()
 
     def close(self) -> Deferred[None]:
@@ -92,8 +96,9 @@ class Parent:
 
 
 @pytest.fixture
-def parent() -> Iterator[Parent]:
-    parent = Parent()
+def parent(request: pytest.FixtureRequest) -> Iterator[Parent]:
+    """A parent; its parameter is the delay before it closes its addresses, 0 by default."""
+    parent = Parent(drain_delay_secs=getattr(request, "param", 0.0))
     yield parent
     parent.service.end_log()
 
@@ -139,9 +144,9 @@ def test_stop(parent: Parent) -> None:
     assert done == [None]
 
 
+@pytest.mark.parametrize("parent", [5.0], indirect=True)
 def test_doors_stay_open_for_the_delay(parent: Parent) -> None:
     """Workers serve on for a while: a UNIX socket's file must be there for so long."""
-    parent.service.drain_delay_secs = 5.0
     parent.run()
     parent.service.stopService()
     assert parent.supervisor.told == ["start", "stop"]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Worker:
     """A worker with its line, and what went out on it."""
 
-    metrics: Metrics = attrs.field(factory=lambda: Metrics(Registry(), "1", 100))
+    metrics: Metrics = attrs.field(factory=lambda: Metrics(Registry(), "1", 100, {Gauge.CONNECTIONS: lambda: 5}))
     orders: list[str] = attrs.field(factory=list)
     line: ControlClient = attrs.field(init=False)
     transport: StringTransport = attrs.field(factory=StringTransport)
@@ -112,7 +112,6 @@ def test_what_always_changes_is_no_news(worker: Worker) -> None:
     worker.line.push()
     worker.said()
     worker.metrics.reactor_delayed(0.1)
-    worker.metrics.gauges[Gauge.CONNECTIONS] = lambda: 5
     worker.line.push()
     assert worker.said() == []
     worker.hear(Message(Kind.COUNT, 9))

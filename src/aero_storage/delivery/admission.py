@@ -46,11 +46,11 @@ class Admission:
     _taken: int = attrs.field(init=False, default=0)
     _queue: deque[_Waiter] = attrs.field(init=False, factory=deque)
     _admitting: bool = attrs.field(init=False, default=False)
-    crowded: Callable[[], object] = attrs.field(init=False, default=lambda: None)
+    _crowded: Callable[[], object] = attrs.field(kw_only=True, default=lambda: None)
     """Called when a request begins to wait, so that a stalled response may give its place up."""
-    rejected: Callable[[str], object] = attrs.field(init=False, default=lambda _reason: None)
+    _rejected: Callable[[str], object] = attrs.field(kw_only=True, default=lambda _reason: None)
     """Called with the reason why a request gets no place: `queue_full` (also without a queue) or `timed_out`."""
-    waited: Callable[[float], object] = attrs.field(init=False, default=lambda _seconds: None)
+    _waited: Callable[[float], object] = attrs.field(kw_only=True, default=lambda _seconds: None)
     """Called with the seconds that an admitted request waited in the queue."""
 
     @property
@@ -75,7 +75,7 @@ class Admission:
             return succeed(place)
         longest = max(_MIN_QUEUE, _QUEUE_PER_PLACE * self.max_concurrent_bytes_requests)
         if not self._bytes_queue_timeout_secs or len(self._queue) >= longest:
-            self.rejected("queue_full")
+            self._rejected("queue_full")
             return fail(OverloadedError("all places are taken"))
         return self._wait()
 
@@ -90,12 +90,12 @@ class Admission:
         waiter = _Waiter(Deferred(lambda _: self._leave(waiter)), self._clock.seconds())
         waiter.timer = self._clock.callLater(self._bytes_queue_timeout_secs, self._time_out, waiter)
         self._queue.append(waiter)
-        self.crowded()
+        self._crowded()
         return waiter.deferred
 
     def _time_out(self, waiter: _Waiter) -> None:
         self._queue.remove(waiter)
-        self.rejected("timed_out")
+        self._rejected("timed_out")
         waiter.deferred.errback(OverloadedError("no place came free in time"))
 
     def _leave(self, waiter: _Waiter) -> None:
@@ -120,5 +120,5 @@ class Admission:
         if waiter.timer is not None:
             waiter.timer.cancel()
         self._taken += 1
-        self.waited(self._clock.seconds() - waiter.since)
+        self._waited(self._clock.seconds() - waiter.since)
         waiter.deferred.callback(Place(self))

@@ -35,6 +35,9 @@ from aero_storage.http.identifiers import NAME_RULE
 from aero_storage.metrics import Counts
 from aero_storage.storage.store import BlobRequest, Store, Survey
 
+Total = Callable[[], Awaitable[Counts]]
+"""Asks for the counts of all workers together."""
+
 _RETRY_SOON = (("Retry-After", "1"),)
 
 
@@ -49,13 +52,13 @@ class RequestHandler:
     _current_catalog: CurrentCatalog
     _store: Store
     _bytes: ByteHandler
-    total: Callable[[], Awaitable[Counts]] | None = attrs.field(init=False, default=None)
+    _total: Total | None = attrs.field(kw_only=True, default=None)
     """Asks for the counts of all workers together, ours among them; None where there is but this process."""
-    ran_out: Callable[[], object] = attrs.field(init=False, default=lambda: None)
+    _ran_out: Callable[[], object] = attrs.field(kw_only=True, default=lambda: None)
     """Told when a file could not be opened for want of descriptors."""
-    client_limiter: ClientLimiter | None = attrs.field(init=False, default=None)
+    _client_limiter: ClientLimiter | None = attrs.field(kw_only=True, default=None)
     """Limits the requests of one client, if anything does."""
-    overdrawn: Callable[[], object] = attrs.field(init=False, default=lambda: None)
+    _overdrawn: Callable[[], object] = attrs.field(kw_only=True, default=lambda: None)
     """Told when a client has too many."""
     shutting_down: bool = attrs.field(init=False, default=False)
     _readiness: SingleFlight[bool] = attrs.field(init=False)
@@ -107,11 +110,11 @@ class RequestHandler:
         return self._metadata(exchange) if plane is Plane.METADATA else self._operations(exchange)
 
     def _take_share(self, exchange: Exchange) -> None:
-        if self.client_limiter is None or exchange.give_share_back or exchange.facts.plane is Plane.OPERATIONS:
+        if self._client_limiter is None or exchange.give_share_back or exchange.facts.plane is Plane.OPERATIONS:
             return
-        exchange.give_share_back = self.client_limiter.take(exchange.client)
+        exchange.give_share_back = self._client_limiter.take(exchange.client)
         if exchange.give_share_back is None:
-            self.overdrawn()
+            self._overdrawn()
             raise OverloadedError("the client has too many requests under way")
 
     def _explain(self, facts: Facts, failure: ClientError) -> Reply:
@@ -120,7 +123,7 @@ class RequestHandler:
         elif isinstance(failure, BlobUnreadableError):
             self.reporter.metrics.store_failed("open_range" if facts.plane is Plane.DATA else "meta")
         if isinstance(failure, DescriptorsError):
-            self.ran_out()
+            self._ran_out()
         return self.fail(facts, failure.status)
 
     async def _operations(self, exchange: Exchange) -> Reply:
@@ -146,7 +149,7 @@ class RequestHandler:
         return operations.exposition(facts, self.policy, body)
 
     async def _expose(self) -> bytes:
-        total = None if self.total is None else await self.total()
+        total = None if self._total is None else await self._total()
         return self.reporter.metrics.exposition(total)
 
     async def _is_ready(self) -> bool:

@@ -7,7 +7,8 @@ are callbacks, evaluated on each exposition.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Literal
 
 import attrs
@@ -16,6 +17,7 @@ from aero_storage.metrics.counts import OTHER, Counts, Gauge, Labels, Tally, des
 from aero_storage.metrics.families import Families, Registry, generate_latest, process_samples
 
 Mode = Literal["range", "full", "chunk", "virtual_chunk"]
+Gauges = Mapping[Gauge, Callable[[], float]]
 
 
 @attrs.define
@@ -35,14 +37,22 @@ class _BoundedLabel:
 
 
 class Metrics:
-    """All counters of the daemon; its methods are named after the counted events."""
+    """All counters of the daemon; its methods are named after the counted events.
 
-    def __init__(self, registry: Registry, version: str, max_image_ids: int) -> None:
+    `gauges` are evaluated on each exposition; `lines_dropped` returns how many lines the log has dropped so far.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        version: str,
+        max_image_ids: int,
+        gauges: Gauges = MappingProxyType({}),
+        lines_dropped: Callable[[], int] = lambda: 0,
+    ) -> None:
         self.counts = Counts()
-        self.gauges: dict[Gauge, Callable[[], float]] = {}
-        """Gauge callbacks, evaluated on each exposition."""
-        self.lines_dropped: Callable[[], int] = lambda: 0
-        """Returns the number of lines that the log has dropped so far."""
+        self._gauges = gauges
+        self._lines_dropped = lines_dropped
         self._registry = registry
         self._version = version
         self._image_label = _BoundedLabel(max_image_ids)
@@ -121,9 +131,9 @@ class Metrics:
     def snapshot(self) -> Counts:
         """Return the counts of this process, with gauges and process samples."""
         counts = self.counts
-        counts.lines_dropped[()] = self.lines_dropped()
+        counts.lines_dropped[()] = self._lines_dropped()
         counts.process = process_samples()
-        counts.gauges = {gauge.value: read() for gauge, read in self.gauges.items()}
+        counts.gauges = {gauge.value: read() for gauge, read in self._gauges.items()}
         counts.gauges[Gauge.DESCRIPTORS_USED.value] = descriptors_used(counts.process)
         return counts
 

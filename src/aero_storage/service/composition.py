@@ -16,7 +16,7 @@ from aero_storage.delivery.access_record import Reporter
 from aero_storage.delivery.admission import Admission
 from aero_storage.delivery.byte_handler import ByteHandler
 from aero_storage.delivery.client_limits import ClientLimiter
-from aero_storage.delivery.handler import RequestHandler
+from aero_storage.delivery.handler import RequestHandler, Total
 from aero_storage.delivery.operations import Build
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.representation import VirtualChunks
@@ -28,7 +28,7 @@ from aero_storage.metrics import Metrics, Registry
 from aero_storage.service.catalog_reload import CatalogReloader
 from aero_storage.service.disk_pools import DiskPools
 from aero_storage.service.listening.accept_guard import AcceptGuard
-from aero_storage.service.metric_sources import show_log, show_state
+from aero_storage.service.metric_sources import gauges_of, lines_dropped_by
 from aero_storage.settings import Settings
 from aero_storage.storage.local.directory import ImageDirectory
 from aero_storage.storage.local.image_store import LocalStore
@@ -71,19 +71,41 @@ class Parts:
     ports: tuple[IListeningPort, ...] = ()
 
 
-def compose(
-    settings: Settings, reactor: PosixReactorBase, pools: DiskPools, log: EventLog, environ: Mapping[str, str]
+def compose(  # noqa: PLR0913 - what the settings do not say
+    settings: Settings,
+    reactor: PosixReactorBase,
+    pools: DiskPools,
+    log: EventLog,
+    environ: Mapping[str, str],
+    *,
+    total: Total | None = None,
 ) -> Parts:
-    """Build everything that the settings ask for, upwards from the disk, and read the catalog."""
+    """Build everything that the settings ask for, upwards from the disk, and read the catalog.
+
+    `total` asks for the counts of all workers, where this process is one of several. The site is made last of those
+    that know each other; the others find it by its name once the daemon serves.
+    """
     version = package_version("aero-storage")
-    metrics = Metrics(Registry(), version, settings.image_metrics_max_ids)
-    disk, current_catalog = pools.disk, CurrentCatalog()
+    current_catalog = CurrentCatalog()
+    gauges = gauges_of(lambda: admission, lambda: site, current_catalog)
+    metrics = Metrics(Registry(), version, settings.image_metrics_max_ids, gauges, lines_dropped_by(log))
     reader = CatalogReader(settings.images_root, settings.require_manifest)
     reloader = CatalogReloader(reader, current_catalog, pools.patient, metrics, log, time.time)
     reloader.load()
     policy = policy_of(settings)
-    store = LocalStore(ImageDirectory(settings.images_root), disk, OpenFileCache(disk, reactor, OPEN_FILES))
-    admission = Admission(settings.max_concurrent_bytes_requests, settings.bytes_queue_timeout_secs, reactor)
+    limits = limits_of(settings, policy.trusted_proxy)
+    refusals = Refusals(limits, metrics, log, reactor)
+    accept_guard = AcceptGuard(reactor, lambda: site.make_room(), metrics, log)  # noqa: PLW0108 - made below
+    files = OpenFileCache(pools.disk, reactor, OPEN_FILES)
+    store = LocalStore(ImageDirectory(settings.images_root), pools.disk, files)
+    admission = Admission(
+        settings.max_concurrent_bytes_requests,
+        settings.bytes_queue_timeout_secs,
+        reactor,
+        crowded=lambda: site.stalls.make_room(),  # noqa: PLW0108 - made below
+        rejected=metrics.request_rejected,
+        waited=metrics.request_waited,
+    )
     handler = RequestHandler(
         policy,
         build_of(version, environ),
@@ -92,17 +114,15 @@ def compose(
         current_catalog,
         store,
         ByteHandler(policy, current_catalog, store, admission, VirtualChunks(policy, log)),
+        total=total,
+        ran_out=accept_guard.ran_out,
+        client_limiter=client_limiter_of(limits),
+        overdrawn=lambda: refusals(Reason.CLIENT),
     )
     plans = ResponsePlans(handler.account, time.time, settings.express)
     responder = Responder(handler, plans, FileSender(), pools.readers, reactor, log)
-    resource = build_resource(routes(metrics=not settings.disable_metrics), responder.respond_routed)
-    limits = limits_of(settings, policy.trusted_proxy)
-    refusals = Refusals(limits, metrics, log, reactor)
-    if limits.max_connections_per_client:
-        handler.client_limiter = ClientLimiter(limits.max_connections_per_client, limits.is_exempt)
-        handler.overdrawn = lambda: refusals(Reason.CLIENT)
     site = ImageSite(
-        resource,
+        build_resource(routes(metrics=not settings.disable_metrics), responder.respond_routed),
         reactor,
         responder,
         limits,
@@ -110,13 +130,14 @@ def compose(
         lambda streams: detect_stalls(streams, admission, reactor, settings.stall_timeout_secs, metrics, log),
         throttle(reactor, settings.max_bytes_per_second, settings.max_total_bytes_per_second),
     )
-    admission.crowded = site.stalls.make_room
-    show_state(metrics, admission, site, current_catalog)
-    show_log(metrics, log)
-    accept_guard = AcceptGuard(reactor, site.make_room, metrics, log)
-    handler.ran_out = accept_guard.ran_out
     drain = Drain(settings.drain_delay_secs, settings.shutdown_grace_secs)
     return Parts(reactor, log, pools, reloader, handler, admission, site, store, accept_guard, drain)
+
+
+def client_limiter_of(limits: Limits) -> ClientLimiter | None:
+    """Return what limits the requests of one client, None without a limit."""
+    most = limits.max_connections_per_client
+    return ClientLimiter(most, limits.is_exempt) if most else None
 
 
 def detect_stalls(  # noqa: PLR0913, PLR0917 - what is watched, and what is told

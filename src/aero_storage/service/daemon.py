@@ -11,6 +11,7 @@ from typing_extensions import override
 
 from aero_storage.linux.descriptor_limit import warn_if_low
 from aero_storage.linux.malloc import TRIM_SECONDS, trim
+from aero_storage.linux.sd_notify import Notifier
 from aero_storage.service.catalog_reload import POLL_SECONDS
 from aero_storage.service.composition import OPEN_FILES, Parts
 from aero_storage.service.listening.endpoints import address_text
@@ -28,8 +29,8 @@ _STOP_SECONDS = 2.0
 class AeroService(SignalledService):
     """The running daemon."""
 
-    def __init__(self, parts: Parts, set_signal: SetSignal = signal.signal) -> None:
-        super().__init__(parts.reactor, parts.log, set_signal)
+    def __init__(self, parts: Parts, notifier: Notifier, set_signal: SetSignal = signal.signal) -> None:
+        super().__init__(parts.reactor, parts.log, notifier, set_signal)
         self._parts = parts
         self._poll = LoopingCall(lambda: Deferred.fromCoroutine(parts.reloader.check()))
         self._trimming = LoopingCall(lambda: parts.pools.patient.later(trim, trim))

@@ -10,34 +10,34 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from aero_storage.catalog.current import CurrentCatalog
 from aero_storage.delivery.admission import Admission
 from aero_storage.logs.json_log import EventLog, JsonLines
-from aero_storage.metrics import Gauge, Metrics
+from aero_storage.metrics import Gauge, Gauges
 from aero_storage.web.site import ImageSite
 
 PROBE_SECONDS = 0.25
 """Interval of the probe: anything that blocks the reactor for longer is seen."""
 
 
-def show_state(metrics: Metrics, admission: Admission, site: ImageSite, current_catalog: CurrentCatalog) -> None:
-    """Register the gauges of the queue, the connections and the catalog."""
-    admission.rejected = metrics.request_rejected
-    admission.waited = metrics.request_waited
-    metrics.gauges.update(
-        {
-            Gauge.IN_FLIGHT: lambda: site.responses,
-            Gauge.CONNECTIONS: lambda: len(site.connections),
-            Gauge.PLACES_TAKEN: lambda: admission.taken,
-            Gauge.PLACES_LIMIT: lambda: admission.max_concurrent_bytes_requests,
-            Gauge.PLACES_USED: lambda: admission.used_ratio,
-            Gauge.QUEUE: lambda: admission.waiting,
-            Gauge.CATALOG_INVALID: lambda: current_catalog.error is not None,
-        }
-    )
+def gauges_of(
+    admission: Callable[[], Admission], site: Callable[[], ImageSite], current_catalog: CurrentCatalog
+) -> Gauges:
+    """Return the gauges of the queue, the connections and the catalog.
+
+    `admission` and `site` are asked for on scrape: what they are made of needs the metrics first.
+    """
+    return {
+        Gauge.IN_FLIGHT: lambda: site().responses,
+        Gauge.CONNECTIONS: lambda: len(site().connections),
+        Gauge.PLACES_TAKEN: lambda: admission().taken,
+        Gauge.PLACES_LIMIT: lambda: admission().max_concurrent_bytes_requests,
+        Gauge.PLACES_USED: lambda: admission().used_ratio,
+        Gauge.QUEUE: lambda: admission().waiting,
+        Gauge.CATALOG_INVALID: lambda: current_catalog.error is not None,
+    }
 
 
-def show_log(metrics: Metrics, log: EventLog) -> None:
-    """Register the count of dropped log lines; only JsonLines has one."""
-    if isinstance(log, JsonLines):
-        metrics.lines_dropped = lambda: log.dropped
+def lines_dropped_by(log: EventLog) -> Callable[[], int]:
+    """Return what counts the lines that the log has dropped; only JsonLines drops any."""
+    return lambda: log.dropped if isinstance(log, JsonLines) else 0
 
 
 @attrs.define(eq=False)

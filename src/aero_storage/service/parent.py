@@ -14,11 +14,11 @@ from twisted.internet.posixbase import PosixReactorBase
 from typing_extensions import override
 
 from aero_storage.errors import SettingsError
-from aero_storage.linux.sd_notify import VARIABLES, service_manager
+from aero_storage.linux.sd_notify import VARIABLES, Notifier, service_manager
 from aero_storage.logs.json_log import LineLog
 from aero_storage.metrics import Metrics, Registry
 from aero_storage.service.listening.worker_sockets import SharedAddress, WorkerSocket, open_worker_sockets
-from aero_storage.service.metric_sources import show_log
+from aero_storage.service.metric_sources import lines_dropped_by
 from aero_storage.service.options import Options
 from aero_storage.service.signals import SetSignal, SignalledService
 from aero_storage.settings import Settings
@@ -51,8 +51,7 @@ def supervise(options: Options, reactor: PosixReactorBase, workers: int) -> Pare
     if options.parent is not None and options.parent.get("chroot"):
         raise SettingsError("twistd --chroot: workers cannot be started from there; use --workers 1")
     addresses = open_worker_sockets(reactor, options.resolved, workers)
-    metrics = Metrics(Registry(), version("aero-storage"), 0)
-    show_log(metrics, options.log)
+    metrics = Metrics(Registry(), version("aero-storage"), 0, lines_dropped=lines_dropped_by(options.log))
     totals = MetricTotals(reactor, metrics.snapshot)
     readiness = Readiness(workers, service_manager(options.environ, reactor, options.log))
     starter = WorkerStarter(
@@ -61,10 +60,7 @@ def supervise(options: Options, reactor: PosixReactorBase, workers: int) -> Pare
     settings = options.resolved.settings
     grace = settings.drain_delay_secs + settings.shutdown_grace_secs
     supervisor = Supervisor(starter.start, reactor, options.log, workers, grace)
-    service = ParentService(reactor, options.log, addresses, supervisor)
-    service.drain_delay_secs = settings.drain_delay_secs
-    service.notifier = readiness
-    return service
+    return ParentService(reactor, options.log, readiness, addresses, supervisor, settings.drain_delay_secs)
 
 
 class WorkerCommands:
@@ -96,22 +92,22 @@ class WorkerCommands:
 
 
 class ParentService(SignalledService):
-    """The running parent."""
+    """The running parent; workers continue to serve for `drain_delay_secs` seconds after the command to stop."""
 
-    drain_delay_secs = 0.0
-    """Seconds for which workers continue to serve after the command to stop."""
-
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - the composition root has one call
         self,
         reactor: PosixReactorBase,
         log: LineLog,
+        notifier: Notifier,
         addresses: tuple[SharedAddress, ...],
         supervisor: Supervisor,
+        drain_delay_secs: float,
         set_signal: SetSignal = signal.signal,
     ) -> None:
-        super().__init__(reactor, log, set_signal)
+        super().__init__(reactor, log, notifier, set_signal)
         self._addresses = addresses
         self._supervisor = supervisor
+        self._drain_delay_secs = drain_delay_secs
 
     def startService(self) -> None:
         """Start the log and the signal handlers, and the workers once the reactor handles SIGCHLD."""
@@ -131,7 +127,7 @@ class ParentService(SignalledService):
 
     async def _shut(self) -> None:
         gone = self._supervisor.stop()
-        await self.delay.wait(self.drain_delay_secs)
+        await self.delay.wait(self._drain_delay_secs)
         closed = [address.close() for address in self._addresses]
         await gone
         await gatherResults(closed)

@@ -11,7 +11,7 @@ from twisted.internet.posixbase import PosixReactorBase
 from twisted.logger import ILogObserver
 from twisted.python.components import Componentized
 
-from aero_storage.linux.sd_notify import Notifier, Silent
+from aero_storage.linux.sd_notify import Notifier
 from aero_storage.logs.json_log import EventLog, JsonLines
 from aero_storage.service.interruptible_delay import InterruptibleDelay
 
@@ -21,13 +21,17 @@ SetSignal = Callable[..., object]
 
 
 class SignalledService(Service):
-    """A service that SIGTERM and SIGINT stop with status 0; SIGHUP reloads the catalog."""
+    """A service that SIGTERM and SIGINT stop with status 0; SIGHUP reloads the catalog.
+
+    `notifier` is notified of readiness, reloads and shutdown.
+    """
 
     name = "aero-storage"
-    notifier: Notifier = Silent()
-    """Notified of readiness, reloads and shutdown."""
 
-    def __init__(self, reactor: PosixReactorBase, log: EventLog, set_signal: SetSignal = signal.signal) -> None:
+    def __init__(
+        self, reactor: PosixReactorBase, log: EventLog, notifier: Notifier, set_signal: SetSignal = signal.signal
+    ) -> None:
+        self._notifier = notifier
         self._reactor = reactor
         self._log = log
         self._set_signal = set_signal
@@ -53,7 +57,7 @@ class SignalledService(Service):
         for number in _STOPPING:
             self._set_signal(number, lambda received, _frame: reactor.callFromThread(self._stop, received))
         self._set_signal(signal.SIGHUP, lambda _received, _frame: reactor.callFromThread(self.reload))
-        self.notifier.ready()  # from now on a SIGHUP does not kill the process
+        self._notifier.ready()  # from now on a SIGHUP does not kill the process
 
     def _stop(self, received: int) -> None:
         self.stop(signal=signal.Signals(received).name)
@@ -67,7 +71,7 @@ class SignalledService(Service):
         if not self._stop_causes:
             self._set_signal(signal.SIGHUP, signal.SIG_IGN)
             self._log.event("info", "stopping", cause)
-            self.notifier.stopping()
+            self._notifier.stopping()
             self._reactor.stop()
         elif self._stop_causes & set(cause):
             self.stop_now()
@@ -80,12 +84,12 @@ class SignalledService(Service):
 
     def reload(self) -> None:
         """Read the catalog again, changed or not."""
-        self.notifier.reloading()
+        self._notifier.reloading()
         Deferred.fromCoroutine(self._reload())
 
     async def _reload(self) -> None:
         await self.reload_catalog()
-        self.notifier.ready()
+        self._notifier.ready()
 
     async def reload_catalog(self) -> None:
         """Read the catalog again, here or in the workers."""

@@ -44,8 +44,7 @@ def makeService(options: Options, reactor: PosixReactorBase | None = None) -> Ae
         pools = make_disk_pools(reactor)
         parts = compose(resolved.settings, reactor, pools, options.log, options.environ)
         parts = attrs.evolve(parts, ports=listen(reactor, parts.site, resolved, pools.readers))
-        service = AeroService(parts)
-        service.notifier = service_manager(options.environ, reactor, options.log)
+        service = AeroService(parts, service_manager(options.environ, reactor, options.log))
     except SettingsError as error:
         refuse(error)
     return service

@@ -44,21 +44,30 @@ def run() -> None:
 def serve(config: WorkerConfig, reactor: PosixReactorBase, log: JsonLines) -> None:
     """Build the daemon, and register its start and stop with the reactor."""
     pools = make_disk_pools(reactor)
-    parts = compose(config.settings, reactor, pools, log, os.environ)
+    parts = compose(
+        config.settings,
+        reactor,
+        pools,
+        log,
+        os.environ,
+        total=lambda: control.total(),  # noqa: PLW0108 - made below
+    )
     fair_queue = FairQueue(reactor)
     ports = tuple(
         worker_socket.open(reactor, parts.site, pools.readers, fair_queue) for worker_socket in config.worker_sockets
     )
-    service = AeroService(attrs.evolve(parts, ports=ports))
 
     def orphaned() -> None:
         service.stop(orphaned="yes")
         service.stop_now()
 
-    metrics = parts.handler.reporter.metrics
-    control = ControlClient(metrics, lambda: service.stop(asked_by="parent"), service.reload, orphaned)
-    service.notifier = control
-    parts.handler.total = control.total
+    control = ControlClient(
+        parts.handler.reporter.metrics,
+        lambda: service.stop(asked_by="parent"),
+        lambda: service.reload(),  # noqa: PLW0108 - made below
+        orphaned,
+    )
+    service = AeroService(attrs.evolve(parts, ports=ports), control)
     pushing = LoopingCall(control.push)
 
     async def stop() -> None:

@@ -67,6 +67,7 @@ class HTTPConnection(TwistedProtocol):
     transport: Any
     sendfile: SendfileServer | None = None
     tracked: TrackedTransport | None = None
+    is_secure = False
     refusal: int | None = None
     _ticket: Ticket | None = None
     _response: Response | None = None
@@ -88,6 +89,7 @@ class HTTPConnection(TwistedProtocol):
 
     def connectionMade(self) -> None:
         """Join the open connections of the site, or be turned away."""
+        self.is_secure = is_secure(self.transport)
         self.sendfile, self.tracked = sendfile_transport(self.transport), tracked_transport(self.transport)
         if self.sendfile is not None:
             self.sendfile.pace = self.pace
@@ -141,11 +143,6 @@ class HTTPConnection(TwistedProtocol):
         if self._peer is None:
             self._peer = _host_of(self.transport.getPeer())
         return self._peer
-
-    @property
-    def is_secure(self) -> bool:
-        """Whether the transport is TLS."""
-        return is_secure(self.transport)
 
     def stays_open(self) -> bool:
         """Whether the connection stays open after the response whose head goes out now.

@@ -23,7 +23,7 @@ from aero_storage.http.request_head import RequestHead
 from aero_storage.logs.json_log import EventLog
 from aero_storage.streaming.producer import SegmentProducer
 from aero_storage.web.file_sender import FileSender
-from aero_storage.web.response import FILE_FAILURES, Client, Response
+from aero_storage.web.response import Client, Response
 from aero_storage.web.response_plans import PlannedRequest, ResponsePlan, ResponsePlans
 
 
@@ -88,7 +88,6 @@ class Responder:
         response = Response(exchange, client, self._log)
 
         def failed(failure: Failure) -> Reply:
-            failure.trap(Exception)
             if failure.check(CancelledError):
                 failure.raiseException()
             return self._defect(exchange, failure.getTraceback())
@@ -106,8 +105,7 @@ class Responder:
                 reply = attrs.evolve(reply, body=b"", segment=None)
             transport, blob = client.sendfile, exchange.blob
             if transport is None or (reply.segment is not None and blob is not None and blob.file is None):
-                response = response or Response(exchange, client, self._log)
-                response.status = reply.status
+                response = self._response(exchange, reply, client, response)
                 response.follow(Deferred.fromCoroutine(self._produce(head, reply, response, client)))
                 return
             sending = self._sender.send(transport, head, reply, blob)
@@ -116,17 +114,16 @@ class Responder:
                 client.response_sent()
                 return
         except Exception as error:  # noqa: BLE001 - the file has failed, or a defect of ours; the head may have gone out
-            response = response or Response(exchange, client, self._log)
-            response.status, response.length = reply.status, reply.length or 0
-            if isinstance(error, FILE_FAILURES):
-                response.break_off(str(error))
-            else:
-                response.break_off("", traceback=traceback.format_exc())
+            self._response(exchange, reply, client, response).break_off(error)
             return
         transport.mark_unfinished()
+        self._response(exchange, reply, client, response).follow(sending)
+
+    def _response(self, exchange: Exchange, reply: Reply, client: Client, response: Response | None) -> Response:
+        """The response under way, now that its reply is known."""
         response = response or Response(exchange, client, self._log)
         response.status, response.length = reply.status, reply.length or 0
-        response.follow(sending)
+        return response
 
     async def _produce(self, head: bytes, reply: Reply, response: Response, client: Client) -> None:
         """Send what threads read: over TLS or a UNIX socket, and from file systems on a network."""

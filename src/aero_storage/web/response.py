@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Hashable
 from typing import Any, Protocol
 
@@ -22,7 +23,7 @@ from aero_storage.streaming.transports import TrackedTransport
 _CLIENT_CLOSED_REQUEST = 499
 """Status in log and metrics of a request whose client left before there was one; nginx's convention."""
 
-FILE_FAILURES = (ShortReadError, DiskHangsError, OSError)
+_FILE_FAILURES = (ShortReadError, DiskHangsError, OSError)
 """Errors of the source of a body: the client learns of them by a reset, and the log says why."""
 
 
@@ -52,13 +53,10 @@ class Client(Protocol):
     """The transport at the bottom that counts unsent bytes; None in tests without a socket."""
     pace: Pace | None
     """How fast bytes of images may go; None: no limit."""
+    is_secure: bool
+    """Whether the transport is TLS."""
     refusal: int | None
     """The status of every answer, if the connection is over a limit."""
-
-    @property
-    def is_secure(self) -> bool:
-        """Whether the transport is TLS."""
-        ...
 
     @property
     def peer(self) -> str:
@@ -109,10 +107,14 @@ class Response:
         if self._work is not None:
             self._work.cancel()
 
-    def break_off(self, reason: str, **fields: object) -> None:
-        """Reset the connection: the response cannot be finished."""
-        message = f"response broken off: {reason}" if reason else "response broken off"
-        self._log.event("error", message, {"request_id": self.exchange.request_id, **fields})
+    def break_off(self, error: BaseException) -> None:
+        """Reset the connection: the response cannot be finished, as its file has failed, or by a defect of ours."""
+        message, fields = "response broken off", {"request_id": self.exchange.request_id}
+        if isinstance(error, _FILE_FAILURES):
+            message = f"{message}: {error}"
+        else:
+            fields["traceback"] = "".join(traceback.format_exception(error))
+        self._log.event("error", message, fields)
         try:
             self._end(Ending.ABORTED)
         finally:
@@ -131,10 +133,8 @@ class Response:
             return
         if failure.check(CancelledError, ConnectionLost):
             self._end(Ending.ABORTED if self.aborted_by_us else Ending.DISCONNECTED)
-        elif failure.check(*FILE_FAILURES):
-            self.break_off(failure.getErrorMessage())
-        else:
-            self.break_off("", traceback=failure.getTraceback())
+        elif failure.value is not None:
+            self.break_off(failure.value)
 
     def _defect(self, failure: Failure) -> None:
         self._log.event("error", "response broken off", {"traceback": failure.getTraceback()})
