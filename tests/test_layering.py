@@ -25,7 +25,7 @@ PLAN: tuple[tuple[int, frozenset[str]], ...] = (
     (1, frozenset({""})),  # aero_storage itself: a docstring, perhaps a version
     (1, frozenset({"errors"})),
     (1, frozenset({"http", "strict_json"})),
-    (2, frozenset({"atomic_files", "disk", "logs", "metrics", "settings"})),
+    (2, frozenset({"atomic_files", "disk", "logs", "metrics", "open_file", "settings"})),
     (2, frozenset({"catalog", "linux"})),
     (3, frozenset({"chunks", "profiles", "storage", "streaming", "workers"})),
     (4, frozenset({"delivery", "doctor"})),

@@ -8,6 +8,9 @@ from types import MappingProxyType
 
 import attrs
 
+MANIFEST_NAME = "manifest.json"
+"""File name of the catalog in the images root (http.md §3) and of a chunk manifest in its directory (http.md §6)."""
+
 
 def chunked_directory(image_id: str, version: str | None) -> PurePosixPath:
     """Return the directory of a version's chunk artifacts, or of unversioned ones, below the root (http.md §6)."""

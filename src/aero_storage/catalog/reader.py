@@ -9,13 +9,11 @@ from pathlib import Path
 
 import attrs
 
-from aero_storage.catalog.model import Catalog, Image
+from aero_storage.catalog.model import MANIFEST_NAME, Catalog, Image
 from aero_storage.catalog.parser import MAX_MANIFEST_BYTES, parse_manifest
 from aero_storage.errors import CatalogError
 from aero_storage.http.dates import NANOSECONDS
 from aero_storage.http.identifiers import is_image_id
-
-MANIFEST_NAME = "manifest.json"
 
 _SETTLED_NS = 2 * NANOSECONDS
 """A file younger than this may change again with the same mtime: time stamps have the resolution of a kernel tick."""

@@ -12,8 +12,9 @@ from typing import Any
 import attrs
 
 from aero_storage.atomic_files import locked, replace_file
+from aero_storage.catalog.model import MANIFEST_NAME, chunked_directory
 from aero_storage.catalog.parser import parse_manifest, read_document
-from aero_storage.catalog.reader import MANIFEST_NAME, has_manifest, list_directory, load_manifest
+from aero_storage.catalog.reader import has_manifest, list_directory, load_manifest
 from aero_storage.errors import CatalogError
 from aero_storage.http.identifiers import is_image_id
 
@@ -99,5 +100,5 @@ def _read(root: Path, *, listing: bool) -> Draft:
 def _served_by_listing(root: Path) -> list[str]:
     """Return the ids served without a catalog: of regular files, and of chunks without a raw file."""
     names = {image.id for image in list_directory(root).images}
-    chunked = (path.parent.name for path in root.glob("chunked/*/manifest.json"))
+    chunked = (path.parent.name for path in root.glob(str(chunked_directory("*", None) / MANIFEST_NAME)))
     return sorted(names | {name for name in chunked if is_image_id(name)})

@@ -18,7 +18,6 @@ from aero_storage.strict_json import Fields, Values, load, show
 
 SCHEMA = "aero.chunked-disk-image.v1"
 MIME_TYPE = "application/octet-stream"
-MANIFEST_NAME = "manifest.json"
 CHUNKS_DIRECTORY = "chunks"
 
 SECTOR = 512

@@ -9,8 +9,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 
 from aero_storage.atomic_files import StagingDirectory, disk_usage, staging_directory
-from aero_storage.catalog.model import Image
-from aero_storage.catalog.reader import MANIFEST_NAME, has_manifest, load_manifest
+from aero_storage.catalog.model import MANIFEST_NAME, Image
+from aero_storage.catalog.reader import has_manifest, load_manifest
 from aero_storage.catalog.writer import Entry
 from aero_storage.cli.sizes import format_size
 from aero_storage.errors import BusyError, OperatorError

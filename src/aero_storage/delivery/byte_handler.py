@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 
 from aero_storage.catalog.current import CurrentCatalog
-from aero_storage.catalog.model import Image, chunked_directory
+from aero_storage.catalog.model import MANIFEST_NAME, Image, chunked_directory
 from aero_storage.delivery.admission import Admission
 from aero_storage.delivery.decision import Decision, judge
 from aero_storage.delivery.exchange import Exchange
@@ -22,7 +22,7 @@ from aero_storage.delivery.representation import (
 from aero_storage.delivery.routes import Resource
 from aero_storage.errors import BlobNotFoundError
 from aero_storage.storage.blob import BlobStatus
-from aero_storage.storage.store import MANIFEST_NAME, BlobRequest, Opened, Store
+from aero_storage.storage.store import BlobRequest, Opened, Store
 
 
 @attrs.define(eq=False)

@@ -9,11 +9,10 @@ import attrs
 
 from aero_storage.delivery.facts import Facts
 from aero_storage.delivery.policy import Policy
-from aero_storage.delivery.reply import Reply, error, plane_headers
+from aero_storage.delivery.reply import Reply, error, plane_headers, precondition_reply, validator_headers
 from aero_storage.delivery.representation import Representation
-from aero_storage.http.conditional import ConditionResult, evaluate, if_range_holds
+from aero_storage.http.conditional import if_range_holds
 from aero_storage.http.cors import Headers
-from aero_storage.http.dates import NANOSECONDS, format_http_date
 from aero_storage.http.ranges import (
     ByteRange,
     RangeProblem,
@@ -79,20 +78,15 @@ def judge(facts: Facts, policy: Policy, representation: Representation) -> Decis
 def _fixed_reply(facts: Facts, policy: Policy, representation: Representation) -> Reply | None:
     if representation.max_bytes is not None and representation.size > representation.max_bytes:
         return error(facts, policy, 413)
-    outcome = evaluate(facts.preconditions, representation.validators)
-    if outcome is ConditionResult.FAILED:
-        return error(facts, policy, 412)
-    if outcome is ConditionResult.NOT_MODIFIED:
-        return Reply(304, (*plane_headers(facts, policy), *_validator_headers(representation)))
-    return None
+    return precondition_reply(facts, policy, representation.validators, _validator_headers(representation))
 
 
 def _validator_headers(representation: Representation) -> Headers:
-    date = representation.validators.last_modified if representation.shown_date is None else representation.shown_date
-    second = None if date is None else date // NANOSECONDS
+    validators = representation.validators
+    if representation.shown_date is not None:
+        validators = attrs.evolve(validators, last_modified=representation.shown_date)
     return (
-        ("ETag", representation.validators.etag),
-        *((("Last-Modified", format_http_date(second)),) if second is not None else ()),
+        *validator_headers(validators),
         ("Cache-Control", representation.cache_control),
         *((("Accept-Ranges", "bytes"),) if representation.ranges else ()),
     )

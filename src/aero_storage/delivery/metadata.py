@@ -10,11 +10,11 @@ import attrs
 from aero_storage.catalog.model import Image
 from aero_storage.delivery.facts import Facts
 from aero_storage.delivery.policy import Policy
-from aero_storage.delivery.reply import Reply, error, json_body, plane_headers
+from aero_storage.delivery.reply import Reply, json_body, plane_headers, precondition_reply, validator_headers
 from aero_storage.delivery.representation import OCTETS, image_validators
 from aero_storage.http import caching
-from aero_storage.http.conditional import ConditionResult, Validators, evaluate
-from aero_storage.http.dates import format_http_date, format_rfc3339
+from aero_storage.http.conditional import Validators
+from aero_storage.http.dates import format_rfc3339
 from aero_storage.storage.blob import BlobStatus
 
 _TAG_DIGITS = 32
@@ -65,15 +65,10 @@ def list_reply(facts: Facts, policy: Policy, listing: Listing) -> Reply:
 
 
 def _answer(facts: Facts, policy: Policy, body: bytes, validators: Validators) -> Reply:
-    outcome = evaluate(facts.preconditions, validators)
-    if outcome is ConditionResult.FAILED:
-        return error(facts, policy, 412)
-    second = validators.last_modified_second
     headers = (
-        *plane_headers(facts, policy),
         ("Cache-Control", caching.REVALIDATE),
-        ("ETag", validators.etag),
-        *((("Last-Modified", format_http_date(second)),) if second is not None else ()),
+        *validator_headers(validators),
         ("Content-Type", "application/json"),
     )
-    return Reply(304, headers) if outcome is ConditionResult.NOT_MODIFIED else Reply(200, headers, body)
+    unmet = precondition_reply(facts, policy, validators, headers)
+    return unmet or Reply(200, (*plane_headers(facts, policy), *headers), body)

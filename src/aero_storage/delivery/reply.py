@@ -10,7 +10,9 @@ from aero_storage.delivery.facts import Facts
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.routes import Plane, Resource
 from aero_storage.http import caching
+from aero_storage.http.conditional import ConditionResult, Validators, evaluate
 from aero_storage.http.cors import DATA_EXPOSED, METADATA_EXPOSED, Headers
+from aero_storage.http.dates import format_http_date
 from aero_storage.http.ranges import Segment
 
 _NO_BODY = frozenset({204, 304})
@@ -61,6 +63,24 @@ def plane_headers(facts: Facts, policy: Policy) -> Headers:
     """Return the headers of every response of a plane: CORS, and CORP on the data plane (http.md §7)."""
     headers = policy.cors.headers(facts.origin, _EXPOSED.get(facts.plane))
     return (*headers, *_resource_policy(facts, policy))
+
+
+def validator_headers(validators: Validators) -> Headers:
+    """Return `ETag` and, if there is a date, `Last-Modified`."""
+    second = validators.last_modified_second
+    tag = ("ETag", validators.etag)
+    return (tag,) if second is None else (tag, ("Last-Modified", format_http_date(second)))
+
+
+def precondition_reply(facts: Facts, policy: Policy, validators: Validators, headers: Headers) -> Reply | None:
+    """Evaluate the preconditions of a GET or HEAD (RFC 9110 §13.2.2): a 412, a 304, or None if it goes on.
+
+    `headers` are those of the 304, besides the ones of its plane.
+    """
+    result = evaluate(facts.preconditions, validators)
+    if result is ConditionResult.FAILED:
+        return error(facts, policy, 412)
+    return Reply(304, (*plane_headers(facts, policy), *headers)) if result is ConditionResult.NOT_MODIFIED else None
 
 
 def preflight(facts: Facts, policy: Policy) -> Reply:

@@ -6,9 +6,11 @@ from functools import lru_cache
 from typing import Protocol
 
 import attrs
+from typing_extensions import override
 
 from aero_storage.http.conditional import Validators, file_etag
 from aero_storage.http.dates import usable_mtime
+from aero_storage.open_file import ByteSource, OpenFile
 
 
 @attrs.frozen
@@ -29,30 +31,7 @@ def _validators(size: int, mtime_ns: int) -> Validators:
     return Validators(file_etag(size, mtime_ns), usable_mtime(mtime_ns))
 
 
-class OpenFile(Protocol):
-    """A blob that is also an open file, for `sendfile`. Send before the blob is closed."""
-
-    __slots__ = ()
-
-    @property
-    def device(self) -> int:
-        """The disk that reads of it wait for: its st_dev."""
-        ...
-
-    def fileno(self) -> int:
-        """Return the file descriptor."""
-        ...
-
-    def verify(self) -> None:
-        """Raise ShortReadError if the file has changed since it was opened; does not wait for a disk."""
-        ...
-
-    def warm(self, offset: int, length: int) -> None:
-        """Read bytes into the page cache; may wait for a disk."""
-        ...
-
-
-class Blob(Protocol):
+class Blob(ByteSource, Protocol):
     """An open representation. Its holder closes it once; reads may wait for a disk."""
 
     __slots__ = ()
@@ -63,15 +42,11 @@ class Blob(Protocol):
         ...
 
     @property
-    def device(self) -> int:
-        """The disk that reads of it wait for: its st_dev."""
-        ...
-
-    @property
     def file(self) -> OpenFile | None:
         """The blob as an open file for `sendfile`; None if its file system may block the reactor's thread."""
         ...
 
+    @override
     def read(self, offset: int, length: int) -> bytes:
         """Return exactly `length` bytes from `offset` on, of the version that was opened.
 

@@ -12,9 +12,6 @@ from twisted.internet.defer import Deferred
 from aero_storage.catalog.model import Image
 from aero_storage.storage.blob import Blob, BlobStatus
 
-MANIFEST_NAME = "manifest.json"
-"""File name of a chunk manifest in its directory (http.md §6)."""
-
 
 @attrs.frozen
 class Survey:

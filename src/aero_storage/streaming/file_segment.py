@@ -7,7 +7,6 @@ import os
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol
 
 import attrs
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -15,6 +14,7 @@ from twisted.python.failure import Failure
 
 from aero_storage.disk import Disk
 from aero_storage.linux.page_cache import is_resident
+from aero_storage.open_file import OpenFile
 
 WINDOW_BYTES = 1024 * 1024
 """Bytes of a file that are checked for residency, or read into the page cache, at a time."""
@@ -25,27 +25,6 @@ RESIDENT_SECONDS = 0.1
 """Bytes found in the page cache count as resident for this long."""
 
 
-class FileSource(Protocol):
-    """An open regular file. The caller of `send_file` keeps it open until all its segments are done."""
-
-    @property
-    def device(self) -> int:
-        """The st_dev of the file: reads queue per device."""
-        ...
-
-    def fileno(self) -> int:
-        """Return the file descriptor."""
-        ...
-
-    def verify(self) -> None:
-        """Raise an exception if the file has changed since it was opened; must not wait for a disk."""
-        ...
-
-    def warm(self, offset: int, length: int) -> None:
-        """Read bytes into the page cache. Waits for the disk: call it in a thread."""
-        ...
-
-
 @attrs.define(eq=False)
 class FileSegment:
     """`left` bytes of a file from `offset` on, and the data written behind them.
@@ -54,7 +33,7 @@ class FileSegment:
     after the one that is being sent. A read begins only when the transport calls `ready` or `send`.
     """
 
-    source: FileSource
+    source: OpenFile
     offset: int
     left: int
     _disk: Disk

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from functools import partial
-from typing import Protocol
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred
@@ -14,6 +13,7 @@ from typing_extensions import override
 from zope.interface import implementer
 
 from aero_storage.disk import Disk
+from aero_storage.open_file import ByteSource
 from aero_storage.streaming.fair_queue import QueuedStream
 from aero_storage.streaming.throttle import Pace
 
@@ -22,19 +22,6 @@ READ_BYTES = 128 * 1024
 
 READ_AHEAD = 1
 """Reads kept ready while the consumer is paused. A stream holds 2 x READ_BYTES and the transport's buffer."""
-
-
-class ByteSource(Protocol):
-    """Bytes that can be read at any offset; reads may wait for a disk."""
-
-    @property
-    def device(self) -> int:
-        """The st_dev of the file: reads queue per device."""
-        ...
-
-    def read(self, offset: int, length: int) -> bytes:
-        """Return exactly `length` bytes from `offset` on, or raise an exception."""
-        ...
 
 
 @implementer(IPushProducer)

@@ -24,8 +24,9 @@ from typing_extensions import override
 
 from aero_storage.disk import Disk
 from aero_storage.linux import notsent_lowat
+from aero_storage.open_file import OpenFile
 from aero_storage.streaming.fair_queue import TURN_BYTES, FairQueue
-from aero_storage.streaming.file_segment import FileSegment, FileSource
+from aero_storage.streaming.file_segment import FileSegment
 from aero_storage.streaming.throttle import Pace
 from aero_storage.streaming.write_queue import WriteQueue
 
@@ -62,7 +63,7 @@ class SendfileServer(WriteQueue):
         self._speed_test: notsent_lowat.SpeedTest | None = notsent_lowat.SpeedTest()
         super().__init__(*arguments)
 
-    def send_file(self, source: FileSource, offset: int, length: int, head: bytes = b"") -> Deferred[None]:
+    def send_file(self, source: OpenFile, offset: int, length: int, head: bytes = b"") -> Deferred[None]:
         """Send `head` and `length` bytes of a file from `offset` on, behind everything written before.
 
         If nothing is queued, as much as the socket takes is sent at once. The Deferred fires when the kernel has the

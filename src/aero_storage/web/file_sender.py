@@ -8,7 +8,8 @@ from twisted.internet.defer import Deferred
 from aero_storage.delivery.reply import Reply
 from aero_storage.http.ranges import Segment
 from aero_storage.linux.page_cache import read_resident_into
-from aero_storage.storage.blob import Blob, OpenFile
+from aero_storage.open_file import OpenFile
+from aero_storage.storage.blob import Blob
 from aero_storage.streaming.sendfile import SendfileServer
 
 SMALL = 64 * 1024

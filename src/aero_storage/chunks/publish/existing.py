@@ -8,9 +8,9 @@ from pathlib import Path
 
 import attrs
 
+from aero_storage.catalog.model import MANIFEST_NAME
 from aero_storage.chunks.manifest import (
     CHUNKS_DIRECTORY,
-    MANIFEST_NAME,
     MAX_MANIFEST_BYTES,
     ChunkManifest,
     parse_chunk_manifest,

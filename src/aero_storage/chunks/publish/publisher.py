@@ -11,8 +11,8 @@ from pathlib import Path
 import attrs
 
 from aero_storage.atomic_files import StagingDirectory, staging_directory, sync_directory
+from aero_storage.catalog.model import MANIFEST_NAME
 from aero_storage.chunks.manifest import (
-    MANIFEST_NAME,
     ChunkManifest,
     check_geometry,
     content_version,

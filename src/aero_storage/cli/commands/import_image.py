@@ -13,10 +13,9 @@ import attrs
 import click
 
 from aero_storage.atomic_files import disk_usage, sync_directory
-from aero_storage.catalog.model import chunked_directory
+from aero_storage.catalog.model import MANIFEST_NAME, chunked_directory
 from aero_storage.catalog.reader import has_manifest, load_manifest
 from aero_storage.catalog.writer import Draft, Entry, editing
-from aero_storage.chunks.manifest import MANIFEST_NAME as CHUNK_MANIFEST
 from aero_storage.chunks.manifest import SECTOR
 from aero_storage.cli.disk_images.convert import ImportSource, examine, import_to
 from aero_storage.cli.disk_images.formats import FORMATS
@@ -137,7 +136,7 @@ def _require_room(root: Path, image_directory: Path, image_id: str) -> None:
         raise OperatorError(f"{image_directory} leads out of the images root, where the daemon serves nothing from")
     if any(path.exists() and not path.is_dir() for path in (image_directory, image_directory.parent)):
         raise OperatorError(f"{image_directory} cannot be made: a file of such a name is in the way; move it")
-    stale = root / chunked_directory(image_id, None) / CHUNK_MANIFEST
+    stale = root / chunked_directory(image_id, None) / MANIFEST_NAME
     if stale.exists():
         raise OperatorError(
             f"{stale} is of older content, and would be served for the new image; "

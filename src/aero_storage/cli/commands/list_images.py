@@ -13,8 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from aero_storage.atomic_files import disk_usage
-from aero_storage.catalog.model import Catalog, Image
-from aero_storage.catalog.reader import MANIFEST_NAME, has_manifest
+from aero_storage.catalog.model import MANIFEST_NAME, Catalog, Image
+from aero_storage.catalog.reader import has_manifest
 from aero_storage.chunks.manifest import MAX_MANIFEST_BYTES, check_geometry, parse_chunk_manifest
 from aero_storage.cli.disk_images.formats import printable
 from aero_storage.cli.image_files import image_path

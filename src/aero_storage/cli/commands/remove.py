@@ -11,7 +11,7 @@ import attrs
 import click
 
 from aero_storage.atomic_files import disk_usage
-from aero_storage.catalog.model import Image, chunked_directory
+from aero_storage.catalog.model import MANIFEST_NAME, Image, chunked_directory
 from aero_storage.catalog.reader import has_manifest
 from aero_storage.catalog.writer import editing
 from aero_storage.chunks.manifest import is_content_version
@@ -121,7 +121,7 @@ def _remove_entry(root: Path, removal: _Removal) -> _Removal:
         if len(draft.entries) == 1:
             raise OperatorError(
                 f"{image.id} is the only image, and a catalog cannot be empty: import another one first, "
-                f"or stop the daemon and remove {root / 'manifest.json'}"
+                f"or stop the daemon and remove {root / MANIFEST_NAME}"
             )
         draft.remove(image.id)
         if removal.file is None or is_used(root, removal.file, draft.entries):

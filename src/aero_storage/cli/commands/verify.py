@@ -8,7 +8,7 @@ from pathlib import Path
 import attrs
 import click
 
-from aero_storage.catalog.reader import MANIFEST_NAME
+from aero_storage.catalog.model import MANIFEST_NAME
 from aero_storage.chunks.verify.local import LocalSource
 from aero_storage.chunks.verify.remote import HttpSource
 from aero_storage.chunks.verify.source import ChunkSource

@@ -19,7 +19,8 @@ from typing_extensions import override
 
 from aero_storage.errors import BlobNotFoundError, BlobUnreadableError, DescriptorsError, ShortReadError
 from aero_storage.linux.network_filesystems import is_network_filesystem
-from aero_storage.storage.blob import Blob, BlobStatus, OpenFile
+from aero_storage.open_file import OpenFile
+from aero_storage.storage.blob import Blob, BlobStatus
 
 # With O_PATH, opening a directory does not need the permission to list it.
 _DIRECTORY_FLAGS = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC

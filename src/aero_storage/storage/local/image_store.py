@@ -10,14 +10,14 @@ import attrs
 from twisted.internet.defer import Deferred
 from typing_extensions import override
 
-from aero_storage.catalog.model import Image
+from aero_storage.catalog.model import MANIFEST_NAME, Image
 from aero_storage.disk import Disk
 from aero_storage.errors import BlobNotFoundError, BlobUnreadableError, DescriptorsError
 from aero_storage.storage.blob import BlobStatus
 from aero_storage.storage.local.device_map import DeviceMap
 from aero_storage.storage.local.directory import ImageDirectory
 from aero_storage.storage.local.open_file_cache import OpenedFile, OpenFileCache
-from aero_storage.storage.store import MANIFEST_NAME, BlobRequest, Opened, Store, Survey
+from aero_storage.storage.store import BlobRequest, Opened, Store, Survey
 
 _SURVEYS = "surveys"
 """The lane of looks at all images, whatever disks they are on."""

@@ -1,0 +1,43 @@
+"""Protocols of open files: a store returns them, and the streams send their bytes."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class ByteSource(Protocol):
+    """Bytes that can be read at any offset; reads may wait for a disk."""
+
+    __slots__ = ()
+
+    @property
+    def device(self) -> int:
+        """The st_dev of the file: reads queue per device."""
+        ...
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return exactly `length` bytes from `offset` on, or raise an exception."""
+        ...
+
+
+class OpenFile(Protocol):
+    """An open regular file, for `sendfile`. The sender keeps it open until all its segments are sent."""
+
+    __slots__ = ()
+
+    @property
+    def device(self) -> int:
+        """The st_dev of the file: reads queue per device."""
+        ...
+
+    def fileno(self) -> int:
+        """Return the file descriptor."""
+        ...
+
+    def verify(self) -> None:
+        """Raise an exception if the file has changed since it was opened; must not wait for a disk."""
+        ...
+
+    def warm(self, offset: int, length: int) -> None:
+        """Read bytes into the page cache. Waits for the disk: call it in a thread."""
+        ...
