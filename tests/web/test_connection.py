@@ -307,3 +307,15 @@ def test_drain_closes_a_connection_whose_next_turn_finds_no_request(stack: Any) 
     stack.parts.site.drain()
     stack.reactor.advance(0)
     assert connection.transport.disconnecting
+
+
+@pytest.mark.parametrize("express", ["true", "false"])
+def test_input_behind_the_last_request_is_thrown_away(make_stack: Callable[..., Any], express: str) -> None:
+    """Nothing is kept behind a request that ends its connection: unread input would reset it, and lose the response."""
+    stack = make_stack(express=express)
+    last = OK.replace(b"/healthz", b"/metrics")[:-2] + b"Connection: close\r\n\r\n"
+    stack.connect().send(last)
+    connection = stack.connect()
+    connection.send(last)  # waits for the next exposition
+    connection.send(LONG)
+    assert connection.transport.producerState == "producing"
