@@ -311,7 +311,7 @@ def test_drain_closes_a_connection_whose_next_turn_finds_no_request(stack: Any) 
 
 @pytest.mark.parametrize("express", ["true", "false"])
 def test_input_behind_the_last_request_is_thrown_away(make_stack: Callable[..., Any], express: str) -> None:
-    """Nothing is kept behind a request that ends its connection: unread input would reset it, and lose the response."""
+    """Nothing is kept behind the last request: unread input would reset the connection, and lose the response."""
     stack = make_stack(express=express)
     last = OK.replace(b"/healthz", b"/metrics")[:-2] + b"Connection: close\r\n\r\n"
     stack.connect().send(last)
