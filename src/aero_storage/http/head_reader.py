@@ -14,7 +14,7 @@ _NOTHING = (b"", b"\r", b"\r\n")
 class HeadReader:
     """The receive buffer of a connection.
 
-    After a head that was refused, or that ends the connection, further bytes are discarded.
+    The caller reads no further behind a head that was refused or that ends the connection.
     """
 
     _data: bytes = attrs.field(default=b"", repr=False)
@@ -25,11 +25,15 @@ class HeadReader:
     _first: bool = True
     """Whether an empty line before the request line is still accepted (RFC 9112 §2.2)."""
     _lines: LineChecker | None = None
-    _ended: bool = False
 
     def __len__(self) -> int:
         """Return the number of bytes in the buffer."""
         return len(self._data) - self._start
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether nothing has arrived since the last head, not even an empty line."""
+        return self._first and not len(self)
 
     @property
     def begun(self) -> bool:
@@ -38,14 +42,11 @@ class HeadReader:
 
     def receive(self, data: bytes) -> None:
         """Append received bytes."""
-        if not self._ended:
-            self._data = self._data[self._start :] + data
-            self._start = 0
+        self._data = self._data[self._start :] + data
+        self._start = 0
 
     def peek(self) -> bytes:
         """Return the next head, unchecked and without removing it; empty if it is incomplete."""
-        if self._ended:
-            return b""
         if self._first:
             self._skip_empty_line()
         end = self._data.find(b"\r\n\r\n", self._start + self._searched)
@@ -61,15 +62,12 @@ class HeadReader:
 
     def next(self) -> RequestHead | Refusal | None:
         """Remove and parse the next head; None if it is incomplete."""
-        if self._ended or not len(self):
+        if not len(self):
             return None
         data = self.peek()
         head = (read_strict_head(data) if data else None) or self._read_generally(data)
         if isinstance(head, RequestHead):
             self.take(head.size)
-            self._ended = not head.persistent
-        else:
-            self._ended = head is not None
         return head
 
     def _read_generally(self, data: bytes) -> RequestHead | Refusal | None:

@@ -120,7 +120,8 @@ class HTTPConnection(TwistedProtocol):
 
     def answer_head(self, head: RequestHead, raw: bytes) -> None:
         """Answer any other request: let Klein route it, if there is anything to route."""
-        self._state.body_unread = self._state.body_unread or head.announces_body
+        if head.announces_body:
+            self._state.expect_body()
         self._state.begin_response(last=not head.persistent or self.refusal is not None)
         status = refusal_of(head)
         if status is not None:
@@ -131,9 +132,14 @@ class HTTPConnection(TwistedProtocol):
 
     def refuse(self, refusal: Refusal) -> None:
         """Answer a head that cannot be read like any request, with id, `Date` and log line, then close."""
-        self._state.body_unread = True
+        self._state.expect_body()
         self._state.begin_response(last=True)
         self._responder.refuse(refusal.as_head(), refusal.status, self)
+
+    def input_answered(self) -> None:
+        """Close, if no more is to come or to be answered."""
+        if self._state.input_ended or (self.site.draining and self.is_silent):
+            self.close()
 
     # The client of a response
 
@@ -190,7 +196,7 @@ class HTTPConnection(TwistedProtocol):
     def close(self) -> None:
         """Close; if the client may still be sending, throw that away until it has our answer."""
         may_send = self._state.client_may_send
-        if self._reader.begun:
+        if self._reader.begun or self._reader.has_discarded:
             self._count_unanswered()
         linger = may_send or not can_half_close(self.transport)
         self._state.begin_close(linger=linger)
@@ -212,7 +218,7 @@ class HTTPConnection(TwistedProtocol):
         A request that waits for a place is given up: nearly always its client has closed for good, and others wait.
         """
         state = self._state
-        state.input_ended = True
+        state.end_input()
         if state.is_ending:
             self.transport.loseConnection()
         elif state.takes_requests and not self._reader.waits_for_turn:

@@ -115,6 +115,14 @@ class ConnectionState:
         self.heads += 1
         self.on(Event.LAST_HEAD if last else Event.HEAD)
 
+    def end_input(self) -> None:
+        """The client has closed its half."""
+        self.input_ended = True
+
+    def expect_body(self) -> None:
+        """The client may be sending a body, or the rest of a head that is refused: it will not be read."""
+        self.body_unread = True
+
     def retire(self) -> None:
         """Make the response under way the last one, for reasons that the client does not know yet."""
         self.close_unannounced = self.close_unannounced or self.state is State.ANSWERING

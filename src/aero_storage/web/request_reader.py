@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from aero_storage.http.head_reader import HeadReader
 from aero_storage.http.request_head import Refusal, RequestHead
-from aero_storage.web.connection_state import ConnectionState, Event
+from aero_storage.web.connection_state import ConnectionState, Event, State
 from aero_storage.web.response_plans import FindPlan, PlannedRequest
 
 TURN_REQUESTS, TURN_SECONDS = 16, 0.001
@@ -41,8 +41,8 @@ class Answering(Protocol):
         """Answer a head that cannot be read."""
         ...
 
-    def close(self) -> None:
-        """Close: the client will send no more, and all that came has been answered, as far as it was complete."""
+    def input_answered(self) -> None:
+        """All that came has been answered, as far as it was complete."""
         ...
 
 
@@ -55,6 +55,8 @@ class RequestReader:
     _clock: IReactorTime
     has_input: bool = attrs.field(init=False, default=False)
     """Whether anything may have come that is not answered."""
+    has_discarded: bool = attrs.field(init=False, default=False)
+    """Whether anything came behind the last request."""
     _heads: HeadReader = attrs.field(init=False, factory=HeadReader)
     _next_turn: IDelayedCall | None = attrs.field(init=False, default=None)
     _reading: bool = attrs.field(init=False, default=False)
@@ -71,7 +73,10 @@ class RequestReader:
         return self._next_turn is not None
 
     def receive(self, data: bytes) -> None:
-        """Answer what has come, or keep it, if another request is being answered."""
+        """Answer what has come, or keep it, if another request is being answered; behind the last throw it away."""
+        if self._state.state is State.LAST_RESPONSE:
+            self.has_discarded = True
+            return
         self.has_input = True
         self._heads.receive(data)
         if self._next_turn is None and self._state.takes_requests:
@@ -99,7 +104,7 @@ class RequestReader:
         while left and self._state.takes_requests and self._read_head():
             left = left - 1 if self._clock.seconds() < end else 0
         self._reading = False
-        self.has_input = len(self._heads) > 0
+        self.has_input = not self._heads.is_fresh
         if self._state.takes_requests:
             self._go_on(more=not left and self.has_input)
 
@@ -107,8 +112,8 @@ class RequestReader:
         """Answer what has come in the next turn of the reactor, or wait for more to come."""
         if more:
             self._next_turn = self._clock.callLater(0, self._read)
-        elif self._state.input_ended:
-            self._connection.close()
+        else:
+            self._connection.input_answered()
         if self._paused and len(self._heads) <= _MAX_READ_AHEAD:
             self._paused = False
             self._connection.transport.resumeProducing()
