@@ -142,7 +142,7 @@ def _kinds(given: argparse.Namespace, help_text: str) -> list[Kind]:
 def _gaps(help_text: str) -> list[str]:
     """What this version of the daemon has no flag for."""
     texts = {
-        "--no-express": "It has no express lane: aero-storage stands for what later goes without that lane.",
+        "--no-express": "It is older than the flag: aero-storage stands for a run with nothing remembered.",
         "--workers": "It has no worker processes.",
     }
     return [

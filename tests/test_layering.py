@@ -27,7 +27,7 @@ PLAN: tuple[tuple[int, frozenset[str]], ...] = (
     (1, frozenset({"http", "strict_json"})),
     (2, frozenset({"atomic_files", "disk", "logs", "metrics", "open_file", "settings"})),
     (2, frozenset({"catalog", "linux"})),
-    (3, frozenset({"chunks", "profiles", "storage", "streaming", "workers"})),
+    (3, frozenset({"chunks", "storage", "streaming", "workers"})),
     (4, frozenset({"delivery", "doctor"})),
     (5, frozenset({"web"})),
     (6, frozenset({"cli", "service"})),

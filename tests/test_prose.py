@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "aero_storage"
 
-# Modules whose prose is still to be mended: files, or packages with a slash at the end.
 _CLAUSE = re.compile(r"(?:\A|(?<=[.:;!?] ))(?:who|whoever|whose|what|whatever)\b", re.IGNORECASE)
 _SEE = re.compile(r"See [\w.`]+\.?")
 
@@ -55,7 +54,7 @@ def faults_of(source: str) -> Iterator[str]:
 
 
 def modules() -> list[str]:
-    """List our modules, relative to the package, but for those that are pending."""
+    """List our modules, relative to the package."""
     paths = (path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
     return sorted(paths)
 

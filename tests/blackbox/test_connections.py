@@ -177,7 +177,7 @@ def test_dual_stack(small_home: Callable[[str], Path]) -> None:
 def test_far_too_many(small_home: Callable[[str], Path]) -> None:
     """Of many too many, some are told and the others reset at once; nobody else notices, and the log has one line."""
     with (
-        running(small_home("crowd"), "--max-connections=1") as daemon,
+        running(small_home("one connection"), "--max-connections=1") as daemon,
         daemon.dial() as first,
         ExitStack() as clients,
     ):

@@ -133,7 +133,7 @@ def test_stops_once(parent: Parent, number: int) -> None:
 
 
 def test_stop(parent: Parent) -> None:
-    """Doors close at once, then workers stop, and the parent has stopped when they have."""
+    """Listening sockets close at once, then workers stop, and the parent has stopped when they have."""
     parent.run()
     done: list[None] = []
     parent.service.stopService().addCallback(done.append)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import inspect
+import re
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -75,3 +79,33 @@ def test_no_other_private_name_is_used() -> None:
     }
     assert {name for _, name in foreign} <= known
     assert [name for room, name in foreign if room == "web"] == []
+
+
+def classes_of_ours() -> Iterator[type]:
+    """Yield every class of ours that has a base of Twisted's."""
+    for path in SOURCES.rglob("*.py"):
+        if path.stem != "__main__":
+            name = ".".join(("aero_storage", *path.relative_to(SOURCES).with_suffix("").parts)).removesuffix(
+                ".__init__"
+            )
+            module = importlib.import_module(name)
+            yield from (
+                value
+                for value in vars(module).values()
+                if isinstance(value, type) and value.__module__ == name and bases_of_twisted(value)
+            )
+
+
+def bases_of_twisted(ours: type) -> list[type]:
+    return [base for base in ours.__mro__ if base.__module__.startswith("twisted.")]
+
+
+def test_no_private_name_is_overridden_unseen() -> None:
+    """A private name that a class of ours shares with a base of Twisted's is in the table, whoever defines it."""
+    known = {internal.name for internal in INTERNALS}
+    for ours in classes_of_ours():
+        tree = ast.parse(textwrap.dedent(inspect.getsource(ours)))
+        names = private_names(tree) | {name for name in own_names(tree) if name.startswith("_")}
+        theirs = "".join(inspect.getsource(base) for base in bases_of_twisted(ours))
+        shared = {name for name in names if not name.startswith("__") and re.search(rf"\b{name}\b", theirs)}
+        assert shared - known == set(), ours

@@ -145,7 +145,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--only", action="append", choices=KINDS, metavar="KIND", help=f"one kind of clients: {', '.join(KINDS)}")
     add("--clients", type=int, default=6, metavar="N", help="how many mixed clients, a third of them by TLS (6)")
     add("--image-size", type=int, default=_IMAGE_BYTES, metavar="BYTES", help=_IMAGE_HELP)
-    add("--no-express", action="store_true", help="turn the express lane of the daemon off")
+    add("--no-express", action="store_true", help="have the daemon remember no plans")
     add("--workers", type=int, default=1, help="of the daemon (1)")
     add("--growth", type=float, default=5, metavar="MIB", help="by how much memory may differ (5)")
     add("--descriptors", type=int, default=0, metavar="N", help="by how many open descriptors may differ (0)")

@@ -33,12 +33,20 @@ class Internal:
         """Whether the installed Twisted has it."""
         try:
             return hasattr(self.example(), self.name)
+        except ImportError:  # an extra that is not installed
+            return True
         except Exception:  # noqa: BLE001 - whatever has changed, it is not as we know it
             return False
 
 
 def _descriptor() -> object:
     return FileDescriptor()
+
+
+def _tls_protocol() -> object:
+    from twisted.protocols.tls import TLSMemoryBIOProtocol  # noqa: PLC0415 - an extra
+
+    return TLSMemoryBIOProtocol
 
 
 def _table(owner: str, example: Callable[[], object], **names: str) -> tuple[Internal, ...]:
@@ -98,6 +106,12 @@ INTERNALS: tuple[Internal, ...] = (
         lambda: UNIXServerEndpoint(_NOBODY, "/nowhere"),
         address="service.listening.endpoints: an absolute path, before the directory changes",
         backlog="service.listening: how many connections may wait in the kernel",
+    ),
+    *_table(
+        "twisted.protocols.tls.TLSMemoryBIOProtocol",
+        _tls_protocol,
+        tlsShutdownFinished="service.listening.tls_connection: the end of a TLS connection",
+        producer="service.listening.tls_connection: let go of at that end",
     ),
     *_table(
         "twisted.python.threadpool.ThreadPool",
