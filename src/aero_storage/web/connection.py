@@ -76,9 +76,7 @@ class HTTPConnection(TwistedProtocol):
     _lingering: LingeringClose | None = None
 
     def __init__(self, site: Site, responder: Responder, clock: IReactorTime, pace: Pace | None) -> None:
-        self.site = site
-        self.pace = pace
-        self.wait = Wait()
+        self.site, self.pace, self.wait = site, pace, Wait()
         self._responder = responder
         self.find_plan: FindPlan = responder.plans.find
         self._clock = clock
@@ -227,7 +225,7 @@ class HTTPConnection(TwistedProtocol):
             self.abort()
 
     def writeConnectionLost(self) -> None:
-        """Our half is closed, as a lingering close wants it."""
+        """Our half is closed."""
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         """Leave the site, and tell the response under way."""
