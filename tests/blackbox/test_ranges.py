@@ -567,10 +567,11 @@ def test_conditional(store: Daemon, method: str, image_id: str, fields: Fields, 
 
 
 def test_no_last_modified_before_the_epoch(store: Daemon) -> None:
-    """A pre-epoch mtime counts as none: no Last-Modified, zeros in the tag."""
-    reply = store.ask("/v1/images/ageless")
+    """A pre-epoch mtime counts as none: no Last-Modified, and zeros, ctime and inode in the tag."""
+    reply, status = store.ask("/v1/images/ageless"), (store.root / "ageless.img").stat()
     assert "last-modified" not in reply.names
-    assert reply["ETag"] == '"64-0-0"'
+    seconds, nanos = divmod(status.st_ctime_ns, 10**9)
+    assert reply["ETag"] == f'"64-0-0-{seconds:x}-{nanos:x}-{status.st_ino:x}"'
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from email.utils import formatdate
 from typing import TYPE_CHECKING
 
 import pytest
@@ -191,6 +192,57 @@ def test_replaced_image_of_the_same_size_shows(daemon: Daemon) -> None:
     put(daemon.root / "one.img", b"eno", (SECONDS, NANOS + 1))
     until(lambda: daemon.ask("/v1/images/one").body == b"eno", SHOWS_WITHIN)
     assert daemon.ask("/v1/images/one")["ETag"] == f'"3-{SECONDS:x}-{NANOS + 1:x}"'
+
+
+@pytest.mark.parametrize("mtime", [0, 1, 315_532_800], ids=["OSTree", "Nix", "ZIP"])
+def test_replaced_image_of_the_same_size_and_constant_mtime(daemon: Daemon, mtime: int) -> None:
+    """A new file of equal size is another, though the build system gave both the same mtime: no 304, no splicing."""
+    put(daemon.root / "one.img", b"old", (mtime, 0))
+    until(lambda: daemon.ask("/v1/images/one").body == b"old", SHOWS_WITHIN)
+    old = daemon.ask("/v1/images/one")
+    assert "last-modified" not in old.names
+    put(daemon.root / "one.img", b"new", (mtime, 0))
+    until(lambda: daemon.ask("/v1/images/one").body == b"new", SHOWS_WITHIN)
+    assert daemon.ask("/v1/images/one", fields={"If-None-Match": old["ETag"]}).status == 200
+    spliced = daemon.ask("/v1/images/one", fields={"Range": "bytes=1-", "If-Range": old["ETag"]})
+    assert (spliced.status, spliced.body) == (200, b"new")
+
+
+def test_chunk_of_constant_mtime(daemon: Daemon) -> None:
+    """Chunk objects of equal size and constant mtime have different tags too."""
+    chunk = daemon.root / "chunked" / "one" / "chunks" / "00000000.bin"
+    chunk.parent.mkdir(parents=True, exist_ok=True)
+    target = "/v1/images/one/chunked/chunks/00000000.bin"
+    put(chunk, b"old", (1, 0))
+    old = daemon.ask(target)
+    put(chunk, b"new", (1, 0))
+    until(lambda: daemon.ask(target).body == b"new", SHOWS_WITHIN)
+    new = daemon.ask(target, fields={"If-None-Match": old["ETag"]})
+    assert (old.body, new.body, "last-modified" in old.names | new.names) == (b"old", b"new", False)
+
+
+def test_mtime_to_come(daemon: Daemon) -> None:
+    """A file time later than `Date` is not sent, holds in no condition, and `meta` shows it as it is."""
+    put(daemon.root / "one.img", b"future", (4_000_000_000, 0))
+    until(lambda: daemon.ask("/v1/images/one").body == b"future", SHOWS_WITHIN)
+    date = "Sat, 02 Oct 2096 07:06:40 GMT"
+    for target in ("/v1/images/one", "/v1/images/one/meta"):
+        for fields in ({}, {"If-Modified-Since": date}, {"If-Unmodified-Since": "Thu, 01 Jan 2015 00:00:00 GMT"}):
+            reply = daemon.ask(target, fields=fields)
+            assert (reply.status, "last-modified" in reply.names) == (200, False)
+    assert daemon.ask("/v1/images/one", fields={"Range": "bytes=0-0", "If-Range": date}).status == 200
+    assert daemon.ask("/v1/images/one/meta").json()["last_modified"] == "2096-10-02T07:06:40Z"
+
+
+def test_young_date_in_if_range(daemon: Daemon) -> None:
+    """A date in `If-Range` holds only if the `Date` of the response is at least a second later."""
+    second = int(time.time())
+    put(daemon.root / "one.img", b"young", (second, 0))
+    until(lambda: daemon.ask("/v1/images/one").body == b"young", SHOWS_WITHIN)
+    date = formatdate(second, usegmt=True)
+    reply = daemon.ask("/v1/images/one", fields={"Range": "bytes=0-0", "If-Range": date})
+    assert reply["Last-Modified"] == date
+    assert reply.status == (200 if reply["Date"] == date else 206)
 
 
 def test_image_replaced_by_a_link_out(daemon: Daemon, tmp_path: Path) -> None:

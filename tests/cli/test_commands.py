@@ -381,6 +381,25 @@ def test_catalog_check(command: Command, root: Path, source: Path) -> None:
     assert said.json["unused_files"] == ["imported/cut/9.img"]
 
 
+@pytest.mark.parametrize(("mtime", "etag", "warned"), [(1, None, True), (1, '"v1"', False), (2, None, False)])
+def test_catalog_check_warns_of_constant_mtimes(
+    command: Command,
+    root: Path,
+    mtime: int,
+    etag: str | None,
+    *,
+    warned: bool,
+) -> None:
+    """An mtime that a build system sets tells no two files apart: a warning, unless the entry has an etag."""
+    (root / "built.img").write_bytes(bytes(512))
+    os.utime(root / "built.img", (mtime, mtime))
+    entry = {"id": "built", "file": "built.img", "name": "x", "etag": etag}
+    (root / "manifest.json").write_text(json.dumps({"images": [entry]}))
+    said = command("catalog", "check", "--json")
+    assert (said.status, said.json["problems"], "built" in said.json["warnings"]) == (0, {}, warned)
+    assert ("etag" in command("catalog", "check").out) is warned
+
+
 @pytest.mark.parametrize(
     ("words", "part"),
     [

@@ -11,7 +11,7 @@ from aero_storage.delivery.facts import Facts
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.reply import Reply, error, plane_headers, precondition_reply, validator_headers
 from aero_storage.delivery.representation import Representation
-from aero_storage.http.conditional import if_range_holds
+from aero_storage.http.conditional import Validators, if_range_holds
 from aero_storage.http.cors import Headers
 from aero_storage.http.ranges import (
     ByteRange,
@@ -39,6 +39,14 @@ class Decision:
     """Whether `Range` is honoured: `If-Range` is absent or matches."""
     range_required: bool
     """Whether a range is required (`--require-range`)."""
+    date: int | None
+    """`Last-Modified` of the representation in seconds since the epoch, whether it is shown or not."""
+    in_future: bool
+    """Whether that date was later than the `Date` of the response, and so not shown."""
+
+    def holds_at(self, now: float) -> bool:
+        """Return whether the decision is right for a response with the `Date` `now`, in seconds since the epoch."""
+        return self.date is None or (self.date > now) is self.in_future
 
     def reply(self, requested: str | None) -> Reply:
         """Return the reply to such a request with the given `Range`, None without one."""
@@ -62,41 +70,48 @@ class Decision:
         return _fit(requested, self.representation.size, self.policy, range_required=range_required)
 
 
-def judge(facts: Facts, policy: Policy, representation: Representation) -> Decision:
-    """Decide everything except the range of a GET or HEAD for an open representation."""
+def judge(facts: Facts, policy: Policy, representation: Representation, now: float) -> Decision:
+    """Decide everything except the range of a GET or HEAD for an open representation.
+
+    `now` is the `Date` of the response, in seconds since the epoch.
+    """
+    validators, date = representation.validators.at(now), representation.shown_validators.last_modified_second
+    shown = _shown_headers(representation, now)
     return Decision(
         facts,
         policy,
         representation,
-        fixed=_fixed_reply(facts, policy, representation),
-        headers=_body_headers(plane_headers(facts, policy), representation),
-        range_applies=if_range_holds(facts.preconditions, representation.validators),
+        fixed=_fixed_reply(facts, policy, representation, validators, shown),
+        headers=_body_headers(plane_headers(facts, policy), representation, shown),
+        range_applies=if_range_holds(facts.preconditions, validators, now),
         range_required=policy.require_range and facts.method == "GET",
+        date=date,
+        in_future=date is not None and date > now,
     )
 
 
-def _fixed_reply(facts: Facts, policy: Policy, representation: Representation) -> Reply | None:
+def _fixed_reply(
+    facts: Facts, policy: Policy, representation: Representation, validators: Validators, shown: Headers
+) -> Reply | None:
     if representation.max_bytes is not None and representation.size > representation.max_bytes:
         return error(facts, policy, 413)
-    return precondition_reply(facts, policy, representation.validators, _validator_headers(representation))
+    return precondition_reply(facts, policy, validators, shown)
 
 
-def _validator_headers(representation: Representation) -> Headers:
-    validators = representation.validators
-    if representation.shown_date is not None:
-        validators = attrs.evolve(validators, last_modified=representation.shown_date)
+def _shown_headers(representation: Representation, now: float) -> Headers:
+    """The headers that a 304 has too."""
     return (
-        *validator_headers(validators),
+        *validator_headers(representation.shown_validators.at(now)),
         ("Cache-Control", representation.cache_control),
         *((("Accept-Ranges", "bytes"),) if representation.ranges else ()),
     )
 
 
-def _body_headers(plane: Headers, representation: Representation) -> Headers:
+def _body_headers(plane: Headers, representation: Representation, shown: Headers) -> Headers:
     """The headers of 200 and 206."""
     return (
         *plane,
-        *_validator_headers(representation),
+        *shown,
         ("Content-Type", representation.content_type),
         ("Content-Encoding", "identity"),
         ("X-Content-Type-Options", "nosniff"),
