@@ -201,6 +201,8 @@ GOOD = [
     ("workers", "128", 128),
     ("max_range_bytes", "1", 1),
     ("max_range_bytes", "\r\n 0008 ", 8),
+    ("max_range_bytes", "none", None),
+    ("max_range_bytes", " None ", None),
     ("max_range_bytes", str(HUGE), HUGE),
     ("public_cache_max_age_secs", "0", 0),
     ("bytes_queue_timeout_secs", "0", 0.0),
@@ -357,6 +359,7 @@ def test_a_weaker_wrong_value_is_refused_too(tmp_path: Path) -> None:
 
 TOML_GOOD = [
     ("max_range_bytes = 8", 8),
+    ('max_range_bytes = "none"', None),
     ("max_range_bytes = 1_000", 1000),
     ("max_range_bytes = 0xff", 255),
     ("bytes_queue_timeout_secs = 2", 2.0),
@@ -379,6 +382,8 @@ def test_toml_values_that_are_fine(line: str, value: object, tmp_path: Path) -> 
 
 TOML_BAD = [
     ('max_range_bytes = "8"', "'8' is not a TOML integer"),
+    ('max_range_bytes = "some"', "'some' is not a TOML integer"),
+    ('max_chunk_bytes = "none"', "'none' is not a TOML integer"),
     ("max_range_bytes = 8.0", "8.0 is not a TOML integer"),
     ("max_range_bytes = true", "True is not a TOML integer"),
     ("max_range_bytes = [8]", "[8] is not a TOML integer"),
@@ -567,6 +572,9 @@ def test_describe() -> None:
     assert said["images_root"] == '"/a\\"b"  (flag --images-root)'
     assert said["require_range"] == "true  (variable AERO_STORAGE_REQUIRE_RANGE)"
     assert said["max_range_bytes"] == "8388608  (default)"
+    unlimited = describe(resolve({"max_range_bytes": ["none"]}, {}, CWD))
+    assert "max_range_bytes" in unlimited
+    assert '= "none"  (flag --max-range-bytes)' in unlimited
     assert said["metrics_auth_token"] == "(set)  (flag --metrics-auth-token)"
     assert said["metrics_auth_token_file"] == "(not set)  (default)"
 

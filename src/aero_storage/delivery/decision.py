@@ -5,6 +5,8 @@ Pure: facts and a representation in, a reply out. The order of evaluation is tha
 
 from __future__ import annotations
 
+import enum
+
 import attrs
 
 from aero_storage.delivery.facts import Facts
@@ -12,7 +14,7 @@ from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.reply import Reply, error, plane_headers, precondition_reply, validator_headers
 from aero_storage.delivery.representation import Representation
 from aero_storage.http.conditional import Validators, if_range_holds
-from aero_storage.http.cors import Headers
+from aero_storage.http.cors import MAX_RANGE_BYTES, Headers
 from aero_storage.http.ranges import (
     ByteRange,
     RangeProblem,
@@ -22,6 +24,15 @@ from aero_storage.http.ranges import (
     resolve,
     unsatisfied_range,
 )
+
+
+class Refusal(enum.Enum):
+    """Why a range is not sent."""
+
+    PRECONDITION = "If-Range does not hold"
+    UNSATISFIABLE = "not satisfiable, or not one range"
+    HEADER_TOO_LONG = "the header is too long, or has too many ranges"
+    TOO_LONG = "longer than --max-range-bytes"
 
 
 @attrs.frozen
@@ -53,20 +64,20 @@ class Decision:
         if self.fixed is not None:
             return self.fixed
         selected = self._select(requested) if self.representation.ranges else None
-        if isinstance(selected, int):
+        if isinstance(selected, Refusal):
             return _refuse(self.facts, self.policy, selected, self.representation.size)
         return _send(self.headers, self.representation, selected)
 
-    def _select(self, text: str | None) -> Segment | int | None:
-        """Return the segment that `Range` selects, None for the whole representation, or the status of an error."""
+    def _select(self, text: str | None) -> Segment | Refusal | None:
+        """Return the segment that `Range` selects, None for the whole representation, or why there is none."""
         range_required, range_applies = self.range_required, self.range_applies
         requested = None if text is None or not (range_applies or range_required) else parse_range(text)
         if requested is None or requested is RangeProblem.OTHER_UNIT:
-            return 416 if range_required else None
+            return Refusal.UNSATISFIABLE if range_required else None
         if isinstance(requested, RangeProblem):
-            return 413 if requested is RangeProblem.OVERSIZED else 416
+            return Refusal.HEADER_TOO_LONG if requested is RangeProblem.OVERSIZED else Refusal.UNSATISFIABLE
         if not range_applies:
-            return 412
+            return Refusal.PRECONDITION
         return _fit(requested, self.representation.size, self.policy, range_required=range_required)
 
 
@@ -118,10 +129,16 @@ def _body_headers(plane: Headers, representation: Representation, shown: Headers
     )
 
 
-def _refuse(facts: Facts, policy: Policy, status: int, size: int) -> Reply:
-    if status == 416:  # noqa: PLR2004
-        return error(facts, policy, status, ("Content-Range", unsatisfied_range(size)))
-    return error(facts, policy, status)
+def _refuse(facts: Facts, policy: Policy, refusal: Refusal, size: int) -> Reply:
+    match refusal:
+        case Refusal.PRECONDITION:
+            return error(facts, policy, 412)
+        case Refusal.UNSATISFIABLE:
+            return error(facts, policy, 416, ("Content-Range", unsatisfied_range(size)))
+        case Refusal.HEADER_TOO_LONG:
+            return error(facts, policy, 413)
+        case Refusal.TOO_LONG:
+            return error(facts, policy, 413, (MAX_RANGE_BYTES, str(policy.max_range_bytes)))
 
 
 def _send(headers: Headers, representation: Representation, selected: Segment | None) -> Reply:
@@ -133,9 +150,9 @@ def _send(headers: Headers, representation: Representation, selected: Segment | 
     return Reply(206, headers, segment=selected, own=own)
 
 
-def _fit(requested: ByteRange, size: int, policy: Policy, *, range_required: bool) -> Segment | int:
-    segment = resolve(requested, size)
+def _fit(requested: ByteRange, size: int, policy: Policy, *, range_required: bool) -> Segment | Refusal:
+    segment, most = resolve(requested, size), policy.max_range_bytes
     if segment is None:
-        return 416
+        return Refusal.UNSATISFIABLE
     limited = not requested.open_ended or policy.open_ended_ranges == "limit" or range_required
-    return 413 if limited and segment.length > policy.max_range_bytes else segment
+    return Refusal.TOO_LONG if limited and most is not None and segment.length > most else segment

@@ -13,7 +13,8 @@ from typing import Any
 import attrs
 
 from aero_storage.errors import SettingsError
-from aero_storage.settings.table import CONFIG, Setting, Settings, UnfitError, table
+from aero_storage.settings.table import CONFIG, Setting, Settings, table
+from aero_storage.settings.values import NONE, UnfitError
 
 _MAX_CONFIG_FILE_BYTES = 1 << 20
 _MAX_TOKEN_FILE_BYTES = 4096
@@ -113,10 +114,14 @@ def _file_claim(row: Setting, document: Mapping[str, object], origin: str) -> It
     if row.key in document:
         value = document[row.key]
         items = value if row.is_list and isinstance(value, list) else [value]
-        if any(type(item) not in _TOML_TYPES[row.kind] for item in items):
+        if not all(_has_toml_type(row, item) for item in items):
             raise _error(origin, f"{_shown(value, row)} is not a TOML {row.kind}")
         # Decimal writes a float without an exponent, an integer of any length, and a bool as 1 or 0.
         yield [format(Decimal(i), "f") if isinstance(i, int | float) else str(i) for i in items], origin
+
+
+def _has_toml_type(row: Setting, item: object) -> bool:
+    return type(item) in _TOML_TYPES[row.kind] or (row.may_be_none and str(item).lower() == NONE)
 
 
 def _default_claim(row: Setting) -> tuple[Sequence[str], str]:
