@@ -199,7 +199,9 @@ def start(
     root = home / "images"
     given = [] if any(flag.startswith("--listen-addr") for flag in flags) else ["--listen-addr", "127.0.0.1:0"]
     named = any(flag.startswith("--images-root") for flag in flags) or "AERO_STORAGE_IMAGE_ROOT" in (env or {})
-    given += [] if named else ["--images-root", str(root)]
+    if not named:
+        root.mkdir(exist_ok=True)
+        given += ["--images-root", str(root)]
     with (home / "stdout").open("wb") as out, (home / "stderr").open("wb") as err:
         process = subprocess.Popen(
             [*prefix, *command(home, *given, *flags)], cwd=home, env=environment(env), stdout=out, stderr=err

@@ -95,10 +95,31 @@ def test_root_that_cannot_be_read(home: Callable[[str], Path]) -> None:
     assert len(done.stderr.decode().strip().splitlines()) == 1
 
 
-def test_root_is_made(home: Callable[[str], Path]) -> None:
-    """An images root that is not there is created, and lists nothing."""
-    with running(home("made"), "--images-root", "new/images") as daemon:
-        assert (daemon.home / "new" / "images").is_dir()
+@pytest.mark.parametrize(
+    "start",
+    [
+        StartupCase(("--images-root", "imagse"), names=("flag --images-root",)),
+        StartupCase(env={"AERO_STORAGE_IMAGE_ROOT": "imagse"}, names=("variable AERO_STORAGE_IMAGE_ROOT",)),
+        StartupCase(config="images_root = 'imagse'", names=("key images_root",)),
+    ],
+    ids=["flag", "variable", "file"],
+)
+def test_named_root_must_exist(home: Callable[[str], Path], start: StartupCase) -> None:
+    """An images root that was named and is not there ends the process; it is not created."""
+    path = home("named")
+    done = run(path, start)
+    said = done.stderr.decode().strip()
+    assert done.returncode != 0
+    assert "imagse" in said
+    assert all(name in said for name in start.names)
+    assert len(said.splitlines()) == 1
+    assert not (path / "imagse").exists()
+
+
+def test_default_root_is_made(home: Callable[[str], Path]) -> None:
+    """The default root, `./images`, is created if it is not there, and lists nothing."""
+    with running(home("made"), env={"AERO_STORAGE_IMAGE_ROOT": ""}) as daemon:
+        assert (daemon.home / "images").is_dir()
         assert daemon.ask("/v1/images").json() == []
 
 

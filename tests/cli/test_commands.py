@@ -92,6 +92,13 @@ def test_import_makes_the_root(command: Command, tmp_path: Path, source: Path) -
     assert entries(tmp_path / "images")[0]["name"] == "disk"
 
 
+def test_import_does_not_make_a_named_root(command: Command, tmp_path: Path, source: Path) -> None:
+    """An images root that was named must exist: a mistake in its name is told, not made."""
+    said = command("import", source, "--id", "disk", "--images-root", tmp_path / "imagse")
+    assert (said.status, "imagse is no directory" in said.err) == (1, True)
+    assert not (tmp_path / "imagse").exists()
+
+
 def test_first_import_lists_what_was_served(command: Command, root: Path, source: Path) -> None:
     """What the directory listing was serving is listed, and that is said."""
     (root / "old.img").write_bytes(b"x" * 512)

@@ -44,12 +44,16 @@ class CommandContext:
         """The images root. Raises OperatorError if there is no such directory."""
         root = self.settings.images_root
         if not root.is_dir():
-            raise OperatorError(f"{root} is no directory; name the images root with --images-root DIR")
+            raise OperatorError(
+                f"{root} is no directory; name the images root with --images-root DIR, or create it first"
+            )
         return root
 
     def make_root(self) -> Path:
-        """Return the images root; it is created if it is missing."""
-        self.settings.images_root.mkdir(parents=True, exist_ok=True)
+        """Return the images root; the default is created if it is missing, one that was named must exist."""
+        resolved = self.resolved
+        if resolved.is_default("images_root"):
+            resolved.settings.images_root.mkdir(parents=True, exist_ok=True)
         return self.root
 
     @property

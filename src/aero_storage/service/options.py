@@ -118,10 +118,15 @@ def _log_like(twistd: Mapping[str, object], level: str) -> JsonLines:
 
 
 def prepare_images_root(resolved: Resolved) -> None:
-    """Create the images root if it is missing; raises SettingsError with one line if it cannot be made or read."""
+    """Check the images root; raises SettingsError with one line if it cannot be read, or be created.
+
+    Only the default is created: one that was named and is missing is a mistake in its name, or a disk that is not
+    mounted.
+    """
     root = resolved.settings.images_root
     try:
-        root.mkdir(parents=True, exist_ok=True)
+        if resolved.is_default("images_root"):
+            root.mkdir(parents=True, exist_ok=True)
         with os.scandir(root) as entries:
             next(entries, None)
     except OSError as error:

@@ -19,6 +19,7 @@ from aero_storage.settings.values import NONE, UnfitError
 _MAX_CONFIG_FILE_BYTES = 1 << 20
 _MAX_TOKEN_FILE_BYTES = 4096
 _MAX_SHOWN = 80
+_DEFAULT = "default"
 WHITE_SPACE = " \t\r\n\v\f"  # a bare strip() removes Unicode white space too, and could change a token
 _TOML_TYPES: dict[str, tuple[type, ...]] = {  # exact types: a bool is an int to Python, not to TOML
     "boolean": (bool,),
@@ -36,6 +37,10 @@ class Resolved:
     settings: Settings
     origins: Mapping[str, str]
     config_file: Path | None
+
+    def is_default(self, name: str) -> bool:
+        """Return whether no source names the setting."""
+        return self.origins[name] == _DEFAULT
 
 
 def resolve(given: Mapping[str, Sequence[str]], environ: Mapping[str, str], cwd: Path) -> Resolved:
@@ -125,7 +130,7 @@ def _has_toml_type(row: Setting, item: object) -> bool:
 
 
 def _default_claim(row: Setting) -> tuple[Sequence[str], str]:
-    return [row.default] if row.default else [], "default"
+    return [row.default] if row.default else [], _DEFAULT
 
 
 def _value(row: Setting, texts: Sequence[str], origin: str, cwd: Path) -> object:

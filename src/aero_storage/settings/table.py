@@ -74,7 +74,11 @@ class Settings:
         values.policy, "same-site", "POLICY", "Allow same-origin, same-site or cross-origin pages to embed images."
     )
     images_root: Path = setting(
-        values.path, "./images", "DIR", "Serve the images in this directory.", variable="AERO_STORAGE_IMAGE_ROOT"
+        values.path,
+        "./images",
+        "DIR",
+        "Serve the images in this directory; it must exist, unless it is the default.",
+        variable="AERO_STORAGE_IMAGE_ROOT",
     )
     require_manifest: bool = setting(
         values.boolean,
