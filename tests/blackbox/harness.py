@@ -43,7 +43,7 @@ def until(check: Callable[[], T], seconds: float = 5.0) -> T:
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return this process's environment without settings of the daemon, its PYTHONPATH made absolute."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("AERO_")}
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("AERO_", "GIT_SHA", "BUILD_TIME"))}
     if path := kept.get("PYTHONPATH"):
         kept["PYTHONPATH"] = os.pathsep.join(str(Path(part).absolute()) for part in path.split(os.pathsep))
     return kept | dict(extra or {})

@@ -252,3 +252,25 @@ def test_ends_on_sigterm(small_home: Callable[[str], Path]) -> None:
         daemon.process.wait(5)
         assert (daemon.home / "stderr").read_text() == ""
         assert "Traceback" not in daemon.log_text()
+
+
+def test_variables_of_the_original(home: Callable[[str], Path]) -> None:
+    """A deployment of the original keeps its root, its CORS list and its version; each variable is one warning."""
+    path = home("original")
+    write(path / "old" / "disk.img", DISK)
+    env = {
+        "AERO_IMAGE_ROOT": str(path / "old"),
+        "AERO_STORAGE_IMAGE_ROOT": "",
+        "AERO_STORAGE_SERVER_CORS_ORIGIN": "https://a.test",
+        "GIT_SHA": "abc",
+    }
+    with running(path, "--workers=2", env=env) as daemon:
+        reply = daemon.ask("/v1/images/disk.img", "HEAD", {"Origin": "https://b.test"})
+        assert (reply.length, "access-control-allow-origin" in reply.names) == (SIZE, False)
+        assert daemon.ask("/version").json()["gitSha"] == "abc"
+        warned = [line["message"] for line in daemon.lines() if line["level"] == "warn"]
+    assert sorted(warned) == [
+        "AERO_IMAGE_ROOT is the original server's name; use AERO_STORAGE_IMAGE_ROOT",
+        "AERO_STORAGE_SERVER_CORS_ORIGIN is the original server's name; use AERO_STORAGE_CORS_ORIGIN",
+        "GIT_SHA is the original server's name; use AERO_STORAGE_GIT_SHA",
+    ]

@@ -92,6 +92,18 @@ def test_import_makes_the_root(command: Command, tmp_path: Path, source: Path) -
     assert entries(tmp_path / "images")[0]["name"] == "disk"
 
 
+def test_variable_of_the_original(
+    command: Command, tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command takes the original's variable as the daemon does, with one warning."""
+    (tmp_path / "old").mkdir()
+    monkeypatch.setenv("AERO_IMAGE_DIR", str(tmp_path / "old"))
+    said = command("import", source, "--id", "disk")
+    assert said.status == 0
+    assert entries(tmp_path / "old")[0]["name"] == "disk"
+    assert said.err.count("AERO_IMAGE_DIR is the original server's name; use AERO_STORAGE_IMAGE_ROOT") == 1
+
+
 def test_import_does_not_make_a_named_root(command: Command, tmp_path: Path, source: Path) -> None:
     """An images root that was named must exist: a mistake in its name is told, not made."""
     said = command("import", source, "--id", "disk", "--images-root", tmp_path / "imagse")

@@ -28,11 +28,16 @@ class CommandContext:
     output: Output
     given: dict[str, list[str]] = attrs.field(factory=dict)
     """The texts of the flags on the command line, by the names of their settings."""
+    _warned: set[str] = attrs.field(init=False, factory=set)
 
     @property
     def resolved(self) -> settings.Resolved:
-        """All settings, each with its origin. Raises SettingsError."""
-        return settings.resolve(self.given, os.environ, Path.cwd())
+        """All settings, each with its origin; each warning is printed once. Raises SettingsError."""
+        resolved = settings.resolve(self.given, os.environ, Path.cwd())
+        for warning in sorted({*resolved.warnings} - self._warned):
+            self.output.say(f"aero-storage: {warning}")
+        self._warned.update(resolved.warnings)
+        return resolved
 
     @property
     def settings(self) -> settings.Settings:

@@ -13,6 +13,7 @@ from typing import Any
 import attrs
 
 from aero_storage.errors import SettingsError
+from aero_storage.settings.original_variables import WHITE_SPACE, find_variable, warnings_of
 from aero_storage.settings.table import CONFIG, Setting, Settings, table
 from aero_storage.settings.values import NONE, UnfitError
 
@@ -20,7 +21,6 @@ _MAX_CONFIG_FILE_BYTES = 1 << 20
 _MAX_TOKEN_FILE_BYTES = 4096
 _MAX_SHOWN = 80
 _DEFAULT = "default"
-WHITE_SPACE = " \t\r\n\v\f"  # a bare strip() removes Unicode white space too, and could change a token
 _TOML_TYPES: dict[str, tuple[type, ...]] = {  # exact types: a bool is an int to Python, not to TOML
     "boolean": (bool,),
     "integer": (int,),
@@ -37,6 +37,8 @@ class Resolved:
     settings: Settings
     origins: Mapping[str, str]
     config_file: Path | None
+    warnings: tuple[str, ...] = ()
+    """One sentence for each value that a variable of the original server gives."""
 
     def is_default(self, name: str) -> bool:
         """Return whether no source names the setting."""
@@ -57,7 +59,8 @@ def resolve(given: Mapping[str, Sequence[str]], environ: Mapping[str, str], cwd:
         read = [(_value(row, texts, origin, cwd), origin) for texts, origin in (*claims, _default_claim(row))]
         values[row.name], origins[row.name] = read[0]
     _take_token(values, origins)
-    return Resolved(Settings(**values), MappingProxyType(origins), config)
+    taken = [row.variable for row in table() if not origins[row.name].startswith("flag ")]
+    return Resolved(Settings(**values), MappingProxyType(origins), config, warnings_of(environ, taken))
 
 
 def _configuration(
@@ -110,8 +113,8 @@ def _claims(
     """Yield the claims of the flags and of the variable, if they are given."""
     if texts := given.get(row.name):
         yield texts, f"flag {row.twin if row.is_boolean and texts[-1] == 'false' else row.flag}"
-    if text := environ.get(row.variable, "").strip(WHITE_SPACE):
-        yield [text], f"variable {row.variable}"
+    if found := find_variable(environ, row.variable):
+        yield [found.value], f"variable {found.name}"
 
 
 def _file_claim(row: Setting, document: Mapping[str, object], origin: str) -> Iterator[tuple[Sequence[str], str]]:

@@ -180,7 +180,10 @@ class Settings:
     )
     disable_metrics: bool = setting(values.boolean, "false", "", "Do not serve /metrics, even if a token is set.")
     metrics_auth_token: str | None = optional(
-        values.token, "TOKEN", "Require this bearer token at /metrics; ps shows it, so prefer a file.", is_secret=True
+        values.visible_ascii,
+        "TOKEN",
+        "Require this bearer token at /metrics; ps shows it, so prefer a file.",
+        is_secret=True,
     )
     metrics_auth_token_file: Path | None = optional(
         values.path, "FILE", "Read that token from this file of at most 4 KiB; surrounding white space is ignored."

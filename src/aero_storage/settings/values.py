@@ -105,7 +105,7 @@ origin = _reader(
     r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9_.~-]+)(:[0-9]{1,5})?/?|\*|null",
     str,
 )
-token = _reader("one or more visible ASCII characters without white space", "[!-~]+", str)
+visible_ascii = _reader("one or more visible ASCII characters without white space", "[!-~]+", str)
 path = _reader("a path: something, without NUL", r"[^\0]+", Path)
 endpoint = _reader("a Twisted endpoint description, such as tcp:8080", ".+", str, str.isprintable)
 decimal = _reader("a decimal number, 0 or more, such as 0.5", r"[0-9]+(\.[0-9]+)?", float, math.isfinite)
