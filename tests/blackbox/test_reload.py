@@ -283,3 +283,30 @@ def test_reload_cuts_no_stream(daemon: Daemon, document: object) -> None:
             until(lambda: _ids(daemon) == ["disk"], SHOWS_WITHIN)
         assert conn.take(WIDE_SIZE, 30) == wide_bytes()
         assert conn.ask("GET", "/healthz").status == 200
+
+
+def _unserved(daemon: Daemon, since: int) -> list[tuple[str, str]]:
+    lines = [line for line in daemon.lines(since) if line["message"] == "catalog entry cannot be served"]
+    assert {line["level"] for line in lines} <= {"warn"}
+    return sorted((line["image_id"], line["reason"]) for line in lines)
+
+
+def test_entries_that_cannot_be_served(daemon: Daemon, tmp_path: Path) -> None:
+    """An entry whose file is missing or outside is one warning with the reason, and again when that has changed."""
+    since = daemon.log_size()
+    (daemon.root / "out.img").symlink_to(write(tmp_path / "secret", b"secret"))
+    entries = [entry("disk"), entry("one", "one.img"), entry("gone", "gone.img"), entry("out", "out.img")]
+    put_catalog(daemon.root, entries)
+    first = [("gone", "gone.img: No such file or directory"), ("out", "out.img: outside the images root")]
+    until(lambda: _unserved(daemon, since) == first, 4)
+    since = daemon.log_size()
+    put_catalog(daemon.root, [*entries, entry("none", "none.img")])
+    put(daemon.root / "gone.img", b"here")
+    (daemon.root / "one.img").unlink()
+    second = [("none", "none.img: No such file or directory"), ("one", "one.img: No such file or directory")]
+    until(lambda: _unserved(daemon, since) == second, 4)
+    since = daemon.log_size()
+    (daemon.root / "gone.img").unlink()
+    until(lambda: _unserved(daemon, since), 4)
+    assert _unserved(daemon, since) == first[:1]
+    (daemon.root / "out.img").unlink()

@@ -195,6 +195,10 @@ class FakeStore:
         found = tuple((image, self.blobs[image.file].status) for image in asked if image.file in self.blobs)
         return succeed(Survey(found, sum(image.file in self.unreadable for image in asked)))
 
+    def faults(self, images: Iterable[Image]) -> Deferred[tuple[tuple[Image, str], ...]]:
+        missing = [image for image in images if image.file not in self.blobs]
+        return succeed(tuple((image, f"{image.file}: missing") for image in missing))
+
     def complete(self, images: Iterable[Image]) -> Deferred[bool]:
         self.asked.append(tuple(image.id for image in images))
         return succeed(self.is_complete)

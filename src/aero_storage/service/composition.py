@@ -29,6 +29,7 @@ from aero_storage.service.catalog_reload import CatalogReloader
 from aero_storage.service.disk_pools import DiskPools
 from aero_storage.service.listening.accept_guard import AcceptGuard
 from aero_storage.service.metric_sources import gauges_of, lines_dropped_by
+from aero_storage.service.unserved_entries import UnservedEntries
 from aero_storage.settings import Settings
 from aero_storage.settings.original_variables import BUILD_VARIABLES, find_variable
 from aero_storage.storage.local.directory import ImageDirectory
@@ -69,6 +70,7 @@ class Parts:
     store: LocalStore
     accept_guard: AcceptGuard
     drain: Drain
+    unserved: UnservedEntries
     ports: tuple[IListeningPort, ...] = ()
 
 
@@ -131,8 +133,9 @@ def compose(  # noqa: PLR0913 - what the settings do not say
         lambda streams: detect_stalls(streams, admission, reactor, settings.stall_timeout_secs, metrics, log),
         throttle(reactor, settings.max_bytes_per_second, settings.max_total_bytes_per_second),
     )
+    unserved = UnservedEntries(store, current_catalog, reactor, log)
     drain = Drain(settings.drain_delay_secs, settings.shutdown_grace_secs)
-    return Parts(reactor, log, pools, reloader, handler, admission, site, store, accept_guard, drain)
+    return Parts(reactor, log, pools, reloader, handler, admission, site, store, accept_guard, drain, unserved)
 
 
 def client_limiter_of(limits: Limits) -> ClientLimiter | None:
