@@ -16,7 +16,9 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 
+from aero_storage.delivery.handler import Total
 from aero_storage.disk import DiskThreads
+from aero_storage.logs.json_log import EventLog
 from aero_storage.service.composition import Parts, compose
 from aero_storage.service.disk_pools import DiskPools
 from aero_storage.settings import resolve
@@ -180,17 +182,17 @@ IMAGE = bytes(range(256)) * 4096
 def make_stack(tmp_path: Path) -> Callable[..., Stack]:
     """Make a daemon in memory; settings as keywords, over an images root with one image, `disk.img`."""
 
-    def make(**given: str) -> Stack:
+    def make(log: EventLog | None = None, total: Total | None = None, **given: str) -> Stack:
         root = tmp_path / "images"
         root.mkdir(exist_ok=True)
         (root / "disk.img").write_bytes(IMAGE)
         texts = {name: [text] for name, text in given.items()}
         settings = resolve({"images_root": [str(root)], **texts}, {}, tmp_path).settings
-        reactor, pool, log = Reactor(), Pool(), Log()
+        reactor, pool, kept = Reactor(), Pool(), Log()
         fakes = cast("Any", reactor), cast("Any", reactor), cast("Any", pool), 8, math.inf
         threads = DiskPools(DiskThreads(*fakes), DiskThreads(*fakes), DiskThreads(*fakes))
-        parts = compose(settings, cast("Any", reactor), threads, log, {})
-        return Stack(root, reactor, pool, log, parts)
+        parts = compose(settings, cast("Any", reactor), threads, log or kept, {}, total=total)
+        return Stack(root, reactor, pool, kept, parts)
 
     return make
 

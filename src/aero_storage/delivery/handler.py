@@ -1,4 +1,4 @@
-"""The desk: takes an exchange, finds what it asks for, and hands back the reply. Knows no web framework."""
+"""Request handling: takes an exchange, finds what it asks for, and returns the reply. Knows no web framework."""
 
 from __future__ import annotations
 

@@ -85,8 +85,8 @@ def compose(  # noqa: PLR0913 - what the settings do not say
 ) -> Parts:
     """Build everything that the settings ask for, upwards from the disk, and read the catalog.
 
-    `total` asks for the counts of all workers, where this process is one of several. The site is made last of those
-    that know each other; the others find it by its name once the daemon serves.
+    `total` asks for the counts of all workers, where this process is one of several. The site is made last; the parts
+    that call it are made before it, with functions that look it up when the daemon serves.
     """
     version = package_version("aero-storage")
     current_catalog = CurrentCatalog()
