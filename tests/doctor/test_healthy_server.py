@@ -78,6 +78,14 @@ def test_limit_of_ranges(open_proxy: Callable[..., FaultyProxy], examine_proxy: 
     assert ("--max-range-bytes none" in seen) is (limit != "none")
 
 
+def test_limit_of_ranges_that_is_dropped(open_proxy: Callable[..., FaultyProxy], examine_proxy: Look) -> None:
+    """A proxy that drops the limit from the 413 is a warning: clients cannot learn it."""
+    proxy = open_proxy(max_range_bytes="1024")
+    proxy.fault = ProxyFault(lambda request: request, lambda _, answer: answer.put(Aero_Max_Range_Bytes=None))
+    told = finding(examine_proxy(proxy), "range-limit").result
+    assert (told.severity, "no Aero-Max-Range-Bytes" in told.seen) == (Severity.WARNING, True)
+
+
 @pytest.mark.parametrize(
     ("data", "skipped"),
     [
