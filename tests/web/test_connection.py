@@ -289,3 +289,33 @@ def test_headers_given_twice_are_one_list(stack: Any) -> None:
 def test_alpn_offers_http_1_1_alone(make_stack: Callable[..., Any]) -> None:
     """TLS clients are never promised HTTP/2, whatever is installed."""
     assert make_stack().parts.site.acceptableProtocols() == [b"http/1.1"]
+
+
+@pytest.mark.parametrize("express", ["true", "false"])
+def test_an_empty_line_before_each_request(make_stack: Callable[..., Any], express: str) -> None:
+    """One empty line before a request line is ignored, whether the head before it was remembered or parsed."""
+    connection = make_stack(express=express).connect()
+    for piece in (OK, b"\r\n", OK, b"\r\n" + OK):
+        connection.send(piece)
+    assert [response.status for response in connection.responses()] == [200, 200, 200]
+
+
+def test_drain_closes_a_connection_whose_next_turn_finds_no_request(stack: Any) -> None:
+    """A connection that waits for a turn while the site drains is closed if that turn has nothing to answer."""
+    connection = stack.connect()
+    connection.send(OK * 16 + b"\r\n")
+    stack.parts.site.drain()
+    stack.reactor.advance(0)
+    assert connection.transport.disconnecting
+
+
+@pytest.mark.parametrize("express", ["true", "false"])
+def test_input_behind_the_last_request_is_thrown_away(make_stack: Callable[..., Any], express: str) -> None:
+    """Nothing is kept behind the last request: unread input would reset the connection, and lose the response."""
+    stack = make_stack(express=express)
+    last = OK.replace(b"/healthz", b"/metrics")[:-2] + b"Connection: close\r\n\r\n"
+    stack.connect().send(last)
+    connection = stack.connect()
+    connection.send(last)  # waits for the next exposition
+    connection.send(LONG)
+    assert connection.transport.producerState == "producing"
