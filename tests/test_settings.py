@@ -201,6 +201,8 @@ GOOD = [
     ("workers", "128", 128),
     ("max_range_bytes", "1", 1),
     ("max_range_bytes", "\r\n 0008 ", 8),
+    ("max_range_bytes", "none", None),
+    ("max_range_bytes", " None ", None),
     ("max_range_bytes", str(HUGE), HUGE),
     ("public_cache_max_age_secs", "0", 0),
     ("bytes_queue_timeout_secs", "0", 0.0),
@@ -357,6 +359,7 @@ def test_a_weaker_wrong_value_is_refused_too(tmp_path: Path) -> None:
 
 TOML_GOOD = [
     ("max_range_bytes = 8", 8),
+    ('max_range_bytes = "none"', None),
     ("max_range_bytes = 1_000", 1000),
     ("max_range_bytes = 0xff", 255),
     ("bytes_queue_timeout_secs = 2", 2.0),
@@ -379,6 +382,8 @@ def test_toml_values_that_are_fine(line: str, value: object, tmp_path: Path) -> 
 
 TOML_BAD = [
     ('max_range_bytes = "8"', "'8' is not a TOML integer"),
+    ('max_range_bytes = "some"', "'some' is not a TOML integer"),
+    ('max_chunk_bytes = "none"', "'none' is not a TOML integer"),
     ("max_range_bytes = 8.0", "8.0 is not a TOML integer"),
     ("max_range_bytes = true", "True is not a TOML integer"),
     ("max_range_bytes = [8]", "[8] is not a TOML integer"),
@@ -567,6 +572,9 @@ def test_describe() -> None:
     assert said["images_root"] == '"/a\\"b"  (flag --images-root)'
     assert said["require_range"] == "true  (variable AERO_STORAGE_REQUIRE_RANGE)"
     assert said["max_range_bytes"] == "8388608  (default)"
+    unlimited = describe(resolve({"max_range_bytes": ["none"]}, {}, CWD))
+    assert "max_range_bytes" in unlimited
+    assert '= "none"  (flag --max-range-bytes)' in unlimited
     assert said["metrics_auth_token"] == "(set)  (flag --metrics-auth-token)"
     assert said["metrics_auth_token_file"] == "(not set)  (default)"
 
@@ -658,3 +666,57 @@ def test_sizes_of_virtual_chunks_are_those_of_the_format() -> None:
     for size in (0, SECTOR - 1, SECTOR + 1, MAX_CHUNK_SIZE + SECTOR):
         with pytest.raises(ValueError, match="a multiple of 512 from 512 to 67108864"):
             row.parse(str(size))
+
+
+ORIGINALS = [
+    ("AERO_BIND", "127.0.0.1:1", "listen_addr", ListenAddress("127.0.0.1", 1)),
+    ("AERO_STORAGE_SERVER_ADDR", "127.0.0.1:1", "listen_addr", ListenAddress("127.0.0.1", 1)),
+    ("AERO_STORAGE_SERVER_LISTEN_ADDR", "127.0.0.1:1", "listen_addr", ListenAddress("127.0.0.1", 1)),
+    ("AERO_IMAGE_ROOT", "/old", "images_root", Path("/old")),
+    ("AERO_IMAGE_DIR", "/old", "images_root", Path("/old")),
+    ("AERO_STORAGE_SERVER_IMAGES_ROOT", "/old", "images_root", Path("/old")),
+    ("AERO_STORAGE_SERVER_CORS_ORIGIN", "https://a.test", "cors_origin", ("https://a.test",)),
+    ("AERO_STORAGE_CORP", "same-origin", "cross_origin_resource_policy", "same-origin"),
+    (
+        "AERO_STORAGE_SERVER_CROSS_ORIGIN_RESOURCE_POLICY",
+        "same-origin",
+        "cross_origin_resource_policy",
+        "same-origin",
+    ),
+    ("AERO_STORAGE_SERVER_LOG_LEVEL", "warn", "log_level", "warn"),
+]
+
+
+@pytest.mark.parametrize(("variable", "text", "name", "value"), ORIGINALS)
+def test_variables_of_the_original(variable: str, text: str, name: str, value: object, tmp_path: Path) -> None:
+    """The original's variable is taken above the file, below ours and the flag, with one warning that names ours."""
+    ours = ROWS[name].variable
+    shown = f"['{text}']" if name == "cors_origin" else f"'{text}'"
+    config = written(tmp_path / "a.toml", f"{name} = {shown}")
+    for given in ({}, {"config": [config]}):
+        resolved = resolve(given, {variable: text, ours: ""}, CWD)
+        assert getattr(resolved.settings, name) == value
+        assert resolved.origins[name] == f"variable {variable}"
+        assert resolved.warnings == (f"{variable} is the original server's name; use {ours}",)
+    for stronger in (
+        resolve({}, {variable: "unfit", ours: text}, CWD),
+        resolve({name: [text]}, {variable: text}, CWD),
+    ):
+        assert getattr(stronger.settings, name) == value
+        assert stronger.warnings == ()
+    unfit = "a\0b" if name == "images_root" else ","
+    assert refusal({}, {variable: unfit}).startswith(f"variable {variable}: ")
+
+
+@pytest.mark.parametrize("name", ["listen_addr", "images_root", "cross_origin_resource_policy"])
+def test_order_of_the_original(name: str) -> None:
+    """Of several variables of the original the first of the order is taken, and it alone is warned of."""
+    rows = [row for row in ORIGINALS if row[2] == name]
+    for count in range(len(rows)):
+        given = {
+            variable: text if at == count else "" for at, (variable, text, _, _) in enumerate(rows) if at <= count
+        }
+        rest = {variable: "unfit" for variable, _, _, _ in rows[count + 1 :]}
+        resolved = resolve({}, given | rest, CWD)
+        assert getattr(resolved.settings, name) == rows[count][3]
+        assert [warning.split()[0] for warning in resolved.warnings] == [rows[count][0]]

@@ -16,6 +16,7 @@ import click
 from aero_storage.cli.main import command
 from aero_storage.metrics import Metrics, Registry
 from aero_storage.settings import markdown_table
+from aero_storage.settings.original_variables import BUILD_VARIABLES, ORIGINAL_VARIABLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -47,6 +48,14 @@ _SETTINGS_END = """
 
 Three flags are no settings: `--check-config` prints every setting with its value and where it came from, then ends;
 `--help` explains them all; `--version` prints the version.
+
+## Variables of the original server
+
+These are taken too, below ours and above the file: the first that is set, with one warning in the log that names
+ours.
+
+| Ours | The original's, in order |
+| --- | --- |
 """
 
 _METRICS = """\
@@ -79,7 +88,13 @@ line, 128 + n after signal n. With `--json` a command prints one JSON document o
 
 def settings_page() -> str:
     """Return the page of all settings."""
-    return _SETTINGS + markdown_table() + _SETTINGS_END
+    return _SETTINGS + markdown_table() + _SETTINGS_END + "".join(_original_rows())
+
+
+def _original_rows() -> Iterator[str]:
+    for ours, names in ORIGINAL_VARIABLES.items():
+        note = " (for `/version`)" if ours in BUILD_VARIABLES else ""
+        yield f"| `{ours}`{note} | {', '.join(f'`{name}`' for name in names)} |\n"
 
 
 def metrics_page() -> str:

@@ -43,7 +43,7 @@ def until(check: Callable[[], T], seconds: float = 5.0) -> T:
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return this process's environment without settings of the daemon, its PYTHONPATH made absolute."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("AERO_")}
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("AERO_", "GIT_SHA", "BUILD_TIME"))}
     if path := kept.get("PYTHONPATH"):
         kept["PYTHONPATH"] = os.pathsep.join(str(Path(part).absolute()) for part in path.split(os.pathsep))
     return kept | dict(extra or {})
@@ -199,7 +199,9 @@ def start(
     root = home / "images"
     given = [] if any(flag.startswith("--listen-addr") for flag in flags) else ["--listen-addr", "127.0.0.1:0"]
     named = any(flag.startswith("--images-root") for flag in flags) or "AERO_STORAGE_IMAGE_ROOT" in (env or {})
-    given += [] if named else ["--images-root", str(root)]
+    if not named:
+        root.mkdir(exist_ok=True)
+        given += ["--images-root", str(root)]
     with (home / "stdout").open("wb") as out, (home / "stderr").open("wb") as err:
         process = subprocess.Popen(
             [*prefix, *command(home, *given, *flags)], cwd=home, env=environment(env), stdout=out, stderr=err

@@ -22,6 +22,7 @@ from tests.blackbox.image_roots import (
     TAIL,
     WIDE_SIZE,
     entry,
+    put_catalog,
     small_root,
     wide_bytes,
 )
@@ -567,10 +568,11 @@ def test_conditional(store: Daemon, method: str, image_id: str, fields: Fields, 
 
 
 def test_no_last_modified_before_the_epoch(store: Daemon) -> None:
-    """A pre-epoch mtime counts as none: no Last-Modified, zeros in the tag."""
-    reply = store.ask("/v1/images/ageless")
+    """A pre-epoch mtime counts as none: no Last-Modified, and zeros, ctime and inode in the tag."""
+    reply, status = store.ask("/v1/images/ageless"), (store.root / "ageless.img").stat()
     assert "last-modified" not in reply.names
-    assert reply["ETag"] == '"64-0-0"'
+    seconds, nanos = divmod(status.st_ctime_ns, 10**9)
+    assert reply["ETag"] == f'"64-0-0-{seconds:x}-{nanos:x}-{status.st_ino:x}"'
 
 
 @pytest.fixture(scope="module")
@@ -618,6 +620,36 @@ def test_open_ended_ranges(
     reply = limiting.ask("/v1/images/disk", method, {"Range": value})
     assert reply.status == limited
     assert reply.body == b"" or limited in {200, 206}
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("value", ["bytes=0-1000", "bytes=-1001", f"bytes=0-{SIZE}"])
+def test_413_says_the_limit(small: Daemon, method: str, value: str) -> None:
+    """The 413 of a range that is too long says how long one may be, and pages may read it."""
+    reply = small.ask("/v1/images/disk", method, {"Range": value, "Origin": "https://app.test"})
+    assert (reply.status, reply["Aero-Max-Range-Bytes"]) == (413, "1000")
+    assert set(reply["Access-Control-Expose-Headers"].lower().split(", ")) == {*EXPOSED, "aero-max-range-bytes"}
+
+
+@pytest.mark.parametrize("value", [TOO_LONG["8k-blanks"], "bytes=5-2", f"bytes={SIZE}-", "bytes=0-999"])
+def test_no_other_answer_says_the_limit(small: Daemon, value: str) -> None:
+    """The limit is told where a range exceeds it, and nowhere else; a header that is too long is another matter."""
+    reply = small.ask("/v1/images/disk", fields={"Range": value, "Origin": "https://app.test"})
+    assert reply.status != 200
+    assert "aero-max-range-bytes" not in reply.names
+    assert set(reply["Access-Control-Expose-Headers"].lower().split(", ")) == EXPOSED
+
+
+def test_no_limit(small_home: Callable[[str], Path]) -> None:
+    """`--max-range-bytes none` lifts the limit, for clients that read whole images as one range."""
+    path = small_home("unlimited")
+    with (path / "images" / "large.img").open("wb") as file:
+        file.truncate(9 << 20)
+    put_catalog(path / "images", [entry("large", "large.img")])
+    with running(path, "--max-range-bytes=none") as daemon:
+        for value in (f"bytes=0-{(9 << 20) - 1}", f"bytes=-{9 << 20}"):
+            reply = daemon.ask("/v1/images/large", "HEAD", {"Range": value})
+            assert (reply.status, reply.length) == (206, 9 << 20)
 
 
 def test_plain_get_is_not_limited(small: Daemon, limiting: Daemon) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from email.utils import formatdate
 from typing import TYPE_CHECKING
 
 import pytest
@@ -193,6 +194,57 @@ def test_replaced_image_of_the_same_size_shows(daemon: Daemon) -> None:
     assert daemon.ask("/v1/images/one")["ETag"] == f'"3-{SECONDS:x}-{NANOS + 1:x}"'
 
 
+@pytest.mark.parametrize("mtime", [0, 1, 315_532_800], ids=["OSTree", "Nix", "ZIP"])
+def test_replaced_image_of_the_same_size_and_constant_mtime(daemon: Daemon, mtime: int) -> None:
+    """A new file of equal size is another, though the build system gave both the same mtime: no 304, no splicing."""
+    put(daemon.root / "one.img", b"old", (mtime, 0))
+    until(lambda: daemon.ask("/v1/images/one").body == b"old", SHOWS_WITHIN)
+    old = daemon.ask("/v1/images/one")
+    assert "last-modified" not in old.names
+    put(daemon.root / "one.img", b"new", (mtime, 0))
+    until(lambda: daemon.ask("/v1/images/one").body == b"new", SHOWS_WITHIN)
+    assert daemon.ask("/v1/images/one", fields={"If-None-Match": old["ETag"]}).status == 200
+    spliced = daemon.ask("/v1/images/one", fields={"Range": "bytes=1-", "If-Range": old["ETag"]})
+    assert (spliced.status, spliced.body) == (200, b"new")
+
+
+def test_chunk_of_constant_mtime(daemon: Daemon) -> None:
+    """Chunk objects of equal size and constant mtime have different tags too."""
+    chunk = daemon.root / "chunked" / "one" / "chunks" / "00000000.bin"
+    chunk.parent.mkdir(parents=True, exist_ok=True)
+    target = "/v1/images/one/chunked/chunks/00000000.bin"
+    put(chunk, b"old", (1, 0))
+    old = daemon.ask(target)
+    put(chunk, b"new", (1, 0))
+    until(lambda: daemon.ask(target).body == b"new", SHOWS_WITHIN)
+    new = daemon.ask(target, fields={"If-None-Match": old["ETag"]})
+    assert (old.body, new.body, "last-modified" in old.names | new.names) == (b"old", b"new", False)
+
+
+def test_mtime_to_come(daemon: Daemon) -> None:
+    """A file time later than `Date` is not sent, holds in no condition, and `meta` shows it as it is."""
+    put(daemon.root / "one.img", b"future", (4_000_000_000, 0))
+    until(lambda: daemon.ask("/v1/images/one").body == b"future", SHOWS_WITHIN)
+    date = "Sat, 02 Oct 2096 07:06:40 GMT"
+    for target in ("/v1/images/one", "/v1/images/one/meta"):
+        for fields in ({}, {"If-Modified-Since": date}, {"If-Unmodified-Since": "Thu, 01 Jan 2015 00:00:00 GMT"}):
+            reply = daemon.ask(target, fields=fields)
+            assert (reply.status, "last-modified" in reply.names) == (200, False)
+    assert daemon.ask("/v1/images/one", fields={"Range": "bytes=0-0", "If-Range": date}).status == 200
+    assert daemon.ask("/v1/images/one/meta").json()["last_modified"] == "2096-10-02T07:06:40Z"
+
+
+def test_young_date_in_if_range(daemon: Daemon) -> None:
+    """A date in `If-Range` holds only if the `Date` of the response is at least a second later."""
+    second = int(time.time())
+    put(daemon.root / "one.img", b"young", (second, 0))
+    until(lambda: daemon.ask("/v1/images/one").body == b"young", SHOWS_WITHIN)
+    date = formatdate(second, usegmt=True)
+    reply = daemon.ask("/v1/images/one", fields={"Range": "bytes=0-0", "If-Range": date})
+    assert reply["Last-Modified"] == date
+    assert reply.status == (200 if reply["Date"] == date else 206)
+
+
 def test_image_replaced_by_a_link_out(daemon: Daemon, tmp_path: Path) -> None:
     """A file that becomes a symlink out of the root becomes a 404."""
     secret = write(tmp_path / "secret", b"secret")
@@ -231,3 +283,30 @@ def test_reload_cuts_no_stream(daemon: Daemon, document: object) -> None:
             until(lambda: _ids(daemon) == ["disk"], SHOWS_WITHIN)
         assert conn.take(WIDE_SIZE, 30) == wide_bytes()
         assert conn.ask("GET", "/healthz").status == 200
+
+
+def _unserved(daemon: Daemon, since: int) -> list[tuple[str, str]]:
+    lines = [line for line in daemon.lines(since) if line["message"] == "catalog entry cannot be served"]
+    assert {line["level"] for line in lines} <= {"warn"}
+    return sorted((line["image_id"], line["reason"]) for line in lines)
+
+
+def test_entries_that_cannot_be_served(daemon: Daemon, tmp_path: Path) -> None:
+    """An entry whose file is missing or outside is one warning with the reason, and again when that has changed."""
+    since = daemon.log_size()
+    (daemon.root / "out.img").symlink_to(write(tmp_path / "secret", b"secret"))
+    entries = [entry("disk"), entry("one", "one.img"), entry("gone", "gone.img"), entry("out", "out.img")]
+    put_catalog(daemon.root, entries)
+    first = [("gone", "gone.img: No such file or directory"), ("out", "out.img: outside the images root")]
+    until(lambda: _unserved(daemon, since) == first, 4)
+    since = daemon.log_size()
+    put_catalog(daemon.root, [*entries, entry("none", "none.img")])
+    put(daemon.root / "gone.img", b"here")
+    (daemon.root / "one.img").unlink()
+    second = [("none", "none.img: No such file or directory"), ("one", "one.img: No such file or directory")]
+    until(lambda: _unserved(daemon, since) == second, 4)
+    since = daemon.log_size()
+    (daemon.root / "gone.img").unlink()
+    until(lambda: _unserved(daemon, since), 4)
+    assert _unserved(daemon, since) == first[:1]
+    (daemon.root / "out.img").unlink()

@@ -130,6 +130,7 @@ def start(home: Path, sockets: list[socket.socket], *flags: str, names: str) -> 
     """Start a daemon that is passed sockets, under the names given."""
     numbers = [one.fileno() for one in sockets]
     words = [sys.executable, "-c", PASS, ",".join(map(str, numbers)), names]
+    (home / "images").mkdir(exist_ok=True)
     words += command(home, "--images-root", str(home / "images"), *flags)
     with (home / "stdout").open("ab") as out, (home / "stderr").open("ab") as err:
         return subprocess.Popen(words, cwd=home, env=environment(), pass_fds=numbers, stdout=out, stderr=err)

@@ -95,10 +95,31 @@ def test_root_that_cannot_be_read(home: Callable[[str], Path]) -> None:
     assert len(done.stderr.decode().strip().splitlines()) == 1
 
 
-def test_root_is_made(home: Callable[[str], Path]) -> None:
-    """An images root that is not there is created, and lists nothing."""
-    with running(home("made"), "--images-root", "new/images") as daemon:
-        assert (daemon.home / "new" / "images").is_dir()
+@pytest.mark.parametrize(
+    "start",
+    [
+        StartupCase(("--images-root", "imagse"), names=("flag --images-root",)),
+        StartupCase(env={"AERO_STORAGE_IMAGE_ROOT": "imagse"}, names=("variable AERO_STORAGE_IMAGE_ROOT",)),
+        StartupCase(config="images_root = 'imagse'", names=("key images_root",)),
+    ],
+    ids=["flag", "variable", "file"],
+)
+def test_named_root_must_exist(home: Callable[[str], Path], start: StartupCase) -> None:
+    """An images root that was named and is not there ends the process; it is not created."""
+    path = home("named")
+    done = run(path, start)
+    said = done.stderr.decode().strip()
+    assert done.returncode != 0
+    assert "imagse" in said
+    assert all(name in said for name in start.names)
+    assert len(said.splitlines()) == 1
+    assert not (path / "imagse").exists()
+
+
+def test_default_root_is_made(home: Callable[[str], Path]) -> None:
+    """The default root, `./images`, is created if it is not there, and lists nothing."""
+    with running(home("made"), env={"AERO_STORAGE_IMAGE_ROOT": ""}) as daemon:
+        assert (daemon.home / "images").is_dir()
         assert daemon.ask("/v1/images").json() == []
 
 
@@ -231,3 +252,25 @@ def test_ends_on_sigterm(small_home: Callable[[str], Path]) -> None:
         daemon.process.wait(5)
         assert (daemon.home / "stderr").read_text() == ""
         assert "Traceback" not in daemon.log_text()
+
+
+def test_variables_of_the_original(home: Callable[[str], Path]) -> None:
+    """A deployment of the original keeps its root, its CORS list and its version; each variable is one warning."""
+    path = home("original")
+    write(path / "old" / "disk.img", DISK)
+    env = {
+        "AERO_IMAGE_ROOT": str(path / "old"),
+        "AERO_STORAGE_IMAGE_ROOT": "",
+        "AERO_STORAGE_SERVER_CORS_ORIGIN": "https://a.test",
+        "GIT_SHA": "abc",
+    }
+    with running(path, "--workers=2", env=env) as daemon:
+        reply = daemon.ask("/v1/images/disk.img", "HEAD", {"Origin": "https://b.test"})
+        assert (reply.length, "access-control-allow-origin" in reply.names) == (SIZE, False)
+        assert daemon.ask("/version").json()["gitSha"] == "abc"
+        warned = [line["message"] for line in daemon.lines() if line["level"] == "warn"]
+    assert sorted(warned) == [
+        "AERO_IMAGE_ROOT is the original server's name; use AERO_STORAGE_IMAGE_ROOT",
+        "AERO_STORAGE_SERVER_CORS_ORIGIN is the original server's name; use AERO_STORAGE_CORS_ORIGIN",
+        "GIT_SHA is the original server's name; use AERO_STORAGE_GIT_SHA",
+    ]

@@ -92,6 +92,25 @@ def test_import_makes_the_root(command: Command, tmp_path: Path, source: Path) -
     assert entries(tmp_path / "images")[0]["name"] == "disk"
 
 
+def test_variable_of_the_original(
+    command: Command, tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command takes the original's variable as the daemon does, with one warning."""
+    (tmp_path / "old").mkdir()
+    monkeypatch.setenv("AERO_IMAGE_DIR", str(tmp_path / "old"))
+    said = command("import", source, "--id", "disk")
+    assert said.status == 0
+    assert entries(tmp_path / "old")[0]["name"] == "disk"
+    assert said.err.count("AERO_IMAGE_DIR is the original server's name; use AERO_STORAGE_IMAGE_ROOT") == 1
+
+
+def test_import_does_not_make_a_named_root(command: Command, tmp_path: Path, source: Path) -> None:
+    """An images root that was named must exist: a mistake in its name is told, not made."""
+    said = command("import", source, "--id", "disk", "--images-root", tmp_path / "imagse")
+    assert (said.status, "imagse is no directory" in said.err) == (1, True)
+    assert not (tmp_path / "imagse").exists()
+
+
 def test_first_import_lists_what_was_served(command: Command, root: Path, source: Path) -> None:
     """What the directory listing was serving is listed, and that is said."""
     (root / "old.img").write_bytes(b"x" * 512)
@@ -379,6 +398,25 @@ def test_catalog_check(command: Command, root: Path, source: Path) -> None:
     assert said.status == 1
     assert set(said.json["problems"]) == {"disk", "cut", "missing", "outside", "uneven"}
     assert said.json["unused_files"] == ["imported/cut/9.img"]
+
+
+@pytest.mark.parametrize(("mtime", "etag", "warned"), [(1, None, True), (1, '"v1"', False), (2, None, False)])
+def test_catalog_check_warns_of_constant_mtimes(
+    command: Command,
+    root: Path,
+    mtime: int,
+    etag: str | None,
+    *,
+    warned: bool,
+) -> None:
+    """An mtime that a build system sets tells no two files apart: a warning, unless the entry has an etag."""
+    (root / "built.img").write_bytes(bytes(512))
+    os.utime(root / "built.img", (mtime, mtime))
+    entry = {"id": "built", "file": "built.img", "name": "x", "etag": etag}
+    (root / "manifest.json").write_text(json.dumps({"images": [entry]}))
+    said = command("catalog", "check", "--json")
+    assert (said.status, said.json["problems"], "built" in said.json["warnings"]) == (0, {}, warned)
+    assert ("etag" in command("catalog", "check").out) is warned
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 
 import attrs
 import pytest
-from tests.delivery.decide import decide
+from tests.delivery.decide import NOW, decide
 from tests.policies import policy_with
 from twisted.internet.defer import Deferred, execute, succeed
 from twisted.internet.task import Clock
@@ -35,9 +35,6 @@ from aero_storage.logs.json_lines import Fields
 from aero_storage.metrics import Metrics, Registry
 from aero_storage.storage.blob import BlobStatus
 from aero_storage.storage.store import BlobRequest, Opened, Store, Survey
-
-NOW = 1_700_000_100.0
-"""When every request arrives: 100 seconds after the images were last modified."""
 
 _LIMITED = policy_with(max_range_bytes=100)
 _VALIDATORS = Validators('"v1"', 1_700_000_000_500_000_000)  # Tue, 14 Nov 2023 22:13:20 GMT, and a half
@@ -198,6 +195,10 @@ class FakeStore:
         found = tuple((image, self.blobs[image.file].status) for image in asked if image.file in self.blobs)
         return succeed(Survey(found, sum(image.file in self.unreadable for image in asked)))
 
+    def faults(self, images: Iterable[Image]) -> Deferred[tuple[tuple[Image, str], ...]]:
+        missing = [image for image in images if image.file not in self.blobs]
+        return succeed(tuple((image, f"{image.file}: missing") for image in missing))
+
     def complete(self, images: Iterable[Image]) -> Deferred[bool]:
         self.asked.append(tuple(image.id for image in images))
         return succeed(self.is_complete)
@@ -248,6 +249,8 @@ class Bench:
     store: FakeStore = attrs.field(factory=FakeStore)
     current_catalog: CurrentCatalog = attrs.field(factory=CurrentCatalog)
     registry: Registry = attrs.field(factory=Registry)
+    now: float = NOW
+    """The wall clock, in seconds since the epoch."""
     metrics: Metrics = attrs.field(init=False)
     admission: Admission = attrs.field(init=False)
 
@@ -273,10 +276,18 @@ class Bench:
         store: Store = self.store
         policy = policy or policy_with()
         virtual = VirtualChunks(policy, self.log)
-        byte_handler = ByteHandler(policy, self.current_catalog, store, self.admission, virtual)
+        byte_handler = ByteHandler(policy, self.current_catalog, store, self.admission, virtual, lambda: self.now)
         build = Build("1.2.3")
         return RequestHandler(
-            policy, build, metrics_token, self.reporter, self.current_catalog, store, byte_handler, total=total
+            policy,
+            build,
+            metrics_token,
+            self.reporter,
+            self.current_catalog,
+            store,
+            byte_handler,
+            total=total,
+            now=lambda: self.now,
         )
 
     def exchange(self, facts: Facts) -> Exchange:

@@ -8,6 +8,9 @@ from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.reply import Reply
 from aero_storage.delivery.representation import Representation
 
+NOW = 1_700_000_100.0
+"""When every request arrives: 100 seconds after the images were last modified."""
 
-def decide(facts: Facts, policy: Policy, representation: Representation) -> Reply:
-    return judge(facts, policy, representation).reply(facts.range)
+
+def decide(facts: Facts, policy: Policy, representation: Representation, now: float = NOW) -> Reply:
+    return judge(facts, policy, representation, now).reply(facts.range)

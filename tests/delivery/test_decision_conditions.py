@@ -130,6 +130,38 @@ def test_epoch_is_a_date(ask: Ask, reply_to: ReplyTo) -> None:
     assert dict(reply.headers)["Last-Modified"] == "Thu, 01 Jan 1970 00:00:00 GMT"
 
 
+TO_COME = attrs.evolve(VALIDATORS, last_modified=1_700_000_101_000_000_000)
+LATE = "Tue, 14 Nov 2023 22:15:01 GMT"
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"If-Unmodified-Since": BEFORE}, 200),
+        ({"If-Modified-Since": LATE}, 200),
+        (ONE | {"If-Range": LATE}, 200),
+        (ONE | {"If-Range": '"v1"'}, 206),
+        ({"If-None-Match": '"v1"'}, 304),
+    ],
+    ids=repr,
+)
+def test_date_to_come(ask: Ask, reply_to: ReplyTo, headers: Headers, status: int) -> None:
+    """A last modification later than `Date` is not sent, and takes part in no condition."""
+    reply = reply_to(ask(headers=headers), validators=TO_COME)
+    assert reply.status == status
+    assert "Last-Modified" not in dict(reply.headers)
+
+
+@pytest.mark.parametrize(("second", "status"), [(100, 200), (99, 206)])
+def test_young_date_in_if_range(ask: Ask, reply_to: ReplyTo, second: int, status: int) -> None:
+    """A date in `If-Range` holds only if it is at least one second before the `Date` of the response."""
+    young = attrs.evolve(VALIDATORS, last_modified=(1_700_000_000 + second) * 10**9)
+    date = f"Tue, 14 Nov 2023 22:14:{second - 40} GMT" if second < 100 else "Tue, 14 Nov 2023 22:15:00 GMT"
+    reply = reply_to(ask(headers=ONE | {"If-Range": date}), validators=young)
+    assert (reply.status, dict(reply.headers)["Last-Modified"]) == (status, date)
+
+
 # Each step of the order, with what makes a request end there. If-Range alone ends nothing: it takes the Range away.
 STEPS = [
     ({"If-Match": '"v0"'}, 412),

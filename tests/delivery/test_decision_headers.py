@@ -41,6 +41,10 @@ BODY = VALIDATING | {
     "X-Content-Type-Options": "nosniff",
 }
 REFUSAL = CORS | {"Cache-Control": "no-store, no-transform", "Accept-Ranges": "bytes"}
+TOO_LONG = REFUSAL | {
+    "Access-Control-Expose-Headers": f"{CORS['Access-Control-Expose-Headers']}, Aero-Max-Range-Bytes",
+    "Aero-Max-Range-Bytes": "100",
+}
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
@@ -52,7 +56,7 @@ REFUSAL = CORS | {"Cache-Control": "no-store, no-transform", "Accept-Ranges": "b
         ({"Range": "bytes=900-5000"}, 206, BODY | {"Content-Range": "bytes 900-999/1000"}),
         ({"If-None-Match": "*"}, 304, VALIDATING),
         ({"If-Match": '"v0"'}, 412, REFUSAL),
-        ({"Range": "bytes=0-500"}, 413, REFUSAL),
+        ({"Range": "bytes=0-500"}, 413, TOO_LONG),
         ({"Range": "bytes=1000-"}, 416, REFUSAL | {"Content-Range": "bytes */1000"}),
         ({"Range": "bytes=a-b"}, 416, REFUSAL | {"Content-Range": "bytes */1000"}),
         ({"Range": "bytes=0-1,3-4"}, 416, REFUSAL | {"Content-Range": "bytes */1000"}),

@@ -10,9 +10,11 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from aero_storage.catalog.model import Image
 from aero_storage.delivery.admission import Place
+from aero_storage.delivery.byte_handler import Memo
 from aero_storage.delivery.exchange import Ending
 from aero_storage.delivery.routes import ROUTES, Plane
 from aero_storage.storage.blob import Blob
+from aero_storage.storage.store import BlobRequest
 
 if TYPE_CHECKING:
     from tests.delivery.conftest import Ask, Bench, Drive
@@ -211,3 +213,17 @@ def test_client_that_leaves_during_the_open(ask: Ask, bench: Bench, drive: Drive
     exchange.end(Ending.DISCONNECTED, 499, 0)
     assert bench.admission.taken == 0
     assert bench.disk.works == 0
+
+
+def test_remembered_decision_before_and_after_its_date(ask: Ask, bench: Bench) -> None:
+    """A remembered decision shows a date as soon as it has come, and hides it again if the clock is set back."""
+    bench.store.cached[BlobRequest(IMAGE)] = bench.store.put("disk.img", mtime_ns=int(bench.now + 1) * 10**9)
+    handler, memo, seen = bench.handler(), Memo(), []
+    for step in (0, 0.9, 0.1, 5, -5.5):
+        bench.now += step
+        exchange = handler.begin(ask())
+        reply = handler.answer_now(exchange, "bytes=0-0", memo)
+        assert reply is not None
+        exchange.end(Ending.COMPLETE, reply.status, 0)
+        seen.append("Last-Modified" in dict(reply.headers))
+    assert seen == [False, False, True, True, False]

@@ -36,8 +36,17 @@ CORS = {
 }
 
 
-def meta(ask: Ask, headers: dict[str, str] | None = None, image: Image = IMAGE, status: BlobStatus = STATUS) -> Reply:
-    return image_reply(ask(META, headers), policy_with(), image, status)
+NOW = 1_700_000_100.0
+
+
+def meta(
+    ask: Ask,
+    headers: dict[str, str] | None = None,
+    image: Image = IMAGE,
+    status: BlobStatus = STATUS,
+    now: float = NOW,
+) -> Reply:
+    return image_reply(ask(META, headers), policy_with(), image, status, now)
 
 
 def listed(ask: Ask, headers: dict[str, str] | None = None, *found: tuple[Image, BlobStatus]) -> Reply:
@@ -79,7 +88,9 @@ def test_full_object() -> None:
     [
         (-1, "1970-01-01T00:00:00Z"),
         (0, "1970-01-01T00:00:00Z"),
-        (1, "1970-01-01T00:00:00.000000001Z"),
+        (1_000_000_000, "1970-01-01T00:00:00Z"),
+        (1_000_000_001, "1970-01-01T00:00:01.000000001Z"),
+        (315_532_800_000_000_000, "1970-01-01T00:00:00Z"),
         (1_500_000_000, "1970-01-01T00:00:01.5Z"),
         (10**21, "1970-01-01T00:00:00Z"),
     ],
@@ -111,6 +122,15 @@ def test_image_reply_without_date(ask: Ask) -> None:
     reply = meta(ask, status=BlobStatus(1, -1))
     assert "Last-Modified" not in dict(reply.headers)
     assert json.loads(reply.body)["last_modified"] == "1970-01-01T00:00:00Z"
+
+
+def test_image_reply_with_a_date_to_come(ask: Ask) -> None:
+    """A date later than `Date` is in the object as it is, but no `Last-Modified`, and takes part in no condition."""
+    status = BlobStatus(1, 1_700_000_101_000_000_000)
+    reply = meta(ask, {"If-Modified-Since": "Tue, 14 Nov 2023 23:00:00 GMT"}, status=status)
+    assert (reply.status, "Last-Modified" in dict(reply.headers)) == (200, False)
+    assert json.loads(reply.body)["last_modified"] == "2023-11-14T22:15:01Z"
+    assert dict(meta(ask, status=status, now=NOW + 1).headers)["Last-Modified"] == "Tue, 14 Nov 2023 22:15:01 GMT"
 
 
 def test_list_reply(ask: Ask) -> None:

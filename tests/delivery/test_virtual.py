@@ -87,6 +87,17 @@ def test_weak_tags_do_not_count(ask: Ask, bench: Bench, etag: str | None, *, is_
     assert (version_of(ask, bench) == before) is is_same
 
 
+def test_shown_date_to_come(ask: Ask, bench: Bench) -> None:
+    """The date that a moving URL shows is not shown before it has come."""
+    bench.serve(IMAGE)
+    bench.store.put("files/disk.raw", SIZE, int(bench.now + 1) * 10**9)
+    handler = bench.handler(ON)
+    for shown in (False, True):
+        reply = bench.answer(ask(f"{CHUNKED}/manifest"), handler=handler)
+        assert ("Last-Modified" in dict(reply.headers)) is shown
+        bench.now += 1
+
+
 @pytest.mark.parametrize(
     ("entry", "setting", "status"),
     [(None, False, 404), (None, True, 200), (True, False, 200), (False, True, 404)],

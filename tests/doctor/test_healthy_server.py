@@ -42,6 +42,7 @@ def test_names() -> None:
         (CHUNKS | {"express": "false"}, {}, ""),
         (CHUNKS | {"open_ended_ranges": "limit"}, {}, ""),
         (CHUNKS | {"max_range_bytes": "1024"}, {}, "range-bytes"),
+        (CHUNKS | {"max_range_bytes": "none"}, {}, ""),
         (CHUNKS | {"disable_metrics": "true"}, {}, ""),
         (CHUNKS | {"metrics_auth_token": "a-token"}, {}, ""),
         (CHUNKS | {"cors_origin": "https://app.example"}, {"origin": "https://app.example"}, ""),
@@ -61,6 +62,28 @@ def test_all_pass(
     assert [one for one in report.results if one.result.means] == []
     assert checks(report, Severity.SKIPPED) == {"range-far", *skipped.split()}
     assert all(one.result.seen for one in report.results)
+
+
+@pytest.mark.parametrize(
+    ("limit", "text"),
+    [
+        ("1024", "longer ones are a 413, Aero-Max-Range-Bytes: 1024"),
+        ("none", "the whole image may be read as one range"),
+    ],
+)
+def test_limit_of_ranges(open_proxy: Callable[..., FaultyProxy], examine_proxy: Look, limit: str, text: str) -> None:
+    """The limit that downloaders may meet is told, with the setting that lifts it."""
+    seen = finding(examine_proxy(open_proxy(max_range_bytes=limit)), "range-limit").result.seen
+    assert text in seen
+    assert ("--max-range-bytes none" in seen) is (limit != "none")
+
+
+def test_limit_of_ranges_that_is_dropped(open_proxy: Callable[..., FaultyProxy], examine_proxy: Look) -> None:
+    """A proxy that drops the limit from the 413 is a warning: clients cannot learn it."""
+    proxy = open_proxy(max_range_bytes="1024")
+    proxy.fault = ProxyFault(lambda request: request, lambda _, answer: answer.put(Aero_Max_Range_Bytes=None))
+    told = finding(examine_proxy(proxy), "range-limit").result
+    assert (told.severity, "no Aero-Max-Range-Bytes" in told.seen) == (Severity.WARNING, True)
 
 
 @pytest.mark.parametrize(

@@ -195,11 +195,14 @@ NO_ENTITY_TAGS = {
 }
 
 FILE_ETAGS = {
-    "all zero": (0, 0, '"0-0-0"'),
+    "all zero": (0, 0, '"0-0-0-6553f100-5-1f"'),
+    "one second": (16, NANOSECONDS, '"10-0-0-6553f100-5-1f"'),
+    "1980": (16, 315_532_800 * NANOSECONDS, '"10-0-0-6553f100-5-1f"'),
+    "after the year 9999": (16, 253402300800 * NANOSECONDS, '"10-0-0-6553f100-5-1f"'),
     "hexadecimal": (255, 16 * NANOSECONDS + 10, '"ff-10-a"'),
     "nanoseconds in full": (20 * 2**30, 1_700_000_000_999_999_999, '"500000000-6553f100-3b9ac9ff"'),
-    "before the epoch": (16, -1, '"10-0-0"'),
-    "long before the epoch": (16, -NANOSECONDS * 10**6 - 5, '"10-0-0"'),
+    "before the epoch": (16, -1, '"10-0-0-6553f100-5-1f"'),
+    "long before the epoch": (16, -NANOSECONDS * 10**6 - 5, '"10-0-0-6553f100-5-1f"'),
 }
 
 OPAQUE = st.text([chr(code) for code in range(0x21, 0x7F) if chr(code) != '"'], max_size=6).map('"{}"'.format)
@@ -251,13 +254,28 @@ def test_order(conditions: Preconditions, expected: ConditionResult) -> None:
 @pytest.mark.parametrize(("conditions", "current"), RANGE_HOLDS.values(), ids=RANGE_HOLDS)
 def test_if_range_holds(conditions: Preconditions, current: Validators) -> None:
     """`Range` may be honoured without `If-Range` and with one that matches exactly."""
-    assert if_range_holds(conditions, current)
+    assert if_range_holds(conditions, current, NOW)
 
 
 @pytest.mark.parametrize(("conditions", "current"), RANGE_FAILS.values(), ids=RANGE_FAILS)
 def test_if_range_fails(conditions: Preconditions, current: Validators) -> None:
     """An `If-Range` that is weak, different or unparsable keeps `Range` from being honoured."""
-    assert not if_range_holds(conditions, current)
+    assert not if_range_holds(conditions, current, NOW)
+
+
+@pytest.mark.parametrize(
+    ("after", "holds"), [(-1.0, False), (0.0, False), (0.999, False), (1.0, True), (1.001, True)]
+)
+def test_if_range_with_a_young_date(after: float, *, holds: bool) -> None:
+    """A date is a strong validator only if it is at least one second before the `Date` of the response."""
+    assert if_range_holds(Preconditions(if_range=SAME), STRONG, SECOND + after) is holds
+
+
+@pytest.mark.parametrize(("now", "shown"), [(SECOND - 0.001, False), (SECOND, True), (SECOND + 1.5, True)])
+def test_validators_at_a_date(now: float, *, shown: bool) -> None:
+    """A last modification later than `Date` is none; in the same second it is one."""
+    assert STRONG.at(now) == (STRONG if shown else Validators('"v1"', None))
+    assert DATELESS.at(now) is DATELESS
 
 
 @pytest.mark.parametrize("text", ENTITY_TAGS.values(), ids=ENTITY_TAGS)
@@ -274,8 +292,8 @@ def test_no_entity_tag(text: str) -> None:
 
 @pytest.mark.parametrize(("size", "mtime_ns", "expected"), FILE_ETAGS.values(), ids=FILE_ETAGS)
 def test_file_etag(size: int, mtime_ns: int, expected: str) -> None:
-    """A file's tag is strong: size, seconds and nanoseconds in hex, with 0-0 for a time before the epoch."""
-    assert file_etag(size, mtime_ns) == expected
+    """A tag has size, seconds and nanoseconds in hex; where the mtime says nothing, ctime and inode as well."""
+    assert file_etag(size, mtime_ns, 1_700_000_000 * NANOSECONDS + 5, 31) == expected
 
 
 def test_last_modified_second() -> None:
@@ -287,10 +305,17 @@ def test_last_modified_second() -> None:
 @given(size=st.integers(0, 2**63), mtime_ns=st.integers(-(2**63), 2**63))
 def test_file_etag_is_usable(size: int, mtime_ns: int) -> None:
     """A file's tag is an entity-tag that strongly equals itself and not that of another size."""
-    tag = file_etag(size, mtime_ns)
+    tag = file_etag(size, mtime_ns, 0, 7)
     assert is_entity_tag(tag)
     assert matches(tag, tag)
-    assert not none_match(file_etag(size + 1, mtime_ns), tag)
+    assert not none_match(file_etag(size + 1, mtime_ns, 0, 7), tag)
+
+
+@given(mtime_ns=st.integers(-(2**63), 10**9) | st.just(315_532_800 * 10**9), ctime_ns=st.integers(0, 2**62))
+def test_constant_mtimes_tell_nothing(mtime_ns: int, ctime_ns: int) -> None:
+    """Files of equal size and of an mtime that says nothing differ by their ctime, and by their inode."""
+    tag = file_etag(512, mtime_ns, ctime_ns, 7)
+    assert len({tag, file_etag(512, mtime_ns, ctime_ns + 1, 7), file_etag(512, mtime_ns, ctime_ns, 8)}) == 3
 
 
 @given(one=CLOSE_TAG | TAG, other=CLOSE_TAG | TAG)
@@ -300,7 +325,7 @@ def test_comparison(one: str, other: str) -> None:
     weakly = one.removeprefix("W/") == other.removeprefix("W/")
     assert [matches(one, other), matches(other, one)] == [strongly] * 2
     assert [none_match(one, other), none_match(other, one)] == [weakly] * 2
-    assert if_range_holds(Preconditions(if_range=one), Validators(other, None)) is strongly
+    assert if_range_holds(Preconditions(if_range=one), Validators(other, None), NOW) is strongly
 
 
 @given(listing=listings(), current=CLOSE_TAG)
@@ -318,7 +343,7 @@ def test_garbage_matches_no_other_tag(header: str, current: str) -> None:
     held = current.removeprefix("W/") in header
     expected = {held, False} | ({True} if header.strip(" \t") == "*" else set())
     assert {matches(header, current), none_match(header, current)} <= expected
-    assert held or not if_range_holds(Preconditions(if_range=header), Validators(current, None))
+    assert held or not if_range_holds(Preconditions(if_range=header), Validators(current, None), NOW)
 
 
 @given(texts=st.tuples(*[st.none() | GARBAGE] * 5), current=TAG, last_modified=st.none() | st.integers(0, 2**62))
@@ -328,4 +353,4 @@ def test_arbitrary_headers(
     """No header values make the evaluation raise."""
     conditions, validators = Preconditions(*texts, now=NOW), Validators(current, last_modified)
     assert isinstance(evaluate(conditions, validators), ConditionResult)
-    assert if_range_holds(conditions, validators) in (True, False)
+    assert if_range_holds(conditions, validators, NOW) in (True, False)

@@ -127,7 +127,12 @@ WRITTEN_RFC3339 = {
 }
 
 MTIMES = {
-    "epoch": (0, 0),
+    "epoch": (0, None),
+    "one second, as Nix sets it": (NANOSECONDS, None),
+    "after that": (NANOSECONDS + 1, NANOSECONDS + 1),
+    "1980, as ZIP begins": (315_532_800 * NANOSECONDS, None),
+    "a nanosecond before 1980": (315_532_800 * NANOSECONDS - 1, 315_532_800 * NANOSECONDS - 1),
+    "a nanosecond into 1980": (315_532_800 * NANOSECONDS + 1, 315_532_800 * NANOSECONDS + 1),
     "last nanosecond": ((LAST_SECOND + 1) * NANOSECONDS - 1, (LAST_SECOND + 1) * NANOSECONDS - 1),
     "before the epoch": (-1, None),
     "beyond what dates can write": ((LAST_SECOND + 1) * NANOSECONDS, None),
@@ -177,7 +182,7 @@ def test_written_rfc3339(nanoseconds: int, expected: str) -> None:
 
 @pytest.mark.parametrize(("nanoseconds", "expected"), MTIMES.values(), ids=MTIMES)
 def test_usable_mtime(nanoseconds: int, expected: int | None) -> None:
-    """An mtime before the epoch, or one that no date can write, counts as none."""
+    """An mtime before the epoch, one that no date can write, and a constant of a build system count as none."""
     assert usable_mtime(nanoseconds) == expected
 
 

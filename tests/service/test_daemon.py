@@ -12,6 +12,7 @@ from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import ILogObserver
 
+from aero_storage.delivery.operations import Build
 from aero_storage.linux.malloc import TRIM_SECONDS
 from aero_storage.linux.sd_notify import Silent
 from aero_storage.logs.json_log import JsonLines
@@ -315,4 +316,10 @@ def test_build_is_told_by_the_environment() -> None:
     """Whoever packages the daemon names commit and time; unknown is `dev` and empty."""
     told = build_of("1", {"AERO_STORAGE_GIT_SHA": "abc", "AERO_STORAGE_BUILT_AT": "now"})
     assert (told.git_sha, told.built_at) == ("abc", "now")
+    old = {"AERO_STORAGE_SERVER_VERSION": "9", "GIT_SHA": "def", "BUILD_TIMESTAMP": "then"}
+    assert build_of("1", old) == Build("9", "def", "then")
+    newer = {"AERO_STORAGE_SERVER_GIT_SHA": "ghi", "AERO_STORAGE_SERVER_BUILD_TIMESTAMP": "later"}
+    assert build_of("1", old | newer) == Build("9", "ghi", "later")
+    ours = {"AERO_STORAGE_VERSION": "2", "AERO_STORAGE_GIT_SHA": "abc", "AERO_STORAGE_BUILT_AT": "now"}
+    assert build_of("1", old | newer | ours) == Build("2", "abc", "now")
     assert (build_of("1", {}).git_sha, build_of("1", {}).built_at) == ("dev", "")

@@ -191,10 +191,17 @@ def test_unusable_images_root_ends_the_process(parse: Callable[..., Options], tm
         makeService(parse("--images-root", root, twistd={"logger": "x"}), memory_reactor())
 
 
-def test_images_root_is_made(parse: Callable[..., Options], tmp_path: Path) -> None:
-    """An images root that is missing is made, parents included."""
-    makeService(parse("--images-root", "a/b/c", twistd={"logger": "x"}), memory_reactor())
-    assert (tmp_path / "a/b/c").is_dir()
+def test_default_images_root_is_made(parse: Callable[..., Options], tmp_path: Path) -> None:
+    """The default images root is made if it is missing."""
+    makeService(parse(twistd={"logger": "x"}), memory_reactor())
+    assert (tmp_path / "images").is_dir()
+
+
+def test_named_images_root_must_exist(parse: Callable[..., Options], tmp_path: Path) -> None:
+    """An images root that was named is not made: a mistake in its name must not serve an empty directory."""
+    with pytest.raises(SystemExit, match=r"flag --images-root: .*imagse cannot be used as images root: No such file"):
+        makeService(parse("--images-root", "imagse", twistd={"logger": "x"}), memory_reactor())
+    assert not (tmp_path / "imagse").exists()
 
 
 @pytest.mark.parametrize(

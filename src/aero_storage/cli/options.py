@@ -28,11 +28,16 @@ class CommandContext:
     output: Output
     given: dict[str, list[str]] = attrs.field(factory=dict)
     """The texts of the flags on the command line, by the names of their settings."""
+    _warned: set[str] = attrs.field(init=False, factory=set)
 
     @property
     def resolved(self) -> settings.Resolved:
-        """All settings, each with its origin. Raises SettingsError."""
-        return settings.resolve(self.given, os.environ, Path.cwd())
+        """All settings, each with its origin; each warning is printed once. Raises SettingsError."""
+        resolved = settings.resolve(self.given, os.environ, Path.cwd())
+        for warning in sorted({*resolved.warnings} - self._warned):
+            self.output.say(f"aero-storage: {warning}")
+        self._warned.update(resolved.warnings)
+        return resolved
 
     @property
     def settings(self) -> settings.Settings:
@@ -44,12 +49,16 @@ class CommandContext:
         """The images root. Raises OperatorError if there is no such directory."""
         root = self.settings.images_root
         if not root.is_dir():
-            raise OperatorError(f"{root} is no directory; name the images root with --images-root DIR")
+            raise OperatorError(
+                f"{root} is no directory; name the images root with --images-root DIR, or create it first"
+            )
         return root
 
     def make_root(self) -> Path:
-        """Return the images root; it is created if it is missing."""
-        self.settings.images_root.mkdir(parents=True, exist_ok=True)
+        """Return the images root; the default is created if it is missing, one that was named must exist."""
+        resolved = self.resolved
+        if resolved.is_default("images_root"):
+            resolved.settings.images_root.mkdir(parents=True, exist_ok=True)
         return self.root
 
     @property

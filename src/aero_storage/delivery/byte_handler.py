@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 import attrs
 
 from aero_storage.catalog.current import CurrentCatalog
@@ -40,13 +43,17 @@ class Memo:
 
 @attrs.frozen(eq=False)
 class ByteHandler:
-    """Answers requests of the data plane from one catalog and one store under one cap."""
+    """Answers requests of the data plane from one catalog and one store under one cap.
+
+    `now` returns seconds since the epoch.
+    """
 
     _policy: Policy
     _current_catalog: CurrentCatalog
     _store: Store
     _admission: Admission
     _virtual: VirtualChunks
+    _now: Callable[[], float] = time.time
 
     async def answer(self, exchange: Exchange, range_value: str | None) -> Reply:
         """Return the reply to a request for bytes with that `Range`. Raises ClientError."""
@@ -57,7 +64,7 @@ class ByteHandler:
         facts = exchange.facts
         image = self._find(facts)
         exchange.blob = opened = await self._store.open(self._request(facts, image))
-        return judge(facts, self._policy, self._represent(facts, image, opened)).reply(range_value)
+        return self._judge(facts, image, opened).reply(range_value)
 
     def answer_now(self, exchange: Exchange, range_value: str | None, memo: Memo) -> Reply | None:
         """Return the same, if nothing has to be waited for; see RequestHandler.answer_now."""
@@ -74,10 +81,14 @@ class ByteHandler:
         exchange.blob = opened = self._store.open_cached(memo.request)
         if opened is None:
             return None
-        if memo.status is not opened.status:
-            memo.decision = judge(facts, self._policy, self._represent(facts, image, opened))
+        decision = memo.decision
+        if decision is None or memo.status is not opened.status or not decision.holds_at(self._now()):
+            memo.decision = decision = self._judge(facts, image, opened)
             memo.status = opened.status
-        return memo.decision.reply(range_value) if memo.decision is not None else None
+        return decision.reply(range_value)
+
+    def _judge(self, facts: Facts, image: Image, opened: Opened) -> Decision:
+        return judge(facts, self._policy, self._represent(facts, image, opened), self._now())
 
     def _find(self, facts: Facts) -> Image:
         image_id, catalog = facts.names.image_id or "", self._current_catalog.current

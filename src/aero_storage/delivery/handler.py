@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
@@ -60,6 +61,8 @@ class RequestHandler:
     """Limits the requests of one client, if anything does."""
     _overdrawn: Callable[[], object] = attrs.field(kw_only=True, default=lambda: None)
     """Told when a client has too many."""
+    _now: Callable[[], float] = attrs.field(kw_only=True, default=time.time)
+    """Seconds since the epoch."""
     shutting_down: bool = attrs.field(init=False, default=False)
     _readiness: SingleFlight[bool] = attrs.field(init=False)
     _listings: SingleFlight[Listing] = attrs.field(init=False)
@@ -175,7 +178,7 @@ class RequestHandler:
         image = self._find(facts.names.image_id)
         request = BlobRequest(image)
         exchange.blob = opened = self._store.open_cached(request) or await self._store.open(request)
-        return metadata.image_reply(facts, self.policy, image, opened.status)
+        return metadata.image_reply(facts, self.policy, image, opened.status, self._now())
 
     def _find(self, image_id: str) -> Image:
         image = self._current_catalog.current.find(image_id)

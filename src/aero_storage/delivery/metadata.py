@@ -37,9 +37,13 @@ def describe(image: Image, status: BlobStatus) -> dict[str, object]:
     return {key: value for key, value in document.items() if value is not None}
 
 
-def image_reply(facts: Facts, policy: Policy, image: Image, status: BlobStatus) -> Reply:
-    """Return the metadata of one image; the entity-tag is that of the image, as clients use it for the image."""
-    return _answer(facts, policy, json_body(describe(image, status)), image_validators(image, status.validators))
+def image_reply(facts: Facts, policy: Policy, image: Image, status: BlobStatus, now: float) -> Reply:
+    """Return the metadata of one image; the entity-tag is that of the image, as clients use it for the image.
+
+    `now` is the `Date` of the response, in seconds since the epoch.
+    """
+    validators = image_validators(image, status.validators).at(now)
+    return _answer(facts, policy, json_body(describe(image, status)), validators)
 
 
 @attrs.frozen

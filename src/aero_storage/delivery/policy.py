@@ -18,7 +18,8 @@ class Policy:
     cors: CorsPolicy
     cross_origin_resource_policy: str
     """`Cross-Origin-Resource-Policy` of the data plane."""
-    max_range_bytes: int
+    max_range_bytes: int | None
+    """None: no limit."""
     max_chunk_bytes: int
     virtual_chunks: bool
     """Whether images without chunk artifacts are served in virtual chunks, unless their entries say otherwise."""

@@ -11,7 +11,7 @@ from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.routes import Plane, Resource
 from aero_storage.http import caching
 from aero_storage.http.conditional import ConditionResult, Validators, evaluate
-from aero_storage.http.cors import DATA_EXPOSED, METADATA_EXPOSED, Headers
+from aero_storage.http.cors import DATA_EXPOSED, METADATA_EXPOSED, Headers, exposed_names
 from aero_storage.http.dates import format_http_date
 from aero_storage.http.ranges import Segment
 
@@ -59,9 +59,12 @@ class Reply:
         return None if self.status in _NO_BODY else len(self.body)
 
 
-def plane_headers(facts: Facts, policy: Policy) -> Headers:
-    """Return the headers of every response of a plane: CORS, and CORP on the data plane (http.md §7)."""
-    headers = policy.cors.headers(facts.origin, _EXPOSED.get(facts.plane))
+def plane_headers(facts: Facts, policy: Policy, own: Headers = ()) -> Headers:
+    """Return the headers of every response of a plane: CORS, and CORP on the data plane (http.md §7).
+
+    `own` are further headers of the response, which scripts may have to read.
+    """
+    headers = policy.cors.headers(facts.origin, exposed_names(_EXPOSED.get(facts.plane), own))
     return (*headers, *_resource_policy(facts, policy))
 
 
@@ -99,7 +102,7 @@ def error(facts: Facts, policy: Policy, status: int, *extra: tuple[str, str], re
 
     `reason` adds to the status; it never contains text from the client.
     """
-    headers = (*plane_headers(facts, policy), *extra)
+    headers = (*plane_headers(facts, policy, extra), *extra)
     if facts.plane is Plane.DATA:
         return Reply(status, (*headers, ("Cache-Control", caching.ERROR), *_accept_ranges(facts)))
     headers = (*headers, ("Cache-Control", caching.NO_STORE))

@@ -44,6 +44,13 @@ class Representation:
     shown_date: int | None = None
     """`Last-Modified` in nanoseconds since the epoch, where it is told but must not validate anything."""
 
+    @property
+    def shown_validators(self) -> Validators:
+        """The validators as the headers tell them."""
+        if self.shown_date is None:
+            return self.validators
+        return Validators(self.validators.etag, self.shown_date)
+
 
 def image_validators(image: Image, found: Validators) -> Validators:
     """The validators of an image: those of its catalog entry, else those of its file (http.md §3)."""

@@ -11,6 +11,7 @@ from aero_storage.doctor.http_client import BrokenOffError, BusyError, Unanswere
 from aero_storage.doctor.response import Response
 from aero_storage.doctor.result import CheckResult, Result, SkippedError, failure, skipped, warning
 from aero_storage.doctor.session import Session
+from aero_storage.http.cors import MAX_RANGE_BYTES
 
 
 @attrs.frozen
@@ -67,7 +68,11 @@ def wrong_status(answer: Response, expected: str) -> Result:
             "name what a client would send (--header 'Authorization: …'), or open this path in the proxy",
         )
     if answer.status == 413:  # noqa: PLR2004
-        return failure(seen, "clients that read so much at once read nothing", "raise --max-range-bytes")
+        return failure(
+            f"{seen}; {answer.show(MAX_RANGE_BYTES)}",
+            "clients that read so much at once read nothing",
+            "raise --max-range-bytes, or lift it with none",
+        )
     if answer.status >= 500:  # noqa: PLR2004 - the server's own errors
         return failure(seen, "clients read nothing", f"the daemon is down, or it failed: {advice.LOGS}")
     return failure(seen, "clients take it for an error", advice.ROUTE)

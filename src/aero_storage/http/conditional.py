@@ -40,6 +40,14 @@ class Validators:
         """`last_modified` in whole seconds, the resolution of HTTP dates."""
         return None if self.last_modified is None else self.last_modified // NANOSECONDS
 
+    def at(self, now: float) -> Validators:
+        """Return the validators of a response with the `Date` `now`, in seconds since the epoch.
+
+        A date that is later than `Date` is none (RFC 9110 §8.8.2.1).
+        """
+        second = self.last_modified_second
+        return self if second is None or second <= now else Validators(self.etag, None)
+
 
 @attrs.frozen
 class Preconditions:
@@ -65,10 +73,16 @@ def is_entity_tag(text: str) -> bool:
     return _ENTITY_TAG.fullmatch(text) is not None
 
 
-def file_etag(size: int, mtime_ns: int) -> str:
-    """Return the strong entity-tag of a file, `"<size>-<seconds>-<nanoseconds>"` in hex; 0-0 for an unusable time."""
-    seconds, fraction = divmod(usable_mtime(mtime_ns) or 0, NANOSECONDS)
-    return f'"{size:x}-{seconds:x}-{fraction:x}"'
+def file_etag(size: int, mtime_ns: int, ctime_ns: int, inode: int) -> str:
+    """Return the strong entity-tag of a file, `"<size>-<seconds>-<nanoseconds>"` in hex, from size and mtime.
+
+    An unusable mtime is no evidence of sameness (RFC 9110 §8.8.1): it counts as 0-0, and ctime and inode follow.
+    """
+    usable = usable_mtime(mtime_ns)
+    seconds, fraction = divmod(usable or 0, NANOSECONDS)
+    changed, changed_fraction = divmod(ctime_ns, NANOSECONDS)
+    more = "" if usable is not None else f"-{changed:x}-{changed_fraction:x}-{inode:x}"
+    return f'"{size:x}-{seconds:x}-{fraction:x}{more}"'
 
 
 def evaluate(conditions: Preconditions, current: Validators) -> ConditionResult:
@@ -96,8 +110,11 @@ def _not_modified(conditions: Preconditions, current: Validators) -> bool:
     return since is not None and modified is not None and since >= modified
 
 
-def if_range_holds(conditions: Preconditions, current: Validators) -> bool:
-    """Return whether `Range` may be honoured (RFC 9110 §13.1.5): no `If-Range`, or an exact match."""
+def if_range_holds(conditions: Preconditions, current: Validators, now: float) -> bool:
+    """Return whether `Range` may be honoured (RFC 9110 §13.1.5): no `If-Range`, or an exact match.
+
+    A date matches only where it is strong: at least one second before `now`, the `Date` of the response (§8.8.2.2).
+    """
     value = conditions.if_range
     if value is None:
         return True
@@ -105,7 +122,7 @@ def if_range_holds(conditions: Preconditions, current: Validators) -> bool:
     if is_entity_tag(value):
         return _strongly_equal(value, current.etag)
     date = parse_http_date(value, conditions.now)
-    return date is not None and date == current.last_modified_second
+    return date is not None and date == current.last_modified_second and date + 1 <= int(now)
 
 
 def _date(value: str | None, now: float) -> int | None:

@@ -25,6 +25,20 @@ METADATA_EXPOSED = "ETag, Last-Modified, Cache-Control"
 """Headers of a metadata response that scripts may read."""
 
 
+MAX_RANGE_BYTES = "Aero-Max-Range-Bytes"
+"""The header of a 413 that says how long a range may be."""
+
+EXPOSED_WHERE_SENT = frozenset({MAX_RANGE_BYTES})
+"""Headers that scripts may read as well, on the responses that have them."""
+
+
+def exposed_names(always: str | None, sent: Headers) -> str | None:
+    """Return the value of `Access-Control-Expose-Headers`: `always`, and what of EXPOSED_WHERE_SENT is in `sent`."""
+    if always is None:
+        return None
+    return ", ".join([always, *(name for name, _ in sent if name in EXPOSED_WHERE_SENT)])
+
+
 def _comparable(origin: str) -> str:
     return origin.lower().removesuffix("/")
 

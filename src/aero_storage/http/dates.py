@@ -9,6 +9,8 @@ from functools import lru_cache
 NANOSECONDS = 10**9
 """Nanoseconds in a second."""
 
+_LAST_CONSTANT = NANOSECONDS  # Nix sets 1 s after the epoch, OSTree and container builds 0
+_DOS_EPOCH = 315532800 * NANOSECONDS  # 1980-01-01T00:00:00Z, the first time of ZIP and FAT
 _LAST_SECOND = 253402300799  # 9999-12-31T23:59:59Z, the last one of datetime and HTTP dates
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -109,5 +111,11 @@ def format_rfc3339(nanoseconds: int) -> str:
 
 
 def usable_mtime(nanoseconds: int) -> int | None:
-    """Return a file's mtime as a last-modified time; None before the epoch and after the year 9999."""
-    return nanoseconds if 0 <= nanoseconds < (_LAST_SECOND + 1) * NANOSECONDS else None
+    """Return a file's mtime as a last-modified time.
+
+    None where it says nothing of the content: before the epoch, after the year 9999, and at the constants that build
+    systems set (http.md §3).
+    """
+    if nanoseconds <= _LAST_CONSTANT or nanoseconds == _DOS_EPOCH:
+        return None
+    return nanoseconds if nanoseconds < (_LAST_SECOND + 1) * NANOSECONDS else None

@@ -29,7 +29,9 @@ from aero_storage.service.catalog_reload import CatalogReloader
 from aero_storage.service.disk_pools import DiskPools
 from aero_storage.service.listening.accept_guard import AcceptGuard
 from aero_storage.service.metric_sources import gauges_of, lines_dropped_by
+from aero_storage.service.unserved_entries import UnservedEntries
 from aero_storage.settings import Settings
+from aero_storage.settings.original_variables import BUILD_VARIABLES, find_variable
 from aero_storage.storage.local.directory import ImageDirectory
 from aero_storage.storage.local.image_store import LocalStore
 from aero_storage.storage.local.open_file_cache import OpenFileCache
@@ -68,6 +70,7 @@ class Parts:
     store: LocalStore
     accept_guard: AcceptGuard
     drain: Drain
+    unserved: UnservedEntries
     ports: tuple[IListeningPort, ...] = ()
 
 
@@ -130,8 +133,9 @@ def compose(  # noqa: PLR0913 - what the settings do not say
         lambda streams: detect_stalls(streams, admission, reactor, settings.stall_timeout_secs, metrics, log),
         throttle(reactor, settings.max_bytes_per_second, settings.max_total_bytes_per_second),
     )
+    unserved = UnservedEntries(store, current_catalog, reactor, log)
     drain = Drain(settings.drain_delay_secs, settings.shutdown_grace_secs)
-    return Parts(reactor, log, pools, reloader, handler, admission, site, store, accept_guard, drain)
+    return Parts(reactor, log, pools, reloader, handler, admission, site, store, accept_guard, drain, unserved)
 
 
 def client_limiter_of(limits: Limits) -> ClientLimiter | None:
@@ -181,5 +185,10 @@ def policy_of(settings: Settings) -> Policy:
 
 
 def build_of(version: str, environ: Mapping[str, str]) -> Build:
-    """The build for `/version`; a packager may set the two variables."""
-    return Build(version, environ.get("AERO_STORAGE_GIT_SHA") or "dev", environ.get("AERO_STORAGE_BUILT_AT") or "")
+    """The build for `/version`; a packager may set the variables."""
+    named, git_sha, built_at = (find_variable(environ, name) for name in BUILD_VARIABLES)
+    return Build(
+        version if named is None else named.value,
+        "dev" if git_sha is None else git_sha.value,
+        "" if built_at is None else built_at.value,
+    )

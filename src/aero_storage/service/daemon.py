@@ -17,6 +17,7 @@ from aero_storage.service.composition import OPEN_FILES, Parts
 from aero_storage.service.listening.endpoints import address_text
 from aero_storage.service.metric_sources import DelayProbe
 from aero_storage.service.signals import SetSignal, SignalledService
+from aero_storage.service.unserved_entries import LOOK_SECONDS
 from aero_storage.web.connection_limits import MAX_REFUSED
 
 _GARBAGE_THRESHOLD = 10_000
@@ -27,14 +28,23 @@ _STOP_SECONDS = 2.0
 
 
 class AeroService(SignalledService):
-    """The running daemon."""
+    """The running daemon; one of several workers tells of catalog entries that cannot be served."""
 
-    def __init__(self, parts: Parts, notifier: Notifier, set_signal: SetSignal = signal.signal) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        notifier: Notifier,
+        set_signal: SetSignal = signal.signal,
+        *,
+        tells_entries: bool = True,
+    ) -> None:
         super().__init__(parts.reactor, parts.log, notifier, set_signal)
         self._parts = parts
+        self._tells_entries = tells_entries
         self._poll = LoopingCall(lambda: Deferred.fromCoroutine(parts.reloader.check()))
         self._trimming = LoopingCall(lambda: parts.pools.patient.later(trim, trim))
-        self._poll.clock = self._trimming.clock = parts.reactor
+        self._entries = LoopingCall(lambda: Deferred.fromCoroutine(parts.unserved.check()))
+        self._poll.clock = self._trimming.clock = self._entries.clock = parts.reactor
         self._probe = DelayProbe(parts.reactor, parts.handler.reporter.metrics.reactor_delayed)
 
     def startService(self) -> None:
@@ -45,6 +55,8 @@ class AeroService(SignalledService):
         parts.reactor.addSystemEventTrigger("after", "shutdown", parts.pools.stop)
         self._poll.start(POLL_SECONDS, now=False)
         self._trimming.start(TRIM_SECONDS, now=False)
+        if self._tells_entries:
+            self._entries.start(LOOK_SECONDS)
         self._probe.start()
         gc.collect()
         gc.freeze()  # these objects stay for good: the collector need not visit them again
@@ -63,7 +75,7 @@ class AeroService(SignalledService):
         parts.handler.shutting_down = True
         parts.site.retire()
         await self.delay.wait(parts.drain.drain_delay_secs)
-        for repeated in (self._poll, self._trimming):
+        for repeated in (self._poll, self._trimming, self._entries):
             if repeated.running:
                 repeated.stop()
         self._probe.stop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +18,7 @@ from aero_storage import settings
 from aero_storage.errors import SettingsError
 from aero_storage.logs.json_log import DescriptorSink, JsonLines, LineLog, Sink, TwistedLog
 from aero_storage.settings import Resolved, Setting
+from aero_storage.settings.original_variables import BUILD_VARIABLES, warnings_of
 
 PROGRAM = "twistd aero-storage"
 
@@ -58,10 +60,15 @@ class Options(UsageOptions):
             self.resolved = settings.resolve(self.given, self.environ, Path.cwd())
         except SettingsError as error:
             refuse(error)
+        warnings = (*self.resolved.warnings, *warnings_of(self.environ, BUILD_VARIABLES))
         if self._check_only:
+            for warning in warnings:
+                print(f"aero-storage: {warning}", file=sys.stderr)  # noqa: T201
             print(settings.describe(self.resolved))  # noqa: T201 - the purpose of the flag
             raise SystemExit(0)
         self.log = self._choose_log()
+        for warning in warnings:
+            self.log.event("warn", warning)
 
     def parseArgs(self, *stray: str) -> None:
         """Refuse positional arguments."""
@@ -118,10 +125,15 @@ def _log_like(twistd: Mapping[str, object], level: str) -> JsonLines:
 
 
 def prepare_images_root(resolved: Resolved) -> None:
-    """Create the images root if it is missing; raises SettingsError with one line if it cannot be made or read."""
+    """Check the images root; raises SettingsError with one line if it cannot be read, or be created.
+
+    Only the default is created: one that was named and is missing is a mistake in its name, or a disk that is not
+    mounted.
+    """
     root = resolved.settings.images_root
     try:
-        root.mkdir(parents=True, exist_ok=True)
+        if resolved.is_default("images_root"):
+            root.mkdir(parents=True, exist_ok=True)
         with os.scandir(root) as entries:
             next(entries, None)
     except OSError as error:

@@ -67,7 +67,7 @@ def serve(config: WorkerConfig, reactor: PosixReactorBase, log: JsonLines) -> No
         lambda: service.reload(),  # noqa: PLW0108 - made below
         orphaned,
     )
-    service = AeroService(attrs.evolve(parts, ports=ports), control)
+    service = AeroService(attrs.evolve(parts, ports=ports), control, tells_entries=config.number == 1)
     pushing = LoopingCall(control.push)
 
     async def stop() -> None:

@@ -13,12 +13,14 @@ from typing import Any
 import attrs
 
 from aero_storage.errors import SettingsError
-from aero_storage.settings.table import CONFIG, Setting, Settings, UnfitError, table
+from aero_storage.settings.original_variables import WHITE_SPACE, find_variable, warnings_of
+from aero_storage.settings.table import CONFIG, Setting, Settings, table
+from aero_storage.settings.values import NONE, UnfitError
 
 _MAX_CONFIG_FILE_BYTES = 1 << 20
 _MAX_TOKEN_FILE_BYTES = 4096
 _MAX_SHOWN = 80
-WHITE_SPACE = " \t\r\n\v\f"  # a bare strip() removes Unicode white space too, and could change a token
+_DEFAULT = "default"
 _TOML_TYPES: dict[str, tuple[type, ...]] = {  # exact types: a bool is an int to Python, not to TOML
     "boolean": (bool,),
     "integer": (int,),
@@ -35,6 +37,12 @@ class Resolved:
     settings: Settings
     origins: Mapping[str, str]
     config_file: Path | None
+    warnings: tuple[str, ...] = ()
+    """One sentence for each value that a variable of the original server gives."""
+
+    def is_default(self, name: str) -> bool:
+        """Return whether no source names the setting."""
+        return self.origins[name] == _DEFAULT
 
 
 def resolve(given: Mapping[str, Sequence[str]], environ: Mapping[str, str], cwd: Path) -> Resolved:
@@ -51,7 +59,8 @@ def resolve(given: Mapping[str, Sequence[str]], environ: Mapping[str, str], cwd:
         read = [(_value(row, texts, origin, cwd), origin) for texts, origin in (*claims, _default_claim(row))]
         values[row.name], origins[row.name] = read[0]
     _take_token(values, origins)
-    return Resolved(Settings(**values), MappingProxyType(origins), config)
+    taken = [row.variable for row in table() if not origins[row.name].startswith("flag ")]
+    return Resolved(Settings(**values), MappingProxyType(origins), config, warnings_of(environ, taken))
 
 
 def _configuration(
@@ -104,8 +113,8 @@ def _claims(
     """Yield the claims of the flags and of the variable, if they are given."""
     if texts := given.get(row.name):
         yield texts, f"flag {row.twin if row.is_boolean and texts[-1] == 'false' else row.flag}"
-    if text := environ.get(row.variable, "").strip(WHITE_SPACE):
-        yield [text], f"variable {row.variable}"
+    if found := find_variable(environ, row.variable):
+        yield [found.value], f"variable {found.name}"
 
 
 def _file_claim(row: Setting, document: Mapping[str, object], origin: str) -> Iterator[tuple[Sequence[str], str]]:
@@ -113,14 +122,18 @@ def _file_claim(row: Setting, document: Mapping[str, object], origin: str) -> It
     if row.key in document:
         value = document[row.key]
         items = value if row.is_list and isinstance(value, list) else [value]
-        if any(type(item) not in _TOML_TYPES[row.kind] for item in items):
+        if not all(_has_toml_type(row, item) for item in items):
             raise _error(origin, f"{_shown(value, row)} is not a TOML {row.kind}")
         # Decimal writes a float without an exponent, an integer of any length, and a bool as 1 or 0.
         yield [format(Decimal(i), "f") if isinstance(i, int | float) else str(i) for i in items], origin
 
 
+def _has_toml_type(row: Setting, item: object) -> bool:
+    return type(item) in _TOML_TYPES[row.kind] or (row.may_be_none and str(item).lower() == NONE)
+
+
 def _default_claim(row: Setting) -> tuple[Sequence[str], str]:
-    return [row.default] if row.default else [], "default"
+    return [row.default] if row.default else [], _DEFAULT
 
 
 def _value(row: Setting, texts: Sequence[str], origin: str, cwd: Path) -> object:

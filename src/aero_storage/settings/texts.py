@@ -7,6 +7,7 @@ from textwrap import TextWrapper
 
 from aero_storage.settings.sources import Resolved, one_line
 from aero_storage.settings.table import CONFIG, Setting, table
+from aero_storage.settings.values import NONE
 
 
 def describe(resolved: Resolved) -> str:
@@ -19,6 +20,8 @@ def describe(resolved: Resolved) -> str:
 
 
 def _as_toml(row: Setting, value: object) -> str:
+    if value is None and row.may_be_none:
+        return json.dumps(NONE)
     if value is None or row.is_secret:
         return "(not set)" if value is None else "(set)"
     plain = value if isinstance(value, bool | int | float | tuple) else str(value)

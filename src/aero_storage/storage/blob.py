@@ -13,22 +13,25 @@ from aero_storage.http.dates import usable_mtime
 from aero_storage.open_file import ByteSource, OpenFile
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class BlobStatus:
-    """Size in bytes and mtime in nanoseconds since the epoch, both from one `fstat`."""
+    """Size in bytes, times in nanoseconds since the epoch, and the inode, all from one `fstat`."""
 
     size: int
     mtime_ns: int
+    ctime_ns: int = 0
+    inode: int = 0
 
     @property
     def validators(self) -> Validators:
         """The validators of the file itself (http.md §3)."""
-        return _validators(self.size, self.mtime_ns)
+        return _validators(self)
 
 
 @lru_cache(256)
-def _validators(size: int, mtime_ns: int) -> Validators:
-    return Validators(file_etag(size, mtime_ns), usable_mtime(mtime_ns))
+def _validators(status: BlobStatus) -> Validators:
+    tag = file_etag(status.size, status.mtime_ns, status.ctime_ns, status.inode)
+    return Validators(tag, usable_mtime(status.mtime_ns))
 
 
 class Blob(ByteSource, Protocol):

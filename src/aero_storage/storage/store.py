@@ -73,6 +73,10 @@ class Store(Protocol):
         """Look at many images at once."""
         ...
 
+    def faults(self, images: Iterable[Image]) -> Deferred[tuple[tuple[Image, str], ...]]:
+        """Return the images of which neither the bytes nor a chunk manifest can be opened, each with the reason."""
+        ...
+
     def complete(self, images: Iterable[Image]) -> Deferred[bool]:
         """Whether each image has its bytes or a chunk manifest."""
         ...

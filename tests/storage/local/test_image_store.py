@@ -324,3 +324,18 @@ def test_complete(
         manifest(root, *parts)
     refuse_bad(monkeypatch)
     assert result_of(disk, store.complete(images)) is complete
+
+
+def test_faults(root: Path, outside: Path, disk: SlowDisk, store: Store) -> None:
+    """What cannot be served is told with its reason; an image with a chunk manifest needs no raw file."""
+    (root / "out.img").symlink_to(outside / "secret.img")
+    (root / "folder.img").mkdir()
+    (root / "chunked" / "cut").mkdir(parents=True)
+    (root / "chunked" / "cut" / "manifest.json").write_bytes(b"{}")
+    images = [image(name) for name in ("disk.img", "gone.img", "out.img", "folder.img", "cut")]
+    faults = result_of(disk, store.faults(images))
+    assert {one.id: reason for one, reason in faults} == {
+        "gone.img": "gone.img: No such file or directory",
+        "out.img": "out.img: outside the images root",
+        "folder.img": "folder.img: not a regular file",
+    }

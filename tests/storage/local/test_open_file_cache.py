@@ -172,6 +172,24 @@ def test_a_file_changed_in_place(bench: Bench) -> None:
     assert bench.files.lease("disk.img") is None
 
 
+def test_changed_in_place_under_a_constant_mtime(bench: Bench) -> None:
+    """A file that is written in place and keeps the mtime of its build system has another tag within a second."""
+    path = bench.root / "disk.img"
+    os.utime(path, ns=(10**9, 10**9))
+    before = bench.open()
+    before.close()
+    path.write_bytes(b"9876543210")
+    os.utime(path, ns=(10**9, 10**9))
+    bench.clock.advance(CHECK_SECONDS + 0.1)
+    stale = bench.files.lease("disk.img")
+    assert stale is not None
+    stale.close()
+    after = bench.files.lease("disk.img")
+    assert after is not None
+    assert after.status.validators.etag != before.status.validators.etag
+    after.close()
+
+
 def test_a_clock_that_is_set_back(bench: Bench) -> None:
     """It keeps no file that was replaced in use: what was looked at in the future was not looked at."""
     bench.open().close()

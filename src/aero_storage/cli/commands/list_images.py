@@ -21,6 +21,7 @@ from aero_storage.cli.image_files import image_path
 from aero_storage.cli.options import CommandContext, with_json, with_root, with_settings
 from aero_storage.cli.sizes import format_size
 from aero_storage.errors import ChunkFormatError, OperatorError
+from aero_storage.http.dates import NANOSECONDS, usable_mtime
 from aero_storage.settings import Settings
 
 
@@ -34,6 +35,7 @@ class ListedImage:
     chunks: str | None
     """How its chunks are served: `published`, `virtual`, or None."""
     problems: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
 def inspect(settings: Settings, image: Image) -> ListedImage:
@@ -41,9 +43,11 @@ def inspect(settings: Settings, image: Image) -> ListedImage:
     root = settings.images_root
     size = used = None
     problems: list[str] = []
+    warnings: list[str] = []
     try:
         path = image_path(root, image)
         size, used = path.stat().st_size, disk_usage(path)
+        warnings += _mtime_warnings(image, path)
         path.open("rb").close()
     except OperatorError as error:
         problems.append(str(error).removeprefix(f"{image.id}: "))
@@ -61,7 +65,18 @@ def inspect(settings: Settings, image: Image) -> ListedImage:
     if virtual and size is not None:
         problems += _virtual_problems(image, size, settings)
     chunks = "published" if published else "virtual" if virtual else None
-    return ListedImage(image, size, used, chunks, tuple(problems))
+    return ListedImage(image, size, used, chunks, tuple(problems), tuple(warnings))
+
+
+def _mtime_warnings(image: Image, path: Path) -> Iterator[str]:
+    """Yield a warning if nothing but ctime and inode tell this file from another one of its size."""
+    mtime_ns = path.stat().st_mtime_ns
+    if image.etag is None and usable_mtime(mtime_ns) is None:
+        seconds = mtime_ns // NANOSECONDS
+        yield (
+            f"the mtime of {image.file} ({seconds} s after the epoch) is a constant, as build systems set it: "
+            f"the tag comes from ctime and inode, and differs on every replica; give it an etag in {MANIFEST_NAME}"
+        )
 
 
 def _published_problems(image: Image, path: Path, size: int | None, settings: Settings) -> Iterator[str]:
@@ -157,12 +172,14 @@ def check(context: CommandContext) -> int:
     problems = {one.image.id: list(one.problems) for one in found if one.problems}
     unused = [str(path.relative_to(root)) for path in _unused_files(root, images)]
     source = str(root / MANIFEST_NAME) if has_manifest(root) else f"a listing of {root}: there is no {MANIFEST_NAME}"
+    warnings = {one.image.id: list(one.warnings) for one in found if one.warnings}
     lines = [f"{image_id}: {problem}" for image_id, faults in problems.items() for problem in faults]
+    lines += [f"warning: {image_id}: {warning}" for image_id, texts in warnings.items() for warning in texts]
     lines += [f"remark: no image needs {file}" for file in unused]
     lines.append(
         f"{len(found)} images by {source}: {'nothing' if not problems else f'{len(problems)} of them'} wrong"
     )
-    document = {"images": len(found), "problems": problems, "unused_files": unused}
+    document = {"images": len(found), "problems": problems, "warnings": warnings, "unused_files": unused}
     context.output.result(document, *lines)
     return 1 if problems else 0
 

@@ -12,6 +12,7 @@ from aero_storage.doctor.http_client import MOST
 from aero_storage.doctor.response import Response
 from aero_storage.doctor.result import Result, SkippedError, failure, good, warning
 from aero_storage.doctor.session import Session
+from aero_storage.http.cors import MAX_RANGE_BYTES
 
 _SECTOR = 512
 _OK, _PARTIAL, _NOT_FOUND, _TOO_LARGE, _NOT_SATISFIABLE = 200, 206, 404, 413, 416
@@ -136,6 +137,24 @@ def _multiple(session: Session) -> Result:
     return wrong_status(answer, "416")
 
 
+def _longest(session: Session) -> Result:
+    answer = session.fetch("HEAD", session.path, {"Range": f"bytes=0-{session.size - 1}"})
+    if answer.status in (_OK, _PARTIAL):
+        return good("the whole image may be read as one range")
+    if answer.status != _TOO_LARGE:
+        return wrong_status(answer, "206 or 413")
+    if answer.get(MAX_RANGE_BYTES) is None:
+        return warning(
+            f"{answer.request}: status 413, {answer.show(MAX_RANGE_BYTES)}",
+            "clients cannot learn how much they may read at once",
+            advice.KEEP_HEADERS,
+        )
+    return good(
+        f"longer ones are a 413, {answer.show(MAX_RANGE_BYTES)}: emulators ask for less; "
+        "rclone, axel, fsspec, nbdkit and qemu-io may ask for more, and need --max-range-bytes none"
+    )
+
+
 def _bytes_agree(session: Session) -> Result:
     size = session.size
     window, data = _varied_window(session)
@@ -163,7 +182,7 @@ def _varied_window(session: Session) -> tuple[_ByteRange, bytes]:
         window = from_to(at, min(at + _WINDOW, size) - 1)
         answer = session.range(window.header)
         if answer.status == _TOO_LARGE:
-            raise SkippedError(f"{answer.request}: status 413; that is longer than --max-range-bytes allows")
+            raise SkippedError(f"{answer.request}: status 413, {answer.show(MAX_RANGE_BYTES)}")
         if fault_of(answer, window, size):
             raise SkippedError(f"{answer.request} is not answered as it should be: see the checks of ranges above")
         if len(set(answer.body)) > 1:
@@ -239,6 +258,7 @@ CHECKS = (
     Check("range-far", "Bytes around 4 GiB", _far),
     Check("range-unsatisfiable", "A range after the end is refused with the size", _unsatisfiable),
     Check("range-multiple", "Several ranges at once", _multiple),
+    Check("range-limit", "The longest range that may be read at once", _longest),
     Check("range-bytes", "Ranges that overlap agree to the byte", _bytes_agree),
     Check("streaming", "A large range comes as it is read", _streamed),
 )

@@ -18,6 +18,7 @@ import attrs
 from typing_extensions import override
 
 from aero_storage.errors import BlobNotFoundError, BlobUnreadableError, DescriptorsError, ShortReadError
+from aero_storage.http.conditional import Validators
 from aero_storage.linux.network_filesystems import is_network_filesystem
 from aero_storage.open_file import OpenFile
 from aero_storage.storage.blob import Blob, BlobStatus
@@ -49,8 +50,8 @@ class LocalBlob(Blob, OpenFile):
     """
 
     status: BlobStatus
-    identity: tuple[int, int, int, int]
-    """Device, inode, size and mtime: equal only for the same, unchanged file."""
+    identity: tuple[int, int, Validators]
+    """Device, inode, and the file's validators: equal only for the same, unchanged file."""
     remote: bool
     """Whether it is on a network file system, where `fstat` and reads of resident pages may block."""
     _descriptor: int
@@ -212,8 +213,9 @@ def _step(directory: int, part: str, flags: int) -> int:
 def _adopt(descriptor: int, name: str) -> LocalBlob:
     try:
         status = os.fstat(descriptor)
-        identity = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
-        return LocalBlob(_regular(status, name), identity, is_network_filesystem(descriptor), descriptor)
+        found = _regular(status, name)
+        identity = (status.st_dev, status.st_ino, found.validators)
+        return LocalBlob(found, identity, is_network_filesystem(descriptor), descriptor)
     except BaseException:
         os.close(descriptor)
         raise
@@ -226,7 +228,7 @@ def _regular(status: os.stat_result, name: str) -> BlobStatus:
 
 
 def _status(status: os.stat_result) -> BlobStatus:
-    return BlobStatus(status.st_size, status.st_mtime_ns)
+    return BlobStatus(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 
 
 def _as_ours(error: OSError, name: str) -> BlobNotFoundError | BlobUnreadableError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from typing import cast
 
@@ -58,6 +58,10 @@ class LocalStore(Store):
     def complete(self, images: Iterable[Image]) -> Deferred[bool]:
         return self._disk.run(lambda: all(self._is_complete(image) for image in images), lane=_SURVEYS)
 
+    @override
+    def faults(self, images: Iterable[Image]) -> Deferred[tuple[tuple[Image, str], ...]]:
+        return self._disk.run(lambda: tuple(self._faults(images)), lane=_SURVEYS)
+
     def _find(self, wanted: BlobRequest) -> OpenedFile:
         image, artifact = wanted.image, wanted.artifact
         if image is None or (artifact is not None and self._is_published(wanted.manifest)):
@@ -87,9 +91,22 @@ class LocalStore(Store):
                 unreadable += 1
         return Survey(tuple(found), unreadable)
 
+    def _faults(self, images: Iterable[Image]) -> Iterator[tuple[Image, str]]:
+        for image in images:
+            try:
+                self._status(image)
+            except DescriptorsError:
+                raise  # it says nothing of this image
+            except (BlobNotFoundError, BlobUnreadableError) as error:
+                if not self._has_manifest(image):
+                    yield image, str(error)
+
     def _is_complete(self, image: Image) -> bool:
+        return self._exists(lambda: self._status(image)) or self._has_manifest(image)
+
+    def _has_manifest(self, image: Image) -> bool:
         manifest = str(image.chunked_directory / MANIFEST_NAME)
-        return self._exists(lambda: self._status(image)) or self._exists(lambda: self._directory.status(manifest))
+        return self._exists(lambda: self._directory.status(manifest))
 
     def _exists(self, look: Callable[[], object]) -> bool:
         try:

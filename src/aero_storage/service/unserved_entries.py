@@ -1,0 +1,59 @@
+"""Tells the log of catalog entries that cannot be served: one warning for each entry and change (http.md §8)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import attrs
+from twisted.internet.interfaces import IReactorTime
+
+from aero_storage.catalog.current import CurrentCatalog
+from aero_storage.catalog.model import Catalog, Image
+from aero_storage.errors import AeroStorageError
+from aero_storage.logs.json_log import EventLog
+from aero_storage.storage.store import Store
+
+LOOK_SECONDS = 1.0
+"""Interval of the looks at a small catalog."""
+
+_LOOKS_PER_SECOND = 200
+"""Files that are looked at in a second, on average: each takes some 20 µs of a thread."""
+
+
+@attrs.define(eq=False)
+class UnservedEntries:
+    """Looks at the files of all entries when the catalog has changed, and from time to time.
+
+    A directory listing has no entries: a file that is gone is not listed.
+    """
+
+    _store: Store
+    _current_catalog: CurrentCatalog
+    _clock: IReactorTime
+    _log: EventLog
+    _told: dict[str, tuple[Image, str]] = attrs.field(init=False, factory=dict)
+    _mark: object = attrs.field(init=False, default=None)
+    _next_look: float = attrs.field(init=False, default=0.0)
+
+    async def check(self) -> None:
+        """Look at the entries if it is time to, and tell what has changed."""
+        try:
+            catalog = self._current_catalog.current
+            if not catalog.listing and self._is_due(catalog):
+                self._tell(await self._store.faults(catalog.images))
+        except AeroStorageError:
+            self._mark = None  # no catalog, or a disk that hangs: both are told elsewhere
+
+    def _is_due(self, catalog: Catalog) -> bool:
+        now = self._clock.seconds()
+        if catalog.mark is self._mark and now < self._next_look:
+            return False
+        self._mark, self._next_look = catalog.mark, now + len(catalog.images) / _LOOKS_PER_SECOND
+        return True
+
+    def _tell(self, faults: Iterable[tuple[Image, str]]) -> None:
+        before, self._told = self._told, {image.id: (image, reason) for image, reason in faults}
+        for image_id, (image, reason) in self._told.items():
+            if before.get(image_id) != (image, reason):
+                fields = {"image_id": image_id, "file": image.file, "reason": reason}
+                self._log.event("warn", "catalog entry cannot be served", fields)
