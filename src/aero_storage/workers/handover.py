@@ -30,7 +30,7 @@ class OwnSockets(Protocol):
     """The sockets that each worker has to itself; those that all workers share are never withdrawn."""
 
     def withdraw(self, number: int) -> None:
-        """Take the sockets of a worker out of their SO_REUSEPORT groups; what waits in them is reset."""
+        """Take the sockets of a worker out of their SO_REUSEPORT groups; connections that wait in them are reset."""
         ...
 
     def restore(self, number: int) -> None:

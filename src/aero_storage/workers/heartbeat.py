@@ -28,7 +28,7 @@ REPLACE_SECONDS = 60.0
 
 @attrs.define(eq=False)
 class _Pulse:
-    """What is known of one running worker."""
+    """The state of one running worker."""
 
     pid: int
     silence: float = 0.0
