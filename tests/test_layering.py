@@ -43,7 +43,7 @@ LIBRARIES = {
     "click": {"cli"},
     "h11": {"http.general_head"},
     "rich": {"cli"},
-    "urllib3": {"chunks.verify.remote", "doctor.http_client"},
+    "urllib3": {"chunks.verify.bounded_connections", "chunks.verify.remote", "doctor.http_client"},
 }
 FRAMEWORKS = {"twisted", "klein", "prometheus_client"}
 REACTOR = "twisted.internet.reactor"

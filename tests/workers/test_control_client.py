@@ -16,7 +16,10 @@ from aero_storage.workers.control_client import ControlClient
 from aero_storage.workers.control_protocol import ControlChannel, Kind, Message
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+
+ALIVE = Message(Kind.ALIVE)
 
 
 @attrs.define(eq=False)
@@ -30,8 +33,17 @@ class Worker:
 
     def __attrs_post_init__(self) -> None:
         stop, reload, orphaned = (partial(self.orders.append, order) for order in ("stop", "reload", "orphaned"))
-        self.line = ControlClient(self.metrics, stop, reload, orphaned)
+        self.line = ControlClient(self.metrics, stop, reload, orphaned, self)
         self.line.channel.makeConnection(self.transport)
+
+    def take_over(self, number: int, descriptors: Sequence[int]) -> None:
+        self.orders.append(f"take over {number} {list(descriptors)}")
+
+    def give_back(self, number: int) -> None:
+        self.orders.append(f"give back {number}")
+
+    def close(self) -> None:
+        self.orders.append("close")
 
     def said(self) -> list[Message]:
         heard: list[Message] = []
@@ -58,6 +70,23 @@ def test_orders(worker: Worker, kind: Kind) -> None:
     """The parent's orders are carried out."""
     worker.hear(Message(kind))
     assert worker.orders == [kind.value]
+
+
+def test_siblings(worker: Worker) -> None:
+    """The sockets that came with a command are taken over, and left on command."""
+    worker.line.channel.fileDescriptorReceived(1001)
+    worker.line.channel.fileDescriptorReceived(1002)
+    worker.hear(Message(Kind.TAKE_OVER, 2))
+    worker.hear(Message(Kind.TAKE_OVER, 3))
+    worker.hear(Message(Kind.GIVE_BACK, 2))
+    assert worker.orders == ["take over 2 [1001, 1002]", "take over 3 []", "give back 2"]
+
+
+def test_stopping(worker: Worker) -> None:
+    """One that begins to stop leaves the sockets of others before it says so."""
+    worker.line.stopping()
+    assert worker.orders == ["close"]
+    assert worker.said() == [Message(Kind.STOPPING)]
 
 
 def test_parent_gone(worker: Worker) -> None:
@@ -103,17 +132,17 @@ def test_news(worker: Worker, change: Callable[[Metrics], None]) -> None:
         (news,) = worker.said()
         assert (news.kind, news.number) == (Kind.COUNTS, 0)
         worker.line.push()
-        assert worker.said() == []
+        assert worker.said() == [ALIVE]
 
 
 def test_what_always_changes_is_no_news(worker: Worker) -> None:
-    """That time passes is not told unasked: an idle worker is silent."""
+    """That time passes is not told unasked: an idle worker only says that it lives."""
     worker.metrics.store_failed("meta")
     worker.line.push()
     worker.said()
     worker.metrics.reactor_delayed(0.1)
     worker.line.push()
-    assert worker.said() == []
+    assert worker.said() == [ALIVE]
     worker.hear(Message(Kind.COUNT, 9))
     (answer,) = worker.said()
     assert answer.counts is not None
@@ -127,7 +156,7 @@ def test_what_was_told_is_no_news(worker: Worker) -> None:
     worker.hear(Message(Kind.COUNT, 9))
     assert len(worker.said()) == 1
     worker.line.push()
-    assert worker.said() == []
+    assert worker.said() == [ALIVE]
 
 
 def test_total(worker: Worker) -> None:

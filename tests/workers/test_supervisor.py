@@ -31,6 +31,12 @@ class Worker:
     def reload(self) -> None:
         self.orders.append("reload")
 
+    def take_over(self, number: int) -> None:
+        self.orders.append(f"take over {number}")
+
+    def give_back(self, number: int) -> None:
+        self.orders.append(f"give back {number}")
+
     def kill(self) -> None:
         self.orders.append("kill")
 
@@ -43,11 +49,28 @@ class House:
     events: list[tuple[str, str, dict[str, Any]]] = attrs.field(factory=list)
     started: list[Worker] = attrs.field(factory=list)
     failing: bool = False
+    traced: set[int] = attrs.field(factory=set)
+    sockets: list[str] = attrs.field(factory=list)
     supervisor: Supervisor = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.supervisor = Supervisor(self.spawn, self.clock, self, 3)
+        self.supervisor = Supervisor(
+            self.spawn, self.clock, self, 3, sockets=self, is_traced=self.traced.__contains__
+        )
         self.supervisor.start()
+
+    def withdraw(self, number: int) -> None:
+        self.sockets.append(f"withdraw {number}")
+
+    def restore(self, number: int) -> None:
+        self.sockets.append(f"restore {number}")
+
+    def run(self, seconds: int, *heard: int) -> None:
+        """Let time pass; the workers of these numbers send a message each second."""
+        for _ in range(seconds):
+            for number in heard:
+                self.supervisor.heard(number)
+            self.clock.advance(1)
 
     def spawn(self, number: int, ended: Ended) -> Worker:
         if self.failing:
@@ -209,6 +232,66 @@ def test_patience(house: House) -> None:
     assert not house.supervisor.stop_now()  # an impatient operator puts nothing off
     house.clock.advance(STOP_SECONDS / 2)
     assert [worker.orders for worker in house.started] == [["stop", "stop", "kill"]] * 3
+
+
+def test_silent(house: House) -> None:
+    """A worker that falls silent is killed, with one line at level error, and replaced at once."""
+    house.run(1, 1, 2, 3)
+    house.run(10, 1, 3)
+    victim = house.started[1]
+    assert victim.orders == ["kill"]
+    victim.ended({"signal": "SIGKILL"})
+    house.run(2, 1, 3)
+    assert [worker.number for worker in house.started] == [1, 2, 3, 2]
+    errors = [(text, fields) for level, text, fields in house.events if level == "error"]
+    assert errors == [("killing a worker that is silent", {"child": 2, "pid": 101, "silent_seconds": 10.0})]
+    house.run(10, 1, 2, 3)
+    assert [worker.orders for worker in house.started] == [[], ["kill"], [], []]
+
+
+def test_debugged(house: House) -> None:
+    """A worker that a debugger holds is spared for as long as that lasts."""
+    house.run(1, 1, 2, 3)
+    house.traced.add(101)
+    house.run(60, 1, 3)
+    assert house.started[1].orders == []
+    house.traced.clear()
+    house.run(7, 1, 3)
+    assert house.started[1].orders == ["kill"]
+
+
+def test_sockets_of_a_dead_worker(house: House) -> None:
+    """All that accept take over the sockets of a dead worker, until its successor accepts."""
+    for number in (1, 2, 3):
+        house.supervisor.ready(number)
+    house.started[1].ended({"status": 1})
+    assert [worker.orders for worker in house.started] == [["take over 2"], [], ["take over 2"]]
+    house.clock.advance(0)
+    house.supervisor.ready(2)
+    assert house.started[0].orders == house.started[2].orders == ["take over 2", "give back 2"]
+    assert house.sockets == []
+
+
+def test_sockets_of_a_worker_that_stops(house: House) -> None:
+    """The others take over as soon as a worker begins to stop, though it may take long to end."""
+    for number in (1, 2, 3):
+        house.supervisor.ready(number)
+    house.supervisor.stopping(3)
+    assert [worker.orders for worker in house.started] == [["take over 3"], ["take over 3"], []]
+
+
+def test_nobody_is_left(house: House) -> None:
+    """Sockets are withdrawn while all workers wait for their next start, and restored before it."""
+    for worker in house.started[:]:
+        worker.ended({"status": 1})
+    assert house.sockets == []  # the next ones start at once
+    house.clock.advance(0)
+    for worker in house.started[3:]:
+        worker.ended({"status": 1})
+    assert house.sockets == ["withdraw 1", "withdraw 2", "withdraw 3"]
+    house.sockets.clear()
+    house.clock.advance(1)
+    assert house.sockets == ["restore 1", "restore 2", "restore 3"]
 
 
 def test_stop_while_waiting(house: House) -> None:

@@ -18,6 +18,7 @@ from twisted.internet import reactor
 from twisted.logger import globalLogBeginner
 from aero_storage.logs.json_log import DescriptorSink, JsonLines
 from aero_storage.metrics import Counts
+from aero_storage.workers.control_protocol import Kind
 from aero_storage.workers.metric_totals import MetricTotals
 from aero_storage.workers.worker_process import WorkerCommand, WorkerStarter
 
@@ -26,8 +27,10 @@ totals = MetricTotals(reactor, Counts)
 reading, writing = os.pipe()
 command = [sys.executable, "-c", sys.argv[1]]
 command = WorkerCommand(command, dict(os.environ), b"x" * 1_000_000 + b"!", [reading, writing])
-ready = lambda number: log.event("info", "ready", {"number": number})
-starter = WorkerStarter(reactor, log, totals, lambda number: command, ready)
+def heard(number, kind):
+    if kind is Kind.READY:
+        log.event("info", "ready", {"number": number})
+starter = WorkerStarter(reactor, log, totals, lambda number: command, heard, lambda number: [reading] * number)
 
 def ended(how):
     log.event("info", "ended", {**how, "counted": totals.total().bytes.get(("a",), 0)})
@@ -37,7 +40,7 @@ def begin():
     process = starter.start(4, ended)
     log.event("info", "began", {"pid": process.pid})
     if len(sys.argv) > 2:
-        getattr(process, sys.argv[2])()
+        getattr(process, sys.argv[2])(*map(int, sys.argv[3:]))
 
 log.start()
 globalLogBeginner.beginLoggingTo([log], redirectStandardIO=False)
@@ -168,6 +171,20 @@ def test_orders(order: str) -> None:
     lines, ended = run(HEAR, order)
     assert [line["text"] for line in lines] == [order]
     assert ended["status"] == 0
+
+
+def test_descriptors() -> None:
+    """A child is sent the descriptors of another's sockets with the command to take them over."""
+    child = (
+        "channel = socket.socket(fileno=4)\n"
+        "data, descriptors = b'', []\n"
+        "while len(data) < 4 or len(data) < 4 + struct.unpack('!I', data[:4])[0]:\n"
+        "    more, received, _, _ = socket.recv_fds(channel, 1, 8)\n"
+        "    data, descriptors = data + more, descriptors + received\n"
+        "print(data[4:].decode(), len({os.fstat(one).st_ino for one in descriptors}), len(descriptors), flush=True)\n"
+    )
+    lines, _ = run(child, "take_over", "2")
+    assert [line["text"] for line in lines] == ['["take_over", 2, null] 1 2']
 
 
 def test_kill() -> None:

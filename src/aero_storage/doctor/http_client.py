@@ -7,6 +7,7 @@ proxy in front of it.
 from __future__ import annotations
 
 import http.client
+import math
 import socket
 import ssl
 import threading
@@ -20,6 +21,7 @@ from urllib3.exceptions import HTTPError
 from urllib3.exceptions import TimeoutError as TooSlowError
 from urllib3.response import HTTPResponse
 
+from aero_storage.chunks.verify.bounded_connections import FewInterimResponses
 from aero_storage.chunks.verify.remote import brief
 from aero_storage.doctor.response import Response
 from aero_storage.doctor.target import Target
@@ -38,6 +40,14 @@ _SLOWEST = 64 * KIB
 _ERRORS = (OSError, HTTPError, http.client.HTTPException, ValueError)
 _STALE = (ConnectionError, http.client.RemoteDisconnected)
 _USUAL = {"Accept-Encoding": "identity", "User-Agent": "aero-storage doctor", "Accept": "*/*"}
+
+
+class _Connection(HTTPConnection):
+    response_class = FewInterimResponses
+
+
+class _SecureConnection(HTTPSConnection):
+    response_class = FewInterimResponses
 
 
 class UnansweredError(Exception):
@@ -66,6 +76,8 @@ class HttpClient:
     """Headers of every request except anonymous ones; they may contain secrets."""
     insecure: bool = False
     """Whether any certificate is accepted."""
+    ends: float = math.inf
+    """When all requests must be over, by `now`."""
     now: Callable[[], float] = time.monotonic
     pause: Callable[[float], None] = time.sleep
     received: int = attrs.field(init=False, default=0)
@@ -76,6 +88,11 @@ class HttpClient:
 
     def __attrs_post_init__(self) -> None:
         self._connection = self._make()
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether the time for all requests is over."""
+        return self.now() >= self.ends
 
     def close(self) -> None:
         """Close the connection; the next request opens another."""
@@ -122,12 +139,12 @@ class HttpClient:
     def _make(self) -> HTTPConnection:
         target = self.target
         if target.scheme == "http":
-            return HTTPConnection(target.host, target.port, timeout=self.timeout)
+            return _Connection(target.host, target.port, timeout=self.timeout)
         context = ssl.create_default_context()
         if self.insecure:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
-        return HTTPSConnection(target.host, target.port, timeout=self.timeout, ssl_context=context)
+        return _SecureConnection(target.host, target.port, timeout=self.timeout, ssl_context=context)
 
     def _exchange(
         self, method: str, path: str, own: Mapping[str, str], headers: Mapping[str, str], most: int
@@ -154,9 +171,13 @@ class HttpClient:
     ) -> Response:
         method, path, headers = request
         began = self.now()
+        left = self.ends - began
+        if left <= 0:
+            raise TimeoutError
+        self._connection.timeout = min(self.timeout, left)
         if self._connection.is_closed:
             self._connection.connect()
-        with deadline(self._connection.sock, 3 * self.timeout + most / _SLOWEST):
+        with deadline(self._connection.sock, min(left, 3 * self.timeout + most / _SLOWEST)):
             self._connection.request(
                 method, self.target.prefix + path, headers=headers, preload_content=False, decode_content=False
             )

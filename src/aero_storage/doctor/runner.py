@@ -59,6 +59,8 @@ def run_checks(session: Session, begin: Callable[[int, Check], None] = lambda _n
 def _reason_to_stop(session: Session, results: list[CheckResult]) -> str:
     if results[-1].check == server.REACHABLE.name and results[-1].result.severity is Severity.FAILURE:
         return "the server does not answer: see reachable"
+    if session.client.is_overdue:
+        return "the time is over; --timeout gives more"
     if session.client.unanswered_in_row >= _MAX_UNANSWERED:
         return "the server has stopped answering"
     return ""

@@ -17,11 +17,17 @@ from aero_storage.errors import SettingsError
 from aero_storage.linux.sd_notify import VARIABLES, Notifier, service_manager
 from aero_storage.logs.json_log import LineLog
 from aero_storage.metrics import Metrics, Registry
-from aero_storage.service.listening.worker_sockets import SharedAddress, WorkerSocket, open_worker_sockets
+from aero_storage.service.listening.worker_sockets import (
+    SharedAddress,
+    WorkerOwnSockets,
+    WorkerSocket,
+    open_worker_sockets,
+)
 from aero_storage.service.metric_sources import lines_dropped_by
 from aero_storage.service.options import Options
 from aero_storage.service.signals import SetSignal, SignalledService
 from aero_storage.settings import Settings
+from aero_storage.workers.control_protocol import Kind
 from aero_storage.workers.metric_totals import MetricTotals
 from aero_storage.workers.readiness import Readiness
 from aero_storage.workers.supervisor import Supervisor
@@ -54,12 +60,21 @@ def supervise(options: Options, reactor: PosixReactorBase, workers: int) -> Pare
     metrics = Metrics(Registry(), version("aero-storage"), 0, lines_dropped=lines_dropped_by(options.log))
     totals = MetricTotals(reactor, metrics.snapshot)
     readiness = Readiness(workers, service_manager(options.environ, reactor, options.log))
-    starter = WorkerStarter(
-        reactor, options.log, totals, WorkerCommands(reactor, options, addresses).command_for, readiness.answer
-    )
+    own_sockets = WorkerOwnSockets(addresses)
+
+    def heard(number: int, kind: Kind) -> None:
+        supervisor.heard(number)
+        if kind is Kind.READY:
+            supervisor.ready(number)
+            readiness.answer(number)
+        elif kind is Kind.STOPPING:
+            supervisor.stopping(number)
+
+    command_for = WorkerCommands(reactor, options, addresses).command_for
+    starter = WorkerStarter(reactor, options.log, totals, command_for, heard, own_sockets.descriptors)
     settings = options.resolved.settings
     grace = settings.drain_delay_secs + settings.shutdown_grace_secs
-    supervisor = Supervisor(starter.start, reactor, options.log, workers, grace)
+    supervisor = Supervisor(starter.start, reactor, options.log, workers, grace, own_sockets)
     return ParentService(reactor, options.log, readiness, addresses, supervisor, settings.drain_delay_secs)
 
 
@@ -78,7 +93,7 @@ class WorkerCommands:
         """Return the command for the worker of this number."""
         sockets = [address.sockets[number - 1] for address in self._addresses]
         worker_sockets = tuple(
-            WorkerSocket(FIRST + index, one.family, address.tls)
+            WorkerSocket(FIRST + index, one.family, address.tls, is_own=address.backlog is not None)
             for index, (one, address) in enumerate(zip(sockets, self._addresses, strict=True))
         )
         config = WorkerConfig(number, self._settings, worker_sockets)

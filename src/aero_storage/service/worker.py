@@ -10,6 +10,7 @@ import sys
 import attrs
 from twisted.internet import reactor as installed
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IListeningPort
 from twisted.internet.posixbase import PosixReactorBase
 from twisted.internet.task import LoopingCall
 from twisted.logger import globalLogBeginner
@@ -20,6 +21,7 @@ from aero_storage.logs.json_log import DescriptorSink, JsonLines
 from aero_storage.service.composition import compose
 from aero_storage.service.daemon import AeroService
 from aero_storage.service.disk_pools import make_disk_pools
+from aero_storage.service.listening.sibling_sockets import SiblingSockets
 from aero_storage.service.monotonic_clock import use_monotonic_clock
 from aero_storage.service.parent import WorkerConfig
 from aero_storage.streaming.fair_queue import FairQueue
@@ -57,6 +59,14 @@ def serve(config: WorkerConfig, reactor: PosixReactorBase, log: JsonLines) -> No
         worker_socket.open(reactor, parts.site, pools.readers, fair_queue) for worker_socket in config.worker_sockets
     )
 
+    own = [worker_socket for worker_socket in config.worker_sockets if worker_socket.is_own]
+
+    def open_sibling(index: int, descriptor: int) -> IListeningPort:
+        socket_of_sibling = attrs.evolve(own[index], descriptor=descriptor)
+        port = socket_of_sibling.open(reactor, parts.site, pools.readers, fair_queue)
+        parts.accept_guard.guard(port)
+        return port
+
     def orphaned() -> None:
         service.stop(orphaned="yes")
         service.stop_now()
@@ -66,6 +76,7 @@ def serve(config: WorkerConfig, reactor: PosixReactorBase, log: JsonLines) -> No
         lambda: service.stop(asked_by="parent"),
         lambda: service.reload(),  # noqa: PLW0108 - made below
         orphaned,
+        SiblingSockets(open_sibling),
     )
     service = AeroService(attrs.evolve(parts, ports=ports), control, tells_entries=config.number == 1)
     pushing = LoopingCall(control.push)

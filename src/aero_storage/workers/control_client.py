@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import count
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -15,7 +15,24 @@ from aero_storage.metrics import Counts, Metrics
 from aero_storage.workers.control_protocol import ControlChannel, Kind, Message, to_document
 
 PUSH_SECONDS = 1.0
-"""Interval at which changed counts are sent unasked; a killed worker loses at most the counts of this time."""
+"""Interval of messages that are sent unasked: a killed worker loses at most the counts of this time, and a worker
+that sends none for longer is stuck."""
+
+
+class Siblings(Protocol):
+    """Takes over the listening sockets of other workers."""
+
+    def take_over(self, number: int, descriptors: Sequence[int]) -> None:
+        """Accept connections at the sockets of worker `number`; the descriptors are the callee's."""
+        ...
+
+    def give_back(self, number: int) -> None:
+        """Leave the sockets of worker `number`."""
+        ...
+
+    def close(self) -> None:
+        """Leave the sockets of all other workers for good."""
+        ...
 
 
 @attrs.define(eq=False)
@@ -29,6 +46,7 @@ class ControlClient(Notifier):
     _stop: Callable[[], object]
     _reload: Callable[[], object]
     _orphaned: Callable[[], object]
+    _siblings: Siblings
     channel: ControlChannel = attrs.field(init=False)
     _last_sent: dict[str, Any] = attrs.field(init=False, factory=dict)
     _pending: dict[int, Deferred[Counts]] = attrs.field(init=False, factory=dict)
@@ -39,9 +57,13 @@ class ControlClient(Notifier):
         self.channel.lost.addCallback(lambda _: self._orphaned())
 
     def push(self) -> None:
-        """Send the counts if any has changed; gauges and process figures are sent only when the parent asks."""
-        counted = _changing(self._metrics.counts)
-        if counted != self._last_sent:
+        """Send the counts if any has changed, else a sign of life.
+
+        Gauges and process figures are sent only when the parent asks.
+        """
+        if _changing(self._metrics.counts) == self._last_sent:
+            self.channel.send(Message(Kind.ALIVE))
+        else:
             self._send_counts(Kind.COUNTS)
 
     @override
@@ -54,7 +76,8 @@ class ControlClient(Notifier):
 
     @override
     def stopping(self) -> None:
-        pass  # the parent sees the process end
+        self._siblings.close()
+        self.channel.send(Message(Kind.STOPPING))
 
     async def total(self) -> Counts:
         """Return the counts of all workers and of the parent, with this worker's counts as of now."""
@@ -86,6 +109,10 @@ class ControlClient(Notifier):
                 self._reload()
             case Kind.COUNT:
                 self._send_counts(Kind.COUNTS, message.number)
+            case Kind.TAKE_OVER:
+                self._siblings.take_over(message.number, self.channel.take_descriptors())
+            case Kind.GIVE_BACK:
+                self._siblings.give_back(message.number)
             case Kind.TOTAL if message.counts is not None and message.number in self._pending:
                 self._pending.pop(message.number).callback(message.counts)
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import enum
 import json
+import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress, IReactorSocket
+from twisted.internet.interfaces import IAddress, IFileDescriptorReceiver, IReactorSocket
 from twisted.internet.protocol import Factory
 from twisted.protocols.basic import Int32StringReceiver
 from twisted.python.failure import Failure
 from typing_extensions import override
+from zope.interface import implementer
 
 from aero_storage.metrics import Counts
 from aero_storage.metrics.counts import HISTOGRAMS, TALLIES
@@ -40,6 +42,14 @@ class Kind(enum.Enum):
     """From a worker, with its counts: send me the total of all, under this number."""
     TOTAL = "total"
     """To a worker: the total."""
+    ALIVE = "alive"
+    """From a worker: its reactor runs. Sent where there is nothing else to send."""
+    STOPPING = "stopping"
+    """From a worker: it has begun to stop, and will soon accept no more connections."""
+    TAKE_OVER = "take_over"
+    """To a worker: accept also at the sockets of the worker of this number; they come with the message."""
+    GIVE_BACK = "give_back"
+    """To a worker: leave the sockets of the worker of this number."""
 
 
 @attrs.frozen
@@ -79,6 +89,7 @@ def from_document(document: dict[str, Any]) -> Counts:
     return Counts(**counts)
 
 
+@implementer(IFileDescriptorReceiver)
 class ControlChannel(Int32StringReceiver):
     """One end of the channel. A malformed message is a bug of ours: log it and close."""
 
@@ -86,12 +97,26 @@ class ControlChannel(Int32StringReceiver):
 
     def __init__(self, received: Callable[[Message], object]) -> None:
         self._received = received
+        self._descriptors: list[int] = []
         self.lost: Deferred[None] = Deferred()
         """Fires when the channel is lost."""
 
-    def send(self, message: Message) -> None:
-        """Send a message; it is lost if the other end is gone."""
+    def send(self, message: Message, descriptors: Sequence[int] = ()) -> None:
+        """Send a message, and descriptors that arrive before it; it is lost if the other end is gone."""
+        transport = self.transport
+        if descriptors and getattr(transport, "connected", False):
+            for descriptor in descriptors:
+                transport.sendFileDescriptor(descriptor)  # type: ignore[union-attr]
         self.sendString(encode(message))
+
+    def take_descriptors(self) -> list[int]:
+        """Return the descriptors that have arrived, which are the caller's now."""
+        taken, self._descriptors = self._descriptors, []
+        return taken
+
+    def fileDescriptorReceived(self, descriptor: int) -> None:
+        """Keep a descriptor for the message that follows."""
+        self._descriptors.append(descriptor)
 
     @override
     def stringReceived(self, string: bytes) -> None:
@@ -99,6 +124,8 @@ class ControlChannel(Int32StringReceiver):
 
     @override
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+        for descriptor in self.take_descriptors():
+            os.close(descriptor)
         self.lost.callback(None)
 
 

@@ -9,7 +9,10 @@ import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
+from aero_storage.linux.process_status import is_traced
 from aero_storage.logs.json_log import EventLog
+from aero_storage.workers.handover import Accepting, Handover, NoOwnSockets, OwnSockets
+from aero_storage.workers.heartbeat import Heartbeat
 
 STEADY_SECONDS = 10.0
 """A worker that ran for this long did not fail at its start."""
@@ -24,7 +27,7 @@ KILL_SECONDS = 1.0
 """Time for killed workers to end: a process that waits for a broken disk ends later, or never."""
 
 
-class Worker(Protocol):
+class Worker(Accepting, Protocol):
     """A running worker."""
 
     @property
@@ -62,6 +65,8 @@ class _Slot:
     early_deaths: int = 0
     """Consecutive deaths within STEADY_SECONDS of the start."""
     restart: IDelayedCall | None = None
+    is_killed: bool = False
+    """Its worker was silent, and has been killed; that is logged already."""
 
     def restart_delay(self, now: float) -> float:
         """Return the delay in seconds before a dead worker is replaced: at first 0, then longer and longer."""
@@ -82,15 +87,22 @@ class Supervisor:
     _number: int
     _grace: float = 0.0
     """Seconds that workers have to finish responses before STOP_SECONDS begins."""
+    _sockets: OwnSockets = attrs.field(factory=NoOwnSockets)
+    _is_traced: Callable[[int], bool] = is_traced
     _slots: list[_Slot] = attrs.field(init=False)
+    _handover: Handover = attrs.field(init=False)
+    _heartbeat: Heartbeat = attrs.field(init=False)
     _all_gone: Deferred[None] | None = attrs.field(init=False, default=None)
     _kill_timer: IDelayedCall | None = attrs.field(init=False, default=None)
 
     def __attrs_post_init__(self) -> None:
         self._slots = [_Slot(number) for number in range(1, self._number + 1)]
+        self._handover = Handover(self._sockets)
+        self._heartbeat = Heartbeat(self._clock, self._kill_silent, self._handover.pause, self._is_traced)
 
     def start(self) -> None:
         """Start all workers."""
+        self._heartbeat.start()
         for slot in self._slots:
             self._start_worker(slot)
 
@@ -99,10 +111,26 @@ class Supervisor:
         for worker in self._workers:
             worker.reload()
 
+    def heard(self, number: int) -> None:
+        """Worker `number` has sent a message."""
+        self._heartbeat.heard(number)
+
+    def ready(self, number: int) -> None:
+        """Worker `number` accepts connections."""
+        worker = self._slots[number - 1].worker
+        if worker is not None and self._all_gone is None:
+            self._handover.ready(number, worker)
+
+    def stopping(self, number: int) -> None:
+        """Worker `number` has begun to stop."""
+        if self._all_gone is None:
+            self._handover.leave(number)
+
     def stop(self) -> Deferred[None]:
         """Ask all workers to stop, then kill the rest; fires when none is left, or KILL_SECONDS after the kill."""
         gone: Deferred[None] = Deferred()
         self._all_gone = gone
+        self._heartbeat.stop()
         for slot in self._slots:
             if slot.restart is not None:
                 slot.restart.cancel()
@@ -133,24 +161,42 @@ class Supervisor:
         return [slot.worker for slot in self._slots if slot.worker is not None]
 
     def _start_worker(self, slot: _Slot) -> None:
-        slot.restart, slot.started = None, self._clock.seconds()
+        slot.restart, slot.started, slot.is_killed = None, self._clock.seconds(), False
+        self._handover.starting(slot.number)
         try:
             slot.worker = self._spawn(slot.number, lambda status: self._ended(slot, status))
         except OSError as error:
             self._ended(slot, {"reason": str(error)})
         else:
+            self._heartbeat.began(slot.number, slot.worker.pid)
             self._log.event("info", "worker started", {"child": slot.number, "pid": slot.worker.pid})
 
     def _ended(self, slot: _Slot, status: dict[str, object]) -> None:
         worker_fields = {"child": slot.number} | ({} if slot.worker is None else {"pid": slot.worker.pid})
         slot.worker = None
+        self._heartbeat.ended(slot.number)
         if self._all_gone is not None:
             self._log.event("info", "worker stopped", {**worker_fields, **status})
             self._check_all_gone()
             return
+        self._handover.leave(slot.number)
+        self._restart(slot, {**worker_fields, **status})
+
+    def _restart(self, slot: _Slot, fields: dict[str, object]) -> None:
         seconds = slot.restart_delay(self._clock.seconds())
         slot.restart = self._clock.callLater(seconds, self._start_worker, slot)
-        self._log.event("error", "worker ended unasked", {**worker_fields, **status, "restart_in_seconds": seconds})
+        if seconds:
+            self._handover.wait(slot.number)
+        if not slot.is_killed:
+            self._log.event("error", "worker ended unasked", {**fields, "restart_in_seconds": seconds})
+
+    def _kill_silent(self, number: int, seconds: float) -> None:
+        slot = self._slots[number - 1]
+        if slot.worker is not None:
+            slot.is_killed = True
+            fields = {"child": number, "pid": slot.worker.pid, "silent_seconds": round(seconds, 1)}
+            self._log.event("error", "killing a worker that is silent", fields)
+            slot.worker.kill()
 
     def _kill(self) -> None:
         for slot in self._slots:

@@ -32,6 +32,10 @@ FIRST = 5
 """The first of the descriptors that the worker inherits from WorkerCommand."""
 
 
+_COUNTED = (Kind.COUNTS, Kind.SUM)
+"""Messages with counts."""
+
+
 @attrs.frozen
 class WorkerCommand:
     """Start parameters of a worker: command line, environment, standard input, inherited descriptors."""
@@ -76,6 +80,7 @@ class WorkerProcess(Worker):
     pid: int
     _transport: IProcessTransport
     _channel: ControlChannel
+    _own_sockets: Callable[[int], Sequence[int]]
 
     @override
     def stop(self) -> None:
@@ -84,6 +89,14 @@ class WorkerProcess(Worker):
     @override
     def reload(self) -> None:
         self._channel.send(Message(Kind.RELOAD))
+
+    @override
+    def take_over(self, number: int) -> None:
+        self._channel.send(Message(Kind.TAKE_OVER, number), self._own_sockets(number))
+
+    @override
+    def give_back(self, number: int) -> None:
+        self._channel.send(Message(Kind.GIVE_BACK, number))
 
     @override
     def kill(self) -> None:
@@ -95,14 +108,16 @@ class WorkerProcess(Worker):
 class WorkerStarter:
     """Starts worker processes. Their output goes to `log`, their counts to `totals`.
 
-    `ready` is called with the number of a worker that reports to be ready.
+    `heard` is called with the number of a worker and the kind of each of its messages; `own_sockets` returns the
+    descriptors of the listening sockets that a worker has to itself.
     """
 
     _reactor: PosixReactorBase
     _log: LineLog
     _totals: MetricTotals
     _command_for: Callable[[int], WorkerCommand]
-    _ready: Callable[[int], object]
+    _heard: Callable[[int, Kind], object]
+    _own_sockets: Callable[[int], Sequence[int]]
 
     def start(self, number: int, ended: Ended) -> WorkerProcess:
         """Start the worker of a number (supervisor.Spawn)."""
@@ -114,13 +129,12 @@ class WorkerStarter:
             open_channel(self._reactor, ours, channel)
         self._totals.join(number, channel.send)
         Deferred.fromCoroutine(self._await_end(number, pipes, channel, ended))
-        return WorkerProcess(transport.pid, transport, channel)
+        return WorkerProcess(transport.pid, transport, channel, self._own_sockets)
 
     def _receive(self, number: int, message: Message) -> None:
-        if message.kind is Kind.READY:
-            self._ready(number)
-        else:
+        if message.kind in _COUNTED:
             self._totals.receive(number, message)
+        self._heard(number, message.kind)
 
     def _spawn(self, pipes: _Pipes, command: WorkerCommand, channel: int) -> IProcessTransport:
         inherited = {FIRST + index: descriptor for index, descriptor in enumerate(command.descriptors)}

@@ -14,7 +14,13 @@ from twisted.internet import tcp, unix
 from twisted.internet.protocol import Factory
 
 from aero_storage.errors import SettingsError
-from aero_storage.service.listening.worker_sockets import SharedAddress, WorkerSocket, open_worker_sockets
+from aero_storage.service.listening.sibling_sockets import SiblingSockets
+from aero_storage.service.listening.worker_sockets import (
+    SharedAddress,
+    WorkerOwnSockets,
+    WorkerSocket,
+    open_worker_sockets,
+)
 from aero_storage.settings import resolve
 from aero_storage.streaming.fair_queue import FairQueue
 from aero_storage.streaming.flush_tracking import FlushTracking
@@ -190,7 +196,8 @@ def test_unix(open_them: Callable[..., tuple[SharedAddress, ...]], reactor: Any,
 
 def enter(address: SharedAddress, reactor: Any) -> Any:
     """A port at a address as a worker opens it, in a process that has a copy of the socket."""
-    worker_socket = WorkerSocket(os.dup(address.sockets[0].fileno()), address.sockets[0].family, address.tls)
+    own = address.sockets[0]
+    worker_socket = WorkerSocket(os.dup(own.fileno()), own.family, address.tls, is_own=True)
     assert pickle.loads(pickle.dumps(worker_socket)) == worker_socket
     return worker_socket.open(reactor, Factory(), DISK, FairQueue(reactor))
 
@@ -237,3 +244,78 @@ def waiting(address: SharedAddress) -> Iterator[str]:
             continue
         accepted.close()
         yield str(address)
+
+
+def shares(address: SharedAddress) -> list[int]:
+    """Of 60 new connections, how many the kernel gives to each worker's socket."""
+    host, port = address.sockets[0].getsockname()[:2]
+    for client in [socket.create_connection((host, port), 5) for _ in range(60)]:
+        client.close()
+    return [sum(1 for _ in accepted(one)) for one in address.sockets]
+
+
+def accepted(listening: socket.socket) -> Iterator[None]:
+    while True:
+        try:
+            listening.accept()[0].close()
+        except OSError:  # none waits, or it does not listen
+            return
+        yield
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_withdrawn(open_them: Callable[..., tuple[SharedAddress, ...]], number: int) -> None:
+    """A withdrawn socket gets no connections, and its share again once it is restored, without a new bind."""
+    addresses = open_them(listen_addr="127.0.0.1:0")
+    own = WorkerOwnSockets(addresses)
+    own.withdraw(number)
+    without = shares(addresses[0])
+    assert (without[number - 1], sum(without)) == (0, 60)
+    own.restore(number)
+    assert all(share >= 10 for share in shares(addresses[0]))
+
+
+def test_all_withdrawn(open_them: Callable[..., tuple[SharedAddress, ...]]) -> None:
+    """Where no worker is left, clients are refused."""
+    addresses = open_them(listen_addr="127.0.0.1:0")
+    own = WorkerOwnSockets(addresses)
+    own.withdraw(1)
+    own.withdraw(2)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(addresses[0].sockets[0].getsockname(), 5)
+
+
+def test_shared_sockets_stay(open_them: Callable[..., tuple[SharedAddress, ...]], tmp_path: Path) -> None:
+    """A socket that all workers share is nobody's own: it is never withdrawn, nor handed over."""
+    (address,) = open_them(endpoint=f"unix:{tmp_path}/socket")
+    own = WorkerOwnSockets((address,))
+    assert own.descriptors(1) == []
+    own.withdraw(1)
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(f"{tmp_path}/socket")
+    address.close()
+
+
+def test_siblings(open_them: Callable[..., tuple[SharedAddress, ...]], reactor: Any) -> None:
+    """A worker accepts at a sibling's socket until it gives it back; the socket listens on for its owner."""
+    (address,) = open_them(listen_addr="127.0.0.1:0")
+    before = open_sockets()
+
+    def listen(index: int, descriptor: int) -> Any:
+        assert index == 0
+        return WorkerSocket(descriptor, socket.AF_INET, None, is_own=True).open(
+            reactor, Factory(), DISK, FairQueue(reactor)
+        )
+
+    siblings = SiblingSockets(listen)
+    siblings.take_over(2, [os.dup(address.sockets[1].fileno())])
+    ((port),) = reactor.reading
+    assert port.socket.getsockname() == address.sockets[1].getsockname()
+    siblings.give_back(2)
+    siblings.give_back(2)
+    assert (reactor.reading, open_sockets()) == (set(), before)
+    assert all(shares(address))
+    siblings.take_over(2, [os.dup(address.sockets[1].fileno())])
+    siblings.close()
+    siblings.take_over(2, [os.dup(address.sockets[1].fileno())])
+    assert (reactor.reading, open_sockets()) == (set(), before)

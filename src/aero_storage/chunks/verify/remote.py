@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
+from http.client import HTTPException
 from urllib.parse import urljoin
 
 import attrs
@@ -13,6 +14,7 @@ from typing_extensions import override
 from urllib3.exceptions import HTTPError
 
 from aero_storage.chunks.manifest import CHUNKS_DIRECTORY, MAX_MANIFEST_BYTES, Geometry
+from aero_storage.chunks.verify.bounded_connections import Deadline, bounded_pools
 from aero_storage.chunks.verify.source import ChunkSource, Content, Document
 from aero_storage.errors import OperatorError
 
@@ -35,8 +37,12 @@ _RETRIES = urllib3.Retry(
 _HEADERS = {"Accept-Encoding": "gzip, deflate, br", "User-Agent": "aero-storage verify"}
 
 
-def _pool() -> urllib3.PoolManager:
-    return urllib3.PoolManager(maxsize=64, headers=_HEADERS, timeout=_TIMEOUT, retries=_RETRIES)
+DEADLINE_SECONDS = 3600.0
+"""Time for a whole verification, unless it is given."""
+
+
+class OverdueError(OperatorError):
+    """The time for the whole verification is over."""
 
 
 @attrs.frozen
@@ -44,7 +50,19 @@ class HttpSource(ChunkSource):
     """The manifest at an http(s) URL, `…/manifest.json` or `…/manifest`, and the chunks beside it."""
 
     url: str
-    _connections: urllib3.PoolManager = attrs.field(init=False, factory=_pool, repr=False, eq=False)
+    seconds: float = DEADLINE_SECONDS
+    """Time for all requests together."""
+    _deadline: Deadline = attrs.field(init=False, repr=False, eq=False)
+    _connections: urllib3.PoolManager = attrs.field(init=False, repr=False, eq=False)
+
+    @_deadline.default
+    def _new_deadline(self) -> Deadline:
+        return Deadline(self.seconds)
+
+    @_connections.default
+    def _new_connections(self) -> urllib3.PoolManager:
+        pools = urllib3.PoolManager(maxsize=64, headers=_HEADERS, timeout=_TIMEOUT, retries=_RETRIES)
+        return bounded_pools(pools, self._deadline)
 
     @property
     @override
@@ -82,14 +100,23 @@ class HttpSource(ChunkSource):
 
     @contextmanager
     def _get(self, url: str) -> Iterator[urllib3.BaseHTTPResponse]:
+        self._deadline.start()
         try:
             response = self._connections.request("GET", url, preload_content=False, decode_content=False)
             try:
                 yield response
             finally:
                 response.close()  # closes the connection too, unless the body was read completely
-        except HTTPError as error:  # also errors while the caller reads
+        except (HTTPError, HTTPException) as error:  # also errors while the caller reads
+            self._check_time()
             raise OSError(brief(str(error))) from error
+        self._check_time()  # a body without a length ends well when its connection is shut
+
+    def _check_time(self) -> None:
+        if self._deadline.is_over:
+            raise OverdueError(
+                f"{self.url}: not finished within {self.seconds:g} seconds; --timeout gives it more time"
+            )
 
 
 def _read_manifest(response: urllib3.BaseHTTPResponse) -> bytes:

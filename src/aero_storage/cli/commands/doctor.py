@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import textwrap
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from itertools import groupby
@@ -26,6 +27,9 @@ from aero_storage.errors import OperatorError
 
 _WIDTH = 110
 _NOTICE_SECONDS = 2.0
+_WAIT_SECONDS = 10.0
+"""Time for a connection, and for the next bytes."""
+
 _HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([!-~](?:[\t -~]*[!-~])?)")
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:\[[0-9a-f:.]+\]|[a-z0-9_.~-]+)(?::[0-9]{1,5})?|null")
 
@@ -96,11 +100,11 @@ class _OriginType(click.ParamType[str]):
 @click.option("--insecure", is_flag=True, help="Look on if the server's certificate is not valid.")
 @click.option(
     "--timeout",
-    type=click.FloatRange(0.1, 600),
-    default=10.0,
+    type=click.FloatRange(0.1, 3600),
+    default=300.0,
     show_default=True,
     metavar="SECONDS",
-    help="Wait this long for a connection, and for the next bytes.",
+    help="Give up when all of it takes longer.",
 )
 @with_json
 @click.pass_obj
@@ -122,7 +126,8 @@ def examine_server(  # noqa: PLR0913, PLR0917 - one for each option
     target, named = _target_of(url or own_url(context.settings))
     if image is not None and named not in (None, image):
         raise click.UsageError(f"the URL names the image {named}, --image {image}")
-    client = HttpClient(target, timeout, dict(header), insecure)
+    ends = time.monotonic() + timeout
+    client = HttpClient(target, min(timeout, _WAIT_SECONDS), dict(header), insecure, ends)
     session = Session(client, image or named, origin)
     with closing(client), _progress_shown(context.output) as progress:
         report = run_checks(session, progress.begin)

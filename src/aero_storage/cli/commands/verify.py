@@ -10,7 +10,7 @@ import click
 
 from aero_storage.catalog.model import MANIFEST_NAME
 from aero_storage.chunks.verify.local import LocalSource
-from aero_storage.chunks.verify.remote import HttpSource
+from aero_storage.chunks.verify.remote import DEADLINE_SECONDS, HttpSource
 from aero_storage.chunks.verify.source import ChunkSource
 from aero_storage.chunks.verify.verifier import VerifyReport, verify
 from aero_storage.cli.options import CommandContext, cores, with_json, with_root
@@ -41,16 +41,24 @@ class _Target:
     help="Check N chunks at random, the first and the last among them.",
 )
 @click.option("--jobs", type=click.IntRange(1, 256), metavar="N", help="Number of cores to use; all by default.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0.1, 30 * 24 * 3600),
+    default=DEADLINE_SECONDS,
+    show_default=True,
+    metavar="SECONDS",
+    help="With a URL: give up when all of it takes longer.",
+)
 @with_root
 @with_json
 @click.pass_obj
-def verify_chunks(context: CommandContext, target: str, sample: int | None, jobs: int | None) -> int:
+def verify_chunks(context: CommandContext, target: str, sample: int | None, jobs: int | None, timeout: float) -> int:
     """Check published chunks: the manifest's rules, every size, every digest.
 
     With ID, the chunks that the catalog names are read from disk. A URL (http or https) is read as browsers read it,
     and the headers that they need are checked too. The exit status is 1 if there is a mismatch.
     """
-    wanted = _find(context, target)
+    wanted = _find(context, target, timeout)
 
     def track(total: int) -> AbstractContextManager[Advance]:
         return progress(f"Verifying {target}", total)
@@ -67,9 +75,9 @@ def verify_chunks(context: CommandContext, target: str, sample: int | None, jobs
     return 0 if report.is_good else 1
 
 
-def _find(context: CommandContext, target: str) -> _Target:
+def _find(context: CommandContext, target: str, timeout: float) -> _Target:
     if target.startswith(("http://", "https://")):
-        return _Target(HttpSource(target))
+        return _Target(HttpSource(target, timeout))
     path = Path(target)
     if path.is_dir() and (path / MANIFEST_NAME).exists():
         return _Target(LocalSource(path / MANIFEST_NAME))

@@ -1,8 +1,8 @@
 """Listening sockets of several workers; the parent opens and keeps them, so that none is lost with a worker.
 
 Each worker has a TCP socket of its own for every address (SO_REUSEPORT: the kernel distributes new connections
-evenly, while one shared socket gives most idle ones to one worker). A UNIX address and an address bound by systemd
-have one socket for all workers.
+evenly, while one shared socket gives most idle ones to one worker). While a worker does not accept, the others take
+over its sockets. A UNIX address and an address bound by systemd have one socket for all workers.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from twisted.internet.endpoints import (
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from twisted.internet.posixbase import PosixReactorBase
 from twisted.internet.protocol import Factory
+from typing_extensions import override
 
 from aero_storage.disk import Disk
 from aero_storage.errors import SettingsError
@@ -31,6 +32,7 @@ from aero_storage.service.listening.tls_material import TLSMaterial, free_tls_at
 from aero_storage.settings import Resolved
 from aero_storage.streaming.fair_queue import FairQueue
 from aero_storage.streaming.transports import use_tracked_transports
+from aero_storage.workers.handover import OwnSockets
 
 _TCP = (TCP4ServerEndpoint, TCP6ServerEndpoint, SSL4ServerEndpoint)
 
@@ -43,6 +45,8 @@ class SharedAddress:
     tls: TLSMaterial | None = None
     port: IListeningPort | None = None
     """The port of a UNIX address: it owns the socket and removes its file."""
+    backlog: int | None = None
+    """The backlog of sockets that each worker has to itself; None for one socket that all share."""
 
     def close(self) -> Deferred[None]:
         """Close the sockets, and remove a UNIX socket's file."""
@@ -60,6 +64,8 @@ class WorkerSocket:
     descriptor: int
     family: int
     tls: TLSMaterial | None
+    is_own: bool
+    """The worker has the socket to itself."""
 
     def open(
         self, reactor: PosixReactorBase, factory: IProtocolFactory, readers: Disk, fair_queue: FairQueue
@@ -73,6 +79,34 @@ class WorkerSocket:
         use_tracked_transports(port, readers, fair_queue)
         free_tls_at_end(port)
         return port
+
+
+@attrs.frozen
+class WorkerOwnSockets(OwnSockets):
+    """The sockets that each worker has to itself, in the parent."""
+
+    _addresses: tuple[SharedAddress, ...]
+
+    def descriptors(self, number: int) -> list[int]:
+        """Return the descriptors of a worker's own sockets, in the order of their addresses."""
+        return [own.fileno() for own, _backlog in self._of(number)]
+
+    @override
+    def withdraw(self, number: int) -> None:
+        for own, _backlog in self._of(number):
+            own.shutdown(socket.SHUT_RD)  # the socket stays bound, but does not listen
+
+    @override
+    def restore(self, number: int) -> None:
+        for own, backlog in self._of(number):
+            own.listen(backlog)  # no new bind, which may need privileges
+
+    def _of(self, number: int) -> list[tuple[socket.socket, int]]:
+        return [
+            (address.sockets[number - 1], address.backlog)
+            for address in self._addresses
+            if address.backlog is not None
+        ]
 
 
 class _NeverAccepts(Factory):
@@ -115,31 +149,32 @@ def _open(endpoint: IStreamServerEndpoint, text: str, origin: str, workers: int,
         sockets = tuple(opened.enter_context(one) for one in _listening(endpoint, workers))
     except OSError as error:
         raise cannot_listen(text, origin, error) from error
-    return SharedAddress(sockets, tls)
+    return SharedAddress(sockets, tls, backlog=endpoint._backlog)  # noqa: SLF001
 
 
 def _listening(endpoint: IStreamServerEndpoint, workers: int) -> Iterator[socket.socket]:
     host, port, backlog = endpoint._interface, endpoint._port, endpoint._backlog  # type: ignore[attr-defined]  # noqa: SLF001
-    if port:
-        # With SO_REUSEPORT a port in use by another daemon looks free: probe without it first.
-        _bound(host, port).close()
-    for _ in range(workers):
-        listening = _bound(host, port, backlog)
-        port = listening.getsockname()[1]
-        yield listening
+    # With SO_REUSEPORT a port in use by another daemon looks free: probe without it first. A free port is found by a
+    # socket that is not kept: one bound to port 0 loses its port by shutdown(), one that names its port keeps it.
+    with _bound(host, port, reuse_port=not port) as probe:
+        if port:
+            probe.close()
+        else:
+            port = probe.getsockname()[1]
+        for _ in range(workers):
+            listening = _bound(host, port, reuse_port=True)
+            listening.listen(backlog)
+            yield listening
 
 
-def _bound(host: str, port: int, backlog: int | None = None) -> socket.socket:
-    """Return a listening socket with SO_REUSEPORT; without `backlog` one that is only bound, exclusively."""
+def _bound(host: str, port: int, *, reuse_port: bool) -> socket.socket:
     made = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
         made.settimeout(0)
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if backlog is not None:
+        if reuse_port:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         made.bind(_scoped(host, port) if ":" in host else (host, port))
-        if backlog is not None:
-            made.listen(backlog)
     except OSError:
         made.close()
         raise

@@ -1,0 +1,115 @@
+"""Connections to untrusted servers that end: one deadline for all of them, and a limit of interim responses."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import socket
+import threading
+from contextlib import suppress
+
+import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+MAX_INTERIM_RESPONSES = 10
+"""Limit of interim (1xx) responses before one final response (RFC 9110 §15.2)."""
+
+
+class Deadline:
+    """Shuts all watched sockets down once `seconds` have passed since `start`, however many of them there are.
+
+    A timeout of each read does not do this: a server that sends a byte from time to time evades it.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.is_over = False
+        self._lock = threading.Lock()
+        self._watched: dict[int, int] = {}
+        """The inode of each descriptor's socket: a closed descriptor may be given to another one."""
+        self._timer: threading.Timer | None = None
+
+    def start(self) -> None:
+        """Begin to count, unless it has begun."""
+        with self._lock:
+            if self._timer is None:
+                self._timer = threading.Timer(self.seconds, self._end)
+                self._timer.daemon = True
+                self._timer.start()
+
+    def cancel(self) -> None:
+        """Stop counting."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def watch(self, sock: socket.socket) -> None:
+        """Shut a new socket down at the deadline; raises TimeoutError after it.
+
+        The descriptor is watched, not the object: TLS takes it over for a handshake, which may take for ever too.
+        """
+        with self._lock:
+            if self.is_over:
+                raise TimeoutError
+            self._watched[sock.fileno()] = os.fstat(sock.fileno()).st_ino
+
+    def _end(self) -> None:
+        with self._lock:
+            self.is_over = True
+            for descriptor, inode in self._watched.items():
+                with suppress(OSError):  # closed, by us or by the server
+                    _shut(descriptor, inode)
+
+
+def _shut(descriptor: int, inode: int) -> None:
+    copy = os.dup(descriptor)
+    if os.fstat(copy).st_ino != inode:
+        os.close(copy)
+        return
+    with socket.socket(fileno=copy) as sock:
+        sock.shutdown(socket.SHUT_RDWR)
+
+
+class FewInterimResponses(http.client.HTTPResponse):
+    """A response before which at most MAX_INTERIM_RESPONSES interim ones may come; http.client skips any number."""
+
+    _interim = 0
+
+    def _read_status(self) -> tuple[str, int, str]:
+        self._interim += 1
+        if self._interim > MAX_INTERIM_RESPONSES + 1:
+            raise http.client.HTTPException(f"more than {MAX_INTERIM_RESPONSES} interim responses (1xx)")
+        return super()._read_status()  # type: ignore[misc,no-any-return]
+
+
+def bounded_pools(pools: urllib3.PoolManager, deadline: Deadline) -> urllib3.PoolManager:
+    """Have a pool manager make connections that end at the deadline."""
+
+    class Connection(HTTPConnection):
+        response_class = FewInterimResponses
+
+        def _new_conn(self) -> socket.socket:
+            return _watched(super()._new_conn(), deadline)
+
+    class SecureConnection(HTTPSConnection):
+        response_class = FewInterimResponses
+
+        def _new_conn(self) -> socket.socket:
+            return _watched(super()._new_conn(), deadline)
+
+    class Pool(urllib3.HTTPConnectionPool):
+        ConnectionCls = Connection
+
+    class SecurePool(urllib3.HTTPSConnectionPool):
+        ConnectionCls = SecureConnection
+
+    pools.pool_classes_by_scheme = {"http": Pool, "https": SecurePool}
+    return pools
+
+
+def _watched(sock: socket.socket, deadline: Deadline) -> socket.socket:
+    try:
+        deadline.watch(sock)
+    except TimeoutError:
+        sock.close()
+        raise
+    return sock
