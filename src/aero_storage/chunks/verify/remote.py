@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 import attrs
 import urllib3
@@ -17,6 +18,8 @@ from aero_storage.chunks.verify.source import ChunkSource, Content, Document
 from aero_storage.errors import OperatorError
 
 _PIECE = 256 * 1024
+_QUERY = re.compile(r"\?[^\s)'\"]+")
+_USER = re.compile(r"//[^/\s]*@")
 _SHOWN_LENGTH = 80
 _TIMEOUT = urllib3.Timeout(connect=10, read=30)
 # A busy server answers 429. Its Retry-After is ignored: it could be a day.
@@ -39,6 +42,30 @@ def _pool() -> urllib3.PoolManager:
     return urllib3.PoolManager(maxsize=64, headers=_HEADERS, timeout=_TIMEOUT, retries=_RETRIES)
 
 
+def http_source(url: str) -> HttpSource:
+    """Return the source at an http(s) URL.
+
+    Raises OperatorError if it is none, or has a user's name; the message does not show what may be a password.
+    """
+    try:
+        parts = urlsplit(url)
+        is_usable = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_usable = False
+        parts = urlsplit("")
+    if "@" in parts.netloc:
+        raise OperatorError("a URL with a user's name would show a password, and is not asked; leave the name out")
+    if not is_usable or "//" not in url:
+        shown = "the given text" if "@" in url else without_secrets(url)
+        raise OperatorError(f"{shown} is no http or https URL; write it like https://images.example.com/…")
+    return HttpSource(url)
+
+
+def without_secrets(text: str) -> str:
+    """Return a text with `…` for the queries and the users' names of URLs in it, which may be credentials."""
+    return _QUERY.sub("?…", _USER.sub("//…@", text))
+
+
 @attrs.frozen
 class HttpSource(ChunkSource):
     """The manifest at an http(s) URL, `…/manifest.json` or `…/manifest`, and the chunks beside it."""
@@ -49,7 +76,7 @@ class HttpSource(ChunkSource):
     @property
     @override
     def name(self) -> str:
-        return self.url
+        return without_secrets(self.url)
 
     @override
     def manifest(self) -> Document:
@@ -57,13 +84,13 @@ class HttpSource(ChunkSource):
             with self._get(self.url) as response:
                 if response.status != HTTPStatus.OK:
                     raise OperatorError(
-                        f"{self.url} answers with status {response.status}; "
+                        f"{self.name} answers with status {response.status}; "
                         "is the image published, and is that the URL of its manifest.json?"
                     )
                 faults = tuple(_faults(response))
                 return Document(None if _is_encoded(response) else _read_manifest(response), faults)
         except OSError as error:
-            raise OperatorError(f"{self.url} cannot be read: {error}; is the server up?") from error
+            raise OperatorError(f"{self.name} cannot be read: {error}; is the server up?") from error
 
     @contextmanager
     @override
@@ -89,7 +116,7 @@ class HttpSource(ChunkSource):
             finally:
                 response.close()  # closes the connection too, unless the body was read completely
         except HTTPError as error:  # also errors while the caller reads
-            raise OSError(brief(str(error))) from error
+            raise OSError(brief(without_secrets(str(error)))) from error
 
 
 def _read_manifest(response: urllib3.BaseHTTPResponse) -> bytes:

@@ -30,6 +30,7 @@ from aero_storage.cli.image_files import (
 )
 from aero_storage.cli.options import CommandContext, ImageIdType, with_json, with_lock_timeout, with_root
 from aero_storage.cli.sizes import format_size
+from aero_storage.cli.terminal import confirm
 from aero_storage.errors import OperatorError
 from aero_storage.http.identifiers import is_version
 
@@ -83,7 +84,8 @@ def _is_sure(image_id: str, root: Path, yes: bool, chunks_only: bool) -> bool:  
     if yes or not sys.stdin.isatty():
         return yes
     what = "the chunks of " if chunks_only else "the image "
-    return click.confirm(f"Remove {what}{image_id} from {root}?", abort=True, err=True)
+    confirm(f"Remove {what}{image_id} from {root}?")
+    return True
 
 
 def _plan_removal(context: CommandContext, root: Path, image_id: str, *, chunks_only: bool, sure: bool) -> _Removal:

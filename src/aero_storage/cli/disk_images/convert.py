@@ -10,6 +10,7 @@ import attrs
 from aero_storage.cli.disk_images import formats, qemu
 from aero_storage.cli.disk_images.archives import refuse_packed
 from aero_storage.cli.disk_images.sparse_copy import Advance, Stamp, copy_sparse, require_same
+from aero_storage.cli.terminal import printable
 from aero_storage.errors import OperatorError
 
 _MODE = 0o644
@@ -77,7 +78,7 @@ def import_to(source: ImportSource, target: Path, advance: Advance, shown: Path 
         finally:
             os.close(descriptor)
     except OSError as error:
-        where = formats.printable(f"{source.path}: cannot be brought into {shown or target}", None)
+        where = printable(f"{source.path}: cannot be brought into {shown or target}", None)
         raise OperatorError(f"{where}: {error.strerror}") from error
 
 
@@ -92,5 +93,5 @@ def _write_raw(source: ImportSource, descriptor: int, advance: Advance) -> None:
     os.fsync(descriptor)
     written = os.fstat(descriptor).st_size
     if written != source.size:
-        name = formats.printable(source.path, None)
+        name = printable(source.path, None)
         raise OperatorError(f"{name}: {written} bytes came in, not the {source.size} of the disk")

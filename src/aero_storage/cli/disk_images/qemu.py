@@ -18,8 +18,9 @@ from typing import IO
 
 import attrs
 
-from aero_storage.cli.disk_images.formats import FORMATS, printable
+from aero_storage.cli.disk_images.formats import FORMATS
 from aero_storage.cli.disk_images.sparse_copy import Advance
+from aero_storage.cli.terminal import printable
 from aero_storage.errors import JsonError, OperatorError
 from aero_storage.strict_json import load
 
