@@ -118,7 +118,7 @@ def at_work(root: Path, image_id: str, say: Say) -> Iterator[Workplace]:
 def _sweep(root: Directory, say: Say) -> None:
     """Remove the leftovers of killed commands, of every image that no other command works on.
 
-    What lies in the place of a staging directory and is not ours is told of, and left alone.
+    A foreign entry in the place of a staging directory is told of, and left alone.
     """
     marked = {image_id for image_id in _names(root, IMPORTED) if any(_marks(root, image_id))}
     for image_id in sorted({*_names(root, WORK), *marked}):
