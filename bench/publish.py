@@ -33,8 +33,9 @@ import json, resource, sys
 from pathlib import Path
 from aero_storage.chunks.publish.publisher import publish
 
-publish(source=Path(sys.argv[1]), image_id="disk", directory=Path(sys.argv[2]), chunk_size=int(sys.argv[3]),
-        version=None, jobs=int(sys.argv[4]), advance=lambda count: None, say=print)
+source = Path(sys.argv[1])
+publish(root=source.parent, source=source, image_id="disk", directory=Path(sys.argv[2]),
+        chunk_size=int(sys.argv[3]), version=None, jobs=int(sys.argv[4]), advance=lambda count: None, say=print)
 print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024))
 """
 

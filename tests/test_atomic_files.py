@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,17 +14,20 @@ import pytest
 from tests.small_filesystem import mounted_tmpfs
 
 from aero_storage.atomic_files import (
-    StagingDirectory,
+    Directory,
+    Waiting,
     disk_usage,
     locked,
     replace_file,
-    staging_directory,
     sync_directory,
 )
-from aero_storage.errors import BusyError
+from aero_storage.atomic_files import staging_directory as staging_directory_in
+from aero_storage.errors import BusyError, OperatorError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from aero_storage.atomic_files import StagingDirectory
 
     Start = Callable[..., subprocess.Popen[bytes]]
 
@@ -31,13 +35,25 @@ SOURCES = Path(__file__).parents[1] / "src"
 HOLD = """
 import sys
 from pathlib import Path
-from aero_storage import atomic_files
+from aero_storage.atomic_files import Directory, locked, staging_directory as staging_directory_in
 
-with atomic_files.{what}(Path(sys.argv[1])):
+def staging_directory(path):
+    return staging_directory_in(place, path.name)
+
+with Directory.opened(Path(sys.argv[1]).parent) as place, {what}(Path(sys.argv[1])):
     {work}
     print("in", flush=True)
     sys.stdin.read()
 """
+
+
+AT_ONCE = Waiting(0.0)
+
+
+@contextmanager
+def staging_directory(path: Path) -> Iterator[StagingDirectory]:
+    with Directory.opened(path.parent) as place, staging_directory_in(place, path.name) as staging:
+        yield staging
 
 
 @pytest.fixture
@@ -166,7 +182,7 @@ def test_no_directory(tmp_path: Path) -> None:
 def test_lock_is_exclusive(tmp_path: Path, start: Start) -> None:
     """While another process holds a lock, who does not wait is told so."""
     start("locked", tmp_path / "lock")
-    with pytest.raises(BusyError, match=re.escape(str(tmp_path))), locked(tmp_path / "lock", wait=False):
+    with pytest.raises(BusyError, match=re.escape(str(tmp_path))), locked(tmp_path / "lock", AT_ONCE):
         pass
 
 
@@ -190,7 +206,7 @@ def test_lock_of_the_dead(tmp_path: Path, start: Start, *, wait: bool) -> None:
     holder = start("locked", tmp_path / "lock")
     holder.kill()
     holder.wait()
-    with locked(tmp_path / "lock", wait=wait):
+    with locked(tmp_path / "lock", Waiting() if wait else AT_ONCE):
         pass
 
 
@@ -198,7 +214,7 @@ def test_lock_after_an_error(tmp_path: Path) -> None:
     """A lock is given back when the work under it fails."""
     with pytest.raises(ValueError, match="work"), locked(tmp_path / "lock"):
         raise ValueError("work")
-    with locked(tmp_path / "lock", wait=False):
+    with locked(tmp_path / "lock", AT_ONCE):
         pass
 
 
@@ -207,7 +223,7 @@ def test_lock_is_held_once(tmp_path: Path) -> None:
     with (
         locked(tmp_path / "lock"),
         pytest.raises(BusyError),
-        locked(tmp_path / "lock", wait=False),
+        locked(tmp_path / "lock", AT_ONCE),
     ):
         pass
 
@@ -217,9 +233,9 @@ def test_lock_that_was_removed(tmp_path: Path, start: Start) -> None:
     start("locked", tmp_path / "lock")
     (tmp_path / "lock").unlink()
     with (
-        locked(tmp_path / "lock", wait=False),
+        locked(tmp_path / "lock", AT_ONCE),
         pytest.raises(BusyError),
-        locked(tmp_path / "lock", wait=False),
+        locked(tmp_path / "lock", AT_ONCE),
     ):
         pass
 
@@ -228,17 +244,19 @@ def test_lock_that_was_removed(tmp_path: Path, start: Start) -> None:
 
 
 def test_staging_directory_comes_and_goes(tmp_path: Path) -> None:
-    """A staging directory is an empty directory, made with its parents, and gone after good work and bad."""
+    """A staging directory is an empty one of ours alone, made with those above it; all go after good work and bad."""
     path = tmp_path / "a" / "b"
-    with staging_directory(path) as work:
-        assert work == StagingDirectory(path, None)
+    with Directory.opened(tmp_path) as place, staging_directory_in(place, "a", "b") as work:
+        assert (work.path, work.leftover) == (path, None)
+        assert {one.stat().st_mode & 0o777 for one in (path, path.parent)} == {0o700}
         (path / "file").write_bytes(b"x")
         (path / "directory").mkdir()
         (path / "directory" / "file").write_bytes(b"x")
-    assert not path.exists()
+    assert names(tmp_path) == []
+    path = tmp_path / "c"
     with pytest.raises(FileNotFoundError), staging_directory(path):
         (path / "file").rename(path / "other")
-    assert not path.exists()
+    assert names(tmp_path) == []
 
 
 def test_staging_directory_is_exclusive(tmp_path: Path, start: Start) -> None:
@@ -283,24 +301,26 @@ def test_results_move_out(tmp_path: Path) -> None:
 def test_no_staging_directory_in_a_file(tmp_path: Path) -> None:
     """A file in the staging directory's place is an error, and stays."""
     (tmp_path / "staging").write_bytes(b"precious")
-    with pytest.raises(NotADirectoryError), staging_directory(tmp_path / "staging"):
+    with pytest.raises(OperatorError, match="is no directory"), staging_directory(tmp_path / "staging"):
         pass
     assert (tmp_path / "staging").read_bytes() == b"precious"
 
 
 RACE = """
+import os
 import sys
 from pathlib import Path
-from aero_storage.atomic_files import staging_directory
+from aero_storage.atomic_files import Directory, staging_directory
 from aero_storage.errors import BusyError
 
 place, entered = Path(sys.argv[1]), 0
+root = Directory(place, os.open(place, os.O_RDONLY))
 while entered < 50:
     try:
-        with staging_directory(place / "staging"):
+        with staging_directory(root, "above", "staging"):
             entered += 1
             for name in "abcdefgh":
-                (place / "staging" / name).mkdir()
+                (place / "above" / "staging" / name).mkdir()
             (place / "owner").touch(exist_ok=False)
             (place / "owner").unlink()
     except BusyError:

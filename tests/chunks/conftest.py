@@ -38,7 +38,7 @@ def directory(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def publish_image(directory: Path) -> Callable[..., Published]:
+def publish_image(directory: Path, tmp_path: Path) -> Callable[..., Published]:
     """Give a function that publishes an image, by default in tiny chunks under a version made of its content."""
 
     def run(
@@ -50,6 +50,7 @@ def publish_image(directory: Path) -> Callable[..., Published]:
         say: Callable[[str], None] = lambda _line: None,
     ) -> Published:
         return publish(
+            root=tmp_path,
             source=source,
             image_id="disk",
             directory=directory,

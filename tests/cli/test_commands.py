@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from tests.command_output import CommandResult
 
-from aero_storage.atomic_files import staging_directory
+from aero_storage.atomic_files import Directory, staging_directory
 from aero_storage.chunks.publish.publisher import publish
 from aero_storage.cli import image_files
 from aero_storage.cli.commands import publish as publish_command
@@ -631,7 +631,7 @@ def test_stale_chunks_stop_an_import(command: Command, root: Path, source: Path)
 def test_one_command_at_a_time(command: Command, root: Path, source: Path) -> None:
     """While one command works on an image, others that would are refused; another image is another matter."""
     command("import", source, "--id", "disk")
-    with staging_directory(root / ".aero-storage~/disk"):
+    with Directory.opened(root) as place, staging_directory(place, ".aero-storage~", "disk"):
         for words in (["import", source, "--id", "disk"], ["publish", "disk"], ["remove", "disk"]):
             said = command(*words)
             assert (said.status, "another process is at work" in said.err) == (1, True)

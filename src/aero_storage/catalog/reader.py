@@ -98,13 +98,18 @@ def load_manifest(root: Path) -> tuple[Catalog, bytes]:
     Raises CatalogError, with the file's name, if it cannot be read or is invalid.
     """
     path = root / MANIFEST_NAME
+    return read_manifest(path, shown=path)
+
+
+def read_manifest(path: Path, *, shown: Path) -> tuple[Catalog, bytes]:
+    """Return the catalog of the file `path`, and its bytes. Raises CatalogError as `load_manifest`, with `shown`."""
     try:
         data = _read_regular(path)
         return parse_manifest(data), data
     except OSError as error:
-        raise CatalogError(f"{path}: {error.strerror}") from error
+        raise CatalogError(f"{shown}: {error.strerror}") from error
     except CatalogError as error:
-        raise CatalogError(f"{path}: {error}") from error
+        raise CatalogError(f"{shown}: {error}") from error
 
 
 def _read_regular(path: Path) -> bytes:

@@ -11,14 +11,15 @@ from typing import Any
 
 import attrs
 
-from aero_storage.atomic_files import locked, replace_file
+from aero_storage.atomic_files import Replaceable, Waiting, locked, replaceable
 from aero_storage.catalog.model import MANIFEST_NAME, chunked_directory
 from aero_storage.catalog.parser import parse_manifest, read_document
-from aero_storage.catalog.reader import has_manifest, list_directory, load_manifest
+from aero_storage.catalog.reader import has_manifest, list_directory, read_manifest
 from aero_storage.errors import CatalogError
 from aero_storage.http.identifiers import is_image_id
 
 _LOCK = ".aero-storage.lock"
+_WAITING = Waiting()
 _FIRST_INDENT = re.compile(rb"\n([ \t]+)\S")
 
 Entry = dict[str, object]
@@ -71,23 +72,25 @@ class Draft:
 
 
 @contextmanager
-def editing(root: Path, *, listing: bool) -> Iterator[Draft]:
+def editing(root: Path, *, listing: bool, waiting: Waiting = _WAITING) -> Iterator[Draft]:
     """Edit the catalog of an images root: after the with block the draft replaces the file.
 
     Other editors wait. With `listing`, a new catalog starts with the images of the directory listing. Raises
-    CatalogError if the file is invalid, or would become so; an exception leaves the file unchanged.
+    CatalogError if the file is invalid, or would become so; BusyError if another editor takes too long; OperatorError
+    if the lock file, or a link in place of the catalog, is a foreign user's. An exception leaves the file unchanged.
     """
-    with locked(root / _LOCK):
-        draft = _read(root, listing=listing)
+    path = root / MANIFEST_NAME
+    with locked(root / _LOCK, waiting), replaceable(path) as file:
+        draft = _read(root, file, listing=listing)
         before = json.dumps(draft.entries)
         yield draft
         if json.dumps(draft.entries) != before or not has_manifest(root):
-            replace_file(root / MANIFEST_NAME, draft.to_bytes())
+            file.replace(draft.to_bytes())
 
 
-def _read(root: Path, *, listing: bool) -> Draft:
+def _read(root: Path, file: Replaceable, *, listing: bool) -> Draft:
     if has_manifest(root):
-        _, data = load_manifest(root)
+        _, data = read_manifest(file.readable, shown=root / MANIFEST_NAME)
         document: Any = read_document(data)
         known: list[Entry] = document["images"] if isinstance(document, dict) else document
         indent = _FIRST_INDENT.search(data)

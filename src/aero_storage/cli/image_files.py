@@ -8,10 +8,13 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 
-from aero_storage.atomic_files import StagingDirectory, disk_usage, staging_directory
+import attrs
+
+from aero_storage.atomic_files import Directory, staging_directory
 from aero_storage.catalog.model import MANIFEST_NAME, Image
 from aero_storage.catalog.reader import has_manifest, load_manifest
 from aero_storage.catalog.writer import Entry
+from aero_storage.chunks.publish.publisher import STAGING_NAME
 from aero_storage.cli.sizes import format_size
 from aero_storage.errors import BusyError, OperatorError
 
@@ -25,7 +28,7 @@ SETTLE_SECONDS = 2.0
 """After this time a running daemon has read a new catalog (http.md §3: one second) and serves no old files."""
 
 _MARK = "~"
-_PUBLISHING = "chunked/*/.publishing~"
+_CHUNKED = "chunked"
 
 Say = Callable[[str], None]
 
@@ -51,76 +54,120 @@ def is_used(root: Path, file: Path, entries: Iterable[Entry]) -> bool:
     return any(os.path.realpath(root / str(entry["file"])) == wanted for entry in entries)
 
 
-def is_imported(root: Path, image_id: str, file: str) -> bool:
-    """Return whether an import of this id made this file."""
+def imported_name(image_id: str, file: str) -> str | None:
+    """Return the name, in the directory of this id's imports, of a file that an import made; else None."""
     path = PurePath(file)
     made = path.parent == PurePath(IMPORTED, image_id) and path.suffix == ".img" and path.stem.isdecimal()
-    return made and (root / file).is_file() and not (root / file).is_symlink()
+    return path.name if made else None
 
 
-def mark(file: Path) -> None:
+def is_imported(root: Path, image_id: str, file: str) -> bool:
+    """Return whether an import of this id made this file."""
+    name = imported_name(image_id, file)
+    if name is None:
+        return False
+    try:
+        with Directory.opened(root) as top, top.below(IMPORTED, image_id) as directory:
+            return directory.is_file(name)
+    except (OSError, OperatorError):  # missing, or a link, through which no import goes
+        return False
+
+
+def mark(directory: Directory, name: str) -> None:
     """Mark an imported file for removal unless the catalog names it; after a crash the next command removes it."""
-    _mark_of(file).touch()
+    os.close(directory.open_file(name + _MARK, os.O_WRONLY | os.O_CREAT))
 
 
-def unmark(file: Path) -> None:
+def unmark(directory: Directory, name: str) -> None:
     """Remove the mark: the file is kept."""
-    _mark_of(file).unlink(missing_ok=True)
+    directory.unlink(name + _MARK)
 
 
-def discard(file: Path) -> int:
+def discard(root: Directory, image_id: str, name: str) -> int:
     """Remove an imported file and its mark; return the bytes freed."""
-    freed = disk_usage(file) if file.exists() else 0
-    file.unlink(missing_ok=True)
-    unmark(file)
-    with suppress(OSError):  # the directory has other files
-        file.parent.rmdir()
+    with root.below(IMPORTED) as above:
+        with above.below(image_id) as directory:
+            freed = directory.disk_usage(name)
+            directory.unlink(name)
+            unmark(directory, name)
+        with suppress(OSError):  # the directory has other files
+            above.remove_directory(image_id)
     return freed
 
 
-def _mark_of(file: Path) -> Path:
-    return file.with_name(f"{file.name}{_MARK}")
+@attrs.frozen
+class Workplace:
+    """The open images root, and a staging directory under it. All of it is reached through these."""
+
+    root: Directory
+    staging: Directory
 
 
 @contextmanager
-def at_work(root: Path, image_id: str, say: Say) -> Iterator[StagingDirectory]:
+def at_work(root: Path, image_id: str, say: Say) -> Iterator[Workplace]:
     """Own an image and a staging directory for a with block; leftovers of interrupted commands are removed.
 
-    Raises BusyError if another command works on the image.
+    Raises BusyError if another command works on the image, OperatorError if the staging directory is not ours.
     """
-    _sweep(root, say)
-    with staging_directory(root / WORK / image_id) as staging:
-        yield staging
+    with Directory.opened(root) as top:
+        _sweep(top, say)
+        with staging_directory(top, WORK, image_id) as staging:
+            yield Workplace(top, staging.directory)
 
 
-def _sweep(root: Path, say: Say) -> None:
-    """Remove the leftovers of killed commands, of every image that no other command works on."""
-    paths = [*(root / WORK).glob("*"), *root.glob(_PUBLISHING)]
-    owners = {path.parent.name for path in root.glob(f"{IMPORTED}/*/*.img{_MARK}")}
-    for path in {*paths, *(root / WORK / owner for owner in owners)}:
-        existed = path.exists()
-        with suppress(BusyError), staging_directory(path) as staging:
-            freed = (staging.leftover or 0) + (_finish(root, path.name) if path.parent.name == WORK else 0)
-            if freed or existed:
-                say(f"An interrupted command had left {format_size(freed)} of {_name_of(path)}; removed it.")
+def _sweep(root: Directory, say: Say) -> None:
+    """Remove the leftovers of killed commands, of every image that no other command works on.
+
+    A foreign entry in the place of a staging directory is told of, and left alone.
+    """
+    marked = {image_id for image_id in _names(root, IMPORTED) if any(_marks(root, image_id))}
+    for image_id in sorted({*_names(root, WORK), *marked}):
+        _sweep_one(root, (WORK, image_id), image_id, say)
+    for image_id in _names(root, _CHUNKED):
+        with suppress(OSError, OperatorError), root.below(_CHUNKED, image_id) as directory:
+            if directory.status(STAGING_NAME) is not None:
+                _sweep_one(directory, (STAGING_NAME,), image_id, say)
 
 
-def _name_of(path: Path) -> str:
-    return path.name if path.parent.name == WORK else path.parent.name
+def _names(root: Directory, *path: str) -> list[str]:
+    """Return the names in a directory; none if it is missing, or no directory of its own."""
+    try:
+        with root.below(*path) as directory:
+            return directory.names()
+    except (OSError, OperatorError):
+        return []
 
 
-def _finish(root: Path, image_id: str) -> int:
+def _marks(root: Directory, image_id: str) -> Iterator[str]:
+    """Yield the names of an image's files that are marked."""
+    for name in _names(root, IMPORTED, image_id):
+        if name.endswith(f".img{_MARK}"):
+            yield name.removesuffix(_MARK)
+
+
+def _sweep_one(place: Directory, names: tuple[str, ...], image_id: str, say: Say) -> None:
+    with suppress(BusyError):
+        try:
+            with staging_directory(place, *names) as staging:
+                freed = (staging.leftover or 0) + (_finish(place, image_id) if names[0] == WORK else 0)
+                if freed or staging.leftover is not None:
+                    say(f"An interrupted command had left {format_size(freed)} of {image_id}; removed it.")
+        except OperatorError as error:
+            say(f"Left alone: {error}.")
+
+
+def _finish(root: Directory, image_id: str) -> int:
     """Remove the marked files of an image that the catalog does not name; return the bytes freed."""
-    if not has_manifest(root):  # the operator may have moved it away: then nothing is known
+    if not has_manifest(root.path):  # the operator may have moved it away: then nothing is known
         return 0
-    named: list[Entry] = [{"file": image.file} for image in load_manifest(root)[0].images]
+    named: list[Entry] = [{"file": image.file} for image in load_manifest(root.path)[0].images]
     freed = 0
-    for note in sorted((root / IMPORTED / image_id).glob(f"*.img{_MARK}")):
-        file = note.with_name(note.name.removesuffix(_MARK))
-        if is_used(root, file, named):
-            unmark(file)
+    for name in list(_marks(root, image_id)):
+        if is_used(root.path, root.path / IMPORTED / image_id / name, named):
+            with root.below(IMPORTED, image_id) as directory:
+                unmark(directory, name)
         else:
-            freed += discard(file)
+            freed += discard(root, image_id, name)
     return freed
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import signal
 import sys
@@ -72,7 +73,7 @@ def run(arguments: list[str], output: Output) -> int:
     except click.exceptions.Exit as end:
         return end.exit_code
     except click.ClickException as error:
-        error.show()
+        _show(error, output)
         if output.as_json:
             output.failure(error.format_message())
         return error.exit_code
@@ -86,6 +87,14 @@ def run(arguments: list[str], output: Output) -> int:
     except OSError as error:
         output.failure(_explain(error))
     return 1
+
+
+def _show(error: click.ClickException, output: Output) -> None:
+    """Print a mistake in the words of the command line, with the usage, as click would."""
+    text = io.StringIO()
+    error.show(text)
+    for line in text.getvalue().removesuffix("\n").split("\n"):
+        output.say(line)
 
 
 def _explain(error: OSError) -> str:

@@ -11,6 +11,7 @@ import attrs
 import click
 
 from aero_storage import settings
+from aero_storage.atomic_files import LOCK_TIMEOUT, Waiting
 from aero_storage.catalog.model import Catalog, Image
 from aero_storage.catalog.reader import has_manifest, list_directory, load_manifest
 from aero_storage.cli.output import Output
@@ -28,6 +29,8 @@ class CommandContext:
     output: Output
     given: dict[str, list[str]] = attrs.field(factory=dict)
     """The texts of the flags on the command line, by the names of their settings."""
+    lock_timeout: float = LOCK_TIMEOUT
+    """Seconds to wait for another command that changes the catalog."""
     _warned: set[str] = attrs.field(init=False, factory=set)
 
     @property
@@ -60,6 +63,11 @@ class CommandContext:
         if resolved.is_default("images_root"):
             resolved.settings.images_root.mkdir(parents=True, exist_ok=True)
         return self.root
+
+    @property
+    def waiting(self) -> Waiting:
+        """How to wait for another command that changes the catalog."""
+        return Waiting(self.lock_timeout, self.output.say)
 
     @property
     def listing(self) -> bool:
@@ -119,6 +127,23 @@ def with_root(command: _F) -> _F:
     command = with_settings("require_manifest")(command)
     meaning = f"The images root; default: {root.variable}, the file {settings.CONFIG.variable}, or {root.default}."
     return _setting_flag(root, meaning)(command)
+
+
+def _take_lock_timeout(context: click.Context, _parameter: click.Parameter, value: float) -> None:
+    context.find_object(CommandContext).lock_timeout = value  # type: ignore[union-attr]
+
+
+def with_lock_timeout(command: _F) -> _F:
+    """Add `--lock-timeout`, for commands that change the catalog."""
+    return click.option(
+        "--lock-timeout",
+        type=click.FloatRange(0, 86400),
+        default=LOCK_TIMEOUT,
+        metavar="SECONDS",
+        expose_value=False,
+        callback=_take_lock_timeout,
+        help=f"Wait so long for another command that changes the catalog; {LOCK_TIMEOUT:g} by default.",
+    )(command)
 
 
 def with_json(command: _F) -> _F:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import attrs
-from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from aero_storage.cli.sizes import format_size
+from aero_storage.cli.terminal import error_console, printable, write_line
 
 LINE_SECONDS = 3.0
 """Interval of plain lines."""
@@ -42,8 +41,7 @@ class _Lines:
             now = self.now()
             if now - self._last_line >= LINE_SECONDS:
                 self._last_line = now
-                sys.stderr.write(self._line(now - self._started) + "\n")
-                sys.stderr.flush()
+                write_line(self._line(now - self._started), is_error=True)
 
     def _line(self, seconds: float) -> str:
         rate = self._done / seconds if seconds else 0.0
@@ -56,9 +54,8 @@ class _Lines:
 @contextmanager
 def progress(task: str, total: int) -> Iterator[Advance]:
     """Show the progress of `task` through `total` bytes on standard error during a with block."""
-    console = Console(stderr=True)
-    # With FORCE_COLOR rich takes any output for a terminal; on a dumb one it shows nothing until the end.
-    if not (console.is_interactive and sys.stderr.isatty()):
+    console = error_console()
+    if console is None:
         yield _Lines(task, total).advance
         return
     columns = (
@@ -69,5 +66,5 @@ def progress(task: str, total: int) -> Iterator[Advance]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, transient=True) as bar:
-        bar_task = bar.add_task(task, total=total)
+        bar_task = bar.add_task(printable(task, None), total=total)
         yield lambda count: bar.advance(bar_task, count)

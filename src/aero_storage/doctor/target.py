@@ -71,7 +71,8 @@ def _check(url: str, parts: SplitResult) -> None:
     if parts.username is not None or parts.password is not None:
         raise OperatorError("a URL with a user's name would show a password; use --header 'Authorization: …'")
     if parts.query or parts.fragment:
-        raise OperatorError(f"{url!r} has a query or fragment; leave it out")
+        shown = parts._replace(query="", fragment="").geturl()
+        raise OperatorError(f"{_shown(shown)} is followed by a query or fragment; leave it out")
     if not parts.netloc.isascii() or not parts.netloc.isprintable() or " " in parts.netloc:
         raise OperatorError(
             f"{url!r} has a host of other characters than ASCII; write it as browsers send it (xn--…)"

@@ -21,9 +21,9 @@ from aero_storage.cli.disk_images.formats import (
     choose,
     detect,
     opened,
-    printable,
     refuse_incomplete,
 )
+from aero_storage.cli.terminal import printable
 from aero_storage.errors import OperatorError
 
 if TYPE_CHECKING:

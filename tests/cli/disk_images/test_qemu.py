@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 SOURCES = Path(__file__).parents[2] / "src"
+TARGET = os.open(os.devnull, os.O_RDWR)
 TOTAL = 10_000
 HANG = 20
 OPTIONS = "driver=qcow2,file.driver=file,file.filename=/images/a,,b.img"
@@ -67,7 +68,7 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
 
 
 def convert(advance: Callable[[int], None] = lambda _: None, name: str = "qcow2") -> None:
-    qemu.convert(Path("/images/a,b.img"), name, Path("/images/new.img"), advance, TOTAL)
+    qemu.convert(Path("/images/a,b.img"), name, TARGET, advance, TOTAL)
 
 
 # What it is told
@@ -77,7 +78,11 @@ def test_convert_is_told_everything(program: Program) -> None:
     """The format, the driver of the file and a sparse target are told, nothing is left to guess."""
     program.does("")
     convert()
-    assert program.words == [*["convert", "-p", "-S", "4k", "-O", "raw", "--image-opts"], OPTIONS, "/images/new.img"]
+    assert program.words == [
+        *["convert", "-p", "-S", "4k", "-O", "raw", "--image-opts"],
+        OPTIONS,
+        f"/proc/self/fd/{TARGET}",
+    ]
 
 
 def test_size_of_a_vhd(program: Program) -> None:
@@ -89,13 +94,13 @@ def test_size_of_a_vhd(program: Program) -> None:
 
 @pytest.mark.parametrize("name", ["nbd:127.0.0.1:10809", "json:{}", "-c", "fat:rw:x", "a=b,c", "sub/x.img"])
 def test_names_are_absolute(program: Program, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name that qemu could take for a protocol or a flag reaches it as a path from the root."""
+    """A name that qemu could take for a protocol or a flag reaches it as a path from the root, the target as ours."""
     program.does("")
     monkeypatch.chdir(tmp_path)
-    qemu.convert(Path(name), "qcow2", Path(name), lambda _: None, TOTAL)
+    qemu.convert(Path(name), "qcow2", TARGET, lambda _: None, TOTAL)
     *_, options, target = program.words
     assert options.endswith(f",file.filename={str(tmp_path / name).replace(',', ',,')}")
-    assert target == str(tmp_path / name)
+    assert target == f"/proc/self/fd/{TARGET}"
 
 
 def test_surroundings_of_the_child(program: Program) -> None:
@@ -291,7 +296,8 @@ def test_real_program(qemu_img: Callable[..., str], disk: Path, tmp_path: Path) 
     assert qemu.info(image, "qcow2") == qemu.QemuImageInfo(disk.stat().st_size, encrypted=False, others=())
     qemu.check(image, "qcow2")
     told: list[int] = []
-    qemu.convert(image, "qcow2", copy, told.append, disk.stat().st_size)
+    with copy.open("wb") as target:
+        qemu.convert(image, "qcow2", target.fileno(), told.append, disk.stat().st_size)
     assert copy.read_bytes() == disk.read_bytes()
     assert sum(told) == disk.stat().st_size
     assert len(told) > 1

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import attrs
 
-from aero_storage.atomic_files import StagingDirectory, staging_directory, sync_directory
+from aero_storage.atomic_files import Directory, StagingDirectory, staging_directory
 from aero_storage.catalog.model import MANIFEST_NAME
 from aero_storage.chunks.manifest import (
     ChunkManifest,
@@ -28,6 +28,7 @@ from aero_storage.http.identifiers import NAME_RULE, is_version
 STAGING_NAME = ".publishing~"
 """Name of the staging directory, beside the versions. No version's name contains `~`, so no URL leads there."""
 
+_ARTIFACTS = "artifacts"
 _MIB = 1024 * 1024
 
 
@@ -69,28 +70,28 @@ class _Publication:
 
     image: _Image
     draft: ChunkManifest
-    directory: Path
+    directory: Directory
     jobs: int
     advance: Advance
 
-    def carry_out(self, work: Path) -> Published:
-        work.mkdir()
-        with flushed(work):
-            digests = cut(self.image.descriptor, self.draft, work, jobs=self.jobs, advance=self.advance)
+    def carry_out(self, staging: Directory) -> Published:
+        with staging.below(_ARTIFACTS, create=True) as work, flushed(work.reachable()):
+            digests = cut(self.image.descriptor, self.draft, work.reachable(), jobs=self.jobs, advance=self.advance)
             self.image.require_unchanged()
             manifest = _complete(self.draft, digests)
-            place = self.directory / manifest.version
+            place = self.directory.path / manifest.version
             already_there = is_published(place, manifest)
             if not already_there:
-                _write(work / MANIFEST_NAME, manifest)
+                _write(work, manifest)
         if not already_there:
-            work.rename(place)
-        sync_directory(self.directory)  # in either case: an earlier run may have been killed before this step
+            staging.move(_ARTIFACTS, self.directory, manifest.version)
+        self.directory.sync()  # in either case: an earlier run may have been killed before this step
         return Published(manifest.version, manifest, place, already_there)
 
 
 def publish(  # noqa: PLR0913 - by name only
     *,
+    root: Path,
     source: Path,
     image_id: str,
     directory: Path,
@@ -102,6 +103,7 @@ def publish(  # noqa: PLR0913 - by name only
 ) -> Published:
     """Cut the image `source` into `directory`/<version>; `directory` is <root>/chunked/<image_id>.
 
+    Both lie below `root`. No symbolic link is followed on the way from there: others may exchange what lies there.
     Without `version` the name is made from the content. `jobs` is the number of cores to use; `advance` counts the
     image's bytes, including holes; `say` reports leftovers of an interrupted run. After an exception the directory is
     as before, without the unfinished work. Raises ChunkFormatError if the image cannot be cut so, OperatorError if it
@@ -109,16 +111,16 @@ def publish(  # noqa: PLR0913 - by name only
     """
     if version is not None:
         _require_name(version)
-    with _opened(source) as image:
+    with Directory.opened(root) as top, _opened(top, source) as image:
         check_geometry(image.status.st_size, chunk_size)
         draft = ChunkManifest(
             image_id=image_id, version=version or "", total_size=image.status.st_size, chunk_size=chunk_size
         )
-        with _removed_if_empty(directory), staging_directory(directory / STAGING_NAME) as staging:
+        with _made(top, directory) as place, staging_directory(place, STAGING_NAME) as staging:
             _report_leftover(staging, say)
             if version is not None:
                 require_room(directory / version, draft)
-            return _Publication(image, draft, directory, jobs, advance).carry_out(staging.path / "artifacts")
+            return _Publication(image, draft, place, jobs, advance).carry_out(staging.directory)
 
 
 def _require_name(version: str) -> None:
@@ -129,8 +131,10 @@ def _require_name(version: str) -> None:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[_Image]:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO would wait for a writer
+def _opened(root: Directory, path: Path) -> Iterator[_Image]:
+    *parents, name = path.relative_to(root.path).parts or (".",)
+    with root.below(*parents) as directory:
+        descriptor = directory.open_file(name, os.O_RDONLY)
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
@@ -141,14 +145,17 @@ def _opened(path: Path) -> Iterator[_Image]:
 
 
 @contextmanager
-def _removed_if_empty(directory: Path) -> Iterator[None]:
-    """Remove the directory after the block if it is empty."""
-    try:
-        yield
-    except BaseException:
-        with suppress(OSError):  # it has versions, or another process works there
-            directory.rmdir()
-        raise
+def _made(root: Directory, path: Path) -> Iterator[Directory]:
+    """Open a directory, which is made if it is missing; if the block fails, it is removed if it is empty."""
+    *parents, name = path.relative_to(root.path).parts
+    with root.below(*parents, create=True) as parent:
+        try:
+            with parent.below(name, create=True) as directory:
+                yield directory
+        except BaseException:
+            with suppress(OSError):  # it has versions, or another process works there
+                parent.remove_directory(name)
+            raise
 
 
 def _report_leftover(staging: StagingDirectory, say: Callable[[str], None]) -> None:
@@ -163,7 +170,7 @@ def _complete(draft: ChunkManifest, digests: bytes) -> ChunkManifest:
     return attrs.evolve(draft, digests=digests, version=draft.version or version)
 
 
-def _write(path: Path, manifest: ChunkManifest) -> None:
-    with path.open("xb") as file:
-        for piece in manifest.pieces():
-            file.write(piece)
+def _write(directory: Directory, manifest: ChunkManifest) -> None:
+    descriptor = directory.open_file(MANIFEST_NAME, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+    with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor
+        file.writelines(manifest.pieces())

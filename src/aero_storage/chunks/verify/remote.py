@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from http.client import HTTPException
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 import attrs
 import urllib3
@@ -19,6 +20,8 @@ from aero_storage.chunks.verify.source import ChunkSource, Content, Document
 from aero_storage.errors import OperatorError
 
 _PIECE = 256 * 1024
+_QUERY = re.compile(r"\?[^\s)'\"]+")
+_USER = re.compile(r"//[^/\s]*@")
 _SHOWN_LENGTH = 80
 _TIMEOUT = urllib3.Timeout(connect=10, read=30)
 # A busy server answers 429. Its Retry-After is ignored: it could be a day.
@@ -45,6 +48,30 @@ class OverdueError(OperatorError):
     """The time for the whole verification is over."""
 
 
+def http_source(url: str, seconds: float = DEADLINE_SECONDS) -> HttpSource:
+    """Return the source at an http(s) URL.
+
+    Raises OperatorError if it is none, or has a user's name; the message does not show what may be a password.
+    """
+    try:
+        parts = urlsplit(url)
+        is_usable = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_usable = False
+        parts = urlsplit("")
+    if "@" in parts.netloc:
+        raise OperatorError("a URL with a user's name would show a password, and is not asked; leave the name out")
+    if not is_usable or "//" not in url:
+        shown = "the given text" if "@" in url else without_secrets(url)
+        raise OperatorError(f"{shown} is no http or https URL; write it like https://images.example.com/…")
+    return HttpSource(url, seconds)
+
+
+def without_secrets(text: str) -> str:
+    """Return a text with `…` for the queries and the users' names of URLs in it, which may be credentials."""
+    return _QUERY.sub("?…", _USER.sub("//…@", text))
+
+
 @attrs.frozen
 class HttpSource(ChunkSource):
     """The manifest at an http(s) URL, `…/manifest.json` or `…/manifest`, and the chunks beside it."""
@@ -67,7 +94,7 @@ class HttpSource(ChunkSource):
     @property
     @override
     def name(self) -> str:
-        return self.url
+        return without_secrets(self.url)
 
     @override
     def manifest(self) -> Document:
@@ -75,13 +102,13 @@ class HttpSource(ChunkSource):
             with self._get(self.url) as response:
                 if response.status != HTTPStatus.OK:
                     raise OperatorError(
-                        f"{self.url} answers with status {response.status}; "
+                        f"{self.name} answers with status {response.status}; "
                         "is the image published, and is that the URL of its manifest.json?"
                     )
                 faults = tuple(_faults(response))
                 return Document(None if _is_encoded(response) else _read_manifest(response), faults)
         except OSError as error:
-            raise OperatorError(f"{self.url} cannot be read: {error}; is the server up?") from error
+            raise OperatorError(f"{self.name} cannot be read: {error}; is the server up?") from error
 
     @contextmanager
     @override
@@ -109,13 +136,13 @@ class HttpSource(ChunkSource):
                 response.close()  # closes the connection too, unless the body was read completely
         except (HTTPError, HTTPException) as error:  # also errors while the caller reads
             self._check_time()
-            raise OSError(brief(str(error))) from error
+            raise OSError(brief(without_secrets(str(error)))) from error
         self._check_time()  # a body without a length ends well when its connection is shut
 
     def _check_time(self) -> None:
         if self._deadline.is_over:
             raise OverdueError(
-                f"{self.url}: not finished within {self.seconds:g} seconds; --timeout gives it more time"
+                f"{self.name}: not finished within {self.seconds:g} seconds; --timeout gives it more time"
             )
 
 

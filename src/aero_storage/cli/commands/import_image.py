@@ -3,29 +3,41 @@
 from __future__ import annotations
 
 import itertools
-import os
 import shlex
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path, PurePath
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import attrs
 import click
 
-from aero_storage.atomic_files import disk_usage, sync_directory
+from aero_storage.atomic_files import Directory
 from aero_storage.catalog.model import MANIFEST_NAME, chunked_directory
 from aero_storage.catalog.reader import has_manifest, load_manifest
 from aero_storage.catalog.writer import Draft, Entry, editing
 from aero_storage.chunks.manifest import SECTOR
 from aero_storage.cli.disk_images.convert import ImportSource, examine, import_to
 from aero_storage.cli.disk_images.formats import FORMATS
-from aero_storage.cli.image_files import IMPORTED, Say, at_work, discard, is_imported, is_used, mark, settle, unmark
-from aero_storage.cli.options import CommandContext, ImageIdType, with_json, with_root
+from aero_storage.cli.image_files import (
+    IMPORTED,
+    Say,
+    Workplace,
+    at_work,
+    discard,
+    imported_name,
+    is_imported,
+    is_used,
+    mark,
+    settle,
+    unmark,
+)
+from aero_storage.cli.options import CommandContext, ImageIdType, with_json, with_lock_timeout, with_root
 from aero_storage.cli.output import Output
 from aero_storage.cli.progress import progress
 from aero_storage.cli.sizes import format_size
 from aero_storage.errors import OperatorError
 
+_STAGED = "image.raw"
 _OF_THE_CONTENT = ("etag", "last_modified", "chunked_version")
 """Keys of an entry that describe the content; they are dropped when the content is replaced."""
 
@@ -74,6 +86,7 @@ def _text(_context: click.Context, _parameter: click.Parameter, value: str | Non
     help="The format of SOURCE; found out from its content by default.",
 )
 @with_root
+@with_lock_timeout
 @with_json
 @click.pass_obj
 def import_image(  # noqa: PLR0913, PLR0917 - the flags of a command
@@ -114,29 +127,29 @@ def _import(
 ) -> tuple[str, Draft, int]:
     """Import the image; return the file relative to the root, the new catalog, and the bytes taken on disk."""
     say = context.output.say
-    image_directory = root / IMPORTED / options.id
     with at_work(root, options.id, say) as work:
-        _require_room(root, image_directory, options.id)
-        staged = work.path / "image.raw"
+        _require_room(work.root, options.id)
         with progress(f"Importing {source.path.name}", source.size) as advance:
-            import_to(source, staged, advance)
-        on_disk = disk_usage(staged)
-        with _moved_into_place(staged, image_directory) as target:
-            file = str(target.relative_to(root))
-            with editing(root, listing=context.listing) as draft:
+            import_to(source, work.staging.reachable(_STAGED), advance, work.staging.path / _STAGED)
+        on_disk = work.staging.disk_usage(_STAGED)
+        with _moved_into_place(work, options.id) as name:
+            file = f"{IMPORTED}/{options.id}/{name}"
+            with editing(root, listing=context.listing, waiting=context.waiting) as draft:
                 before = draft.find(options.id)
                 draft.put(options.entry(file, before))
-        _remove_replaced(say, root, draft, options.id, before)
+        _remove_replaced(say, work.root, draft, options.id, before)
     return file, draft, on_disk
 
 
-def _require_room(root: Path, image_directory: Path, image_id: str) -> None:
+def _require_room(root: Directory, image_id: str) -> None:
     """Raise OperatorError, before any work is done, if the import would fail later or mix old and new content."""
-    if not PurePath(os.path.realpath(image_directory)).is_relative_to(os.path.realpath(root)):
-        raise OperatorError(f"{image_directory} leads out of the images root, where the daemon serves nothing from")
-    if any(path.exists() and not path.is_dir() for path in (image_directory, image_directory.parent)):
-        raise OperatorError(f"{image_directory} cannot be made: a file of such a name is in the way; move it")
-    stale = root / chunked_directory(image_id, None) / MANIFEST_NAME
+    try:
+        with suppress(FileNotFoundError), root.below(IMPORTED, image_id):
+            pass
+    except NotADirectoryError as error:
+        place = root.path / IMPORTED / image_id
+        raise OperatorError(f"{place} cannot be made: a file of such a name is in the way; move it") from error
+    stale = root.path / chunked_directory(image_id, None) / MANIFEST_NAME
     if stale.exists():
         raise OperatorError(
             f"{stale} is of older content, and would be served for the new image; "
@@ -145,33 +158,37 @@ def _require_room(root: Path, image_directory: Path, image_id: str) -> None:
 
 
 @contextmanager
-def _moved_into_place(staged: Path, image_directory: Path) -> Iterator[Path]:
+def _moved_into_place(work: Workplace, image_id: str) -> Iterator[str]:
     """Move the finished file to the first free name; remove it if the with block fails to put it into the catalog."""
-    image_directory.mkdir(parents=True, exist_ok=True)
-    target = next(path for n in itertools.count(1) if not os.path.lexists(path := image_directory / f"{n}.img"))
-    mark(target)
-    try:
-        staged.rename(target)
-        for directory in (image_directory, image_directory.parent, image_directory.parent.parent):
-            sync_directory(directory)
-        yield target
-    except BaseException:
-        discard(target)
-        raise
-    unmark(target)
+    with work.root.below(IMPORTED, image_id, create=True) as directory:
+        name = next(free for n in itertools.count(1) if directory.status(free := f"{n}.img") is None)
+        mark(directory, name)
+        try:
+            work.staging.move(_STAGED, directory, name)
+            directory.sync()
+            with work.root.below(IMPORTED) as above:
+                above.sync()
+            work.root.sync()
+            yield name
+        except BaseException:
+            discard(work.root, image_id, name)
+            raise
+        unmark(directory, name)
 
 
-def _remove_replaced(say: Say, root: Path, draft: Draft, image_id: str, before: Entry | None) -> None:
+def _remove_replaced(say: Say, root: Directory, draft: Draft, image_id: str, before: Entry | None) -> None:
     """Remove the replaced file, if an import made it and no other entry names it."""
-    old = root / str(before["file"]) if before is not None else None
-    if before is None or old is None or is_used(root, old, draft.entries):
+    old = str(before["file"]) if before is not None else None
+    if old is None or is_used(root.path, root.path / old, draft.entries):
         return
-    if is_imported(root, image_id, str(before["file"])):
-        mark(old)
+    name = imported_name(image_id, old) if is_imported(root.path, image_id, old) else None
+    if name is not None:
+        with root.below(IMPORTED, image_id) as directory:
+            mark(directory, name)
         settle(say)
-        discard(old)
-    elif old.exists():
-        say(f"{before['file']}, which the image was until now, is kept: no import made it.")
+        discard(root, image_id, name)
+    elif (root.path / old).exists():
+        say(f"{old}, which the image was until now, is kept: no import made it.")
 
 
 def _remark(output: Output, source: ImportSource) -> None:

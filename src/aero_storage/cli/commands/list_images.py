@@ -8,18 +8,16 @@ from pathlib import Path
 
 import attrs
 import click
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from aero_storage.atomic_files import disk_usage
 from aero_storage.catalog.model import MANIFEST_NAME, Catalog, Image
 from aero_storage.catalog.reader import has_manifest
 from aero_storage.chunks.manifest import MAX_MANIFEST_BYTES, check_geometry, parse_chunk_manifest
-from aero_storage.cli.disk_images.formats import printable
 from aero_storage.cli.image_files import image_path
 from aero_storage.cli.options import CommandContext, with_json, with_root, with_settings
 from aero_storage.cli.sizes import format_size
+from aero_storage.cli.terminal import add_row, new_table, write_table
 from aero_storage.errors import ChunkFormatError, OperatorError
 from aero_storage.http.dates import NANOSECONDS, usable_mtime
 from aero_storage.settings import Settings
@@ -121,7 +119,7 @@ def show(context: CommandContext) -> None:
     root, settings = context.root, context.settings
     found = [inspect(settings, image) for image in context.catalog().images]
     if not context.output.as_json and found:
-        Console().print(_table(found))
+        write_table(_table(found))
         return
     context.output.result(
         [_row(one) for one in found], f"{root} holds no image; bring one in with: aero-storage import"
@@ -144,14 +142,13 @@ def _row(found: ListedImage) -> dict[str, object]:
 
 
 def _table(found: list[ListedImage]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("ID", "NAME", "SIZE", "ON DISK", "CHUNKS", "CACHES", "PROBLEMS"):
-        table.add_column(column, justify="right" if column in ("SIZE", "ON DISK") else "left", overflow="fold")
+    headings = ("ID", "NAME", "SIZE", "ON DISK", "CHUNKS", "CACHES", "PROBLEMS")
+    table = new_table(*headings, right=("SIZE", "ON DISK"))
     for one in found:
         sizes = ("-" if size is None else format_size(size) for size in (one.size, one.disk_usage))
         caches = "public" if one.image.public else "private"
         cells = (one.image.id, one.image.name, *sizes, one.chunks or "-", caches, "; ".join(one.problems))
-        table.add_row(*(Text(printable(cell, None)) for cell in cells))
+        add_row(table, *cells)
     return table
 
 

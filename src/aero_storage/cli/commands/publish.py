@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -11,7 +12,16 @@ from aero_storage.catalog.writer import editing
 from aero_storage.chunks.manifest import DEFAULT_CHUNK_SIZE, check_geometry
 from aero_storage.chunks.publish.publisher import Published, publish
 from aero_storage.cli.image_files import at_work, image_path
-from aero_storage.cli.options import CommandContext, ImageIdType, SizeType, cores, with_json, with_root, with_settings
+from aero_storage.cli.options import (
+    CommandContext,
+    ImageIdType,
+    SizeType,
+    cores,
+    with_json,
+    with_lock_timeout,
+    with_root,
+    with_settings,
+)
 from aero_storage.cli.progress import progress
 from aero_storage.cli.sizes import format_size
 from aero_storage.errors import OperatorError
@@ -47,6 +57,7 @@ def _version(_context: click.Context, _parameter: click.Parameter, value: str) -
 @click.option("--jobs", type=click.IntRange(1, 256), metavar="N", help="Number of cores to use; all by default.")
 @with_root
 @with_settings("max_chunk_bytes")
+@with_lock_timeout
 @with_json
 @click.pass_obj
 def publish_image(
@@ -60,12 +71,13 @@ def publish_image(
     root, output = context.root, context.output
     with at_work(root, image_id, output.say):
         image = context.image(image_id)
-        source = image_path(root, image)
+        source = root / image_path(root, image).relative_to(os.path.realpath(root))
         size = source.stat().st_size
         check_geometry(size, chunk_size)
         _warn(context, min(chunk_size, size))
         with progress(f"Publishing {image_id}", size) as advance:
             published = publish(
+                root=root,
                 source=source,
                 image_id=image_id,
                 directory=root / chunked_directory(image_id, None),
@@ -93,7 +105,7 @@ def _warn(context: CommandContext, largest: int) -> None:
 
 
 def _point_catalog(context: CommandContext, root: Path, image: Image, version: str) -> tuple[str, ...]:
-    with editing(root, listing=context.listing) as draft:
+    with editing(root, listing=context.listing, waiting=context.waiting) as draft:
         entry = draft.find(image.id)
         if entry is None or entry["file"] != image.file:
             raise OperatorError(

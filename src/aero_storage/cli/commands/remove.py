@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 import errno
-import shutil
+import os
 import sys
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import attrs
 import click
 
-from aero_storage.atomic_files import disk_usage
+from aero_storage.atomic_files import Directory
 from aero_storage.catalog.model import MANIFEST_NAME, Image, chunked_directory
 from aero_storage.catalog.reader import has_manifest
 from aero_storage.catalog.writer import editing
 from aero_storage.chunks.manifest import is_content_version
-from aero_storage.cli.image_files import at_work, discard, image_path, is_catalog, is_imported, is_used, mark, settle
-from aero_storage.cli.options import CommandContext, ImageIdType, with_json, with_root
+from aero_storage.cli.image_files import (
+    IMPORTED,
+    Workplace,
+    at_work,
+    discard,
+    image_path,
+    imported_name,
+    is_catalog,
+    is_imported,
+    is_used,
+    mark,
+    settle,
+)
+from aero_storage.cli.options import CommandContext, ImageIdType, with_json, with_lock_timeout, with_root
 from aero_storage.cli.sizes import format_size
+from aero_storage.cli.terminal import confirm
 from aero_storage.errors import OperatorError
 from aero_storage.http.identifiers import is_version
+
+_HIDDEN = "chunks"
 
 
 @attrs.frozen
@@ -30,8 +45,8 @@ class _Removal:
     """None if the catalog has no such id, and there are only chunks."""
     chunks: Path
     chunks_only: bool
-    file: Path | None
-    """The raw file, if it is to be removed too."""
+    file: str | None
+    """The raw file, relative to the images root, if it is to be removed too."""
 
 
 @click.command("remove", short_help="Remove an image, or its chunks.")
@@ -39,6 +54,7 @@ class _Removal:
 @click.option("--chunks-only", is_flag=True, help="Remove its published chunks of every version; keep the image.")
 @click.option("--yes", is_flag=True, help="Do not ask; remove a raw file too that no import made.")
 @with_root
+@with_lock_timeout
 @with_json
 @click.pass_obj
 def remove(context: CommandContext, image_id: str, chunks_only: bool, yes: bool) -> None:  # noqa: FBT001 - click's
@@ -52,11 +68,11 @@ def remove(context: CommandContext, image_id: str, chunks_only: bool, yes: bool)
             context, root, image_id, chunks_only=chunks_only, sure=_is_sure(image_id, root, yes, chunks_only)
         )
         _warn(context, removal)
-        removal = _remove_entry(root, removal)
+        removal = _remove_entry(context, work.root, removal)
         settle(output.say)
-        freed = _remove_tree(removal.chunks, work.path / "chunks")
+        freed = _remove_chunks(work, image_id)
         if removal.file is not None:
-            freed += _remove_file(root, image_id, removal.file)
+            freed += _remove_file(work.root, image_id, removal.file)
     what = "chunks" if chunks_only else "image"
     output.result(
         {"id": image_id, "removed": what, "freed": freed},
@@ -68,7 +84,8 @@ def _is_sure(image_id: str, root: Path, yes: bool, chunks_only: bool) -> bool:  
     if yes or not sys.stdin.isatty():
         return yes
     what = "the chunks of " if chunks_only else "the image "
-    return click.confirm(f"Remove {what}{image_id} from {root}?", abort=True, err=True)
+    confirm(f"Remove {what}{image_id} from {root}?")
+    return True
 
 
 def _plan_removal(context: CommandContext, root: Path, image_id: str, *, chunks_only: bool, sure: bool) -> _Removal:
@@ -87,14 +104,13 @@ def _plan_removal(context: CommandContext, root: Path, image_id: str, *, chunks_
     return _Removal(image, chunks, chunks_only, _removable(root, image))
 
 
-def _removable(root: Path, image: Image) -> Path | None:
+def _removable(root: Path, image: Image) -> str | None:
     """Return the raw file of an image if it may be removed: a regular file under the root, not the catalog."""
     try:
         image_path(root, image)
     except OperatorError:  # missing, outside the root, or a directory: not to be removed
         return None
-    path = root / image.file
-    return None if is_catalog(root, path) else path
+    return None if is_catalog(root, root / image.file) else image.file
 
 
 def _warn(context: CommandContext, removal: _Removal) -> None:
@@ -106,12 +122,12 @@ def _warn(context: CommandContext, removal: _Removal) -> None:
         )
 
 
-def _remove_entry(root: Path, removal: _Removal) -> _Removal:
+def _remove_entry(context: CommandContext, directory: Directory, removal: _Removal) -> _Removal:
     """Remove the entry from the catalog; return the rest of the removal, without a file that another entry names."""
-    image = removal.image
+    image, root = removal.image, directory.path
     if image is None or not has_manifest(root):
         return removal
-    with editing(root, listing=False) as draft:
+    with editing(root, listing=False, waiting=context.waiting) as draft:
         entry = draft.find(image.id)
         if entry is None:
             raise OperatorError(f"{image.id} was taken out of the catalog meanwhile")
@@ -124,34 +140,60 @@ def _remove_entry(root: Path, removal: _Removal) -> _Removal:
                 f"or stop the daemon and remove {root / MANIFEST_NAME}"
             )
         draft.remove(image.id)
-        if removal.file is None or is_used(root, removal.file, draft.entries):
+        if removal.file is None or is_used(root, root / removal.file, draft.entries):
             return attrs.evolve(removal, file=None)
-        if is_imported(root, image.id, image.file):
-            mark(removal.file)
+        _mark_imported(directory, image.id, removal.file)
         return removal
 
 
-def _remove_file(root: Path, image_id: str, file: Path) -> int:
-    if is_imported(root, image_id, str(file.relative_to(root))):
-        return discard(file)
-    freed = 0 if file.is_symlink() else disk_usage(file)
-    file.unlink()
+def _mark_imported(root: Directory, image_id: str, file: str) -> None:
+    name = imported_name(image_id, file)
+    if name is not None and is_imported(root.path, image_id, file):
+        with root.below(IMPORTED, image_id) as directory:
+            mark(directory, name)
+
+
+def _remove_file(root: Directory, image_id: str, file: str) -> int:
+    name = imported_name(image_id, file)
+    if name is not None and is_imported(root.path, image_id, file):
+        return discard(root, image_id, name)
+    return _remove_own(root, PurePath(file))
+
+
+def _remove_own(root: Directory, file: PurePath) -> int:
+    """Remove an operator's file; links on the way to it are followed as the daemon does, of a link only the link."""
+    top = os.path.realpath(root.path)
+    parent = PurePath(os.path.realpath(root.path / file.parent))
+    if not parent.is_relative_to(top):
+        raise OperatorError(f"{root.path / file} lies outside the images root by now; it is left as it is")
+    with root.below(*parent.relative_to(top).parts) as directory:
+        freed = 0 if directory.is_link(file.name) else directory.disk_usage(file.name)
+        if not directory.is_directory(file.name):
+            directory.unlink(file.name)
     return freed
 
 
-def _remove_tree(path: Path, hidden: Path) -> int:
-    """Remove a directory of chunks, after a rename that hides it; of a symbolic link only the link."""
-    if path.is_symlink():
-        path.unlink()
-        return 0
-    if not path.exists():
-        return 0
-    freed = disk_usage(path)
+def _remove_chunks(work: Workplace, image_id: str) -> int:
+    """Remove the chunks of an image, after a rename that hides them; of a symbolic link only the link."""
+    *parents, name = chunked_directory(image_id, None).parts
     try:
-        path.rename(hidden)
+        with work.root.below(*parents) as directory:
+            return _remove_tree(directory, name, work.staging)
+    except FileNotFoundError:
+        return 0
+
+
+def _remove_tree(directory: Directory, name: str, staging: Directory) -> int:
+    if directory.is_link(name):
+        directory.unlink(name)
+        return 0
+    freed = directory.disk_usage(name)
+    try:
+        directory.move(name, staging, _HIDDEN)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        hidden = path
-    shutil.rmtree(hidden)
+        directory.remove(name)
+    else:
+        staging.remove(_HIDDEN)
     return freed

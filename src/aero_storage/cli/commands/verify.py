@@ -10,7 +10,7 @@ import click
 
 from aero_storage.catalog.model import MANIFEST_NAME
 from aero_storage.chunks.verify.local import LocalSource
-from aero_storage.chunks.verify.remote import DEADLINE_SECONDS, HttpSource
+from aero_storage.chunks.verify.remote import DEADLINE_SECONDS, http_source
 from aero_storage.chunks.verify.source import ChunkSource
 from aero_storage.chunks.verify.verifier import VerifyReport, verify
 from aero_storage.cli.options import CommandContext, cores, with_json, with_root
@@ -61,7 +61,7 @@ def verify_chunks(context: CommandContext, target: str, sample: int | None, jobs
     wanted = _find(context, target, timeout)
 
     def track(total: int) -> AbstractContextManager[Advance]:
-        return progress(f"Verifying {target}", total)
+        return progress(f"Verifying {wanted.source.name}", total)
 
     report = verify(
         wanted.source,
@@ -76,8 +76,8 @@ def verify_chunks(context: CommandContext, target: str, sample: int | None, jobs
 
 
 def _find(context: CommandContext, target: str, timeout: float) -> _Target:
-    if target.startswith(("http://", "https://")):
-        return _Target(HttpSource(target, timeout))
+    if target.lower().startswith(("http:", "https:")):
+        return _Target(http_source(target, timeout))
     path = Path(target)
     if path.is_dir() and (path / MANIFEST_NAME).exists():
         return _Target(LocalSource(path / MANIFEST_NAME))

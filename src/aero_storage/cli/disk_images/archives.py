@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shlex
 
-from aero_storage.cli.disk_images.formats import ImageFile, printable
+from aero_storage.cli.disk_images.formats import ImageFile
+from aero_storage.cli.terminal import printable
 
 _TAR = (257, b"ustar")
 _SIGNS: tuple[tuple[int, bytes, str, str], ...] = (

@@ -10,6 +10,7 @@ import attrs
 from aero_storage.cli.disk_images import formats, qemu
 from aero_storage.cli.disk_images.archives import refuse_packed
 from aero_storage.cli.disk_images.sparse_copy import Advance, Stamp, copy_sparse, require_same
+from aero_storage.cli.terminal import printable
 from aero_storage.errors import OperatorError
 
 _MODE = 0o644
@@ -60,35 +61,37 @@ def _refuse_by(image: formats.ImageFile, name: str, info: qemu.QemuImageInfo) ->
         image.refuse("holds a disk of no bytes; there is nothing to import")
 
 
-def import_to(source: ImportSource, target: Path, advance: Advance) -> None:
+def import_to(source: ImportSource, target: Path, advance: Advance, shown: Path | None = None) -> None:
     """Write the disk in `source` to the new file `target`, raw, sparse and synced; `advance` adds up to its size.
+
+    `shown` is the path of `target` in messages, if they have to show another one.
 
     Raises OperatorError if that fails, or if the source has changed since it was examined; `target` is removed then.
     """
     try:
         descriptor = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
         try:
-            _write_raw(source, target, descriptor, advance)
+            _write_raw(source, descriptor, advance)
         except BaseException:
             target.unlink()
             raise
         finally:
             os.close(descriptor)
     except OSError as error:
-        where = formats.printable(f"{source.path}: cannot be brought into {target}", None)
+        where = printable(f"{source.path}: cannot be brought into {shown or target}", None)
         raise OperatorError(f"{where}: {error.strerror}") from error
 
 
-def _write_raw(source: ImportSource, target: Path, descriptor: int, advance: Advance) -> None:
+def _write_raw(source: ImportSource, descriptor: int, advance: Advance) -> None:
     os.fchmod(descriptor, _MODE)  # independent of the umask: the daemon is another user
     if source.is_raw:
         copy_sparse(source.path, source.stamp, descriptor, advance)
     else:
         require_same(source.path, source.stamp, source.path)
-        qemu.convert(source.path, source.format, target, advance, source.size)
+        qemu.convert(source.path, source.format, descriptor, advance, source.size)
         require_same(source.path, source.stamp, source.path)
     os.fsync(descriptor)
     written = os.fstat(descriptor).st_size
     if written != source.size:
-        name = formats.printable(source.path, None)
+        name = printable(source.path, None)
         raise OperatorError(f"{name}: {written} bytes came in, not the {source.size} of the disk")

@@ -18,6 +18,7 @@ from typing import NoReturn
 
 import attrs
 
+from aero_storage.cli.terminal import printable
 from aero_storage.errors import OperatorError
 
 RAW = "raw"
@@ -33,7 +34,6 @@ FORMATS: Mapping[str, str] = {
 """The formats that an operator may name → qemu's names of them. `detect` may also return "qed"."""
 
 _SECTOR = 512
-_SHOWN_LENGTH = 80
 _LONGEST_NAME = 1023  # of a backing file, in qemu
 
 _QCOW = b"QFI\xfb"
@@ -75,12 +75,6 @@ class ImageFile:
     def refuse(self, why: str) -> NoReturn:
         """Raise OperatorError about this file."""
         raise OperatorError(f"{printable(self.path, None)}: {why}")
-
-
-def printable(text: str | Path, most: int | None = _SHOWN_LENGTH) -> str:
-    """Return foreign text for one line of a terminal: unprintable characters escaped, cut to `most` characters."""
-    shown = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in str(text))
-    return shown if most is None or len(shown) <= most else shown[:most] + "…"
 
 
 @contextmanager

@@ -18,8 +18,9 @@ from typing import IO
 
 import attrs
 
-from aero_storage.cli.disk_images.formats import FORMATS, printable
+from aero_storage.cli.disk_images.formats import FORMATS
 from aero_storage.cli.disk_images.sparse_copy import Advance
+from aero_storage.cli.terminal import printable
 from aero_storage.errors import JsonError, OperatorError
 from aero_storage.strict_json import load
 
@@ -111,14 +112,16 @@ def check(path: Path, name: str) -> None:
         raise OperatorError(_error_text(path, "is damaged or cut short; copy it here again", ended, name))
 
 
-def convert(path: Path, name: str, target: Path, advance: Advance, total: int) -> None:
+def convert(path: Path, name: str, target: int, advance: Advance, total: int) -> None:
     """Write the disk in an image, `total` bytes long, to the raw file `target`, sparse; `advance` adds up to `total`.
+
+    `target` is a descriptor, which qemu-img inherits: a path could lead elsewhere by now.
 
     Raises OperatorError with qemu's message if that fails.
     """
     meter = _Meter(total, advance)
     arguments = ("convert", "-p", "-S", "4k", "-O", "raw", "--image-opts", _image_options(path, name))
-    ended = _run((*arguments, str(_absolute(target))), meter.feed)
+    ended = _run((*arguments, f"/proc/self/fd/{target}"), meter.feed, target)
     if ended.status:
         raise OperatorError(_error_text(path, "could not be converted", ended, name))
     meter.reach(total)
@@ -164,10 +167,10 @@ def _error_text(path: Path, what: str, ended: _Ended, name: str) -> str:
     return f"{printable(path, None)}: {what}: {printable(message, _SHOWN_LENGTH) or f'it ended with {ended.status}'}"
 
 
-def _run(arguments: Sequence[str], take: Callable[[bytes], object]) -> _Ended:
-    """Run qemu-img, and pass its output to `take` as it arrives."""
+def _run(arguments: Sequence[str], take: Callable[[bytes], object], *inherited: int) -> _Ended:
+    """Run qemu-img, which inherits some descriptors, and pass its output to `take` as it arrives."""
     with tempfile.TemporaryFile() as errors:  # a pipe would need a reader of its own
-        with _child((find(), *arguments), errors) as process:
+        with _child((find(), *arguments), errors, inherited) as process:
             assert process.stdout is not None  # noqa: S101 - it is a pipe
             while output := os.read(process.stdout.fileno(), _READ):
                 take(output)
@@ -176,12 +179,17 @@ def _run(arguments: Sequence[str], take: Callable[[bytes], object]) -> _Ended:
 
 
 @contextmanager
-def _child(command: Sequence[str], errors: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+def _child(command: Sequence[str], errors: IO[bytes], inherited: Sequence[int]) -> Iterator[subprocess.Popen[bytes]]:
     """Run a program during a with block; at its end the program has ended or is killed."""
     tether = (sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(os.getpid()))
     environment = {**os.environ, "LC_ALL": "C"}
     with subprocess.Popen(  # noqa: S603 - no shell
-        (*tether, *command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, env=environment
+        (*tether, *command),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        env=environment,
+        pass_fds=inherited,
     ) as process:
         try:
             yield process

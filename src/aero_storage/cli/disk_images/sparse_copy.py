@@ -10,7 +10,7 @@ from pathlib import Path
 import attrs
 
 from aero_storage.chunks.publish.extents import data_extents
-from aero_storage.cli.disk_images.formats import printable
+from aero_storage.cli.terminal import printable
 from aero_storage.errors import OperatorError
 
 Advance = Callable[[int], None]

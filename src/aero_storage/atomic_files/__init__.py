@@ -1,0 +1,27 @@
+"""Atomic and durable changes of files and directories: complete or not made, even if the process is killed.
+
+Others may write to the directory that is changed. So everything in it is reached by the descriptor of an open
+directory, and no symbolic link is followed on the way. Locks are `flock`s on files: the kernel releases them when
+their holder ends. All functions may wait for a disk.
+"""
+
+from __future__ import annotations
+
+from aero_storage.atomic_files.directory import Directory, disk_usage, sync_directory
+from aero_storage.atomic_files.locks import LOCK_TIMEOUT, Waiting, locked
+from aero_storage.atomic_files.replacing import Replaceable, replace_file, replaceable
+from aero_storage.atomic_files.staging import StagingDirectory, staging_directory
+
+__all__ = [
+    "LOCK_TIMEOUT",
+    "Directory",
+    "Replaceable",
+    "StagingDirectory",
+    "Waiting",
+    "disk_usage",
+    "locked",
+    "replace_file",
+    "replaceable",
+    "staging_directory",
+    "sync_directory",
+]

@@ -1,0 +1,168 @@
+"""Open directories: a name is looked up in the directory that was opened, whatever its path leads to by now."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+
+import attrs
+
+from aero_storage.errors import OperatorError
+
+_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_NO_LINK = frozenset({errno.ELOOP, errno.ENOTDIR})
+
+
+@attrs.frozen
+class Directory:
+    """An open directory; `path` is for messages. Names are those of entries in it; links among them stay links."""
+
+    path: Path
+    descriptor: int
+
+    @classmethod
+    @contextmanager
+    def opened(cls, path: Path) -> Iterator[Directory]:
+        """Open the directory `path` for a with block; links on the way to it are followed."""
+        with closing(cls(path, os.open(path, _FLAGS))) as directory:
+            yield directory
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        os.close(self.descriptor)
+
+    @contextmanager
+    def below(self, *names: str, create: bool = False) -> Iterator[Directory]:
+        """Open a directory below this one, `names` being the way to it, for a with block.
+
+        With `create`, missing ones are made. Raises OperatorError if one of them is a symbolic link, or no directory.
+        """
+        directory = Directory(self.path, os.dup(self.descriptor))
+        for name in names:
+            with closing(directory):
+                directory = directory.open_directory(name, create=create)
+        with closing(directory):
+            yield directory
+
+    def open_directory(self, name: str, *, create: bool = False) -> Directory:
+        """Open a directory in this one; the caller closes it. Raises the same errors as `below`."""
+        if create:
+            with suppress(FileExistsError):
+                os.mkdir(name, dir_fd=self.descriptor)
+        try:
+            return Directory(self.path / name, os.open(name, _FLAGS | os.O_NOFOLLOW, dir_fd=self.descriptor))
+        except OSError as error:
+            raise self._named(error, name) from error
+
+    def open_file(self, name: str, flags: int, mode: int = 0o644) -> int:
+        """Open a file in this directory, and return its descriptor. Raises OperatorError if it is a symbolic link."""
+        try:
+            # Without O_NONBLOCK the open of a FIFO would wait for its other end.
+            flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            return os.open(name, flags, mode, dir_fd=self.descriptor)
+        except OSError as error:
+            raise self._named(error, name) from error
+
+    def _named(self, error: OSError, name: str) -> Exception:
+        """Return the error with the whole path; the one that says what a link in the way is."""
+        path = self.path / name
+        if error.errno in _NO_LINK and self.is_link(name):
+            return OperatorError(f"{path} is a symbolic link, and a command follows none here; remove it")
+        return type(error)(error.errno, error.strerror, str(path))
+
+    def reachable(self, name: str = ".") -> Path:
+        """Return a path to an entry that leads through the descriptor, for code that takes paths."""
+        return Path(f"/proc/self/fd/{self.descriptor}") / name
+
+    def names(self) -> list[str]:
+        """Return the names of all entries, sorted."""
+        return sorted(os.listdir(self.descriptor))  # noqa: PTH208 - Path takes no descriptor
+
+    def status(self, name: str) -> os.stat_result | None:
+        """Return the status of an entry, of a link itself; None if there is none."""
+        try:
+            return os.stat(name, dir_fd=self.descriptor, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+
+    def is_link(self, name: str) -> bool:
+        """Return whether an entry is a symbolic link."""
+        status = self.status(name)
+        return status is not None and stat.S_ISLNK(status.st_mode)
+
+    def is_directory(self, name: str) -> bool:
+        """Return whether an entry is a directory, and no link to one."""
+        status = self.status(name)
+        return status is not None and stat.S_ISDIR(status.st_mode)
+
+    def is_file(self, name: str) -> bool:
+        """Return whether an entry is a regular file, and no link to one."""
+        status = self.status(name)
+        return status is not None and stat.S_ISREG(status.st_mode)
+
+    def unlink(self, name: str) -> None:
+        """Remove a file or a link, if there is one."""
+        with suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=self.descriptor)
+
+    def remove_directory(self, name: str) -> None:
+        """Remove an empty directory."""
+        os.rmdir(name, dir_fd=self.descriptor)
+
+    def remove(self, name: str) -> None:
+        """Remove an entry: a directory with all that is in it, of a link only the link."""
+        if self.is_directory(name):
+            shutil.rmtree(name, dir_fd=self.descriptor)
+        else:
+            self.unlink(name)
+
+    def move(self, name: str, target: Directory, target_name: str) -> None:
+        """Rename an entry to a name in another directory of the same file system; a file there is replaced."""
+        os.rename(name, target_name, src_dir_fd=self.descriptor, dst_dir_fd=target.descriptor)
+
+    def disk_usage(self, name: str) -> int:
+        """Return the bytes that an entry takes on disk, as the function of this name does."""
+        return _disk_usage(name, self.descriptor)
+
+    def sync(self) -> None:
+        """Make the entries created, renamed or removed in it durable."""
+        os.fsync(self.descriptor)
+
+
+def sync_directory(path: Path) -> None:
+    """Make the entries created, renamed or removed in a directory durable."""
+    with Directory.opened(path) as directory:
+        directory.sync()
+
+
+def disk_usage(path: Path) -> int:
+    """Return the bytes that a file or a tree takes on disk, without holes; a file with several names counts once."""
+    return _disk_usage(str(path), None)
+
+
+def _disk_usage(name: str, directory: int | None) -> int:
+    total, seen = 0, set[tuple[int, int]]()
+    for status in _statuses(name, directory):
+        if status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode):  # other files cannot occur twice
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            seen.add((status.st_dev, status.st_ino))
+        total += status.st_blocks * 512
+    return total
+
+
+def _statuses(name: str, directory: int | None) -> Iterator[os.stat_result]:
+    """Yield the status of a file, or of every entry in a tree; entries removed in the meantime are left out."""
+    with suppress(FileNotFoundError):
+        status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+        yield status
+        if stat.S_ISDIR(status.st_mode):
+            for _, directories, files, parent in os.fwalk(name, dir_fd=directory):
+                for entry in (*directories, *files):
+                    with suppress(FileNotFoundError):
+                        yield os.stat(entry, dir_fd=parent, follow_symlinks=False)

@@ -1,0 +1,61 @@
+"""The only way out to the terminal: no control character of a file name, a catalog or a server gets through."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+SHOWN_LENGTH = 80
+"""Limit of characters of a foreign text in a message."""
+
+
+def printable(text: str | Path, most: int | None = SHOWN_LENGTH) -> str:
+    """Return foreign text for one line of a terminal: unprintable characters escaped, cut to `most` characters."""
+    shown = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in str(text))
+    return shown if most is None or len(shown) <= most else shown[:most] + "…"
+
+
+def write_line(text: str, *, is_error: bool = False) -> None:
+    """Write one line to standard output, or to standard error."""
+    print(printable(text, None), file=sys.stderr if is_error else sys.stdout, flush=True)
+
+
+def write_json(document: object) -> None:
+    """Write one JSON document, in printable ASCII, to standard output."""
+    print(json.dumps(document).replace("\x7f", "\\u007f"), flush=True)
+
+
+def confirm(question: str) -> None:
+    """Ask on standard error, and raise click.Abort unless the answer is yes."""
+    click.confirm(printable(question, None), abort=True, err=True)
+
+
+def new_table(*headings: str, right: tuple[str, ...] = ()) -> Table:
+    """Return a table without lines; columns named in `right` are aligned to the right."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in headings:
+        table.add_column(heading, justify="right" if heading in right else "left", overflow="fold")
+    return table
+
+
+def add_row(table: Table, *cells: str) -> None:
+    """Add a row of texts, which are no markup."""
+    table.add_row(*(Text(printable(cell, None)) for cell in cells))
+
+
+def write_table(table: Table) -> None:
+    """Write a table to standard output."""
+    Console().print(table)
+
+
+def error_console() -> Console | None:
+    """Return the terminal behind standard error, for a bar that moves; None if it is no such terminal."""
+    console = Console(stderr=True)
+    # With FORCE_COLOR rich takes any output for a terminal; on a dumb one it shows nothing until the end.
+    return console if console.is_interactive and sys.stderr.isatty() else None
