@@ -144,6 +144,7 @@ def operate() -> Callable[..., str]:
     """Give a function that runs `aero-storage` on an images root and returns what it printed on standard output."""
 
     def run(root: Path, *words: str | Path, status: int = 0) -> str:
+        root.mkdir(parents=True, exist_ok=True)
         environment = {name: value for name, value in os.environ.items() if not name.startswith("AERO_")}
         command = [str(COMMAND), *map(str, words)]
         environment["AERO_STORAGE_IMAGE_ROOT"] = str(root)
