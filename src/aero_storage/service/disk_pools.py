@@ -73,9 +73,12 @@ class DiskPools:
 
     async def wait_until_idle(self, reactor: PosixReactorBase, log: EventLog) -> None:
         """Wait until all work has ended, at most _SHUTDOWN_SECONDS; log how much has not."""
-        idle = gatherResults([threads.when_idle() for threads in self._all], consumeErrors=True)
-        idle.addTimeout(_SHUTDOWN_SECONDS, reactor, onTimeoutCancel=lambda _result, _seconds: None)
-        await idle
+        end = reactor.seconds() + _SHUTDOWN_SECONDS
+        # Work that ends may bring more: a read that was given up closes its file.
+        while any(threads.under_way for threads in self._all) and (left := end - reactor.seconds()) > 0:
+            idle = gatherResults([threads.when_idle() for threads in self._all], consumeErrors=True)
+            idle.addTimeout(left, reactor, onTimeoutCancel=lambda _result, _seconds: None)
+            await idle
         if waiting := sum(threads.under_way for threads in self._all):
             log.event("warn", "a disk does not answer: ending all the same", {"waiting": waiting})
 
