@@ -74,11 +74,6 @@ class Exchange:
             place.release()
         return place is not None
 
-    def give_up(self) -> None:
-        """Release everything without a record: the request is answered in another exchange."""
-        self._ended = True
-        self._release()
-
     def end(self, ending: Ending, status: int, bytes_sent: int) -> None:
         """Release everything, count and log; a second call does nothing.
 
