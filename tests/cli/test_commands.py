@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from tests.command_output import CommandResult
 
-from aero_storage.atomic_files import Directory, staging_directory
+from aero_storage.atomic_files import Directory, Replaceable, staging_directory
 from aero_storage.chunks.publish.publisher import publish
 from aero_storage.cli import image_files
 from aero_storage.cli.commands import publish as publish_command
@@ -154,6 +154,27 @@ def test_import_again(command: Command, root: Path, source: Path) -> None:
     ]
     assert [path.name for path in (root / "imported/disk").iterdir()] == ["2.img"]
     assert (root / "imported/disk/2.img").read_bytes() == DISK[::-1]
+
+
+def test_import_killed_as_the_catalog_changes(
+    command: Command, root: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed right behind the change of the catalog, it leaves a file that the next command finds and removes."""
+    command("import", source, "--id", "d")
+    replace = Replaceable.replace
+
+    def replace_and_die(file: Replaceable, data: bytes) -> None:
+        replace(file, data)
+        os._exit(9)
+
+    if not (child := os.fork()):
+        monkeypatch.setattr(Replaceable, "replace", replace_and_die)
+        command("import", source, "--id", "d")
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    assert sorted(path.name for path in (root / "imported/d").iterdir()) == ["1.img", "1.img~", "2.img", "2.img~"]
+    assert command("import", source, "--id", "other").status == 0
+    assert [path.name for path in (root / "imported/d").iterdir()] == ["2.img"]
 
 
 def test_import_keeps_files_of_others(command: Command, root: Path, source: Path) -> None:

@@ -206,6 +206,7 @@ def test_killed_at_any_moment(
     assert json.loads(operate(root, "catalog", "check", "--json")) == {
         "images": 1,
         "problems": {},
+        "warnings": {},
         "unused_files": [],
     }
     assert json.loads(operate(root, "verify", "disk", "--json"))["ok"]

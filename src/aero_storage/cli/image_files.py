@@ -83,6 +83,15 @@ def unmark(directory: Directory, name: str) -> None:
     directory.unlink(name + _MARK)
 
 
+def mark_import(root: Directory, image_id: str, file: str) -> str | None:
+    """Mark a file of a catalog entry, if an import made it; return its name in the directory of the id's imports."""
+    name = imported_name(image_id, file) if is_imported(root.path, image_id, file) else None
+    if name is not None:
+        with root.below(IMPORTED, image_id) as directory:
+            mark(directory, name)
+    return name
+
+
 def discard(root: Directory, image_id: str, name: str) -> int:
     """Remove an imported file and its mark; return the bytes freed."""
     with root.below(IMPORTED) as above:
@@ -149,14 +158,14 @@ def _sweep_one(place: Directory, names: tuple[str, ...], image_id: str, say: Say
     with suppress(BusyError):
         try:
             with staging_directory(place, *names) as staging:
-                freed = (staging.leftover or 0) + (_finish(place, image_id) if names[0] == WORK else 0)
+                freed = (staging.leftover or 0) + (remove_unnamed(place, image_id) if names[0] == WORK else 0)
                 if freed or staging.leftover is not None:
                     say(f"An interrupted command had left {format_size(freed)} of {image_id}; removed it.")
         except OperatorError as error:
             say(f"Left alone: {error}.")
 
 
-def _finish(root: Directory, image_id: str) -> int:
+def remove_unnamed(root: Directory, image_id: str) -> int:
     """Remove the marked files of an image that the catalog does not name; return the bytes freed."""
     if not has_manifest(root.path):  # the operator may have moved it away: then nothing is known
         return 0

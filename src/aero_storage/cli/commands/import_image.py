@@ -24,10 +24,10 @@ from aero_storage.cli.image_files import (
     Workplace,
     at_work,
     discard,
-    imported_name,
-    is_imported,
     is_used,
     mark,
+    mark_import,
+    remove_unnamed,
     settle,
     unmark,
 )
@@ -35,7 +35,7 @@ from aero_storage.cli.options import CommandContext, ImageIdType, with_json, wit
 from aero_storage.cli.output import Output
 from aero_storage.cli.progress import progress
 from aero_storage.cli.sizes import format_size
-from aero_storage.errors import OperatorError
+from aero_storage.errors import CatalogError, OperatorError
 
 _STAGED = "image.raw"
 _OF_THE_CONTENT = ("etag", "last_modified", "chunked_version")
@@ -57,6 +57,17 @@ class ImportOptions:
         given = {"name": self.name, "description": self.description, "public": self.public}
         new: Entry = {"id": self.id, "file": file, "name": self.id}
         return new | kept | {"file": file} | {key: value for key, value in given.items() if value is not None}
+
+
+@attrs.frozen
+class _Switch:
+    """A change of the catalog to a new file; `replaced` is the old one, unless another entry names it too."""
+
+    draft: Draft
+    replaced: str | None
+    """Relative to the images root."""
+    marked: str | None
+    """Its name in the directory of the id's imports, if an import made it: it is marked for removal."""
 
 
 def _text(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
@@ -134,11 +145,28 @@ def _import(
         on_disk = work.staging.disk_usage(_STAGED)
         with _moved_into_place(work, options.id) as name:
             file = f"{IMPORTED}/{options.id}/{name}"
-            with editing(root, listing=context.listing, waiting=context.waiting) as draft:
-                before = draft.find(options.id)
-                draft.put(options.entry(file, before))
-        _remove_replaced(say, work.root, draft, options.id, before)
-    return file, draft, on_disk
+            switch = _switch(context, work.root, options, file)
+        _remove_replaced(say, work.root, options.id, switch)
+    return file, switch.draft, on_disk
+
+
+def _switch(context: CommandContext, root: Directory, options: ImportOptions, file: str) -> _Switch:
+    """Put the new entry into the catalog.
+
+    The file that it replaces is marked before: if the command is killed, the next one finds which of them is left.
+    """
+    with editing(root.path, listing=context.listing, waiting=context.waiting) as draft:
+        before = draft.find(options.id)
+        draft.put(options.entry(file, before))
+        replaced = None if before is None else _released(root, before, draft)
+        marked = replaced and mark_import(root, options.id, replaced)
+    return _Switch(draft, replaced, marked)
+
+
+def _released(root: Directory, before: Entry, draft: Draft) -> str | None:
+    """Return the file of the entry before, unless an entry of the new catalog names it too."""
+    file = str(before["file"])
+    return None if is_used(root.path, root.path / file, draft.entries) else file
 
 
 def _require_room(root: Directory, image_id: str) -> None:
@@ -159,7 +187,7 @@ def _require_room(root: Directory, image_id: str) -> None:
 
 @contextmanager
 def _moved_into_place(work: Workplace, image_id: str) -> Iterator[str]:
-    """Move the finished file to the first free name; remove it if the with block fails to put it into the catalog."""
+    """Move the finished file to the first free name; remove it if the with block fails."""
     with work.root.below(IMPORTED, image_id, create=True) as directory:
         name = next(free for n in itertools.count(1) if directory.status(free := f"{n}.img") is None)
         mark(directory, name)
@@ -171,24 +199,27 @@ def _moved_into_place(work: Workplace, image_id: str) -> Iterator[str]:
             work.root.sync()
             yield name
         except BaseException:
-            discard(work.root, image_id, name)
+            _take_back(work.root, image_id, name)
             raise
         unmark(directory, name)
 
 
-def _remove_replaced(say: Say, root: Directory, draft: Draft, image_id: str, before: Entry | None) -> None:
+def _take_back(root: Directory, image_id: str, name: str) -> None:
+    """Remove the new file, unless the catalog names it already; a mark of the old one does its work likewise."""
+    with suppress(CatalogError):
+        if has_manifest(root.path):
+            remove_unnamed(root, image_id)
+            return
+    discard(root, image_id, name)
+
+
+def _remove_replaced(say: Say, root: Directory, image_id: str, switch: _Switch) -> None:
     """Remove the replaced file, if an import made it and no other entry names it."""
-    old = str(before["file"]) if before is not None else None
-    if old is None or is_used(root.path, root.path / old, draft.entries):
-        return
-    name = imported_name(image_id, old) if is_imported(root.path, image_id, old) else None
-    if name is not None:
-        with root.below(IMPORTED, image_id) as directory:
-            mark(directory, name)
+    if switch.marked is not None:
         settle(say)
-        discard(root, image_id, name)
-    elif (root.path / old).exists():
-        say(f"{old}, which the image was until now, is kept: no import made it.")
+        discard(root, image_id, switch.marked)
+    elif switch.replaced is not None and (root.path / switch.replaced).exists():
+        say(f"{switch.replaced}, which the image was until now, is kept: no import made it.")
 
 
 def _remark(output: Output, source: ImportSource) -> None:

@@ -16,7 +16,6 @@ from aero_storage.catalog.reader import has_manifest
 from aero_storage.catalog.writer import editing
 from aero_storage.chunks.manifest import is_content_version
 from aero_storage.cli.image_files import (
-    IMPORTED,
     Workplace,
     at_work,
     discard,
@@ -25,7 +24,7 @@ from aero_storage.cli.image_files import (
     is_catalog,
     is_imported,
     is_used,
-    mark,
+    mark_import,
     settle,
 )
 from aero_storage.cli.options import CommandContext, ImageIdType, with_json, with_lock_timeout, with_root
@@ -142,15 +141,8 @@ def _remove_entry(context: CommandContext, directory: Directory, removal: _Remov
         draft.remove(image.id)
         if removal.file is None or is_used(root, root / removal.file, draft.entries):
             return attrs.evolve(removal, file=None)
-        _mark_imported(directory, image.id, removal.file)
+        mark_import(directory, image.id, removal.file)
         return removal
-
-
-def _mark_imported(root: Directory, image_id: str, file: str) -> None:
-    name = imported_name(image_id, file)
-    if name is not None and is_imported(root.path, image_id, file):
-        with root.below(IMPORTED, image_id) as directory:
-            mark(directory, name)
 
 
 def _remove_file(root: Directory, image_id: str, file: str) -> int:
