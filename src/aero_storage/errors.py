@@ -77,3 +77,7 @@ class OverloadedError(ClientError):
 
 class ShortReadError(AeroStorageError):
     """A blob no longer holds the bytes that its headers promised."""
+
+
+class FileChangedError(ShortReadError):
+    """A file was changed in place after it was opened."""

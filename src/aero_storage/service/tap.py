@@ -43,7 +43,7 @@ def makeService(options: Options, reactor: PosixReactorBase | None = None) -> Ae
             return supervise(options, reactor, workers)
         pools = make_disk_pools(reactor)
         parts = compose(resolved.settings, reactor, pools, options.log, options.environ)
-        parts = attrs.evolve(parts, ports=listen(reactor, parts.site, resolved, pools.readers))
+        parts = attrs.evolve(parts, ports=listen(reactor, parts.site, resolved, parts.sending))
         service = AeroService(parts, service_manager(options.environ, reactor, options.log))
     except SettingsError as error:
         refuse(error)

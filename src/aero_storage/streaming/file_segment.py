@@ -1,4 +1,4 @@
-"""A segment of a file to be sent by `sendfile`: tracks its resident part and reads the rest into the page cache."""
+"""A segment of a file to be sent: tracks its resident part and reads the rest into the page cache."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from functools import partial
 import attrs
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.python.failure import Failure
+from typing_extensions import override
 
 from aero_storage.disk import Disk
 from aero_storage.linux.page_cache import is_resident
@@ -20,6 +21,13 @@ WINDOW_BYTES = 1024 * 1024
 """Bytes of a file that are checked for residency, or read into the page cache, at a time."""
 
 _LEAST_WINDOW = 128 * 1024
+
+COPIED_BYTES = 256 * 1024
+"""Bodies up to this many bytes are copied. A client on this machine that does not read may hold so many bytes that it
+has acknowledged: those of `sendfile` would still be the file's, and no reset takes them back."""
+
+_BUFFER = memoryview(bytearray(COPIED_BYTES))
+"""Where bytes are copied to; for the reactor's thread only."""
 
 RESIDENT_SECONDS = 0.1
 """Bytes found in the page cache count as resident for this long."""
@@ -69,14 +77,19 @@ class FileSegment:
 
         Raises BlockingIOError if the socket is full, OSError of the connection, and the exceptions of `source`.
         """
-        sent = os.sendfile(socket, self.source.fileno(), self.offset, most)
-        self.offset += sent
-        self.left -= sent
-        self.source.verify()
+        sent = self._transfer(socket, most)
         if not sent:
             raise OSError(errno.ENODATA, "the file ends before its segment does")
         if self._cold and self.left and self._reading is None:
             self._read_ahead()
+        return sent
+
+    def _transfer(self, socket: int, most: int) -> int:
+        """Send by `sendfile`: what waits in the socket is still the file's, so the file is verified after it."""
+        sent = os.sendfile(socket, self.source.fileno(), self.offset, most)
+        self.offset += sent
+        self.left -= sent
+        self.source.verify()
         return sent
 
     def finish(self, failure: Failure | None) -> None:
@@ -134,3 +147,20 @@ class FileSegment:
 
     def _mark_ready(self, end: int) -> None:
         self._ready_to, self._checked_at = end, self._clock()
+
+
+class CopiedSegment(FileSegment):
+    """A segment that is read, verified and then written: none of its bytes changes any more once the kernel has it.
+
+    What the socket does not take waits in the file, and is read again.
+    """
+
+    @override
+    def _transfer(self, socket: int, most: int) -> int:
+        piece = _BUFFER[: min(most, COPIED_BYTES)]
+        count = os.preadv(self.source.fileno(), (piece,), self.offset)
+        self.source.verify()
+        sent = os.write(socket, piece[:count]) if count else 0
+        self.offset += sent
+        self.left -= sent
+        return sent

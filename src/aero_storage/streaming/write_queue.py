@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet import tcp
+from twisted.internet.interfaces import IPushProducer
 from typing_extensions import override
 
 from aero_storage.streaming.file_segment import FileSegment
@@ -32,6 +33,19 @@ class WriteQueue(FlushTracking, SharedReceiveBuffer, tcp.Server):  # type: ignor
     def unsent(self) -> int:
         # Bytes of files count too.
         return super().unsent + self._queued
+
+    def is_idle(self) -> bool:
+        """Return whether nothing is unsent and more may be sent."""
+        return not (
+            self._segments
+            or self._tempDataLen
+            or self.dataBuffer
+            or self.disconnecting
+            or self._writeDisconnecting
+            or self._aborting
+            or self.TLS
+            or not self.connected
+        )
 
     @override
     def write(self, data: bytes) -> None:
@@ -94,3 +108,18 @@ class WriteQueue(FlushTracking, SharedReceiveBuffer, tcp.Server):  # type: ignor
         self._tempDataLen = sum(map(len, segment.behind))
         self._queued -= self._tempDataLen
         segment.finish(None)
+
+    def _has_more_to_do(self) -> bool:
+        """Return whether Twisted's `doWrite` has work once all is sent: a pull producer, or closing."""
+        pulled = self.producer is not None and not self.streamingProducer
+        return pulled or bool(self.disconnecting) or self._writeDisconnecting
+
+    def _resume_producer(self) -> None:
+        """Resume a paused producer in this turn, not in the next.
+
+        In the meantime the channel could learn that its client has gone and close: Twisted's `doWrite` then resumes
+        the paused producer instead of closing, and the connection stays open.
+        """
+        if self.producer is not None and self.producerPaused:
+            self.producerPaused = False
+            cast("IPushProducer", self.producer).resumeProducing()

@@ -14,14 +14,14 @@ from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 from zope.interface import implementer
 
-from aero_storage.http.client_address import UNIX, plain_host
+from aero_storage.http.client_address import host_of
 from aero_storage.http.request_head import Refusal, RequestHead, refusal_of
 from aero_storage.streaming.sendfile import SendfileServer
 from aero_storage.streaming.throttle import Pace
 from aero_storage.streaming.transports import TrackedTransport, sendfile_transport, tracked_transport
 from aero_storage.web.connection_limits import Ticket
 from aero_storage.web.connection_state import ConnectionState, Event, State
-from aero_storage.web.lingering_close import LingeringClose, can_half_close, is_secure
+from aero_storage.web.lingering_close import LingeringClose, can_close_at_once, close_if_acknowledged, is_secure
 from aero_storage.web.request import AeroRequest, RequestChannel
 from aero_storage.web.request_reader import RequestReader
 from aero_storage.web.responder import Responder
@@ -90,8 +90,8 @@ class HTTPConnection(TwistedProtocol):
         self.is_secure = is_secure(self.transport)
         self.sendfile, self.tracked = sendfile_transport(self.transport), tracked_transport(self.transport)
         if self.sendfile is not None:
-            self.sendfile.pace = self.pace
-        self._ticket = self.site.opened(self, _host_of(self.transport.getPeer()))
+            self.sendfile.pace, self.sendfile.on_file_changed = self.pace, self.break_off
+        self._ticket = self.site.opened(self, host_of(self.transport.getPeer()))
         if self._ticket is None:
             self.abort()
         else:
@@ -145,7 +145,7 @@ class HTTPConnection(TwistedProtocol):
     def peer(self) -> str:
         """The host of the peer, asked for by the first request: a PROXY header comes before that."""
         if self._peer is None:
-            self._peer = _host_of(self.transport.getPeer())
+            self._peer = host_of(self.transport.getPeer())
         return self._peer
 
     def stays_open(self) -> bool:
@@ -196,7 +196,7 @@ class HTTPConnection(TwistedProtocol):
         may_send = self._state.client_may_send
         if self._reader.begun or self._reader.has_discarded:
             self._count_unanswered()
-        linger = may_send or not can_half_close(self.transport)
+        linger = may_send or not can_close_at_once(self.transport)
         self._state.begin_close(linger=linger)
         if linger:
             self._lingering = LingeringClose(self.transport, self.tracked, self._clock)
@@ -218,7 +218,7 @@ class HTTPConnection(TwistedProtocol):
         state = self._state
         state.end_input()
         if state.is_ending:
-            self.transport.loseConnection()
+            close_if_acknowledged(self.transport)
         elif state.takes_requests and not self._reader.waits_for_turn:
             self.close()
         elif self._response is not None and self._response.exchange.waiting:
@@ -251,11 +251,15 @@ class HTTPConnection(TwistedProtocol):
 
     def shut(self) -> None:
         """Break off a response that is under way, or the wait until its client has all; close an idle connection."""
+        if self._response is None and self._state.takes_requests:
+            self.close()
+        else:
+            self.break_off()
+
+    def break_off(self) -> None:
+        """Reset the connection, with what is under way."""
         if self._response is not None:
             self._response.aborted_by_us = True
-        elif self._state.takes_requests:
-            self.close()
-            return
         self.abort()
 
     # Timeouts; see TimedConnection
@@ -293,8 +297,3 @@ class HTTPConnection(TwistedProtocol):
 def _find_nothing(_raw: bytes) -> PlannedRequest | None:
     """Find no plan: a connection over a limit refuses every request anew."""
     return None
-
-
-def _host_of(peer: object) -> str:
-    """The peer's host as logs show it; a UNIX socket has none."""
-    return plain_host(getattr(peer, "host", None) or UNIX)
