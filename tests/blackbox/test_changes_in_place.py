@@ -55,7 +55,7 @@ class Image:
 @pytest.fixture(scope="module")
 def daemon(home: Callable[[str], Path]) -> Iterator[Daemon]:
     """A daemon over images that come and go."""
-    with running(home("in-place")) as started:
+    with running(home("in-place"), "--virtual-chunks") as started:
         yield started
 
 
@@ -269,7 +269,7 @@ def test_nothing_is_left(home: Callable[[str], Path]) -> None:
 @pytest.mark.parametrize("change", [overwrite, truncate])
 @pytest.mark.parametrize("kind", ["unix", "tls"])
 def test_other_transports(home: Callable[[str], Path], kind: str, change: Callable[[Path], None]) -> None:
-    """Over TLS and UNIX sockets bytes are copies, verified when they are read: what comes is right, and never whole."""
+    """TLS and UNIX sockets get copies, verified when they are read: what comes is right, and never whole."""
     path = home(f"in-place-{kind}")
     write_certificate(path)
     image = path / "images" / "disk.img"

@@ -43,6 +43,12 @@ class Started:
         self.path = path
         self.descriptor = os.open(path, os.O_RDONLY)
 
+    def watch(self) -> int:
+        """Watch the file."""
+        watch = self.inotify.add(self.descriptor)
+        assert watch is not None
+        return watch
+
     def read(self) -> list[frozenset[int] | None]:
         """What has been told by now."""
         self.inotify.doRead()
@@ -82,10 +88,10 @@ def allocate(path: Path) -> None:
 @pytest.mark.parametrize("change", [overwrite, append, allocate, lambda path: os.truncate(path, 100)])
 def test_changes_in_place(started: Started, change: Callable[[Path], None]) -> None:
     """Each way to change the content of an open file is told once, with its watch."""
-    watch = started.inotify.add(started.descriptor)
+    watch = started.watch()
     assert started.read() == []
     change(started.path)
-    assert started.read() == [{watch}]
+    assert started.read() == [frozenset({watch})]
 
 
 def replace(path: Path) -> None:
@@ -107,11 +113,11 @@ def test_the_open_file_is_watched(started: Started) -> None:
     old = started.path.with_name("old")
     started.path.rename(old)
     started.path.write_bytes(b"new")
-    watch = started.inotify.add(started.descriptor)
+    watch = started.watch()
     overwrite(started.path)
     assert started.read() == []
     overwrite(old)
-    assert started.read() == [{watch}]
+    assert started.read() == [frozenset({watch})]
 
 
 def test_one_watch_for_one_inode(started: Started) -> None:
@@ -123,8 +129,7 @@ def test_one_watch_for_one_inode(started: Started) -> None:
 
 def test_removed_watch(started: Started) -> None:
     """What is not watched any more is not told of, even if it changed before."""
-    watch = started.inotify.add(started.descriptor)
-    assert watch is not None
+    watch = started.watch()
     started.inotify.remove(watch)
     overwrite(started.path)
     assert started.read() == []

@@ -17,8 +17,8 @@ from twisted.internet.testing import StringTransport
 from aero_storage.errors import ShortReadError
 from aero_storage.http.head_reader import HeadReader
 from aero_storage.http.request_head import RequestHead
-from aero_storage.streaming.throttle import Pace
 from aero_storage.streaming.file_segment import COPIED_BYTES
+from aero_storage.streaming.throttle import Pace
 from aero_storage.web.request import AeroRequest, RequestChannel
 
 IMAGE = bytes(range(256)) * 4096

@@ -104,7 +104,7 @@ class Inotify:
         if self._changed is not None and (changed is None or changed):
             self._changed(changed)
 
-    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]  # noqa: ARG002
+    def connectionLost(self, reason: Failure) -> None:
         """Do nothing: the reactor ends, `stop` closes."""
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from importlib.metadata import version as package_version
+from typing import cast
 
 import attrs
-from twisted.internet.interfaces import IListeningPort, IReactorTime
+from twisted.internet.interfaces import IListeningPort, IReactorFDSet, IReactorTime
 from twisted.internet.posixbase import PosixReactorBase
 
 from aero_storage.catalog.current import CurrentCatalog
@@ -140,7 +141,7 @@ def compose(  # noqa: PLR0913 - what the settings do not say
     )
     unserved = UnservedEntries(store, current_catalog, reactor, log)
     drain = Drain(settings.drain_delay_secs, settings.shutdown_grace_secs)
-    in_flight = FilesInFlight(reactor, pools.disk, Inotify(reactor), log)
+    in_flight = FilesInFlight(reactor, pools.disk, Inotify(cast("IReactorFDSet", reactor)), log)
     sending = Sending(pools.readers, FairQueue(reactor), in_flight)
     return Parts(
         reactor, log, pools, reloader, handler, admission, site, store, sending, accept_guard, drain, unserved

@@ -53,9 +53,7 @@ def serve(config: WorkerConfig, reactor: PosixReactorBase, log: JsonLines) -> No
         os.environ,
         total=lambda: control.total(),  # noqa: PLW0108 - made below
     )
-    ports = tuple(
-        worker_socket.open(reactor, parts.site, parts.sending) for worker_socket in config.worker_sockets
-    )
+    ports = tuple(worker_socket.open(reactor, parts.site, parts.sending) for worker_socket in config.worker_sockets)
 
     own = [worker_socket for worker_socket in config.worker_sockets if worker_socket.is_own]
 

@@ -182,9 +182,7 @@ class FilesInFlight:
     # Changes
 
     def _on_events(self, watches: frozenset[int] | None) -> None:
-        self._changed(
-            [file for file, watched in self._files.items() if watches is None or watched.watch in watches]
-        )
+        self._changed([file for file, watched in self._files.items() if watches is None or watched.watch in watches])
 
     def _schedule(self) -> None:
         if self._timer is None:
@@ -211,7 +209,9 @@ class FilesInFlight:
             for sender in hit:
                 sender.file_changed()
         for name, connections in resets.items():
-            self._log.event("warn", "file changed in place: connections reset", {"file": name, "connections": connections})
+            self._log.event(
+                "warn", "file changed in place: connections reset", {"file": name, "connections": connections}
+            )
 
     def _holders(self, file: OpenFile) -> tuple[Sender, ...]:
         return tuple(sender for sender, files in self._senders.items() if file in files)

@@ -1,11 +1,11 @@
 """A TCP transport for Twisted that sends segments of files by `sendfile`, queued between ordinary writes.
 
-To use it, give a listening port a subclass with `disk`, `fair_queue` and `in_flight` set: `port.transport = …`. Bytes
-are sent in the order of the calls of `write`, `writeSequence` and `send_file`. The reactor's thread makes no read that
-could wait for a disk.
+To use it, give a listening port a subclass with `disk`, `fair_queue` and `in_flight` set: `port.transport = …`.
+Bytes are sent in the order of the calls of `write`, `writeSequence` and `send_file`. The reactor's thread makes no
+read that could wait for a disk.
 
 The kernel copies as late as it can: a file that is changed in place also changes those of its bytes that wait in a
-socket. Such a connection is reset (see `streaming.files_in_flight`). Small bodies are copied.
+socket. Then `in_flight` has the connection reset. Small bodies are copied.
 """
 
 from __future__ import annotations
@@ -74,9 +74,9 @@ class SendfileServer(WriteQueue):
     def send_file(self, source: OpenFile, offset: int, length: int, head: bytes = b"") -> Deferred[None]:
         """Send `head` and `length` bytes of a file from `offset` on, behind everything written before.
 
-        Up to COPIED_BYTES are copied: not even a change in place reaches them once the kernel has them. If nothing is queued, as much as the socket takes is sent at once. The Deferred fires when the kernel has the
-        last byte. It fails with the exceptions of `source`, with ConnectionAborted if `in_flight` has told of a change,
-        and with ConnectionLost if the connection is lost first.
+        If nothing is queued, as much as the socket takes is sent at once. Up to COPIED_BYTES are copied. The Deferred
+        fires when the kernel has the last byte. It fails with the exceptions of `source`, with ConnectionAborted if
+        `in_flight` has told of a change, and with ConnectionLost if the connection is lost first.
         """
         if self.TLS:
             raise RuntimeError("the bytes of a file cannot pass through TLS")

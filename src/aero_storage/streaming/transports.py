@@ -12,6 +12,7 @@ from typing import Protocol, cast
 import attrs
 from twisted.internet import tcp, unix
 from twisted.internet.defer import Deferred
+
 from aero_storage.disk import Disk
 from aero_storage.linux import notsent_lowat
 from aero_storage.streaming.fair_queue import FairQueue

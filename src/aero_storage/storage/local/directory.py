@@ -17,7 +17,13 @@ from pathlib import Path, PurePath
 import attrs
 from typing_extensions import override
 
-from aero_storage.errors import BlobNotFoundError, BlobUnreadableError, DescriptorsError, FileChangedError, ShortReadError
+from aero_storage.errors import (
+    BlobNotFoundError,
+    BlobUnreadableError,
+    DescriptorsError,
+    FileChangedError,
+    ShortReadError,
+)
 from aero_storage.http.conditional import Validators
 from aero_storage.linux.network_filesystems import is_network_filesystem
 from aero_storage.open_file import OpenFile
