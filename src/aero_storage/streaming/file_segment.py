@@ -23,11 +23,11 @@ WINDOW_BYTES = 1024 * 1024
 _LEAST_WINDOW = 128 * 1024
 
 COPIED_BYTES = 256 * 1024
-"""Bodies up to this many bytes are copied. A client on this machine that does not read may hold so many bytes that it
-has acknowledged: those of `sendfile` would still be the file's, and no reset takes them back."""
+"""Bodies up to this many bytes are copied. A client on this machine may hold so many that it has acknowledged and not
+read: those of `sendfile` would still be the file's, and no reset takes them back."""
 
-_BUFFER = memoryview(bytearray(COPIED_BYTES))
-"""Where bytes are copied to; for the reactor's thread only."""
+_PIECE = memoryview(bytearray(256 * 1024))
+"""Where bytes are copied to, a piece at a time that stays in the processor's cache; for the reactor's thread only."""
 
 RESIDENT_SECONDS = 0.1
 """Bytes found in the page cache count as resident for this long."""
@@ -156,8 +156,12 @@ class CopiedSegment(FileSegment):
     """
 
     @override
+    def ready(self) -> int:
+        return min(super().ready(), len(_PIECE))
+
+    @override
     def _transfer(self, socket: int, most: int) -> int:
-        piece = _BUFFER[: min(most, COPIED_BYTES)]
+        piece = _PIECE[:most]
         count = os.preadv(self.source.fileno(), (piece,), self.offset)
         self.source.verify()
         sent = os.write(socket, piece[:count]) if count else 0

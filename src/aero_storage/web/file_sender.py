@@ -10,8 +10,10 @@ from aero_storage.http.ranges import Segment
 from aero_storage.linux.page_cache import read_resident_into
 from aero_storage.open_file import OpenFile
 from aero_storage.storage.blob import Blob
-from aero_storage.streaming.file_segment import COPIED_BYTES
 from aero_storage.streaming.sendfile import SendfileServer
+
+AT_ONCE_BYTES = 256 * 1024
+"""Bodies up to this many bytes are read at once and leave in one piece with their head, if they are in memory."""
 
 _HEAD_ROOM = 2048
 
@@ -20,7 +22,7 @@ _HEAD_ROOM = 2048
 class FileSender:
     """Sends replies by transports that send files."""
 
-    _buffer: memoryview = attrs.field(init=False, factory=lambda: memoryview(bytearray(_HEAD_ROOM + COPIED_BYTES)))
+    _buffer: memoryview = attrs.field(init=False, factory=lambda: memoryview(bytearray(_HEAD_ROOM + AT_ONCE_BYTES)))
     """Where a small body is read to, behind the room for its head, so that both leave in one piece."""
 
     def send(self, transport: SendfileServer, head: bytes, reply: Reply, blob: Blob | None) -> Deferred[None] | None:
@@ -41,7 +43,7 @@ class FileSender:
     ) -> Deferred[None] | None:
         pace, offset, length = transport.pace, segment.offset, segment.length
         if (
-            length > COPIED_BYTES
+            length > AT_ONCE_BYTES
             or transport.waits_for_turn(length)
             or (pace is not None and pace.left < length)
             or not self._read(head, file, segment)
