@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import attrs
+
 from aero_storage.delivery.decision import judge
 from aero_storage.delivery.facts import Facts
 from aero_storage.delivery.policy import Policy
@@ -9,5 +11,12 @@ from aero_storage.delivery.reply import Reply
 from aero_storage.delivery.representation import Representation
 
 
-def decide(facts: Facts, policy: Policy, representation: Representation) -> Reply:
+@attrs.frozen
+class Asked(Facts):
+    """The facts of a request, and the range that goes with them."""
+
+    range: str | None = None
+
+
+def decide(facts: Asked, policy: Policy, representation: Representation) -> Reply:
     return judge(facts, policy, representation).reply(facts.range)
