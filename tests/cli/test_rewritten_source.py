@@ -17,13 +17,14 @@ import pytest
 from tests.command_output import CommandResult
 
 from aero_storage.cli.commands import import_image
-from aero_storage.cli.disk_images import sandbox
 from aero_storage.cli.main import run
 from aero_storage.cli.output import Output
+from aero_storage.linux import landlock
 
 if TYPE_CHECKING:
     Command = Callable[..., CommandResult]
     QemuImgCommand = Callable[..., str]
+    ActBefore = Callable[[Callable[[], None], Callable[[], None]], None]
 
 SIZE = 1024 * 1024
 GOOD = random.Random(1).randbytes(SIZE)
@@ -47,18 +48,21 @@ class Attack:
     evil: bytes
 
     def rewrite(self) -> None:
-        """Change the image in place, and set its time back."""
+        """Change the image in place, and leave its size and the time of the last write as they were."""
         before = self.source.stat()
-        with self.source.open("r+b") as file:
-            file.write(self.evil)
-            file.truncate()
+        assert len(self.evil) <= before.st_size
+        self.source.write_bytes(self.evil.ljust(before.st_size, b"\0"))
         os.utime(self.source, ns=(before.st_atime_ns, before.st_mtime_ns))
 
-    def replace(self) -> None:
+    def exchange(self) -> None:
         """Put another file in the place of the image."""
-        new = self.place / "new"
-        new.write_bytes(self.evil)
-        new.replace(self.source)
+        self.source.rename(self.place / "good")
+        self.source.write_bytes(self.evil)
+
+    def put_back(self) -> None:
+        """Put the image back in its place."""
+        if (self.place / "good").exists():
+            (self.place / "good").replace(self.source)
 
     @property
     def served(self) -> bytes:
@@ -67,9 +71,7 @@ class Attack:
 
 
 @pytest.fixture
-def make(
-    qemu_img: QemuImgCommand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[str], Attack]:
+def make(qemu_img: QemuImgCommand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Attack]:
     """Give a function that prepares an attack of a kind."""
     monkeypatch.chdir(tmp_path)
     for name in [name for name in os.environ if name.startswith("AERO_")]:
@@ -158,22 +160,20 @@ def command(capsys: pytest.CaptureFixture[str]) -> Command:
 
 
 @pytest.fixture
-def act_before(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[str, Callable[[], None]], None]:
-    """Give a function that has something done when qemu-img was started with a subcommand, before it does anything.
+def act_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ActBefore:
+    """Give a function that has something done when qemu-img begins to convert, and something else when it has.
 
-    A program in front of qemu-img reports progress, and waits for the file that says that it is done.
+    A program in front of qemu-img reports progress, and waits for the file that says that the first is done.
     """
 
-    def prepare(subcommand: str, act: Callable[[], None]) -> None:
+    def prepare(act: Callable[[], None], after: Callable[[], None]) -> None:
         done = tmp_path / "done"
         program = tmp_path / "programs/qemu-img"
         program.parent.mkdir()
         real, marker = shlex.quote(shutil.which("qemu-img") or ""), shlex.quote(str(done))
         program.write_text(
-            f"#!/bin/sh\nif [ $1 = {subcommand} ]; then printf '    (1.00/100%%)\\r'; "
-            f"until [ -e {marker} ]; do :; done; fi\nexec {real} \"$@\"\n"
+            f"#!/bin/sh\nif [ $1 = convert ]; then printf '    (1.00/100%%)\\r'; "
+            f'until [ -e {marker} ]; do :; done; fi\nexec {real} "$@"\n'
         )
         program.chmod(0o755)
         monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
@@ -183,6 +183,8 @@ def act_before(
             if next(calls) == 0:
                 act()
                 done.touch()
+            else:
+                after()
 
         @contextmanager
         def progress(task: str, _: int) -> Iterator[Callable[[int], None]]:
@@ -199,15 +201,15 @@ def is_confined(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
     if request.param == "confined":
         request.getfixturevalue("landlock_abi")
         return True
-    monkeypatch.setattr(sandbox.landlock, "abi_version", lambda: 0)
+    monkeypatch.setattr(landlock, "abi_version", lambda: 0)
     return False
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("way", [Attack.rewrite, Attack.replace], ids=["rewritten", "replaced"])
-def test_swapped_before_conversion(  # noqa: PLR0913, PLR0917 - fixtures
+@pytest.mark.parametrize("way", [Attack.rewrite, Attack.exchange], ids=["rewritten", "exchanged"])
+def test_swapped_before_conversion(
     make: Callable[[str], Attack],
-    act_before: Callable[[str, Callable[[], None]], None],
+    act_before: ActBefore,
     command: Command,
     is_confined: bool,  # noqa: FBT001
     kind: str,
@@ -215,7 +217,7 @@ def test_swapped_before_conversion(  # noqa: PLR0913, PLR0917 - fixtures
 ) -> None:
     """Where the image is changed when qemu-img begins to convert it, no byte of the secret is imported."""
     attack = make(kind)
-    act_before("convert", lambda: way(attack))
+    act_before(lambda: way(attack), attack.put_back)
     said = command("import", attack.source, "--id", "disk")
     assert SECRET[:512] not in attack.served
     if is_confined:
@@ -224,4 +226,5 @@ def test_swapped_before_conversion(  # noqa: PLR0913, PLR0917 - fixtures
     else:  # the copy is what it was
         assert said.status == 0, said.err
         assert GOOD in attack.served
+    assert said.err.count("gets a private copy of source.") == (not is_confined)
     assert "/proc/self" not in said.out + said.err

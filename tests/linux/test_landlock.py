@@ -39,8 +39,8 @@ def test_it_is_there() -> None:
 
 @pytest.fixture
 def confined() -> Iterator[Confined]:
-    """Give a function that runs Python code under a ruleset, and returns the name of the error, or what it printed."""
-    opened = [os.open(path, os.O_PATH) for path in ALWAYS if os.path.exists(path)]
+    """Give a function that runs Python code under a ruleset, and returns what it printed, or its error's name."""
+    opened = [os.open(path, os.O_PATH) for path in ALWAYS if Path(path).exists()]
 
     def run(code: str, *rules: Rule, version: int = ABI) -> str:
         ruleset = landlock.create_ruleset([*(Rule(place, READ) for place in opened), *rules], version)
@@ -144,7 +144,7 @@ def test_no_new_privileges(confined: Confined) -> None:
 
 def test_pseudo_files() -> None:
     """The kernel's refusal of a rule is told."""
-    with closing(socket.socket()) as sock, pytest.raises(OperatorError, match="^Landlock failed: "):
+    with closing(socket.socket()) as sock, pytest.raises(OperatorError, match=r"^Landlock failed: "):
         landlock.create_ruleset([Rule(sock.fileno(), Access.READ_FILE)], ABI)
 
 

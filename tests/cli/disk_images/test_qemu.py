@@ -174,7 +174,10 @@ def test_progress_in_pieces() -> None:
         ("echo 'qemu-img: no luck' >&2; exit 1", "no luck"),
         ("printf 'qemu-img: a\\n\\nb\\033[2J\\n' >&2; exit 1", "a; b\\x1b[2J"),
         (f"printf \"qemu-img: Could not open '{OPTIONS}': Is odd\" >&2; exit 1", "Is odd"),
-        (f"printf \"qemu-img: Could not open '/proc/self/fd/{FILE}': Odd\" >&2; exit 1", "Could not open '/images/a,b.img': Odd"),
+        (
+            f"printf \"qemu-img: Could not open '/proc/self/fd/{FILE}': Odd\" >&2; exit 1",
+            "Could not open '/images/a,b.img': Odd",
+        ),
         ("yes x | head -c 1000000 >&2; exit 1", "x; " * 133 + "x…"),
     ],
 )

@@ -140,11 +140,9 @@ def _report(output: Output, done: _Done, options: ImportOptions) -> None:
         output.say(f"Made manifest.json; it lists what the directory listing was serving: {', '.join(draft.listed)}.")
     if options.public is False:
         output.say("Private forbids caching. It is no access control: every client of the daemon can read the image.")
+    document = {"id": options.id, "file": done.file, "format": source.format, "size": source.size}
     output.result(
-        {
-            **{"id": options.id, "file": done.file, "format": source.format},
-            **{"size": source.size, "disk_usage": done.on_disk},
-        },
+        document | {"disk_usage": done.on_disk},
         f"Imported {source.path.name} ({source.format}) as {options.id}: {done.file}, {format_size(source.size)}, "
         f"{format_size(done.on_disk)} on disk",
     )
@@ -172,7 +170,10 @@ def _import(
     say = context.output.say
     with at_work(root, options.id, say) as work:
         _require_room(work.root, options.id)
-        with _ready(candidate, work, say) as source, progress(f"Importing {source.path.name}", source.size) as advance:
+        with (
+            _ready(candidate, work, say) as source,
+            progress(f"Importing {source.path.name}", source.size) as advance,
+        ):
             import_to(source, work.staging.reachable(_STAGED), advance, work.staging.path / _STAGED)
         on_disk = work.staging.disk_usage(_STAGED)
         with _moved_into_place(work, options.id) as name:

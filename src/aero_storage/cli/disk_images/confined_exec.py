@@ -1,9 +1,9 @@
-"""Executes a program that ends with its parent, confined by a Landlock ruleset. Run it by its path, not by an import.
+"""Executes a program that ends with its parent, confined by a Landlock ruleset. It is run by its path.
 
-Arguments: the parent's process id, the descriptor of the ruleset or "-" for none, the program, the program's arguments.
+Arguments: the parent's process id, the descriptor of the ruleset or "-" for none, the program and its arguments.
 
-It stands between fork and exec. As a preexec_fn the same would be unsafe beside other threads, such as a progress bar's.
-It imports nothing of the package, as it runs without site-packages.
+It runs between fork and exec, where a preexec_fn would be unsafe beside other threads, such as a progress bar's. It
+imports nothing of the package, as it runs without site-packages.
 """
 
 from __future__ import annotations

@@ -70,9 +70,7 @@ class ImportSource:
 
 
 @contextmanager
-def opened(
-    path: Path, format_override: str | None = None, find: FindQemuImg = find_qemu_img
-) -> Iterator[Candidate]:
+def opened(path: Path, format_override: str | None = None, find: FindQemuImg = find_qemu_img) -> Iterator[Candidate]:
     """Open an image for a with block, in its detected format or in `format_override` (a key of `formats.FORMATS`).
 
     Raises OperatorError if it cannot be imported: missing, cut short, encrypted, or with parts in other files.
@@ -90,8 +88,9 @@ def _candidate(file: ImageFile, override: str | None, find: FindQemuImg) -> Iter
             refuse_packed(file)
         yield Candidate(OpenImage(file, name), stamps, override, None)
     elif vmdk_extents.is_descriptor_file(file, name):
+        qemu_img = _confined(file, find)
         with vmdk_extents.opened(file) as image:
-            yield Candidate(image, Stamps.of(file, *image.extents), override, _confined(file, find))
+            yield Candidate(image, Stamps.of(file, *image.extents), override, qemu_img)
     else:
         formats.refuse_incomplete(file, name)
         yield Candidate(OpenImage(file, name), stamps, override, find())

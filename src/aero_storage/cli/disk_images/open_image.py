@@ -11,7 +11,7 @@ import attrs
 from aero_storage.cli.disk_images.formats import ImageFile
 from aero_storage.cli.disk_images.sparse_copy import Stamp, require_same
 
-_INHERITED = re.compile(r"/proc/self/fd/([0-9]+)")
+_INHERITED = re.compile(r"/proc/self/fd/([^'\",:;\s]*)")
 
 
 def inherited_path(descriptor: int) -> str:
@@ -56,12 +56,15 @@ class OpenImage:
         return name in {inherited_path(descriptor) for descriptor in self.inherited}
 
     def named(self, text: str) -> str:
-        """Return a message of qemu-img with the names of the files in place of inherited descriptors."""
+        """Return a message of qemu-img with the names of the files in place of inherited descriptors.
+
+        Relative names, which qemu-img looks up where the descriptors are, are shown as they are in the image.
+        """
         names: Mapping[str, Path] = {
             str(self.first): self.file.path,
             **{str(extent.descriptor): extent.path for extent in self.extents},
         }
-        return _INHERITED.sub(lambda found: str(names.get(found[1], found[0])), text)
+        return _INHERITED.sub(lambda found: str(names.get(found[1], found[1])), text)
 
 
 @attrs.frozen

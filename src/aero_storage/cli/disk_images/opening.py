@@ -40,9 +40,8 @@ def _target(link: Path, path: Path) -> str:
         target = os.readlink("", dir_fd=descriptor)
         if status.st_uid not in {0, os.geteuid()}:
             shown = printable(link.parent / target, None)
-            raise OperatorError(
-                f"{printable(path, None)}: is a symbolic link of another user; name the file that it leads to: {shown}"
-            )
+            why = f"is a symbolic link of another user; name the file that it leads to: {shown}"
+            raise OperatorError(f"{printable(path, None)}: {why}")
         return target
     finally:
         os.close(descriptor)

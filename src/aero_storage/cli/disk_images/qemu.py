@@ -1,7 +1,7 @@
 """Runs qemu-img as a child process with explicit options: the format, and that the image is a plain file.
 
-The child inherits the files as descriptors, and is confined to them where the kernel can do that (sandbox.py). It never
-outlives this process: it is killed on any exception, and by the kernel when this process is killed.
+The child inherits the files as descriptors, and is confined to them where the kernel can do that (sandbox.py). It
+never outlives this process: it is killed on any exception, and by the kernel when this process is killed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
 from typing import IO
 
 import attrs

@@ -16,7 +16,7 @@ from aero_storage.linux import landlock
 from aero_storage.linux.landlock import Access, Rule
 
 _READ = Access.READ_FILE | Access.READ_DIR
-_LOAD = _READ | Access.EXECUTE  # the dynamic linker is executed
+_LOAD = _READ | Access.EXECUTE  # what is executed has to be readable, and the dynamic linker is executed
 _WRITE = Access.READ_FILE | Access.WRITE_FILE | Access.TRUNCATE
 
 _LIBRARY_NAMES = ("lib", "lib64")
@@ -25,7 +25,7 @@ _LIBRARIES = (
     *("/nix/store", "/gnu/store"),
 )
 _PROGRAMS = ("/bin", "/usr/bin")
-"""May be executed, for a qemu-img that is a script, but not read; what is executed is confined as well."""
+"""For a qemu-img that is a script; what it executes is confined as well."""
 
 _READABLE = (
     *("/etc/ld.so.cache", "/etc/ld.so.preload", "/etc/localtime", "/usr/share/zoneinfo", "/usr/share/locale"),
@@ -51,7 +51,7 @@ class Sandbox:
 
     @contextmanager
     def ruleset(self, reads: Iterable[int], writes: Iterable[int]) -> Iterator[int]:
-        """Make a Landlock ruleset for a with block that also allows these files, which are open; yield its descriptor.
+        """Make a Landlock ruleset for a with block, which also allows these open files; yield its descriptor.
 
         Raises OperatorError if the kernel refuses.
         """
@@ -78,9 +78,8 @@ def _places(program: str) -> Iterator[tuple[str, Access]]:
         folder = Path(name).parent
         if folder.name == "bin":
             yield from ((str(folder.with_name(library)), _LOAD) for library in _LIBRARY_NAMES)
-    yield from ((name, _LOAD) for name in _LIBRARIES)
+    yield from ((name, _LOAD) for name in (*_LIBRARIES, *_PROGRAMS))
     yield from ((str(name), _READ) for name in (*_READABLE, *Path("/etc").glob("ld-musl-*.path")))
-    yield from ((name, Access.EXECUTE) for name in _PROGRAMS)
     yield from ((name, _WRITE) for name in _WRITABLE)
 
 

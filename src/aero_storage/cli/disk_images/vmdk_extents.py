@@ -149,7 +149,7 @@ def _open_extent(image: ImageFile, extent: _Extent, folder: int, stack: ExitStac
     except (OSError, ValueError) as error:
         shown = printable(extent.name)
         if isinstance(error, OSError) and error.errno == errno.ELOOP:
-            image.refuse(f'its extent "{shown}" is a symbolic link, which is not followed; move the file itself there')
+            image.refuse(f'its extent "{shown}" is a symbolic link, and none is followed; move the file itself there')
         reason = error.strerror if isinstance(error, OSError) else "no name of a file"
         image.refuse(f'its extent "{shown}" cannot be opened: {reason}; copy all files of the disk here')
     stack.callback(os.close, descriptor)
