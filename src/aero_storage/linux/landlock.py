@@ -1,7 +1,7 @@
 """Landlock, by its system calls: a process gives up the right to open files, but for those that rules name.
 
-A rule is on an inode: of one file, or of a directory with all that is below it. What a name leads to later does not
-matter. Descriptors that are open already stay usable. See landlock(7).
+A rule is on an inode: of one file, or of a directory with all that is below it. A file that gets the name of an
+allowed one later is denied. Descriptors that are open already stay usable. See landlock(7).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _RULE_PATH_BENEATH = 1
 
 
 class Access(enum.IntFlag):
-    """LANDLOCK_ACCESS_FS_*: what may be done with files."""
+    """LANDLOCK_ACCESS_FS_*: rights to files and directories."""
 
     EXECUTE = 1 << 0
     WRITE_FILE = 1 << 1

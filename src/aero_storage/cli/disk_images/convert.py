@@ -1,6 +1,6 @@
 """Converts a disk image of any format to a raw file: examines it first, then copies or converts it completely.
 
-All files of the image are opened once, and stay open to the end: what their names lead to by then does not matter.
+All files of the image are opened once, and stay open to the end. Other files that get their names are not read.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from aero_storage.linux import landlock
 from aero_storage.linux.landlock import Access, Rule
 
 _READ = Access.READ_FILE | Access.READ_DIR
-_LOAD = _READ | Access.EXECUTE  # what is executed has to be readable, and the dynamic linker is executed
+_LOAD = _READ | Access.EXECUTE  # execve needs the right to read, too; the dynamic linker is executed
 _WRITE = Access.READ_FILE | Access.WRITE_FILE | Access.TRUNCATE
 
 _LIBRARY_NAMES = ("lib", "lib64")
@@ -25,7 +25,7 @@ _LIBRARIES = (
     *("/nix/store", "/gnu/store"),
 )
 _PROGRAMS = ("/bin", "/usr/bin")
-"""For a qemu-img that is a script; what it executes is confined as well."""
+"""For a qemu-img that is a script; programs that it executes are confined as well."""
 
 _READABLE = (
     *("/etc/ld.so.cache", "/etc/ld.so.preload", "/etc/localtime", "/usr/share/zoneinfo", "/usr/share/locale"),
@@ -38,7 +38,7 @@ _WRITABLE = ("/dev/null",)
 
 @attrs.frozen
 class Sandbox:
-    """What a program may do with files that are there whatever the image is: paths, and rights."""
+    """Rights of a program to the files that it needs for every image: paths, and rights."""
 
     places: tuple[tuple[str, Access], ...]
     abi_version: int
