@@ -70,12 +70,17 @@ def test_other_looks(place: Path, qemu_img: Run, landlock_abi: int) -> None:  # 
         find_qemu_img().check(image)
 
 
-@pytest.mark.skipif(landlock.abi_version() < 4, reason="TCP is restricted from version 4 on")
-def test_network(place: Path, qemu_img: Run) -> None:
-    """An image that names a server connects to nothing."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_UNIX])
+def test_servers(place: Path, qemu_img: Run, family: socket.AddressFamily, landlock_abi: int) -> None:  # noqa: ARG001
+    """An image that names a server, by TCP or by a UNIX socket, connects to nothing."""
+    with closing(socket.socket(family)) as server:
+        server.bind(("127.0.0.1", 0) if family == socket.AF_INET else "server")
+        server.listen()
         server.settimeout(0)
-        address = f"nbd://127.0.0.1:{server.getsockname()[1]}/"
+        where = server.getsockname()
+        address = (
+            f"nbd://127.0.0.1:{where[1]}/" if family == socket.AF_INET else f"nbd+unix:///?socket={place}/server"
+        )
         qemu_img("create", "-q", "-u", "-f", "qcow2", "-b", address, "-F", "raw", place / "evil.img", str(SIZE))
         with pytest.raises(OperatorError, match="Permission denied"):
             converted(find_qemu_img(), place / "evil.img", "qcow2")

@@ -126,7 +126,7 @@ def import_image(  # noqa: PLR0913, PLR0917 - the flags of a command
 
 @attrs.frozen
 class _Done:
-    """A finished import: its source, its new `file` relative to the root, the catalog, and the bytes taken on disk."""
+    """A finished import: its source, its new `file` in the root, the new catalog, and the bytes taken on disk."""
 
     source: ImportSource
     file: str
