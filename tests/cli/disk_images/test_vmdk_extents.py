@@ -265,6 +265,20 @@ def test_extents_that_are_swapped(split: Path, when: str) -> None:
     assert not target.exists()
 
 
+@pytest.mark.usefixtures("landlock_abi")
+@pytest.mark.parametrize("share", [0.5, 0.9])
+def test_sparse_extents_cut_short(
+    qemu_img: Callable[..., str], disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: float
+) -> None:
+    """A sparse extent whose end is missing, of which qemu would read zeros, is refused."""
+    monkeypatch.chdir(tmp_path)
+    qemu_img("convert", "-f", "raw", "-O", "vmdk", "-o", "subformat=twoGbMaxExtentSparse", disk, "disk.vmdk")
+    extent = tmp_path / "disk-s001.vmdk"
+    os.truncate(extent, int(extent.stat().st_size * share))
+    with pytest.raises(OperatorError, match="cut short|cannot be read"), examined(tmp_path / "disk.vmdk"):
+        pass
+
+
 @pytest.mark.usefixtures("qemu_img")
 def test_without_landlock(split: Path) -> None:
     """Where nothing confines qemu-img, such a disk is refused, and the message says why."""

@@ -156,7 +156,7 @@ def _ready(source: Candidate | ImportSource, work: Workplace, say: Say) -> Itera
         yield source
         return
     file = source.image.file
-    say(f"Nothing confines qemu-img here (no Landlock), so it gets a private copy of {file.path.name}.")
+    say(f"Landlock cannot confine qemu-img here, so it gets a private copy of {file.path.name}.")
     with ExitStack() as stack:
         with progress(f"Copying {file.path.name}", file.size) as advance:
             copy = stack.enter_context(private_copy(source, work.staging, advance))

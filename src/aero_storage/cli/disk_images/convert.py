@@ -90,7 +90,7 @@ def _candidate(file: ImageFile, override: str | None, find: FindQemuImg) -> Iter
     elif vmdk_extents.is_descriptor_file(file, name):
         qemu_img = _confined(file, find)
         with vmdk_extents.opened(file) as image:
-            yield Candidate(image, Stamps.of(file, *image.extents), override, qemu_img)
+            yield Candidate(image, stamps.with_files(*image.extents), override, qemu_img)
     else:
         formats.refuse_incomplete(file, name)
         yield Candidate(OpenImage(file, name), stamps, override, find())

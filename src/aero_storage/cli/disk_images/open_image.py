@@ -78,6 +78,10 @@ class Stamps:
         """Return the stamps of files that have just been opened."""
         return cls(tuple((file, Stamp.of(file.descriptor)) for file in files))
 
+    def with_files(self, *files: ImageFile) -> Stamps:
+        """Return these stamps and those of further files, which have just been opened."""
+        return Stamps((*self.files, *Stamps.of(*files).files))
+
     def require_same(self) -> None:
         """Raise OperatorError if one of the files has changed."""
         for file, stamp in self.files:
