@@ -275,7 +275,7 @@ def test_sparse_extents_cut_short(
     qemu_img("convert", "-f", "raw", "-O", "vmdk", "-o", "subformat=twoGbMaxExtentSparse", disk, "disk.vmdk")
     extent = tmp_path / "disk-s001.vmdk"
     os.truncate(extent, int(extent.stat().st_size * share))
-    with pytest.raises(OperatorError, match="cut short|cannot be read"), examined(tmp_path / "disk.vmdk"):
+    with pytest.raises(OperatorError, match=r"cut short|cannot be read"), examined(tmp_path / "disk.vmdk"):
         pass
 
 
