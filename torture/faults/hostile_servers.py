@@ -19,7 +19,7 @@ from torture.outcome import MIB, Outcome
 _COMMAND = Path(sys.executable).parent / "aero-storage"
 _TIMEOUT = 3
 _AT_ONCE = 4
-_GRACE = 12.0
+_GRACE = 20.0
 """Seconds over the time limit for the process to start and to end, on a machine that does other things too."""
 _MOST_RESIDENT = 192 * MIB
 _OK = b"HTTP/1.1 200 OK\r\nCache-Control: no-transform\r\n"
