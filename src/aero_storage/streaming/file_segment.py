@@ -152,7 +152,7 @@ class FileSegment:
 class CopiedSegment(FileSegment):
     """A segment that is read, verified and then written: none of its bytes changes any more once the kernel has it.
 
-    What the socket does not take waits in the file, and is read again.
+    The rest that a full socket does not take waits in the file, and is read again.
     """
 
     @override

@@ -1,8 +1,8 @@
 """Files of which bytes are in flight: sent by `sendfile`, and not acknowledged by every client (http.md §5).
 
-What `sendfile` has put into a socket is still the file's: changed in place, it changes there. So each such file is
-watched, and when it changes, every connection that has not acknowledged all of its bytes is reset, also one whose
-response counts as complete. A reset drops what waits in the socket.
+Bytes that `sendfile` has put into a socket are still the file's: a change in place changes them there. So each such
+file is watched. When it changes, every connection whose client has not acknowledged all of its bytes is reset, also
+one whose response counts as complete. A reset drops the bytes that wait in the socket.
 
 inotify reports a change within a millisecond. It reports no stores to a mapping, and not all file systems report
 all changes, so size and mtime are looked at too, every LOOK_SECONDS. A file is watched, and held open, from the first

@@ -64,7 +64,7 @@ class TrackedUNIXServer(FlushTracking, unix.Server):  # type: ignore[misc]
 
 @attrs.frozen
 class Sending:
-    """What the connections of one reactor share that send files."""
+    """The parts that all file-sending connections of one reactor share."""
 
     disk: Disk
     """The threads that read into the page cache."""

@@ -90,7 +90,7 @@ class HTTPConnection(TwistedProtocol):
         self.is_secure = is_secure(self.transport)
         self.sendfile, self.tracked = sendfile_transport(self.transport), tracked_transport(self.transport)
         if self.sendfile is not None:
-            self.sendfile.pace, self.sendfile.on_file_changed = self.pace, self.break_off
+            self.sendfile.pace, self.sendfile.on_file_changed = self.pace, self.reset
         self._ticket = self.site.opened(self, host_of(self.transport.getPeer()))
         if self._ticket is None:
             self.abort()
@@ -254,10 +254,10 @@ class HTTPConnection(TwistedProtocol):
         if self._response is None and self._state.takes_requests:
             self.close()
         else:
-            self.break_off()
+            self.reset()
 
-    def break_off(self) -> None:
-        """Reset the connection, with what is under way."""
+    def reset(self) -> None:
+        """Reset the connection; a response under way is aborted by us, not left by its client."""
         if self._response is not None:
             self._response.aborted_by_us = True
         self.abort()

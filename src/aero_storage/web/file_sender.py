@@ -28,8 +28,8 @@ class FileSender:
     def send(self, transport: SendfileServer, head: bytes, reply: Reply, blob: Blob | None) -> Deferred[None] | None:
         """Send head and body (without a `blob` no more of it than the reply holds), as far as possible at once.
 
-        A `blob` whose bytes are to be sent has a `file`. What the socket does not take of a file waits there: a
-        client that reads nothing holds no copy.
+        A `blob` whose bytes are to be sent has a `file`. The rest that a full socket does not take of a file waits
+        there: a client that reads nothing holds no copy.
 
         None if all is with the kernel; else a Deferred that fires when it is, and fails as `send_file` does.
         """
