@@ -85,7 +85,7 @@ class FileSegment:
         return sent
 
     def _transfer(self, socket: int, most: int) -> int:
-        """Send by `sendfile`: what waits in the socket is still the file's, so the file is verified after it."""
+        """Send by `sendfile`. Bytes in the socket are still the file's, so the file is verified after it."""
         sent = os.sendfile(socket, self.source.fileno(), self.offset, most)
         self.offset += sent
         self.left -= sent

@@ -44,7 +44,7 @@ class Sender(Protocol):
 
 
 class Watches(Protocol):
-    """What reports changes of open files; see `linux.inotify.Inotify`."""
+    """Reports changes of open files, as `linux.inotify.Inotify` does."""
 
     @property
     def error(self) -> str | None:
