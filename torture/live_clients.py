@@ -45,6 +45,13 @@ class LiveClients:
         """How many came to their end."""
         return len(self._took)
 
+    def wait_for(self, count: int, seconds: float = 60.0) -> None:
+        """Wait until so many requests came to their end. AssertionError if that takes too long."""
+        deadline = time.monotonic() + seconds
+        while self.requests < count:
+            assert time.monotonic() < deadline, f"{self.requests} of {count} requests were answered in time"
+            time.sleep(_PAUSE)
+
     def result(self) -> LiveResult:
         """Sum up."""
         slowest = max(self._took, default=0.0)
