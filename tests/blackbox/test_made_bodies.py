@@ -76,6 +76,8 @@ def test_clients_that_read_nothing(place: Path, dial: Callable[[Daemon], RawConn
         for conn in conns:
             conn.send(LIST)
         until(lambda: daemon.metrics().value("aero_storage_requests_in_flight") > CLIENTS)
+        assert daemon.ask("/v1/images").body == whole  # by now the others have been answered, too
+        daemon.metrics()
         assert resident(daemon) - before < CLIENTS * MIB // 10
         assert MIB < daemon.metrics().value("aero_storage_waiting_body_bytes") < 6 * MIB
         assert conns[7].reply().body == conns[93].reply().body == whole
