@@ -99,7 +99,7 @@ class RequestReader(PipeliningConnection):
     def _read(self) -> None:
         """Answer as much as one turn of the reactor allows."""
         self._reading = True
-        start, left = self._turns.now(), TURN_REQUESTS
+        start, left = self._turns.now(), 0 if self._turns.is_over and self._heads.has_several else TURN_REQUESTS
         while left and self._state.takes_requests and self._read_head():
             left = left - 1 if self._heads.is_fresh or self._turns.has_time(start) else 0
         self._reading = False

@@ -2,7 +2,8 @@
 
 All that is received in one read could be answered in one turn: a packet of 1,400 pipelined requests would hold all
 other connections up for a second, and fifty such packets for as many times a millisecond if each connection had one
-for itself. The first request that comes in a read is always answered at once; those behind it when there is time.
+for itself. Requests that come one by one never wait here; of those that come together, the first does if the time of
+this turn is over.
 """
 
 from __future__ import annotations
@@ -39,6 +40,11 @@ class RequestTurns:
     def now(self) -> float:
         """Return the time from which a connection counts what it uses."""
         return self._clock.seconds()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the time of this turn is used up."""
+        return self._end is not None and self._clock.seconds() >= self._end
 
     def has_time(self, since: float) -> bool:
         """Return whether a connection that began `since` may answer a further request in this turn."""
