@@ -87,11 +87,15 @@ def test_clients_share_a_list(make_daemon: Callable[..., Any], exits: ExitStack)
     assert stack.metric("aero_storage_waiting_bodies_closed_total") == 0
 
 
-def test_over_the_limit(make_daemon: Callable[..., Any], exits: ExitStack) -> None:
+@pytest.mark.parametrize("shared", [True, False])
+def test_over_the_limit(make_daemon: Callable[..., Any], exits: ExitStack, *, shared: bool) -> None:
     """The connection that has waited longest without a byte taken is reset; its line says why. Others end well."""
     stack = make_daemon(max_waiting_body_bytes=str(5 * MIB // 2))
     dial = dialling(stack, exits)
-    first, second, third = dial(), dial(), dial()
+    first, second, third = pairs = dial(), dial(), dial()
+    if not shared:
+        for pair in pairs:
+            pair.protocol.sendfile = None
     ask(first, META)
     ask(second, META)
     first.take(300 * KIB)

@@ -27,7 +27,7 @@ class Waiters(Generic[_T]):
     _group: deque[Deferred[_T]] = attrs.field(init=False, factory=deque)
 
     def join(self) -> Deferred[_T]:
-        """Return a Deferred of the next result; whoever does not want it any more cancels it."""
+        """Return a Deferred of the next result; a cancelled one is not told."""
         waiter: Deferred[_T] = Deferred(self._group.remove)
         self._group.append(waiter)
         return waiter

@@ -1,4 +1,4 @@
-"""A limit on the memory of bodies that the daemon has made and that wait for their clients (http.md §5).
+"""A limit on the memory of bodies that the daemon has made and that wait for their clients (http.md §2).
 
 A list of images, metrics or an error is one object in memory, which all connections share that send it. It is counted
 once, from the first of them whose socket was full to the last. A connection that cannot share, below TLS or on a UNIX

@@ -69,8 +69,10 @@ class RequestTurns:
         if not self._waiting:
             return
         start = self.now()
-        self._waiting.popleft().take_turn()
-        while self._waiting and self.has_time(start):
+        try:
             self._waiting.popleft().take_turn()
-        if self._waiting:
-            self._schedule()
+            while self._waiting and self.has_time(start):
+                self._waiting.popleft().take_turn()
+        finally:
+            if self._waiting:
+                self._schedule()
