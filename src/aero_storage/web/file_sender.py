@@ -28,8 +28,8 @@ class FileSender:
     def send(self, transport: SendfileServer, head: bytes, reply: Reply, blob: Blob | None) -> Deferred[None] | None:
         """Send head and body (without a `blob` no more of it than the reply holds), as far as possible at once.
 
-        A `blob` whose bytes are to be sent has a `file`. If the socket is full, the rest of the body waits in the file
-        or in the reply: a client that reads nothing has no copy of it in memory.
+        A `blob` whose bytes are to be sent has a `file`. If the socket is full, the rest of the body waits in the
+        file or in the reply: a client that reads nothing has no copy of it in memory.
 
         None if all is with the kernel; else a Deferred that fires when it is, and fails as `send_file` does.
         """
