@@ -107,7 +107,7 @@ def stalled(count: int) -> Outcome:
     return trial.outcome("stalled readers", tried, count, saw, (before, after))
 
 
-def made_bodies(count: int) -> Outcome:
+def made_bodies_nobody_reads(count: int) -> Outcome:
     """Ask for lists, metrics, manifests and errors, and read nothing: all clients together hold one copy of each."""
     manifest = json.dumps([_entry("disk"), *(_entry(f"image-{number}") for number in range(_LISTED))]).encode()
     with run_trial("--virtual-chunks", manifest=manifest) as trial, ExitStack() as held:
