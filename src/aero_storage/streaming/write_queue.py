@@ -1,4 +1,4 @@
-"""The write queue of a connection: Twisted's buffer, then segments of files, each with the data written behind it.
+"""The write queue of a connection: Twisted's buffer, then segments, each with the data written behind it.
 
 Data written behind a segment waits with the segment, and becomes Twisted's buffer when the segment has been sent.
 """
@@ -7,31 +7,70 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from twisted.internet import tcp
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
+from twisted.python.failure import Failure
 from typing_extensions import override
 
-from aero_storage.streaming.file_segment import FileSegment
+from aero_storage.open_file import OpenFile
 from aero_storage.streaming.flush_tracking import FlushTracking
 from aero_storage.streaming.receive_buffer import SharedReceiveBuffer
 
 
+class QueuedSegment(Protocol):
+    """Bytes that are not copied into the queue: a part of a file, or of a body that connections share."""
+
+    __slots__ = ()
+
+    left: int
+    """Bytes that are not sent yet."""
+    done: Deferred[None] | None
+    """Fires at the end; None after it."""
+    behind: list[bytes]
+    """Data written behind it."""
+    is_paced: bool
+    """Whether the speed limits are for it."""
+
+    @property
+    def watched(self) -> OpenFile | None:
+        """The file whose bytes these stay until they are acknowledged; None for copies."""
+        ...
+
+    def ready(self) -> int:
+        """Return how many bytes can be sent now; 0 if they have to be read first."""
+        ...
+
+    def send(self, socket: int, most: int) -> int:
+        """Send up to `most` > 0 ready bytes and return how many were sent; `left` is exact even after an exception.
+
+        Raises BlockingIOError if the socket is full, and OSError of the connection.
+        """
+        ...
+
+    def finish(self, failure: Failure | None) -> None:
+        """Drop the rest and fire `done`; a second call does nothing."""
+        ...
+
+
 class WriteQueue(FlushTracking, SharedReceiveBuffer, tcp.Server):  # type: ignore[misc]
-    """A TCP connection whose write queue can hold segments of files."""
+    """A TCP connection whose write queue can hold segments."""
 
     _queued = 0
     """Bytes of segments and of the data behind them; they stay unsent when the connection is lost."""
+    _lost = False
+    """Whether a system call reported the connection lost; `doWrite` tells the reactor."""
 
     def __init__(self, *arguments: Any) -> None:
-        self._segments: deque[FileSegment] = deque()
+        self._segments: deque[QueuedSegment] = deque()
         super().__init__(*arguments)
 
     @property
     @override
     def unsent(self) -> int:
-        # Bytes of files count too.
+        # Bytes of segments count too.
         return super().unsent + self._queued
 
     def is_idle(self) -> bool:
@@ -64,13 +103,13 @@ class WriteQueue(FlushTracking, SharedReceiveBuffer, tcp.Server):  # type: ignor
     @override
     def startTLS(self, *arguments: Any) -> None:
         if self._segments:
-            raise RuntimeError("the bytes of a file are still on their way")
+            raise RuntimeError("the bytes of a segment are still on their way")
         super().startTLS(*arguments)
 
     def _isSendBufferFull(self) -> bool:
         return bool(self._segments) or bool(super()._isSendBufferFull())
 
-    def _append(self, segment: FileSegment, head: bytes) -> None:
+    def _append(self, segment: QueuedSegment, head: bytes) -> None:
         """Append ordinary bytes and a segment to the queue, without starting to write."""
         if head and self._segments:
             self._append_behind((head,))
@@ -101,7 +140,7 @@ class WriteQueue(FlushTracking, SharedReceiveBuffer, tcp.Server):  # type: ignor
         self.dataBuffer, self.offset = b"", 0
         return True
 
-    def _complete(self, segment: FileSegment) -> None:
+    def _complete(self, segment: QueuedSegment) -> None:
         """Remove the first segment: it has been sent."""
         self._segments.popleft()
         self._tempDataBuffer = segment.behind
@@ -123,3 +162,15 @@ class WriteQueue(FlushTracking, SharedReceiveBuffer, tcp.Server):  # type: ignor
         if self.producer is not None and self.producerPaused:
             self.producerPaused = False
             cast("IPushProducer", self.producer).resumeProducing()
+
+    def _is_connection_error(self, error: OSError) -> bool:
+        """Return whether an error of `sendfile` is about the connection, not the file."""
+        self._lost = isinstance(error, ConnectionError) or not self._has_peer()
+        return self._lost
+
+    def _has_peer(self) -> bool:
+        try:
+            self.socket.getpeername()
+        except OSError:
+            return False
+        return True

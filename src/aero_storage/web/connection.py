@@ -24,6 +24,7 @@ from aero_storage.web.connection_state import ConnectionState, Event, State
 from aero_storage.web.lingering_close import LingeringClose, can_close_at_once, close_if_acknowledged, is_secure
 from aero_storage.web.request import AeroRequest, RequestChannel
 from aero_storage.web.request_reader import RequestReader
+from aero_storage.web.request_turns import RequestTurns
 from aero_storage.web.responder import Responder
 from aero_storage.web.response import Response
 from aero_storage.web.response_plans import FindPlan, PlannedRequest
@@ -42,6 +43,8 @@ class Site(Protocol):
     """Whether they end as soon as nothing is under way."""
     unanswered: int
     """Connections that have ended so with requests behind the last that was answered."""
+    turns: RequestTurns
+    """When requests are answered that came behind others."""
 
     def stream_begins(self, stream: Stream) -> None:
         """Something is sent that waits for the client."""
@@ -81,7 +84,7 @@ class HTTPConnection(TwistedProtocol):
         self.find_plan: FindPlan = responder.plans.find
         self._clock = clock
         self._state = ConnectionState()
-        self._reader = RequestReader(self, self._state, clock)
+        self._reader = RequestReader(self, self._state, site.turns)
 
     # Opening
 
@@ -97,7 +100,7 @@ class HTTPConnection(TwistedProtocol):
         else:
             self.refusal = self._ticket.refusal
         if self.refusal is not None:
-            self.find_plan = _find_nothing
+            self.find_plan = lambda _raw: None  # every request is refused anew
 
     # Input
 
@@ -292,8 +295,3 @@ class HTTPConnection(TwistedProtocol):
     def busy(self) -> bool:
         """Whether a response is under way."""
         return self._state.is_answering
-
-
-def _find_nothing(_raw: bytes) -> PlannedRequest | None:
-    """Find no plan: a connection over a limit refuses every request anew."""
-    return None

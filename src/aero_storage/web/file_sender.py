@@ -15,6 +15,9 @@ from aero_storage.streaming.sendfile import SendfileServer
 AT_ONCE_BYTES = 256 * 1024
 """Bodies up to this many bytes are read at once and leave in one piece with their head, if they are in memory."""
 
+SMALL = 64 * 1024
+"""Made bodies up to this many bytes are joined with their head."""
+
 _HEAD_ROOM = 2048
 
 
@@ -28,15 +31,22 @@ class FileSender:
     def send(self, transport: SendfileServer, head: bytes, reply: Reply, blob: Blob | None) -> Deferred[None] | None:
         """Send head and body (without a `blob` no more of it than the reply holds), as far as possible at once.
 
-        A `blob` whose bytes are to be sent has a `file`. The rest that a full socket does not take of a file waits
-        there: a client that reads nothing holds no copy.
+        A `blob` whose bytes are to be sent has a `file`. If the socket is full, the rest of the body waits in the
+        file or in the reply: a client that reads nothing has no copy of it in memory.
 
         None if all is with the kernel; else a Deferred that fires when it is, and fails as `send_file` does.
         """
         segment, file = reply.segment, blob.file if blob is not None else None
         if segment is not None and file is not None and segment.length:
             return self._send_file(transport, head, file, segment)
-        return None if transport.write_through(head + reply.body) else transport.when_drained()
+        if reply.body:
+            return self._send_body(transport, head, reply.body)
+        return None if transport.write_through(head) else transport.when_drained()
+
+    def _send_body(self, transport: SendfileServer, head: bytes, body: bytes) -> Deferred[None] | None:
+        sent = transport.send_now(head + body) if len(body) <= SMALL else 0
+        gone = max(sent - len(head), 0)
+        return None if gone == len(body) else transport.send_body(body, gone, head[sent:])
 
     def _send_file(
         self, transport: SendfileServer, head: bytes, file: OpenFile, segment: Segment
