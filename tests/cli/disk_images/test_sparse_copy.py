@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 from pathlib import Path
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aero_storage.atomic_files import disk_usage
+from aero_storage.chunks.file_digest import TrailingDigest
 from aero_storage.cli.disk_images.sparse_copy import Stamp, copy_sparse
 from aero_storage.errors import OperatorError
 
@@ -34,9 +36,16 @@ def make(path: Path, size: int, layout: Layout) -> Path:
 
 
 def copied(source: Path, target: Path, advance: Callable[[int], None] = lambda _: None) -> Path:
-    with target.open("xb") as file:
+    with target.open("x+b") as file:
         copy_sparse(source, Stamp.of(source), file.fileno(), advance)
     return target
+
+
+def digested(source: Path, target: Path) -> str:
+    """Copy, and return the digest that was computed beside it."""
+    with target.open("x+b") as file, TrailingDigest.of(file.fileno()) as digest:
+        copy_sparse(source, Stamp.of(source), file.fileno(), lambda _: None, digest)
+        return digest.finish()
 
 
 @pytest.mark.parametrize(
@@ -60,6 +69,7 @@ def test_copies_are_exact(tmp_path: Path, size: int, layout: Layout) -> None:
     steps: list[int] = []
     copy = copied(source, tmp_path / "copy", steps.append)
     assert copy.read_bytes() == source.read_bytes()
+    assert digested(source, tmp_path / "digested") == hashlib.sha256(source.read_bytes()).hexdigest()
     assert disk_usage(copy) <= disk_usage(source)
     assert sum(steps) == size
     assert all(step > 0 for step in steps)
@@ -148,7 +158,7 @@ def test_source_that_has_changed_before(tmp_path: Path) -> None:
     source.rename(tmp_path / "old")
     make(source, MI, [])
     os.utime(source, ns=(0, stamp.mtime_ns))
-    with (tmp_path / "copy").open("xb") as file, pytest.raises(OperatorError, match="changed"):
+    with (tmp_path / "copy").open("x+b") as file, pytest.raises(OperatorError, match="changed"):
         copy_sparse(source, stamp, file.fileno(), lambda _: None)
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from pathlib import Path
 
 import attrs
 
+from aero_storage.chunks.file_digest import TrailingDigest
 from aero_storage.cli.disk_images import formats, qemu
 from aero_storage.cli.disk_images.archives import refuse_packed
 from aero_storage.cli.disk_images.sparse_copy import Advance, Stamp, copy_sparse, require_same
@@ -61,17 +63,20 @@ def _refuse_by(image: formats.ImageFile, name: str, info: qemu.QemuImageInfo) ->
         image.refuse("holds a disk of no bytes; there is nothing to import")
 
 
-def import_to(source: ImportSource, target: Path, advance: Advance, shown: Path | None = None) -> None:
+def import_to(
+    source: ImportSource, target: Path, advance: Advance, shown: Path | None = None, *, digested: bool = False
+) -> str | None:
     """Write the disk in `source` to the new file `target`, raw, sparse and synced; `advance` adds up to its size.
 
-    `shown` is the path of `target` in messages, if they have to show another one.
+    With `digested`, returns the SHA-256 of `target`, in hex; None if `target` has to be read for it, as another
+    program wrote it. `shown` is the path of `target` in messages, if they have to show another one.
 
     Raises OperatorError if that fails, or if the source has changed since it was examined; `target` is removed then.
     """
     try:
         descriptor = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
         try:
-            _write_raw(source, descriptor, advance)
+            return _write_raw(source, descriptor, advance, digested=digested)
         except BaseException:
             target.unlink()
             raise
@@ -82,10 +87,13 @@ def import_to(source: ImportSource, target: Path, advance: Advance, shown: Path 
         raise OperatorError(f"{where}: {error.strerror}") from error
 
 
-def _write_raw(source: ImportSource, descriptor: int, advance: Advance) -> None:
+def _write_raw(source: ImportSource, descriptor: int, advance: Advance, *, digested: bool) -> str | None:
+    sha256 = None
     os.fchmod(descriptor, _MODE)  # independent of the umask: the daemon is another user
     if source.is_raw:
-        copy_sparse(source.path, source.stamp, descriptor, advance)
+        with TrailingDigest.of(descriptor) if digested else nullcontext() as digest:
+            copy_sparse(source.path, source.stamp, descriptor, advance, digest)
+            sha256 = None if digest is None else digest.finish()
     else:
         require_same(source.path, source.stamp, source.path)
         qemu.convert(source.path, source.format, descriptor, advance, source.size)
@@ -95,3 +103,4 @@ def _write_raw(source: ImportSource, descriptor: int, advance: Advance) -> None:
     if written != source.size:
         name = printable(source.path, None)
         raise OperatorError(f"{name}: {written} bytes came in, not the {source.size} of the disk")
+    return sha256

@@ -1,0 +1,96 @@
+"""Digests of the operator's files: of an import's source and result, and of an image that the catalog names."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import attrs
+
+from aero_storage.atomic_files import Directory
+from aero_storage.catalog.content_digest import ContentDigest, disagreement, stamps_of
+from aero_storage.catalog.model import Image
+from aero_storage.chunks.file_digest import hash_file
+from aero_storage.cli.disk_images.convert import ImportSource
+from aero_storage.cli.disk_images.sparse_copy import require_same
+from aero_storage.cli.image_files import image_path
+from aero_storage.cli.progress import progress
+from aero_storage.errors import OperatorError
+
+_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+def source_sha256(source: ImportSource) -> str:
+    """Return the SHA-256 of the file that is to be imported, as it was examined."""
+    descriptor = os.open(source.path, _FLAGS)
+    try:
+        require_same(source.path, source.stamp, descriptor)
+        with progress(f"Checking {source.path.name}", source.stamp.size) as advance:
+            found = hash_file(descriptor, source.stamp.size, advance)
+        require_same(source.path, source.stamp, descriptor)
+    finally:
+        os.close(descriptor)
+    return found
+
+
+def result_sha256(directory: Directory, name: str, task: str) -> str:
+    """Return the SHA-256 of a file that was just written to a staging directory."""
+    descriptor = directory.open_file(name, os.O_RDONLY)
+    try:
+        size = os.fstat(descriptor).st_size
+        with progress(task, size) as advance:
+            return hash_file(descriptor, size, advance)
+    finally:
+        os.close(descriptor)
+
+
+def content_digest(directory: Directory, name: str, sha256: str) -> ContentDigest:
+    """Return the digest of a file in a staging directory as the catalog records it."""
+    status = directory.status(name)
+    if status is None:
+        raise OperatorError(f"{directory.path / name} is gone; import it again")
+    return ContentDigest.of(sha256, status)
+
+
+@attrs.frozen
+class ImageReport:
+    """The result of checking an image against the digest that the catalog records."""
+
+    path: Path
+    expected: str
+    found: str
+    size: int
+
+    @property
+    def is_good(self) -> bool:
+        """Whether the image is what was recorded."""
+        return self.found == self.expected
+
+
+def why_unchecked(root: Path, image: Image) -> str | None:
+    """Return why an image cannot be checked against a recorded digest, None if it can be."""
+    if image.sha256 is None:
+        return f"no SHA-256 of the image is recorded (aero-storage publish {image.id} records one)"
+    try:
+        status = image_path(root, image).stat()
+    except OperatorError as error:
+        return f"the image was not checked: {error}"
+    if image.has_outdated_sha256(stamps_of(status)):
+        return f"the image was not checked: {disagreement(image.sha256_of or '', stamps_of(status))}"
+    return None
+
+
+def check_image(root: Path, image: Image) -> ImageReport:
+    """Read an image once, and compare its SHA-256 with the recorded one. Raises OperatorError if it changes."""
+    path = image_path(root, image)
+    descriptor = os.open(path, _FLAGS)
+    try:
+        before = os.fstat(descriptor)
+        with progress(f"Verifying {path}", before.st_size) as advance:
+            found = hash_file(descriptor, before.st_size, advance)
+        after = os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
+    if stamps_of(before)[0] != stamps_of(after)[0]:
+        raise OperatorError(f"{path} was changed while it was checked; try again when nothing writes to it")
+    return ImageReport(path, image.sha256 or "", found, before.st_size)
