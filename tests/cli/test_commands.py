@@ -244,7 +244,6 @@ def test_broken_catalog(command: Command, root: Path, source: Path, content: str
         (["publish", "disk", "--jobs", "0"], 2, "jobs"),
         (["remove", "nobody"], 1, "no image 'nobody'"),
         (["verify", "nobody"], 1, "nobody"),
-        (["verify", "disk"], 1, "publish"),
         (["list", "--images-root", "/no/such"], 1, "/no/such"),
         (["frobnicate"], 2, "frobnicate"),
     ],
@@ -516,9 +515,10 @@ def test_remove(command: Command, root: Path, source: Path) -> None:
 def test_remove_chunks_only(command: Command, root: Path, source: Path) -> None:
     """--chunks-only takes the chunks and the pointer to them, and leaves the image."""
     command("import", source, "--id", "disk")
+    before = entries(root)
     command("publish", "disk")
     assert command("remove", "disk", "--chunks-only").status == 0
-    assert entries(root) == [{"id": "disk", "file": "imported/disk/1.img", "name": "disk"}]
+    assert entries(root) == before
     assert not (root / "chunked/disk").exists()
     assert (root / "imported/disk/1.img").read_bytes() == DISK
 

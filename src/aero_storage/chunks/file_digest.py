@@ -89,7 +89,7 @@ def hashing(descriptor: int, size: int, advance: Advance) -> Iterator[Future[str
 class TrailingDigest:
     """Computes the SHA-256 of a file in a thread, one piece behind what is writing it from front to back.
 
-    What was written is read from the page cache: so the digest is that of the bytes in the file.
+    It reads the file, from the page cache: so the digest is that of the bytes that are in the file.
     """
 
     _descriptor: int

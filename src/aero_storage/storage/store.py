@@ -23,7 +23,7 @@ class Survey:
 
 @attrs.frozen
 class EntryFault:
-    """What is wrong with a catalog entry, in words."""
+    """A fault of a catalog entry, with the reason in words."""
 
     image: Image
     reason: str

@@ -76,7 +76,7 @@ class ImportOptions:
 
 @attrs.frozen
 class _Imported:
-    """What an import has made; `file` is relative to the root."""
+    """The result of an import; `file` is relative to the root."""
 
     file: str
     draft: Draft

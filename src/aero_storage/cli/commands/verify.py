@@ -30,7 +30,7 @@ _IMAGE = "image"
 
 @attrs.frozen
 class _Target:
-    """What is to be verified: chunks, with the names that their manifest must have, and the image of an id."""
+    """Chunks to be verified, the image of an id, or both; the manifest of chunks must have the names of the image."""
 
     source: ChunkSource | None
     image: Image | None = None
