@@ -20,9 +20,10 @@ from aero_storage.cli.main import run
 from aero_storage.cli.output import Output
 
 MIB = 1 << 20
-DISK = random.Random(5).randbytes(MIB) + bytes(3 * MIB) + random.Random(6).randbytes(512)
-SHA256 = hashlib.sha256(DISK).hexdigest()
-OTHER = hashlib.sha256(DISK[::-1]).hexdigest()
+BOOT_SECTOR = random.Random(5).randbytes(510) + b"\x55\xaa"
+DISK = BOOT_SECTOR + random.Random(6).randbytes(MIB) + bytes(3 * MIB) + random.Random(7).randbytes(512)
+OTHER_DISK = BOOT_SECTOR + random.Random(8).randbytes(MIB) + bytes(3 * MIB) + random.Random(9).randbytes(512)
+SHA256, OTHER = hashlib.sha256(DISK).hexdigest(), hashlib.sha256(OTHER_DISK).hexdigest()
 BUILD_SYSTEM_NS = 10**9
 
 Command = Callable[..., CommandResult]
@@ -95,7 +96,7 @@ def test_import_records(command: Command, root: Path, source: Path) -> None:
     """An import records the digest of the raw file, and the file that it is of; a second one that of the new file."""
     assert command("import", source, "--id", "disk", "--json").json["sha256"] == SHA256
     assert recorded(root) == (SHA256, state(root / "imported/disk/1.img"))
-    source.write_bytes(DISK[::-1])
+    source.write_bytes(OTHER_DISK)
     assert command("import", source, "--id", "disk").status == 0
     assert recorded(root) == (OTHER, state(root / "imported/disk/2.img"))
 
@@ -103,7 +104,7 @@ def test_import_records(command: Command, root: Path, source: Path) -> None:
 def test_import_without_a_digest(command: Command, root: Path, source: Path) -> None:
     """--no-sha256 records none, and the digest of the content before goes with that content."""
     command("import", source, "--id", "disk")
-    source.write_bytes(DISK[::-1])
+    source.write_bytes(OTHER_DISK)
     assert command("import", source, "--id", "disk", "--no-sha256", "--json").json["sha256"] is None
     assert recorded(root) == (None, None)
 
@@ -134,7 +135,7 @@ def test_import_of_other_content(command: Command, root: Path, source: Path, *, 
     if not is_first:
         command("import", source, "--id", "disk")
     before = tree(root)
-    source.write_bytes(DISK[::-1])
+    source.write_bytes(OTHER_DISK)
     said = command("import", source, "--id", "disk", "--sha256", SHA256)
     assert (said.status, SHA256 in said.err, OTHER in said.err) == (1, True, True)
     assert tree(root) == before
@@ -158,7 +159,7 @@ def test_publish_records(command: Command, root: Path) -> None:
     before = (root / "manifest.json").stat().st_ino
     assert command("publish", "disk", "--json").json["sha256"] == SHA256
     assert (root / "manifest.json").stat().st_ino == before
-    image.write_bytes(DISK[::-1])
+    image.write_bytes(OTHER_DISK)
     assert command("publish", "disk", "--json").json["sha256"] == OTHER
     assert recorded(root) == (OTHER, state(image))
 
@@ -187,7 +188,7 @@ def test_publish_of_a_constant_mtime(command: Command, root: Path) -> None:
     status = image.stat()
     assert recorded(root) == (SHA256, f"{len(DISK)}-{BUILD_SYSTEM_NS}-{status.st_ctime_ns}-{status.st_ino}")
     assert command("catalog", "check", "--json").json["warnings"] == {}
-    (root / "new.img").write_bytes(DISK[::-1])
+    (root / "new.img").write_bytes(OTHER_DISK)
     os.utime(root / "new.img", ns=(BUILD_SYSTEM_NS, BUILD_SYSTEM_NS))
     (root / "new.img").rename(image)
     (outdated, constant) = command("catalog", "check", "--json").json["warnings"]["disk"]
@@ -270,7 +271,7 @@ def test_killed_imports(
 ) -> None:
     """An import that is killed before or after any step leaves no entry whose digest is that of other content."""
     command("import", source, "--id", "disk")
-    source.write_bytes(DISK[::-1])
+    source.write_bytes(OTHER_DISK)
     original = getattr(import_image, step)
 
     def die(*arguments: Any, **named: Any) -> Any:
@@ -302,7 +303,7 @@ def test_killed_as_the_catalog_changes(
     """File and digest change in one step, or neither does."""
     command("import", source, "--id", "disk", "--no-sha256")
     if words[0] == "import":
-        source.write_bytes(DISK[::-1])
+        source.write_bytes(OTHER_DISK)
     replace = Replaceable.replace
 
     def die(file: Replaceable, data: bytes) -> None:

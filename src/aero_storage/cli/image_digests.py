@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
 
 from aero_storage.atomic_files import Directory
 from aero_storage.catalog.content_digest import ContentDigest, disagreement, stamps_of
-from aero_storage.catalog.model import Image
+from aero_storage.catalog.model import MANIFEST_NAME, Image
 from aero_storage.chunks.file_digest import hash_file
 from aero_storage.cli.disk_images.convert import ImportSource
 from aero_storage.cli.disk_images.sparse_copy import require_same
 from aero_storage.cli.image_files import image_path
 from aero_storage.cli.progress import progress
 from aero_storage.errors import OperatorError
+from aero_storage.http.dates import NANOSECONDS, usable_mtime
 
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -94,3 +96,18 @@ def check_image(root: Path, image: Image) -> ImageReport:
     if stamps_of(before)[0] != stamps_of(after)[0]:
         raise OperatorError(f"{path} was changed while it was checked; try again when nothing writes to it")
     return ImageReport(path, image.sha256 or "", found, before.st_size)
+
+
+def digest_warnings(image: Image, status: os.stat_result) -> Iterator[str]:
+    """Yield a warning if its digest does not count, and if nothing but ctime and inode tell it from another file."""
+    stamps = stamps_of(status)
+    if image.has_outdated_sha256(stamps):
+        yield f"{disagreement(image.sha256_of or '', stamps)}; aero-storage publish {image.id} records it anew"
+    has_tag = image.etag is not None or image.known_sha256(stamps) is not None
+    if not has_tag and usable_mtime(status.st_mtime_ns) is None:
+        yield (
+            f"the mtime of {image.file} ({status.st_mtime_ns // NANOSECONDS} s after the epoch) is a constant, as "
+            "build systems set it: the tag comes from ctime and inode, and differs on every replica; give it an etag "
+            f"or a sha256 in {MANIFEST_NAME} (aero-storage publish {image.id} or a new aero-storage import records "
+            "one, sha256sum computes one)"
+        )

@@ -19,6 +19,7 @@ from aero_storage.chunks import file_digest
 from aero_storage.chunks.file_digest import hash_file
 from aero_storage.chunks.manifest import ChunkManifest, content_version, parse_chunk_manifest
 from aero_storage.chunks.publish import publisher
+from aero_storage.chunks.publish.flushing import flushed
 from aero_storage.chunks.publish.publisher import STAGING_NAME, Published
 from aero_storage.errors import BusyError, ChunkFormatError, OperatorError
 from aero_storage.http.identifiers import is_version
@@ -104,15 +105,14 @@ def test_digest_of_an_image_that_changes(
         return hash_file(descriptor, size, advance)
 
     cut = threading.Event()
-    flushed = publisher.flushed
 
     @contextmanager
-    def flushed_then_told(place: Path) -> Iterator[None]:
+    def told_when_flushed(place: Path) -> Iterator[None]:
         with flushed(place):
             yield
         cut.set()
 
-    monkeypatch.setattr(publisher, "flushed", flushed_then_told)
+    monkeypatch.setattr(publisher, "flushed", told_when_flushed)
     monkeypatch.setattr(file_digest, "hash_file", hash_late)
     assert "was changed while it was cut" in refusal(publish_image, image, digested=True)
     assert not directory.exists()

@@ -75,17 +75,6 @@ class ImportOptions:
 
 
 @attrs.frozen
-class _Imported:
-    """The result of an import; `file` is relative to the root."""
-
-    file: str
-    draft: Draft
-    on_disk: int
-    """Bytes that the file takes on disk."""
-    sha256: str | None
-
-
-@attrs.frozen
 class _Switch:
     """A change of the catalog to a new file; `replaced` is the old one, unless another entry names it too."""
 
@@ -156,32 +145,36 @@ def import_image(  # noqa: PLR0913, PLR0917 - the flags of a command
     if has_manifest(root):
         load_manifest(root)  # report an invalid catalog now, not after the work
     options = ImportOptions(image_id, name, description, None if private is None else not private, sha256, digested)
-    made = _import(context, root, examined, options)
-    output, listed = context.output, made.draft.listed
-    if listed:
-        output.say(f"Made manifest.json; it lists what the directory listing was serving: {', '.join(listed)}.")
-    if private:
+    _report(context.output, _import(context, root, examined, options), options)
+
+
+@attrs.frozen
+class _Done:
+    """A finished import: its source, its new `file` in the root, the new catalog, and the bytes taken on disk."""
+
+    source: ImportSource
+    file: str
+    draft: Draft
+    on_disk: int
+    sha256: str | None
+
+
+def _report(output: Output, done: _Done, options: ImportOptions) -> None:
+    source, draft = done.source, done.draft
+    if draft.listed:
+        output.say(f"Made manifest.json; it lists what the directory listing was serving: {', '.join(draft.listed)}.")
+    if options.public is False:
         output.say("Private forbids caching. It is no access control: every client of the daemon can read the image.")
-    _show_result(output, image_id, examined, made)
-    _remark(output, examined)
-
-
-def _show_result(output: Output, image_id: str, source: ImportSource, made: _Imported) -> None:
+    document = {"id": options.id, "file": done.file, "format": source.format, "size": source.size}
     output.result(
-        {
-            "id": image_id,
-            "file": made.file,
-            "format": source.format,
-            "size": source.size,
-            "disk_usage": made.on_disk,
-            "sha256": made.sha256,
-        },
-        f"Imported {source.path.name} ({source.format}) as {image_id}: {made.file}, {format_size(source.size)}, "
-        f"{format_size(made.on_disk)} on disk",
+        document | {"disk_usage": done.on_disk, "sha256": done.sha256},
+        f"Imported {source.path.name} ({source.format}) as {options.id}: {done.file}, {format_size(source.size)}, "
+        f"{format_size(done.on_disk)} on disk",
     )
+    _remark(output, source)
 
 
-def _import(context: CommandContext, root: Path, source: ImportSource, options: ImportOptions) -> _Imported:
+def _import(context: CommandContext, root: Path, source: ImportSource, options: ImportOptions) -> _Done:
     say = context.output.say
     with at_work(root, options.id, say) as work:
         _require_room(work.root, options.id)
@@ -192,7 +185,7 @@ def _import(context: CommandContext, root: Path, source: ImportSource, options: 
             file = f"{IMPORTED}/{options.id}/{name}"
             switch = _switch(context, work.root, options, file, digest)
         _remove_replaced(say, work.root, options.id, switch)
-    return _Imported(file, switch.draft, on_disk, sha256)
+    return _Done(source, file, switch.draft, on_disk, sha256)
 
 
 def _write(staging: Directory, source: ImportSource, options: ImportOptions) -> str | None:
@@ -206,9 +199,8 @@ def _write(staging: Directory, source: ImportSource, options: ImportOptions) -> 
     if sha256 is None and digested:
         sha256 = result_sha256(staging, _STAGED, f"Computing the SHA-256 of {source.path.name}")
     if wanted not in (None, sha256):
-        raise OperatorError(
-            f"{source.path}: its SHA-256 is not {wanted}, that of the disk in it is {sha256}; nothing was imported"
-        )
+        of = "its SHA-256" if source.is_raw else "the SHA-256 of the disk in it"
+        raise OperatorError(f"{source.path}: {of} is {sha256}, not {wanted}; nothing was imported")
     return sha256
 
 

@@ -11,16 +11,16 @@ import click
 from rich.table import Table
 
 from aero_storage.atomic_files import disk_usage
-from aero_storage.catalog.content_digest import disagreement, stamps_of
+from aero_storage.catalog.content_digest import stamps_of
 from aero_storage.catalog.model import MANIFEST_NAME, Catalog, Image
 from aero_storage.catalog.reader import has_manifest
 from aero_storage.chunks.manifest import MAX_MANIFEST_BYTES, check_geometry, parse_chunk_manifest
+from aero_storage.cli.image_digests import digest_warnings
 from aero_storage.cli.image_files import image_path
 from aero_storage.cli.options import CommandContext, with_json, with_root, with_settings
 from aero_storage.cli.sizes import format_size
 from aero_storage.cli.terminal import add_row, new_table, write_table
 from aero_storage.errors import ChunkFormatError, OperatorError
-from aero_storage.http.dates import NANOSECONDS, usable_mtime
 from aero_storage.settings import Settings
 
 
@@ -49,7 +49,7 @@ def inspect(settings: Settings, image: Image) -> ListedImage:
         path = image_path(root, image)
         status = path.stat()
         size, used, sha256 = status.st_size, disk_usage(path), image.known_sha256(stamps_of(status))
-        warnings += _digest_warnings(image, status)
+        warnings += digest_warnings(image, status)
         path.open("rb").close()
     except OperatorError as error:
         problems.append(str(error).removeprefix(f"{image.id}: "))
@@ -68,21 +68,6 @@ def inspect(settings: Settings, image: Image) -> ListedImage:
         problems += _virtual_problems(image, size, settings)
     chunks = "published" if published else "virtual" if virtual else None
     return ListedImage(image, size, used, chunks, sha256, tuple(problems), tuple(warnings))
-
-
-def _digest_warnings(image: Image, status: os.stat_result) -> Iterator[str]:
-    """Yield a warning if its digest does not count, and if nothing but ctime and inode tell it from another file."""
-    stamps = stamps_of(status)
-    if image.has_outdated_sha256(stamps):
-        yield f"{disagreement(image.sha256_of or '', stamps)}; aero-storage publish {image.id} records it anew"
-    has_tag = image.etag is not None or image.known_sha256(stamps) is not None
-    if not has_tag and usable_mtime(status.st_mtime_ns) is None:
-        yield (
-            f"the mtime of {image.file} ({status.st_mtime_ns // NANOSECONDS} s after the epoch) is a constant, as "
-            "build systems set it: the tag comes from ctime and inode, and differs on every replica; give it an etag "
-            f"or a sha256 in {MANIFEST_NAME} (aero-storage publish {image.id} or a new aero-storage import records "
-            "one, sha256sum computes one)"
-        )
 
 
 def _published_problems(image: Image, path: Path, size: int | None, settings: Settings) -> Iterator[str]:
