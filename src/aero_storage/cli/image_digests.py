@@ -13,7 +13,6 @@ from aero_storage.catalog.content_digest import ContentDigest, disagreement, sta
 from aero_storage.catalog.model import MANIFEST_NAME, Image
 from aero_storage.chunks.file_digest import hash_file
 from aero_storage.cli.disk_images.convert import ImportSource
-from aero_storage.cli.disk_images.sparse_copy import require_same
 from aero_storage.cli.image_files import image_path
 from aero_storage.cli.progress import progress
 from aero_storage.errors import OperatorError
@@ -22,16 +21,15 @@ from aero_storage.http.dates import NANOSECONDS, usable_mtime
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 
 
-def source_sha256(source: ImportSource) -> str:
-    """Return the SHA-256 of the file that is to be imported, as it was examined."""
-    descriptor = os.open(source.path, _FLAGS)
-    try:
-        require_same(source.path, source.stamp, descriptor)
-        with progress(f"Checking {source.path.name}", source.stamp.size) as advance:
-            found = hash_file(descriptor, source.stamp.size, advance)
-        require_same(source.path, source.stamp, descriptor)
-    finally:
-        os.close(descriptor)
+def source_sha256(source: ImportSource) -> str | None:
+    """Return the SHA-256 of the file that is to be imported; None for a disk in several files."""
+    image, stamps = source.candidate.image, source.candidate.stamps
+    if image.extents:
+        return None
+    stamps.require_same()
+    with progress(f"Checking {source.path.name}", image.file.size) as advance:
+        found = hash_file(image.file.descriptor, image.file.size, advance)
+    stamps.require_same()
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import shlex
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import attrs
@@ -17,7 +17,7 @@ from aero_storage.catalog.model import MANIFEST_NAME, chunked_directory
 from aero_storage.catalog.reader import has_manifest, load_manifest
 from aero_storage.catalog.writer import Draft, Entry, editing
 from aero_storage.chunks.manifest import SECTOR
-from aero_storage.cli.disk_images.convert import ImportSource, examine, import_to
+from aero_storage.cli.disk_images.convert import Candidate, ImportSource, examine, import_to, opened, private_copy
 from aero_storage.cli.disk_images.formats import FORMATS
 from aero_storage.cli.image_digests import content_digest, result_sha256, source_sha256
 from aero_storage.cli.image_files import (
@@ -33,6 +33,7 @@ from aero_storage.cli.image_files import (
     settle,
     unmark,
 )
+from aero_storage.cli.import_options import ImportOptions
 from aero_storage.cli.options import (
     CommandContext,
     ImageIdType,
@@ -48,30 +49,6 @@ from aero_storage.cli.sizes import format_size
 from aero_storage.errors import CatalogError, OperatorError
 
 _STAGED = "image.raw"
-_OF_THE_CONTENT = ("etag", "last_modified", "chunked_version", "sha256", "sha256_of")
-"""Keys of an entry that describe the content; they are dropped when the content is replaced."""
-
-
-@attrs.frozen
-class ImportOptions:
-    """The operator's values for the entry; None keeps the present value, or the default."""
-
-    id: str
-    name: str | None = None
-    description: str | None = None
-    public: bool | None = None
-    sha256: str | None = None
-    """The digest that the content must have, of the file that is imported or of the disk in it."""
-    digested: bool = True
-    """Whether the digest is computed and recorded."""
-
-    def entry(self, file: str, before: Entry | None, digest: ContentDigest | None) -> Entry:
-        """Return the new entry: keys of `before` are kept, except those that describe the old content."""
-        kept = {key: value for key, value in (before or {}).items() if key not in _OF_THE_CONTENT}
-        given = {"name": self.name, "description": self.description, "public": self.public}
-        new: Entry = {"id": self.id, "file": file, "name": self.id}
-        known = {} if digest is None else digest.keys()
-        return new | kept | {"file": file} | known | {key: value for key, value in given.items() if value is not None}
 
 
 @attrs.frozen
@@ -140,12 +117,14 @@ def import_image(  # noqa: PLR0913, PLR0917 - the flags of a command
     """
     if sha256 is not None and not digested:
         raise click.UsageError("--sha256 and --no-sha256 exclude each other")
-    examined = examine(source, given_format)
-    root = context.make_root()
-    if has_manifest(root):
-        load_manifest(root)  # report an invalid catalog now, not after the work
     options = ImportOptions(image_id, name, description, None if private is None else not private, sha256, digested)
-    _report(context.output, _import(context, root, examined, options), options)
+    with opened(source, given_format) as candidate:
+        examined = candidate if candidate.needs_copy else examine(candidate)
+        root = context.make_root()
+        if has_manifest(root):
+            load_manifest(root)  # report an invalid catalog now, not after the work
+        done = _import(context, root, examined, options)
+    _report(context.output, done, options)
 
 
 @attrs.frozen
@@ -174,11 +153,29 @@ def _report(output: Output, done: _Done, options: ImportOptions) -> None:
     _remark(output, source)
 
 
-def _import(context: CommandContext, root: Path, source: ImportSource, options: ImportOptions) -> _Done:
+@contextmanager
+def _ready(source: Candidate | ImportSource, work: Workplace, say: Say) -> Iterator[ImportSource]:
+    """Have an image examined, as a private copy where nothing confines qemu-img."""
+    if isinstance(source, ImportSource):
+        yield source
+        return
+    file = source.image.file
+    say(f"Landlock cannot confine qemu-img here, so it gets a private copy of {file.path.name}.")
+    with ExitStack() as stack:
+        with progress(f"Copying {file.path.name}", file.size) as advance:
+            copy = stack.enter_context(private_copy(source, work.staging, advance))
+        yield examine(copy)
+
+
+def _import(
+    context: CommandContext, root: Path, candidate: Candidate | ImportSource, options: ImportOptions
+) -> _Done:
+    """Import the image."""
     say = context.output.say
     with at_work(root, options.id, say) as work:
         _require_room(work.root, options.id)
-        sha256 = _write(work.staging, source, options)
+        with _ready(candidate, work, say) as source:
+            sha256 = _write(work.staging, source, options)
         on_disk = work.staging.disk_usage(_STAGED)
         digest = None if sha256 is None else content_digest(work.staging, _STAGED, sha256)
         with _moved_into_place(work, options.id) as name:
