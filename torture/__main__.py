@@ -17,6 +17,7 @@ from torture.faults.clock import clock_steps
 from torture.faults.image_files import files
 from torture.faults.processes import descriptors, full_disk, kills
 from torture.faults.slow_disk import slow_disk
+from torture.faults.slow_readers import slow_readers_that_move
 from torture.fuzzing.fuzz import fuzz
 from torture.outcome import Outcome
 from torture.report import report
@@ -33,6 +34,7 @@ the daemon ended, logged a traceback, or kept descriptors, places or memory. Sta
 
 faults:
   slowloris    heads that drip                       stalled      readers that stand still
+  slow-readers readers that move, but slowly; of one address, of many, behind a proxy
   resets       resets at random bytes                files        images truncated, replaced, removed, locked
   kills        kill -9 of workers in mid-stream      catalogs     manifests that are none
   descriptors  none left                             full-disk    no room under the log (needs root)
@@ -87,6 +89,7 @@ def _faults(given: argparse.Namespace, deadline: float) -> dict[str, Fault]:
     return {
         "slowloris": Fault(slowloris, 500, 100),
         "stalled": Fault(stalled, 1000, 200),
+        "slow-readers": Fault(slow_readers_that_move, 256, 64),
         "resets": Fault(resets, 3000, 300),
         "files": Fault(files, 60, 8),
         "kills": Fault(kills, 6, 2),

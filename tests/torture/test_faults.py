@@ -12,6 +12,7 @@ from torture.faults.clients import resets
 from torture.faults.image_files import files
 from torture.faults.processes import descriptors, full_disk
 from torture.faults.slow_disk import slow_disk
+from torture.faults.slow_readers import slow_readers_that_move
 from torture.fuzzing.differential import compare_answers
 from torture.fuzzing.fuzz import two_daemons
 
@@ -36,6 +37,7 @@ def test_hostile_requests() -> None:
 @pytest.mark.parametrize(
     ("fault", "count"),
     [
+        (slow_readers_that_move, 64),
         (resets, 100),
         (files, 4),
         (catalogs, 14),

@@ -46,6 +46,7 @@ class Gauge(enum.StrEnum):
     PLACES_LIMIT = "aero_storage_places_limit"
     PLACES_USED = "aero_storage_places_used_ratio"
     QUEUE = "aero_storage_queue_length"
+    WITHOUT_PLACE = "aero_storage_streams_without_place"
     CATALOG_INVALID = "aero_storage_catalog_invalid"
     DESCRIPTORS_USED = "aero_storage_descriptors_used_ratio"
 
@@ -86,7 +87,7 @@ class Counts:
     store_errors: Tally = attrs.field(factory=lambda: _zeros(_STORE_ERRORS))
     reloads: Tally = attrs.field(factory=lambda: _zeros(_RELOAD_RESULTS))
     slow: Tally = attrs.field(factory=lambda: _zeros(_SLOW))
-    """Responses reset for stalled clients, and places taken back from them."""
+    """Responses reset for stalled clients, and places that streams gave up."""
     refusals: Tally = attrs.field(factory=lambda: _zeros(_REFUSALS))
     rejections: Tally = attrs.field(factory=lambda: _zeros(_REJECTIONS))
     broken_off: Tally = attrs.field(factory=lambda: _zeros(_BROKEN_OFF))

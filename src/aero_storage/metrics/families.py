@@ -28,6 +28,7 @@ _GAUGES = {
     Gauge.PLACES_LIMIT: "Places under the cap, of all processes together; 0 is no limit.",
     Gauge.PLACES_USED: "Share of the places that is taken, in the fullest process; 0 without a limit.",
     Gauge.QUEUE: "Requests for bytes that wait for a place.",
+    Gauge.WITHOUT_PLACE: "Streams that go on after they gave their places up to requests that waited.",
     Gauge.CATALOG_INVALID: "Processes for which the catalog on disk is invalid; the last good one serves on.",
     Gauge.DESCRIPTORS_USED: "Share of the allowed file descriptors that is open, in the fullest process.",
 }
@@ -107,7 +108,7 @@ def _trouble_families(counts: Counts) -> Iterator[Metric]:
     yield _counter("aero_storage_connections_refused", refused, ("reason",), counts.refusals)
     stalled = "Responses that the daemon reset, as their clients took nothing."
     yield CounterMetricFamily("aero_storage_streams_stalled", stalled, value=counts.slow["stalled",])
-    taken = "Places that stalled responses gave up to requests that waited."
+    taken = "Places that streams gave up to requests that waited."
     yield CounterMetricFamily("aero_storage_places_taken_back", taken, value=counts.slow["place_taken_back",])
     dropped = "Log lines that were dropped, as the log was taken too slowly or could not be written."
     yield _counter("aero_storage_log_lines_dropped", dropped, (), counts.lines_dropped)

@@ -31,6 +31,7 @@ def gauges_of(
         Gauge.PLACES_LIMIT: lambda: admission().max_concurrent_bytes_requests,
         Gauge.PLACES_USED: lambda: admission().used_ratio,
         Gauge.QUEUE: lambda: admission().waiting,
+        Gauge.WITHOUT_PLACE: lambda: admission().without_place,
         Gauge.CATALOG_INVALID: lambda: current_catalog.error is not None,
     }
 

@@ -15,6 +15,7 @@ from twisted.python.failure import Failure
 from aero_storage.disk import Disk
 from aero_storage.linux.page_cache import is_resident
 from aero_storage.open_file import OpenFile
+from aero_storage.streaming.stream_place import StreamPlace, has_no_place
 
 WINDOW_BYTES = 1024 * 1024
 """Bytes of a file that are checked for residency, or read into the page cache, at a time."""
@@ -40,6 +41,7 @@ class FileSegment:
     _on_read: Callable[[FileSegment, Failure | None], object]
     _on_cancel: Callable[[], object]
     _clock: Callable[[], float] = time.monotonic
+    _place: StreamPlace | None = None
     done: Deferred[None] | None = attrs.field(init=False)
     """Fires at the end; dropped then, to break a reference cycle."""
     behind: list[bytes] = attrs.field(init=False, factory=list)
@@ -119,7 +121,9 @@ class FileSegment:
     def _read(self, offset: int, length: int) -> None:
         self._ready_to = offset
         warming = partial(self.source.warm, offset, length)
-        self._reading = reading = maybeDeferred(self._disk.run, warming, lane=self.source.device)
+        self._reading = reading = maybeDeferred(
+            self._disk.run, warming, lane=self.source.device, background=has_no_place(self._place)
+        )
         reading.addCallbacks(lambda _: self._on_success(offset + length), self._on_failure)
 
     def _on_success(self, end: int) -> None:

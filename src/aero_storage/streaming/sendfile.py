@@ -27,6 +27,7 @@ from aero_storage.linux import notsent_lowat
 from aero_storage.open_file import OpenFile
 from aero_storage.streaming.fair_queue import TURN_BYTES, FairQueue
 from aero_storage.streaming.file_segment import FileSegment
+from aero_storage.streaming.stream_place import StreamPlace
 from aero_storage.streaming.throttle import Pace
 from aero_storage.streaming.write_queue import WriteQueue
 
@@ -63,7 +64,9 @@ class SendfileServer(WriteQueue):
         self._speed_test: notsent_lowat.SpeedTest | None = notsent_lowat.SpeedTest()
         super().__init__(*arguments)
 
-    def send_file(self, source: OpenFile, offset: int, length: int, head: bytes = b"") -> Deferred[None]:
+    def send_file(
+        self, source: OpenFile, offset: int, length: int, head: bytes = b"", place: StreamPlace | None = None
+    ) -> Deferred[None]:
         """Send `head` and `length` bytes of a file from `offset` on, behind everything written before.
 
         If nothing is queued, as much as the socket takes is sent at once. The Deferred fires when the kernel has the
@@ -74,7 +77,7 @@ class SendfileServer(WriteQueue):
         self._queued += length
         if not self.connected or self._aborting or self._writeDisconnected:
             return fail(ConnectionLost())
-        segment = FileSegment(source, offset, length, self.disk, self._has_read, self.abortConnection)
+        segment = FileSegment(source, offset, length, self.disk, self._has_read, self.abortConnection, place=place)
         done = segment.done
         assert done is not None  # noqa: S101
         self._append(segment, head)

@@ -11,6 +11,7 @@ from aero_storage.linux.page_cache import read_resident_into
 from aero_storage.open_file import OpenFile
 from aero_storage.storage.blob import Blob
 from aero_storage.streaming.sendfile import SendfileServer
+from aero_storage.streaming.stream_place import StreamPlace
 
 SMALL = 64 * 1024
 """Bodies up to this many bytes are read at once and leave in one piece with their head."""
@@ -25,10 +26,17 @@ class FileSender:
     _buffer: memoryview = attrs.field(init=False, factory=lambda: memoryview(bytearray(_HEAD_ROOM + SMALL)))
     """Where a small body is read to, behind the room for its head, so that both leave in one piece."""
 
-    def send(self, transport: SendfileServer, head: bytes, reply: Reply, blob: Blob | None) -> Deferred[None] | None:
+    def send(
+        self,
+        transport: SendfileServer,
+        head: bytes,
+        reply: Reply,
+        blob: Blob | None,
+        place: StreamPlace | None = None,
+    ) -> Deferred[None] | None:
         """Send head and body (without a `blob` no more of it than the reply holds), as far as possible at once.
 
-        A `blob` whose bytes are to be sent has a `file`.
+        A `blob` whose bytes are to be sent has a `file`. Reads go after those of others once `place` is lost.
 
         None if all is with the kernel; else a Deferred that fires when it is, and fails as `send_file` does.
         """
@@ -40,7 +48,7 @@ class FileSender:
             or (pace is not None and pace.left < segment.length)
             or not self._read_small(head, file, segment)
         ):
-            return transport.send_file(file, segment.offset, segment.length, head)
+            return transport.send_file(file, segment.offset, segment.length, head, place)
         else:
             if pace is not None:
                 pace.spend(segment.length)
