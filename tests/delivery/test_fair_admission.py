@@ -11,7 +11,6 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
@@ -260,16 +259,12 @@ def test_refused_requests_that_ask_again() -> None:
     hotel = Hotel(1)
     hotel.come(BOB)
     hotel.come_many(ALICE, 15)
-    again: list[Deferred[Place]] = []
-
-    def ask_again(_: Failure) -> None:
-        again.append(hotel.admission.acquire(ALICE).addErrback(lambda _: None))  # type: ignore[arg-type]
-
-    hotel.admission.acquire(ALICE).addErrback(ask_again)
+    hotel.refuse = lambda guest: hotel.come(guest.client) if guest.number == 16 else None
+    eager = hotel.come(ALICE)
     for address in range(5):
         hotel.come(f"198.51.100.{address}")
+    assert isinstance(eager.error, OverloadedError)
     assert hotel.admission.waiting == 16
-    assert again
 
 
 @pytest.mark.parametrize("slow", [False, True])
