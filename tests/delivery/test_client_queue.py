@@ -46,7 +46,7 @@ class Books(RuleBasedStateMachine):
     @rule(data=st.data())
     def release(self, data: st.DataObject) -> None:
         entry = self.held.pop(data.draw(st.integers(0, len(self.held) - 1)))
-        self.queue.release(entry.client, entry)
+        self.queue.release(entry)
 
     @precondition(lambda self: self.waiting)
     @rule(data=st.data())
@@ -108,6 +108,6 @@ def test_old_entries_do_not_pile_up() -> None:
     for number in range(10_000):
         place = Entry("e", number)
         queue.hold("e", place)
-        queue.release("e", place)
+        queue.release(place)
     assert len(queue._line) < 200  # noqa: SLF001
     assert queue.next()[0].client == "a"

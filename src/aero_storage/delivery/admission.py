@@ -26,20 +26,11 @@ class Place:
     """A place under the limit. Its holder releases it; a second release does nothing."""
 
     _admission: Admission | None
-    _host: str | None
-    _client: str | None = None
 
     @property
     def is_held(self) -> bool:
         """Whether it still counts; a stream that has given it up goes on without."""
         return self._admission is not None and self in self._admission._held  # noqa: SLF001 - two halves of one idea
-
-    @property
-    def client(self) -> str:
-        """The identity of the client; made on demand, as most places are released before it is asked for."""
-        if self._client is None:
-            self._client = identity_of(self._host)
-        return self._client
 
     def give_up(self) -> bool:
         """Give it up to a request that waits, while the stream goes on; return False if it is not held."""
@@ -75,10 +66,10 @@ class Admission:
     _clock: IReactorTime
     without_place: int = attrs.field(init=False, default=0)
     """Number of streams that go on after they have given their places up."""
-    _held: dict[Place, None] = attrs.field(init=False, factory=dict)
-    """Oldest first."""
+    _held: dict[Place, str | None] = attrs.field(init=False, factory=dict)
+    """The hosts of the clients, the oldest place first."""
     _queue: ClientQueue[Place, _Waiter] | None = attrs.field(init=False, default=None)
-    """Holders and waiting requests by client; None while no request waits."""
+    """Holders and waiting requests by client; None until a request waits, and again when one gets a place at once."""
     _serving: bool = attrs.field(init=False, default=False)
     _crowded: Callable[[], object] = attrs.field(kw_only=True, default=lambda: None)
     """Called when a request waits and no client is over its share: the slowest stream may give its place up."""
@@ -124,10 +115,14 @@ class Admission:
     def try_acquire(self, host: str | None = None) -> Place | None:
         """Return a place now, or None if none is free or other requests wait."""
         held, cap = self._held, self.max_concurrent_bytes_requests
-        if self._queue is not None or (cap and len(held) >= cap):
+        if cap and len(held) >= cap:
             return None
-        place = Place(self, host)
-        held[place] = None
+        if self._queue is not None:
+            if self._queue:
+                return None
+            self._queue = None
+        place = Place(self)
+        held[place] = host
         return place
 
     def serve_queue(self) -> None:
@@ -136,7 +131,7 @@ class Admission:
             return
         self._serving = True
         try:
-            while self._queue is not None and self._find_place(self._queue):
+            while self._queue and self._find_place(self._queue):
                 self._admit(self._queue.next()[0])
         finally:
             self._serving = False
@@ -156,7 +151,7 @@ class Admission:
         waiter = _Waiter(host, client, Deferred(lambda _: self._dequeue(waiter)), self._clock.seconds())
         waiter.timer = self._clock.callLater(self._bytes_queue_timeout_secs, self._time_out, waiter)
         if self._queue is None:
-            self._queue = ClientQueue.of((place.client, place) for place in self._held)
+            self._queue = ClientQueue.of((identity_of(host), place) for place, host in self._held.items())
         self._queue.join(client, waiter)
         return waiter
 
@@ -181,14 +176,12 @@ class Admission:
         queue = self._queue
         assert queue is not None  # noqa: S101 - the waiter is in it
         queue.leave(waiter.client, waiter)
-        if not queue:
-            self._queue = None
 
     def _admit(self, waiter: _Waiter) -> None:
         self._dequeue(waiter)
         self._waited(self._clock.seconds() - waiter.since)
-        place = Place(self, waiter.host, waiter.client)
-        self._held[place] = None
+        place = Place(self)
+        self._held[place] = waiter.host
         if self._queue is not None:
             self._queue.hold(waiter.client, place)
         waiter.deferred.callback(place)
@@ -211,25 +204,22 @@ class Admission:
         return self._has_room()
 
     def _take_from(self, place: Place) -> None:
-        self._remove(place, self._queue)
+        del self._held[place]
+        if self._queue is not None:
+            self._queue.release(place)
         self.without_place += 1
         self._given_up()
         self.serve_queue()
 
     def _release(self, place: Place) -> None:
-        held = self._held
-        if place not in held:
+        try:
+            del self._held[place]
+        except KeyError:  # it was given up
             self.without_place -= 1
-        elif self._queue is None:
-            del held[place]
-        else:
-            self._remove(place, self._queue)
+            return
+        if self._queue is not None:
+            self._queue.release(place)
             self.serve_queue()
-
-    def _remove(self, place: Place, queue: ClientQueue[Place, _Waiter] | None) -> None:
-        del self._held[place]
-        if queue is not None:
-            queue.release(place.client, place)
 
 
 def identity_of(host: str | None) -> str:

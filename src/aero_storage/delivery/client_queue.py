@@ -60,6 +60,7 @@ class ClientQueue(Generic[P, R]):
     """
 
     _clients: dict[str, _Client[P, R]] = attrs.field(init=False, factory=dict)
+    _holders: dict[P, _Client[P, R]] = attrs.field(init=False, factory=dict)
     _waiting: int = attrs.field(init=False, default=0)
     _number: count[int] = attrs.field(init=False, factory=count)
     _line: list[tuple[int, int, str]] = attrs.field(init=False, factory=list)
@@ -88,12 +89,13 @@ class ClientQueue(Generic[P, R]):
         """A client holds one place more."""
         client = self._client(name)
         client.held[place] = None
+        self._holders[place] = client
         self._by_held.move(client, len(client.held) - 1, len(client.held))
         self._enter_line(client)
 
-    def release(self, name: str, place: P) -> None:
-        """A client holds a place no more."""
-        client = self._clients[name]
+    def release(self, place: P) -> None:
+        """A place is held no more."""
+        client = self._holders.pop(place)
         del client.held[place]
         self._by_held.move(client, len(client.held) + 1, len(client.held))
         self._enter_line(client)
