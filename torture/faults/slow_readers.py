@@ -16,7 +16,8 @@ from torture.trial import CAP, IMAGE, Trial, run_trial
 _PROXY = "127.0.0.1"
 _PAUSE, _PIECE = 0.1, 1024
 """Each reads 10 kB a second: 64 of them 640."""
-_SECONDS = 6.0
+_SECONDS, _FEWEST_SECONDS = 6.0, 2.0
+"""Of each crowd; the second beside no more readers than places."""
 _MOST_REFUSED = 0.01
 _SLOWEST = 1.0
 """Of the live clients' requests: the queue's second."""
@@ -61,7 +62,7 @@ def slow_readers_that_move(count: int) -> Outcome:
     """Let readers of one and of many addresses hold all places: live clients are served in time, nobody is cut."""
     with run_trial(f"--trusted-proxy={_PROXY}") as trial:
         before = trial.footprint(places=True)
-        alone = _watch(trial, _SECONDS / 2)[0]
+        alone = _watch(trial, _FEWEST_SECONDS)[0]
         endured = {crowd: _endure(trial, crowd, count) for crowd in _CROWDS}
         trial.live = merged_results([result for result, _ in endured.values()])
         after = trial.footprint_after(before)
@@ -83,7 +84,7 @@ def _watch(trial: Trial, seconds: float) -> tuple[LiveResult, int]:
 def _endure(trial: Trial, crowd: str, count: int) -> tuple[LiveResult, int]:
     with _crowd(trial, crowd, count) as readers:
         until(lambda: trial.daemon.metrics().value("aero_storage_places_taken") >= min(count, CAP))
-        live, lost = _watch(trial, _SECONDS)
+        live, lost = _watch(trial, _SECONDS if count > CAP else _FEWEST_SECONDS)
         without = trial.daemon.metrics().value("aero_storage_streams_without_place")
     trial.check(lost <= _MOST_REFUSED * live.requests, f"{crowd}: {lost} of {live.requests} requests were refused")
     trial.check(live.slowest <= _SLOWEST, f"{crowd}: a request took {live.slowest:.1f} s")
