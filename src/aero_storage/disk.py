@@ -3,9 +3,8 @@
 Work is divided into lanes, one for each disk. No lane may use all threads, so a disk that hangs delays only the work
 that waits for that disk.
 
-Background work of a lane begins after all other work that waits, and has at most half of the threads of its lane, so
-that other work finds one. While both wait, every BACKGROUND_TURN-th piece of work that begins is background work:
-it waits for a number of pieces of work that is bounded by the length of its own line.
+Background work begins after other work of its lane that waits, and has at most half of the lane's threads. While both
+wait, one of BACKGROUND_TURN pieces that begin is background work: its wait is bounded by the length of its line.
 """
 
 from __future__ import annotations
@@ -183,10 +182,7 @@ class _Lane:
             self._last_background = now
 
     def expired(self, latest: float) -> list[_Job[Any]]:
-        """Return the jobs that began at `latest` or before, and those that have waited since for a line that stands.
-
-        Each line is judged by itself: hanging reads may hold all threads that background work may have.
-        """
+        """Return the jobs that began at `latest` or before, and those of a line that has stood still since."""
         found = list(self.under_way)
         if self.last_end <= latest:
             found += self.waiting

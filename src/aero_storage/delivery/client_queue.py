@@ -1,4 +1,4 @@
-"""The clients that hold places or wait for one: whose request is next, and who holds or waits with most.
+"""Tells which request gets the next place, which client holds most places, and which has most requests that wait.
 
 No operation looks at all clients: each takes O(log n) at most, over some calls on average.
 """
@@ -23,7 +23,7 @@ _SPARE_ENTRIES = 64
 
 @attrs.define(eq=False)
 class _Client(Generic[P, R]):
-    """What one client holds, oldest first, and its requests that wait, with their numbers in the order of arrival."""
+    """The places of one client, oldest first, and its requests that wait, with numbers in the order of arrival."""
 
     name: str
     held: OrderedDict[P, None] = attrs.field(factory=OrderedDict)

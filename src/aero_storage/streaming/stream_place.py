@@ -1,4 +1,4 @@
-"""What a stream knows of its place under the cap."""
+"""The place under the cap, as far as a stream needs it."""
 
 from __future__ import annotations
 
