@@ -214,7 +214,7 @@ def test_who_stands_still_is_slowest(house: House) -> None:
     first = house.join()
     house.let_pass(2)
     second, moves = house.join(), house.join()
-    move(house, {moves: 1}, 2)
+    move(house, {moves: 8}, 2)
     house.waiting = 1
     house.serve_queue()
     assert (first.holds_place, second.holds_place, moves.holds_place) == (False, True, True)
