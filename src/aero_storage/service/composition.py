@@ -107,6 +107,7 @@ def compose(  # noqa: PLR0913 - what the settings do not say
         settings.bytes_queue_timeout_secs,
         reactor,
         crowded=lambda: site.stalls.make_room(),  # noqa: PLW0108 - made below
+        given_up=metrics.place_taken_back,
         rejected=metrics.request_rejected,
         waited=metrics.request_waited,
     )
@@ -156,7 +157,7 @@ def detect_stalls(  # noqa: PLR0913, PLR0917 - what is watched, and what is told
         fields = {"request_id": request_id, "stalled_seconds": round(seconds, 1)}
         log.event("info", "response broken off: the client takes nothing", fields)
 
-    return StallDetector(clock, timeout, streams, lambda: admission.waiting, metrics.place_taken_back, broken_off)
+    return StallDetector(clock, timeout, streams, admission.serve_queue, broken_off)
 
 
 def limits_of(settings: Settings, proxies: TrustedProxies) -> Limits:

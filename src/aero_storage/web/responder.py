@@ -113,7 +113,7 @@ class Responder:
                 response = self._response(exchange, reply, client, response)
                 response.follow(Deferred.fromCoroutine(self._produce(head, reply, response, client)))
                 return
-            sending = self._sender.send(transport, head, reply, blob)
+            sending = self._sender.send(transport, head, reply, blob, exchange.place)
             if sending is None:
                 exchange.end(Ending.COMPLETE, reply.status, reply.length or 0)
                 client.response_sent()
@@ -140,7 +140,10 @@ class Responder:
         if segment is not None and blob is not None:
             if client.tracked is not None:
                 client.tracked.mark_unfinished()
-            await SegmentProducer(self._readers, blob, response, segment.offset, segment.length, client.pace).start()
+            producer = SegmentProducer(
+                self._readers, blob, response, segment.offset, segment.length, client.pace, response.exchange.place
+            )
+            await producer.start()
         await self._flushed(client)
 
     async def _write_body(self, head: bytes, body: bytes, response: Response, client: Client) -> None:

@@ -177,6 +177,11 @@ class Response:
         """The most bytes that the client may have read since it made progress."""
         return 0 if self._client.tracked is None else self._client.tracked.max_unacknowledged_read()
 
+    @property
+    def holds_place(self) -> bool:
+        """Whether it holds a place under the cap."""
+        return self.exchange.holds_place
+
     def give_place_up(self) -> bool:
         """Give up the place under the cap."""
         return self.exchange.give_place_up()
