@@ -10,6 +10,7 @@ import attrs
 from aero_storage.delivery.access_record import AccessRecord
 from aero_storage.delivery.admission import Admission, Place
 from aero_storage.delivery.facts import Facts, make_request_id
+from aero_storage.delivery.reply import Reply
 from aero_storage.logs.json_lines import quote
 from aero_storage.storage.store import Opened
 
@@ -39,6 +40,8 @@ class Exchange:
     waiting: bool = attrs.field(init=False, default=False)
     """Whether it waits in the queue for a place."""
     blob: Opened | None = attrs.field(init=False, default=None)
+    reply: Reply | None = attrs.field(init=False, default=None)
+    """What was decided, with the body of a GET also for HEAD; None until then."""
     give_share_back: Callable[[], None] | None = attrs.field(init=False, default=None)
     """Called at the end if requests of one client are counted."""
 
@@ -90,7 +93,14 @@ class Exchange:
             if ending is not Ending.COMPLETE:
                 account.reporter.metrics.broken_off(ending.value)
             account.write(
-                quote(self.request_id), status, f'"{ending}"', bytes_sent, f"{seconds:.6f}", quote(self.client)
+                self.reply,
+                self.blob,
+                quote(self.request_id),
+                status,
+                f'"{ending}"',
+                bytes_sent,
+                f"{seconds:.6f}",
+                quote(self.client),
             )
 
     def _release(self) -> None:

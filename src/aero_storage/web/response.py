@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from aero_storage.delivery.exchange import Ending, Exchange
-from aero_storage.errors import DiskHangsError, ShortReadError
+from aero_storage.errors import DiskHangsError, ShortReadError, StatusAndReason
 from aero_storage.logs.json_log import EventLog
 from aero_storage.streaming.sendfile import SendfileServer
 from aero_storage.streaming.throttle import Pace
@@ -55,8 +55,8 @@ class Client(Protocol):
     """How fast bytes of images may go; None: no limit."""
     is_secure: bool
     """Whether the transport is TLS."""
-    refusal: int | None
-    """The status of every answer, if the connection is over a limit."""
+    refusal: StatusAndReason | None
+    """How every request is refused, if the connection is over a limit."""
 
     @property
     def peer(self) -> str:
