@@ -38,6 +38,12 @@ class _State:
     """Matches any number of them; None if there are none."""
     if_too_long: int = _HEAD_TOO_LARGE
     """The status if a head that is still in this part has reached its limit."""
+    is_watched: bool = False
+    """Whether more than the byte decides what follows: the name that ends there, or the number of lines."""
+    is_last: bool = False
+    """Whether nothing behind it is looked at."""
+    refusal: int | None = None
+    """The status if the head is refused."""
     steps: dict[int, _State] = attrs.field(init=False, factory=dict, repr=False)
 
     def on(self, among: bytes, following: _State) -> None:
@@ -46,12 +52,13 @@ class _State:
 
 
 _METHOD = _State(if_too_long=_TARGET_TOO_LONG)
-_FIRST_LINE, _LINE = _State(), _State()
+_FIRST_LINE, _LINE = _State(is_watched=True), _State(is_watched=True)
 """The beginning of a header line; the first one cannot continue another."""
-_NAME, _VALUE = _State(_TOKEN), _State(_TEXT)
-_CONTENT_LENGTH_VALUE, _CONTENT_LENGTH_LINE = _State(_LENGTH), _State()
+_NAME, _VALUE = _State(_TOKEN, is_watched=True), _State(_TEXT)
+_CONTENT_LENGTH_VALUE, _CONTENT_LENGTH_LINE = _State(_LENGTH), _State(is_watched=True)
 """The value of a `Content-Length`, and the beginning of a line that may continue it."""
-_END = _State()
+_END = _State(is_last=True)
+_BAD, _TOO_MANY = _State(is_last=True, refusal=_BAD_REQUEST), _State(is_last=True, refusal=_HEAD_TOO_LARGE)
 
 
 def _link_request_line() -> None:
@@ -84,7 +91,6 @@ def _link_header_lines() -> None:
 
 _link_request_line()
 _link_header_lines()
-_LINE_BEGINNINGS = frozenset({_FIRST_LINE, _LINE, _CONTENT_LENGTH_LINE})
 
 
 @attrs.define
@@ -104,32 +110,25 @@ class HeadScanner:
 
         Bytes after the empty line that ends the head are not looked at.
         """
-        status: int | None = None
-        at, end = start + self.scanned, min(len(data), start + MAX_HEAD)
-        while at < end and status is None and self._state is not _END:
-            run = self._state.run
-            if run is not None:
-                at = run.match(data, at, end).end()  # type: ignore[union-attr] # it may match nothing, but matches
-            if at < end:
-                status = self._step(data, start, at)
-                at += 1
-        self.scanned = at - start
-        if status is None and self.scanned >= MAX_HEAD and self._state is not _END:
-            return self._state.if_too_long
-        return status
+        state, at, end = self._state, start + self.scanned, min(len(data), start + MAX_HEAD)
+        while at < end and not state.is_last:
+            if state.run is not None:
+                at = state.run.match(data, at, end).end()  # type: ignore[union-attr] # it may match nothing
+                if at == end:
+                    break
+            following = state.steps.get(data[at], _BAD)
+            state = self._watch(state, following, data, start, at) if state.is_watched else following
+            at += 1
+        self.scanned, self._state = at - start, state
+        return state.refusal or (None if state.is_last or self.scanned < MAX_HEAD else state.if_too_long)
 
-    def _step(self, data: Buffer, start: int, at: int) -> int | None:
-        """Take the byte at `at`, which is in no run."""
-        state = self._state
-        following = state.steps.get(data[at])
-        if following is None:
-            return _BAD_REQUEST
-        if state is _NAME and data[start + self._name : at].lower() == _CONTENT_LENGTH:
-            following = _CONTENT_LENGTH_VALUE
-        elif state in _LINE_BEGINNINGS and data[at] != _CR:
-            self._name = at - start
-            self._headers += 1
-            if self._headers > MAX_HEADERS:
-                return _HEAD_TOO_LARGE
-        self._state = following
-        return None
+    def _watch(self, state: _State, following: _State, data: Buffer, start: int, at: int) -> _State:
+        """Count a line that begins at `at`, or look at the name that ends there; return the state that follows."""
+        if state is _NAME:
+            name = data[start + self._name : at]
+            return _CONTENT_LENGTH_VALUE if following is _VALUE and name.lower() == _CONTENT_LENGTH else following
+        if following is _BAD or data[at] == _CR:
+            return following
+        self._name = at - start
+        self._headers += 1
+        return following if self._headers <= MAX_HEADERS else _TOO_MANY
