@@ -384,7 +384,7 @@ def test_tls_on_a_plain_port(store: Daemon) -> None:
     """A TLS client learns at once that there is no TLS here."""
     context = ssl.create_default_context()
     began = time.monotonic()
-    with socket.create_connection(("127.0.0.1", store.port), 10) as sock, pytest.raises(OSError, match="."):
+    with socket.create_connection(("127.0.0.1", store.port), 10) as sock, pytest.raises(OSError):  # noqa: PT011 - an SSLError, or a reset
         context.wrap_socket(sock, server_hostname="localhost")
     assert time.monotonic() - began < 5
 

@@ -365,8 +365,7 @@ def test_fail(ask: Ask, bench: Bench, path: str, plane: Plane, status: int) -> N
 def test_reasons(ask: Ask, bench: Bench, drive: Drive, path: str, error: type[ClientError], reason: str) -> None:
     """Whatever goes wrong as a file is opened has its status, and its own word in the log."""
     bench.store.held = fail(error("files/disk.raw"))
-    handler = bench.handler()
-    reply = drive(handler.answer(handler.begin(ask(path)), None))
+    reply = drive(bench.handler().answer(bench.exchange(ask(path)), None))
     assert (reply.status, reply.refused) == (error.status, Refused(RefusalReason(reason)))
 
 

@@ -39,6 +39,8 @@ class AccessRecord:
     reporter: Reporter
     _forms: dict[tuple[bool, Refused | None], Form] = attrs.field(init=False, factory=dict)
     """By whether the line has a range, and what it says of a refusal."""
+    _range_form: Form | None = attrs.field(init=False, default=None)
+    """The form of a line with a range, which is no refusal; None before the first."""
     _route: str = attrs.field(init=False)
     _method: str = attrs.field(init=False)
     _counted_image: str | None = attrs.field(init=False)
@@ -73,15 +75,22 @@ class AccessRecord:
         Their order: request id, status, outcome, bytes sent, seconds, the client's host. `reply` is what was decided,
         for bytes of `opened`; None if the client left before.
         """
-        log = self.reporter.log
-        if log is None:
-            return
+        form = self._range_form
+        if form is not None and reply is not None and reply.status == _PARTIAL and reply.segment is not None:
+            first = reply.segment.offset  # nearly all lines of a busy server: no further call
+            form(*blanks, f'"{first}-{first + reply.segment.length - 1}"')
+        elif self.reporter.log is not None:
+            self._write(self.reporter.log, reply, opened, blanks)
+
+    def _write(self, log: EventLog, reply: Reply | None, opened: Opened | None, blanks: tuple[object, ...]) -> None:
         part, refused = (None, None) if reply is None else (self._part(reply, opened), reply.refused)
         form = self._forms.get((part is not None, refused)) or self._make_form(log, part is not None, refused)
         if part is None:
             form(*blanks)
-        else:
-            form(*blanks, f'"{part.offset}-{part.offset + part.length - 1}"')
+            return
+        if refused is None:
+            self._range_form = form
+        form(*blanks, f'"{part.offset}-{part.offset + part.length - 1}"')
 
     def _part(self, reply: Reply, opened: Opened | None) -> Segment | None:
         """The bytes of the image that the reply is about; None for the whole, and where they are unknown."""

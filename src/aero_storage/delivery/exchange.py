@@ -41,7 +41,7 @@ class Exchange:
     """Whether it waits in the queue for a place."""
     blob: Opened | None = attrs.field(init=False, default=None)
     reply: Reply | None = attrs.field(init=False, default=None)
-    """What was decided, with the body of a GET also for HEAD; None until then."""
+    """The decision, for HEAD too with the segment of a GET; None before there is one."""
     give_share_back: Callable[[], None] | None = attrs.field(init=False, default=None)
     """Called at the end if requests of one client are counted."""
 

@@ -37,7 +37,7 @@ _TEXTS = {
 
 @attrs.frozen
 class Refused:
-    """What the log says of a refused request (http.md §8)."""
+    """The fields of a refused request in the log (http.md §8)."""
 
     reason: RefusalReason
     max_range_bytes: int | None = None

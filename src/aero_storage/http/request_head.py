@@ -78,7 +78,7 @@ class Refusal:
 
     @property
     def reason(self) -> RefusalReason:
-        """What is wrong, as the log says it."""
+        """The reason in the log."""
         return RefusalReason.TARGET if self.status == _TARGET_TOO_LONG else RefusalReason.HEAD
 
     def as_head(self) -> RequestHead:

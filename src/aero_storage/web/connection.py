@@ -139,7 +139,7 @@ class HTTPConnection(TwistedProtocol):
         self._responder.refuse(refusal.as_head(), (refusal.status, refusal.reason), self)
 
     def turn_away(self, protocol: str) -> None:
-        """Close without an answer: what the client speaks is no HTTP."""
+        """Close without an answer: the client speaks another protocol."""
         self.site.no_http.happened({"client": self.peer, "looks_like": protocol})
         self.close()
 
