@@ -30,6 +30,7 @@ from aero_storage.streaming.fair_queue import TURN_BYTES, FairQueue
 from aero_storage.streaming.file_segment import COPIED_BYTES, CopiedSegment, FileSegment
 from aero_storage.streaming.files_in_flight import FilesInFlight
 from aero_storage.streaming.memory_segment import MemorySegment
+from aero_storage.streaming.stream_place import StreamPlace
 from aero_storage.streaming.throttle import Pace
 from aero_storage.streaming.write_queue import QueuedSegment, WriteQueue
 
@@ -70,7 +71,9 @@ class SendfileServer(WriteQueue):
         self._speed_test: notsent_lowat.SpeedTest | None = notsent_lowat.SpeedTest()
         super().__init__(*arguments)
 
-    def send_file(self, source: OpenFile, offset: int, length: int, head: bytes = b"") -> Deferred[None]:
+    def send_file(
+        self, source: OpenFile, offset: int, length: int, head: bytes = b"", place: StreamPlace | None = None
+    ) -> Deferred[None]:
         """Send `head` and `length` bytes of a file from `offset` on, behind everything written before.
 
         If nothing is queued, as much as the socket takes is sent at once. Up to COPIED_BYTES are copied. The Deferred
@@ -78,7 +81,8 @@ class SendfileServer(WriteQueue):
         `in_flight` has told of a change, and with ConnectionLost if the connection is lost first.
         """
         kind = CopiedSegment if length <= COPIED_BYTES else FileSegment
-        return self._enqueue(kind(source, offset, length, self.disk, self._has_read, self.abortConnection), head)
+        segment = kind(source, offset, length, self.disk, self._has_read, self.abortConnection, place=place)
+        return self._enqueue(segment, head)
 
     def send_body(self, body: bytes, offset: int, head: bytes) -> Deferred[None]:
         """Do the same for a body in memory, from `offset` on; no byte of it is copied."""
@@ -103,10 +107,7 @@ class SendfileServer(WriteQueue):
         return done
 
     def write_through(self, data: bytes | bytearray | memoryview) -> bool:
-        """Like `write`, but send at once as much as the socket takes, if nothing is queued.
-
-        Returns True if the kernel now has everything ever written.
-        """
+        """Like `write`, but send at once what the socket takes; return whether the kernel has all ever written."""
         sent = self.send_now(data)
         if sent == len(data):
             return True

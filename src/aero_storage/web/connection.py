@@ -14,8 +14,10 @@ from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 from zope.interface import implementer
 
+from aero_storage.errors import StatusAndReason
 from aero_storage.http.client_address import host_of
 from aero_storage.http.request_head import Refusal, RequestHead, refusal_of
+from aero_storage.logs.rate_limited import RateLimitedEvent
 from aero_storage.streaming.sendfile import SendfileServer
 from aero_storage.streaming.throttle import Pace
 from aero_storage.streaming.transports import TrackedTransport, sendfile_transport, tracked_transport
@@ -45,6 +47,8 @@ class Site(Protocol):
     """Connections that have ended so with requests behind the last that was answered."""
     turns: RequestTurns
     """When requests are answered that came behind others."""
+    no_http: RateLimitedEvent
+    """A connection is closed, as its first byte begins no request."""
 
     def stream_begins(self, stream: Stream) -> None:
         """Something is sent that waits for the client."""
@@ -71,7 +75,7 @@ class HTTPConnection(TwistedProtocol):
     sendfile: SendfileServer | None = None
     tracked: TrackedTransport | None = None
     is_secure = False
-    refusal: int | None = None
+    refusal: StatusAndReason | None = None
     _ticket: Ticket | None = None
     _response: Response | None = None
     _request: AeroRequest | None = None
@@ -124,9 +128,9 @@ class HTTPConnection(TwistedProtocol):
         if head.announces_body:
             self._state.expect_body()
         self._state.begin_response(last=not head.persistent or self.refusal is not None)
-        status = refusal_of(head)
-        if status is not None:
-            self._responder.refuse(head, status, self)
+        refusal = refusal_of(head)
+        if refusal is not None:
+            self._responder.refuse(head, refusal, self)
             return
         self._request = AeroRequest(RequestChannel(self), head, raw)
         self._request.process()
@@ -135,7 +139,12 @@ class HTTPConnection(TwistedProtocol):
         """Answer a head that cannot be read like any request, with id, `Date` and log line, then close."""
         self._state.expect_body()
         self._state.begin_response(last=True)
-        self._responder.refuse(refusal.as_head(), refusal.status, self)
+        self._responder.refuse(refusal.as_head(), (refusal.status, refusal.reason), self)
+
+    def turn_away(self, protocol: str) -> None:
+        """Close without an answer: the client speaks another protocol."""
+        self.site.no_http.happened({"client": self.peer, "looks_like": protocol})
+        self.close()
 
     def input_answered(self) -> None:
         """Close, if no more is to come or to be answered."""
@@ -254,16 +263,12 @@ class HTTPConnection(TwistedProtocol):
 
     def shut(self) -> None:
         """Break off a response that is under way, or the wait until its client has all; close an idle connection."""
-        if self._response is None and self._state.takes_requests:
-            self.close()
-        else:
-            self.reset()
+        is_idle = self._response is None and self._state.takes_requests
+        (self.close if is_idle else self.reset)()
 
     def reset(self) -> None:
         """Reset the connection; a response under way is aborted by us, not left by its client."""
-        if self._response is not None:
-            self._response.aborted_by_us = True
-        self.abort()
+        (self.abort if self._response is None else self._response.shut)()
 
     # Timeouts; see TimedConnection
 
@@ -286,10 +291,7 @@ class HTTPConnection(TwistedProtocol):
 
     def time_out(self) -> None:
         """Say 408 to a head that does not end (RFC 9110 §15.5.9); close a silent connection without a word."""
-        if self.is_silent:
-            self.close()
-        else:
-            self.refuse(Refusal(408))
+        self.close() if self.is_silent else self.refuse(Refusal(408))
 
     @property
     def busy(self) -> bool:
