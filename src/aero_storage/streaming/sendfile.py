@@ -107,10 +107,7 @@ class SendfileServer(WriteQueue):
         return done
 
     def write_through(self, data: bytes | bytearray | memoryview) -> bool:
-        """Like `write`, but send at once as much as the socket takes, if nothing is queued.
-
-        Returns True if the kernel now has everything ever written.
-        """
+        """Write; what the socket takes goes at once. Return whether the kernel now has everything ever written."""
         sent = self.send_now(data)
         if sent == len(data):
             return True
