@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from tests.command_output import CommandResult
+from tests.disk_bytes import bootable
 
 from aero_storage.atomic_files import Directory, Replaceable, staging_directory
 from aero_storage.chunks.publish.publisher import publish
@@ -20,7 +21,8 @@ from aero_storage.cli.main import run
 from aero_storage.cli.output import Output
 
 MIB = 1 << 20
-DISK = random.Random(3).randbytes(3 * MIB) + bytes(2 * MIB) + random.Random(4).randbytes(512)
+DISK = bootable(random.Random(3).randbytes(3 * MIB) + bytes(2 * MIB) + random.Random(4).randbytes(512))
+OTHER_DISK = bootable(DISK[::-1])
 
 
 Command = Callable[..., CommandResult]
@@ -139,7 +141,7 @@ def test_import_again(command: Command, root: Path, source: Path) -> None:
         "mine": 1,
     }
     (root / "manifest.json").write_text(json.dumps({"images": [old]}))
-    source.write_bytes(DISK[::-1])
+    source.write_bytes(OTHER_DISK)
     said = command("import", source, "--id", "disk", "--description", "New")
     assert said.status == 0
     assert entries(root) == [
@@ -153,7 +155,7 @@ def test_import_again(command: Command, root: Path, source: Path) -> None:
         }
     ]
     assert [path.name for path in (root / "imported/disk").iterdir()] == ["2.img"]
-    assert (root / "imported/disk/2.img").read_bytes() == DISK[::-1]
+    assert (root / "imported/disk/2.img").read_bytes() == OTHER_DISK
 
 
 def test_import_killed_as_the_catalog_changes(
@@ -288,7 +290,7 @@ def test_named_versions_are_immutable(command: Command, root: Path, source: Path
     """A name that is taken by other content is refused, and all stays as it was."""
     command("import", source, "--id", "disk")
     assert command("publish", "disk", "--image-version", "v1").status == 0
-    source.write_bytes(DISK[::-1])
+    source.write_bytes(OTHER_DISK)
     command("import", source, "--id", "disk")
     before = (root / "chunked/disk/v1/manifest.json").read_bytes()
     said = command("publish", "disk", "--image-version", "v1")

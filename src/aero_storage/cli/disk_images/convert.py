@@ -8,7 +8,8 @@ from pathlib import Path
 import attrs
 
 from aero_storage.cli.disk_images import formats, qemu
-from aero_storage.cli.disk_images.archives import refuse_packed
+from aero_storage.cli.disk_images.lengths import refuse_cut_short
+from aero_storage.cli.disk_images.raw_disks import require_disk
 from aero_storage.cli.disk_images.sparse_copy import Advance, Stamp, copy_sparse, require_same
 from aero_storage.cli.terminal import printable
 from aero_storage.errors import OperatorError
@@ -42,9 +43,10 @@ def examine(path: Path, format_override: str | None = None) -> ImportSource:
         stamp = Stamp.of(image.descriptor)
         if name == formats.RAW:
             if format_override is None:
-                refuse_packed(image)
+                require_disk(image)
             return ImportSource(path, name, image.size, stamp)
         formats.refuse_incomplete(image, name)
+        refuse_cut_short(image, name)
         info = qemu.info(path, name)
         _refuse_by(image, name, info)
     qemu.check(path, name)
