@@ -145,17 +145,17 @@ def left_out_of_listing(root: Path) -> dict[str, str]:
     """
     try:
         with os.scandir(root) as entries:
-            names = {entry.name: _reason_left_out(entry) for entry in entries if not entry.name.startswith(".")}
+            names = {entry.name: _reason_left_out(root, entry) for entry in entries if not entry.name.startswith(".")}
     except OSError as error:
         raise CatalogError(f"{root}: {error.strerror}") from error
     return {name: reason for name, reason in sorted(names.items()) if reason is not None}
 
 
-def _reason_left_out(entry: os.DirEntry[str]) -> str | None:
+def _reason_left_out(root: Path, entry: os.DirEntry[str]) -> str | None:
     if _is_listed(entry) or entry.name == CHUNKED:
         return None
     if entry.is_symlink():
-        return f"the directory listing follows no symbolic links; name what it leads to in {MANIFEST_NAME}"
+        return _reason_for_link(root, entry)
     if entry.is_dir(follow_symlinks=False):
         return f"the directory listing shows no folders; name the images in it in {MANIFEST_NAME}"
     if not entry.is_file(follow_symlinks=False):
@@ -163,3 +163,9 @@ def _reason_left_out(entry: os.DirEntry[str]) -> str | None:
     if entry.name.startswith(MANIFEST_NAME):
         return f"names that begin with {MANIFEST_NAME} are kept for the catalog; rename it if it is an image"
     return f"its name is no image id: that {NAME_RULE}; rename it, or name it in {MANIFEST_NAME}"
+
+
+def _reason_for_link(root: Path, entry: os.DirEntry[str]) -> str:
+    if Path(os.path.realpath(entry.path)).is_relative_to(os.path.realpath(root)):
+        return f"the directory listing follows no symbolic links; name what it leads to in {MANIFEST_NAME}"
+    return "it is a symbolic link that leads out of the images root; move the file itself here"

@@ -20,6 +20,14 @@ _MARKS: tuple[tuple[str, int, bytes], ...] = (
     ("NeXT disk label", 0, b"dlV3\0\0\0\0"),
     ("DragonFly disk label", 512, b"\x59\x4c\x46\xc4"),
     ("X68000 partition table", 2048, b"X68K"),
+    ("AIX boot record", 0, b"\xc9\xc2\xd4\xc1"),
+    ("Xbox disk", 0x600, b"BRFR"),
+    ("PlayStation 2 disk", 4, b"APA\0"),
+    ("FATX", 0, b"FATX"),
+    ("FATX", 0, b"XTAF"),
+    ("Acorn ADFS", 513, b"Hugo"),
+    ("Acorn ADFS", 1025, b"Hugo"),
+    ("Acorn ADFS", 1025, b"Nick"),
     ("NTFS", 3, b"NTFS    "),
     ("exFAT", 3, b"EXFAT   "),
     ("ReFS", 3, b"ReFS\0\0\0\0"),
@@ -71,6 +79,7 @@ _MARKS: tuple[tuple[str, int, bytes], ...] = (
     ("3DO disc", 0, b"\x01\x5a\x5a\x5a\x5a\x5a\x01"),
     ("Sega disc", 0, b"SEGADISCSYSTEM  "),
     ("Sega disc", 0, b"SEGA SEGASATURN "),
+    ("Sega disc", 0, b"SEGA SEGAKATANA "),
 )
 
 
@@ -103,6 +112,12 @@ def _is_sun_label(source: ByteSource) -> bool:
 def _is_amiga_disk(source: ByteSource) -> bool:
     blocks = (source.read(block * _SECTOR, 4) for block in range(16))
     return b"RDSK" in blocks or (source.read(0, 3) == b"DOS" and source.read(3, 1)[0] <= 7)  # noqa: PLR2004 - variants
+
+
+def _is_atari_disk(source: ByteSource) -> bool:
+    """Return whether there is a partition table of GEMDOS: entries of a flag and three letters."""
+    entries = (source.read(0x1C6 + 12 * index, 4) for index in range(4))
+    return any(entry[0] & 1 and entry[1:] in {b"GEM", b"BGM", b"XGM"} for entry in entries)
 
 
 def _is_fat(source: ByteSource) -> bool:
@@ -198,6 +213,7 @@ _RULES: tuple[tuple[str, Callable[[ByteSource], bool]], ...] = (
     ("BSD disk label", _is_bsd_label),
     ("Sun disk label", _is_sun_label),
     ("Amiga disk", _is_amiga_disk),
+    ("Atari disk", _is_atari_disk),
     ("FAT", _is_fat),
     ("DOS 1 floppy disk", _is_dos_1_floppy),
     ("ext2, ext3 or ext4", _is_ext),
