@@ -59,7 +59,7 @@ class Sample(ByteSource):
 
     def read(self, offset: int, length: int) -> bytes:
         """Return `length` bytes; zeros where nothing is known."""
-        if 0 <= offset and offset + length <= len(self.head):  # most signs are here
+        if offset >= 0 and offset + length <= len(self.head):  # most signs are here
             return self.head[offset : offset + length]
         data = bytearray(length)
         for start, part in ((0, self.head), (self.size - len(self.tail), self.tail)):

@@ -82,6 +82,8 @@ _MARKS: tuple[tuple[str, int, bytes], ...] = (
     ("Sega disc", 0, b"SEGA SEGAKATANA "),
 )
 
+_UBERBLOCK = frozenset({struct.pack("<Q", 0x00BAB10C), struct.pack(">Q", 0x00BAB10C)})
+
 
 def _is_power_of_two(number: int) -> bool:
     return number > 0 and number & (number - 1) == 0
@@ -172,11 +174,9 @@ def _is_ufs(source: ByteSource) -> bool:
 
 
 def _is_zfs(source: ByteSource) -> bool:
-    return any(
-        source.number(f"{order}Q", at * _KI) == 0x00BAB10C  # noqa: PLR2004 - the magic number of an uberblock
-        for at in range(128, 256)
-        for order in "<>"
-    )
+    """Return whether there is an uberblock: they lie 1 KiB apart, from 128 to 256 KiB."""
+    blocks = source.read(128 * _KI, 128 * _KI)
+    return any(blocks[at : at + 8] in _UBERBLOCK for at in range(0, len(blocks), _KI))
 
 
 def _is_nilfs2(source: ByteSource) -> bool:
