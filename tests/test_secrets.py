@@ -194,7 +194,7 @@ def test_the_rule_bites(text: str) -> None:
     "text",
     [
         "log.event('info', 'x', {'id': request.exchange.request_id, 'path': facts.logged_path})",
-        "e = handler.begin(facts, request_id_of(header('X-Request-Id')))\nlog.event('info', e.request_id)",
+        "e = Exchange(facts, peer, request_id_of(header('X-Request-Id')))\nlog.event('info', e.request_id)",
         "raise ShortReadError(f'{len(data)} bytes')",
         "wrong = token != given\nlog.event('info', 'x', {'wrong': wrong})",
         "return error(facts, policy, 403)",

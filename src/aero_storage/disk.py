@@ -81,7 +81,13 @@ class _Job(Generic[_T]):
         try:
             self.threads.leave(self)
         finally:
+            self._tell(ended)
+
+    def _tell(self, ended: Callable[[], None]) -> None:
+        try:
             ended()
+        finally:
+            self.threads.notify_if_idle()  # last: the end of a job may bring another one
 
     def _not_done(self) -> None:
         pass
@@ -146,7 +152,7 @@ class DiskThreads(Disk):
         """Return a Deferred that fires once nothing is under way; it can be cancelled."""
         idle: Deferred[None] = Deferred(self._idle.remove)
         self._idle.append(idle)
-        self._notify_if_idle()
+        self.notify_if_idle()
         return idle
 
     @override
@@ -184,6 +190,7 @@ class DiskThreads(Disk):
             lane.under_way.pop(job, None)
             self._remove_if_empty(lane)
             job.deferred.errback(Failure())
+            self.notify_if_idle()
 
     def leave(self, job: _Job[Any]) -> None:
         """Remove a job that has ended, and begin the next of its lane."""
@@ -197,9 +204,9 @@ class DiskThreads(Disk):
     def _remove_if_empty(self, lane: _Lane) -> None:
         if not (lane.under_way or lane.waiting) and self._lanes.get(lane.name) is lane:
             del self._lanes[lane.name]
-            self._notify_if_idle()
 
-    def _notify_if_idle(self) -> None:
+    def notify_if_idle(self) -> None:
+        """Tell those that wait for it that nothing is under way."""
         if not self._lanes:
             waiting, self._idle = self._idle, []
             for idle in waiting:

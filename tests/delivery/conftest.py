@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 
 import attrs
 import pytest
-from tests.delivery.decide import NOW, decide
+from tests.delivery.decide import NOW, Asked, decide
 from tests.policies import policy_with
 from twisted.internet.defer import Deferred, execute, succeed
 from twisted.internet.task import Clock
@@ -86,11 +86,11 @@ def ask(
     *,
     method: str = "GET",
     body: bool = False,
-) -> Facts:
-    """The facts of a request whose raw path is looked up in the table of routes."""
+) -> Asked:
+    """The facts of a request whose raw path is looked up in the table of routes, and its range."""
     route, segments = _match(path)
     given = {name.lower(): value for name, value in (headers or {}).items()}
-    return read_facts(
+    facts = read_facts(
         method=method,
         path=path,
         route=route,
@@ -99,6 +99,7 @@ def ask(
         announces_body=body,
         now=NOW,
     )
+    return Asked(**attrs.asdict(facts, recurse=False), range=given.get("range"))
 
 
 class Ask(Protocol):
@@ -109,7 +110,7 @@ class Ask(Protocol):
         *,
         method: str = ...,
         body: bool = ...,
-    ) -> Facts: ...
+    ) -> Asked: ...
 
 
 @pytest.fixture(name="ask")
@@ -118,7 +119,7 @@ def _ask() -> Ask:
 
 
 def reply_to(
-    facts: Facts, policy: Policy = _LIMITED, validators: Validators = _VALIDATORS, size: int = 1000
+    facts: Asked, policy: Policy = _LIMITED, validators: Validators = _VALIDATORS, size: int = 1000
 ) -> Reply:
     """The reply to a request for an image of 1,000 bytes under a limit of 100, unless told otherwise."""
     return decide(facts, policy, image_representation(facts, policy, _IMAGE, size, validators))
@@ -126,7 +127,7 @@ def reply_to(
 
 class ReplyTo(Protocol):
     def __call__(
-        self, facts: Facts, policy: Policy = ..., validators: Validators = ..., size: int = ...
+        self, facts: Asked, policy: Policy = ..., validators: Validators = ..., size: int = ...
     ) -> Reply: ...
 
 
@@ -296,10 +297,10 @@ class Bench:
     def count(self, name: str, **labels: str) -> float:
         return self.registry.get_sample_value(name, labels) or 0
 
-    def answer(self, facts: Facts, policy: Policy | None = None, handler: RequestHandler | None = None) -> Reply:
+    def answer(self, facts: Asked, policy: Policy | None = None, handler: RequestHandler | None = None) -> Reply:
         """The reply to a request that waits for nothing, and gives back at once what it took."""
         handler = handler or self.handler(policy)
-        exchange = handler.begin(facts)
+        exchange = self.exchange(facts)
         reply = drive(handler.answer(exchange, facts.range))
         exchange.end(Ending.COMPLETE, reply.status, 0)
         return reply

@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 
 import attrs
 import pytest
-from tests.delivery.decide import decide
+from tests.delivery.decide import Asked, decide
 from tests.policies import policy_with
 
 from aero_storage.catalog.model import Image
-from aero_storage.delivery.facts import Facts
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.reply import Reply
 from aero_storage.delivery.representation import chunk_representation
@@ -46,7 +45,7 @@ CHUNK_BODY = CORS | {
 }
 
 
-def chunk_reply(facts: Facts, image: Image = IMAGE, policy: Policy | None = None, size: int = SIZE) -> Reply:
+def chunk_reply(facts: Asked, image: Image = IMAGE, policy: Policy | None = None, size: int = SIZE) -> Reply:
     policy = policy or policy_with()
     return decide(facts, policy, chunk_representation(facts, policy, image, size, VALIDATORS))
 

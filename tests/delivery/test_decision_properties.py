@@ -5,10 +5,9 @@ from __future__ import annotations
 import attrs
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.delivery.decide import decide
+from tests.delivery.decide import Asked, decide
 from tests.policies import policy_with
 
-from aero_storage.delivery.facts import Facts
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.representation import Representation
 from aero_storage.delivery.routes import ROUTES, Resource
@@ -17,7 +16,7 @@ from aero_storage.http.ranges import Segment
 
 VALIDATORS = Validators('"v1"', 1_700_000_000_500_000_000)
 
-FACTS = Facts("GET", "/v1/images/x", next(route for route in ROUTES if route.resource is Resource.IMAGE))
+FACTS = Asked("GET", "/v1/images/x", next(route for route in ROUTES if route.resource is Resource.IMAGE))
 sizes = st.one_of(st.integers(0, 20), st.integers(0, 2**70))
 numbers = st.one_of(st.integers(0, 25), st.integers(0, 2**65)).map(str)
 well_formed = st.builds("bytes={}-{}".format, st.one_of(st.just(""), numbers), st.one_of(st.just(""), numbers))

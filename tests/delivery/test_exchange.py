@@ -109,7 +109,7 @@ def test_line_of_odd_requests(
 
 def test_log_off(ask: Ask, bench: Bench) -> None:
     """With the request log off all else happens as ever."""
-    exchange = bench.handler().begin(ask())
+    exchange = bench.exchange(ask())
     silent = attrs.evolve(bench.reporter, log=None)
     exchange = type(exchange)(AccessRecord(ask(), silent))
     exchange.end(Ending.COMPLETE, 200, 7)

@@ -137,7 +137,7 @@ def test_place_before_existence(ask: Ask, bench: Bench, drive: Drive, path: str,
     if not known:
         path = path.replace("disk.img", "no-such-image")
     handler = bench.handler()
-    waiting = Deferred.fromCoroutine(handler.answer(handler.begin(ask(path, method=method)), None))
+    waiting = Deferred.fromCoroutine(handler.answer(bench.exchange(ask(path, method=method)), None))
     assert (waiting.called, bench.admission.waiting, bench.store.opened) == (False, 1, [])
     bench.clock.advance(1.0)
     reply = drive(waiting)
@@ -151,7 +151,7 @@ def test_place_comes_free(ask: Ask, bench: Bench, drive: Drive) -> None:
     """A request that gets a place while it waits is answered as if it had never waited."""
     first, _ = fill(bench, drive)
     handler = bench.handler()
-    waiting = Deferred.fromCoroutine(handler.answer(handler.begin(ask()), None))
+    waiting = Deferred.fromCoroutine(handler.answer(bench.exchange(ask()), None))
     first.release()
     assert drive(waiting).status == 200
 
@@ -178,8 +178,9 @@ def test_unlimited_routes(ask: Ask, bench: Bench, drive: Drive, path: str) -> No
 def test_place_is_held_to_the_end(ask: Ask, bench: Bench, path: str, headers: dict[str, str], status: int) -> None:
     """Whatever the reply, the place belongs to the exchange until that ends."""
     handler = bench.handler()
-    exchange = handler.begin(ask(path, headers))
-    waiting = Deferred.fromCoroutine(handler.answer(exchange, exchange.facts.range))
+    asked = ask(path, headers)
+    exchange = bench.exchange(asked)
+    waiting = Deferred.fromCoroutine(handler.answer(exchange, asked.range))
     assert bench.admission.taken == 1
     exchange.end(Ending.COMPLETE, status, 0)
     assert bench.admission.taken == 0
@@ -191,7 +192,7 @@ def test_client_that_leaves_the_queue(ask: Ask, bench: Bench, drive: Drive) -> N
     """A client that goes while its request waits for a place leaves the queue."""
     fill(bench, drive)
     handler = bench.handler()
-    waiting = Deferred.fromCoroutine(handler.answer(handler.begin(ask()), None))
+    waiting = Deferred.fromCoroutine(handler.answer(bench.exchange(ask()), None))
     waiting.cancel()
     with pytest.raises(CancelledError):
         drive(waiting)
@@ -204,8 +205,8 @@ def test_client_that_leaves_during_the_open(ask: Ask, bench: Bench, drive: Drive
     opening: list[Deferred[Blob]] = []
     bench.store.held = Deferred(opening.append)
     handler = bench.handler()
-    exchange = handler.begin(ask())
-    waiting = Deferred.fromCoroutine(handler.answer(exchange, exchange.facts.range))
+    exchange = bench.exchange(ask())
+    waiting = Deferred.fromCoroutine(handler.answer(exchange, None))
     waiting.cancel()
     assert opening == [bench.store.held]
     with pytest.raises(CancelledError):
@@ -221,7 +222,7 @@ def test_remembered_decision_before_and_after_its_date(ask: Ask, bench: Bench) -
     handler, memo, seen = bench.handler(), Memo(), []
     for step in (0, 0.9, 0.1, 5, -5.5):
         bench.now += step
-        exchange = handler.begin(ask())
+        exchange = bench.exchange(ask())
         reply = handler.answer_now(exchange, "bytes=0-0", memo)
         assert reply is not None
         exchange.end(Ending.COMPLETE, reply.status, 0)

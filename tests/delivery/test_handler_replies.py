@@ -42,9 +42,10 @@ def _catalog(bench: Bench) -> None:
 def test_bytes(ask: Ask, bench: Bench, path: str, method: str) -> None:
     """The image's file is opened, its blob belongs to the exchange, and the reply is about it."""
     handler = bench.handler()
-    exchange = handler.begin(ask(path, {"Range": "bytes=5-9"}, method=method))
+    asked = ask(path, {"Range": "bytes=5-9"}, method=method)
+    exchange = bench.exchange(asked)
     replies: list[Reply] = []
-    Deferred.fromCoroutine(handler.answer(exchange, exchange.facts.range)).addCallback(replies.append)
+    Deferred.fromCoroutine(handler.answer(exchange, asked.range)).addCallback(replies.append)
     (reply,) = replies
     assert bench.store.opened == ["files/disk.raw"]
     assert exchange.blob is bench.store.blobs["files/disk.raw"]
@@ -59,7 +60,7 @@ def test_no_old_catalog_is_kept(ask: Ask, bench: Bench) -> None:
     for images in ((IMAGE,), (attrs.evolve(IMAGE, file="files/other.raw"),)):
         bench.serve(*images)
         seen.append(weakref.ref(bench.current_catalog.current))
-        exchange = handler.begin(facts)
+        exchange = bench.exchange(facts)
         handler.answer_now(exchange, None, memo)
         exchange.end(Ending.COMPLETE, 200, 0)
         assert memo.image is images[0]
@@ -280,7 +281,7 @@ def test_readiness(
     bench.store.is_complete = complete
     handler = bench.handler()
     handler.shutting_down = shutting_down
-    reply = drive(handler.answer(handler.begin(ask(path)), None))
+    reply = drive(handler.answer(bench.exchange(ask(path)), None))
     assert reply.status == status
     assert json.loads(reply.body) == {"status": "ok" if status == 200 else "error"}
 
@@ -296,7 +297,7 @@ def test_liveness_is_not_readiness(ask: Ask, bench: Bench, drive: Drive) -> None
     bench.current_catalog = type(bench.current_catalog)()
     handler = bench.handler()
     handler.shutting_down = True
-    assert drive(handler.answer(handler.begin(ask("/healthz")), None)).status == 200
+    assert drive(handler.answer(bench.exchange(ask("/healthz")), None)).status == 200
     assert bench.store.asked == []
 
 
@@ -306,8 +307,8 @@ def test_liveness_is_not_readiness(ask: Ask, bench: Bench, drive: Drive) -> None
 def test_metrics_token(ask: Ask, bench: Bench, drive: Drive, headers: dict[str, str], status: int) -> None:
     """The token guards the metrics, and nothing else."""
     handler = bench.handler(metrics_token="t")
-    assert drive(handler.answer(handler.begin(ask("/metrics", headers)), None)).status == status
-    assert drive(handler.answer(handler.begin(ask("/version", headers)), None)).status == 200
+    assert drive(handler.answer(bench.exchange(ask("/metrics", headers)), None)).status == status
+    assert drive(handler.answer(bench.exchange(ask("/version", headers)), None)).status == 200
 
 
 def test_metrics_of_all_workers(ask: Ask, bench: Bench, drive: Drive) -> None:
@@ -319,9 +320,9 @@ def test_metrics_of_all_workers(ask: Ask, bench: Bench, drive: Drive) -> None:
         return Counts(bytes={("everywhere",): 7}, process=bench.metrics.snapshot().process)
 
     handler = bench.handler(metrics_token="t", total=total)
-    assert drive(handler.answer(handler.begin(ask("/metrics")), None)).status == 401
+    assert drive(handler.answer(bench.exchange(ask("/metrics")), None)).status == 401
     assert asked == []
-    reply = drive(handler.answer(handler.begin(ask("/metrics", {"Authorization": "Bearer t"})), None))
+    reply = drive(handler.answer(bench.exchange(ask("/metrics", {"Authorization": "Bearer t"})), None))
     assert b'image_bytes_served_total{image_id="everywhere"} 7.0' in reply.body
 
 

@@ -97,7 +97,7 @@ SAMPLES: list[tuple[str, str, bytes]] = [
     ("an encrypted DMG", "hdiutil", b"encrcdsa\0\0\0\2" + NOISE),
     ("an encrypted DMG", "hdiutil", filled(4096, (-8, b"cdsaencr"))),
     ("a sparse image of macOS", "hdiutil", b"sprs\0\0\0\3" + NOISE),
-    ("one part of a VMDK disk", "DISK.vmdk", b"\xbe\xba\xfe\xca\0\0\0\0" + NOISE),
+    ("one part of a VMDK disk", "descriptor file", b"\xbe\xba\xfe\xca\0\0\0\0" + NOISE),
     ("the state of a VMware machine", "import the disk", b"\xd2\xbe\xd2\xbe\x08\0\0\0" + NOISE),
     ("the settings of a VMware machine", "import the disk", b'.encoding = "UTF-8"\nconfig.version = "8"\n'),
     ("the state of a VirtualBox machine", "import the disk", b"\x7fVirtualBox SavedState V2.0\n" + NOISE),

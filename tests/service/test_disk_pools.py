@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
+import attrs
 import pytest
+from tests.delivery.conftest import FakeLog
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
+from aero_storage.disk import DiskThreads
 from aero_storage.service.disk_pools import DiskPools, make_disk_pools
 
 HANG = 10
@@ -49,3 +54,42 @@ def test_all_can_work_at_once(threads: DiskPools) -> None:
     everybody.wait(HANG)
     assert all(thread.daemon for thread in pool.threads)
     assert len(pool.threads) == pool.max
+
+
+class ReactorClock(Clock):
+    """A clock to which results of threads come at once."""
+
+    def callFromThread(self, call: Callable[..., object], *arguments: object) -> None:
+        call(*arguments)
+
+
+@attrs.define
+class Queue:
+    """A pool whose threads work when they are told to."""
+
+    calls: deque[Callable[[], None]] = attrs.field(factory=deque)
+
+    def callInThread(self, call: Callable[[], None]) -> None:
+        self.calls.append(call)
+
+    def work(self) -> None:
+        self.calls.popleft()()
+
+
+def test_a_stop_waits_for_work_that_other_work_brings() -> None:
+    """An open that was given up ends and brings the close of its file: the wait ends after both."""
+    clock, queue, log = ReactorClock(), Queue(), FakeLog()
+    disk, patient, readers = (DiskThreads(cast("Any", clock), clock, cast("Any", queue), 1, 60.0) for _ in range(3))
+    opening: Deferred[None]
+
+    def give_up() -> None:
+        opening.cancel()
+
+    opening = disk.run(give_up)
+    opening.addErrback(lambda _failure: None)
+    waiting = Deferred.fromCoroutine(DiskPools(disk, patient, readers).wait_until_idle(cast("Any", clock), log))
+    for _ in range(2):
+        assert not waiting.called
+        queue.work()
+    assert waiting.called
+    assert not log.events

@@ -91,7 +91,6 @@ class Facts:
     route: Route | None = None
     names: Names = Names()
     preconditions: Preconditions = Preconditions()
-    range: str | None = None
     origin: str | None = None
     authorization: str | None = attrs.field(default=None, repr=False)
     credentials: bool = False
@@ -152,7 +151,6 @@ def read_facts(  # noqa: PLR0913 - one for each part of a request head
         route=route,
         names=names,
         preconditions=_read_preconditions(header, now),
-        range=header("Range"),
         origin=header("Origin"),
         authorization=authorization,
         credentials=authorization is not None or header("Cookie") is not None,

@@ -16,7 +16,7 @@ from aero_storage.delivery.byte_handler import ByteHandler, Memo
 from aero_storage.delivery.client_limits import ClientLimiter
 from aero_storage.delivery.exchange import Exchange
 from aero_storage.delivery.exposition import PacedExposition
-from aero_storage.delivery.facts import Facts, make_request_id
+from aero_storage.delivery.facts import Facts
 from aero_storage.delivery.metadata import Listing
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.reply import Reply, error, preflight
@@ -72,10 +72,6 @@ class RequestHandler:
         clock = self.reporter.clock
         self._readiness, self._listings = SingleFlight(clock), SingleFlight(clock)
         self._exposition = PacedExposition(clock, self._expose)
-
-    def begin(self, facts: Facts, peer: str | None = None, request_id: str | None = None) -> Exchange:
-        """A request has arrived from the host `peer`."""
-        return Exchange(self.account(facts), self.client_of(facts, peer), request_id or make_request_id())
 
     def account(self, facts: Facts) -> AccessRecord:
         """Where requests with these facts are told."""

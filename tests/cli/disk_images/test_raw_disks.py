@@ -8,8 +8,8 @@ import shlex
 from pathlib import Path
 
 import pytest
+from tests.cli.disk_images.sources import examined
 
-from aero_storage.cli.disk_images.convert import examine
 from aero_storage.errors import OperatorError
 
 NOISE = random.Random(1).randbytes(8192)
@@ -18,8 +18,8 @@ HTML = b"<!DOCTYPE html><html><body>Not found</body></html>"
 
 def refusal(path: Path, data: bytes) -> str:
     path.write_bytes(data)
-    with pytest.raises(OperatorError) as caught:
-        examine(path)
+    with pytest.raises(OperatorError) as caught, examined(path):
+        pass
     assert str(caught.value).isprintable()
     assert str(caught.value).startswith(f"{path}: ")
     return str(caught.value).removeprefix(f"{path}: ")
@@ -33,7 +33,7 @@ def refusal(path: Path, data: bytes) -> str:
         ("disk.img", b"\x3a\xff\x26\xed" + NOISE, "is an Android sparse image; convert it: simg2img {} disk.img"),
         ("-rf.img", b"EVF\x09\x0d\x0a\xff\0" + NOISE, "is a forensic image (EWF, E01); convert it: ewfexport"),
         ("disk.img", HTML, "is a web page (HTML), saved in place of an image; download the image itself"),
-        ("disk-f002.vmdk", NOISE, "is one part of a VMDK disk, by its name; make a whole image"),
+        ("disk-f002.vmdk", NOISE, "is one part of a VMDK disk, by its name; import the descriptor file"),
     ],
 )
 def test_other_files_are_refused(tmp_path: Path, name: str, data: bytes, said: str) -> None:
@@ -42,7 +42,8 @@ def test_other_files_are_refused(tmp_path: Path, name: str, data: bytes, said: s
     told = refusal(path, data)
     assert told.startswith(said.replace("{}", shlex.quote(str(path))))
     assert told.endswith("(--format raw takes it as it is)")
-    assert examine(path, "raw").size == len(data)
+    with examined(path, "raw") as source:
+        assert source.size == len(data)
 
 
 @pytest.mark.parametrize("size", [1, 511, 513, 8192])
@@ -53,16 +54,19 @@ def test_unknown_bytes_are_refused(tmp_path: Path, size: int) -> None:
         "is not recognised as a disk: it has no boot signature, no partition table, no file system"
     )
     assert told.endswith("if it is a raw disk all the same, say so: --format raw takes it as it is")
-    assert examine(tmp_path / "disk.img", "raw").is_raw
+    with examined(tmp_path / "disk.img", "raw") as source:
+        assert source.is_raw
 
 
 @pytest.mark.parametrize("data", [bytes(1), bytes(4096), NOISE[:510] + b"\x55\xaa" + NOISE[512:]])
 def test_raw_disks(tmp_path: Path, data: bytes) -> None:
     """A disk with a boot signature, and one that nobody has written to, need no word of the operator."""
     (tmp_path / "disk.img").write_bytes(data)
-    assert examine(tmp_path / "disk.img").is_raw
+    with examined(tmp_path / "disk.img") as source:
+        assert source.is_raw
 
 
 def test_real_file_system(disk: Path) -> None:
     """A file system that mke2fs has made is a disk."""
-    assert examine(disk).is_raw
+    with examined(disk) as source:
+        assert source.is_raw

@@ -7,7 +7,7 @@ from aero_storage.image_formats.signatures.signature import Signature, by_magic,
 _RESTORE = "restore it to a disk, or to a file, first: "
 _MACOS = "convert it on a Mac: hdiutil convert {} -format UDTO -o disk"
 _NO_DISK = "import the disk that belongs to it"
-_VMDK = "make a whole image from the disk's descriptor file: qemu-img convert -f vmdk -O qcow2 DISK.vmdk DISK.qcow2"
+_VMDK = "import the descriptor file of the disk, which names this part"
 _EWF = "convert it: ewfexport -f raw -t disk {}"
 _RAW_DISC = b"\0\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\0"
 

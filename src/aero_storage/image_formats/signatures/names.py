@@ -9,7 +9,7 @@ NAMES: tuple[tuple[str, Signature], ...] = (
         r"-[fs]\d{3}\.vmdk$",
         Signature(
             "one part of a VMDK disk, by its name",
-            "make a whole image from its descriptor file: qemu-img convert -f vmdk -O qcow2 DISK.vmdk DISK.qcow2",
+            "import the descriptor file of the disk, which names this part",
         ),
     ),
     (
