@@ -93,6 +93,7 @@ KINDS: list[tuple[str, Parts]] = [
     ("OCFS2", [(8192, b"OCFSV2")]),
     ("HPFS", [(8192, b"\x49\xe8\x95\xf9\xc5\xe9\x53\xfa")]),
     ("BeFS", [(512 + 32, b"1SFB")]),
+    ("SCO BFS", [(0, struct.pack("<L", 0x1BADFACE))]),
     ("SquashFS", [(0, b"hsqs")]),
     ("EROFS", [(1024, b"\xe2\xe1\xf5\xe0")]),
     ("cramfs", [(0, b"\x45\x3d\xcd\x28")]),

@@ -55,6 +55,7 @@ _MARKS: tuple[tuple[str, int, bytes], ...] = (
     ("BeFS", 512 + 32, b"1SFB"),
     ("BeFS", 512 + 32, b"BFS1"),
     ("BeFS", 32, b"BFS1"),
+    ("SCO BFS", 0, b"\xce\xfa\xad\x1b"),
     ("SquashFS", 0, b"hsqs"),
     ("cramfs", 0, b"\x45\x3d\xcd\x28"),
     ("romfs", 0, b"-rom1fs-"),

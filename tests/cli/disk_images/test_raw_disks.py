@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import random
 import shlex
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -66,7 +68,25 @@ def test_raw_disks(tmp_path: Path, data: bytes) -> None:
         assert source.is_raw
 
 
-def test_real_file_system(disk: Path) -> None:
-    """A file system that mke2fs has made is a disk."""
-    with examined(disk) as source:
+@pytest.mark.parametrize(
+    ("words", "package"),
+    [
+        ("mke2fs -q -t ext2 -b 1024", "e2fsprogs"),
+        ("mke2fs -q -t ext2 -r 0", "e2fsprogs"),
+        ("mke2fs -q -t ext4 -b 4096", "e2fsprogs"),
+        ("mkswap", "util-linux"),
+        ("mkfs.minix -1", "util-linux"),
+        ("mkfs.minix -2", "util-linux"),
+        ("mkfs.minix -3", "util-linux"),
+        ("mkfs.bfs", "util-linux"),
+    ],
+)
+def test_real_file_systems(tmp_path: Path, require_tool: Callable[..., str], words: str, package: str) -> None:
+    """A file system is a disk as its own program makes it."""
+    name, *options = words.split()
+    path = tmp_path / "disk.img"
+    path.write_bytes(bytes(8 << 20))
+    subprocess.run([require_tool(name, package=package), *options, path], check=True, capture_output=True, timeout=60)
+    assert any(path.read_bytes())
+    with examined(path) as source:
         assert source.is_raw
