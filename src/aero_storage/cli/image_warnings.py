@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from aero_storage.catalog.model import MANIFEST_NAME, Image
+from aero_storage.catalog.model import Image
 from aero_storage.cli.disk_images.raw_disks import described
+from aero_storage.cli.image_digests import digest_warnings
 from aero_storage.cli.terminal import printable
-from aero_storage.http.dates import NANOSECONDS, usable_mtime
 from aero_storage.image_formats.byte_source import Sample, short_sample
 from aero_storage.image_formats.recognition import recognise
 from aero_storage.settings import Settings
@@ -25,7 +25,7 @@ def image_warnings(image: Image, path: Path, settings: Settings) -> Iterator[str
         if not stat.S_ISREG(status.st_mode):
             return
         yield from _content(image, path, _sample(descriptor, status.st_size))
-        yield from _mtime(image, status.st_mtime_ns)
+        yield from digest_warnings(image, status)
         yield from _range_limit(status.st_size, settings)
 
 
@@ -52,16 +52,6 @@ def _content(image: Image, path: Path, sample: Sample) -> Iterator[str]:
         )
     elif seen.other:
         yield f"{image.file} is {described(seen.other, word)}"
-
-
-def _mtime(image: Image, mtime_ns: int) -> Iterator[str]:
-    """Yield a warning if nothing but ctime and inode tell this file from another one of its size."""
-    if image.etag is None and usable_mtime(mtime_ns) is None:
-        seconds = mtime_ns // NANOSECONDS
-        yield (
-            f"the mtime of {image.file} ({seconds} s after the epoch) is a constant, as build systems set it: "
-            f"the tag comes from ctime and inode, and differs on every replica; give it an etag in {MANIFEST_NAME}"
-        )
 
 
 def _range_limit(size: int, settings: Settings) -> Iterator[str]:

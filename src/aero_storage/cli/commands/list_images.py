@@ -11,6 +11,7 @@ import click
 from rich.table import Table
 
 from aero_storage.atomic_files import disk_usage
+from aero_storage.catalog.content_digest import stamps_of
 from aero_storage.catalog.model import MANIFEST_NAME, Image
 from aero_storage.catalog.reader import has_manifest, left_out_of_listing, load_manifest
 from aero_storage.catalog.unknown_keys import UnknownKey, unknown_keys
@@ -37,6 +38,8 @@ class ListedImage:
     disk_usage: int | None
     chunks: str | None
     """How its chunks are served: `published`, `virtual`, or None."""
+    sha256: str | None
+    """The digest of its file, where it is known."""
     problems: tuple[str, ...]
     warnings: tuple[str, ...] = ()
 
@@ -44,12 +47,13 @@ class ListedImage:
 def inspect(settings: Settings, image: Image) -> ListedImage:
     """Inspect the file and the chunk manifest of an image, as a daemon with these settings does."""
     root = settings.images_root
-    size = used = None
+    size = used = sha256 = None
     problems: list[str] = []
     warnings: list[str] = []
     try:
         path = image_path(root, image)
-        size, used = path.stat().st_size, disk_usage(path)
+        status = path.stat()
+        size, used, sha256 = status.st_size, disk_usage(path), image.known_sha256(stamps_of(status))
         warnings += image_warnings(image, path, settings)
     except OperatorError as error:
         problems.append(str(error).removeprefix(f"{image.id}: "))
@@ -67,7 +71,7 @@ def inspect(settings: Settings, image: Image) -> ListedImage:
     if virtual and size is not None:
         problems += _virtual_problems(image, size, settings)
     chunks = "published" if published else "virtual" if virtual else None
-    return ListedImage(image, size, used, chunks, tuple(problems), tuple(warnings))
+    return ListedImage(image, size, used, chunks, sha256, tuple(problems), tuple(warnings))
 
 
 def _published_problems(image: Image, path: Path, size: int | None, settings: Settings) -> Iterator[str]:
@@ -185,6 +189,7 @@ def _row(found: ListedImage, warnings: Mapping[str, Sequence[str]]) -> dict[str,
         "disk_usage": found.disk_usage,
         "chunks": found.chunks,
         "chunked_version": image.chunked_version,
+        "sha256": found.sha256,
         "problems": list(found.problems),
         "warnings": list(warnings.get(image.id, ())),
     }
