@@ -15,6 +15,7 @@ from torture.faults.image_files import files
 from torture.faults.images_root import hostile_root
 from torture.faults.processes import descriptors, full_disk
 from torture.faults.slow_disk import slow_disk
+from torture.faults.slow_readers import slow_readers_that_move
 from torture.faults.tls import key_updates
 from torture.fuzzing.differential import compare_answers
 from torture.fuzzing.fuzz import two_daemons
@@ -40,6 +41,7 @@ def test_hostile_requests() -> None:
 @pytest.mark.parametrize(
     ("fault", "count"),
     [
+        (slow_readers_that_move, 64),
         (resets, 100),
         (made_bodies_nobody_reads, 200),
         (pipelined_floods, 20),

@@ -14,9 +14,10 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionLost
 from twisted.internet.testing import StringTransport
 
-from aero_storage.errors import ShortReadError
+from aero_storage.errors import ShortReadError, StatusAndReason
 from aero_storage.http.head_reader import HeadReader
 from aero_storage.http.request_head import RequestHead
+from aero_storage.streaming.stream_place import StreamPlace
 from aero_storage.streaming.throttle import Pace
 from aero_storage.web.file_sender import SMALL
 from aero_storage.web.request import AeroRequest, RequestChannel
@@ -62,7 +63,11 @@ class Sender:
         self.unsent += len(head) + len(body) - offset
         return self.when_drained()
 
-    def send_file(self, source: Any, offset: int, length: int, head: bytes = b"") -> Deferred[None]:
+    def send_file(
+        self, source: Any, offset: int, length: int, head: bytes = b"", place: StreamPlace | None = None
+    ) -> Deferred[None]:
+        assert place is not None
+        assert place.is_held
         self.files.append((source, offset, length))
         if not self.full:
             self.sent += head + os.pread(source.fileno(), length, offset)
@@ -91,7 +96,7 @@ class Client:
     peer: str = "192.0.2.1"
     transport: Any = attrs.field(factory=StringTransport)
     pace: Pace | None = None
-    refusal: int | None = None
+    refusal: StatusAndReason | None = None
     is_secure: bool = False
     busy: bool = True
     persistent: bool = True

@@ -47,6 +47,7 @@ class Gauge(enum.StrEnum):
     PLACES_USED = "aero_storage_places_used_ratio"
     QUEUE = "aero_storage_queue_length"
     WAITING_BODIES = "aero_storage_waiting_body_bytes"
+    WITHOUT_PLACE = "aero_storage_streams_without_place"
     CATALOG_INVALID = "aero_storage_catalog_invalid"
     DESCRIPTORS_USED = "aero_storage_descriptors_used_ratio"
 
@@ -80,14 +81,14 @@ class Counts:
 
     requests: Tally = attrs.field(factory=dict)
     durations: Histogram = attrs.field(factory=dict)
-    bytes: Tally = attrs.field(factory=dict)
+    bytes: Tally = attrs.field(factory=lambda: _zeros((OTHER,)))
     delivered: Tally = attrs.field(factory=lambda: _zeros(_MODES))
     """The same bytes by the mode of the request."""
     ranges: Tally = attrs.field(factory=lambda: _zeros(_RANGE_RESULTS))
     store_errors: Tally = attrs.field(factory=lambda: _zeros(_STORE_ERRORS))
     reloads: Tally = attrs.field(factory=lambda: _zeros(_RELOAD_RESULTS))
     slow: Tally = attrs.field(factory=lambda: _zeros(_SLOW))
-    """Responses reset for stalled clients, and places taken back from them."""
+    """Responses reset for stalled clients, and places that streams gave up."""
     refusals: Tally = attrs.field(factory=lambda: _zeros(_REFUSALS))
     rejections: Tally = attrs.field(factory=lambda: _zeros(_REJECTIONS))
     broken_off: Tally = attrs.field(factory=lambda: _zeros(_BROKEN_OFF))

@@ -109,7 +109,7 @@ class Metrics:
         _count(self.counts.slow, ("stalled",))
 
     def place_taken_back(self) -> None:
-        """A response to a stalled client lost its place to a waiting request."""
+        """A stream gave its place up to a request that waits."""
         _count(self.counts.slow, ("place_taken_back",))
 
     def waiting_body_closed(self) -> None:

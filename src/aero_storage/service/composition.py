@@ -24,6 +24,7 @@ from aero_storage.delivery.routes import routes
 from aero_storage.http.cors import CorsPolicy
 from aero_storage.http.forwarded import TrustedProxies
 from aero_storage.logs.json_log import EventLog
+from aero_storage.logs.rate_limited import RateLimitedEvent
 from aero_storage.metrics import Metrics, Registry
 from aero_storage.service.catalog_reload import CatalogReloader
 from aero_storage.service.disk_pools import DiskPools
@@ -107,6 +108,7 @@ def compose(  # noqa: PLR0913 - what the settings do not say
         settings.bytes_queue_timeout_secs,
         reactor,
         crowded=lambda: site.stalls.make_room(),  # noqa: PLW0108 - made below
+        given_up=metrics.place_taken_back,
         rejected=metrics.request_rejected,
         waited=metrics.request_waited,
     )
@@ -133,6 +135,7 @@ def compose(  # noqa: PLR0913 - what the settings do not say
         limits,
         refusals,
         lambda streams: detect_stalls(streams, admission, reactor, settings.stall_timeout_secs, metrics, log),
+        RateLimitedEvent(log, reactor, "info", "connection closed: its first byte begins no HTTP request"),
         throttle(reactor, settings.max_bytes_per_second, settings.max_total_bytes_per_second),
     )
     unserved = UnservedEntries(store, current_catalog, reactor, log)
@@ -156,7 +159,7 @@ def detect_stalls(  # noqa: PLR0913, PLR0917 - what is watched, and what is told
         fields = {"request_id": request_id, "stalled_seconds": round(seconds, 1)}
         log.event("info", "response broken off: the client takes nothing", fields)
 
-    return StallDetector(clock, timeout, streams, lambda: admission.waiting, metrics.place_taken_back, broken_off)
+    return StallDetector(clock, timeout, streams, admission.serve_queue, broken_off)
 
 
 def limits_of(settings: Settings, proxies: TrustedProxies) -> Limits:

@@ -36,6 +36,7 @@ def gauges_of(
         Gauge.PLACES_USED: lambda: admission().used_ratio,
         Gauge.QUEUE: lambda: admission().waiting,
         Gauge.WAITING_BODIES: lambda: bodies().held,
+        Gauge.WITHOUT_PLACE: lambda: admission().without_place,
         Gauge.CATALOG_INVALID: lambda: current_catalog.error is not None,
     }
 

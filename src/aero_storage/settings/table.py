@@ -91,7 +91,10 @@ class Settings:
     )
     request_log: bool = setting(values.boolean, "true", "", "Log one line of level info for each request.")
     max_concurrent_bytes_requests: int = setting(
-        values.whole(0), "64", "N", "Answer at most this many requests for image bytes at once; 0 is no limit."
+        values.whole(0),
+        "64",
+        "N",
+        "Let this many requests for image bytes hold a place at once; 0 is no limit.",
     )
     bytes_queue_timeout_secs: float = setting(
         values.decimal, "1", "SECONDS", "Queue requests over that limit for this long before a 429; 0 is no queue."

@@ -16,6 +16,7 @@ from typing_extensions import override
 from aero_storage.disk import Disk
 from aero_storage.linux.page_cache import is_resident
 from aero_storage.open_file import OpenFile
+from aero_storage.streaming.stream_place import StreamPlace, has_no_place
 from aero_storage.streaming.write_queue import QueuedSegment
 
 WINDOW_BYTES = 1024 * 1024
@@ -42,6 +43,7 @@ class FileSegment(QueuedSegment):
     _on_read: Callable[[FileSegment, Failure | None], object]
     _on_cancel: Callable[[], object]
     _clock: Callable[[], float] = time.monotonic
+    _place: StreamPlace | None = None
     done: Deferred[None] | None = attrs.field(init=False)
     """Fires at the end; dropped then, to break a reference cycle."""
     behind: list[bytes] = attrs.field(init=False, factory=list)
@@ -125,7 +127,9 @@ class FileSegment(QueuedSegment):
     def _read(self, offset: int, length: int) -> None:
         self._ready_to = offset
         warming = partial(self.source.warm, offset, length)
-        self._reading = reading = maybeDeferred(self._disk.run, warming, lane=self.source.device)
+        self._reading = reading = maybeDeferred(
+            self._disk.run, warming, lane=self.source.device, background=has_no_place(self._place)
+        )
         reading.addCallbacks(lambda _: self._on_success(offset + length), self._on_failure)
 
     def _on_success(self, end: int) -> None:

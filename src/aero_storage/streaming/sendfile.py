@@ -28,6 +28,7 @@ from aero_storage.open_file import OpenFile
 from aero_storage.streaming.fair_queue import TURN_BYTES, FairQueue
 from aero_storage.streaming.file_segment import FileSegment
 from aero_storage.streaming.memory_segment import MemorySegment
+from aero_storage.streaming.stream_place import StreamPlace
 from aero_storage.streaming.throttle import Pace
 from aero_storage.streaming.write_queue import QueuedSegment, WriteQueue
 
@@ -64,14 +65,16 @@ class SendfileServer(WriteQueue):
         self._speed_test: notsent_lowat.SpeedTest | None = notsent_lowat.SpeedTest()
         super().__init__(*arguments)
 
-    def send_file(self, source: OpenFile, offset: int, length: int, head: bytes = b"") -> Deferred[None]:
+    def send_file(
+        self, source: OpenFile, offset: int, length: int, head: bytes = b"", place: StreamPlace | None = None
+    ) -> Deferred[None]:
         """Send `head` and `length` bytes of a file from `offset` on, behind everything written before.
 
         If nothing is queued, as much as the socket takes is sent at once. The Deferred fires when the kernel has the
         last byte. It fails with the exceptions of `source`, and with ConnectionLost if the connection is lost first.
         """
         return self._enqueue(
-            FileSegment(source, offset, length, self.disk, self._has_read, self.abortConnection), head
+            FileSegment(source, offset, length, self.disk, self._has_read, self.abortConnection, place=place), head
         )
 
     def send_body(self, body: bytes, offset: int, head: bytes) -> Deferred[None]:
