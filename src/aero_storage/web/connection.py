@@ -23,7 +23,7 @@ from aero_storage.streaming.throttle import Pace
 from aero_storage.streaming.transports import TrackedTransport, sendfile_transport, tracked_transport
 from aero_storage.web.connection_limits import Ticket
 from aero_storage.web.connection_state import ConnectionState, Event, State
-from aero_storage.web.lingering_close import LingeringClose, can_half_close, is_secure
+from aero_storage.web.lingering_close import LingeringClose, can_close_at_once, close_if_acknowledged, is_secure
 from aero_storage.web.request import AeroRequest, RequestChannel
 from aero_storage.web.request_reader import RequestReader
 from aero_storage.web.request_turns import RequestTurns
@@ -97,7 +97,7 @@ class HTTPConnection(TwistedProtocol):
         self.is_secure = is_secure(self.transport)
         self.sendfile, self.tracked = sendfile_transport(self.transport), tracked_transport(self.transport)
         if self.sendfile is not None:
-            self.sendfile.pace = self.pace
+            self.sendfile.pace, self.sendfile.on_file_changed = self.pace, self.reset
         self._ticket = self.site.opened(self, host_of(self.transport.getPeer()))
         if self._ticket is None:
             self.abort()
@@ -208,7 +208,7 @@ class HTTPConnection(TwistedProtocol):
         may_send = self._state.client_may_send
         if self._reader.begun or self._reader.has_discarded:
             self._count_unanswered()
-        linger = may_send or not can_half_close(self.transport)
+        linger = may_send or not can_close_at_once(self.transport)
         self._state.begin_close(linger=linger)
         if linger:
             self._lingering = LingeringClose(self.transport, self.tracked, self._clock)
@@ -230,7 +230,7 @@ class HTTPConnection(TwistedProtocol):
         state = self._state
         state.end_input()
         if state.is_ending:
-            self.transport.loseConnection()
+            close_if_acknowledged(self.transport)
         elif state.takes_requests and not self._reader.waits_for_turn:
             self.close()
         elif self._response is not None and self._response.exchange.waiting:
@@ -263,11 +263,15 @@ class HTTPConnection(TwistedProtocol):
 
     def shut(self) -> None:
         """Break off a response that is under way, or the wait until its client has all; close an idle connection."""
+        if self._response is None and self._state.takes_requests:
+            self.close()
+        else:
+            self.reset()
+
+    def reset(self) -> None:
+        """Reset the connection; a response under way is aborted by us, not left by its client."""
         if self._response is not None:
             self._response.aborted_by_us = True
-        elif self._state.takes_requests:
-            self.close()
-            return
         self.abort()
 
     # Timeouts; see TimedConnection
