@@ -13,8 +13,9 @@ import attrs
 
 from torture.faults.absent_workers import absent_workers
 from torture.faults.catalog import catalogs
-from torture.faults.clients import resets, slowloris, stalled
+from torture.faults.clients import made_bodies_nobody_reads, resets, slowloris, stalled
 from torture.faults.clock import clock_steps
+from torture.faults.floods import pipelined_floods
 from torture.faults.hostile_servers import SERVERS, hostile_servers
 from torture.faults.image_files import files
 from torture.faults.images_root import hostile_root
@@ -38,6 +39,7 @@ the daemon ended, logged a traceback, or kept descriptors, places or memory. Sta
 
 faults:
   slowloris    heads that drip                       stalled      readers that stand still
+  made-bodies  lists and metrics nobody reads        floods       1,400 requests in one packet, for each route
   slow-readers readers that move, but slowly; of one address, of many, behind a proxy
   resets       resets at random bytes                files        images truncated, replaced, removed, locked
   kills        kill -9 of workers in mid-stream      catalogs     manifests that are none
@@ -95,6 +97,8 @@ def _faults(given: argparse.Namespace, deadline: float) -> dict[str, Fault]:
     return {
         "slowloris": Fault(slowloris, 500, 100),
         "stalled": Fault(stalled, 1000, 200),
+        "made-bodies": Fault(made_bodies_nobody_reads, 1000, 200),
+        "floods": Fault(pipelined_floods, 200, 30),
         "slow-readers": Fault(slow_readers_that_move, 256, 64),
         "resets": Fault(resets, 3000, 300),
         "files": Fault(files, 60, 8),

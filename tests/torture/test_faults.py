@@ -8,7 +8,8 @@ import pytest
 from tests.torture.outcomes import assert_passed
 from torture.faults import fuse
 from torture.faults.catalog import catalogs
-from torture.faults.clients import resets
+from torture.faults.clients import made_bodies_nobody_reads, resets
+from torture.faults.floods import pipelined_floods
 from torture.faults.hostile_servers import hostile_servers
 from torture.faults.image_files import files
 from torture.faults.images_root import hostile_root
@@ -42,6 +43,8 @@ def test_hostile_requests() -> None:
     [
         (slow_readers_that_move, 64),
         (resets, 100),
+        (made_bodies_nobody_reads, 200),
+        (pipelined_floods, 20),
         (files, 4),
         (catalogs, 14),
         (descriptors, 200),

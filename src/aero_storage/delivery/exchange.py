@@ -76,10 +76,10 @@ class Exchange:
         """Go on without the place, which another request gets; return False if it holds none."""
         return self.place is not None and self.place.give_up()
 
-    def end(self, ending: Ending, status: int, bytes_sent: int) -> None:
+    def end(self, ending: Ending, status: int, bytes_sent: int, reason: str = "") -> None:
         """Release everything, count and log; a second call does nothing.
 
-        `bytes_sent` is the number of bytes of the body that were sent.
+        `bytes_sent` is the number of bytes of the body that were sent, `reason` a word for the log.
         """
         if self._ended:
             return
@@ -92,7 +92,8 @@ class Exchange:
             if ending is not Ending.COMPLETE:
                 account.reporter.metrics.broken_off(ending.value)
             account.write(
-                quote(self.request_id), status, f'"{ending}"', bytes_sent, f"{seconds:.6f}", quote(self.client)
+                *(quote(self.request_id), status, f'"{ending}"', bytes_sent, f"{seconds:.6f}", quote(self.client)),
+                reason=reason,
             )
 
     def _release(self) -> None:

@@ -112,6 +112,10 @@ class Metrics:
         """A stream gave its place up to a request that waits."""
         _count(self.counts.slow, ("place_taken_back",))
 
+    def waiting_body_closed(self) -> None:
+        """A response was reset to make room in memory for other bodies that wait."""
+        _count(self.counts.slow, ("waiting_body",))
+
     def connection_refused(self, reason: str, times: int = 1) -> None:
         """A connection was refused, for one of the reasons `total`, `client`, `descriptors`."""
         _count(self.counts.refusals, (reason,), times)

@@ -36,6 +36,7 @@ from aero_storage.storage.local.directory import ImageDirectory
 from aero_storage.storage.local.image_store import LocalStore
 from aero_storage.storage.local.open_file_cache import OpenFileCache
 from aero_storage.streaming.throttle import throttle
+from aero_storage.streaming.waiting_bodies import WaitingBodies
 from aero_storage.web.connection_limits import Limits, Reason, Refusals
 from aero_storage.web.file_sender import FileSender
 from aero_storage.web.responder import Responder
@@ -90,7 +91,7 @@ def compose(  # noqa: PLR0913 - what the settings do not say
     """
     version = package_version("aero-storage")
     current_catalog = CurrentCatalog()
-    gauges = gauges_of(lambda: admission, lambda: site, current_catalog)
+    gauges = gauges_of(lambda: admission, lambda: site, lambda: bodies, current_catalog)
     metrics = Metrics(Registry(), version, settings.image_metrics_max_ids, gauges, lines_dropped_by(log))
     reader = CatalogReader(settings.images_root, settings.require_manifest)
     reloader = CatalogReloader(reader, current_catalog, pools.patient, metrics, log, time.time)
@@ -124,7 +125,8 @@ def compose(  # noqa: PLR0913 - what the settings do not say
         overdrawn=lambda: refusals(Reason.CLIENT),
     )
     plans = ResponsePlans(handler.account, time.time, settings.express)
-    responder = Responder(handler, plans, FileSender(), pools.readers, reactor, log)
+    bodies = WaitingBodies(settings.max_waiting_body_bytes, metrics.waiting_body_closed)
+    responder = Responder(handler, plans, FileSender(), pools.readers, bodies, reactor, log)
     site = ImageSite(
         build_resource(routes(metrics=not settings.disable_metrics), responder.respond_routed),
         reactor,

@@ -120,6 +120,12 @@ class Settings:
         "SECONDS",
         "Abort responses whose clients accept no data for this long; slow clients are not affected. 0 is never.",
     )
+    max_waiting_body_bytes: int = setting(
+        values.whole(0),
+        "67108864",
+        "BYTES",
+        "Let lists, metrics and errors that wait for clients take this much memory of a process; 0 is no limit.",
+    )
     max_bytes_per_second: int = setting(
         values.whole(0), "0", "BYTES", "Limit each connection to this many image bytes a second; 0 is no limit."
     )

@@ -12,12 +12,14 @@ import attrs
 import click
 
 from aero_storage.atomic_files import Directory
+from aero_storage.catalog.content_digest import ContentDigest
 from aero_storage.catalog.model import MANIFEST_NAME, chunked_directory
 from aero_storage.catalog.reader import has_manifest, load_manifest
 from aero_storage.catalog.writer import Draft, Entry, editing
 from aero_storage.chunks.manifest import SECTOR
 from aero_storage.cli.disk_images.convert import Candidate, ImportSource, examine, import_to, opened, private_copy
 from aero_storage.cli.disk_images.formats import FORMATS
+from aero_storage.cli.image_digests import content_digest, result_sha256, source_sha256
 from aero_storage.cli.image_files import (
     IMPORTED,
     Say,
@@ -31,32 +33,22 @@ from aero_storage.cli.image_files import (
     settle,
     unmark,
 )
-from aero_storage.cli.options import CommandContext, ImageIdType, with_json, with_lock_timeout, with_root
+from aero_storage.cli.import_options import ImportOptions
+from aero_storage.cli.options import (
+    CommandContext,
+    ImageIdType,
+    Sha256Type,
+    with_json,
+    with_lock_timeout,
+    with_root,
+    without_digest,
+)
 from aero_storage.cli.output import Output
 from aero_storage.cli.progress import progress
 from aero_storage.cli.sizes import format_size
 from aero_storage.errors import CatalogError, OperatorError
 
 _STAGED = "image.raw"
-_OF_THE_CONTENT = ("etag", "last_modified", "chunked_version")
-"""Keys of an entry that describe the content; they are dropped when the content is replaced."""
-
-
-@attrs.frozen
-class ImportOptions:
-    """The operator's values for the entry; None keeps the present value, or the default."""
-
-    id: str
-    name: str | None = None
-    description: str | None = None
-    public: bool | None = None
-
-    def entry(self, file: str, before: Entry | None) -> Entry:
-        """Return the new entry: keys of `before` are kept, except those that describe the old content."""
-        kept = {key: value for key, value in (before or {}).items() if key not in _OF_THE_CONTENT}
-        given = {"name": self.name, "description": self.description, "public": self.public}
-        new: Entry = {"id": self.id, "file": file, "name": self.id}
-        return new | kept | {"file": file} | {key: value for key, value in given.items() if value is not None}
 
 
 @attrs.frozen
@@ -96,6 +88,13 @@ def _text(_context: click.Context, _parameter: click.Parameter, value: str | Non
     type=click.Choice(FORMATS),
     help="The format of SOURCE; found out from its content by default.",
 )
+@click.option(
+    "--sha256",
+    type=Sha256Type(),
+    metavar="HEX",
+    help="Refuse SOURCE unless this is its SHA-256, or that of the disk in it.",
+)
+@without_digest
 @with_root
 @with_lock_timeout
 @with_json
@@ -108,13 +107,17 @@ def import_image(  # noqa: PLR0913, PLR0917 - the flags of a command
     description: str | None,
     private: bool | None,  # noqa: FBT001 - click's
     given_format: str | None,
+    sha256: str | None,
+    digested: bool,  # noqa: FBT001 - click's
 ) -> None:
     """Bring a disk image into the images root, as a sparse raw file, and list it in the catalog.
 
     SOURCE is raw, qcow2, VMDK, VDI, VHD or VHDX; all but raw need qemu-img (Debian: qemu-utils). An image of the same
-    id is replaced; downloads under way end with the old bytes.
+    id is replaced; downloads under way end with the old bytes. The catalog records the SHA-256 of the raw file.
     """
-    options = ImportOptions(image_id, name, description, None if private is None else not private)
+    if sha256 is not None and not digested:
+        raise click.UsageError("--sha256 and --no-sha256 exclude each other")
+    options = ImportOptions(image_id, name, description, None if private is None else not private, sha256, digested)
     with opened(source, given_format) as candidate:
         examined = candidate if candidate.needs_copy else examine(candidate)
         root = context.make_root()
@@ -132,6 +135,7 @@ class _Done:
     file: str
     draft: Draft
     on_disk: int
+    sha256: str | None
 
 
 def _report(output: Output, done: _Done, options: ImportOptions) -> None:
@@ -142,7 +146,7 @@ def _report(output: Output, done: _Done, options: ImportOptions) -> None:
         output.say("Private forbids caching. It is no access control: every client of the daemon can read the image.")
     document = {"id": options.id, "file": done.file, "format": source.format, "size": source.size}
     output.result(
-        document | {"disk_usage": done.on_disk},
+        document | {"disk_usage": done.on_disk, "sha256": done.sha256},
         f"Imported {source.path.name} ({source.format}) as {options.id}: {done.file}, {format_size(source.size)}, "
         f"{format_size(done.on_disk)} on disk",
     )
@@ -170,27 +174,43 @@ def _import(
     say = context.output.say
     with at_work(root, options.id, say) as work:
         _require_room(work.root, options.id)
-        with (
-            _ready(candidate, work, say) as source,
-            progress(f"Importing {source.path.name}", source.size) as advance,
-        ):
-            import_to(source, work.staging.reachable(_STAGED), advance, work.staging.path / _STAGED)
+        with _ready(candidate, work, say) as source:
+            sha256 = _write(work.staging, source, options)
         on_disk = work.staging.disk_usage(_STAGED)
+        digest = None if sha256 is None else content_digest(work.staging, _STAGED, sha256)
         with _moved_into_place(work, options.id) as name:
             file = f"{IMPORTED}/{options.id}/{name}"
-            switch = _switch(context, work.root, options, file)
+            switch = _switch(context, work.root, options, file, digest)
         _remove_replaced(say, work.root, options.id, switch)
-    return _Done(source, file, switch.draft, on_disk)
+    return _Done(source, file, switch.draft, on_disk, sha256)
 
 
-def _switch(context: CommandContext, root: Directory, options: ImportOptions, file: str) -> _Switch:
-    """Put the new entry into the catalog.
+def _write(staging: Directory, source: ImportSource, options: ImportOptions) -> str | None:
+    """Write the disk to the staging directory; return its SHA-256. Raises OperatorError if another is expected."""
+    wanted, digested = options.sha256, options.digested
+    if wanted is not None and not source.is_raw and source_sha256(source) == wanted:
+        wanted = None
+    with progress(f"Importing {source.path.name}", source.size) as advance:
+        target, shown = staging.reachable(_STAGED), staging.path / _STAGED
+        sha256 = import_to(source, target, advance, shown, digested=digested)
+    if sha256 is None and digested:
+        sha256 = result_sha256(staging, _STAGED, f"Computing the SHA-256 of {source.path.name}")
+    if wanted not in (None, sha256):
+        of = "its SHA-256" if source.is_raw else "the SHA-256 of the disk in it"
+        raise OperatorError(f"{source.path}: {of} is {sha256}, not {wanted}; nothing was imported")
+    return sha256
+
+
+def _switch(
+    context: CommandContext, root: Directory, options: ImportOptions, file: str, digest: ContentDigest | None
+) -> _Switch:
+    """Put the new entry into the catalog: file and digest in one change, so that neither is ever with another.
 
     The file that it replaces is marked before: if the command is killed, the next one finds which of them is left.
     """
     with editing(root.path, listing=context.listing, waiting=context.waiting) as draft:
         before = draft.find(options.id)
-        draft.put(options.entry(file, before))
+        draft.put(options.entry(file, before, digest))
         replaced = None if before is None else _released(root, before, draft)
         marked = replaced and mark_import(root, options.id, replaced)
     return _Switch(draft, replaced, marked)
