@@ -256,16 +256,12 @@ class HTTPConnection(TwistedProtocol):
 
     def shut(self) -> None:
         """Break off a response that is under way, or the wait until its client has all; close an idle connection."""
-        if self._response is None and self._state.takes_requests:
-            self.close()
-        else:
-            self.reset()
+        is_idle = self._response is None and self._state.takes_requests
+        (self.close if is_idle else self.reset)()
 
     def reset(self) -> None:
         """Reset the connection; a response under way is aborted by us, not left by its client."""
-        if self._response is not None:
-            self._response.aborted_by_us = True
-        self.abort()
+        (self.abort if self._response is None else self._response.shut)()
 
     # Timeouts; see TimedConnection
 
@@ -288,10 +284,7 @@ class HTTPConnection(TwistedProtocol):
 
     def time_out(self) -> None:
         """Say 408 to a head that does not end (RFC 9110 §15.5.9); close a silent connection without a word."""
-        if self.is_silent:
-            self.close()
-        else:
-            self.refuse(Refusal(408))
+        self.close() if self.is_silent else self.refuse(Refusal(408))
 
     @property
     def busy(self) -> bool:
