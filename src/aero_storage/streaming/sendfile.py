@@ -107,7 +107,7 @@ class SendfileServer(WriteQueue):
         return done
 
     def write_through(self, data: bytes | bytearray | memoryview) -> bool:
-        """Like `write`, but send at once what the socket takes; return whether the kernel has all ever written."""
+        """Write, at once as much as the socket takes; return whether the kernel now has everything ever written."""
         sent = self.send_now(data)
         if sent == len(data):
             return True

@@ -84,9 +84,8 @@ class HTTPConnection(TwistedProtocol):
 
     def __init__(self, site: Site, responder: Responder, clock: IReactorTime, pace: Pace | None) -> None:
         self.site, self.pace, self.wait = site, pace, Wait()
-        self._responder = responder
+        self._responder, self._clock = responder, clock
         self.find_plan: FindPlan = responder.plans.find
-        self._clock = clock
         self._state = ConnectionState()
         self._reader = RequestReader(self, self._state, site.turns)
 
@@ -101,10 +100,8 @@ class HTTPConnection(TwistedProtocol):
         self._ticket = self.site.opened(self, host_of(self.transport.getPeer()))
         if self._ticket is None:
             self.abort()
-        else:
-            self.refusal = self._ticket.refusal
-        if self.refusal is not None:
-            self.find_plan = lambda _raw: None  # every request is refused anew
+        elif (refusal := self._ticket.refusal) is not None:
+            self.refusal, self.find_plan = refusal, lambda _raw: None  # every request is refused anew
 
     # Input
 
@@ -128,8 +125,7 @@ class HTTPConnection(TwistedProtocol):
         if head.announces_body:
             self._state.expect_body()
         self._state.begin_response(last=not head.persistent or self.refusal is not None)
-        refusal = refusal_of(head)
-        if refusal is not None:
+        if (refusal := refusal_of(head)) is not None:
             self._responder.refuse(head, refusal, self)
             return
         self._request = AeroRequest(RequestChannel(self), head, raw)
@@ -223,10 +219,7 @@ class HTTPConnection(TwistedProtocol):
             self.site.unanswered += 1
 
     def readConnectionLost(self) -> None:
-        """The client will send no more: answer what it has sent, then close.
-
-        A request that waits for a place is given up: nearly always its client has closed for good, and others wait.
-        """
+        """The client will send no more: answer what it has sent, but do not wait for a place, then close."""
         state = self._state
         state.end_input()
         if state.is_ending:
@@ -234,7 +227,7 @@ class HTTPConnection(TwistedProtocol):
         elif state.takes_requests and not self._reader.waits_for_turn:
             self.close()
         elif self._response is not None and self._response.exchange.waiting:
-            self.abort()
+            self.abort()  # nearly always it has closed for good, and others wait for places
 
     def writeConnectionLost(self) -> None:
         """Our half is closed."""
