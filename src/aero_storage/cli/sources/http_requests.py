@@ -37,8 +37,8 @@ class Answer:
 
     url: str
     response: urllib3.BaseHTTPResponse
-    _pools: urllib3.PoolManager
-    """Kept until the body was read: connections are closed with it."""
+    _pool: urllib3.HTTPConnectionPool
+    """Gets the connection back when the whole body was read."""
 
     @property
     def status(self) -> int:
@@ -70,7 +70,7 @@ class Answer:
     def close(self) -> None:
         """Close the connection."""
         self.response.close()
-        self._pools.clear()
+        self._pool.close()
 
 
 def ask(url: str, headers: Mapping[str, str] | None = None) -> Answer:
@@ -94,17 +94,22 @@ def ask(url: str, headers: Mapping[str, str] | None = None) -> Answer:
 def _ask_once(url: str, headers: Mapping[str, str]) -> Answer:
     deadline = Deadline(_HEAD_SECONDS)
     pools = bounded_pools(urllib3.PoolManager(timeout=_TIMEOUT, retries=False), deadline)
+    pool = pools.connection_from_url(url)
     deadline.start()
     try:
         response = pools.request(
             "GET", url, headers=headers, preload_content=False, decode_content=False, redirect=False
         )
     except BaseException:
-        pools.clear()
+        pool.close()
         raise
     finally:
         deadline.cancel()
-    return Answer(url, response, pools)
+    answer = Answer(url, response, pool)
+    if deadline.is_over:  # a head that is cut short counts as a whole one in http.client
+        answer.close()
+        raise TimeoutError(f"no answer within {_HEAD_SECONDS:g} seconds")
+    return answer
 
 
 def _redirected(first: str, url: str, location: str) -> str:
