@@ -207,6 +207,51 @@ def test_limit_of_size(tmp_path: Path, name: str) -> None:
         taken(source)
 
 
+def damaged(data: bytes, chance: random.Random) -> bytes:
+    """Damage a file as disks, networks and attackers do."""
+    it = bytearray(data)
+    for _ in range(chance.choice([1, 2, 20])):
+        at = chance.randrange(len(it)) if chance.random() < 0.6 else chance.randrange(min(len(it), 700))
+        kind = chance.randrange(5)
+        if kind == 0:
+            it[at] = chance.choice([0, 255, 0x30 + chance.randrange(8), chance.randrange(256)])
+        elif kind == 1 and at:
+            del it[at : at + chance.randrange(1, 600)]
+        elif kind == 2:
+            it[at:at] = chance.randbytes(chance.randrange(1, 20))
+        elif kind == 3:
+            it[at : at + 12] = b"%011o " % chance.choice([0, 1, 512, 2**33 - 1])
+        else:
+            start = chance.randrange(len(it))
+            it[at : at + 512] = it[start : start + 512]
+    return bytes(it)
+
+
+SMALL = DISK[:4000] + bytes(3000)
+SEEDS = [
+    *(pack(SMALL) for pack in (gzip.compress, lzma.compress, bz2.compress)),
+    *(tar("disk.img", SMALL), gzip.compress(tar("é" * 120 + ".img", SMALL))),
+    *(zipped("disk.img", SMALL), zipped("disk.img.gz", gzip.compress(SMALL))),
+]
+
+
+@pytest.mark.parametrize("seed", range(len(SEEDS)))
+def test_damaged_files(tmp_path: Path, seed: int) -> None:
+    """Damage of any kind ends as an error in printable words, or in a disk within the bounds; nothing else is raised."""
+    chance, complaints = random.Random(seed), list[str]()
+    for _ in range(150):
+        (tmp_path / "it").write_bytes(damaged(SEEDS[seed], chance))
+        try:
+            if plain_file(str(tmp_path / "it")) is None:
+                with open_source(str(tmp_path / "it"), SourceOptions(1 << 22, print, digested=True)) as source:
+                    assert len(all_of(source.stream)) <= 1 << 22
+                    assert source.sha256()
+        except OperatorError as error:
+            complaints.append(str(error))
+    assert complaints
+    assert all(map(str.isprintable, complaints))
+
+
 def test_plain_files(tmp_path: Path) -> None:
     """A file that is not packed is left to those who read it in place, and one that cannot be read too."""
     for path in (tmp_path / "disk.img.gz", tmp_path / "- x", tmp_path / "http-disk"):

@@ -119,6 +119,24 @@ def test_damage(tmp_path: Path) -> None:
         assert "the ZIP archive is damaged: " in complaint(tmp_path, bytes(wrong))
 
 
+def test_places_that_are_none(tmp_path: Path) -> None:
+    """A member that claims to lie before the beginning of the file is an error in words."""
+    data = bytearray(zipped(("win.img", DISK)))
+    end = data.rindex(b"PK\x05\x06")
+    data[end + 16 : end + 20] = b"\xff\xff\xff\x7f"  # the directory claims to be far behind: all is moved forward
+    assert "the ZIP archive is damaged: " in complaint(tmp_path, bytes(data))
+
+
+def test_member_without_a_name(tmp_path: Path) -> None:
+    """A member may have no name."""
+    data = zipped(("x", b"text"), ("win.img", DISK))
+    for head in (b"PK\x03\x04", b"PK\x01\x02"):
+        place = data.index(head) + (26 if head.endswith(b"\x04") else 28)
+        name = place + 4 if head.endswith(b"\x04") else place + 18
+        data = data[:place] + b"\0\0\1\0" + data[place + 4 : name] + b"x" + data[name + 1 :]
+    assert only(tmp_path, data) == ("win.img", DISK)
+
+
 def test_huge_directory(tmp_path: Path) -> None:
     """A directory of many megabytes is not read into memory, true or claimed."""
     target = io.BytesIO()

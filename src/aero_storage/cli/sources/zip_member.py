@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -23,7 +24,8 @@ _MOST_DIRECTORY = 4 * 1024 * 1024
 _ENCRYPTED = 0x1
 # zipfile bounds the output of these alone: 1 MiB of the others may become gigabytes at once.
 _METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
-_FAULTS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError)
+_FAULTS = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, RuntimeError, ValueError)
+"""Exceptions of zipfile; OSError comes from places in the file that are none, such as negative ones."""
 
 
 class _BoundedFile(io.FileIO):
@@ -63,7 +65,7 @@ def zip_disk(name: str, descriptor: int) -> Iterator[Member]:
 def _only_disk(name: str, archive: zipfile.ZipFile) -> zipfile.ZipInfo:
     listing, disks = Listing(name), list[zipfile.ZipInfo]()
     for info in archive.infolist():
-        is_disk = not info.is_dir() and info.file_size > 0 and not is_litter(info.filename)
+        is_disk = not info.filename.endswith("/") and info.file_size > 0 and not is_litter(info.filename)
         is_disk = is_disk and (has_disk_name(info.filename) or has_disk_content(_head(archive, info)))
         listing.add(info.filename, info.file_size, is_disk=is_disk)
         if is_disk:
@@ -80,7 +82,7 @@ def _head(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
     try:
         with archive.open(info) as content:
             return content.read(HEAD_BYTES)
-    except (OSError, *_FAULTS):
+    except _FAULTS:
         return b""
 
 
