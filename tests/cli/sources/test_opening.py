@@ -57,6 +57,7 @@ PACKED = {
     "gz-in.tar": tar("disk.img.gz", gzip.compress(DISK)),
 }
 IN_ZIP = {"disk.zip": zipped("disk.img", DISK), "gz-in.zip": zipped("disk.img.gz", gzip.compress(DISK))}
+FILE_NAMES = {"disk.img.gz": "disk.img", "disk.img.xz": "disk.img", "named.wrong": "named.wrong"}
 KNOWN_SIZE = {"disk.ova", "disk.zip", "disk.tar.gz"}
 
 
@@ -83,6 +84,7 @@ def test_files(tmp_path: Path, name: str) -> None:
         assert taken(source) == DISK
         assert source.sha256() == hashlib.sha256(path.read_bytes()).hexdigest()
         assert source.name.endswith(str(path))
+        assert source.file_name == FILE_NAMES.get(name, "disk.img.gz" if "gz-in" in name else "disk.img")
         assert sum(counted) == source.incoming.count == source.incoming_size
 
 
@@ -237,7 +239,7 @@ SEEDS = [
 
 @pytest.mark.parametrize("seed", range(len(SEEDS)))
 def test_damaged_files(tmp_path: Path, seed: int) -> None:
-    """Damage of any kind ends as an error in printable words, or in a disk within the bounds; nothing else is raised."""
+    """Damage of any kind ends as an error in printable words, or in a disk within the bounds, and in nothing else."""
     chance, complaints = random.Random(seed), list[str]()
     for _ in range(150):
         (tmp_path / "it").write_bytes(damaged(SEEDS[seed], chance))

@@ -42,6 +42,11 @@ class Compression:
     """Zeros may follow the last frame, in multiples of this number; 0 forbids them."""
     has_skippable: bool = False
 
+    def without_suffix(self, name: str) -> str:
+        """Return the name that the content of a compressed file has."""
+        suffix = next((one for one in self.suffixes if name.lower().endswith(one)), "")
+        return name[: len(name) - len(suffix)] or name
+
     def is_start(self, head: bytes) -> bool:
         """Return whether a frame begins so."""
         return bool(self.sign.match(head) or (self.has_skippable and _SKIPPABLE.match(head)))

@@ -13,7 +13,8 @@ import stat
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
 
 import attrs
 
@@ -28,6 +29,7 @@ from aero_storage.cli.terminal import printable
 from aero_storage.errors import OperatorError
 
 STANDARD_INPUT = "-"
+_STANDARD_INPUT_NAME = "standard input"
 
 Say = Callable[[str], None]
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://|https?:", re.ASCII | re.IGNORECASE)
@@ -49,6 +51,8 @@ class Source:
     """A content that is read forward, once: `name` is for messages, printable and without secrets."""
 
     name: str
+    file_name: str
+    """The last part of the name of what holds the content, for a shorter message; never a path of ours."""
     stream: Stream
     size: int | None
     """Bytes of the content, if that is known beforehand."""
@@ -64,6 +68,7 @@ class _Raw:
     """A source before anything is unpacked."""
 
     name: str
+    file_name: str
     stream: Stream
     size: int | None = None
     file: int | None = None
@@ -101,19 +106,20 @@ def open_source(named: str, options: SourceOptions) -> Iterator[Source]:
 
 
 def _unpacked(raw: _Raw, head: Peekable, incoming: Incoming, options: SourceOptions) -> Source:
-    name, size = raw.name, raw.size
+    name, file_name, size = raw.name, raw.file_name, raw.size
     content, compression = decompressed(name, head)
     if compression is not None:
-        size = None
+        file_name, size = compression.without_suffix(file_name), None
     if is_tar(content.peek(HEAD_BYTES)):
         member = tar_disk(name, content)
         name, size, content = f"{printable(member.name)} in {name}", member.size, member.stream
+        file_name = _last_part(member.name)
     if content is not head:
         content, size = _once_more(name, content, size, is_compressed=compression is not None)
     if size is not None:
         require_size(name, size, options.max_size)
     limited = LimitedSize(name, options.max_size, content)
-    return Source(name, limited, size, incoming, raw.size, _digest_of(head, incoming))
+    return Source(name, file_name, limited, size, incoming, raw.size, _digest_of(head, incoming))
 
 
 def _once_more(name: str, content: Peekable, size: int | None, *, is_compressed: bool) -> tuple[Peekable, int | None]:
@@ -138,7 +144,8 @@ def _in_zip(raw: _Raw, options: SourceOptions) -> Iterator[Source]:
         content, size = _once_more(name, Peekable(incoming), member.size, is_compressed=False)
         require_size(name, member.size, options.max_size)
         limited = LimitedSize(name, options.max_size, content)
-        yield Source(name, limited, size, incoming, member.size, lambda: _digest_of_file(file))
+        file_name = _last_part(member.name)
+        yield Source(name, file_name, limited, size, incoming, member.size, lambda: _digest_of_file(file))
 
 
 def _digest_of(rest: Stream, incoming: Incoming) -> Callable[[], str]:
@@ -165,12 +172,12 @@ def _opened(named: str, say: Say) -> Iterator[_Raw]:
     elif _URL.match(named):
         body = open_url(named, say)
         try:
-            yield _Raw(body.name, body, body.size)
+            yield _Raw(body.name, _last_part(urlsplit(named).path), body, body.size)
         finally:
             body.close()
     else:
         with _opened_file(Path(named)) as (descriptor, size):
-            yield _Raw(printable(named, None), _DescriptorStream(descriptor), size, descriptor)
+            yield _Raw(printable(named, None), _last_part(named), _DescriptorStream(descriptor), size, descriptor)
 
 
 def _standard_input() -> _Raw:
@@ -181,7 +188,11 @@ def _standard_input() -> _Raw:
         )
     status = os.fstat(descriptor)
     size = status.st_size - os.lseek(descriptor, 0, os.SEEK_CUR) if stat.S_ISREG(status.st_mode) else None
-    return _Raw("standard input", _DescriptorStream(descriptor), size)
+    return _Raw(_STANDARD_INPUT_NAME, _STANDARD_INPUT_NAME, _DescriptorStream(descriptor), size)
+
+
+def _last_part(path: str) -> str:
+    return printable(PurePosixPath(path).name) or "disk"
 
 
 @contextmanager
