@@ -58,6 +58,22 @@ def test_runs(parts: list[tuple[int, bool]], position: int) -> None:
     assert not any(start <= at < end for start, end in runs for at in zeros)
 
 
+def test_followed(tmp_path: Path) -> None:
+    """Each hole and each write is told of in order, so that a digest can follow."""
+    data = b"x" * 5000 + bytes(20_000) + b"y" * 10_000 + bytes(9000)
+    told: list[tuple[int, int]] = []
+    with Directory.opened(tmp_path) as directory:
+        file = WorkFile.create(directory, "work")
+        file.followed = lambda skipped, written: told.append((skipped, written))
+        pour(in_pieces(data, 7000), file)
+    seen, at = bytearray(), 0
+    for skipped, written in told:
+        seen += bytes(skipped) + data[at + skipped : at + skipped + written]
+        at += skipped + written
+    assert seen == data
+    assert sum(written for _, written in told) < 32_000
+
+
 def test_zeros_cost_nothing(tmp_path: Path) -> None:
     """A gibibyte of zeros takes no room on the disk."""
     piece = bytes(MIB)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import attrs
@@ -30,6 +30,10 @@ class Target(Protocol):
         """Remove all that was written."""
 
 
+def _nobody_follows(_skipped: int, _written: int) -> None:
+    pass
+
+
 @attrs.define
 class WorkFile:
     """A new file in an open directory, in which blocks of zeros become holes; the file system is not filled up."""
@@ -37,6 +41,8 @@ class WorkFile:
     _directory: Directory
     _name: str
     descriptor: int
+    followed: Callable[[int, int], None] = _nobody_follows
+    """Is told how many bytes were left out as a hole, and how many were written behind it then."""
     size: int = attrs.field(init=False, default=0)
     """Bytes written until now, holes included."""
     _space: FreeSpace = attrs.field(init=False)
@@ -53,12 +59,16 @@ class WorkFile:
 
     def write(self, data: bytes, /) -> None:
         """Append bytes."""
-        view = memoryview(data)
+        view, told = memoryview(data), 0
         for start, end in data_runs(data, self.size):
             self._space.take(end - start)
             done = start
             while done < end:
                 done += os.pwrite(self.descriptor, view[done:end], self.size + done)
+            self.followed(start - told, end - start)
+            told = end
+        if told < len(data):
+            self.followed(len(data) - told, 0)
         self.size += len(data)
 
     def finish(self) -> None:
