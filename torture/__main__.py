@@ -11,12 +11,16 @@ from pathlib import Path
 
 import attrs
 
+from torture.faults.absent_workers import absent_workers
 from torture.faults.catalog import catalogs
 from torture.faults.clients import resets, slowloris, stalled
 from torture.faults.clock import clock_steps
+from torture.faults.hostile_servers import SERVERS, hostile_servers
 from torture.faults.image_files import files
+from torture.faults.images_root import hostile_root
 from torture.faults.processes import descriptors, full_disk, kills
 from torture.faults.slow_disk import slow_disk
+from torture.faults.tls import key_updates
 from torture.fuzzing.fuzz import fuzz
 from torture.outcome import Outcome
 from torture.report import report
@@ -38,6 +42,8 @@ faults:
   descriptors  none left                             full-disk    no room under the log (needs root)
   slow-disk    a disk that delays and fails (needs root and /dev/fuse)
   clock        steps of the wall clock (needs libfaketime)
+  absent-workers   workers stopped and killed in turn      hostile-root   links put into the images root
+  hostile-servers  what `verify` and `doctor` may meet     key-updates    floods of TLS KeyUpdate
   fuzz         request lines, headers, ranges and smuggling shapes, mutated and pipelined, to both lanes
 
 examples:
@@ -90,11 +96,15 @@ def _faults(given: argparse.Namespace, deadline: float) -> dict[str, Fault]:
         "resets": Fault(resets, 3000, 300),
         "files": Fault(files, 60, 8),
         "kills": Fault(kills, 6, 2),
+        "absent-workers": Fault(absent_workers, 4, 2),
         "catalogs": Fault(catalogs, 40, 14),
         "descriptors": Fault(descriptors, 2000, 400),
         "full-disk": Fault(full_disk, 3000, 500),
         "slow-disk": Fault(slow_disk, 20, 4),
         "clock": Fault(clock_steps, 10, 3),
+        "hostile-root": Fault(hostile_root, 30, 12),
+        "hostile-servers": Fault(hostile_servers, len(SERVERS), 4),
+        "key-updates": Fault(key_updates, 200_000, 20_000),
         "fuzz": Fault(fuzzed, _FUZZED, 30_000),
     }
 

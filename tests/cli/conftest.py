@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from aero_storage.linux import landlock
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -46,6 +48,18 @@ def qemu_img(require_tool: Callable[..., str]) -> Callable[..., str]:
         return done.stdout
 
     return run
+
+
+@pytest.fixture(scope="session")
+def landlock_abi() -> int:
+    """Return the version of Landlock's ABI, or end the test if the kernel has none."""
+    version = landlock.abi_version()
+    if not version:
+        reason = "this kernel has no Landlock"
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"{reason}; in CI it must be there")
+        pytest.skip(reason)
+    return version
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ from aero_storage.atomic_files import Waiting
 from aero_storage.catalog import writer
 from aero_storage.cli import image_files
 from aero_storage.cli.commands import import_image, publish, remove
-from aero_storage.cli.disk_images import qemu
+from aero_storage.cli.disk_images.qemu import QemuImg
 from aero_storage.cli.main import run
 from aero_storage.cli.output import Output
 from aero_storage.errors import BusyError
@@ -189,7 +189,7 @@ def test_exchanged_while_qemu_converts(
     (hostile.precious / "new/image.raw").write_bytes(PRECIOUS)
     before_call(
         monkeypatch,
-        qemu,
+        QemuImg,
         "convert",
         lambda: hostile.exchange(".aero-storage~", hostile.precious),
     )

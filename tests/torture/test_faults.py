@@ -9,9 +9,12 @@ from tests.torture.outcomes import assert_passed
 from torture.faults import fuse
 from torture.faults.catalog import catalogs
 from torture.faults.clients import resets
+from torture.faults.hostile_servers import hostile_servers
 from torture.faults.image_files import files
+from torture.faults.images_root import hostile_root
 from torture.faults.processes import descriptors, full_disk
 from torture.faults.slow_disk import slow_disk
+from torture.faults.tls import key_updates
 from torture.fuzzing.differential import compare_answers
 from torture.fuzzing.fuzz import two_daemons
 
@@ -41,6 +44,9 @@ def test_hostile_requests() -> None:
         (catalogs, 14),
         (descriptors, 200),
         (full_disk, 200),
+        (hostile_root, 6),
+        (hostile_servers, 2),
+        (key_updates, 5000),
         pytest.param(slow_disk, 2, marks=pytest.mark.skipif(fuse.missing() != "", reason=fuse.missing())),
     ],
 )

@@ -11,8 +11,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from tests.cli.disk_images.sources import examined
 
-from aero_storage.cli.disk_images.convert import examine
 from aero_storage.errors import OperatorError
 
 DISK = bytes(range(256)) * 16
@@ -49,12 +49,14 @@ def test_packed_files_are_refused(tmp_path: Path, command: str) -> None:
     """The message names the command that unpacks the file; --format raw takes it all the same."""
     path = tmp_path / "disk img.x"
     path.write_bytes(PACKED[command])
-    with pytest.raises(OperatorError, match=f"{command} .*'{path}'"):
-        examine(path)
-    assert examine(path, "raw").size == len(PACKED[command])
+    with pytest.raises(OperatorError, match=f"{command} .*'{path}'"), examined(path):
+        pass
+    with examined(path, "raw") as source:
+        assert source.size == len(PACKED[command])
 
 
 def test_raw_images_are_not(tmp_path: Path) -> None:
     """What has no such magic is a raw image."""
     (tmp_path / "disk.img").write_bytes(DISK)
-    assert examine(tmp_path / "disk.img").is_raw
+    with examined(tmp_path / "disk.img") as source:
+        assert source.is_raw

@@ -6,6 +6,7 @@ import json
 import os
 import select
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,8 +14,12 @@ from typing import TYPE_CHECKING
 
 import attrs
 import pytest
+from tests.cli.disk_images.sources import open_image
 
-from aero_storage.cli.disk_images import qemu
+from aero_storage.cli.disk_images import confined_exec, qemu
+from aero_storage.cli.disk_images.formats import ImageFile
+from aero_storage.cli.disk_images.open_image import OpenImage
+from aero_storage.cli.disk_images.qemu import QemuImg
 from aero_storage.errors import OperatorError
 
 if TYPE_CHECKING:
@@ -24,7 +29,8 @@ SOURCES = Path(__file__).parents[2] / "src"
 TARGET = os.open(os.devnull, os.O_RDWR)
 TOTAL = 10_000
 HANG = 20
-OPTIONS = "driver=qcow2,file.driver=file,file.filename=/images/a,,b.img"
+FILE = os.memfd_create("a,b.img")
+OPTIONS = f"driver=qcow2,file.driver=file,file.filename=/proc/self/fd/{FILE}"
 
 
 @attrs.frozen
@@ -67,8 +73,19 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
     return Program(place)
 
 
+def image(name: str = "qcow2", path: str = "/images/a,b.img") -> OpenImage:
+    return OpenImage(ImageFile(Path(path), FILE, 0), name)
+
+
+def stand_in() -> QemuImg:
+    """Return the program in the PATH, without the sandbox, in which it could note nothing."""
+    program = shutil.which("qemu-img")
+    assert program is not None
+    return QemuImg(program, None)
+
+
 def convert(advance: Callable[[int], None] = lambda _: None, name: str = "qcow2") -> None:
-    qemu.convert(Path("/images/a,b.img"), name, TARGET, advance, TOTAL)
+    stand_in().convert(image(name), TARGET, advance, TOTAL)
 
 
 # What it is told
@@ -89,18 +106,16 @@ def test_size_of_a_vhd(program: Program) -> None:
     """A VHD's size is what it says, not its geometry, which qemu would believe and which is often smaller."""
     program.does("")
     convert(name="vhd")
-    assert "driver=vpc,force_size_calc=current_size,file.driver=file,file.filename=/images/a,,b.img" in program.words
+    assert OPTIONS.replace("qcow2", "vpc,force_size_calc=current_size") in program.words
 
 
 @pytest.mark.parametrize("name", ["nbd:127.0.0.1:10809", "json:{}", "-c", "fat:rw:x", "a=b,c", "sub/x.img"])
-def test_names_are_absolute(program: Program, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name that qemu could take for a protocol or a flag reaches it as a path from the root, the target as ours."""
+def test_no_name_reaches_it(program: Program, name: str) -> None:
+    """A name that qemu could take for a protocol or a flag, or that leads elsewhere by now, does not reach it."""
     program.does("")
-    monkeypatch.chdir(tmp_path)
-    qemu.convert(Path(name), "qcow2", TARGET, lambda _: None, TOTAL)
-    *_, options, target = program.words
-    assert options.endswith(f",file.filename={str(tmp_path / name).replace(',', ',,')}")
-    assert target == f"/proc/self/fd/{TARGET}"
+    stand_in().convert(image(path=name), TARGET, lambda _: None, TOTAL)
+    assert program.words[-2:] == [OPTIONS, f"/proc/self/fd/{TARGET}"]
+    assert not any(name in word for word in program.words if word != "-p")
 
 
 def test_surroundings_of_the_child(program: Program) -> None:
@@ -121,7 +136,7 @@ def test_information_that_is_not_sound(program: Program, said: str, reason: str)
     """Information that could be understood in two ways, or not at all, is told as a failure and not believed."""
     program.does(f"printf %s {shlex.quote(said)}")
     with pytest.raises(OperatorError, match=rf"^/images/a,b\.img: the output of qemu-img info is {reason}"):
-        qemu.info(Path("/images/a,b.img"), "qcow2")
+        stand_in().info(image())
 
 
 @pytest.mark.parametrize(
@@ -159,6 +174,10 @@ def test_progress_in_pieces() -> None:
         ("echo 'qemu-img: no luck' >&2; exit 1", "no luck"),
         ("printf 'qemu-img: a\\n\\nb\\033[2J\\n' >&2; exit 1", "a; b\\x1b[2J"),
         (f"printf \"qemu-img: Could not open '{OPTIONS}': Is odd\" >&2; exit 1", "Is odd"),
+        (
+            f"printf \"qemu-img: Could not open '/proc/self/fd/{FILE}': Odd\" >&2; exit 1",
+            "Could not open '/images/a,b.img': Odd",
+        ),
         ("yes x | head -c 1000000 >&2; exit 1", "x; " * 133 + "x…"),
     ],
 )
@@ -174,7 +193,7 @@ def test_missing_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     """Without qemu-img we name the package that has it."""
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(OperatorError, match=r"^qemu-img is not installed, .*: apt install qemu-utils$"):
-        qemu.info(Path("/images/a.img"), "qcow2")
+        qemu.find_qemu_img()
 
 
 @pytest.mark.parametrize(
@@ -193,7 +212,7 @@ def test_missing_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         (
             {
                 "format-specific": {
-                    "data": {"extents": [{"filename": "/images/a.img"}, {"filename": "/images/b.img"}]}
+                    "data": {"extents": [{"filename": f"/proc/self/fd/{FILE}"}, {"filename": "/images/b.img"}]}
                 }
             },
             qemu.QemuImageInfo(512, encrypted=False, others=("/images/b.img",)),
@@ -203,7 +222,7 @@ def test_missing_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_facts(program: Program, answer: dict[str, object], facts: qemu.QemuImageInfo) -> None:
     """Of what `qemu-img info` says, we take the size, whether a key is needed, and every other file."""
     program.does(f"echo {shlex.quote(json.dumps({'virtual-size': 512, **answer}))}")
-    assert qemu.info(Path("/images/a.img"), "vmdk") == facts
+    assert stand_in().info(image("vmdk")) == facts
     assert program.words[:2] == ["info", "--output=json"]
 
 
@@ -211,7 +230,7 @@ def test_facts(program: Program, answer: dict[str, object], facts: qemu.QemuImag
 def test_sound_images(program: Program, status: int) -> None:
     """An image without errors, with space that is only lost, or of a format that cannot be checked, is sound."""
     program.does(f"exit {status}")
-    qemu.check(Path("/images/a.img"), "qcow2")
+    stand_in().check(image())
 
 
 @pytest.mark.parametrize("status", [1, 2])
@@ -219,23 +238,26 @@ def test_damaged_images(program: Program, status: int) -> None:
     """An image with errors is told with the first that qemu finds."""
     program.does(f"echo 'ERROR: bad cluster' >&2; exit {status}")
     with pytest.raises(OperatorError) as caught:
-        qemu.check(Path("/images/a.img"), "qcow2")
-    assert str(caught.value) == "/images/a.img: is damaged or cut short; copy it here again: ERROR: bad cluster"
+        stand_in().check(image())
+    assert str(caught.value) == "/images/a,b.img: is damaged or cut short; copy it here again: ERROR: bad cluster"
 
 
 # That it never outlives us
 
 WORKING = "printf '    (1.00/100%%)\\r'; exec sleep 1000"
 PARENT = """
-import os
+import os, shutil
 from pathlib import Path
-from aero_storage.cli.disk_images import qemu
+from aero_storage.cli.disk_images.formats import ImageFile
+from aero_storage.cli.disk_images.open_image import OpenImage
+from aero_storage.cli.disk_images.qemu import QemuImg
 
 def advance(count):
     print(count, flush=True)
 
 target = os.open(os.devnull, os.O_WRONLY)
-qemu.convert(Path("/images/a.img"), "qcow2", target, advance, 10_000)
+image = OpenImage(ImageFile(Path("/images/a.img"), target, 0), "qcow2")
+QemuImg(shutil.which("qemu-img"), None).convert(image, target, advance, 10_000)
 """
 
 
@@ -285,20 +307,21 @@ def test_gone_when_done(program: Program) -> None:
 def test_not_started_for_nobody(program: Program) -> None:
     """A child whose parent died before it could be tied to it does nothing."""
     program.does("")
-    command = [sys.executable, "-c", qemu._DIE_WITH_PARENT, "1", str(program.place / "qemu-img")]  # noqa: SLF001
+    command = [sys.executable, str(confined_exec.__file__), "1", "-", str(program.place / "qemu-img")]
     assert subprocess.run(command, timeout=HANG, check=False).returncode == 0
     assert not (program.place / "pid").exists()
 
 
 def test_real_program(qemu_img: Callable[..., str], disk: Path, tmp_path: Path) -> None:
     """The real qemu-img understands all that, and an odd name too."""
-    image, copy = tmp_path / "it's 1,2=3:4.img", tmp_path / "nbd:5,6=7.raw"
-    qemu_img("convert", "-f", "raw", "-O", "qcow2", disk, image)
-    assert qemu.info(image, "qcow2") == qemu.QemuImageInfo(disk.stat().st_size, encrypted=False, others=())
-    qemu.check(image, "qcow2")
+    path, copy = tmp_path / "it's 1,2=3:4.img", tmp_path / "nbd:5,6=7.raw"
+    qemu_img("convert", "-f", "raw", "-O", "qcow2", disk, path)
+    program = qemu.find_qemu_img()
     told: list[int] = []
-    with copy.open("wb") as target:
-        qemu.convert(image, "qcow2", target.fileno(), told.append, disk.stat().st_size)
+    with open_image(path, "qcow2") as source, copy.open("wb") as target:
+        assert program.info(source) == qemu.QemuImageInfo(disk.stat().st_size, encrypted=False, others=())
+        program.check(source)
+        program.convert(source, target.fileno(), told.append, disk.stat().st_size)
     assert copy.read_bytes() == disk.read_bytes()
     assert sum(told) == disk.stat().st_size
     assert len(told) > 1

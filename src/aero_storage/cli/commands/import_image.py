@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import shlex
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import attrs
@@ -16,7 +16,7 @@ from aero_storage.catalog.model import MANIFEST_NAME, chunked_directory
 from aero_storage.catalog.reader import has_manifest, load_manifest
 from aero_storage.catalog.writer import Draft, Entry, editing
 from aero_storage.chunks.manifest import SECTOR
-from aero_storage.cli.disk_images.convert import ImportSource, examine, import_to
+from aero_storage.cli.disk_images.convert import Candidate, ImportSource, examine, import_to, opened, private_copy
 from aero_storage.cli.disk_images.formats import FORMATS
 from aero_storage.cli.image_files import (
     IMPORTED,
@@ -114,40 +114,73 @@ def import_image(  # noqa: PLR0913, PLR0917 - the flags of a command
     SOURCE is raw, qcow2, VMDK, VDI, VHD or VHDX; all but raw need qemu-img (Debian: qemu-utils). An image of the same
     id is replaced; downloads under way end with the old bytes.
     """
-    examined = examine(source, given_format)
-    root = context.make_root()
-    if has_manifest(root):
-        load_manifest(root)  # report an invalid catalog now, not after the work
     options = ImportOptions(image_id, name, description, None if private is None else not private)
-    file, draft, on_disk = _import(context, root, examined, options)
-    output = context.output
+    with opened(source, given_format) as candidate:
+        examined = candidate if candidate.needs_copy else examine(candidate)
+        root = context.make_root()
+        if has_manifest(root):
+            load_manifest(root)  # report an invalid catalog now, not after the work
+        done = _import(context, root, examined, options)
+    _report(context.output, done, options)
+
+
+@attrs.frozen
+class _Done:
+    """A finished import: its source, its new `file` in the root, the new catalog, and the bytes taken on disk."""
+
+    source: ImportSource
+    file: str
+    draft: Draft
+    on_disk: int
+
+
+def _report(output: Output, done: _Done, options: ImportOptions) -> None:
+    source, draft = done.source, done.draft
     if draft.listed:
         output.say(f"Made manifest.json; it lists what the directory listing was serving: {', '.join(draft.listed)}.")
-    if private:
+    if options.public is False:
         output.say("Private forbids caching. It is no access control: every client of the daemon can read the image.")
+    document = {"id": options.id, "file": done.file, "format": source.format, "size": source.size}
     output.result(
-        {"id": image_id, "file": file, "format": examined.format, "size": examined.size, "disk_usage": on_disk},
-        f"Imported {examined.path.name} ({examined.format}) as {image_id}: {file}, {format_size(examined.size)}, "
-        f"{format_size(on_disk)} on disk",
+        document | {"disk_usage": done.on_disk},
+        f"Imported {source.path.name} ({source.format}) as {options.id}: {done.file}, {format_size(source.size)}, "
+        f"{format_size(done.on_disk)} on disk",
     )
-    _remark(output, examined)
+    _remark(output, source)
+
+
+@contextmanager
+def _ready(source: Candidate | ImportSource, work: Workplace, say: Say) -> Iterator[ImportSource]:
+    """Have an image examined, as a private copy where nothing confines qemu-img."""
+    if isinstance(source, ImportSource):
+        yield source
+        return
+    file = source.image.file
+    say(f"Landlock cannot confine qemu-img here, so it gets a private copy of {file.path.name}.")
+    with ExitStack() as stack:
+        with progress(f"Copying {file.path.name}", file.size) as advance:
+            copy = stack.enter_context(private_copy(source, work.staging, advance))
+        yield examine(copy)
 
 
 def _import(
-    context: CommandContext, root: Path, source: ImportSource, options: ImportOptions
-) -> tuple[str, Draft, int]:
-    """Import the image; return the file relative to the root, the new catalog, and the bytes taken on disk."""
+    context: CommandContext, root: Path, candidate: Candidate | ImportSource, options: ImportOptions
+) -> _Done:
+    """Import the image."""
     say = context.output.say
     with at_work(root, options.id, say) as work:
         _require_room(work.root, options.id)
-        with progress(f"Importing {source.path.name}", source.size) as advance:
+        with (
+            _ready(candidate, work, say) as source,
+            progress(f"Importing {source.path.name}", source.size) as advance,
+        ):
             import_to(source, work.staging.reachable(_STAGED), advance, work.staging.path / _STAGED)
         on_disk = work.staging.disk_usage(_STAGED)
         with _moved_into_place(work, options.id) as name:
             file = f"{IMPORTED}/{options.id}/{name}"
             switch = _switch(context, work.root, options, file)
         _remove_replaced(say, work.root, options.id, switch)
-    return file, switch.draft, on_disk
+    return _Done(source, file, switch.draft, on_disk)
 
 
 def _switch(context: CommandContext, root: Directory, options: ImportOptions, file: str) -> _Switch:

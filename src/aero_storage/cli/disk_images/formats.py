@@ -18,6 +18,7 @@ from typing import NoReturn
 
 import attrs
 
+from aero_storage.cli.disk_images.opening import open_source
 from aero_storage.cli.terminal import printable
 from aero_storage.errors import OperatorError
 
@@ -79,13 +80,12 @@ class ImageFile:
 
 @contextmanager
 def opened(path: Path) -> Iterator[ImageFile]:
-    """Open a source image for a with block; a symbolic link is followed.
+    """Open a source image for a with block; a symbolic link is followed, unless it is another user's.
 
     Raises OperatorError if it cannot be read, is empty, or is not a regular file.
     """
     try:
-        # Without O_NONBLOCK the open of a FIFO would wait for a writer.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = open_source(path)
     except OSError as error:
         raise OperatorError(f"{printable(path, None)}: cannot be opened: {error.strerror}") from error
     try:
@@ -147,6 +147,11 @@ def refuse_encrypted(image: ImageFile, name: str) -> NoReturn:
         "is encrypted; decrypt it first: qemu-img convert --object secret,id=key,file=FILE-WITH-THE-PASSPHRASE "
         f"-O qcow2 --image-opts {shlex.quote(printable(source, None))} {_quoted(_whole(image.path))}"
     )
+
+
+def made_whole(image: ImageFile, name: str) -> str:
+    """Return the words that tell how to make one file of an image of several."""
+    return f"make one image of them, where they are: {_convert(image.path, name)}"
 
 
 def _convert(path: Path, name: str) -> str:

@@ -1,6 +1,7 @@
 """Runs qemu-img as a child process with explicit options: the format, and that the image is a plain file.
 
-The child never outlives this process: it is killed on any exception, and by the kernel when this process is killed.
+The child inherits the files as descriptors, and is confined to them where the kernel can do that (sandbox.py). It
+never outlives this process: it is killed on any exception, and by the kernel when this process is killed.
 """
 
 from __future__ import annotations
@@ -12,13 +13,15 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import contextmanager, nullcontext
 from typing import IO
 
 import attrs
 
+from aero_storage.cli.disk_images import confined_exec
 from aero_storage.cli.disk_images.formats import FORMATS
+from aero_storage.cli.disk_images.open_image import OpenImage, inherited_path
+from aero_storage.cli.disk_images.sandbox import Sandbox
 from aero_storage.cli.disk_images.sparse_copy import Advance
 from aero_storage.cli.terminal import printable
 from aero_storage.errors import JsonError, OperatorError
@@ -31,15 +34,6 @@ _PROGRESS = re.compile(rb"\(([0-9]+(?:\.[0-9]+)?)/100%\)")
 _LONGEST_MARK = 32
 _SOUND = frozenset({0, 3, 63})
 """Exit statuses of `qemu-img check`: no errors, only leaked clusters, a format without checks."""
-
-# Sets PR_SET_PDEATHSIG, so that the kernel kills the child when the thread that started it ends, then executes the
-# program. Not as a preexec_fn: that is unsafe with other threads, such as a progress bar's.
-_DIE_WITH_PARENT = """
-import ctypes, os, sys
-getattr(ctypes.CDLL(None), "prctl", lambda *_: 0)(1, 9)
-if os.getppid() == int(sys.argv[1]):
-    os.execv(sys.argv[2], sys.argv[2:])
-"""
 
 
 @attrs.frozen
@@ -58,32 +52,102 @@ class _Ended:
     errors: str
 
 
-def find() -> str:
-    """Return the path of qemu-img. Raises OperatorError, with the command to install it, if there is none."""
+def find_qemu_img() -> QemuImg:
+    """Return qemu-img, confined if that is possible here.
+
+    Raises OperatorError, with the command to install it, if there is none.
+    """
     path = shutil.which("qemu-img")
     if path is None:
         raise OperatorError(
             "qemu-img is not installed, and all formats but raw need it; on Debian or Ubuntu: apt install qemu-utils"
         )
-    return os.path.abspath(path)  # noqa: PTH100 - links are not resolved: a program may act by its name
+    program = os.path.abspath(path)  # noqa: PTH100 - links are not resolved: a program may act by its name
+    confined = QemuImg(program, Sandbox.around(program))
+    # A program with files in places that the sandbox does not know, or in a container that forbids sandboxes.
+    return confined if confined.is_confined and confined.starts() else QemuImg(program, None)
 
 
-def info(path: Path, name: str) -> QemuImageInfo:
-    """Run `qemu-img info` on the image `path` in the format `name`; no other file is opened.
+@attrs.frozen
+class QemuImg:
+    """The program, an absolute path, and the sandbox that it runs in; None if it is not confined."""
 
-    Raises OperatorError if qemu cannot read it.
-    """
-    output = bytearray()
-    ended = _run(("info", "--output=json", "--image-opts", _image_options(path, name)), output.extend)
-    if ended.status:
-        raise OperatorError(_error_text(path, f"cannot be read as {name}", ended, name))
-    try:
-        return _image_info(path, _object(load(bytes(output), _MAX_VALUES)))
-    except JsonError as error:
-        raise OperatorError(f"{path}: the output of qemu-img info is {error}") from error
+    program: str
+    sandbox: Sandbox | None
+
+    @property
+    def is_confined(self) -> bool:
+        """Whether it can open no other files than those of the image."""
+        return self.sandbox is not None
+
+    def starts(self) -> bool:
+        """Run `qemu-img --version`, and return whether that works."""
+        try:
+            return self._run(("--version",), (), lambda _: None).status == 0
+        except OperatorError:
+            return False
+
+    def info(self, image: OpenImage) -> QemuImageInfo:
+        """Run `qemu-img info` on an image. Raises OperatorError if qemu cannot read it."""
+        output = bytearray()
+        ended = self._run_on(image, ("info", "--output=json"), output.extend)
+        if ended.status:
+            raise OperatorError(_error_text(image, f"cannot be read as {image.format}", ended))
+        try:
+            return _image_info(image, _object(load(bytes(output), _MAX_VALUES)))
+        except JsonError as error:
+            name = printable(image.path, None)
+            raise OperatorError(f"{name}: the output of qemu-img info is {error}") from error
+
+    def check(self, image: OpenImage) -> None:
+        """Run `qemu-img check`, if qemu can check the format: blocks missing in a file cut short are read as zeros.
+
+        Raises OperatorError if the image is damaged.
+        """
+        ended = self._run_on(image, ("check", "--output=json"), lambda _: None)
+        if ended.status not in _SOUND:
+            raise OperatorError(_error_text(image, "is damaged or cut short; copy it here again", ended))
+
+    def convert(self, image: OpenImage, target: int, advance: Advance, total: int) -> None:
+        """Write the disk in an image, `total` bytes long, to the raw file `target`, sparse; `advance` adds up to it.
+
+        `target` is a descriptor, which qemu-img inherits: a path could lead elsewhere by now.
+
+        Raises OperatorError with qemu's message if that fails.
+        """
+        meter = _Meter(total, advance)
+        ended = self._run_on(image, ("convert", "-p", "-S", "4k", "-O", "raw"), meter.feed, target)
+        if ended.status:
+            raise OperatorError(_error_text(image, "could not be converted", ended))
+        meter.reach(total)
+
+    def _run_on(
+        self, image: OpenImage, arguments: Sequence[str], take: Callable[[bytes], object], *targets: int
+    ) -> _Ended:
+        """Run qemu-img on an image; it may read the image's files, and write to the targets."""
+        words = (*arguments, "--image-opts", _image_options(image), *map(inherited_path, targets))
+        return self._run(words, image.readable, take, *image.inherited, targets=targets)
+
+    def _run(
+        self,
+        arguments: Sequence[str],
+        readable: Sequence[int],
+        take: Callable[[bytes], object],
+        *inherited: int,
+        targets: Sequence[int] = (),
+    ) -> _Ended:
+        """Run qemu-img, and pass its output to `take` as it arrives."""
+        confined = nullcontext(None) if self.sandbox is None else self.sandbox.ruleset(readable, targets)
+        with tempfile.TemporaryFile() as errors, confined as ruleset:  # a pipe would need a reader of its own
+            with _child((self.program, *arguments), errors, ruleset, (*inherited, *targets)) as process:
+                assert process.stdout is not None  # noqa: S101 - it is a pipe
+                while output := os.read(process.stdout.fileno(), _READ):
+                    take(output)
+            errors.seek(0)
+            return _Ended(process.returncode, errors.read(_READ).decode("utf-8", "backslashreplace"))
 
 
-def _image_info(path: Path, answer: Mapping[str, object]) -> QemuImageInfo:
+def _image_info(image: OpenImage, answer: Mapping[str, object]) -> QemuImageInfo:
     specific = _object(_object(answer.get("format-specific")).get("data"))
     extents = specific.get("extents")
     names = [
@@ -92,7 +156,7 @@ def _image_info(path: Path, answer: Mapping[str, object]) -> QemuImageInfo:
         specific.get("data-file"),
         *(_object(extent).get("filename") for extent in (extents if isinstance(extents, list) else ())),
     ]
-    others = tuple(name for name in names if isinstance(name, str) and name != str(_absolute(path)))
+    others = tuple(name for name in names if isinstance(name, str) and not image.is_own(name))
     size = answer["virtual-size"]
     assert isinstance(size, int)  # noqa: S101 - qemu's own schema
     return QemuImageInfo(size, bool(answer.get("encrypted")), others)
@@ -100,31 +164,6 @@ def _image_info(path: Path, answer: Mapping[str, object]) -> QemuImageInfo:
 
 def _object(value: object) -> Mapping[str, object]:
     return value if isinstance(value, dict) else {}
-
-
-def check(path: Path, name: str) -> None:
-    """Run `qemu-img check`, if qemu can check the format: blocks missing in a file cut short are read as zeros.
-
-    Raises OperatorError if the image is damaged.
-    """
-    ended = _run(("check", "--output=json", "--image-opts", _image_options(path, name)), lambda _: None)
-    if ended.status not in _SOUND:
-        raise OperatorError(_error_text(path, "is damaged or cut short; copy it here again", ended, name))
-
-
-def convert(path: Path, name: str, target: int, advance: Advance, total: int) -> None:
-    """Write the disk in an image, `total` bytes long, to the raw file `target`, sparse; `advance` adds up to `total`.
-
-    `target` is a descriptor, which qemu-img inherits: a path could lead elsewhere by now.
-
-    Raises OperatorError with qemu's message if that fails.
-    """
-    meter = _Meter(total, advance)
-    arguments = ("convert", "-p", "-S", "4k", "-O", "raw", "--image-opts", _image_options(path, name))
-    ended = _run((*arguments, f"/proc/self/fd/{target}"), meter.feed, target)
-    if ended.status:
-        raise OperatorError(_error_text(path, "could not be converted", ended, name))
-    meter.reach(total)
 
 
 @attrs.define
@@ -148,40 +187,29 @@ class _Meter:
             self.advance(moved)
 
 
-def _image_options(path: Path, name: str) -> str:
+def _image_options(image: OpenImage) -> str:
     """Return image options that name the file as a plain file and its format, so that qemu probes nothing."""
-    file = str(_absolute(path)).replace(",", ",,")
     # By default qemu takes the size of most VHDs from their geometry, which cuts off the end of VirtualBox's.
-    more = "force_size_calc=current_size," if name == "vhd" else ""
-    return f"driver={FORMATS.get(name, name)},{more}file.driver=file,file.filename={file}"
+    more = "force_size_calc=current_size," if image.format == "vhd" else ""
+    driver, file = FORMATS.get(image.format, image.format), inherited_path(image.first)
+    return f"driver={driver},{more}file.driver=file,file.filename={file}"
 
 
-def _absolute(path: Path) -> Path:
-    return Path(os.path.abspath(path))  # noqa: PTH100 - the kernel resolves links
-
-
-def _error_text(path: Path, what: str, ended: _Ended, name: str) -> str:
-    quote = f"'{_image_options(path, name)}'"
+def _error_text(image: OpenImage, what: str, ended: _Ended) -> str:
+    quote = f"'{_image_options(image)}'"
     lines = (line.removeprefix("qemu-img: ") for line in ended.errors.splitlines())
     message = "; ".join(line.replace(f"Could not open {quote}: ", "").replace(quote, "it") for line in lines if line)
-    return f"{printable(path, None)}: {what}: {printable(message, _SHOWN_LENGTH) or f'it ended with {ended.status}'}"
-
-
-def _run(arguments: Sequence[str], take: Callable[[bytes], object], *inherited: int) -> _Ended:
-    """Run qemu-img, which inherits some descriptors, and pass its output to `take` as it arrives."""
-    with tempfile.TemporaryFile() as errors:  # a pipe would need a reader of its own
-        with _child((find(), *arguments), errors, inherited) as process:
-            assert process.stdout is not None  # noqa: S101 - it is a pipe
-            while output := os.read(process.stdout.fileno(), _READ):
-                take(output)
-        errors.seek(0)
-        return _Ended(process.returncode, errors.read(_READ).decode("utf-8", "backslashreplace"))
+    shown = printable(image.named(message), _SHOWN_LENGTH)
+    return f"{printable(image.path, None)}: {what}: {shown or f'it ended with {ended.status}'}"
 
 
 @contextmanager
-def _child(command: Sequence[str], errors: IO[bytes], inherited: Sequence[int]) -> Iterator[subprocess.Popen[bytes]]:
+def _child(
+    command: Sequence[str], errors: IO[bytes], ruleset: int | None, inherited: Sequence[int]
+) -> Iterator[subprocess.Popen[bytes]]:
     """Run a program during a with block; at its end the program has ended or is killed."""
-    tether = (sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(os.getpid()))
+    confined = "-" if ruleset is None else str(ruleset)
+    tether = (sys.executable, "-I", "-S", str(confined_exec.__file__), str(os.getpid()), confined)
     environment = {**os.environ, "LC_ALL": "C"}
     with subprocess.Popen(  # noqa: S603 - no shell
         (*tether, *command),
@@ -189,7 +217,7 @@ def _child(command: Sequence[str], errors: IO[bytes], inherited: Sequence[int]) 
         stdout=subprocess.PIPE,
         stderr=errors,
         env=environment,
-        pass_fds=inherited,
+        pass_fds=inherited if ruleset is None else (*inherited, ruleset),
     ) as process:
         try:
             yield process

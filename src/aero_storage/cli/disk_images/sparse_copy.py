@@ -30,17 +30,19 @@ class Stamp:
     inode: int
     size: int
     mtime_ns: int
+    ctime_ns: int
+    """Changes with every write, and cannot be set: a rewrite that restores `mtime_ns` is noticed."""
 
     @classmethod
-    def of(cls, file: int | Path) -> Stamp:
-        """Return the stamp of a descriptor or a path."""
-        status = os.stat(file)  # noqa: PTH116 - Path has no stat of descriptors
-        return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+    def of(cls, descriptor: int) -> Stamp:
+        """Return the stamp of an open file."""
+        status = os.fstat(descriptor)
+        return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
-def require_same(path: Path, stamp: Stamp, file: int | Path) -> None:
-    """Raise OperatorError unless `file`, known as `path`, is still in the state of `stamp`."""
-    if Stamp.of(file) != stamp:
+def require_same(path: Path, stamp: Stamp, descriptor: int) -> None:
+    """Raise OperatorError unless an open file, known as `path`, is still in the state of `stamp`."""
+    if Stamp.of(descriptor) != stamp:
         raise _unsteady(path, "changed while it was imported")
 
 
@@ -48,18 +50,14 @@ def _unsteady(path: Path, how: str) -> OperatorError:
     return OperatorError(f"{printable(path, None)}: {how}; stop what writes to it, and import it again")
 
 
-def copy_sparse(path: Path, stamp: Stamp, target: int, advance: Advance) -> None:
-    """Copy a file to the empty file `target`, a descriptor, byte for byte; `advance` counts the holes too.
+def copy_sparse(path: Path, source: int, stamp: Stamp, target: int, advance: Advance) -> None:
+    """Copy an open file, known as `path`, to the empty file `target`, byte for byte; `advance` counts the holes too.
 
     Raises OperatorError if the source has changed since `stamp`, or changes during the copy.
     """
-    source = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        require_same(path, stamp, source)
-        _copy_extents(path, source, target, stamp.size, advance)
-        require_same(path, stamp, source)
-    finally:
-        os.close(source)
+    require_same(path, stamp, source)
+    _copy_extents(path, source, target, stamp.size, advance)
+    require_same(path, stamp, source)
 
 
 def _copy_extents(path: Path, source: int, target: int, size: int, advance: Advance) -> None:

@@ -1,0 +1,47 @@
+"""Opens the file that an operator names, once; a symbolic link only if another user cannot have made it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+from aero_storage.cli.terminal import printable
+from aero_storage.errors import OperatorError
+
+_MOST_LINKS = 40  # as in the kernel
+# Without O_NONBLOCK the open of a FIFO would wait for a writer.
+_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def open_source(path: Path) -> int:
+    """Open a file for reading and return its descriptor; links of this user and of root are followed.
+
+    Raises OSError if it cannot be opened, OperatorError if it is a symbolic link of another user.
+    """
+    way = path
+    for _ in range(_MOST_LINKS):
+        try:
+            return os.open(way, _FLAGS)
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                raise
+        way = way.parent / _target(way, path)
+    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+
+
+def _target(link: Path, path: Path) -> str:
+    descriptor = os.open(link, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISLNK(status.st_mode):  # it was replaced just now
+            return link.name
+        target = os.readlink("", dir_fd=descriptor)
+        if status.st_uid not in {0, os.geteuid()}:
+            shown = printable(link.parent / target, None)
+            why = f"is a symbolic link of another user; name the file that it leads to: {shown}"
+            raise OperatorError(f"{printable(path, None)}: {why}")
+        return target
+    finally:
+        os.close(descriptor)
