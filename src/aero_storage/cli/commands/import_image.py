@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import shlex
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import attrs
@@ -31,10 +31,13 @@ from aero_storage.cli.image_files import (
     settle,
     unmark,
 )
-from aero_storage.cli.options import CommandContext, ImageIdType, with_json, with_lock_timeout, with_root
+from aero_storage.cli.incoming_image import CONTENT, arrived
+from aero_storage.cli.options import CommandContext, ImageIdType, SizeType, with_json, with_lock_timeout, with_root
 from aero_storage.cli.output import Output
 from aero_storage.cli.progress import progress
 from aero_storage.cli.sizes import format_size
+from aero_storage.cli.sources.limits import MAX_SIZE
+from aero_storage.cli.sources.opening import SourceOptions, open_source, plain_file
 from aero_storage.errors import CatalogError, OperatorError
 
 _STAGED = "image.raw"
@@ -79,7 +82,7 @@ def _text(_context: click.Context, _parameter: click.Parameter, value: str | Non
 
 
 @click.command("import", short_help="Bring in a disk image.")
-@click.argument("source", metavar="SOURCE", type=click.Path(path_type=Path))
+@click.argument("source", metavar="SOURCE|URL|-", type=click.Path())
 @click.option(
     "--id", "image_id", required=True, type=ImageIdType(), help="The image's id, which is its name in URLs."
 )
@@ -96,32 +99,63 @@ def _text(_context: click.Context, _parameter: click.Parameter, value: str | Non
     type=click.Choice(FORMATS),
     help="The format of SOURCE; found out from its content by default.",
 )
+@click.option(
+    "--max-size",
+    type=SizeType(),
+    default=MAX_SIZE,
+    metavar="SIZE",
+    help="Bring in no more than this from a pipe, a URL, a compressed file or an archive; 1TiB by default.",
+)
+@click.option("--no-unpack", is_flag=True, help="Take SOURCE as it is, even if it is compressed or an archive.")
 @with_root
 @with_lock_timeout
 @with_json
 @click.pass_obj
 def import_image(  # noqa: PLR0913, PLR0917 - the flags of a command
     context: CommandContext,
-    source: Path,
+    source: str,
     image_id: str,
     name: str | None,
     description: str | None,
     private: bool | None,  # noqa: FBT001 - click's
     given_format: str | None,
+    max_size: int,
+    no_unpack: bool,  # noqa: FBT001 - click's
 ) -> None:
     """Bring a disk image into the images root, as a sparse raw file, and list it in the catalog.
 
     SOURCE is raw, qcow2, VMDK, VDI, VHD or VHDX; all but raw need qemu-img (Debian: qemu-utils). An image of the same
     id is replaced; downloads under way end with the old bytes.
+
+    SOURCE is a file, `-` for standard input, or an http(s) URL. Compressed files (gzip, xz, bzip2; zstd and lz4 with
+    the extra aero-storage[compressed]) and a disk in a tar archive, an OVA or a ZIP archive are unpacked on the way.
     """
     options = ImportOptions(image_id, name, description, None if private is None else not private)
-    with opened(source, given_format) as candidate:
-        examined = candidate if candidate.needs_copy else examine(candidate)
-        root = context.make_root()
-        if has_manifest(root):
-            load_manifest(root)  # report an invalid catalog now, not after the work
-        done = _import(context, root, examined, options)
+    path = plain_file(source, unpack=not no_unpack)
+    if path is not None:
+        done = _import_file(context, path, given_format, options)
+    else:
+        wanted = SourceOptions(max_size, context.output.say, unpack=not no_unpack)
+        done = _import_incoming(context, source, wanted, given_format, options)
     _report(context.output, done, options)
+
+
+def _import_file(context: CommandContext, path: Path, given_format: str | None, options: ImportOptions) -> _Done:
+    with opened(path, given_format) as candidate:
+        examined = candidate if candidate.needs_copy else examine(candidate)
+        return _import(context, lambda work: _ready(examined, work, context.output.say), options)
+
+
+def _import_incoming(
+    context: CommandContext, named: str, wanted: SourceOptions, given_format: str | None, options: ImportOptions
+) -> _Done:
+    """Import what comes from a pipe or a URL, or has to be unpacked."""
+    with open_source(named, wanted) as source:
+        return _import(
+            context,
+            lambda work: arrived(source, work.staging, given_format, wanted.max_size, context.output.say),
+            options,
+        )
 
 
 @attrs.frozen
@@ -164,23 +198,34 @@ def _ready(source: Candidate | ImportSource, work: Workplace, say: Say) -> Itera
 
 
 def _import(
-    context: CommandContext, root: Path, candidate: Candidate | ImportSource, options: ImportOptions
+    context: CommandContext,
+    ready: Callable[[Workplace], AbstractContextManager[ImportSource]],
+    options: ImportOptions,
 ) -> _Done:
-    """Import the image."""
+    """Import the image that `ready` gives, in the work place."""
     say = context.output.say
+    root = context.make_root()
+    if has_manifest(root):
+        load_manifest(root)  # report an invalid catalog now, not after the work
     with at_work(root, options.id, say) as work:
         _require_room(work.root, options.id)
-        with (
-            _ready(candidate, work, say) as source,
-            progress(f"Importing {source.path.name}", source.size) as advance,
-        ):
-            import_to(source, work.staging.reachable(_STAGED), advance, work.staging.path / _STAGED)
+        with ready(work) as source:
+            _write(work.staging, source)
         on_disk = work.staging.disk_usage(_STAGED)
         with _moved_into_place(work, options.id) as name:
             file = f"{IMPORTED}/{options.id}/{name}"
             switch = _switch(context, work.root, options, file)
         _remove_replaced(say, work.root, options.id, switch)
     return _Done(source, file, switch.draft, on_disk)
+
+
+def _write(staging: Directory, source: ImportSource) -> None:
+    """Write the raw disk; one that has arrived in the staging directory is taken as it lies there."""
+    if source.is_raw and staging.is_file(CONTENT):
+        staging.move(CONTENT, staging, _STAGED)
+        return
+    with progress(f"Importing {source.path.name}", source.size) as advance:
+        import_to(source, staging.reachable(_STAGED), advance, staging.path / _STAGED)
 
 
 def _switch(context: CommandContext, root: Directory, options: ImportOptions, file: str) -> _Switch:
