@@ -1,15 +1,18 @@
-"""An image from a source that is no plain file: it is written to a staging directory first, and examined there."""
+"""The image that an import reads: examined where it is, or in the staging directory.
+
+A content that comes from a pipe or a server, or has to be unpacked, is written there first.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from aero_storage.atomic_files import Directory
 from aero_storage.cli.disk_images import formats, vmdk_extents
-from aero_storage.cli.disk_images.convert import ImportSource, candidate_of, examine
+from aero_storage.cli.disk_images.convert import Candidate, ImportSource, candidate_of, examine, private_copy
 from aero_storage.cli.disk_images.formats import ImageFile
 from aero_storage.cli.image_files import Say
 from aero_storage.cli.progress import progress
@@ -19,6 +22,20 @@ from aero_storage.cli.sources.target import WorkFile, pour
 
 CONTENT = "content"
 """The name of the content in the staging directory."""
+
+
+@contextmanager
+def examined_in(staging: Directory, image: Candidate | ImportSource, say: Say) -> Iterator[ImportSource]:
+    """Examine the image of a plain file for a with block, as a private copy where nothing confines qemu-img."""
+    if isinstance(image, ImportSource):
+        yield image
+        return
+    file = image.image.file
+    say(f"Landlock cannot confine qemu-img here, so it gets a private copy of {file.path.name}.")
+    with ExitStack() as stack:
+        with progress(f"Copying {file.path.name}", file.size) as advance:
+            copy = stack.enter_context(private_copy(image, staging, advance))
+        yield examine(copy)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import shlex
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 import attrs
@@ -16,7 +16,7 @@ from aero_storage.catalog.model import MANIFEST_NAME, chunked_directory
 from aero_storage.catalog.reader import has_manifest, load_manifest
 from aero_storage.catalog.writer import Draft, Entry, editing
 from aero_storage.chunks.manifest import SECTOR
-from aero_storage.cli.disk_images.convert import Candidate, ImportSource, examine, import_to, opened, private_copy
+from aero_storage.cli.disk_images.convert import ImportSource, examine, import_to, opened
 from aero_storage.cli.disk_images.formats import FORMATS
 from aero_storage.cli.image_files import (
     IMPORTED,
@@ -31,7 +31,7 @@ from aero_storage.cli.image_files import (
     settle,
     unmark,
 )
-from aero_storage.cli.incoming_image import CONTENT, arrived
+from aero_storage.cli.incoming_image import CONTENT, arrived, examined_in
 from aero_storage.cli.options import CommandContext, ImageIdType, SizeType, with_json, with_lock_timeout, with_root
 from aero_storage.cli.output import Output
 from aero_storage.cli.progress import progress
@@ -143,7 +143,7 @@ def import_image(  # noqa: PLR0913, PLR0917 - the flags of a command
 def _import_file(context: CommandContext, path: Path, given_format: str | None, options: ImportOptions) -> _Done:
     with opened(path, given_format) as candidate:
         examined = candidate if candidate.needs_copy else examine(candidate)
-        return _import(context, lambda work: _ready(examined, work, context.output.say), options)
+        return _import(context, lambda work: examined_in(work.staging, examined, context.output.say), options)
 
 
 def _import_incoming(
@@ -181,20 +181,6 @@ def _report(output: Output, done: _Done, options: ImportOptions) -> None:
         f"{format_size(done.on_disk)} on disk",
     )
     _remark(output, source)
-
-
-@contextmanager
-def _ready(source: Candidate | ImportSource, work: Workplace, say: Say) -> Iterator[ImportSource]:
-    """Have an image examined, as a private copy where nothing confines qemu-img."""
-    if isinstance(source, ImportSource):
-        yield source
-        return
-    file = source.image.file
-    say(f"Landlock cannot confine qemu-img here, so it gets a private copy of {file.path.name}.")
-    with ExitStack() as stack:
-        with progress(f"Copying {file.path.name}", file.size) as advance:
-            copy = stack.enter_context(private_copy(source, work.staging, advance))
-        yield examine(copy)
 
 
 def _import(
