@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aero_storage.catalog.content_digest import is_stamp, stamps
 from aero_storage.catalog.model import Catalog, Image
 from aero_storage.catalog.parser import parse_manifest
 from aero_storage.errors import CatalogError
@@ -32,6 +33,11 @@ ETAGS = st.builds(
     '{}"{}"'.format,
     st.sampled_from(["", "W/"]),
     st.text([chr(code) for code in range(0x21, 0x7F) if chr(code) != '"'], max_size=30),
+)
+DIGESTS = st.binary(min_size=32, max_size=32).map(bytes.hex)
+STATES = st.tuples(st.integers(0, 2**63), st.integers(), st.integers(), st.integers(0, 2**63))
+STAMPS = STATES.filter(lambda state: max(map(abs, state)) < 10**20).flatmap(
+    lambda state: st.sampled_from(stamps(*state))
 )
 BLANKS = st.text(" \t\n", max_size=2)
 JSON = st.recursive(
@@ -61,6 +67,8 @@ BREACHES = {
     "chunked_version": NO_NAMES.filter(lambda text: text.strip() == text) | st.just("chunks"),
     "virtual_chunks": TEXTS | SMALL,
     "etag": st.builds("{}x".format, ETAGS) | NAME,
+    "sha256": st.text(string.hexdigits, max_size=63) | st.text(string.hexdigits, min_size=65, max_size=70) | TEXTS,
+    "sha256_of": NAME.filter(lambda name: not is_stamp(name)) | st.builds("{}.5".format, STAMPS),
     "last_modified": NO_TIMES | st.builds("{}x".format, NAME),
 }
 KEYS = st.sampled_from([*FIELDS, "images", "other"])
@@ -107,11 +115,15 @@ def images(draw: st.DrawFn, image_id: str) -> tuple[Entry, Image]:
         virtual_chunks=draw(st.none() | st.booleans()),
         etag=draw(st.none() | ETAGS),
         last_modified=None,
+        sha256=draw(st.none() | DIGESTS),
+        sha256_of=draw(st.none() | STAMPS),
     )
     entry: Entry = attrs.asdict(image, filter=lambda field, _: field.name != "follow_links")
     for field in ("chunked_version", "etag"):
         if entry[field] is not None:
             entry[field] = f"{draw(BLANKS)}{entry[field]}{draw(BLANKS)}"
+    if image.sha256 is not None and draw(st.booleans()):
+        entry["sha256"] = image.sha256.upper()
     if draw(st.booleans()):
         entry["last_modified"], nanoseconds = draw(times())
         image = attrs.evolve(image, last_modified=nanoseconds)

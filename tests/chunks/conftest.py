@@ -48,6 +48,7 @@ def publish_image(directory: Path, tmp_path: Path) -> Callable[..., Published]:
         version: str | None = None,
         advance: Callable[[int], None] = lambda _count: None,
         say: Callable[[str], None] = lambda _line: None,
+        digested: bool = False,
     ) -> Published:
         return publish(
             root=tmp_path,
@@ -59,6 +60,7 @@ def publish_image(directory: Path, tmp_path: Path) -> Callable[..., Published]:
             jobs=2,
             advance=advance,
             say=say,
+            digested=digested,
         )
 
     return run

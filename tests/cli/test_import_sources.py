@@ -136,6 +136,49 @@ def test_url(command: Callable[..., CommandResult]) -> None:
     assert [one.offset for one in server.requests] == [0, 90_000]
 
 
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def recorded() -> str | None:
+    (entry,) = json.loads(Path("images/manifest.json").read_text())["images"]
+    digest: str | None = entry.get("sha256")
+    return digest
+
+
+@pytest.mark.parametrize("name", RAW)
+def test_digests_of_raw_disks(command: Callable[..., CommandResult], name: str) -> None:
+    """The catalog records the digest of the disk; --sha256 may be that, or that of the file that is offered."""
+    Path(name).write_bytes(RAW[name])
+    for given in (sha256(DISK), sha256(RAW[name])):
+        said = command("import", name, "--id", "disk", "--sha256", given, "--json")
+        assert said.status == 0, said.err
+        assert recorded() == said.json["sha256"] == sha256(DISK)
+    said = command("import", name, "--id", "disk", "--sha256", sha256(b"another"))
+    assert said.status == 1
+    assert f"its SHA-256 is {sha256(DISK)}, not {sha256(b'another')}; nothing was imported" in said.err
+    assert left_behind() == []
+    assert command("import", name, "--id", "disk", "--no-sha256").status == 0
+    assert recorded() is None
+
+
+def test_digests_of_other_formats(
+    command: Callable[..., CommandResult], qemu_img: Callable[..., str], source: Path
+) -> None:
+    """For another format it may be that of what came in, of what was unpacked, and of the disk."""
+    qemu_img("convert", "-f", "raw", "-O", "qcow2", source, "disk.qcow2")
+    data = Path("disk.qcow2").read_bytes()
+    packed = gzip.compress(data, 1)
+    for given in map(sha256, (packed, data, DISK)):
+        with HttpServer(lambda _: answer(packed)) as server:
+            said = command("import", server.url, "--id", "disk", "--sha256", given)
+        assert said.status == 0, said.err
+        assert recorded() == sha256(DISK)
+    said = command("import", "-", "--id", "disk", "--sha256", sha256(b"another"), stdin=packed)
+    assert (said.status, "the SHA-256 of the disk in it is" in said.err) == (1, True)
+    assert left_behind() == []
+
+
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     (tmp_path / "disk.raw").write_bytes(DISK)
@@ -163,7 +206,7 @@ def test_other_formats(
         assert said.status == 0, said.err
         assert said.json["format"] == form
         assert imported()[: len(DISK)] == DISK
-        assert said.err.count("in a temporary file in the images root") == 1
+        assert said.err.count("a temporary file in the images root holds it") == 1
     assert left_behind() == []
 
 

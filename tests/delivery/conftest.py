@@ -34,7 +34,7 @@ from aero_storage.http.conditional import Validators
 from aero_storage.logs.json_lines import Fields
 from aero_storage.metrics import Metrics, Registry
 from aero_storage.storage.blob import BlobStatus
-from aero_storage.storage.store import BlobRequest, Opened, Store, Survey
+from aero_storage.storage.store import BlobRequest, EntryFault, Opened, Store, Survey
 
 _LIMITED = policy_with(max_range_bytes=100)
 _VALIDATORS = Validators('"v1"', 1_700_000_000_500_000_000)  # Tue, 14 Nov 2023 22:13:20 GMT, and a half
@@ -122,7 +122,8 @@ def reply_to(
     facts: Asked, policy: Policy = _LIMITED, validators: Validators = _VALIDATORS, size: int = 1000
 ) -> Reply:
     """The reply to a request for an image of 1,000 bytes under a limit of 100, unless told otherwise."""
-    return decide(facts, policy, image_representation(facts, policy, _IMAGE, size, validators))
+    image = attrs.evolve(_IMAGE, etag=validators.etag, last_modified=validators.last_modified)
+    return decide(facts, policy, image_representation(facts, policy, image, BlobStatus(size, 0)))
 
 
 class ReplyTo(Protocol):
@@ -196,9 +197,9 @@ class FakeStore:
         found = tuple((image, self.blobs[image.file].status) for image in asked if image.file in self.blobs)
         return succeed(Survey(found, sum(image.file in self.unreadable for image in asked)))
 
-    def faults(self, images: Iterable[Image]) -> Deferred[tuple[tuple[Image, str], ...]]:
+    def faults(self, images: Iterable[Image]) -> Deferred[tuple[EntryFault, ...]]:
         missing = [image for image in images if image.file not in self.blobs]
-        return succeed(tuple((image, f"{image.file}: missing") for image in missing))
+        return succeed(tuple(EntryFault(image, f"{image.file}: missing") for image in missing))
 
     def complete(self, images: Iterable[Image]) -> Deferred[bool]:
         self.asked.append(tuple(image.id for image in images))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
@@ -12,14 +12,21 @@ from tests.policies import cors_with, policy_with
 from aero_storage.catalog.model import Image
 from aero_storage.delivery.representation import image_representation, image_validators
 from aero_storage.http.conditional import Validators
+from aero_storage.storage.blob import BlobStatus
 
 if TYPE_CHECKING:
     from tests.delivery.conftest import Ask, ReplyTo
 
 SIZE = 1000
 EXACTLY = "Tue, 14 Nov 2023 22:13:20 GMT"
-VALIDATORS = Validators('"v1"', 1_700_000_000_500_000_000)
 IMAGE = Image("disk.img", "disk.img", "disk.img")
+DATE = 1_700_000_000_500_000_000
+STATUS = BlobStatus(SIZE, DATE, ctime_ns=7, inode=8)
+FILE_TAG = '"3e8-6553f100-1dcd6500"'
+SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+DIGEST_TAG = f'"sha256-{SHA256}"'
+DIGEST_FIELD = "sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:"
+DIGESTED = attrs.evolve(IMAGE, sha256=SHA256, sha256_of=f"1000-{DATE}")
 
 Headers = dict[str, str]
 
@@ -106,7 +113,7 @@ def test_cache_control(ask: Ask, credentials: Headers, expected: str, condition:
     policy = policy_with(public_cache_max_age_secs=60)
     facts = ask(headers=credentials | condition)
     image = attrs.evolve(IMAGE, public=public)
-    reply = decide(facts, policy, image_representation(facts, policy, image, SIZE, VALIDATORS))
+    reply = decide(facts, policy, image_representation(facts, policy, image, STATUS))
     assert dict(reply.headers)["Cache-Control"] == expected
 
 
@@ -126,15 +133,59 @@ def test_cors_and_corp(ask: Ask, reply_to: ReplyTo, headers: Headers) -> None:
 
 
 @pytest.mark.parametrize(
-    ("image", "expected"),
+    ("entry", "etag", "last_modified"),
     [
-        (IMAGE, VALIDATORS),
-        (attrs.evolve(IMAGE, etag='W/"c"'), attrs.evolve(VALIDATORS, etag='W/"c"')),
-        (attrs.evolve(IMAGE, last_modified=5), attrs.evolve(VALIDATORS, last_modified=5)),
-        (attrs.evolve(IMAGE, last_modified=0), attrs.evolve(VALIDATORS, last_modified=0)),
-        (attrs.evolve(IMAGE, etag='""', last_modified=7), Validators('""', 7)),
+        ({}, FILE_TAG, DATE),
+        ({"etag": 'W/"c"'}, 'W/"c"', DATE),
+        ({"last_modified": 5}, FILE_TAG, 5),
+        ({"last_modified": 0}, FILE_TAG, 0),
+        ({"etag": '""', "last_modified": 7}, '""', 7),
+        ({"sha256": SHA256}, DIGEST_TAG, DATE),
+        ({"sha256": SHA256, "sha256_of": f"1000-{DATE}"}, DIGEST_TAG, DATE),
+        ({"sha256": SHA256, "sha256_of": f"1000-{DATE}-7-8"}, DIGEST_TAG, DATE),
+        ({"sha256": SHA256, "sha256_of": f"1000-{DATE + 1}"}, FILE_TAG, DATE),
+        ({"sha256": SHA256, "sha256_of": f"1001-{DATE}"}, FILE_TAG, DATE),
+        ({"sha256": SHA256, "sha256_of": f"1000-{DATE}-7-9"}, FILE_TAG, DATE),
+        ({"sha256_of": f"1000-{DATE}"}, FILE_TAG, DATE),
+        ({"sha256": SHA256, "etag": 'W/"c"'}, 'W/"c"', DATE),
+        ({"sha256": SHA256, "last_modified": 5}, DIGEST_TAG, 5),
     ],
+    ids=repr,
 )
-def test_image_validators(image: Image, expected: Validators) -> None:
-    """What the catalog says of tag and date goes over what the file says, each by itself."""
-    assert image_validators(image, VALIDATORS) == expected
+def test_image_validators(entry: dict[str, Any], etag: str, last_modified: int) -> None:
+    """The catalog's tag and date go over the file's, each by itself; a digest that counts makes the tag."""
+    assert image_validators(attrs.evolve(IMAGE, **entry), STATUS) == Validators(etag, last_modified)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize(
+    ("headers", "status", "expected"),
+    [
+        ({}, 200, BODY),
+        ({"Range": "bytes=5-9"}, 206, BODY | {"Content-Range": "bytes 5-9/1000"}),
+        ({"Range": "bytes=5-9", "If-Range": DIGEST_TAG}, 206, BODY | {"Content-Range": "bytes 5-9/1000"}),
+        ({"If-None-Match": DIGEST_TAG}, 304, VALIDATING),
+    ],
+    ids=repr,
+)
+def test_digest(ask: Ask, *, headers: Headers, status: int, expected: Headers, method: str) -> None:
+    """What is sent of an image with a known digest has that of the whole image, and lets scripts read it."""
+    facts, policy = ask(headers=headers, method=method), policy_with()
+    reply = decide(facts, policy, image_representation(facts, policy, DIGESTED, STATUS))
+    exposed = f"{CORS['Access-Control-Expose-Headers']}, Repr-Digest"
+    more = {"ETag": DIGEST_TAG, "Repr-Digest": DIGEST_FIELD, "Access-Control-Expose-Headers": exposed}
+    assert (reply.status, dict(reply.headers)) == (status, expected | more)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [({"If-Match": '"v0"'}, 412), ({"Range": "bytes=0-500"}, 413), ({"Range": "bytes=1000-"}, 416)],
+    ids=repr,
+)
+def test_no_digest_of_errors(ask: Ask, headers: Headers, status: int) -> None:
+    """An error has no digest: its body is not the image."""
+    facts, policy = ask(headers=headers), policy_with(max_range_bytes=100)
+    reply = decide(facts, policy, image_representation(facts, policy, DIGESTED, STATUS))
+    assert reply.status == status
+    assert "Repr-Digest" not in dict(reply.headers)
+    assert "Repr-Digest" not in dict(reply.headers)["Access-Control-Expose-Headers"]

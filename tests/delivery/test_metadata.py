@@ -68,6 +68,19 @@ def test_plain_object() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("stamp", "known"),
+    [(None, True), (f"{20 * 2**30}-1600000000000000000", True), (f"{20 * 2**30}-1600000000000000001", False)],
+)
+def test_digest(ask: Ask, stamp: str | None, *, known: bool) -> None:
+    """The digest is told where it is that of the file that lies there, and the tag comes from it."""
+    image = attrs.evolve(IMAGE, sha256="ab" * 32, sha256_of=stamp)
+    told = describe(image, STATUS)
+    assert told.get("sha256") == ("ab" * 32 if known else None)
+    assert told["etag"] == (f'"sha256-{"ab" * 32}"' if known else '"500000000-5f5e1000-0"')
+    assert dict(meta(ask, image=image).headers)["ETag"] == told["etag"]
+
+
 def test_full_object() -> None:
     """What the catalog entry says of description, chunk size, tag and date is in the object."""
     assert describe(FULL, STATUS) == {

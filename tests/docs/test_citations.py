@@ -32,9 +32,10 @@ def test_cited_sections_exist() -> None:
 
 
 def test_sections_are_numbered_in_order() -> None:
-    """The sections of the reference are §1, §2, §3 …, without a gap."""
+    """The sections of the reference go upwards from §1, each number once; a number keeps its meaning for good."""
     numbers = [int(number) for number in SECTION.findall(REFERENCE.read_text(encoding="utf-8"))]
-    assert numbers == list(range(1, len(numbers) + 1))
+    assert numbers == sorted(set(numbers))
+    assert numbers[0] == 1
 
 
 def test_nothing_cites_another_text() -> None:

@@ -15,6 +15,7 @@ from aero_storage.catalog.reader import Reading
 from aero_storage.errors import DiskHangsError
 from aero_storage.logs.json_lines import Fields
 from aero_storage.service.unserved_entries import LOOK_SECONDS, UnservedEntries
+from aero_storage.storage.store import EntryFault
 
 ONE, TWO = Image("one", "one.img", "One"), Image("two", "two.img", "Two")
 
@@ -26,6 +27,8 @@ class Bench:
     clock: Clock = attrs.field(factory=Clock)
     catalog: CurrentCatalog = attrs.field(factory=CurrentCatalog)
     missing: dict[str, str] = attrs.field(factory=dict)
+    outdated: dict[str, str] = attrs.field(factory=dict)
+    """Images whose digest is of another state of the file, each with the reason."""
     hangs: bool = False
     looks: int = 0
     told: list[tuple[object, object]] = attrs.field(factory=list)
@@ -34,14 +37,22 @@ class Bench:
     def __attrs_post_init__(self) -> None:
         self.entries = UnservedEntries(cast("Any", self), self.catalog, cast("Any", self.clock), cast("Any", self))
 
-    def faults(self, images: tuple[Image, ...]) -> Deferred[tuple[tuple[Image, str], ...]]:
+    def faults(self, images: tuple[Image, ...]) -> Deferred[tuple[EntryFault, ...]]:
         self.looks += 1
         if self.hangs:
             return fail(DiskHangsError("hangs"))
-        return succeed(tuple((image, self.missing[image.id]) for image in images if image.id in self.missing))
+        return succeed(
+            tuple(
+                EntryFault(image, reason, is_served=reasons is self.outdated)
+                for reasons in (self.missing, self.outdated)
+                for image in images
+                if (reason := reasons.get(image.id))
+            )
+        )
 
     def event(self, level: str, message: str, fields: Fields) -> None:
-        assert (level, message) == ("warn", "catalog entry cannot be served")
+        expected = "has the digest of another file" if fields["image_id"] in self.outdated else "cannot be served"
+        assert (level, message) == ("warn", f"catalog entry {expected}")
         self.told.append((fields["image_id"], fields["reason"]))
 
     def serve(self, *images: Image, listing: bool = False) -> None:
@@ -75,6 +86,15 @@ def test_one_warning_for_each_entry_and_change(bench: Bench) -> None:
     assert bench.check() == []
     bench.missing["one"] = "outside"
     assert bench.check() == [("one", "outside")]
+
+
+def test_one_warning_for_each_outdated_digest(bench: Bench) -> None:
+    """A digest of another state of the file is told once, and again when either has changed."""
+    bench.serve(ONE, TWO)
+    bench.outdated["two"] = "sha256_of is 1-2, but the file is 1-3"
+    assert [bench.check(), bench.check()] == [[("two", "sha256_of is 1-2, but the file is 1-3")], []]
+    bench.outdated["two"] = "sha256_of is 1-2, but the file is 1-4"
+    assert [bench.check(), bench.check()] == [[("two", "sha256_of is 1-2, but the file is 1-4")], []]
 
 
 def test_other_entries_change(bench: Bench) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import PurePosixPath
 from types import MappingProxyType
 
@@ -36,6 +36,10 @@ class Image:
     last_modified: int | None = None
     virtual_chunks: bool | None = None
     """Whether it may be served in chunks cut from its raw file on request; None: the daemon's setting decides."""
+    sha256: str | None = None
+    """The SHA-256 digest of its content, in 64 lower-case hex digits."""
+    sha256_of: str | None = None
+    """The state of the file that `sha256` was computed from; None: the operator's word that it is the file's."""
     follow_links: bool = True
     """Whether the file may be reached through symbolic links; images of a directory listing may not."""
 
@@ -43,6 +47,14 @@ class Image:
     def chunked_directory(self) -> PurePosixPath:
         """The directory of the chunk artifacts of unversioned URLs, below the images root (http.md §6)."""
         return chunked_directory(self.id, self.chunked_version)
+
+    def known_sha256(self, stamps: Collection[str]) -> str | None:
+        """The digest of its file, which has these `stamps` now; None if it was computed from another state."""
+        return self.sha256 if self.sha256_of is None or self.sha256_of in stamps else None
+
+    def has_outdated_sha256(self, stamps: Collection[str]) -> bool:
+        """Whether its digest was computed from another state of the file than the one with these `stamps`."""
+        return self.sha256 is not None and self.known_sha256(stamps) is None
 
     def has_virtual_chunks(self, *, by_setting: bool) -> bool:
         """Whether it may be served in virtual chunks; `by_setting` where its entry leaves that open."""

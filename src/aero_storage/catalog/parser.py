@@ -10,10 +10,12 @@ from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
 from typing import TypeVar
 
+from aero_storage.catalog.content_digest import is_stamp
 from aero_storage.catalog.model import Catalog, Image
 from aero_storage.errors import CatalogError, JsonError
 from aero_storage.http.conditional import is_entity_tag
 from aero_storage.http.dates import parse_rfc3339
+from aero_storage.http.digests import is_sha256
 from aero_storage.http.identifiers import NAME_RULE, is_image_id, is_version
 from aero_storage.strict_json import load, show
 
@@ -21,7 +23,7 @@ MAX_MANIFEST_BYTES = 64 * 1024 * 1024
 """A larger manifest is refused unread."""
 
 MAX_VALUES = 1_000_000
-"""Objects, arrays, members and elements in a manifest: an image with all its fields is eleven."""
+"""Objects, arrays, members and elements in a manifest: an image with all its fields is thirteen."""
 
 _MAX_FILE_BYTES = 512
 _MAX_ETAG_LENGTH = 1024
@@ -89,6 +91,8 @@ def _parse_entry(index: int, entry: object) -> Image:
         virtual_chunks=fields.optional("virtual_chunks", _boolean),
         etag=fields.optional("etag", _etag),
         last_modified=fields.optional("last_modified", _last_modified),
+        sha256=fields.optional("sha256", _sha256),
+        sha256_of=fields.optional("sha256_of", _stamp),
     )
 
 
@@ -169,6 +173,20 @@ def _etag(value: object) -> str:
         raise ValueError(
             f'must be a quoted entity-tag, "…" or W/"…", of visible ASCII and at most {_MAX_ETAG_LENGTH} characters'
         )
+    return text
+
+
+def _sha256(value: object) -> str:
+    text = _text(value)
+    if not is_sha256(text):
+        raise ValueError("must be a SHA-256 digest of 64 hex digits")
+    return text.lower()
+
+
+def _stamp(value: object) -> str:
+    text = _text(value)
+    if not is_stamp(text):
+        raise ValueError("must be '<size>-<mtime in nanoseconds>' of the file that sha256 was computed from")
     return text
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import attrs
 
 from aero_storage.errors import ChunkFormatError, JsonError
+from aero_storage.http.digests import is_sha256
 from aero_storage.http.identifiers import NAME_RULE, is_image_id, is_version
 from aero_storage.strict_json import Fields, Values, load, show
 
@@ -41,7 +42,6 @@ _ENTRY_KEYS = frozenset({"size", "sha256"})
 _MAX_VALUES = 4 * MAX_CHUNK_COUNT + 10_000
 """An entry of `chunks` is three: itself, `size` and `sha256`. One more may be of a later version of the format."""
 
-_SHA256 = re.compile(r"[0-9A-Fa-f]{64}")
 _MEDIA_TYPE = re.compile(r"[!-.0-~]{1,100}/[ -~]{1,200}")
 _CONTENT_VERSION = re.compile(r"sha256-[0-9a-f]{64}")
 _VIRTUAL_VERSION = re.compile(r"virtual-[0-9a-f]{32}")
@@ -267,7 +267,7 @@ def _digest(index: int, entry: object, geometry: Geometry) -> bytes:
 def _packed(fields: Fields) -> bytes:
     """Return an entry of `chunks` as 8 bytes of size and, if it has a digest, 32 bytes of digest."""
     size = fields.number("size", lambda size: 0 < size <= MAX_CHUNK_SIZE, "must be the size of a chunk")
-    digest = fields.text("sha256", _is_sha256, "must be 64 hex digits") if "sha256" in fields.values else ""
+    digest = fields.text("sha256", is_sha256, "must be 64 hex digits") if "sha256" in fields.values else ""
     return size.to_bytes(_SIZE_BYTES, "big") + bytes.fromhex(digest)
 
 
@@ -287,10 +287,6 @@ def _values(document: object, label: str = "") -> Values:
     if not isinstance(document, dict):
         raise ChunkFormatError(f"{label}must be an object, not {show(document)}")
     return document
-
-
-def _is_sha256(text: str) -> bool:
-    return _SHA256.fullmatch(text) is not None
 
 
 def _is_media_type(text: str) -> bool:

@@ -17,6 +17,7 @@ from aero_storage.catalog.reader import has_manifest, list_directory, load_manif
 from aero_storage.cli.output import Output
 from aero_storage.cli.sizes import parse_size
 from aero_storage.errors import OperatorError
+from aero_storage.http.digests import is_sha256
 from aero_storage.http.identifiers import NAME_RULE, is_image_id
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -146,6 +147,18 @@ def with_lock_timeout(command: _F) -> _F:
     )(command)
 
 
+def without_digest(command: _F) -> _F:
+    """Add `--no-sha256`, the parameter `digested`, for commands that record the digest of an image."""
+    return click.option(
+        "--no-sha256",
+        "digested",
+        is_flag=True,
+        flag_value=False,
+        default=True,
+        help="Do not record the image's SHA-256. It takes a second for each GB or two, holes included.",
+    )(command)
+
+
 def with_json(command: _F) -> _F:
     """Add `--json`; it is processed first, so that usage errors are printed as JSON too."""
     return click.option(
@@ -176,6 +189,19 @@ class SizeType(click.ParamType[int]):
             return parse_size(str(value))
         except ValueError as error:
             self.fail(f"{value!r} is {error}", param, ctx)
+
+
+class Sha256Type(click.ParamType[str]):
+    """A SHA-256 digest of 64 hex digits; it becomes lower case."""
+
+    name = "sha256"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Check a digest."""
+        text = str(value)
+        if not is_sha256(text):
+            self.fail(f"{text!r} is no SHA-256 digest of 64 hex digits", param, ctx)
+        return text.lower()
 
 
 class ImageIdType(click.ParamType[str]):

@@ -114,8 +114,8 @@ class ByteHandler:
     def _represent(self, facts: Facts, image: Image, opened: Opened) -> Representation:
         status = opened.status
         if facts.resource is Resource.IMAGE:
-            return image_representation(facts, self._policy, image, status.size, status.validators)
+            return image_representation(facts, self._policy, image, status)
         if opened.raw:
             cut = self._virtual.cut(image, status)
-            return virtual_representation(facts, self._policy, image, cut, status.validators)
+            return virtual_representation(facts, self._policy, image, cut, status)
         return chunk_representation(facts, self._policy, image, status.size, status.validators)

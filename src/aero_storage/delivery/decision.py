@@ -15,6 +15,7 @@ from aero_storage.delivery.reply import Reply, error, plane_headers, preconditio
 from aero_storage.delivery.representation import Representation
 from aero_storage.http.conditional import Validators, if_range_holds
 from aero_storage.http.cors import MAX_RANGE_BYTES, Headers
+from aero_storage.http.digests import REPR_DIGEST, repr_digest
 from aero_storage.http.ranges import (
     ByteRange,
     RangeProblem,
@@ -93,7 +94,7 @@ def judge(facts: Facts, policy: Policy, representation: Representation, now: flo
         policy,
         representation,
         fixed=_fixed_reply(facts, policy, representation, validators, shown),
-        headers=_body_headers(plane_headers(facts, policy), representation, shown),
+        headers=_body_headers(plane_headers(facts, policy, shown), representation, shown),
         range_applies=if_range_holds(facts.preconditions, validators, now),
         range_required=policy.require_range and facts.method == "GET",
         date=date,
@@ -111,10 +112,12 @@ def _fixed_reply(
 
 def _shown_headers(representation: Representation, now: float) -> Headers:
     """The headers that a 304 has too."""
+    sha256 = representation.sha256
     return (
         *validator_headers(representation.shown_validators.at(now)),
         ("Cache-Control", representation.cache_control),
         *((("Accept-Ranges", "bytes"),) if representation.ranges else ()),
+        *(((REPR_DIGEST, repr_digest(sha256)),) if sha256 is not None else ()),
     )
 
 

@@ -11,7 +11,7 @@ from aero_storage.catalog.model import Image
 from aero_storage.delivery.facts import Facts
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.reply import Reply, json_body, plane_headers, precondition_reply, validator_headers
-from aero_storage.delivery.representation import OCTETS, image_validators
+from aero_storage.delivery.representation import OCTETS, image_validators, known_sha256
 from aero_storage.http import caching
 from aero_storage.http.conditional import Validators
 from aero_storage.http.dates import format_rfc3339
@@ -22,13 +22,14 @@ _TAG_DIGITS = 32
 
 def describe(image: Image, status: BlobStatus) -> dict[str, object]:
     """Return the JSON object of an image, without unset keys."""
-    validators = image_validators(image, status.validators)
+    validators = image_validators(image, status)
     document = {
         "id": image.id,
         "name": image.name,
         "description": image.description,
         "size_bytes": status.size,
         "etag": validators.etag,
+        "sha256": known_sha256(image, status),
         "last_modified": format_rfc3339(validators.last_modified or 0),
         "content_type": OCTETS,
         "recommended_chunk_size_bytes": image.recommended_chunk_size_bytes,
@@ -42,7 +43,7 @@ def image_reply(facts: Facts, policy: Policy, image: Image, status: BlobStatus, 
 
     `now` is the `Date` of the response, in seconds since the epoch.
     """
-    validators = image_validators(image, status.validators).at(now)
+    validators = image_validators(image, status).at(now)
     return _answer(facts, policy, json_body(describe(image, status)), validators)
 
 

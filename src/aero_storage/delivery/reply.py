@@ -83,7 +83,11 @@ def precondition_reply(facts: Facts, policy: Policy, validators: Validators, hea
     result = evaluate(facts.preconditions, validators)
     if result is ConditionResult.FAILED:
         return error(facts, policy, 412)
-    return Reply(304, (*plane_headers(facts, policy), *headers)) if result is ConditionResult.NOT_MODIFIED else None
+    return (
+        Reply(304, (*plane_headers(facts, policy, headers), *headers))
+        if result is ConditionResult.NOT_MODIFIED
+        else None
+    )
 
 
 def preflight(facts: Facts, policy: Policy) -> Reply:

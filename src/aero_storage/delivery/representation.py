@@ -15,6 +15,7 @@ from aero_storage.delivery.routes import Resource
 from aero_storage.errors import BlobNotFoundError, ChunkFormatError
 from aero_storage.http import caching
 from aero_storage.http.conditional import Validators
+from aero_storage.http.digests import digest_etag
 from aero_storage.logs.json_log import EventLog
 from aero_storage.storage.blob import BlobStatus
 
@@ -43,6 +44,8 @@ class Representation:
     """All of it, where it is made and not read from the file."""
     shown_date: int | None = None
     """`Last-Modified` in nanoseconds since the epoch, where it is told but must not validate anything."""
+    sha256: str | None = None
+    """The digest of all of it, in hex, where it is known."""
 
     @property
     def shown_validators(self) -> Validators:
@@ -52,25 +55,39 @@ class Representation:
         return Validators(self.validators.etag, self.shown_date)
 
 
-def image_validators(image: Image, found: Validators) -> Validators:
-    """The validators of an image: those of its catalog entry, else those of its file (http.md §3)."""
+def image_validators(image: Image, status: BlobStatus) -> Validators:
+    """The validators of an image whose file has this status (http.md §3).
+
+    Those of its catalog entry, else the tag from its digest, else those of its file.
+    """
+    found = status.validators
     return Validators(
-        image.etag or found.etag,
+        image.etag or _tag_by_content(image, status),
         found.last_modified if image.last_modified is None else image.last_modified,
     )
 
 
-def image_representation(facts: Facts, policy: Policy, image: Image, size: int, found: Validators) -> Representation:
-    """The bytes of an image; `size` and `found` are those of its open file."""
+def known_sha256(image: Image, status: BlobStatus) -> str | None:
+    """The digest of an image whose file has this status, where it is known (http.md §16)."""
+    return None if image.sha256 is None else image.known_sha256(status.stamps)
+
+
+def _tag_by_content(image: Image, status: BlobStatus) -> str:
+    """The strong tag of an image without one in the catalog."""
+    sha256 = known_sha256(image, status)
+    return status.validators.etag if sha256 is None else digest_etag(sha256)
+
+
+def image_representation(facts: Facts, policy: Policy, image: Image, status: BlobStatus) -> Representation:
+    """The bytes of an image whose open file has this status."""
     public = caching.publicly_cacheable(public_image=image.public, credentials=facts.credentials)
-    return _whole_image(
-        image, size, found, caching.image_bytes(public=public, max_age=policy.public_cache_max_age_secs)
-    )
+    return _whole_image(image, status, caching.image_bytes(public=public, max_age=policy.public_cache_max_age_secs))
 
 
 @lru_cache(256)
-def _whole_image(image: Image, size: int, found: Validators, cache_control: str) -> Representation:
-    return Representation(size, image_validators(image, found), cache_control)
+def _whole_image(image: Image, status: BlobStatus, cache_control: str) -> Representation:
+    validators, sha256 = image_validators(image, status), known_sha256(image, status)
+    return Representation(status.size, validators, cache_control, sha256=sha256)
 
 
 def chunk_representation(facts: Facts, policy: Policy, image: Image, size: int, found: Validators) -> Representation:
@@ -81,16 +98,16 @@ def chunk_representation(facts: Facts, policy: Policy, image: Image, size: int, 
 
 
 def virtual_representation(
-    facts: Facts, policy: Policy, image: Image, cut: ChunkManifest, found: Validators
+    facts: Facts, policy: Policy, image: Image, cut: ChunkManifest, status: BlobStatus
 ) -> Representation:
     """A chunk that is a piece of the open image, or `cut`, the manifest of such chunks.
 
-    The tags hang on all that the bytes do. `found` are the validators of the image's file. Raises BlobNotFoundError
-    if there is no such version or chunk.
+    The tags hang on all that the bytes do. `status` is that of the image's file. Raises BlobNotFoundError if there is
+    no such version or chunk.
     """
     if facts.names.version not in (None, cut.version):
         raise BlobNotFoundError("the image is no longer of that version")
-    date, moving = image_validators(image, found).last_modified, facts.names.version is None
+    date, moving = image_validators(image, status).last_modified, facts.names.version is None
     cache_control = _chunk_caching(facts, policy, image, moving=moving)
     # Under a moving URL the size of chunks may change, and the image's date would know nothing of it.
     valid, shown = (None, date) if moving else (date, None)
@@ -167,5 +184,5 @@ class VirtualChunks:
 
 
 def _strong_tag(image: Image, status: BlobStatus) -> str:
-    tag = image_validators(image, status.validators).etag
-    return status.validators.etag if tag.startswith("W/") else tag
+    tag = image_validators(image, status).etag
+    return _tag_by_content(image, status) if tag.startswith("W/") else tag

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import attrs
 
+from aero_storage.http.digests import REPR_DIGEST
+
 Headers = tuple[tuple[str, str], ...]
 """Response headers in order: (name, value) pairs."""
 
@@ -28,7 +30,7 @@ METADATA_EXPOSED = "ETag, Last-Modified, Cache-Control"
 MAX_RANGE_BYTES = "Aero-Max-Range-Bytes"
 """The header of a 413 that says how long a range may be."""
 
-EXPOSED_WHERE_SENT = frozenset({MAX_RANGE_BYTES})
+EXPOSED_WHERE_SENT = frozenset({MAX_RANGE_BYTES, REPR_DIGEST})
 """Headers that scripts may read as well, on the responses that have them."""
 
 

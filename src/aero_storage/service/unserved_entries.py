@@ -1,4 +1,7 @@
-"""Tells the log of catalog entries that cannot be served: one warning for each entry and change (http.md §8)."""
+"""Tells the log of catalog entries that cannot be served, or whose digest is of another state of the file.
+
+One warning for each entry and change (http.md §8).
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,16 @@ import attrs
 from twisted.internet.interfaces import IReactorTime
 
 from aero_storage.catalog.current import CurrentCatalog
-from aero_storage.catalog.model import Catalog, Image
+from aero_storage.catalog.model import Catalog
 from aero_storage.errors import AeroStorageError
 from aero_storage.logs.json_log import EventLog
-from aero_storage.storage.store import Store
+from aero_storage.storage.store import EntryFault, Store
 
 LOOK_SECONDS = 1.0
 """Interval of the looks at a small catalog."""
+
+_NOT_SERVED = "catalog entry cannot be served"
+_NO_DIGEST = "catalog entry has the digest of another file"
 
 _LOOKS_PER_SECOND = 200
 """Files that are looked at in a second, on average: each takes some 20 µs of a thread."""
@@ -31,7 +37,7 @@ class UnservedEntries:
     _current_catalog: CurrentCatalog
     _clock: IReactorTime
     _log: EventLog
-    _told: dict[str, tuple[Image, str]] = attrs.field(init=False, factory=dict)
+    _told: dict[str, EntryFault] = attrs.field(init=False, factory=dict)
     _mark: object = attrs.field(init=False, default=None)
     _next_look: float = attrs.field(init=False, default=0.0)
 
@@ -51,9 +57,9 @@ class UnservedEntries:
         self._mark, self._next_look = catalog.mark, now + len(catalog.images) / _LOOKS_PER_SECOND
         return True
 
-    def _tell(self, faults: Iterable[tuple[Image, str]]) -> None:
-        before, self._told = self._told, {image.id: (image, reason) for image, reason in faults}
-        for image_id, (image, reason) in self._told.items():
-            if before.get(image_id) != (image, reason):
-                fields = {"image_id": image_id, "file": image.file, "reason": reason}
-                self._log.event("warn", "catalog entry cannot be served", fields)
+    def _tell(self, faults: Iterable[EntryFault]) -> None:
+        before, self._told = self._told, {fault.image.id: fault for fault in faults}
+        for image_id, fault in self._told.items():
+            if before.get(image_id) != fault:
+                fields = {"image_id": image_id, "file": fault.image.file, "reason": fault.reason}
+                self._log.event("warn", _NO_DIGEST if fault.is_served else _NOT_SERVED, fields)

@@ -8,6 +8,7 @@ from typing import Protocol
 import attrs
 from typing_extensions import override
 
+from aero_storage.catalog.content_digest import stamps
 from aero_storage.http.conditional import Validators, file_etag
 from aero_storage.http.dates import usable_mtime
 from aero_storage.open_file import ByteSource, OpenFile
@@ -26,6 +27,11 @@ class BlobStatus:
     def validators(self) -> Validators:
         """The validators of the file itself (http.md §3)."""
         return _validators(self)
+
+    @property
+    def stamps(self) -> tuple[str, str]:
+        """The texts by which a catalog entry may name this state of the file (http.md §16)."""
+        return stamps(self.size, self.mtime_ns, self.ctime_ns, self.inode)
 
 
 @lru_cache(256)

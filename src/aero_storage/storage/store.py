@@ -22,6 +22,16 @@ class Survey:
 
 
 @attrs.frozen
+class EntryFault:
+    """A fault of a catalog entry, with the reason in words."""
+
+    image: Image
+    reason: str
+    is_served: bool = False
+    """Whether it is served all the same."""
+
+
+@attrs.frozen
 class BlobRequest:
     """A request to open an image, a chunk artifact, or the one of them that is there."""
 
@@ -73,8 +83,11 @@ class Store(Protocol):
         """Look at many images at once."""
         ...
 
-    def faults(self, images: Iterable[Image]) -> Deferred[tuple[tuple[Image, str], ...]]:
-        """Return the images of which neither the bytes nor a chunk manifest can be opened, each with the reason."""
+    def faults(self, images: Iterable[Image]) -> Deferred[tuple[EntryFault, ...]]:
+        """Return one fault for each image that has one.
+
+        That neither its bytes nor a chunk manifest can be opened, or that its digest is of another state of the file.
+        """
         ...
 
     def complete(self, images: Iterable[Image]) -> Deferred[bool]:

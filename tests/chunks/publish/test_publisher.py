@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import attrs
 import pytest
 
 from aero_storage.atomic_files import locked
+from aero_storage.catalog.content_digest import ContentDigest
+from aero_storage.chunks import file_digest
+from aero_storage.chunks.file_digest import hash_file
 from aero_storage.chunks.manifest import ChunkManifest, content_version, parse_chunk_manifest
+from aero_storage.chunks.publish import publisher
+from aero_storage.chunks.publish.flushing import flushed
 from aero_storage.chunks.publish.publisher import STAGING_NAME, Published
 from aero_storage.errors import BusyError, ChunkFormatError, OperatorError
 from aero_storage.http.identifiers import is_version
@@ -71,6 +79,56 @@ def test_published(
     )
     assert names_in(published.directory) == ["chunks", "manifest.json"]
     assert names_in(directory) == [published.version]
+
+
+@pytest.mark.parametrize("already_there", [False, True])
+def test_digest(make_image: MakeImage, publish_image: Publish, *, already_there: bool) -> None:
+    """On demand the digest of the whole image is computed too, and the progress of both adds up to the size."""
+    image, done = make_image(os.urandom(100 * 1024), 70 * 1024, os.urandom(512)), list[int]()
+    if already_there:
+        assert publish_image(image).digest is None
+    published = publish_image(image, digested=True, advance=done.append)
+    assert published.already_there is already_there
+    assert published.digest == ContentDigest.of(hashlib.sha256(image.read_bytes()).hexdigest(), image.stat())
+    assert sum(done) == image.stat().st_size
+
+
+def test_digest_of_an_image_that_changes(
+    make_image: MakeImage, publish_image: Publish, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An image that is written to before the digest is complete is not published."""
+    image = make_image(os.urandom(2048))
+
+    def hash_late(descriptor: int, size: int, advance: Callable[[int], object], _check: object) -> str:
+        cut.wait(10)
+        os.utime(image, ns=(1, 1))
+        return hash_file(descriptor, size, advance)
+
+    cut = threading.Event()
+
+    @contextmanager
+    def told_when_flushed(place: Path) -> Iterator[None]:
+        with flushed(place):
+            yield
+        cut.set()
+
+    monkeypatch.setattr(publisher, "flushed", told_when_flushed)
+    monkeypatch.setattr(file_digest, "hash_file", hash_late)
+    assert "was changed while it was cut" in refusal(publish_image, image, digested=True)
+    assert not directory.exists()
+
+
+def test_digest_interrupted(make_image: MakeImage, publish_image: Publish, directory: Path) -> None:
+    """An interrupt ends the digest and the cutting, and leaves nothing behind, no thread either."""
+    image, before = make_image(os.urandom(64 * 1024)), threading.active_count()
+
+    def interrupt(_: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        publish_image(image, digested=True, advance=interrupt)
+    assert not directory.exists()
+    assert threading.active_count() == before
 
 
 def test_same_content_again(make_image: MakeImage, publish_image: Publish, directory: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 from pathlib import Path
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aero_storage.atomic_files import disk_usage
+from aero_storage.chunks.file_digest import TrailingDigest
 from aero_storage.cli.disk_images.sparse_copy import Stamp, copy_sparse
 from aero_storage.errors import OperatorError
 
@@ -34,9 +36,16 @@ def make(path: Path, size: int, layout: Layout) -> Path:
 
 
 def copied(source: Path, target: Path, advance: Callable[[int], None] = lambda _: None) -> Path:
-    with source.open("rb") as old, target.open("xb") as new:
+    with source.open("rb") as old, target.open("x+b") as new:
         copy_sparse(source, old.fileno(), Stamp.of(old.fileno()), new.fileno(), advance)
     return target
+
+
+def digested(source: Path, target: Path) -> str:
+    """Copy, and return the digest that was computed beside it."""
+    with source.open("rb") as old, target.open("x+b") as new, TrailingDigest.of(new.fileno()) as digest:
+        copy_sparse(source, old.fileno(), Stamp.of(old.fileno()), new.fileno(), lambda _: None, digest)
+        return digest.finish()
 
 
 @pytest.mark.parametrize(
@@ -60,6 +69,7 @@ def test_copies_are_exact(tmp_path: Path, size: int, layout: Layout) -> None:
     steps: list[int] = []
     copy = copied(source, tmp_path / "copy", steps.append)
     assert copy.read_bytes() == source.read_bytes()
+    assert digested(source, tmp_path / "digested") == hashlib.sha256(source.read_bytes()).hexdigest()
     assert disk_usage(copy) <= disk_usage(source)
     assert sum(steps) == size
     assert all(step > 0 for step in steps)

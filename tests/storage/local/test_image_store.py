@@ -334,8 +334,26 @@ def test_faults(root: Path, outside: Path, disk: SlowDisk, store: Store) -> None
     (root / "chunked" / "cut" / "manifest.json").write_bytes(b"{}")
     images = [image(name) for name in ("disk.img", "gone.img", "out.img", "folder.img", "cut")]
     faults = result_of(disk, store.faults(images))
-    assert {one.id: reason for one, reason in faults} == {
+    assert {fault.image.id: fault.reason for fault in faults if not fault.is_served} == {
         "gone.img": "gone.img: No such file or directory",
         "out.img": "out.img: outside the images root",
         "folder.img": "folder.img: not a regular file",
     }
+
+
+def test_outdated_digests(root: Path, disk: SlowDisk, store: Store) -> None:
+    """A digest of another state of the file is a fault, though the image is served; one without a state is none."""
+    status = (root / "disk.img").stat()
+    state = f"{status.st_size}-{status.st_mtime_ns}"
+    stamps = {
+        "believed": None,
+        "right": state,
+        "exact": f"{state}-{status.st_ctime_ns}-{status.st_ino}",
+        "late": f"{status.st_size}-1",
+        "other": f"{state}-{status.st_ctime_ns}-1",
+    }
+    images = [Image(name, "disk.img", name, sha256="0" * 64, sha256_of=stamp) for name, stamp in stamps.items()]
+    faults = result_of(disk, store.faults(images))
+    assert {fault.image.id: fault.is_served for fault in faults} == {"late": True, "other": True}
+    assert faults[0].reason == f"sha256_of is {stamps['late']}, but the file is {state}: its sha256 counts as unset"
+    assert f"the file is {stamps['exact']}:" in faults[1].reason

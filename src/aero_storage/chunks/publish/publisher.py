@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import attrs
 
 from aero_storage.atomic_files import Directory, StagingDirectory, staging_directory
+from aero_storage.catalog.content_digest import ContentDigest
 from aero_storage.catalog.model import MANIFEST_NAME
+from aero_storage.chunks.file_digest import Slower, hashing
 from aero_storage.chunks.manifest import (
     ChunkManifest,
     check_geometry,
@@ -42,6 +45,8 @@ class Published:
     """The directory of its manifest and its chunks."""
     already_there: bool
     """Whether it was published before; then nothing was changed."""
+    digest: ContentDigest | None = None
+    """Of the whole image, if it was asked for."""
 
 
 @attrs.frozen
@@ -66,26 +71,44 @@ class _Image:
 
 @attrs.frozen
 class _Publication:
-    """A publication to be made. `draft` has no digests yet, and no version if that is made from them."""
+    """A publication to be made. `draft` has no digests yet, and no version if that is made from them.
+
+    `digested` is whether to compute the digest of the whole image as well.
+    """
 
     image: _Image
     draft: ChunkManifest
     directory: Directory
     jobs: int
     advance: Advance
+    digested: bool
 
     def carry_out(self, staging: Directory) -> Published:
+        progress = Slower(self.advance)
+        with self._hashing(progress.second) as sha256:
+            made = self._prepare(staging, self.advance if sha256 is None else progress.first)
+            digest = None if sha256 is None else ContentDigest.of(sha256.result(), self.image.status)
+        self.image.require_unchanged()
+        if not made.already_there:
+            staging.move(_ARTIFACTS, self.directory, made.version)
+        self.directory.sync()  # in either case: an earlier run may have been killed before this step
+        return attrs.evolve(made, digest=digest)
+
+    def _hashing(self, advance: Advance) -> AbstractContextManager[Future[str] | None]:
+        """Compute the digest of the whole image beside the chunks: its bytes are read from the disk only once."""
+        image = self.image
+        return hashing(image.descriptor, image.status.st_size, advance) if self.digested else nullcontext()
+
+    def _prepare(self, staging: Directory, advance: Advance) -> Published:
+        """Cut the image; if the version is not published already, all of it is in the staging directory then."""
         with staging.below(_ARTIFACTS, create=True) as work, flushed(work.reachable()):
-            digests = cut(self.image.descriptor, self.draft, work.reachable(), jobs=self.jobs, advance=self.advance)
+            digests = cut(self.image.descriptor, self.draft, work.reachable(), jobs=self.jobs, advance=advance)
             self.image.require_unchanged()
             manifest = _complete(self.draft, digests)
             place = self.directory.path / manifest.version
             already_there = is_published(place, manifest)
             if not already_there:
                 _write(work, manifest)
-        if not already_there:
-            staging.move(_ARTIFACTS, self.directory, manifest.version)
-        self.directory.sync()  # in either case: an earlier run may have been killed before this step
         return Published(manifest.version, manifest, place, already_there)
 
 
@@ -100,14 +123,16 @@ def publish(  # noqa: PLR0913 - by name only
     jobs: int,
     advance: Advance,
     say: Callable[[str], None],
+    digested: bool = False,
 ) -> Published:
     """Cut the image `source` into `directory`/<version>; `directory` is <root>/chunked/<image_id>.
 
     Both lie below `root`. No symbolic link is followed on the way from there: others may exchange what lies there.
     Without `version` the name is made from the content. `jobs` is the number of cores to use; `advance` counts the
-    image's bytes, including holes; `say` reports leftovers of an interrupted run. After an exception the directory is
-    as before, without the unfinished work. Raises ChunkFormatError if the image cannot be cut so, OperatorError if it
-    changes meanwhile or the version's name is taken by other content, BusyError, OSError.
+    image's bytes, including holes; `say` reports leftovers of an interrupted run. With `digested` the SHA-256 of the
+    whole image is computed beside the chunks. After an exception the directory is as before, without the unfinished
+    work. Raises ChunkFormatError if the image cannot be cut so, OperatorError if it changes meanwhile or the
+    version's name is taken by other content, BusyError, OSError.
     """
     if version is not None:
         _require_name(version)
@@ -120,7 +145,7 @@ def publish(  # noqa: PLR0913 - by name only
             _report_leftover(staging, say)
             if version is not None:
                 require_room(directory / version, draft)
-            return _Publication(image, draft, place, jobs, advance).carry_out(staging.directory)
+            return _Publication(image, draft, place, jobs, advance, digested).carry_out(staging.directory)
 
 
 def _require_name(version: str) -> None:

@@ -12,12 +12,14 @@ import attrs
 import click
 
 from aero_storage.atomic_files import Directory
+from aero_storage.catalog.content_digest import ContentDigest
 from aero_storage.catalog.model import MANIFEST_NAME, chunked_directory
 from aero_storage.catalog.reader import has_manifest, load_manifest
 from aero_storage.catalog.writer import Draft, Entry, editing
 from aero_storage.chunks.manifest import SECTOR
-from aero_storage.cli.disk_images.convert import ImportSource, examine, import_to, opened
+from aero_storage.cli.disk_images.convert import ImportSource, examine, opened
 from aero_storage.cli.disk_images.formats import FORMATS
+from aero_storage.cli.image_digests import content_digest
 from aero_storage.cli.image_files import (
     IMPORTED,
     Say,
@@ -31,35 +33,23 @@ from aero_storage.cli.image_files import (
     settle,
     unmark,
 )
-from aero_storage.cli.incoming_image import CONTENT, arrived, examined_in
-from aero_storage.cli.options import CommandContext, ImageIdType, SizeType, with_json, with_lock_timeout, with_root
+from aero_storage.cli.import_options import ImportOptions
+from aero_storage.cli.options import (
+    CommandContext,
+    ImageIdType,
+    Sha256Type,
+    SizeType,
+    with_json,
+    with_lock_timeout,
+    with_root,
+    without_digest,
+)
 from aero_storage.cli.output import Output
-from aero_storage.cli.progress import progress
 from aero_storage.cli.sizes import format_size
 from aero_storage.cli.sources.limits import MAX_SIZE
 from aero_storage.cli.sources.opening import SourceOptions, open_source, plain_file
+from aero_storage.cli.staged_image import STAGED, ReadyImage, arrived, examined_in, write_disk
 from aero_storage.errors import CatalogError, OperatorError
-
-_STAGED = "image.raw"
-_OF_THE_CONTENT = ("etag", "last_modified", "chunked_version")
-"""Keys of an entry that describe the content; they are dropped when the content is replaced."""
-
-
-@attrs.frozen
-class ImportOptions:
-    """The operator's values for the entry; None keeps the present value, or the default."""
-
-    id: str
-    name: str | None = None
-    description: str | None = None
-    public: bool | None = None
-
-    def entry(self, file: str, before: Entry | None) -> Entry:
-        """Return the new entry: keys of `before` are kept, except those that describe the old content."""
-        kept = {key: value for key, value in (before or {}).items() if key not in _OF_THE_CONTENT}
-        given = {"name": self.name, "description": self.description, "public": self.public}
-        new: Entry = {"id": self.id, "file": file, "name": self.id}
-        return new | kept | {"file": file} | {key: value for key, value in given.items() if value is not None}
 
 
 @attrs.frozen
@@ -100,6 +90,13 @@ def _text(_context: click.Context, _parameter: click.Parameter, value: str | Non
     help="The format of SOURCE; found out from its content by default.",
 )
 @click.option(
+    "--sha256",
+    type=Sha256Type(),
+    metavar="HEX",
+    help="Refuse SOURCE unless this is its SHA-256, or that of the disk in it.",
+)
+@without_digest
+@click.option(
     "--max-size",
     type=SizeType(),
     default=MAX_SIZE,
@@ -119,23 +116,27 @@ def import_image(  # noqa: PLR0913, PLR0917 - the flags of a command
     description: str | None,
     private: bool | None,  # noqa: FBT001 - click's
     given_format: str | None,
+    sha256: str | None,
+    digested: bool,  # noqa: FBT001 - click's
     max_size: int,
     no_unpack: bool,  # noqa: FBT001 - click's
 ) -> None:
     """Bring a disk image into the images root, as a sparse raw file, and list it in the catalog.
 
     SOURCE is raw, qcow2, VMDK, VDI, VHD or VHDX; all but raw need qemu-img (Debian: qemu-utils). An image of the same
-    id is replaced; downloads under way end with the old bytes.
+    id is replaced; downloads under way end with the old bytes. The catalog records the SHA-256 of the raw file.
 
     SOURCE is a file, `-` for standard input, or an http(s) URL. Compressed files (gzip, xz, bzip2; zstd and lz4 with
     the extra aero-storage[compressed]) and a disk in a tar archive, an OVA or a ZIP archive are unpacked on the way.
     """
-    options = ImportOptions(image_id, name, description, None if private is None else not private)
+    if sha256 is not None and not digested:
+        raise click.UsageError("--sha256 and --no-sha256 exclude each other")
+    options = ImportOptions(image_id, name, description, None if private is None else not private, sha256, digested)
     path = plain_file(source, unpack=not no_unpack)
     if path is not None:
         done = _import_file(context, path, given_format, options)
     else:
-        wanted = SourceOptions(max_size, context.output.say, unpack=not no_unpack)
+        wanted = SourceOptions(max_size, context.output.say, digested=sha256 is not None, unpack=not no_unpack)
         done = _import_incoming(context, source, wanted, given_format, options)
     _report(context.output, done, options)
 
@@ -153,7 +154,7 @@ def _import_incoming(
     with open_source(named, wanted) as source:
         return _import(
             context,
-            lambda work: arrived(source, work.staging, given_format, wanted.max_size, context.output.say),
+            lambda work: arrived(source, work.staging, given_format, wanted, hashed=options.digested),
             options,
         )
 
@@ -166,6 +167,7 @@ class _Done:
     file: str
     draft: Draft
     on_disk: int
+    sha256: str | None
 
 
 def _report(output: Output, done: _Done, options: ImportOptions) -> None:
@@ -176,7 +178,7 @@ def _report(output: Output, done: _Done, options: ImportOptions) -> None:
         output.say("Private forbids caching. It is no access control: every client of the daemon can read the image.")
     document = {"id": options.id, "file": done.file, "format": source.format, "size": source.size}
     output.result(
-        document | {"disk_usage": done.on_disk},
+        document | {"disk_usage": done.on_disk, "sha256": done.sha256},
         f"Imported {source.path.name} ({source.format}) as {options.id}: {done.file}, {format_size(source.size)}, "
         f"{format_size(done.on_disk)} on disk",
     )
@@ -185,7 +187,7 @@ def _report(output: Output, done: _Done, options: ImportOptions) -> None:
 
 def _import(
     context: CommandContext,
-    ready: Callable[[Workplace], AbstractContextManager[ImportSource]],
+    ready: Callable[[Workplace], AbstractContextManager[ReadyImage]],
     options: ImportOptions,
 ) -> _Done:
     """Import the image that `ready` gives, in the work place."""
@@ -195,33 +197,28 @@ def _import(
         load_manifest(root)  # report an invalid catalog now, not after the work
     with at_work(root, options.id, say) as work:
         _require_room(work.root, options.id)
-        with ready(work) as source:
-            _write(work.staging, source)
-        on_disk = work.staging.disk_usage(_STAGED)
+        with ready(work) as image:
+            source = image.source
+            sha256 = write_disk(work.staging, image, options)
+        on_disk = work.staging.disk_usage(STAGED)
+        digest = None if sha256 is None else content_digest(work.staging, STAGED, sha256)
         with _moved_into_place(work, options.id) as name:
             file = f"{IMPORTED}/{options.id}/{name}"
-            switch = _switch(context, work.root, options, file)
+            switch = _switch(context, work.root, options, file, digest)
         _remove_replaced(say, work.root, options.id, switch)
-    return _Done(source, file, switch.draft, on_disk)
+    return _Done(source, file, switch.draft, on_disk, sha256)
 
 
-def _write(staging: Directory, source: ImportSource) -> None:
-    """Write the raw disk; one that has arrived in the staging directory is taken as it lies there."""
-    if source.is_raw and staging.is_file(CONTENT):
-        staging.move(CONTENT, staging, _STAGED)
-        return
-    with progress(f"Importing {source.path.name}", source.size) as advance:
-        import_to(source, staging.reachable(_STAGED), advance, staging.path / _STAGED)
-
-
-def _switch(context: CommandContext, root: Directory, options: ImportOptions, file: str) -> _Switch:
-    """Put the new entry into the catalog.
+def _switch(
+    context: CommandContext, root: Directory, options: ImportOptions, file: str, digest: ContentDigest | None
+) -> _Switch:
+    """Put the new entry into the catalog: file and digest in one change, so that neither is ever with another.
 
     The file that it replaces is marked before: if the command is killed, the next one finds which of them is left.
     """
     with editing(root.path, listing=context.listing, waiting=context.waiting) as draft:
         before = draft.find(options.id)
-        draft.put(options.entry(file, before))
+        draft.put(options.entry(file, before, digest))
         replaced = None if before is None else _released(root, before, draft)
         marked = replaced and mark_import(root, options.id, replaced)
     return _Switch(draft, replaced, marked)
@@ -256,7 +253,7 @@ def _moved_into_place(work: Workplace, image_id: str) -> Iterator[str]:
         name = next(free for n in itertools.count(1) if directory.status(free := f"{n}.img") is None)
         mark(directory, name)
         try:
-            work.staging.move(_STAGED, directory, name)
+            work.staging.move(STAGED, directory, name)
             directory.sync()
             with work.root.below(IMPORTED) as above:
                 above.sync()

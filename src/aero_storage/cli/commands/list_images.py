@@ -11,15 +11,16 @@ import click
 from rich.table import Table
 
 from aero_storage.atomic_files import disk_usage
+from aero_storage.catalog.content_digest import stamps_of
 from aero_storage.catalog.model import MANIFEST_NAME, Catalog, Image
 from aero_storage.catalog.reader import has_manifest
 from aero_storage.chunks.manifest import MAX_MANIFEST_BYTES, check_geometry, parse_chunk_manifest
+from aero_storage.cli.image_digests import digest_warnings
 from aero_storage.cli.image_files import image_path
 from aero_storage.cli.options import CommandContext, with_json, with_root, with_settings
 from aero_storage.cli.sizes import format_size
 from aero_storage.cli.terminal import add_row, new_table, write_table
 from aero_storage.errors import ChunkFormatError, OperatorError
-from aero_storage.http.dates import NANOSECONDS, usable_mtime
 from aero_storage.settings import Settings
 
 
@@ -32,6 +33,8 @@ class ListedImage:
     disk_usage: int | None
     chunks: str | None
     """How its chunks are served: `published`, `virtual`, or None."""
+    sha256: str | None
+    """The digest of its file, where it is known."""
     problems: tuple[str, ...]
     warnings: tuple[str, ...] = ()
 
@@ -39,13 +42,14 @@ class ListedImage:
 def inspect(settings: Settings, image: Image) -> ListedImage:
     """Inspect the file and the chunk manifest of an image, as a daemon with these settings does."""
     root = settings.images_root
-    size = used = None
+    size = used = sha256 = None
     problems: list[str] = []
     warnings: list[str] = []
     try:
         path = image_path(root, image)
-        size, used = path.stat().st_size, disk_usage(path)
-        warnings += _mtime_warnings(image, path)
+        status = path.stat()
+        size, used, sha256 = status.st_size, disk_usage(path), image.known_sha256(stamps_of(status))
+        warnings += digest_warnings(image, status)
         path.open("rb").close()
     except OperatorError as error:
         problems.append(str(error).removeprefix(f"{image.id}: "))
@@ -63,18 +67,7 @@ def inspect(settings: Settings, image: Image) -> ListedImage:
     if virtual and size is not None:
         problems += _virtual_problems(image, size, settings)
     chunks = "published" if published else "virtual" if virtual else None
-    return ListedImage(image, size, used, chunks, tuple(problems), tuple(warnings))
-
-
-def _mtime_warnings(image: Image, path: Path) -> Iterator[str]:
-    """Yield a warning if nothing but ctime and inode tell this file from another one of its size."""
-    mtime_ns = path.stat().st_mtime_ns
-    if image.etag is None and usable_mtime(mtime_ns) is None:
-        seconds = mtime_ns // NANOSECONDS
-        yield (
-            f"the mtime of {image.file} ({seconds} s after the epoch) is a constant, as build systems set it: "
-            f"the tag comes from ctime and inode, and differs on every replica; give it an etag in {MANIFEST_NAME}"
-        )
+    return ListedImage(image, size, used, chunks, sha256, tuple(problems), tuple(warnings))
 
 
 def _published_problems(image: Image, path: Path, size: int | None, settings: Settings) -> Iterator[str]:
@@ -137,6 +130,7 @@ def _row(found: ListedImage) -> dict[str, object]:
         "disk_usage": found.disk_usage,
         "chunks": found.chunks,
         "chunked_version": image.chunked_version,
+        "sha256": found.sha256,
         "problems": list(found.problems),
     }
 

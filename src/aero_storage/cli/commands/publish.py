@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from aero_storage.catalog.content_digest import stamps_of
 from aero_storage.catalog.model import Image, chunked_directory
 from aero_storage.catalog.writer import editing
 from aero_storage.chunks.manifest import DEFAULT_CHUNK_SIZE, check_geometry
@@ -21,6 +22,7 @@ from aero_storage.cli.options import (
     with_lock_timeout,
     with_root,
     with_settings,
+    without_digest,
 )
 from aero_storage.cli.progress import progress
 from aero_storage.cli.sizes import format_size
@@ -55,24 +57,31 @@ def _version(_context: click.Context, _parameter: click.Parameter, value: str) -
     help="The version's name in URLs; auto (the default) makes it from the content: equal content, equal name.",
 )
 @click.option("--jobs", type=click.IntRange(1, 256), metavar="N", help="Number of cores to use; all by default.")
+@without_digest
 @with_root
 @with_settings("max_chunk_bytes")
 @with_lock_timeout
 @with_json
 @click.pass_obj
-def publish_image(
-    context: CommandContext, image_id: str, chunk_size: int, image_version: str | None, jobs: int | None
+def publish_image(  # noqa: PLR0913, PLR0917 - the flags of a command
+    context: CommandContext,
+    image_id: str,
+    chunk_size: int,
+    image_version: str | None,
+    jobs: int | None,
+    digested: bool,  # noqa: FBT001 - click's
 ) -> None:
     """Cut the image ID into chunks with SHA-256 digests, for CDNs and browsers that read with plain GETs.
 
     Writes chunked/ID/VERSION/ under the images root and makes it the version of the unversioned URLs. Versions
-    published before are kept.
+    published before are kept. The SHA-256 of the whole image is recorded in the catalog, if it is not known yet.
     """
     root, output = context.root, context.output
     with at_work(root, image_id, output.say):
         image = context.image(image_id)
         source = root / image_path(root, image).relative_to(os.path.realpath(root))
-        size = source.stat().st_size
+        status = source.stat()
+        size, known = status.st_size, image.known_sha256(stamps_of(status))
         check_geometry(size, chunk_size)
         _warn(context, min(chunk_size, size))
         with progress(f"Publishing {image_id}", size) as advance:
@@ -86,11 +95,12 @@ def publish_image(
                 jobs=jobs or cores(),
                 advance=advance,
                 say=output.say,
+                digested=digested and known is None,
             )
-        listed = _point_catalog(context, root, image, published.version)
+        listed = _point_catalog(context, root, image, published)
     if listed:
         output.say(f"Made manifest.json; it lists what the directory listing was serving: {', '.join(listed)}.")
-    _show_result(context, image_id, published)
+    _show_result(context, image_id, published, known if published.digest is None else published.digest.sha256)
 
 
 def _warn(context: CommandContext, largest: int) -> None:
@@ -104,19 +114,20 @@ def _warn(context: CommandContext, largest: int) -> None:
         )
 
 
-def _point_catalog(context: CommandContext, root: Path, image: Image, version: str) -> tuple[str, ...]:
+def _point_catalog(context: CommandContext, root: Path, image: Image, published: Published) -> tuple[str, ...]:
     with editing(root, listing=context.listing, waiting=context.waiting) as draft:
         entry = draft.find(image.id)
         if entry is None or entry["file"] != image.file:
             raise OperatorError(
-                f"{image.id} is published as {version}, but the catalog was edited meanwhile and names another file "
-                "for it, or none; it is left as it is: publish again"
+                f"{image.id} is published as {published.version}, but the catalog was edited meanwhile and names "
+                "another file for it, or none; it is left as it is: publish again"
             )
-        entry["chunked_version"] = version
+        entry["chunked_version"] = published.version
+        entry.update({} if published.digest is None else published.digest.keys())
         return draft.listed
 
 
-def _show_result(context: CommandContext, image_id: str, published: Published) -> None:
+def _show_result(context: CommandContext, image_id: str, published: Published, sha256: str | None) -> None:
     manifest, version = published.manifest, published.version
     url = f"/v1/images/{image_id}/chunked/{version}/manifest.json"
     chunks = f"{manifest.chunk_count} chunks of {format_size(manifest.chunk_size)}"
@@ -131,6 +142,7 @@ def _show_result(context: CommandContext, image_id: str, published: Published) -
             "chunk_size": manifest.chunk_size,
             "chunk_count": manifest.chunk_count,
             "manifest_path": url,
+            "sha256": sha256,
         },
         f"{image_id} {done}: {chunks}, version {version}",
         f"  {url}",

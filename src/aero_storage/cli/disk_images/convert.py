@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import attrs
 
 from aero_storage.atomic_files import Directory
+from aero_storage.chunks.file_digest import TrailingDigest
 from aero_storage.cli.disk_images import formats, vmdk_extents
 from aero_storage.cli.disk_images.archives import refuse_packed
 from aero_storage.cli.disk_images.formats import ImageFile
@@ -159,17 +160,20 @@ def _refuse_by(image: OpenImage, info: QemuImageInfo) -> None:
         image.file.refuse("holds a disk of no bytes; there is nothing to import")
 
 
-def import_to(source: ImportSource, target: Path, advance: Advance, shown: Path | None = None) -> None:
+def import_to(
+    source: ImportSource, target: Path, advance: Advance, shown: Path | None = None, *, digested: bool = False
+) -> str | None:
     """Write the disk in `source` to the new file `target`, raw, sparse and synced; `advance` adds up to its size.
 
-    `shown` is the path of `target` in messages, if they have to show another one.
+    With `digested`, returns the SHA-256 of `target`, in hex; None if `target` has to be read for it, as another
+    program wrote it. `shown` is the path of `target` in messages, if they have to show another one.
 
     Raises OperatorError if that fails, or if the source has changed since it was opened; `target` is removed then.
     """
     try:
         descriptor = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
         try:
-            _write_raw(source, descriptor, advance)
+            return _write_raw(source, descriptor, advance, digested=digested)
         except BaseException:
             target.unlink()
             raise
@@ -180,12 +184,12 @@ def import_to(source: ImportSource, target: Path, advance: Advance, shown: Path 
         raise OperatorError(f"{where}: {error.strerror}") from error
 
 
-def _write_raw(source: ImportSource, descriptor: int, advance: Advance) -> None:
+def _write_raw(source: ImportSource, descriptor: int, advance: Advance, *, digested: bool) -> str | None:
     os.fchmod(descriptor, _MODE)  # independent of the umask: the daemon is another user
     candidate = source.candidate
     candidate.stamps.require_same()
     try:
-        _write(source, descriptor, advance)
+        sha256 = _write(source, descriptor, advance, digested=digested)
     except OperatorError:
         candidate.stamps.require_same()  # then that is the reason
         raise
@@ -195,12 +199,15 @@ def _write_raw(source: ImportSource, descriptor: int, advance: Advance) -> None:
     if written != source.size:
         name = printable(source.path, None)
         raise OperatorError(f"{name}: {written} bytes came in, not the {source.size} of the disk")
+    return sha256
 
 
-def _write(source: ImportSource, descriptor: int, advance: Advance) -> None:
+def _write(source: ImportSource, descriptor: int, advance: Advance, *, digested: bool) -> str | None:
     image, qemu_img = source.candidate.image, source.candidate.qemu_img
-    if qemu_img is None:
-        ((file, stamp),) = source.candidate.stamps.files
-        copy_sparse(file.path, file.descriptor, stamp, descriptor, advance)
-    else:
+    if qemu_img is not None:
         qemu_img.convert(image, descriptor, advance, source.size)
+        return None
+    ((file, stamp),) = source.candidate.stamps.files
+    with TrailingDigest.of(descriptor) if digested else nullcontext() as digest:
+        copy_sparse(file.path, file.descriptor, stamp, descriptor, advance, digest)
+        return None if digest is None else digest.finish()

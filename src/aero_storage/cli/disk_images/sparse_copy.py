@@ -9,6 +9,7 @@ from pathlib import Path
 
 import attrs
 
+from aero_storage.chunks.file_digest import TrailingDigest, steps
 from aero_storage.chunks.publish.extents import data_extents
 from aero_storage.cli.terminal import printable
 from aero_storage.errors import OperatorError
@@ -18,6 +19,7 @@ Advance = Callable[[int], None]
 
 _PIECE = 32 * 1024 * 1024  # large enough to be fast, small enough for steady progress
 _BUFFER = 1024 * 1024
+_HOLE = 64 * 1024 * 1024  # some 40 ms of a digest: an interrupt waits for no longer
 # The last two: some sandboxes forbid the system call, and swap files refuse it.
 _NOT_BY_KERNEL = frozenset({errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EPERM, errno.ETXTBSY})
 
@@ -50,27 +52,32 @@ def _unsteady(path: Path, how: str) -> OperatorError:
     return OperatorError(f"{printable(path, None)}: {how}; stop what writes to it, and import it again")
 
 
-def copy_sparse(path: Path, source: int, stamp: Stamp, target: int, advance: Advance) -> None:
+def copy_sparse(  # noqa: PLR0913, PLR0917 - from where, to where, and who is told
+    path: Path, source: int, stamp: Stamp, target: int, advance: Advance, digest: TrailingDigest | None = None
+) -> None:
     """Copy an open file, known as `path`, to the empty file `target`, byte for byte; `advance` counts the holes too.
 
-    Raises OperatorError if the source has changed since `stamp`, or changes during the copy.
+    `digest`, of `target`, is told of all that is written. Raises OperatorError if the source has changed since
+    `stamp`, or changes during the copy.
     """
     require_same(path, stamp, source)
-    _copy_extents(path, source, target, stamp.size, advance)
+    for skipped, written in _copy_extents(path, source, target, stamp.size):
+        if digest is not None:
+            digest.follow(skipped, written)
+        advance(skipped + written)
     require_same(path, stamp, source)
 
 
-def _copy_extents(path: Path, source: int, target: int, size: int, advance: Advance) -> None:
+def _copy_extents(path: Path, source: int, target: int, size: int) -> Iterator[tuple[int, int]]:
+    """Copy all data; yield how many bytes of a hole were left out, and how many of data were copied after it."""
     os.ftruncate(target, size)
     done = 0
     for start, end in data_extents(source, 0, size):
-        if start > done:
-            advance(start - done)
+        yield from ((count, 0) for count in steps(start - done, _HOLE))
         for moved in _copy_extent(path, source, target, start, end):
-            advance(moved)
+            yield 0, moved
         done = end
-    if size > done:
-        advance(size - done)
+    yield from ((count, 0) for count in steps(size - done, _HOLE))
 
 
 def _copy_extent(path: Path, source: int, target: int, start: int, end: int) -> Iterator[int]:

@@ -10,6 +10,7 @@ import attrs
 from twisted.internet.defer import Deferred
 from typing_extensions import override
 
+from aero_storage.catalog.content_digest import disagreement
 from aero_storage.catalog.model import MANIFEST_NAME, Image
 from aero_storage.disk import Disk
 from aero_storage.errors import BlobNotFoundError, BlobUnreadableError, DescriptorsError
@@ -17,7 +18,7 @@ from aero_storage.storage.blob import BlobStatus
 from aero_storage.storage.local.device_map import DeviceMap
 from aero_storage.storage.local.directory import ImageDirectory
 from aero_storage.storage.local.open_file_cache import OpenedFile, OpenFileCache
-from aero_storage.storage.store import BlobRequest, Opened, Store, Survey
+from aero_storage.storage.store import BlobRequest, EntryFault, Opened, Store, Survey
 
 _SURVEYS = "surveys"
 """The lane of looks at all images, whatever disks they are on."""
@@ -59,7 +60,7 @@ class LocalStore(Store):
         return self._disk.run(lambda: all(self._is_complete(image) for image in images), lane=_SURVEYS)
 
     @override
-    def faults(self, images: Iterable[Image]) -> Deferred[tuple[tuple[Image, str], ...]]:
+    def faults(self, images: Iterable[Image]) -> Deferred[tuple[EntryFault, ...]]:
         return self._disk.run(lambda: tuple(self._faults(images)), lane=_SURVEYS)
 
     def _find(self, wanted: BlobRequest) -> OpenedFile:
@@ -91,15 +92,17 @@ class LocalStore(Store):
                 unreadable += 1
         return Survey(tuple(found), unreadable)
 
-    def _faults(self, images: Iterable[Image]) -> Iterator[tuple[Image, str]]:
+    def _faults(self, images: Iterable[Image]) -> Iterator[EntryFault]:
         for image in images:
             try:
-                self._status(image)
+                status = self._status(image)
             except DescriptorsError:
                 raise  # it says nothing of this image
             except (BlobNotFoundError, BlobUnreadableError) as error:
                 if not self._has_manifest(image):
-                    yield image, str(error)
+                    yield EntryFault(image, str(error))
+            else:
+                yield from _digest_faults(image, status)
 
     def _is_complete(self, image: Image) -> bool:
         return self._exists(lambda: self._status(image)) or self._has_manifest(image)
@@ -119,3 +122,8 @@ class LocalStore(Store):
         with closing(self._directory.open(image.file, follow_links=image.follow_links)) as blob:
             self._devices.learn(image.file, blob.device)
             return blob.status
+
+
+def _digest_faults(image: Image, status: BlobStatus) -> Iterator[EntryFault]:
+    if image.has_outdated_sha256(status.stamps):
+        yield EntryFault(image, disagreement(image.sha256_of or "", status.stamps), is_served=True)

@@ -1,0 +1,169 @@
+"""http.md §16: digests that the catalog records, in tags, metadata and headers."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.blackbox.harness import SHOWS_WITHIN, running, until
+from tests.blackbox.image_roots import NANOS, SECONDS, entry, put, put_catalog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.blackbox.harness import Daemon
+
+OLD, NEW = os.urandom(100_000), os.urandom(100_000)
+MTIME = SECONDS * 10**9 + NANOS
+FILE_TAG = f'"{len(OLD):x}-{SECONDS:x}-{NANOS:x}"'
+
+
+def hexed(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def tag(data: bytes) -> str:
+    return f'"sha256-{hexed(data)}"'
+
+
+def field(data: bytes) -> str:
+    return f"sha-256=:{base64.b64encode(hashlib.sha256(data).digest()).decode()}:"
+
+
+def stamp(size: int = len(OLD), mtime_ns: int = MTIME) -> str:
+    return f"{size}-{mtime_ns}"
+
+
+@pytest.fixture(scope="module")
+def running_daemon(home: Callable[[str], Path]) -> Iterator[Daemon]:
+    """One daemon for all tests here."""
+    path = home("digests")
+    root = path / "images"
+    root.mkdir(parents=True, exist_ok=True)
+    put(root / "one.img", OLD, (SECONDS, NANOS))
+    put_catalog(root, [entry("one", "one.img")])
+    with running(path, "--max-range-bytes", "50000") as daemon:
+        yield daemon
+
+
+@pytest.fixture
+def daemon(running_daemon: Daemon) -> Daemon:
+    """The daemon with the old file in place."""
+    put_catalog(running_daemon.root, [entry("one", "one.img")])
+    put(running_daemon.root / "one.img", OLD, (SECONDS, NANOS))
+    until(lambda: running_daemon.ask("/v1/images/one", "HEAD")["ETag"] == FILE_TAG, SHOWS_WITHIN)
+    until(lambda: running_daemon.ask("/v1/images/one").body == OLD, SHOWS_WITHIN)
+    return running_daemon
+
+
+def serve(daemon: Daemon, expected: str, **keys: object) -> None:
+    """Put a catalog in place, and wait until its entry shows."""
+    put_catalog(daemon.root, [entry("one", "one.img", **keys)])
+    until(lambda: daemon.ask("/v1/images/one", "HEAD").get("ETag") == expected, SHOWS_WITHIN)
+
+
+@pytest.mark.parametrize("keys", [{}, {"sha256_of": stamp()}], ids=repr)
+def test_known_digest(daemon: Daemon, keys: dict[str, str]) -> None:
+    """A digest in any case makes the tag and `Repr-Digest` of 200, 206, 304 and HEAD, and is in the metadata."""
+    serve(daemon, tag(OLD), sha256=hexed(OLD).upper(), **keys)
+    whole, part, none, head, late = (
+        daemon.ask("/v1/images/one", method, fields=fields)
+        for method, fields in (
+            ("GET", {}),
+            ("GET", {"Range": "bytes=10-19", "If-Range": tag(OLD)}),
+            ("GET", {"If-None-Match": tag(OLD)}),
+            ("HEAD", {}),
+            ("GET", {"Range": "bytes=10-19", "If-Range": FILE_TAG}),
+        )
+    )
+    assert [reply.status for reply in (whole, part, none, head, late)] == [200, 206, 304, 200, 200]
+    assert (whole.body, part.body, late.body) == (OLD, OLD[10:20], OLD)
+    for reply in (whole, part, none, head, late):
+        assert (reply["ETag"], reply["Repr-Digest"]) == (tag(OLD), field(OLD))
+        assert "repr-digest" in reply["Access-Control-Expose-Headers"].lower()
+    assert whole["Last-Modified"]
+    told = daemon.ask("/v1/images/one/meta")
+    assert (told.json()["sha256"], told.json()["etag"], told["ETag"]) == (hexed(OLD), tag(OLD), tag(OLD))
+    assert daemon.ask("/v1/images").json() == [told.json()]
+
+
+def test_head_is_get(daemon: Daemon) -> None:
+    """HEAD has the headers of GET, the digest among them."""
+    serve(daemon, tag(OLD), sha256=hexed(OLD))
+    for fields in ({}, {"Range": "bytes=0-9"}, {"If-None-Match": "*"}):
+        replies = [daemon.ask("/v1/images/one", method, fields=fields) for method in ("GET", "HEAD")]
+        own = [
+            {name: value for name, value in reply.fields if name not in {"Date", "X-Request-Id"}} for reply in replies
+        ]
+        assert own[0] == own[1]
+        assert "Repr-Digest" in own[0]
+
+
+def test_errors_have_none(daemon: Daemon) -> None:
+    """No error has a digest: 404, 405, 412, 413, 416."""
+    serve(daemon, tag(OLD), sha256=hexed(OLD))
+    for method, target, fields, status in (
+        ("GET", "/v1/images/two", {}, 404),
+        ("POST", "/v1/images/one", {}, 405),
+        ("GET", "/v1/images/one", {"If-Match": '"x"'}, 412),
+        ("GET", "/v1/images/one", {"Range": "bytes=0-50000"}, 413),
+        ("GET", "/v1/images/one", {"Range": "bytes=100000-"}, 416),
+    ):
+        reply = daemon.ask(target, method, fields=fields)
+        assert (reply.status, reply.get("Repr-Digest")) == (status, None)
+
+
+def test_two_files_of_equal_size_and_mtime(daemon: Daemon) -> None:
+    """A file replaced by another of equal size and mtime has another tag: neither 304 nor a spliced range."""
+    serve(daemon, tag(OLD), sha256=hexed(OLD), sha256_of=stamp())
+    put(daemon.root / "one.img", NEW, (SECONDS, NANOS))
+    serve(daemon, tag(NEW), sha256=hexed(NEW), sha256_of=stamp())
+    assert daemon.ask("/v1/images/one", fields={"If-None-Match": tag(OLD)}).status == 200
+    spliced = daemon.ask("/v1/images/one", fields={"Range": "bytes=1-9", "If-Range": tag(OLD)})
+    assert (spliced.status, spliced.body) == (200, NEW)
+    assert daemon.ask("/v1/images/one", fields={"Range": "bytes=1-9", "If-Range": tag(NEW)}).body == NEW[1:10]
+
+
+@pytest.mark.parametrize("of", [stamp(len(OLD) + 1), stamp(mtime_ns=MTIME + 1)])
+def test_digest_of_another_state(daemon: Daemon, of: str) -> None:
+    """A digest of another state of the file counts as unset; the log says so once."""
+    serve(daemon, tag(OLD), sha256=hexed(OLD))
+    since = daemon.log_size()
+    serve(daemon, FILE_TAG, sha256=hexed(OLD), sha256_of=of)
+    reply = daemon.ask("/v1/images/one")
+    assert (reply["ETag"], reply.get("Repr-Digest"), reply.body) == (FILE_TAG, None, OLD)
+    assert "sha256" not in daemon.ask("/v1/images/one/meta").json()
+    line = daemon.line(lambda line: line["message"] == "catalog entry has the digest of another file", since)
+    assert (line["level"], line["image_id"], line["file"]) == ("warn", "one", "one.img")
+    assert line["reason"] == f"sha256_of is {of}, but the file is {stamp()}: its sha256 counts as unset"
+
+
+def test_replaced_file(daemon: Daemon) -> None:
+    """A recorded digest ends with the file that it was computed from, though nobody edits the catalog."""
+    serve(daemon, tag(OLD), sha256=hexed(OLD), sha256_of=stamp())
+    put(daemon.root / "one.img", NEW, (SECONDS, NANOS + 1))
+    until(lambda: daemon.ask("/v1/images/one").body == NEW, SHOWS_WITHIN)
+    reply = daemon.ask("/v1/images/one")
+    assert (reply["ETag"], reply.get("Repr-Digest")) == (f'"{len(NEW):x}-{SECONDS:x}-{NANOS + 1:x}"', None)
+
+
+def test_tag_of_the_catalog(daemon: Daemon) -> None:
+    """The catalog's own tag goes first; the digest is told all the same."""
+    serve(daemon, 'W/"own"', sha256=hexed(OLD), etag='W/"own"')
+    reply = daemon.ask("/v1/images/one", fields={"Range": "bytes=0-9"})
+    assert (reply.status, reply["ETag"], reply["Repr-Digest"]) == (206, 'W/"own"', field(OLD))
+
+
+def test_broken_keys(daemon: Daemon) -> None:
+    """A digest that is none breaks the catalog; the last good one goes on serving."""
+    serve(daemon, tag(OLD), sha256=hexed(OLD))
+    for keys in ({"sha256": hexed(OLD)[1:]}, {"sha256": hexed(OLD), "sha256_of": "yesterday"}):
+        since = daemon.log_size()
+        put_catalog(daemon.root, [entry("one", "one.img", **keys)])
+        line = daemon.line(lambda line: line["message"] == "catalog invalid", since)
+        assert "images[0] (one): sha256" in str(line["reason"])
+        assert daemon.ask("/v1/images/one")["ETag"] == tag(OLD)
