@@ -25,7 +25,7 @@ PLAN: tuple[tuple[int, frozenset[str]], ...] = (
     (1, frozenset({""})),  # aero_storage itself: a docstring, perhaps a version
     (1, frozenset({"errors"})),
     (1, frozenset({"http", "strict_json"})),
-    (2, frozenset({"atomic_files", "disk", "logs", "metrics", "open_file", "settings"})),
+    (2, frozenset({"atomic_files", "disk", "image_formats", "logs", "metrics", "open_file", "settings"})),
     (2, frozenset({"catalog", "linux"})),
     (3, frozenset({"chunks", "storage", "streaming", "workers"})),
     (4, frozenset({"delivery", "doctor"})),
@@ -35,7 +35,18 @@ PLAN: tuple[tuple[int, frozenset[str]], ...] = (
 )
 FLOORS = {room: floor for floor, rooms in PLAN for room in rooms}
 LINES = {room: line for line, (_, rooms) in enumerate(PLAN) for room in rooms}
-PURE_ROOMS = {"http", "catalog", "settings", "errors", "strict_json", "atomic_files", "chunks", "cli", "doctor"}
+PURE_ROOMS = {
+    "http",
+    "catalog",
+    "settings",
+    "errors",
+    "strict_json",
+    "atomic_files",
+    "chunks",
+    "cli",
+    "doctor",
+    "image_formats",
+}
 # library -> the modules (or packages) that may import it
 LIBRARIES = {
     "klein": {"web.router"},

@@ -18,6 +18,7 @@ from pathlib import Path
 NAME = "demo.img"
 SIZE = 64 * 1024 * 1024
 SECTOR = 512
+BOOT_SIGNATURE = b"\x55\xaa"
 MANIFEST = "manifest.json"
 IMAGE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
@@ -75,11 +76,19 @@ def write_ext4(path: Path, mke2fs: str) -> None:
 
 
 def write_pattern(path: Path) -> None:
-    """Make `path` an image of `SIZE` bytes in which each sector begins with its own number in ASCII."""
+    """Make `path` an image of `SIZE` bytes in which each sector begins with its own number in ASCII.
+
+    Each ends with a boot signature, by which an import takes the image for a raw disk.
+    """
     per_block = 2048
     with path.open("wb") as image:
         for first in range(0, SIZE // SECTOR, per_block):
-            image.write(b"".join((b"%d\n" % n).ljust(SECTOR, b".") for n in range(first, first + per_block)))
+            image.write(b"".join(pattern_sector(number) for number in range(first, first + per_block)))
+
+
+def pattern_sector(number: int) -> bytes:
+    """Return one sector of the pattern."""
+    return (b"%d\n" % number).ljust(SECTOR - len(BOOT_SIGNATURE), b".") + BOOT_SIGNATURE
 
 
 def make_image(directory: Path, mke2fs: str | None) -> str:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import random
 from collections.abc import Callable
 from pathlib import Path
 
 import attrs
 from tests.command_output import CommandResult
+from tests.disk_bytes import noise_disk
 
 Command = Callable[..., CommandResult]
 Swap = Callable[[], None]
 
-DISK = random.Random(3).randbytes(64 * 1024)
+DISK = noise_disk(3, 64 * 1024)
 PRECIOUS = b"nobody's business " * 1024
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from tests.command_output import CommandResult
+from tests.disk_bytes import bootable
 
 from aero_storage.atomic_files import Directory, Replaceable, staging_directory
 from aero_storage.chunks.publish.publisher import publish
@@ -21,7 +22,8 @@ from aero_storage.cli.main import run
 from aero_storage.cli.output import Output
 
 MIB = 1 << 20
-DISK = random.Random(3).randbytes(3 * MIB) + bytes(2 * MIB) + random.Random(4).randbytes(512)
+DISK = bootable(random.Random(3).randbytes(3 * MIB) + bytes(2 * MIB) + random.Random(4).randbytes(512))
+OTHER_DISK = bootable(DISK[::-1])
 
 
 Command = Callable[..., CommandResult]
@@ -143,9 +145,9 @@ def test_import_again(command: Command, root: Path, source: Path) -> None:
         "chunked_version": "v",
         "mine": 1,
     }
-    sha256 = hashlib.sha256(DISK[::-1]).hexdigest()
+    sha256 = hashlib.sha256(OTHER_DISK).hexdigest()
     (root / "manifest.json").write_text(json.dumps({"images": [old]}))
-    source.write_bytes(DISK[::-1])
+    source.write_bytes(OTHER_DISK)
     said = command("import", source, "--id", "disk", "--description", "New")
     assert said.status == 0
     assert entries(root) == [
@@ -161,7 +163,7 @@ def test_import_again(command: Command, root: Path, source: Path) -> None:
         }
     ]
     assert [path.name for path in (root / "imported/disk").iterdir()] == ["2.img"]
-    assert (root / "imported/disk/2.img").read_bytes() == DISK[::-1]
+    assert (root / "imported/disk/2.img").read_bytes() == OTHER_DISK
 
 
 def test_import_killed_as_the_catalog_changes(
@@ -295,7 +297,7 @@ def test_named_versions_are_immutable(command: Command, root: Path, source: Path
     """A name that is taken by other content is refused, and all stays as it was."""
     command("import", source, "--id", "disk")
     assert command("publish", "disk", "--image-version", "v1").status == 0
-    source.write_bytes(DISK[::-1])
+    source.write_bytes(OTHER_DISK)
     command("import", source, "--id", "disk")
     before = (root / "chunked/disk/v1/manifest.json").read_bytes()
     said = command("publish", "disk", "--image-version", "v1")

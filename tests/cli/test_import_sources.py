@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import hashlib
 import io
@@ -13,7 +14,9 @@ import signal
 import subprocess
 import sys
 import tarfile
+import threading
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -134,6 +137,50 @@ def test_url(command: Callable[..., CommandResult]) -> None:
     assert f"{server.url}?…: cut off after 87.9 KiB" in said.err
     assert "secret" not in said.err + said.out
     assert [one.offset for one in server.requests] == [0, 90_000]
+
+
+def test_web_page(command: Callable[..., CommandResult]) -> None:
+    """A page that comes in place of an image is no disk, whatever status it has."""
+    page = b"<!DOCTYPE html><html><head><title>Log in</title></head><body>Log in first</body></html>" * 20
+    with HttpServer(lambda _: answer(page, Content_Type="text/html")) as server:
+        said = command("import", server.url, "--id", "disk")
+    assert said.status == 1
+    assert f"{server.url}: is a web page" in said.err
+    assert not Path("images/manifest.json").exists()
+    assert left_behind() == []
+
+
+def test_refused_at_the_beginning() -> None:
+    """A file that is no disk by its first bytes is refused before the rest has come."""
+    reading, writing = os.pipe()
+    os.write(writing, b"7z\xbc\xaf\x27\x1c" + bytes(60_000))
+    words = ("-c", "from aero_storage.cli.main import main; main()", "import", "-", "--id", "disk")
+    with subprocess.Popen([sys.executable, *words], stdin=reading, stderr=subprocess.PIPE) as process:
+        os.close(reading)
+        feeder = threading.Thread(target=feed, args=(writing,))
+        feeder.start()
+        _, said = process.communicate(timeout=60)
+        feeder.join(60)
+    assert process.returncode == 1
+    assert b"standard input: is a 7z archive" in said
+    assert list(Path("images").iterdir()) == []
+
+
+def feed(writing: int) -> None:
+    """Write for ever, until nobody reads."""
+    with suppress(BrokenPipeError), open(writing, "wb", buffering=0) as file:
+        while True:
+            file.write(bytes(1 << 16))
+
+
+def test_compressed_chunks_of_an_image(command: Callable[..., CommandResult]) -> None:
+    """A DMG may begin with a chunk in bzip2: its end tells that it is no bzip2 file."""
+    trailer = b"koly" + (4).to_bytes(4, "big") + (512).to_bytes(4, "big") + bytes(500)
+    Path("disk.dmg").write_bytes(bz2.compress(DISK[:4096]) + bytes(1000) + trailer)
+    said = command("import", "disk.dmg", "--id", "disk")
+    assert said.status == 1
+    assert "bzip2" not in said.err
+    assert "dmg" in said.err
 
 
 def sha256(data: bytes) -> str:

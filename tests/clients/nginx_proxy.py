@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import socket
 import subprocess
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import attrs
+from tests.disk_bytes import noise_disk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +21,7 @@ ETC = Path(__file__).parents[2] / "etc" / "nginx"
 HOST_NAME = "images.example.com"
 PATIENCE = 10.0
 SLICE = 1 << 20
-DISK = random.Random(1).randbytes(5 * SLICE + 24 * 512)
+DISK = noise_disk(1, 5 * SLICE + 24 * 512)
 CHUNK = SLICE
 HUGE = 64 << 20
 IMAGE, CHUNKED = "/v1/images/disk", "/v1/images/disk/chunked"

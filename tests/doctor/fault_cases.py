@@ -199,7 +199,8 @@ CASES: dict[str, FaultCase] = {
     "shifted bytes": failure("range-bytes chunk", "slice_range", after=on_image(shift, 206)),
     "shifted bytes at odd places": failure("range-bytes", "slice_range", after=shift_odd),
     "truncated ranges": failure(
-        f"{RANGES} keep-alive range-bytes etag compression cors cors-exposed cors-credentials cors-errors chunk",
+        f"{RANGES} keep-alive range-bytes etag compression content cors cors-exposed cors-credentials cors-errors "
+        "chunk",
         "proxy_read_timeout",
         after=on_image(lambda a: attrs.evolve(a, cut=len(a.body) // 2), 206),
     ),

@@ -41,7 +41,7 @@ def test_names() -> None:
         (CHUNKS | {"require_range": "true"}, {}, ""),
         (CHUNKS | {"express": "false"}, {}, ""),
         (CHUNKS | {"open_ended_ranges": "limit"}, {}, ""),
-        (CHUNKS | {"max_range_bytes": "1024"}, {}, "range-bytes"),
+        (CHUNKS | {"max_range_bytes": "1024"}, {}, "range-bytes content"),
         (CHUNKS | {"max_range_bytes": "none"}, {}, ""),
         (CHUNKS | {"disable_metrics": "true"}, {}, ""),
         (CHUNKS | {"metrics_auth_token": "a-token"}, {}, ""),

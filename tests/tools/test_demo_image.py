@@ -153,6 +153,7 @@ def test_pattern_numbers_every_sector(module: ModuleType, tmp_path: Path) -> Non
     module.write_pattern(image)
     data = image.read_bytes()
     assert len(data) == SIZE
+    assert data[510:512] == b"\x55\xaa"  # so an import takes it for a raw disk
     starts = [data[at : at + 8].partition(b"\n")[0] for at in range(0, SIZE, 512)]
     assert starts == [b"%d" % number for number in range(SIZE // 512)]
 

@@ -12,13 +12,14 @@ from pathlib import Path
 
 import attrs
 from tests.blackbox.harness import environment
+from tests.disk_bytes import noise_disk
 
 from torture.outcome import Outcome
 from torture.trial import Trial, run_trial
 
 _COMMAND = Path(sys.executable).parent / "aero-storage"
 _SECRET = b"nobody's business " * 4096
-_DISK = random.Random("disk").randbytes(256 * 1024)
+_DISK = noise_disk(1, 256 * 1024)
 _END_SECONDS = 60.0
 _PLACES = (
     ".aero-storage~",

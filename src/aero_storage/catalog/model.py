@@ -11,10 +11,13 @@ import attrs
 MANIFEST_NAME = "manifest.json"
 """File name of the catalog in the images root (http.md §3) and of a chunk manifest in its directory (http.md §6)."""
 
+CHUNKED = "chunked"
+"""The directory of chunk artifacts below the images root (http.md §6)."""
+
 
 def chunked_directory(image_id: str, version: str | None) -> PurePosixPath:
     """Return the directory of a version's chunk artifacts, or of unversioned ones, below the root (http.md §6)."""
-    return PurePosixPath("chunked", image_id, version or "")
+    return PurePosixPath(CHUNKED, image_id, version or "")
 
 
 @attrs.frozen(cache_hash=True)

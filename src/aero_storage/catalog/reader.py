@@ -9,11 +9,11 @@ from pathlib import Path
 
 import attrs
 
-from aero_storage.catalog.model import MANIFEST_NAME, Catalog, Image
+from aero_storage.catalog.model import CHUNKED, MANIFEST_NAME, Catalog, Image
 from aero_storage.catalog.parser import MAX_MANIFEST_BYTES, parse_manifest
 from aero_storage.errors import CatalogError
 from aero_storage.http.dates import NANOSECONDS
-from aero_storage.http.identifiers import is_image_id
+from aero_storage.http.identifiers import NAME_RULE, is_image_id
 
 _SETTLED_NS = 2 * NANOSECONDS
 """A file younger than this may change again with the same mtime: time stamps have the resolution of a kernel tick."""
@@ -136,3 +136,36 @@ def list_directory(root: Path) -> Catalog:
 def _is_listed(entry: os.DirEntry[str]) -> bool:
     hidden = entry.name.startswith((".", MANIFEST_NAME))
     return not hidden and is_image_id(entry.name) and entry.is_file(follow_symlinks=False)
+
+
+def left_out_of_listing(root: Path) -> dict[str, str]:
+    """Return the entries of a directory that its listing leaves out → why; names with a dot in front are not told.
+
+    Raises CatalogError if the directory cannot be read.
+    """
+    try:
+        with os.scandir(root) as entries:
+            names = {entry.name: _reason_left_out(root, entry) for entry in entries if not entry.name.startswith(".")}
+    except OSError as error:
+        raise CatalogError(f"{root}: {error.strerror}") from error
+    return {name: reason for name, reason in sorted(names.items()) if reason is not None}
+
+
+def _reason_left_out(root: Path, entry: os.DirEntry[str]) -> str | None:
+    if _is_listed(entry) or entry.name == CHUNKED:
+        return None
+    if entry.is_symlink():
+        return _reason_for_link(root, entry)
+    if entry.is_dir(follow_symlinks=False):
+        return f"the directory listing shows no folders; name the images in it in {MANIFEST_NAME}"
+    if not entry.is_file(follow_symlinks=False):
+        return "it is no regular file"
+    if entry.name.startswith(MANIFEST_NAME):
+        return f"names that begin with {MANIFEST_NAME} are kept for the catalog; rename it if it is an image"
+    return f"its name is no image id: that {NAME_RULE}; rename it, or name it in {MANIFEST_NAME}"
+
+
+def _reason_for_link(root: Path, entry: os.DirEntry[str]) -> str:
+    if Path(os.path.realpath(entry.path)).is_relative_to(os.path.realpath(root)):
+        return f"the directory listing follows no symbolic links; name what it leads to in {MANIFEST_NAME}"
+    return "it is a symbolic link that leads out of the images root; move the file itself here"

@@ -11,7 +11,7 @@ from pathlib import Path, PurePath
 import attrs
 
 from aero_storage.atomic_files import Directory, staging_directory
-from aero_storage.catalog.model import MANIFEST_NAME, Image
+from aero_storage.catalog.model import CHUNKED, MANIFEST_NAME, Image
 from aero_storage.catalog.reader import has_manifest, load_manifest
 from aero_storage.catalog.writer import Entry
 from aero_storage.chunks.publish.publisher import STAGING_NAME
@@ -28,7 +28,6 @@ SETTLE_SECONDS = 2.0
 """After this time a running daemon has read a new catalog (http.md §3: one second) and serves no old files."""
 
 _MARK = "~"
-_CHUNKED = "chunked"
 
 Say = Callable[[str], None]
 
@@ -132,8 +131,8 @@ def _sweep(root: Directory, say: Say) -> None:
     marked = {image_id for image_id in _names(root, IMPORTED) if any(_marks(root, image_id))}
     for image_id in sorted({*_names(root, WORK), *marked}):
         _sweep_one(root, (WORK, image_id), image_id, say)
-    for image_id in _names(root, _CHUNKED):
-        with suppress(OSError, OperatorError), root.below(_CHUNKED, image_id) as directory:
+    for image_id in _names(root, CHUNKED):
+        with suppress(OSError, OperatorError), root.below(CHUNKED, image_id) as directory:
             if directory.status(STAGING_NAME) is not None:
                 _sweep_one(directory, (STAGING_NAME,), image_id, say)
 

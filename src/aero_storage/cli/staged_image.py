@@ -24,7 +24,8 @@ from aero_storage.cli.disk_images.convert import (
     import_to,
     private_copy,
 )
-from aero_storage.cli.disk_images.formats import ImageFile
+from aero_storage.cli.disk_images.formats import ImageFile, quoted
+from aero_storage.cli.disk_images.raw_disks import refuse_other
 from aero_storage.cli.image_digests import result_sha256, source_sha256
 from aero_storage.cli.image_files import Say
 from aero_storage.cli.import_options import ImportOptions
@@ -32,13 +33,19 @@ from aero_storage.cli.progress import progress
 from aero_storage.cli.sources.limits import require_size
 from aero_storage.cli.sources.opening import Source, SourceOptions
 from aero_storage.cli.sources.target import WorkFile, pour
+from aero_storage.cli.terminal import printable
 from aero_storage.errors import OperatorError
+from aero_storage.image_formats.byte_source import HEAD_BYTES, Sample
+from aero_storage.image_formats.containers import container
+from aero_storage.image_formats.signature_search import find_signature
 
 STAGED = "image.raw"
 """The name of the raw disk in the staging directory."""
 
 _CONTENT = "content"
 """The name of a content that has come in, until it is examined."""
+
+_UNKNOWN_SIZE = 1 << 62  # larger than each size that a signature asks for
 
 
 @attrs.frozen
@@ -75,20 +82,42 @@ def arrived(
 
     Raises OperatorError if it cannot be had or imported.
     """
+    expected = look_ahead(source, format_override)
+    if expected != formats.RAW:
+        _tell(source, expected, options.say)
     sha256 = _write_content(source, staging, hashed=hashed)
     incoming = source.sha256() if options.digested else None
     with _opened(source, staging) as file:
         name = formats.choose(file, format_override)
         if vmdk_extents.is_descriptor_file(file, name):
             file.refuse("describes a VMDK disk of several files; import it from the folder that has them all")
-        if name != formats.RAW:
-            options.say(
-                f"{source.name} is {name}: a temporary file in the images root holds it until it is converted."
-            )
+        if name not in (formats.RAW, expected):
+            _tell(source, name, options.say)
         with candidate_of(file, format_override) as candidate:
             image = examine(candidate)
             require_size(source.name, image.size, options.max_size)
             yield ReadyImage(image, is_staged=True, sha256=sha256, incoming_sha256=incoming)
+
+
+def look_ahead(source: Source, format_override: str | None) -> str:
+    """Return the format that the beginning shows; the end may show another one.
+
+    Raises OperatorError if the beginning shows that there is no disk: then the rest need not come.
+    """
+    if format_override is not None:
+        return format_override
+    head = source.stream.peek(HEAD_BYTES)
+    size = source.size or (len(head) if len(head) < HEAD_BYTES else _UNKNOWN_SIZE)
+    known = Sample(head, b"", size)
+    name = container(known)
+    other = None if name else find_signature(known, source.file_name)
+    if other is not None:
+        refuse_other(printable(source.name, None), other, quoted(source.file_name))
+    return name or formats.RAW
+
+
+def _tell(source: Source, name: str, say: Say) -> None:
+    say(f"{source.name} is {name}: a temporary file in the images root holds it for the conversion.")
 
 
 def _write_content(source: Source, staging: Directory, *, hashed: bool) -> str | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import attrs
 
 from aero_storage.doctor.check import Check
-from aero_storage.doctor.checks import caching, chunked, cross_origin, images, ranges, server, validators
+from aero_storage.doctor.checks import caching, chunked, content, cross_origin, images, ranges, server, validators
 from aero_storage.doctor.result import CheckResult, Severity, skipped
 from aero_storage.doctor.session import Session
 
@@ -16,6 +16,7 @@ CHECKS: tuple[Check, ...] = (
     *server.CHECKS,
     *images.CHECKS,
     *ranges.CHECKS,
+    *content.CHECKS,
     *validators.CHECKS,
     *caching.CHECKS,
     *cross_origin.CHECKS,

@@ -23,6 +23,7 @@ from aero_storage.cli.disk_images.formats import (
     opened,
     refuse_incomplete,
 )
+from aero_storage.cli.disk_images.lengths import refuse_cut_short
 from aero_storage.cli.terminal import printable
 from aero_storage.errors import OperatorError
 
@@ -48,6 +49,8 @@ MAGICS = [
     DESCRIPTOR,
     b"QED\0",
     b"vhdxfile",
+    b"WithoutFreeSpace",
+    b"Bochs Virtual HD Image",
 ]
 
 
@@ -91,14 +94,45 @@ def vhd(kind: int, size: int = 4096) -> bytes:
     return filled(SECTOR, (0, b"conectix"), (48, struct.pack(">Q", size)), (60, struct.pack(">L", kind)))
 
 
-def vdi(allocated: int, length: int) -> bytes:
+def vdi(allocated: int, length: int, *parts: tuple[int, bytes]) -> bytes:
     numbers = (0x158, struct.pack("<L", 1024)), (0x178, struct.pack("<LLLL", 4096, 0, 8, allocated))
-    return filled(length, (64, struct.pack("<LL", 0xBEDA107F, 0x00010001)), *numbers)
+    return filled(length, (64, struct.pack("<LL", 0xBEDA107F, 0x00010001)), *numbers, *parts)
 
 
 def qed(name: bytes = b"") -> bytes:
     parts = (16, struct.pack("<Q", bool(name))), (56, struct.pack("<LL", 64, len(name))), (64, name)
     return filled(4096, (0, b"QED\0"), *parts)
+
+
+def bochs(*used: int, size: int, kind: bytes = b"Growing") -> bytes:
+    """An image of 64 extents of 4096 bytes, of which some are used; each has 512 bytes of bitmap before it."""
+    catalog = struct.pack("<64L", *used, *(64 - len(used)) * [2**32 - 1])
+    numbers = struct.pack("<LLLLLLQ", 0x20000, 512, 64, 1, 4096, 0, 64 * 4096)
+    return filled(size, (0, b"Bochs Virtual HD Image"), (32, b"Redolog"), (48, kind), (64, numbers), (512, catalog))
+
+
+def parallels(*entries: int, size: int, magic: bytes = b"WithoutFreeSpace", cluster: int = 8) -> bytes:
+    """An image of three clusters, the last of which has one sector; `entries` are where they are, 0 for nowhere."""
+    numbers = struct.pack("<LLLLLQ", 2, 16, 1, cluster, 3, 2 * cluster + 1)
+    return filled(size, (0, magic), (16, numbers), (64, struct.pack("<3L", *entries)))
+
+
+def dmg(data_end: int, list_end: int, parts: int = 1, size: int = 4096) -> bytes:
+    """A trailer behind so many bytes; `data_end` and `list_end` are what it says of data and property list."""
+    head = b"koly" + struct.pack(">LL", 4, 512)
+    ends = (
+        (24, struct.pack(">QQ", 0, data_end)),
+        (216, struct.pack(">QQ", 0, list_end)),
+        (56, struct.pack(">LL", 1, parts)),
+    )
+    return bytes(size) + filled(SECTOR, (0, head), *ends)
+
+
+def bitmaps(directory: int, table: int) -> bytes:
+    """A qcow2 image of 4096 bytes with one bitmap, whose directory and table are at these offsets."""
+    extension = struct.pack(">LLLLQQ", 0x23852875, 24, 1, 0, 32, directory)
+    entry = struct.pack(">QLLBBHL", table, 1, 2, 1, 16, 1, 0) + b"b"
+    return qcow2((104, extension), (directory, entry))[:4096]
 
 
 @contextmanager
@@ -114,8 +148,13 @@ def seen(data: bytes, name: str = "disk.img") -> Iterator[ImageFile]:
 
 def refusal(data: bytes, name: str, file: str = "disk.img") -> str:
     with seen(data, file) as image, pytest.raises(OperatorError) as caught:
-        refuse_incomplete(image, name)
+        require_whole(image, name)
     return str(caught.value)
+
+
+def require_whole(image: ImageFile, name: str) -> None:
+    refuse_incomplete(image, name)
+    refuse_cut_short(image, name)
 
 
 @pytest.mark.parametrize(
@@ -135,6 +174,10 @@ def refusal(data: bytes, name: str, file: str = "disk.img") -> str:
         (bytes(4096) + vhd(2), "vhd"),
         (bytes(4096) + vhd(2)[:511], "vhd"),
         (qed(), "qed"),
+        (b"WithoutFreeSpace" + bytes(4096), "parallels"),
+        (b"WithouFreSpacExt" + bytes(4096), "parallels"),
+        (bochs(size=4096), "bochs"),
+        (dmg(0, 0), "dmg"),
         (qcow2() + vhd(2), "qcow2"),
     ],
 )
@@ -156,10 +199,13 @@ def test_formats_by_magic(data: bytes, name: str) -> None:
         b"\xeb\x63\x90" + bytes(507) + b"\x55\xaa",
         b"# A disk descriptor file",
         bytes(60) + struct.pack("<L", 0xBEDA107F),
+        b"WithoutFreeSpacX" + bytes(4096),
+        bytes(4096) + b"koly" + bytes(508),  # without the length of the trailer
+        dmg(0, 0) + b"x",
     ],
 )
-def test_all_else_is_raw(data: bytes) -> None:
-    """Bytes without a magic at its place are a raw disk, however few."""
+def test_all_else_has_no_format(data: bytes) -> None:
+    """Bytes without a magic at its place are no format of qemu's, however few."""
     with seen(data) as image:
         assert detect(image) == "raw"
 
@@ -267,11 +313,53 @@ def test_differencing_vhd(data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
+    "parts",
+    [(0x4C, b"\4"), (0x4C, b"\3"), (0x1A8, b"\1"), (0x1B8 + 15, b"\1")],
+    ids=["type", "undo", "link", "parent"],
+)
+def test_vdi_with_a_parent(parts: tuple[int, bytes]) -> None:
+    """A VDI that holds only differences is refused with the command that makes it whole."""
+    assert refusal(vdi(0, 4096, parts), "vdi") == (
+        "/images/disk.img: holds only differences to a parent disk; make a whole image, where both are: "
+        "VBoxManage clonemedium disk disk.img disk-whole.vdi"
+    )
+
+
+def test_corrupt_qcow2() -> None:
+    """A qcow2 image that qemu has marked as corrupt is refused with the command that repairs it."""
+    assert refusal(qcow2((72, struct.pack(">Q", 2))), "qcow2") == (
+        "/images/disk.img: is marked as corrupt by qemu; mend a copy of it first: "
+        "qemu-img check -r all /images/disk.img"
+    )
+
+
+def test_bochs_image_that_needs_another() -> None:
+    """A Bochs image of changes to another one is refused."""
+    assert "needs another image; commit it by bximage first" in refusal(bochs(size=4096, kind=b"Undoable"), "bochs")
+
+
+def test_dmg_in_parts() -> None:
+    """A DMG in several files is refused."""
+    assert "is one part of a DMG in several" in refusal(dmg(0, 0, parts=2), "dmg")
+
+
+@pytest.mark.parametrize(
     ("data", "name"),
     [
         (vhd(3) + bytes(1024), "vhd"),
         (bytes(2048) + vhd(2, 4096), "vhd"),
         (vdi(2, 1024 + 2 * 4096 - 1), "vdi"),
+        (qcow2((36, struct.pack(">LQ", 2, 4088))), "qcow2"),
+        (qcow2((48, struct.pack(">QL", 4096, 1))), "qcow2"),
+        (qcow2((60, struct.pack(">LQ", 1, 8192))), "qcow2"),
+        (bitmaps(4080, 0), "qcow2"),
+        (bitmaps(2048, 4089), "qcow2"),
+        (bochs(0, 1, size=512 + 256 + 2 * 4608 - 1), "bochs"),
+        (parallels(8, 16, 0, size=24 * 512 - 1), "parallels"),
+        (parallels(8, 0, 16, size=16 * 512), "parallels"),
+        (parallels(1, 2, 3, size=25 * 512 - 1, magic=b"WithouFreSpacExt"), "parallels"),
+        (dmg(4097, 0), "dmg"),
+        (dmg(0, 5000), "dmg"),
     ],
 )
 def test_cut_short(data: bytes, name: str) -> None:
@@ -292,6 +380,16 @@ def test_cut_short(data: bytes, name: str) -> None:
         (bytes(4096) + vhd(2), "vhd"),
         (bytes(4096) + vhd(2)[:511], "vhd"),
         (vdi(2, 1024 + 2 * 4096), "vdi"),
+        (qcow2((36, struct.pack(">LQ", 1, 4088)), (48, struct.pack(">QL", 4088, 1))), "qcow2"),
+        (bitmaps(2048, 4088), "qcow2"),
+        (bochs(0, 1, size=512 + 256 + 2 * 4608), "bochs"),
+        (bochs(size=512 + 256), "bochs"),
+        (dmg(4096, 4096), "dmg"),
+        (b"WithoutFreeSpace", "parallels"),
+        (parallels(8, 16, 0, size=24 * 512), "parallels"),
+        (parallels(8, 0, 16, size=17 * 512), "parallels"),
+        (parallels(1, 2, 3, size=25 * 512, magic=b"WithouFreSpacExt"), "parallels"),
+        (parallels(0, 0, 0, size=4096), "parallels"),
         (qed(), "qed"),
         (b"vhdxfile", "vhdx"),
         (qcow2(*backing(b"base")), "raw"),
@@ -300,7 +398,7 @@ def test_cut_short(data: bytes, name: str) -> None:
 def test_whole_images(data: bytes, name: str) -> None:
     """Images that are all in their file pass; in a raw one nothing is read at all."""
     with seen(data) as image:
-        refuse_incomplete(image, name)
+        require_whole(image, name)
 
 
 @pytest.mark.parametrize(
@@ -326,7 +424,7 @@ def test_hostile_headers(magic: bytes, parts: dict[int, bytes], size: int) -> No
     """Whatever follows a magic, and wherever the file ends, an image passes or is refused in one printable line."""
     with seen(filled(4096, (0, magic), *parts.items())[:size]) as image:
         try:
-            refuse_incomplete(image, detect(image))
+            require_whole(image, detect(image))
         except OperatorError as error:
             assert str(error).isprintable()  # noqa: PT017 - either way is right
 
@@ -345,7 +443,19 @@ def test_no_such_file(tmp_path: Path) -> None:
     assert complaint(tmp_path / "no.img") == "IT: cannot be opened: No such file or directory"
 
 
-@pytest.mark.parametrize("name", ["nbd:127.0.0.1:10809", "json:{}", "http://127.0.0.1/x"])
+@pytest.mark.parametrize(
+    "url",
+    ["http://127.0.0.1/x", "https://u:secret@h.example/disk.img?token=secret", "s3://bucket/x", "file:///images/x"],
+)
+def test_urls(url: str) -> None:
+    """A URL is told for what it is, without what may be secret in it, and with the way out."""
+    assert complaint(Path(url)) == (
+        f"{url.partition(':')[0]}://… is a URL, which cannot be fetched yet; download the file first, and import "
+        "that: curl --fail --location --remote-name URL"
+    )
+
+
+@pytest.mark.parametrize("name", ["nbd:127.0.0.1:10809", "json:{}", "c:/x"])
 def test_no_such_file_by_any_other_name(name: str) -> None:
     """What qemu would take for a protocol is the name of a file that is not there."""
     assert complaint(Path(name)) == "IT: cannot be opened: No such file or directory"

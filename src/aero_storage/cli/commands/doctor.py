@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import re
 import textwrap
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from itertools import groupby
 
-import attrs
 import click
 
 from aero_storage import settings
 from aero_storage.cli.options import CommandContext, ImageIdType, with_json
-from aero_storage.cli.output import Output
 from aero_storage.cli.sizes import format_size
-from aero_storage.doctor.check import Check
+from aero_storage.cli.watching import watched
 from aero_storage.doctor.http_client import HttpClient
 from aero_storage.doctor.result import CheckResult, Result, Severity
 from aero_storage.doctor.runner import CHECKS, DoctorReport, run_checks
@@ -26,48 +23,11 @@ from aero_storage.doctor.target import Target, parse_target
 from aero_storage.errors import OperatorError
 
 _WIDTH = 110
-_NOTICE_SECONDS = 2.0
 _WAIT_SECONDS = 10.0
 """Time for a connection, and for the next bytes."""
 
 _HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([!-~](?:[\t -~]*[!-~])?)")
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:\[[0-9a-f:.]+\]|[a-z0-9_.~-]+)(?::[0-9]{1,5})?|null")
-
-
-@attrs.define(eq=False)
-class _Progress:
-    """Reports the running check from time to time."""
-
-    output: Output
-    _current: str = attrs.field(init=False, default="")
-    _last: str = attrs.field(init=False, default="")
-
-    def begin(self, number: int, check: Check) -> None:
-        self._current = f"{number} of {len(CHECKS)}: {check.name}"
-
-    def report_once(self) -> None:
-        """Report the running check, unless it was reported before."""
-        if self._current != self._last:
-            self._last = self._current
-            self.output.say(self._current)
-
-
-@contextmanager
-def _progress_shown(output: Output) -> Iterator[_Progress]:
-    """Report progress during a with block that takes longer than two seconds."""
-    progress, is_over = _Progress(output), threading.Event()
-
-    def watch() -> None:
-        while not is_over.wait(_NOTICE_SECONDS):
-            progress.report_once()
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        yield progress
-    finally:
-        is_over.set()
-        thread.join()
 
 
 class _HeaderType(click.ParamType[tuple[str, str]]):
@@ -129,8 +89,8 @@ def examine_server(  # noqa: PLR0913, PLR0917 - one for each option
     ends = time.monotonic() + timeout
     client = HttpClient(target, min(timeout, _WAIT_SECONDS), dict(header), insecure, ends)
     session = Session(client, image or named, origin)
-    with closing(client), _progress_shown(context.output) as progress:
-        report = run_checks(session, progress.begin)
+    with closing(client), watched(context.output.say) as work:
+        report = run_checks(session, lambda number, check: work.begin(f"{number} of {len(CHECKS)}: {check.name}"))
     context.output.result(_document(session, report), *_lines(session, report))
     return 0 if report.is_good else 1
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import attrs
@@ -12,16 +12,22 @@ from rich.table import Table
 
 from aero_storage.atomic_files import disk_usage
 from aero_storage.catalog.content_digest import stamps_of
-from aero_storage.catalog.model import MANIFEST_NAME, Catalog, Image
-from aero_storage.catalog.reader import has_manifest
+from aero_storage.catalog.model import MANIFEST_NAME, Image
+from aero_storage.catalog.reader import has_manifest, left_out_of_listing, load_manifest
+from aero_storage.catalog.unknown_keys import UnknownKey, unknown_keys
 from aero_storage.chunks.manifest import MAX_MANIFEST_BYTES, check_geometry, parse_chunk_manifest
 from aero_storage.cli.image_digests import digest_warnings
 from aero_storage.cli.image_files import image_path
+from aero_storage.cli.image_warnings import image_warnings
 from aero_storage.cli.options import CommandContext, with_json, with_root, with_settings
 from aero_storage.cli.sizes import format_size
-from aero_storage.cli.terminal import add_row, new_table, write_table
+from aero_storage.cli.terminal import add_row, new_table, printable, write_table
+from aero_storage.cli.watching import watched
 from aero_storage.errors import ChunkFormatError, OperatorError
 from aero_storage.settings import Settings
+
+_MOST_NAMES = 5
+"""Names in one line of warnings."""
 
 
 @attrs.frozen
@@ -50,7 +56,7 @@ def inspect(settings: Settings, image: Image) -> ListedImage:
         status = path.stat()
         size, used, sha256 = status.st_size, disk_usage(path), image.known_sha256(stamps_of(status))
         warnings += digest_warnings(image, status)
-        path.open("rb").close()
+        warnings += image_warnings(image, path, settings)
     except OperatorError as error:
         problems.append(str(error).removeprefix(f"{image.id}: "))
     except OSError as error:
@@ -102,24 +108,79 @@ def _oversized(largest: int, settings: Settings) -> Iterator[str]:
         yield f"its chunks of {largest} bytes are over max_chunk_bytes, {settings.max_chunk_bytes}: each is a 413"
 
 
+_SETTINGS = ("virtual_chunks", "virtual_chunk_bytes", "max_chunk_bytes", "max_range_bytes")
+"""The settings that problems and warnings depend on."""
+
+
+@attrs.frozen
+class _Survey:
+    """All images, and the `warnings` about them and about what is left out: by the id, or by the file's name."""
+
+    found: tuple[ListedImage, ...]
+    warnings: Mapping[str, Sequence[str]]
+
+
+def _survey(context: CommandContext) -> _Survey:
+    """Inspect all images, and what the catalog does not show."""
+    root, settings, images = context.root, context.settings, context.catalog().images
+    found: list[ListedImage] = []
+    with watched(context.output.say) as work:
+        for number, image in enumerate(images, 1):
+            work.begin(f"Looking at {number} of {len(images)} images: {image.id}")
+            found.append(inspect(settings, image))
+    warnings: dict[str, list[str]] = {}
+    for name, text in _all_warnings(root, found, is_listed=context.listing and not has_manifest(root)):
+        warnings.setdefault(name, []).append(text)
+    return _Survey(tuple(found), warnings)
+
+
+def _all_warnings(root: Path, found: list[ListedImage], *, is_listed: bool) -> Iterator[tuple[str, str]]:
+    """Yield each warning with the image's id, or the name of the file that it is about."""
+    yield from ((one.image.id, text) for one in found for text in one.warnings)
+    if is_listed:
+        yield from ((name, f"left out: {reason}") for name, reason in left_out_of_listing(root).items())
+    elif has_manifest(root):
+        yield from ((one.image_id, _key_warning(one)) for one in unknown_keys(load_manifest(root)[1]))
+
+
+def _key_warning(unknown: UnknownKey) -> str:
+    hint = f"; did you mean {unknown.nearest}?" if unknown.nearest else ""
+    return f"its key {printable(unknown.key)} is not known, and nobody reads it{hint}"
+
+
+def _warning_lines(warnings: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Yield one line for each warning, however many images it is about."""
+    names: dict[str, list[str]] = {}
+    for name, texts in warnings.items():
+        for text in texts:
+            names.setdefault(text, []).append(name)
+    for text, about in names.items():
+        more = f" and {len(about) - _MOST_NAMES} more" if len(about) > _MOST_NAMES else ""
+        yield f"warning: {', '.join(about[:_MOST_NAMES])}{more}: {text}"
+
+
 @click.command("list", short_help="List the images.")
 @with_root
-@with_settings("virtual_chunks", "virtual_chunk_bytes", "max_chunk_bytes")
+@with_settings(*_SETTINGS)
 @with_json
 @click.pass_obj
 def show(context: CommandContext) -> None:
-    """List the images that the daemon serves."""
-    root, settings = context.root, context.settings
-    found = [inspect(settings, image) for image in context.catalog().images]
-    if not context.output.as_json and found:
-        write_table(_table(found))
-        return
-    context.output.result(
-        [_row(one) for one in found], f"{root} holds no image; bring one in with: aero-storage import"
-    )
+    """List the images that the daemon serves.
+
+    Warnings, also of what the directory listing leaves out, are on standard error.
+    """
+    survey, output = _survey(context), context.output
+    if output.as_json or not survey.found:
+        empty = f"{context.root} holds no image; bring one in with: aero-storage import"
+        output.result([_row(one, survey.warnings) for one in survey.found], empty)
+    else:
+        write_table(_table(survey.found))
+    ids = {one.image.id for one in survey.found} if output.as_json else set()
+    for line in _warning_lines({name: texts for name, texts in survey.warnings.items() if name not in ids}):
+        output.say(line)
 
 
-def _row(found: ListedImage) -> dict[str, object]:
+def _row(found: ListedImage, warnings: Mapping[str, Sequence[str]]) -> dict[str, object]:
     image = found.image
     return {
         "id": image.id,
@@ -132,10 +193,11 @@ def _row(found: ListedImage) -> dict[str, object]:
         "chunked_version": image.chunked_version,
         "sha256": found.sha256,
         "problems": list(found.problems),
+        "warnings": list(warnings.get(image.id, ())),
     }
 
 
-def _table(found: list[ListedImage]) -> Table:
+def _table(found: Sequence[ListedImage]) -> Table:
     headings = ("ID", "NAME", "SIZE", "ON DISK", "CHUNKS", "CACHES", "PROBLEMS")
     table = new_table(*headings, right=("SIZE", "ON DISK"))
     for one in found:
@@ -153,29 +215,35 @@ def catalog() -> None:
 
 @catalog.command("check")
 @with_root
-@with_settings("virtual_chunks", "virtual_chunk_bytes", "max_chunk_bytes")
+@with_settings(*_SETTINGS)
 @with_json
 @click.pass_obj
 def check(context: CommandContext) -> int:
-    """Check the catalog and the files that it names; the exit status is 1 if there is a problem."""
-    root, images, settings = context.root, context.catalog(), context.settings
-    found = [inspect(settings, image) for image in images.images]
-    problems = {one.image.id: list(one.problems) for one in found if one.problems}
-    unused = [str(path.relative_to(root)) for path in _unused_files(root, images)]
+    """Check the catalog and the files that it names; the exit status is 1 if there is a problem.
+
+    Warnings do not change the status. They are about images that are no raw disk, files that the directory listing
+    leaves out, keys that nobody knows, and limits.
+    """
+    root, survey = context.root, _survey(context)
+    problems = {one.image.id: list(one.problems) for one in survey.found if one.problems}
+    unused = [str(path.relative_to(root)) for path in _unused_files(root, [one.image for one in survey.found])]
     source = str(root / MANIFEST_NAME) if has_manifest(root) else f"a listing of {root}: there is no {MANIFEST_NAME}"
-    warnings = {one.image.id: list(one.warnings) for one in found if one.warnings}
     lines = [f"{image_id}: {problem}" for image_id, faults in problems.items() for problem in faults]
-    lines += [f"warning: {image_id}: {warning}" for image_id, texts in warnings.items() for warning in texts]
+    lines += _warning_lines(survey.warnings)
     lines += [f"remark: no image needs {file}" for file in unused]
-    lines.append(
-        f"{len(found)} images by {source}: {'nothing' if not problems else f'{len(problems)} of them'} wrong"
-    )
-    document = {"images": len(found), "problems": problems, "warnings": warnings, "unused_files": unused}
+    wrong = "nothing" if not problems else f"{len(problems)} of them"
+    lines.append(f"{len(survey.found)} images by {source}: {wrong} wrong")
+    document = {
+        "images": len(survey.found),
+        "problems": problems,
+        "warnings": survey.warnings,
+        "unused_files": unused,
+    }
     context.output.result(document, *lines)
     return 1 if problems else 0
 
 
-def _unused_files(root: Path, images: Catalog) -> list[Path]:
+def _unused_files(root: Path, images: Sequence[Image]) -> list[Path]:
     """Return imported files that no entry names."""
-    named = {os.path.realpath(root / image.file) for image in images.images}
+    named = {os.path.realpath(root / image.file) for image in images}
     return [path for path in sorted(root.glob("imported/*/*.img")) if os.path.realpath(path) not in named]

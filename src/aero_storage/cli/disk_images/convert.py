@@ -15,10 +15,11 @@ import attrs
 from aero_storage.atomic_files import Directory
 from aero_storage.chunks.file_digest import TrailingDigest
 from aero_storage.cli.disk_images import formats, vmdk_extents
-from aero_storage.cli.disk_images.archives import refuse_packed
 from aero_storage.cli.disk_images.formats import ImageFile
+from aero_storage.cli.disk_images.lengths import refuse_cut_short
 from aero_storage.cli.disk_images.open_image import OpenImage, Stamps
 from aero_storage.cli.disk_images.qemu import QemuImageInfo, QemuImg, find_qemu_img
+from aero_storage.cli.disk_images.raw_disks import require_disk
 from aero_storage.cli.disk_images.sparse_copy import Advance, copy_sparse
 from aero_storage.cli.sizes import format_size
 from aero_storage.cli.terminal import printable
@@ -89,7 +90,7 @@ def candidate_of(
     name = formats.choose(file, override)
     if name == formats.RAW:
         if override is None:
-            refuse_packed(file)
+            require_disk(file)
         yield Candidate(OpenImage(file, name), stamps, override, None)
     elif vmdk_extents.is_descriptor_file(file, name):
         qemu_img = _confined(file, find)
@@ -97,6 +98,7 @@ def candidate_of(
             yield Candidate(image, stamps.with_files(*image.extents), override, qemu_img)
     else:
         formats.refuse_incomplete(file, name)
+        refuse_cut_short(file, name)
         yield Candidate(OpenImage(file, name), stamps, override, find())
 
 

@@ -10,7 +10,6 @@ import os
 import re
 import shlex
 import stat
-import struct
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +20,8 @@ import attrs
 from aero_storage.cli.disk_images.opening import open_source
 from aero_storage.cli.terminal import printable
 from aero_storage.errors import OperatorError
+from aero_storage.image_formats.byte_source import ByteSource
+from aero_storage.image_formats.containers import SIGNS, VHD, container, vhd_footer
 
 RAW = "raw"
 FORMATS: Mapping[str, str] = {
@@ -31,28 +32,31 @@ FORMATS: Mapping[str, str] = {
     "vdi": "vdi",
     "vhd": "vpc",
     "vhdx": "vhdx",
+    "qed": "qed",
+    "parallels": "parallels",
+    "bochs": "bochs",
+    "dmg": "dmg",
 }
-"""The formats that an operator may name → qemu's names of them. `detect` may also return "qed"."""
+"""The formats that an operator may name → qemu's names of them."""
 
 _SECTOR = 512
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")  # of the two slashes, Path keeps one
 _LONGEST_NAME = 1023  # of a backing file, in qemu
 
-_QCOW = b"QFI\xfb"
+_QCOW2_CORRUPT = 1 << 1
 _QCOW2_EXTERNAL_DATA = 1 << 2
 _QCOW2_DATA_FILE_NAME = 0x44415441
-_VMDK_TEXT = b"# disk descriptorfile"
 _VMDK_DESCRIPTOR_SECTORS = 20  # qemu reads as many
 _VMDK_FOOTER = 2**64 - 1
 _VMDK_NO_PARENT = 0xFFFFFFFF
-_VHD = b"conectix"
 _VHD_DIFFERENCING = 4
-_VDI = 0xBEDA107F
 _VDI_VERSION = 0x00010001
+_VDI_WITH_PARENT = {3, 4}  # the types "undo" and "differencing"
 _QED_BACKING = 1 << 0
 
 
 @attrs.frozen
-class ImageFile:
+class ImageFile(ByteSource):
     """A regular file, open for reading; `size` is in bytes."""
 
     path: Path
@@ -63,15 +67,6 @@ class ImageFile:
         """Return `length` bytes of the file, with zeros beyond its end."""
         data = os.pread(self.descriptor, length, offset) if 0 <= offset < self.size else b""
         return data.ljust(length, b"\0")
-
-    def number(self, layout: str, offset: int) -> int:
-        """Return one number in a layout of `struct`."""
-        (value,) = struct.unpack(layout, self.read(offset, struct.calcsize(layout)))
-        return int(value)
-
-    def text(self, offset: int, length: int) -> str:
-        """Return the text up to its first NUL."""
-        return self.read(offset, length).partition(b"\0")[0].decode("utf-8", "backslashreplace")
 
     def refuse(self, why: str) -> NoReturn:
         """Raise OperatorError about this file."""
@@ -87,11 +82,21 @@ def opened(path: Path) -> Iterator[ImageFile]:
     try:
         descriptor = open_source(path)
     except OSError as error:
+        _refuse_url(path)
         raise OperatorError(f"{printable(path, None)}: cannot be opened: {error.strerror}") from error
     try:
         yield _regular(path, descriptor)
     finally:
         os.close(descriptor)
+
+
+def _refuse_url(path: Path) -> None:
+    """Raise OperatorError if a path that cannot be opened is a URL; its user and query may be secrets."""
+    if url := _URL.match(str(path)):
+        raise OperatorError(
+            f"{url[1]}://… is a URL, which cannot be fetched yet; download the file first, and import that: "
+            "curl --fail --location --remote-name URL"
+        )
 
 
 def _regular(path: Path, descriptor: int) -> ImageFile:
@@ -100,7 +105,7 @@ def _regular(path: Path, descriptor: int) -> ImageFile:
     if stat.S_ISDIR(status.st_mode):
         image.refuse("is a directory; name the image file in it")
     if stat.S_ISBLK(status.st_mode) or stat.S_ISCHR(status.st_mode):
-        image.refuse(f"is a device; make a file of it first: dd if={_quoted(path)} of=disk.img bs=16M conv=sparse")
+        image.refuse(f"is a device; make a file of it first: dd if={quoted(path)} of=disk.img bs=16M conv=sparse")
     if not stat.S_ISREG(status.st_mode):
         image.refuse("is no regular file; write the image into a file first")
     if not image.size:
@@ -109,8 +114,8 @@ def _regular(path: Path, descriptor: int) -> ImageFile:
 
 
 def detect(image: ImageFile) -> str:
-    """Return the format by its magic number: a key of FORMATS, or "qed"; raw if there is none."""
-    return next((name for name, shows in _SIGNS.items() if shows(image)), RAW)
+    """Return the format by its magic number, a key of FORMATS; raw if there is none."""
+    return container(image) or RAW
 
 
 def choose(image: ImageFile, override: str | None) -> str:
@@ -122,7 +127,7 @@ def choose(image: ImageFile, override: str | None) -> str:
         return detect(image)
     if override not in FORMATS:
         raise OperatorError(f"{printable(override)}: no format that can be imported; they are {', '.join(FORMATS)}")
-    if override != RAW and not _SIGNS[override](image):
+    if override != RAW and not SIGNS[override](image):
         image.refuse(f"is no {override} image (it looks like {detect(image)}); leave out --format {override}")
     return override
 
@@ -145,7 +150,7 @@ def refuse_encrypted(image: ImageFile, name: str) -> NoReturn:
     source = f"driver={name},encrypt.key-secret=key,file.filename={image.path.name.replace(',', ',,')}"
     image.refuse(
         "is encrypted; decrypt it first: qemu-img convert --object secret,id=key,file=FILE-WITH-THE-PASSPHRASE "
-        f"-O qcow2 --image-opts {shlex.quote(printable(source, None))} {_quoted(_whole(image.path))}"
+        f"-O qcow2 --image-opts {shlex.quote(printable(source, None))} {quoted(_whole(image.path))}"
     )
 
 
@@ -155,14 +160,15 @@ def made_whole(image: ImageFile, name: str) -> str:
 
 
 def _convert(path: Path, name: str) -> str:
-    return f"qemu-img convert -f {name} -O qcow2 {_quoted(path.name)} {_quoted(_whole(path))}"
+    return f"qemu-img convert -f {name} -O qcow2 {quoted(path.name)} {quoted(_whole(path))}"
 
 
 def _whole(path: Path) -> str:
     return f"{path.stem}-whole.qcow2"
 
 
-def _quoted(name: str | Path) -> str:
+def quoted(name: str | Path) -> str:
+    """Return a file name as one printable word of a command line."""
     shown = printable(name, None)
     return shlex.quote(f"./{shown}" if shown.startswith("-") or ":" in shown.partition("/")[0] else shown)
 
@@ -175,8 +181,12 @@ def _check_qcow(image: ImageFile) -> None:
 
 def _check_qcow2(image: ImageFile) -> None:
     _check_qcow_backing(image, "qcow2")
-    if image.number(">L", 4) > 2 and image.number(">Q", 72) & _QCOW2_EXTERNAL_DATA:  # noqa: PLR2004 - version 2 ends before
+    features = image.number(">Q", 72) if image.number(">L", 4) > 2 else 0  # noqa: PLR2004 - version 2 ends before
+    if features & _QCOW2_EXTERNAL_DATA:
         refuse_other_file(image, "qcow2", "the data file", _qcow2_data_file(image))
+    if features & _QCOW2_CORRUPT:
+        command = f"qemu-img check -r all {quoted(image.path)}"
+        image.refuse(f"is marked as corrupt by qemu; mend a copy of it first: {command}")
     if image.number(">L", 32):
         refuse_encrypted(image, "qcow2")
 
@@ -238,54 +248,36 @@ def _refuse_part(image: ImageFile) -> NoReturn:
     image.refuse(f"is one part of a VMDK disk; make a whole image from the disk's descriptor file: {command}")
 
 
-def _vhd_footer(image: ImageFile) -> int:
-    """Return the offset of the footer; old images have 511 bytes of it."""
-    return (image.size - 1) // _SECTOR * _SECTOR
-
-
-def _is_vhd(image: ImageFile) -> bool:
-    return _VHD in (image.read(0, 8), image.read(_vhd_footer(image), 8))
-
-
 def _check_vhd(image: ImageFile) -> None:
-    footer = _vhd_footer(image)
-    fixed = image.read(0, 8) != _VHD
+    footer = vhd_footer(image)
+    fixed = image.read(0, 8) != VHD
     header = footer if fixed else 0
     if image.number(">L", header + 60) == _VHD_DIFFERENCING:
-        command = (
-            f"Convert-VHD -Path {_quoted(image.path.name)} -DestinationPath {_quoted(image.path.stem)}-whole.vhdx"
-        )
+        command = f"Convert-VHD -Path {quoted(image.path.name)} -DestinationPath {quoted(image.path.stem)}-whole.vhdx"
         image.refuse(
             f"holds only differences to a parent disk; make a whole image, where both are, in PowerShell: {command}"
         )
-    if image.read(footer, 8) != _VHD or (fixed and image.number(">Q", header + 48) > footer):
-        _refuse_cut(image)
+    if image.read(footer, 8) != VHD or (fixed and image.number(">Q", header + 48) > footer):
+        refuse_cut(image)
 
 
 def _check_vdi(image: ImageFile) -> None:
     """Compare lengths, as qemu reads zeros past the end of a file cut short; the allocated blocks are contiguous."""
+    if image.number("<L", 0x44) != _VDI_VERSION:  # qemu says better what is wrong with it
+        return
+    if image.number("<L", 0x4C) in _VDI_WITH_PARENT or any(image.read(0x1A8, 32)):  # the UUIDs of the parent
+        command = f"VBoxManage clonemedium disk {quoted(image.path.name)} {quoted(image.path.stem)}-whole.vdi"
+        image.refuse(f"holds only differences to a parent disk; make a whole image, where both are: {command}")
     block = image.number("<L", 0x178) + image.number("<L", 0x17C)
-    end = image.number("<L", 0x158) + image.number("<L", 0x184) * block
-    if image.number("<L", 0x44) == _VDI_VERSION and end > image.size:
-        _refuse_cut(image)
+    if image.number("<L", 0x158) + image.number("<L", 0x184) * block > image.size:
+        refuse_cut(image)
 
 
-def _refuse_cut(image: ImageFile) -> NoReturn:
+def refuse_cut(image: ImageFile) -> NoReturn:
     """Raise OperatorError: the file is cut short."""
     image.refuse("is cut short; copy it here again")
 
 
-_SIGNS: Mapping[str, Callable[[ImageFile], bool]] = {
-    "qcow2": lambda image: image.read(0, 4) == _QCOW and image.number(">L", 4) != 1,
-    "qcow": lambda image: image.read(0, 4) == _QCOW and image.number(">L", 4) == 1,
-    "vmdk": lambda image: (
-        image.read(0, 4) in {b"KDMV", b"COWD"} or image.read(0, 4096).lstrip().lower().startswith(_VMDK_TEXT)
-    ),
-    "vdi": lambda image: image.number("<L", 64) == _VDI,
-    "vhdx": lambda image: image.read(0, 8) == b"vhdxfile",
-    "qed": lambda image: image.read(0, 4) == b"QED\0",
-    "vhd": _is_vhd,  # last, as its magic number may be at the end of any file
-}
 _CHECKS: Mapping[str, Callable[[ImageFile], None]] = {
     "qcow": _check_qcow,
     "qcow2": _check_qcow2,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import PurePosixPath
 from typing import NoReturn
 
@@ -13,6 +12,8 @@ from aero_storage.cli.sources.compression import COMPRESSIONS, compression_of
 from aero_storage.cli.sources.stream import Peekable
 from aero_storage.cli.terminal import printable
 from aero_storage.errors import OperatorError
+from aero_storage.image_formats.byte_source import Sample
+from aero_storage.image_formats.containers import container
 
 MOST_MEMBERS = 10_000
 """An archive with more members is refused."""
@@ -27,14 +28,9 @@ _SUFFIXES = frozenset(
     }
 )
 _COMPRESSED = frozenset(suffix for one in COMPRESSIONS for suffix in one.suffixes)
-# Of the formats that are no raw disks, then of raw ones: ISO 9660, GPT, the boot sector.
-_SIGNS = (
-    (0, re.compile(rb"QFI\xfb|QED\0|KDMV|COWD|vhdxfile|conectix|Bochs Virtual HD|WithouFreSpacExt|WithoutFreeSpace")),
-    (64, re.compile(rb"\x7f\x10\xda\xbe")),  # VDI
-    (0x8001, re.compile(rb"CD001")),
-    (512, re.compile(rb"EFI PART")),
-    (510, re.compile(rb"\x55\xaa")),
-)
+_RAW_SIGNS = ((510, b"\x55\xaa"), (512, b"EFI PART"), (0x8001, b"CD001"))
+"""Of raw disks, where there is no name to go by: the boot sector, GPT, ISO 9660. Weaker ones may be of any file."""
+
 _SHOWN = 10
 _SHOWN_LENGTH = 60
 
@@ -64,7 +60,9 @@ def has_disk_name(name: str) -> bool:
 
 def has_disk_content(head: bytes) -> bool:
     """Return whether a member begins like a disk image; a compressed one does not."""
-    return any(sign.match(head, offset) for offset, sign in _SIGNS) and compression_of(head) is None
+    is_raw = any(head.startswith(sign, offset) for offset, sign in _RAW_SIGNS)
+    is_disk = is_raw or container(Sample(head, b"", len(head))) is not None
+    return is_disk and compression_of(head) is None
 
 
 @attrs.define

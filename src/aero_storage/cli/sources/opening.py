@@ -24,6 +24,8 @@ from aero_storage.cli.sources.tar_member import is_tar, tar_disk
 from aero_storage.cli.sources.zip_member import is_zip, zip_disk
 from aero_storage.cli.terminal import printable
 from aero_storage.errors import OperatorError
+from aero_storage.image_formats.byte_source import short_sample
+from aero_storage.image_formats.containers import container
 
 
 @attrs.frozen
@@ -72,12 +74,17 @@ def plain_file(named: str, *, unpack: bool = True) -> Path | None:
         return None
     path = Path(named)
     try:
-        with opened_file(path) as (descriptor, _):
-            head = os.pread(descriptor, HEAD_BYTES, 0) if unpack else b""
+        with opened_file(path) as (descriptor, size):
+            return None if unpack and _is_packed(descriptor, size) else path
     except OSError:
         return path  # its reader tells why
-    is_packed = is_zip(head) or is_tar(head) or compression_of(head) is not None
-    return None if is_packed else path
+
+
+def _is_packed(descriptor: int, size: int) -> bool:
+    """Return whether a file is compressed, or an archive, and no image of qemu: a DMG may begin with bzip2."""
+    known = short_sample(lambda offset, length: os.pread(descriptor, length, offset), size)
+    is_packed = is_zip(known.head) or is_tar(known.head) or compression_of(known.head) is not None
+    return is_packed and container(known) is None
 
 
 @contextmanager
