@@ -273,11 +273,26 @@ def test_plain_files(tmp_path: Path) -> None:
         assert plain_file(named) is None
 
 
-@pytest.mark.parametrize("url", ["ftp://host/disk.img", "https:/host/x", "s3://bucket/disk.img"])
+@pytest.mark.parametrize("url", ["ftp://host/disk.img", "https:/host/x", "s3://bucket/disk.img", "file:///images/x"])
 def test_other_urls(url: str) -> None:
     """A URL that is not fetched is refused as a URL, and not as a missing file."""
     with pytest.raises(OperatorError, match=f"^{url} is no http or https URL"):
         open_source(url, OPTIONS).__enter__()
+
+
+def test_link_of_another_user(tmp_path: Path) -> None:
+    """A symbolic link of another user is not followed, whether the file is packed or not."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may make a link of another user")
+    for name, data in (("plain", DISK), ("packed", PACKED["disk.img.gz"])):
+        (tmp_path / name).write_bytes(data)
+        link = tmp_path / f"{name}-link"
+        link.symlink_to(tmp_path / name)
+        os.chown(link, 12345, 12345, follow_symlinks=False)
+        with pytest.raises(OperatorError, match="is a symbolic link of another user"):
+            plain_file(str(link))
+        with pytest.raises(OperatorError, match="is a symbolic link of another user"):
+            open_source(str(link), OPTIONS).__enter__()
 
 
 def test_no_descriptor_is_left(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from aero_storage.catalog.model import MANIFEST_NAME, chunked_directory
 from aero_storage.catalog.reader import has_manifest, load_manifest
 from aero_storage.catalog.writer import Draft, Entry, editing
 from aero_storage.chunks.manifest import SECTOR
-from aero_storage.cli.disk_images.convert import ImportSource, examine, opened
+from aero_storage.cli.disk_images.convert import examine, opened
 from aero_storage.cli.disk_images.formats import FORMATS
 from aero_storage.cli.image_digests import content_digest
 from aero_storage.cli.image_files import (
@@ -162,9 +162,9 @@ def _import_incoming(
 
 @attrs.frozen
 class _Done:
-    """A finished import: its source, its new `file` in the root, the new catalog, and the bytes taken on disk."""
+    """A finished import: its image, its new `file` in the root, the new catalog, and the bytes taken on disk."""
 
-    source: ImportSource
+    image: ReadyImage
     file: str
     draft: Draft
     on_disk: int
@@ -172,7 +172,7 @@ class _Done:
 
 
 def _report(output: Output, done: _Done, options: ImportOptions) -> None:
-    source, draft = done.source, done.draft
+    source, draft = done.image.source, done.draft
     if draft.listed:
         output.say(f"Made manifest.json; it lists what the directory listing was serving: {', '.join(draft.listed)}.")
     if options.public is False:
@@ -183,7 +183,7 @@ def _report(output: Output, done: _Done, options: ImportOptions) -> None:
         f"Imported {source.path.name} ({source.format}) as {options.id}: {done.file}, {format_size(source.size)}, "
         f"{format_size(done.on_disk)} on disk",
     )
-    _remark(output, source)
+    _remark(output, done.image)
 
 
 def _import(
@@ -199,7 +199,6 @@ def _import(
     with at_work(root, options.id, say) as work:
         _require_room(work.root, options.id)
         with ready(work) as image:
-            source = image.source
             sha256 = write_disk(work.staging, image, options)
         on_disk = work.staging.disk_usage(STAGED)
         digest = None if sha256 is None else content_digest(work.staging, STAGED, sha256)
@@ -207,7 +206,7 @@ def _import(
             file = f"{IMPORTED}/{options.id}/{name}"
             switch = _switch(context, work.root, options, file, digest)
         _remove_replaced(say, work.root, options.id, switch)
-    return _Done(source, file, switch.draft, on_disk, sha256)
+    return _Done(image, file, switch.draft, on_disk, sha256)
 
 
 def _switch(
@@ -284,9 +283,10 @@ def _remove_replaced(say: Say, root: Directory, image_id: str, switch: _Switch) 
         say(f"{switch.replaced}, which the image was until now, is kept: no import made it.")
 
 
-def _remark(output: Output, source: ImportSource) -> None:
-    if source.size % SECTOR:
+def _remark(output: Output, image: ReadyImage) -> None:
+    if image.source.size % SECTOR:
+        name = "FILE" if image.is_staged else shlex.quote(image.source.path.name)
         output.say(
             f"Its size is no multiple of {SECTOR}, so it cannot be cut into chunks; "
-            f"pad a copy with: truncate -s %{SECTOR} {shlex.quote(source.path.name)}"
+            f"pad a copy with: truncate -s %{SECTOR} {name}"
         )

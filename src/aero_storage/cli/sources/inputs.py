@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from aero_storage.cli.disk_images.opening import open_source as open_path
 from aero_storage.cli.sources.http_body import open_url
 from aero_storage.cli.sources.stream import Stream
 from aero_storage.cli.terminal import printable
@@ -77,8 +78,11 @@ def _standard_input() -> Input:
 
 @contextmanager
 def opened_file(path: Path) -> Iterator[tuple[int, int]]:
-    """Open a regular file for a with block: descriptor and size. Raises OSError if it is none."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    """Open a regular file for a with block: descriptor and size. Raises OSError if it is none.
+
+    Raises OperatorError for a symbolic link of another user.
+    """
+    descriptor = open_path(path)
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
