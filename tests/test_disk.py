@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TypeVar, cast
 
 import attrs
@@ -16,7 +17,7 @@ from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
-from aero_storage.disk import DiskThreads
+from aero_storage.disk import BACKGROUND_TURN, DiskThreads
 from aero_storage.errors import DiskHangsError
 
 HANG = 10
@@ -392,4 +393,91 @@ def test_discard_that_fails(wide: DiskThreads, reactor: QueueReactor) -> None:
     work.may_go_on.set()
     reactor.turn()
     reactor.turn()
+    assert not wide._lanes  # noqa: SLF001
+
+
+def drain(reactor: QueueReactor, disk: DiskThreads) -> None:
+    while disk.under_way:
+        reactor.turn()
+
+
+def test_background_work_goes_after_other_work(wide: DiskThreads, reactor: QueueReactor) -> None:
+    """Whatever came first: what is in the background begins when nothing else waits for the disk."""
+    busy, done = Gate(), list[str]()
+    outcome(wide.run(busy, lane=1))
+    assert busy.begun.wait(HANG)
+    for name in ("late 1", "late 2"):
+        outcome(wide.run(partial(done.append, name), lane=1, background=True))
+    for name in ("first", "second"):
+        outcome(wide.run(partial(done.append, name), lane=1))
+    busy.may_go_on.set()
+    drain(reactor, wide)
+    assert done == ["first", "second", "late 1", "late 2"]
+    assert not wide._lanes  # noqa: SLF001
+
+
+def test_background_work_has_its_turn(wide: DiskThreads, reactor: QueueReactor) -> None:
+    """However much other work waits, each eighth that begins is of the background."""
+    busy, done = Gate(), list[str]()
+    outcome(wide.run(busy, lane=1))
+    assert busy.begun.wait(HANG)
+    for _ in range(3):
+        outcome(wide.run(partial(done.append, "background"), lane=1, background=True))
+    for _ in range(40):
+        outcome(wide.run(partial(done.append, "other"), lane=1))
+    busy.may_go_on.set()
+    drain(reactor, wide)
+    turns = [number for number, name in enumerate(done, 1) if name == "background"]
+    assert turns == [BACKGROUND_TURN, 2 * BACKGROUND_TURN, 3 * BACKGROUND_TURN]
+    assert len(done) == 43
+
+
+def test_background_work_leaves_threads_to_others(reactor: QueueReactor) -> None:
+    """It has half of the threads of a lane at most, so that other work begins at once."""
+    pool = ThreadPool(4, 4)
+    pool.start()
+    disk = DiskThreads(reactor, Clock(), pool, 4, PATIENCE_SECONDS)
+    gates = [Gate() for _ in range(3)]
+    for gate in gates:
+        outcome(disk.run(gate, lane=1, background=True))
+    assert all(gate.begun.wait(HANG) for gate in gates[:2])
+    assert disk.under_way == 2
+    other = outcome(disk.run(lambda: "other", lane=1))
+    reactor.turn()
+    assert (other, gates[2].begun.is_set()) == (["other"], False)
+    for gate in gates:
+        gate.may_go_on.set()
+    drain(reactor, disk)
+    assert gates[2].begun.is_set()
+    pool.stop()
+
+
+def test_background_work_that_is_not_begun_expires(reactor: QueueReactor) -> None:
+    """While reads in the background hang those behind them fail in time, though other work of the lane still ends."""
+    pool = ThreadPool(2, 2)
+    pool.start()
+    disk = DiskThreads(reactor, Clock(), pool, 2, PATIENCE_SECONDS)
+    hangs = Gate()
+    seen = [outcome(disk.run(work, lane=1, background=True)) for work in (hangs, lambda: "behind")]
+    assert hangs.begun.wait(HANG)
+    for _ in range(30):
+        outcome(disk.run(lambda: None, lane=1))
+        reactor.turn()
+        advance(disk, 1)
+    assert [[type(error) for error in errors] for errors in seen] == [[DiskHangsError]] * 2
+    hangs.may_go_on.set()
+    drain(reactor, disk)
+    pool.stop()
+
+
+def test_cancelled_background_work(wide: DiskThreads, reactor: QueueReactor) -> None:
+    """What is not wanted any more is not done, and leaves no trace."""
+    busy, done = Gate(), list[str]()
+    outcome(wide.run(busy, lane=1))
+    waiting = wide.run(partial(done.append, "cancelled"), lane=1, background=True)
+    outcome(waiting)
+    waiting.cancel()
+    busy.may_go_on.set()
+    drain(reactor, wide)
+    assert not done
     assert not wide._lanes  # noqa: SLF001

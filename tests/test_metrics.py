@@ -33,6 +33,7 @@ ZEROS: list[tuple[str, dict[str, str]]] = [
     ),
     ("aero_storage_streams_stalled_total", {}),
     ("aero_storage_places_taken_back_total", {}),
+    ("aero_storage_waiting_bodies_closed_total", {}),
     ("aero_storage_log_lines_dropped_total", {}),
     ("aero_storage_queue_wait_seconds_count", {}),
     ("aero_storage_reactor_delay_seconds_count", {}),
@@ -89,6 +90,7 @@ def exercise(metrics: Metrics) -> None:
         ("aero_storage_connections_refused", "counter", {"reason"}),
         ("aero_storage_streams_stalled", "counter", set[str]()),
         ("aero_storage_places_taken_back", "counter", set[str]()),
+        ("aero_storage_waiting_bodies_closed", "counter", set[str]()),
         ("aero_storage_log_lines_dropped", "counter", set[str]()),
         ("aero_storage_queue_wait_seconds", "histogram", set[str]()),
         ("aero_storage_reactor_delay_seconds", "histogram", set[str]()),
@@ -192,6 +194,7 @@ def test_refusals(metrics: Metrics, value: Value, reason: str) -> None:
     [
         (Metrics.stream_stalled, "streams_stalled", {}),
         (Metrics.place_taken_back, "places_taken_back", {}),
+        (Metrics.waiting_body_closed, "waiting_bodies_closed", {}),
         (lambda metrics: metrics.request_rejected("timed_out"), "rejections", {"reason": "timed_out"}),
         (lambda metrics: metrics.request_rejected("queue_full"), "rejections", {"reason": "queue_full"}),
         (lambda metrics: metrics.broken_off("aborted"), "responses_broken_off", {"outcome": "aborted"}),

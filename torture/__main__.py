@@ -13,13 +13,15 @@ import attrs
 
 from torture.faults.absent_workers import absent_workers
 from torture.faults.catalog import catalogs
-from torture.faults.clients import resets, slowloris, stalled
+from torture.faults.clients import made_bodies_nobody_reads, resets, slowloris, stalled
 from torture.faults.clock import clock_steps
+from torture.faults.floods import pipelined_floods
 from torture.faults.hostile_servers import SERVERS, hostile_servers
 from torture.faults.image_files import files
 from torture.faults.images_root import hostile_root
 from torture.faults.processes import descriptors, full_disk, kills
 from torture.faults.slow_disk import slow_disk
+from torture.faults.slow_readers import slow_readers_that_move
 from torture.faults.tls import key_updates
 from torture.fuzzing.fuzz import fuzz
 from torture.outcome import Outcome
@@ -37,6 +39,8 @@ the daemon ended, logged a traceback, or kept descriptors, places or memory. Sta
 
 faults:
   slowloris    heads that drip                       stalled      readers that stand still
+  made-bodies  lists and metrics nobody reads        floods       1,400 requests in one packet, for each route
+  slow-readers readers that move, but slowly; of one address, of many, behind a proxy
   resets       resets at random bytes                files        images truncated, replaced, removed, locked
   kills        kill -9 of workers in mid-stream      catalogs     manifests that are none
   descriptors  none left                             full-disk    no room under the log (needs root)
@@ -93,6 +97,9 @@ def _faults(given: argparse.Namespace, deadline: float) -> dict[str, Fault]:
     return {
         "slowloris": Fault(slowloris, 500, 100),
         "stalled": Fault(stalled, 1000, 200),
+        "made-bodies": Fault(made_bodies_nobody_reads, 1000, 200),
+        "floods": Fault(pipelined_floods, 200, 30),
+        "slow-readers": Fault(slow_readers_that_move, 256, 64),
         "resets": Fault(resets, 3000, 300),
         "files": Fault(files, 60, 8),
         "kills": Fault(kills, 6, 2),

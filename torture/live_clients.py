@@ -45,10 +45,17 @@ class LiveClients:
         """How many came to their end."""
         return len(self._took)
 
+    def wait_for(self, count: int, seconds: float = 60.0) -> None:
+        """Wait until so many requests came to their end. AssertionError if that takes too long."""
+        deadline = time.monotonic() + seconds
+        while self.requests < count:
+            assert time.monotonic() < deadline, f"{self.requests} of {count} requests were answered in time"
+            time.sleep(_PAUSE)
+
     def result(self) -> LiveResult:
         """Sum up."""
-        slowest = max(self._took, default=0.0)
-        return LiveResult(len(self._took), self._wrong, tuple(self._failures), percentile(self._took, 0.99), slowest)
+        times = (percentile(self._took, 0.99), max(self._took, default=0.0), percentile(self._took, 0.5))
+        return LiveResult(len(self._took), self._wrong, tuple(self._failures), *times)
 
     def run(self, seed: int) -> None:
         """Be one client, until the end."""

@@ -30,6 +30,7 @@ class LiveResult:
     p99: float = 0.0
     """Seconds from the request to the last byte."""
     slowest: float = 0.0
+    median: float = 0.0
 
 
 @attrs.frozen
@@ -67,6 +68,7 @@ def merged_results(seen: Sequence[LiveResult]) -> LiveResult:
         tuple(failure for one in seen for failure in one.failures),
         max((one.p99 for one in seen), default=0.0),
         max((one.slowest for one in seen), default=0.0),
+        max((one.median for one in seen), default=0.0),
     )
 
 

@@ -2,6 +2,9 @@
 
 Work is divided into lanes, one for each disk. No lane may use all threads, so a disk that hangs delays only the work
 that waits for that disk.
+
+Background work begins after other work of its lane that waits, and has at most half of the lane's threads. While both
+wait, one of BACKGROUND_TURN pieces that begin is background work: its wait is bounded by the length of its line.
 """
 
 from __future__ import annotations
@@ -21,6 +24,9 @@ from aero_storage.errors import DiskHangsError
 
 _T = TypeVar("_T")
 
+BACKGROUND_TURN = 8
+"""Of so many pieces of work that begin in a lane, one is background work, if any waits."""
+
 _CHECK_SECONDS = 1.0
 
 
@@ -32,9 +38,16 @@ class Disk(Protocol):
     """Runs blocking work off the reactor's thread."""
 
     def run(
-        self, work: Callable[[], _T], discard: Callable[[_T], object] = _ignore, lane: Hashable = None
+        self,
+        work: Callable[[], _T],
+        discard: Callable[[_T], object] = _ignore,
+        lane: Hashable = None,
+        *,
+        background: bool = False,
     ) -> Deferred[_T]:
         """Return a Deferred of the result of `work()`; `lane` is the disk's st_dev, or names another cause to wait.
+
+        Work in the `background` begins after other work of its lane.
 
         A cancelled Deferred fails at once. Work that has not begun by then is not done; the result of work that has
         begun is passed to `discard`, also in a thread. Fails with DiskHangsError if the disk does not answer in time.
@@ -57,6 +70,7 @@ class _Job(Generic[_T]):
     since: float
     """When it was queued, or began."""
     expires: bool
+    background: bool
     deferred: Deferred[_T] = attrs.field(init=False)
     cancelled: bool = attrs.field(init=False, default=False)
 
@@ -65,7 +79,7 @@ class _Job(Generic[_T]):
 
     def _cancel(self, _deferred: Deferred[_T]) -> None:
         self.cancelled = True
-        self.lane.waiting.pop(self, None)
+        self.lane.forget(self)
 
     def perform(self) -> None:
         """Do the work; called in a thread of the pool."""
@@ -105,7 +119,7 @@ class _Job(Generic[_T]):
     def expire(self) -> None:
         """Fail with DiskHangsError; the thread may still be blocked."""
         self.cancelled = True
-        self.lane.waiting.pop(self, None)
+        self.lane.forget(self)
         self.deferred.errback(DiskHangsError("the disk does not answer"))
 
 
@@ -117,13 +131,64 @@ def _on_later_failure(work: Callable[[], object], failure: Failure) -> None:
 
 @attrs.define(eq=False)
 class _Lane:
-    """The work of one lane: under way in threads, and waiting for a thread; both in order of arrival."""
+    """The work of one lane: under way in threads, and waiting for a thread; all in order of arrival."""
 
     name: Hashable
+    width: int
     under_way: dict[_Job[Any], None] = attrs.field(factory=dict)
     waiting: dict[_Job[Any], None] = attrs.field(factory=dict)
+    background: dict[_Job[Any], None] = attrs.field(factory=dict)
+    """Background work that waits."""
     last_end: float = 0.0
     """When a job last ended."""
+    _last_background: float = 0.0
+    """When background work last began or ended."""
+    _background_under_way: int = 0
+    _ahead: int = 0
+    """Jobs that have begun while background work waited, since the last of it began."""
+
+    def add(self, job: _Job[Any]) -> None:
+        """Let a job wait."""
+        (self.background if job.background else self.waiting)[job] = None
+
+    def forget(self, job: _Job[Any]) -> None:
+        """Let a job wait no more, if it does."""
+        (self.background if job.background else self.waiting).pop(job, None)
+
+    def next(self) -> _Job[Any] | None:
+        """Return the job that may begin now, if any."""
+        if len(self.under_way) >= self.width:
+            return None
+        may_background = self.background and self._background_under_way < max(1, self.width // 2)
+        if may_background and (not self.waiting or self._ahead >= BACKGROUND_TURN - 1):
+            return next(iter(self.background))
+        return next(iter(self.waiting), None)
+
+    def begin(self, job: _Job[Any], now: float) -> None:
+        """Count a job as under way."""
+        self.forget(job)
+        self.under_way[job] = None
+        job.since = now
+        self._ahead = 0 if job.background or not self.background else self._ahead + 1
+        if job.background:
+            self._background_under_way += 1
+            self._last_background = now
+
+    def end(self, job: _Job[Any], now: float) -> None:
+        """Count a job as ended."""
+        del self.under_way[job]
+        if job.background:
+            self._background_under_way -= 1
+            self._last_background = now
+
+    def expired(self, latest: float) -> list[_Job[Any]]:
+        """Return the jobs that began at `latest` or before, and those of a line that has stood still since."""
+        found = list(self.under_way)
+        if self.last_end <= latest:
+            found += self.waiting
+        if self._last_background <= latest:
+            found += self.background
+        return [job for job in found if job.since <= latest]
 
 
 @attrs.define(eq=False)
@@ -157,37 +222,49 @@ class DiskThreads(Disk):
 
     @override
     def run(
-        self, work: Callable[[], _T], discard: Callable[[_T], object] = _ignore, lane: Hashable = None
+        self,
+        work: Callable[[], _T],
+        discard: Callable[[_T], object] = _ignore,
+        lane: Hashable = None,
+        *,
+        background: bool = False,
     ) -> Deferred[_T]:
-        return self._add(work, discard, lane, expires=True)
+        return self._add(work, discard, lane, expires=True, background=background)
 
     @override
     def later(self, work: Callable[[], object], lane: Hashable = None) -> None:
-        self._add(work, _ignore, lane, expires=False).addErrback(partial(_on_later_failure, work))
+        self._add(work, _ignore, lane, expires=False, background=False).addErrback(partial(_on_later_failure, work))
 
     def _add(
-        self, work: Callable[[], _T], discard: Callable[[_T], object], lane: Hashable, *, expires: bool
+        self,
+        work: Callable[[], _T],
+        discard: Callable[[_T], object],
+        lane: Hashable,
+        *,
+        expires: bool,
+        background: bool,
     ) -> Deferred[_T]:
         found = self._lanes.get(lane)
         if found is None:
-            found = self._lanes[lane] = _Lane(lane)
-        job = _Job(self, work, discard, found, self.clock.seconds(), expires)
-        found.waiting[job] = None
-        if len(found.under_way) < self.width:
-            self._begin(job)
+            found = self._lanes[lane] = _Lane(lane, self.width)
+        job = _Job(self, work, discard, found, self.clock.seconds(), expires, background)
+        found.add(job)
+        self._begin_next(found)
         if self._timer is None:
             self._timer = self.clock.callLater(_CHECK_SECONDS, self._expire_jobs)
         return job.deferred
 
+    def _begin_next(self, lane: _Lane) -> None:
+        while (job := lane.next()) is not None:
+            self._begin(job)
+
     def _begin(self, job: _Job[Any]) -> None:
         lane = job.lane
-        del lane.waiting[job]
-        lane.under_way[job] = None
-        job.since = self.clock.seconds()
+        lane.begin(job, self.clock.seconds())
         try:
             self.pool.callInThread(job.perform)
         except Exception:  # noqa: BLE001 - no thread can be started
-            lane.under_way.pop(job, None)
+            lane.end(job, self.clock.seconds())
             self._remove_if_empty(lane)
             job.deferred.errback(Failure())
             self.notify_if_idle()
@@ -195,14 +272,13 @@ class DiskThreads(Disk):
     def leave(self, job: _Job[Any]) -> None:
         """Remove a job that has ended, and begin the next of its lane."""
         lane = job.lane
-        del lane.under_way[job]
-        lane.last_end = self.clock.seconds()
-        while lane.waiting and len(lane.under_way) < self.width:
-            self._begin(next(iter(lane.waiting)))
+        lane.last_end = now = self.clock.seconds()
+        lane.end(job, now)
+        self._begin_next(lane)
         self._remove_if_empty(lane)
 
     def _remove_if_empty(self, lane: _Lane) -> None:
-        if not (lane.under_way or lane.waiting) and self._lanes.get(lane.name) is lane:
+        if not (lane.under_way or lane.waiting or lane.background) and self._lanes.get(lane.name) is lane:
             del self._lanes[lane.name]
 
     def notify_if_idle(self) -> None:
@@ -217,10 +293,7 @@ class DiskThreads(Disk):
         self._timer = None
         latest = self.clock.seconds() - self.timeout
         for lane in tuple(self._lanes.values()):
-            expired = [job for job in lane.under_way if job.since <= latest]
-            if lane.last_end <= latest:
-                expired += [job for job in lane.waiting if job.since <= latest]
-            for job in expired:
+            for job in lane.expired(latest):
                 if job.expires and not (job.cancelled or job.deferred.called):
                     job.expire()
         if self._lanes:

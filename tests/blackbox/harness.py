@@ -106,8 +106,8 @@ class Daemon:
     root: Path
     port: int = 0
 
-    def dial(self, *, receive_buffer: int | None = None) -> RawConnection:
-        return RawConnection.dial(self.port, receive_buffer=receive_buffer)
+    def dial(self, *, receive_buffer: int | None = None, source: str | None = None) -> RawConnection:
+        return RawConnection.dial(self.port, receive_buffer=receive_buffer, source=source)
 
     def ask(
         self,

@@ -108,13 +108,15 @@ class RawConnection:
     ending: Ending = "whole"
 
     @classmethod
-    def dial(cls, port: int, *, receive_buffer: int | None = None) -> Self:
-        """Connect; a small `receive_buffer` (bytes) lets the server feel a slow reader soon."""
+    def dial(cls, port: int, *, receive_buffer: int | None = None, source: str | None = None) -> Self:
+        """Connect, from `source`; a small `receive_buffer` (bytes) lets the server feel a slow reader soon."""
         sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         if receive_buffer is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         sock.settimeout(PATIENCE)
         try:
+            if source is not None:
+                sock.bind((source, 0))
             sock.connect(("127.0.0.1", port))
         except OSError:
             sock.close()
@@ -166,6 +168,19 @@ class RawConnection:
         taken = bytes(self.buffer[:count])
         del self.buffer[:count]
         return taken
+
+    def sip(self, count: int) -> bytes:
+        """Take what is there of the next `count` bytes, and leave all else in the kernel; nothing if it has ended."""
+        if self.buffer:
+            return self.take(len(self.buffer))
+        self.sock.settimeout(PATIENCE)
+        try:
+            data = self.sock.recv(count)
+        except ConnectionResetError:
+            data, self.ending = b"", "reset"
+        else:
+            self.ending = self.ending if data else "eof"
+        return data
 
     def rest(self, patience: float = PATIENCE) -> bytes:
         """Return everything up to the end of the connection; `ending` then says how it ended."""

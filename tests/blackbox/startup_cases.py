@@ -144,6 +144,7 @@ CHECKED: dict[str, StartupCase] = {
             *("--header-timeout-secs", "0.5", "--idle-timeout-secs", "5", "--max-connections", "0"),
             *("--max-connections-per-client", "8"),
             *("--trusted-proxy", "127.0.0.1,::1", "--trusted-proxy", "unix"),
+            *("--max-waiting-body-bytes", "0"),
             *("--max-bytes-per-second", "9999999", "--max-total-bytes-per-second", "99999999"),
             *("--stall-timeout-secs", "0", "--drain-delay-secs", "0", "--shutdown-grace-secs", "0.5"),
             *("--bytes-queue-timeout-secs", "0", "--image-metrics-max-ids", "5", "--no-request-log"),

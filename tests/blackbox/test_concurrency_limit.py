@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import select
+import socket
+import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -70,6 +72,26 @@ def _held(daemon: Daemon, count: int = 1) -> Iterator[list[RawConnection]]:
     finally:
         for conn in conns:
             conn.close()
+
+
+@contextmanager
+def _moving(*holders: RawConnection) -> Iterator[None]:
+    """Read 800 kB a second: a stream that is slow would give its place up."""
+    over = threading.Event()
+
+    def read() -> None:
+        while not over.wait(0.02):
+            for conn in holders:
+                with suppress(BlockingIOError):
+                    conn.buffer += conn.sock.recv(16384, socket.MSG_DONTWAIT)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def _is_429(reply: Reply, *, of_chunks: bool = False) -> None:
@@ -173,7 +195,7 @@ def test_two_places(usual: Daemon) -> None:
     """Two requests run at once; a third waits about a second and is refused with the CORS fields of an allowlist."""
     with _held(usual, 1):
         assert usual.ask("/v1/images/disk").body == DISK
-    with _held(usual, 2):
+    with _held(usual, 2) as holders, _moving(*holders):
         began = time.monotonic()
         reply = usual.ask("/v1/images/disk", fields={"Origin": "https://app.test"})
         assert 0.7 < time.monotonic() - began < 4
@@ -200,7 +222,8 @@ def test_hand_over(patient: Daemon, how: str) -> None:
         waiting = [patient.dial() for _ in range(5)]
         for conn in waiting:
             conn.send(head("GET", "/v1/images/disk"))
-        assert not select.select([conn.sock for conn in waiting], [], [], 0.2)[0]
+        with _moving(holder):
+            assert not select.select([conn.sock for conn in waiting], [], [], 0.2)[0]
         if how == "read":
             holder.take(len(wide_bytes()), 30)
         elif how == "reset":
@@ -236,8 +259,9 @@ def test_length_of_the_queue(patient: Daemon) -> None:
             ready = select.select([conn.sock for conn in waiting], [], [], 0)[0]
             return [conn for conn in waiting if conn.sock in ready]
 
-        refused = until(lambda: found if len(found := answered()) >= 4 else [])
-        assert not select.select([conn.sock for conn in waiting if conn not in refused], [], [], 0.3)[0]
+        with _moving(holder):
+            refused = until(lambda: found if len(found := answered()) >= 4 else [])
+            assert not select.select([conn.sock for conn in waiting if conn not in refused], [], [], 0.3)[0]
         assert len(refused) == 4
         for conn in refused:
             _is_429(conn.reply())

@@ -217,9 +217,14 @@ class FakeDisk:
         self.run(work, lane=lane)
 
     def run(
-        self, work: Callable[[], _T], discard: Callable[[_T], object] = lambda _: None, lane: Hashable = None
+        self,
+        work: Callable[[], _T],
+        discard: Callable[[_T], object] = lambda _: None,
+        lane: Hashable = None,
+        *,
+        background: bool = False,
     ) -> Deferred[_T]:
-        del discard, lane
+        del discard, lane, background
         self.works += 1
         if self.error is not None:
             error, self.error = self.error, None

@@ -25,12 +25,13 @@ class Guest:
     """Somebody who asked for a place."""
 
     asked: Deferred[Place]
+    client: str | None = None
     place: Place | None = None
     error: BaseException | None = None
 
     @classmethod
-    def of(cls, admission: Admission) -> Guest:
-        guest = cls(admission.acquire())
+    def of(cls, admission: Admission, client: str | None = None) -> Guest:
+        guest = cls(admission.acquire(client), client)
         guest.asked.addCallbacks(guest._enter, guest._leave)
         return guest
 
@@ -45,6 +46,10 @@ class Guest:
     @property
     def waits(self) -> bool:
         return self.place is None and self.error is None
+
+    @property
+    def holds(self) -> bool:
+        return self.place is not None and self.place.is_held
 
     def release(self) -> None:
         assert self.place is not None

@@ -229,9 +229,14 @@ class HeldDisk:
         self.run(work, lane=lane)
 
     def run(
-        self, work: Callable[[], _T], discard: Callable[[_T], object] = lambda _: None, lane: Hashable = None
+        self,
+        work: Callable[[], _T],
+        discard: Callable[[_T], object] = lambda _: None,
+        lane: Hashable = None,
+        *,
+        background: bool = False,
     ) -> Deferred[_T]:
-        del discard, lane
+        del discard, lane, background
         deferred: Deferred[_T] = Deferred()
 
         def perform() -> None:

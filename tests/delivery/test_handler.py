@@ -39,7 +39,7 @@ def _catalog(bench: Bench) -> None:
 
 def fill(bench: Bench, drive: Drive) -> list[Place]:
     """Take all places, so that every request that wants one has to wait."""
-    return [drive(bench.admission.acquire()) for _ in range(2)]
+    return [drive(bench.admission.acquire("192.0.2.1")) for _ in range(2)]
 
 
 # Before anything is looked for

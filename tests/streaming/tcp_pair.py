@@ -67,14 +67,22 @@ class ManualDisk:
     jobs: deque[tuple[Callable[[], Any], Deferred[Any]]] = attrs.field(factory=deque)
     most: int = 0
     asked: int = 0
+    background: list[bool] = attrs.field(factory=list)
+    """Of all that was asked, whether it may wait for others."""
 
     def later(self, work: Callable[[], object], lane: Hashable = None) -> None:
         self.run(work, lane=lane)
 
     def run(
-        self, work: Callable[[], T], discard: Callable[[T], object] = lambda _: None, lane: Hashable = None
+        self,
+        work: Callable[[], T],
+        discard: Callable[[T], object] = lambda _: None,
+        lane: Hashable = None,
+        *,
+        background: bool = False,
     ) -> Deferred[T]:
         del discard, lane
+        self.background.append(background)
         deferred: Deferred[T] = Deferred(self._forget)
         self.jobs.append((work, deferred))
         self.asked += 1

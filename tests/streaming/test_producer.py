@@ -16,7 +16,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from aero_storage.errors import ShortReadError
-from aero_storage.streaming.producer import READ_AHEAD, READ_BYTES, SegmentProducer
+from aero_storage.streaming.producer import BACKGROUND_READ_BYTES, READ_AHEAD, READ_BYTES, SegmentProducer
+from aero_storage.streaming.stream_place import StreamPlace
 from aero_storage.streaming.throttle import BURST_SECONDS, TICK_SECONDS, Pace, Throttle
 
 T = TypeVar("T")
@@ -68,6 +69,7 @@ class Stream:
     size: int = 5 * READ_BYTES + 7
     picky: bool = False
     pace: Pace | None = None
+    place: StreamPlace | None = None
     disk: ManualDisk = attrs.field(factory=ManualDisk)
     source: Source = attrs.field(init=False)
     consumer: Consumer = attrs.field(init=False)
@@ -79,7 +81,8 @@ class Stream:
         self.source = Source(bytes(index % 251 for index in range(self.size)))
         self.consumer = Consumer(self.picky)
         length = self.size - offset if length is None else length
-        self.producer = SegmentProducer(self.disk, self.source, cast("Any", self.consumer), offset, length, self.pace)
+        consumer = cast("Any", self.consumer)
+        self.producer = SegmentProducer(self.disk, self.source, consumer, offset, length, self.pace, self.place)
         self.done = self.producer.start()
         self.done.addBoth(self.results.append)
         return self
@@ -237,3 +240,25 @@ def test_stopped_while_held_back() -> None:
     assert len(stream.consumer.written) == written
     assert not stream.disk.jobs
     assert not clock.getDelayedCalls()
+
+
+@attrs.define(eq=False)
+class Place:
+    is_held: bool = True
+
+
+def test_a_stream_that_has_lost_its_place() -> None:
+    """It goes on to its end, with small reads that go after those of others, and nothing read ahead."""
+    place = Place()
+    stream = Stream(picky=True, place=place).start()
+    stream.run()
+    assert stream.disk.background == [False, False]
+    place.is_held, kept = False, len(stream.consumer.written)
+    while stream.consumer.producer is not None:
+        stream.consumer.producer.resumeProducing()
+        stream.run()
+        assert len(stream.producer._ready) <= (0 if len(stream.consumer.written) > kept + 1 else 1)  # noqa: SLF001
+    assert stream.disk.background[2:] == [True] * (len(stream.disk.background) - 2)
+    assert {length for _, length in stream.source.reads[2:-1]} == {BACKGROUND_READ_BYTES}
+    assert b"".join(stream.consumer.written) == stream.source.data
+    assert stream.results == [None]

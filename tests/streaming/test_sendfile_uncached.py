@@ -121,7 +121,7 @@ def test_disk_that_answers_at_once(pair: ConnectionPair, file: FakeFile, monkeyp
     """A read that is done when it is asked for is as good as bytes that were there."""
     pair.evict_everything()
 
-    def run(work: Callable[[], Any], discard: object = None, lane: object = None) -> Deferred[Any]:  # noqa: ARG001
+    def run(work: Callable[[], Any], **_: object) -> Deferred[Any]:
         deferred: Deferred[Any] = Deferred()
         deferred.callback(work())
         return deferred
@@ -209,6 +209,24 @@ def test_slow_clients_get_smaller_windows(file: FakeFile, disk: ManualDisk) -> N
     assert sizes == [MIB, MIB // 2, MIB // 4, MIB // 8, MIB // 8, MIB // 8]
     part.offset += part.ready()
     assert part.ready() == MIB // 4
+
+
+def test_reads_of_a_stream_without_a_place(pair: ConnectionPair, file: FakeFile) -> None:
+    """Go after those of others from when the place is lost; the bytes are the same."""
+
+    class Place:
+        is_held = True
+
+    place = Place()
+    pair.evict_everything()
+    seen = result_of(pair.server.send_file(file, 0, 4 * MIB, place=place))
+    pair.disk.step()
+    place.is_held = False
+    pair.run()
+    assert seen == [None]
+    assert pair.taken == pattern(4 * MIB)
+    assert pair.disk.background[0] is False
+    assert pair.disk.background[-1] is True
 
 
 # The real kernel, real threads

@@ -8,12 +8,14 @@ import pytest
 from tests.torture.outcomes import assert_passed
 from torture.faults import fuse
 from torture.faults.catalog import catalogs
-from torture.faults.clients import resets
+from torture.faults.clients import made_bodies_nobody_reads, resets
+from torture.faults.floods import pipelined_floods
 from torture.faults.hostile_servers import hostile_servers
 from torture.faults.image_files import files
 from torture.faults.images_root import hostile_root
 from torture.faults.processes import descriptors, full_disk
 from torture.faults.slow_disk import slow_disk
+from torture.faults.slow_readers import slow_readers_that_move
 from torture.faults.tls import key_updates
 from torture.fuzzing.differential import compare_answers
 from torture.fuzzing.fuzz import two_daemons
@@ -39,7 +41,10 @@ def test_hostile_requests() -> None:
 @pytest.mark.parametrize(
     ("fault", "count"),
     [
+        (slow_readers_that_move, 64),
         (resets, 100),
+        (made_bodies_nobody_reads, 200),
+        (pipelined_floods, 20),
         (files, 4),
         (catalogs, 14),
         (descriptors, 200),

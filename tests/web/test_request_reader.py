@@ -35,6 +35,50 @@ def test_a_turn_has_an_end(make_stack: Callable[..., Any], express: str, request
     assert answered(stack) == 1401
 
 
+def test_all_connections_share_the_time_of_a_turn(stack: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thirty packets of pipelined requests take a millisecond of a turn together, not each; one more is let in."""
+    pipelining = [stack.connect() for _ in range(30)]
+    pipelining[0].send(OK)
+    respond, turns = type(stack.parts.site._responder).respond, []  # noqa: SLF001
+
+    def slowly(*arguments: Any) -> None:
+        stack.reactor.rightNow += 0.0003
+        respond(*arguments)
+
+    monkeypatch.setattr(type(stack.parts.site._responder), "respond", slowly)  # noqa: SLF001
+    for connection in pipelining:
+        connection.send(OK * 40)
+    assert answered(stack) <= 1 + 30 + 4
+    while stack.reactor.getDelayedCalls() and answered(stack) < 1201:
+        before = answered(stack)
+        one_turn(stack)
+        turns.append(answered(stack) - before)
+    assert answered(stack) == 1201
+    assert max(turns) <= 4
+    counts = [len(connection.responses()) for connection in pipelining]
+    assert counts == [41] + [40] * 29
+
+
+def one_turn(stack: Any) -> None:
+    """What a reactor does between two looks at its sockets: calls that are due, and not those that come meanwhile."""
+    due = [call for call in stack.reactor.getDelayedCalls() if call.getTime() <= stack.reactor.seconds()]
+    work = [(call.func, call.args, call.kw) for call in due]
+    for call in due:
+        call.cancel()
+    for function, arguments, keywords in work:
+        function(*arguments, **keywords)
+
+
+def test_everybody_has_a_turn(stack: Any) -> None:
+    """Connections that wait are answered in the order in which they came: none waits for another's end."""
+    for name in (b"first", b"second"):
+        stack.connect().send(b"GET /healthz HTTP/1.1\r\nHost: test\r\nX-Request-Id: %b\r\n\r\n" % name * 100)
+    stack.reactor.advance(0)
+    counts = (*[TURN_REQUESTS] * 6, 4)
+    expected = [name for count in counts for name in ["first"] * count + ["second"] * count]
+    assert [line["request_id"] for line in stack.log.requests] == expected
+
+
 def test_new_heads_have_turns_as_well(stack: Any) -> None:
     """Heads that nobody has seen before go through parser and router, and count as much."""
     connection = stack.connect()

@@ -17,6 +17,7 @@ from twisted.internet.testing import StringTransport
 from aero_storage.errors import ShortReadError
 from aero_storage.http.head_reader import HeadReader
 from aero_storage.http.request_head import RequestHead
+from aero_storage.streaming.stream_place import StreamPlace
 from aero_storage.streaming.throttle import Pace
 from aero_storage.web.file_sender import SMALL
 from aero_storage.web.request import AeroRequest, RequestChannel
@@ -51,7 +52,22 @@ class Sender:
             self.sent += bytes(data)
         return not self.full
 
-    def send_file(self, source: Any, offset: int, length: int, head: bytes = b"") -> Deferred[None]:
+    def send_now(self, data: bytes | memoryview) -> int:
+        if self.full:
+            return 0
+        self.sent += bytes(data)
+        return len(data)
+
+    def send_body(self, body: bytes, offset: int, head: bytes) -> Deferred[None]:
+        assert self.full
+        self.unsent += len(head) + len(body) - offset
+        return self.when_drained()
+
+    def send_file(
+        self, source: Any, offset: int, length: int, head: bytes = b"", place: StreamPlace | None = None
+    ) -> Deferred[None]:
+        assert place is not None
+        assert place.is_held
         self.files.append((source, offset, length))
         if not self.full:
             self.sent += head + os.pread(source.fileno(), length, offset)
@@ -432,7 +448,7 @@ def test_a_defect_while_sending(responses: Responses, monkeypatch: pytest.Monkey
     def fail(*_: object) -> None:
         raise RuntimeError("defect")
 
-    monkeypatch.setattr(Sender, "write_through", fail)
+    monkeypatch.setattr(Sender, "send_now", fail)
     responses.ask("Range: bytes=0-9")
     assert responses.sender.aborted
     assert responses.assert_over()["outcome"] == "aborted"

@@ -6,7 +6,13 @@ import attrs
 import pytest
 from twisted.internet.task import Clock
 
-from aero_storage.web.stall_detector import LOOK_SECONDS, SLOW_BYTES, YIELD_SECONDS, StallDetector
+from aero_storage.web.stall_detector import (
+    LOOK_SECONDS,
+    SLOW_BYTES,
+    YIELD_BYTES_PER_SECOND,
+    YIELD_SECONDS,
+    StallDetector,
+)
 
 
 @attrs.define(eq=False)
@@ -15,7 +21,7 @@ class Stream:
 
     taken: int | None = 0
     hidden: int = 0
-    place: bool = True
+    holds_place: bool = True
     request_id: str | None = "r-1"
     broken_off: float | None = None
     """After how many seconds."""
@@ -32,7 +38,7 @@ class Stream:
         return self.hidden
 
     def give_place_up(self) -> bool:
-        had, self.place = self.place, False
+        had, self.holds_place = self.holds_place, False
         return had
 
     def shut(self) -> None:
@@ -47,18 +53,24 @@ class House:
     clock: Clock = attrs.field(factory=Clock)
     timeout: float = 60.0
     waiting: int = 0
-    given_up: int = 0
     stalls: StallDetector = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.stalls = StallDetector(
-            self.clock, self.timeout, self.streams, lambda: self.waiting, self.count, self.note_broken_off
-        )
+        self.stalls = StallDetector(self.clock, self.timeout, self.streams, self.serve_queue, self.note_broken_off)
         self.stalls.start()
 
-    def count(self) -> None:
-        self.given_up += 1
-        self.waiting -= 1
+    @property
+    def without(self) -> int:
+        return sum(not stream.holds_place for stream in self.streams)
+
+    def serve_queue(self) -> None:
+        """Ask for a place for each request that waits, as the admission does."""
+        while self.waiting:
+            before = self.without
+            self.stalls.make_room()
+            if self.without == before:
+                return
+            self.waiting -= 1
 
     def note_broken_off(self, request_id: str | None, seconds: float) -> None:
         assert request_id == "r-1"
@@ -171,69 +183,141 @@ def test_no_timeout() -> None:
     assert stream.broken_off is None
 
 
-def test_places_go_to_those_who_wait(house: House) -> None:
-    """Those who have stood still longest give up as many as are waited for, once that is five seconds."""
+SLOW, FAST = YIELD_BYTES_PER_SECOND // 4, YIELD_BYTES_PER_SECOND
+
+
+def move(house: House, speeds: dict[Stream, int], seconds: float) -> None:
+    """Let clients take so many bytes a second, for a while."""
+    for _ in range(round(seconds * 2 / LOOK_SECONDS)):
+        house.clock.advance(LOOK_SECONDS / 2)
+        for stream, speed in speeds.items():
+            stream.taken = (stream.taken or 0) + round(speed * LOOK_SECONDS / 2)
+
+
+def test_the_slowest_gives_its_place_up(house: House) -> None:
+    """Of streams that move, the slowest first, one for each request that waits; nobody is cut for it."""
+    slow, slower, fast = house.join(), house.join(), house.join()
+    speeds = {slow: SLOW * 2, slower: SLOW, fast: FAST}
+    move(house, speeds, 3)
+    assert house.without == 0
+    house.waiting = 1
+    house.serve_queue()
+    assert (slow.holds_place, slower.holds_place, fast.holds_place) == (True, False, True)
+    house.waiting = 2
+    move(house, speeds, 3)
+    assert (slow.holds_place, fast.holds_place, house.waiting) == (False, True, 1)
+    assert {stream.broken_off for stream in house.streams} == {None}
+
+
+def test_who_stands_still_is_slowest(house: House) -> None:
+    """Between those that take nothing, who has done so longest."""
     first = house.join()
     house.let_pass(2)
-    second, third = house.join(), house.join()
-    house.let_pass(2)
-    house.waiting = 2
-    house.stalls.make_room()
-    assert house.given_up == 0
-    house.let_pass(YIELD_SECONDS - 3)
-    assert (first.place, house.given_up) == (False, 1)
-    house.let_pass(2)
-    assert sorted((second.place, third.place)) == [False, True]
-    assert house.given_up == 2
-    assert {stream.broken_off for stream in (first, second, third)} == {None}
+    second, moves = house.join(), house.join()
+    move(house, {moves: 8}, 2)
+    house.waiting = 1
+    house.serve_queue()
+    assert (first.holds_place, second.holds_place, moves.holds_place) == (False, True, True)
+    house.waiting = 1
+    house.serve_queue()
+    assert (second.holds_place, moves.holds_place) == (False, True)
 
 
-def test_who_comes_when_others_have_long_stood_still(house: House) -> None:
-    """A client that took its last byte more than five seconds ago loses its place at once."""
+def test_the_first_bytes_do_not_count(house: House) -> None:
+    """What fills a client's buffer at once is no speed: a slow reader is known after two looks, not before."""
     stream = house.join()
+    stream.taken = 10 * YIELD_BYTES_PER_SECOND
+    house.waiting = 1
+    house.serve_queue()
     house.let_pass(LOOK_SECONDS)
-    stream.taken = 1
-    house.let_pass(YIELD_SECONDS + LOOK_SECONDS)
-    house.waiting = 1
-    house.stalls.make_room()
-    assert (stream.place, house.given_up) == (False, 1)
+    assert stream.holds_place
+    house.let_pass(LOOK_SECONDS)
+    assert not stream.holds_place
 
 
-def test_who_stood_still_for_less(house: House) -> None:
-    """Nobody loses a place before five seconds."""
+def test_who_became_slow(house: House) -> None:
+    """The last second counts, however fast a stream was before."""
     stream = house.join()
-    house.let_pass(YIELD_SECONDS)
+    move(house, {stream: FAST * 100}, 5)
     house.waiting = 1
-    house.stalls.make_room()
-    assert stream.place
+    move(house, {stream: SLOW}, 0.75)
+    assert stream.holds_place
+    move(house, {stream: SLOW}, 1)
+    assert not stream.holds_place
+
+
+def test_who_has_just_moved_keeps_its_place(house: House) -> None:
+    """A client that has taken much since the last look is asked after the next one."""
+    stream = house.join()
+    house.let_pass(5)
+    assert stream.taken is not None
+    house.waiting, stream.taken = 1, 2 * YIELD_BYTES_PER_SECOND
+    house.serve_queue()
+    assert stream.holds_place
+    house.let_pass(1.5)
+    assert not stream.holds_place
 
 
 def test_who_waits_for_a_disk(house: House) -> None:
-    """A response that we have nothing for gives its place up as well, and is not broken off."""
+    """A response that we have nothing for gives its place up after five seconds, and is not broken off."""
     waits, moves = house.join(), house.join()
     waits.taken = moves.taken = None
     waits.owed, house.waiting = ("r-1", 0), 1
     for step in range(600):
         moves.owed = ("r-2", step)
         house.let_pass(LOOK_SECONDS)
-    assert (waits.place, moves.place, house.given_up) == (False, True, 1)
+        assert waits.holds_place or (step + 1) * LOOK_SECONDS >= YIELD_SECONDS
+    assert (waits.holds_place, moves.holds_place, house.without) == (False, True, 1)
     assert waits.broken_off is None
 
 
-def test_who_has_just_moved_keeps_its_place(house: House) -> None:
-    """A client that has taken something since the last look is asked once more before its place goes."""
+def test_who_waits_for_a_disk_now_and_then(house: House) -> None:
+    """A slow stream is not judged by a second in which it had to wait for us."""
     stream = house.join()
-    house.let_pass(YIELD_SECONDS + 1)
-    house.waiting, stream.taken = 1, 5
-    house.stalls.make_room()
-    assert stream.place
+    house.waiting = 1
+    for _ in range(20):
+        stream.taken, stream.owed = None, object()
+        house.let_pass(LOOK_SECONDS)
+        stream.taken = 5
+        house.let_pass(LOOK_SECONDS)
+    assert stream.holds_place
 
 
 def test_nobody_waits(house: House) -> None:
     """Without a queue places stay."""
     stream = house.join()
     house.let_pass(YIELD_SECONDS * 3)
-    assert stream.place
+    assert stream.holds_place
+
+
+def test_a_request_does_not_look_at_all_streams(house: House) -> None:
+    """However many streams go on without a place: a request that waits asks none of them how far it has come."""
+
+    class Counted(Stream):
+        asked = 0
+
+        def progress(self) -> int | None:
+            Counted.asked += 1
+            return super().progress()
+
+    house.streams.update(Counted(holds_place=False) for _ in range(1000))
+    house.let_pass(2)
+    Counted.asked, house.waiting = 0, 50
+    for _ in range(50):
+        house.serve_queue()
+    assert Counted.asked == 0
+
+
+def test_broken_off_since_the_look(house: House) -> None:
+    """A stream that was broken off is not asked for its place."""
+    streams = [house.join() for _ in range(2)]
+    house.let_pass(60)
+    house.waiting = 1
+    house.let_pass(LOOK_SECONDS)
+    assert [stream.shuts for stream in streams] == [1, 1]
+    house.waiting = 1
+    house.serve_queue()
+    assert sum(stream.holds_place for stream in streams) == 1
 
 
 def test_no_timer_without_connections(house: House) -> None:

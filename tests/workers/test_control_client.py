@@ -119,6 +119,7 @@ CHANGES: dict[str, Callable[[Metrics], None]] = {
     "broken off": lambda metrics: metrics.broken_off("aborted"),
     "stalled": lambda metrics: metrics.stream_stalled(),
     "taken back": lambda metrics: metrics.place_taken_back(),
+    "body": lambda metrics: metrics.waiting_body_closed(),
     "refused": lambda metrics: metrics.connection_refused("total"),
 }
 

@@ -1,7 +1,8 @@
-"""Faults of clients: heads that drip, readers that stand still, resets at random bytes."""
+"""Faults of clients: heads that drip, readers that stand still, bodies nobody reads, resets at random bytes."""
 
 from __future__ import annotations
 
+import json
 import random
 import select
 import socket
@@ -19,6 +20,19 @@ _HEADER_SECONDS, _STALL_SECONDS = 4, 8
 _BACKLOG = 100
 """Connections opened at a stretch, so that the backlog of the port holds them."""
 _STALLED_LENGTH = 8 * MIB
+_LISTED = 3000
+"""Images in the list that nobody reads: some 600 kB."""
+_MADE = (
+    "/v1/images",
+    "/metrics",
+    "/v1/images",
+    f"{IMAGE}/chunked/manifest.json",
+    "/v1/images",
+    f"{IMAGE}/meta",
+    "/no",
+)
+_MOST_MADE = 40 * MIB
+"""More than so many connections take, and far less than a list for each third of them."""
 
 
 def slowloris(count: int) -> Outcome:
@@ -91,6 +105,31 @@ def stalled(count: int) -> Outcome:
     saw = f"{first}; {taken:,.0f} places taken back, {broken:,.0f} streams broken off, {full.resident / MIB:.0f} MiB"
     tried = f"clients that ask for {trial.content.size // MIB} MiB and read nothing, at {CAP} places"
     return trial.outcome("stalled readers", tried, count, saw, (before, after))
+
+
+def made_bodies_nobody_reads(count: int) -> Outcome:
+    """Ask for lists, metrics, manifests and errors, and read nothing: all clients together hold one copy of each."""
+    manifest = json.dumps([_entry("disk"), *(_entry(f"image-{number}") for number in range(_LISTED))]).encode()
+    with run_trial("--virtual-chunks", manifest=manifest) as trial, ExitStack() as held:
+        listed = trial.daemon.ask("/v1/images").length
+        before = trial.footprint(places=True)
+        with trial.with_live_clients():
+            for number, conn in enumerate(_dial(trial, count, 4096)):
+                held.enter_context(conn)
+                conn.send(head("GET", _MADE[number % len(_MADE)]) * 20)
+            until(lambda: trial.daemon.metrics().value("aero_storage_requests_in_flight") >= count // 2, 30)
+        full, waiting = trial.footprint(), trial.daemon.metrics().value("aero_storage_waiting_body_bytes")
+        after = _end(trial, held, before)
+        trial.check(not trial.daemon.metrics().value("aero_storage_waiting_body_bytes"), "bodies are still counted")
+    growth = full.resident - before.resident
+    trial.check(growth <= _MOST_MADE, f"memory grew by {growth / MIB:.0f} MiB for {count} clients that read nothing")
+    saw = f"{growth / MIB:.0f} MiB more for all of them, {waiting / MIB:.1f} MiB of it bodies"
+    tried = f"clients that ask for made bodies, among them a list of {listed / 1000:,.0f} kB, and read nothing"
+    return trial.outcome("made bodies", tried, count, saw, (before, after))
+
+
+def _entry(image_id: str) -> dict[str, str]:
+    return {"id": image_id, "file": "disk", "name": f"Image {image_id}"}
 
 
 def _end(trial: Trial, held: ExitStack, before: Footprint) -> Footprint:

@@ -63,15 +63,20 @@ class AccessRecord:
             elif status in _RANGE_REFUSALS and not self.facts.announces_body:
                 metrics.range_answered(valid=False)
 
-    def write(self, *blanks: object) -> None:
+    def write(self, *blanks: object, reason: str = "") -> None:
         """Write a line to the request log, if there is one; `blanks` are numbers or JSON.
 
-        Their order: request id, status, outcome, bytes sent, seconds, the client's host.
+        Their order: request id, status, outcome, bytes sent, seconds, the client's host. `reason` says why a response
+        was aborted.
         """
+        log = self.reporter.log
+        if log is None:
+            return
+        if reason:
+            make_form(log, "info", "request complete", {**self._fields(), "reason": reason}, _BLANKS)(*blanks)
+            return
         if self._form is None:
-            if self.reporter.log is None:
-                return
-            self._form = make_form(self.reporter.log, "info", "request complete", self._fields(), _BLANKS)
+            self._form = make_form(log, "info", "request complete", self._fields(), _BLANKS)
         self._form(*blanks)
 
     def _fields(self) -> dict[str, object]:

@@ -52,7 +52,7 @@ class Exchange:
             return
         self.waiting = True
         try:
-            self.place = await admission.acquire()
+            self.place = await admission.acquire(self.client)
         finally:
             self.waiting = False
 
@@ -64,20 +64,22 @@ class Exchange:
     def take_place_now(self, admission: Admission) -> bool:
         """Take a place if there is one at once; the one that is held is enough."""
         if self.place is None:
-            self.place = admission.try_acquire()
+            self.place = admission.try_acquire(self.client)
         return self.place is not None
 
-    def give_place_up(self) -> bool:
-        """Release the place for another request; return False if it has none."""
-        place, self.place = self.place, None
-        if place is not None:
-            place.release()
-        return place is not None
+    @property
+    def holds_place(self) -> bool:
+        """Whether it holds a place that another request could have."""
+        return self.place is not None and self.place.is_held
 
-    def end(self, ending: Ending, status: int, bytes_sent: int) -> None:
+    def give_place_up(self) -> bool:
+        """Go on without the place, which another request gets; return False if it holds none."""
+        return self.place is not None and self.place.give_up()
+
+    def end(self, ending: Ending, status: int, bytes_sent: int, reason: str = "") -> None:
         """Release everything, count and log; a second call does nothing.
 
-        `bytes_sent` is the number of bytes of the body that were sent.
+        `bytes_sent` is the number of bytes of the body that were sent, `reason` a word for the log.
         """
         if self._ended:
             return
@@ -90,7 +92,8 @@ class Exchange:
             if ending is not Ending.COMPLETE:
                 account.reporter.metrics.broken_off(ending.value)
             account.write(
-                quote(self.request_id), status, f'"{ending}"', bytes_sent, f"{seconds:.6f}", quote(self.client)
+                *(quote(self.request_id), status, f'"{ending}"', bytes_sent, f"{seconds:.6f}", quote(self.client)),
+                reason=reason,
             )
 
     def _release(self) -> None:

@@ -12,6 +12,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
+from aero_storage.delivery.waiters import Waiters
+
 INTERVAL_SECONDS = 0.5
 
 
@@ -23,13 +25,15 @@ class PacedExposition:
     _make: Callable[[], Awaitable[bytes]]
     _last: bytes | None = attrs.field(init=False, default=None, repr=False)
     _made_at: float = attrs.field(init=False, default=-INTERVAL_SECONDS)
-    _waiting: list[Deferred[bytes]] = attrs.field(init=False, factory=list)
+    _waiters: Waiters[bytes] = attrs.field(init=False)
     _under_way: bool = attrs.field(init=False, default=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._waiters = Waiters(self._clock)
 
     async def current(self) -> bytes:
         """An exposition that is made now, or as soon as the interval since the last one has passed."""
-        waiter: Deferred[bytes] = Deferred(self._waiting.remove)
-        self._waiting.append(waiter)
+        waiter = self._waiters.join()
         if not self._under_way:
             self._under_way = True
             delay = self._made_at + INTERVAL_SECONDS - self._clock.seconds()
@@ -51,8 +55,6 @@ class PacedExposition:
 
     def _made(self, result: bytes | Failure) -> None:
         self._under_way, self._made_at = False, self._clock.seconds()
-        waiting, self._waiting = self._waiting, []
         if isinstance(result, bytes):
             self._last = result
-        for waiter in waiting:
-            waiter.callback(result)
+        self._waiters.tell(result)

@@ -67,6 +67,8 @@ class RequestHandler:
     _readiness: SingleFlight[bool] = attrs.field(init=False)
     _listings: SingleFlight[Listing] = attrs.field(init=False)
     _exposition: PacedExposition = attrs.field(init=False)
+    _listing: Listing | None = attrs.field(init=False, default=None)
+    """The one that was made last."""
 
     def __attrs_post_init__(self) -> None:
         clock = self.reporter.clock
@@ -184,7 +186,11 @@ class RequestHandler:
 
     async def _list(self, images: tuple[Image, ...]) -> Listing:
         survey = await self._survey(images)
-        return await self.reporter.disk.run(lambda: metadata.make_listing(survey.found), lane="listing")
+        listing = await self.reporter.disk.run(lambda: metadata.make_listing(survey.found), lane="listing")
+        # An equal list is the same object, of which many clients share the one copy while they read.
+        if self._listing is None or self._listing.etag != listing.etag:
+            self._listing = listing
+        return self._listing
 
     async def _survey(self, images: tuple[Image, ...]) -> Survey:
         survey = await self._store.survey(images)

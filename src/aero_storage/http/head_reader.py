@@ -40,6 +40,11 @@ class HeadReader:
         """Whether any byte of the next request has arrived."""
         return len(self) > len(_NOTHING[-1]) or self._data[self._start :] not in _NOTHING
 
+    @property
+    def has_several(self) -> bool:
+        """Whether more has arrived than the next head."""
+        return 0 < len(self.peek()) < len(self)
+
     def receive(self, data: bytes) -> None:
         """Append received bytes."""
         self._data = self._data[self._start :] + data

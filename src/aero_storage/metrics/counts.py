@@ -24,7 +24,7 @@ START_TIME, CPU_TIME = "process_start_time_seconds", "process_cpu_seconds_total"
 _OPEN_FILES, _MOST_FILES = "process_open_fds", "process_max_fds"
 _STORE_ERRORS = ("meta", "open_range", "manifest")
 _RANGE_RESULTS = ("valid", "invalid")
-_SLOW = ("stalled", "place_taken_back")
+_SLOW = ("stalled", "place_taken_back", "waiting_body")
 _REFUSALS = ("total", "client", "descriptors")
 _RELOAD_RESULTS = ("success", "failure")
 _MODES = ("range", "full", "chunk", "virtual_chunk")
@@ -46,6 +46,8 @@ class Gauge(enum.StrEnum):
     PLACES_LIMIT = "aero_storage_places_limit"
     PLACES_USED = "aero_storage_places_used_ratio"
     QUEUE = "aero_storage_queue_length"
+    WAITING_BODIES = "aero_storage_waiting_body_bytes"
+    WITHOUT_PLACE = "aero_storage_streams_without_place"
     CATALOG_INVALID = "aero_storage_catalog_invalid"
     DESCRIPTORS_USED = "aero_storage_descriptors_used_ratio"
 
@@ -86,7 +88,7 @@ class Counts:
     store_errors: Tally = attrs.field(factory=lambda: _zeros(_STORE_ERRORS))
     reloads: Tally = attrs.field(factory=lambda: _zeros(_RELOAD_RESULTS))
     slow: Tally = attrs.field(factory=lambda: _zeros(_SLOW))
-    """Responses reset for stalled clients, and places taken back from them."""
+    """Responses reset for stalled clients, and places that streams gave up."""
     refusals: Tally = attrs.field(factory=lambda: _zeros(_REFUSALS))
     rejections: Tally = attrs.field(factory=lambda: _zeros(_REJECTIONS))
     broken_off: Tally = attrs.field(factory=lambda: _zeros(_BROKEN_OFF))

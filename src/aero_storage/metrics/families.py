@@ -28,6 +28,8 @@ _GAUGES = {
     Gauge.PLACES_LIMIT: "Places under the cap, of all processes together; 0 is no limit.",
     Gauge.PLACES_USED: "Share of the places that is taken, in the fullest process; 0 without a limit.",
     Gauge.QUEUE: "Requests for bytes that wait for a place.",
+    Gauge.WAITING_BODIES: "Memory of made bodies (lists, metrics, errors) that wait for their clients, in bytes.",
+    Gauge.WITHOUT_PLACE: "Streams that go on after they gave their places up to requests that waited.",
     Gauge.CATALOG_INVALID: "Processes for which the catalog on disk is invalid; the last good one serves on.",
     Gauge.DESCRIPTORS_USED: "Share of the allowed file descriptors that is open, in the fullest process.",
 }
@@ -107,8 +109,10 @@ def _trouble_families(counts: Counts) -> Iterator[Metric]:
     yield _counter("aero_storage_connections_refused", refused, ("reason",), counts.refusals)
     stalled = "Responses that the daemon reset, as their clients took nothing."
     yield CounterMetricFamily("aero_storage_streams_stalled", stalled, value=counts.slow["stalled",])
-    taken = "Places that stalled responses gave up to requests that waited."
+    taken = "Places that streams gave up to requests that waited."
     yield CounterMetricFamily("aero_storage_places_taken_back", taken, value=counts.slow["place_taken_back",])
+    bodies = "Responses that the daemon reset, as made bodies that waited took too much memory."
+    yield CounterMetricFamily("aero_storage_waiting_bodies_closed", bodies, value=counts.slow["waiting_body",])
     dropped = "Log lines that were dropped, as the log was taken too slowly or could not be written."
     yield _counter("aero_storage_log_lines_dropped", dropped, (), counts.lines_dropped)
 

@@ -109,8 +109,12 @@ class Metrics:
         _count(self.counts.slow, ("stalled",))
 
     def place_taken_back(self) -> None:
-        """A response to a stalled client lost its place to a waiting request."""
+        """A stream gave its place up to a request that waits."""
         _count(self.counts.slow, ("place_taken_back",))
+
+    def waiting_body_closed(self) -> None:
+        """A response was reset to make room in memory for other bodies that wait."""
+        _count(self.counts.slow, ("waiting_body",))
 
     def connection_refused(self, reason: str, times: int = 1) -> None:
         """A connection was refused, for one of the reasons `total`, `client`, `descriptors`."""

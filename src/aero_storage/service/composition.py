@@ -36,6 +36,7 @@ from aero_storage.storage.local.directory import ImageDirectory
 from aero_storage.storage.local.image_store import LocalStore
 from aero_storage.storage.local.open_file_cache import OpenFileCache
 from aero_storage.streaming.throttle import throttle
+from aero_storage.streaming.waiting_bodies import WaitingBodies
 from aero_storage.web.connection_limits import Limits, Reason, Refusals
 from aero_storage.web.file_sender import FileSender
 from aero_storage.web.responder import Responder
@@ -90,7 +91,7 @@ def compose(  # noqa: PLR0913 - what the settings do not say
     """
     version = package_version("aero-storage")
     current_catalog = CurrentCatalog()
-    gauges = gauges_of(lambda: admission, lambda: site, current_catalog)
+    gauges = gauges_of(lambda: admission, lambda: site, lambda: bodies, current_catalog)
     metrics = Metrics(Registry(), version, settings.image_metrics_max_ids, gauges, lines_dropped_by(log))
     reader = CatalogReader(settings.images_root, settings.require_manifest)
     reloader = CatalogReloader(reader, current_catalog, pools.patient, metrics, log, time.time)
@@ -106,6 +107,7 @@ def compose(  # noqa: PLR0913 - what the settings do not say
         settings.bytes_queue_timeout_secs,
         reactor,
         crowded=lambda: site.stalls.make_room(),  # noqa: PLW0108 - made below
+        given_up=metrics.place_taken_back,
         rejected=metrics.request_rejected,
         waited=metrics.request_waited,
     )
@@ -123,7 +125,8 @@ def compose(  # noqa: PLR0913 - what the settings do not say
         overdrawn=lambda: refusals(Reason.CLIENT),
     )
     plans = ResponsePlans(handler.account, time.time, settings.express)
-    responder = Responder(handler, plans, FileSender(), pools.readers, reactor, log)
+    bodies = WaitingBodies(settings.max_waiting_body_bytes, metrics.waiting_body_closed)
+    responder = Responder(handler, plans, FileSender(), pools.readers, bodies, reactor, log)
     site = ImageSite(
         build_resource(routes(metrics=not settings.disable_metrics), responder.respond_routed),
         reactor,
@@ -154,7 +157,7 @@ def detect_stalls(  # noqa: PLR0913, PLR0917 - what is watched, and what is told
         fields = {"request_id": request_id, "stalled_seconds": round(seconds, 1)}
         log.event("info", "response broken off: the client takes nothing", fields)
 
-    return StallDetector(clock, timeout, streams, lambda: admission.waiting, metrics.place_taken_back, broken_off)
+    return StallDetector(clock, timeout, streams, admission.serve_queue, broken_off)
 
 
 def limits_of(settings: Settings, proxies: TrustedProxies) -> Limits:

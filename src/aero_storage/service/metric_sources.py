@@ -11,6 +11,7 @@ from aero_storage.catalog.current import CurrentCatalog
 from aero_storage.delivery.admission import Admission
 from aero_storage.logs.json_log import EventLog, JsonLines
 from aero_storage.metrics import Gauge, Gauges
+from aero_storage.streaming.waiting_bodies import WaitingBodies
 from aero_storage.web.site import ImageSite
 
 PROBE_SECONDS = 0.25
@@ -18,11 +19,14 @@ PROBE_SECONDS = 0.25
 
 
 def gauges_of(
-    admission: Callable[[], Admission], site: Callable[[], ImageSite], current_catalog: CurrentCatalog
+    admission: Callable[[], Admission],
+    site: Callable[[], ImageSite],
+    bodies: Callable[[], WaitingBodies],
+    current_catalog: CurrentCatalog,
 ) -> Gauges:
-    """Return the gauges of the queue, the connections and the catalog.
+    """Return the gauges of the queue, the connections, the bodies that wait, and the catalog.
 
-    `admission` and `site` are called on scrape, as both are made later than the metrics.
+    The functions are called on scrape, as what they give is made later than the metrics.
     """
     return {
         Gauge.IN_FLIGHT: lambda: site().responses,
@@ -31,6 +35,8 @@ def gauges_of(
         Gauge.PLACES_LIMIT: lambda: admission().max_concurrent_bytes_requests,
         Gauge.PLACES_USED: lambda: admission().used_ratio,
         Gauge.QUEUE: lambda: admission().waiting,
+        Gauge.WAITING_BODIES: lambda: bodies().held,
+        Gauge.WITHOUT_PLACE: lambda: admission().without_place,
         Gauge.CATALOG_INVALID: lambda: current_catalog.error is not None,
     }
 

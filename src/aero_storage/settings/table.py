@@ -91,7 +91,10 @@ class Settings:
     )
     request_log: bool = setting(values.boolean, "true", "", "Log one line of level info for each request.")
     max_concurrent_bytes_requests: int = setting(
-        values.whole(0), "64", "N", "Answer at most this many requests for image bytes at once; 0 is no limit."
+        values.whole(0),
+        "64",
+        "N",
+        "Let this many requests for image bytes hold a place at once; 0 is no limit.",
     )
     bytes_queue_timeout_secs: float = setting(
         values.decimal, "1", "SECONDS", "Queue requests over that limit for this long before a 429; 0 is no queue."
@@ -116,6 +119,12 @@ class Settings:
         "60",
         "SECONDS",
         "Abort responses whose clients accept no data for this long; slow clients are not affected. 0 is never.",
+    )
+    max_waiting_body_bytes: int = setting(
+        values.whole(0),
+        "67108864",
+        "BYTES",
+        "Let lists, metrics and errors that wait for clients take this much memory of a process; 0 is no limit.",
     )
     max_bytes_per_second: int = setting(
         values.whole(0), "0", "BYTES", "Limit each connection to this many image bytes a second; 0 is no limit."

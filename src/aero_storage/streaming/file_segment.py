@@ -11,10 +11,13 @@ from functools import partial
 import attrs
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.python.failure import Failure
+from typing_extensions import override
 
 from aero_storage.disk import Disk
 from aero_storage.linux.page_cache import is_resident
 from aero_storage.open_file import OpenFile
+from aero_storage.streaming.stream_place import StreamPlace, has_no_place
+from aero_storage.streaming.write_queue import QueuedSegment
 
 WINDOW_BYTES = 1024 * 1024
 """Bytes of a file that are checked for residency, or read into the page cache, at a time."""
@@ -26,7 +29,7 @@ RESIDENT_SECONDS = 0.1
 
 
 @attrs.define(eq=False)
-class FileSegment:
+class FileSegment(QueuedSegment):
     """`left` bytes of a file from `offset` on, and the data written behind them.
 
     At most one read is under way: for the next window, or, once the stream had to wait for a read, for the window
@@ -40,9 +43,11 @@ class FileSegment:
     _on_read: Callable[[FileSegment, Failure | None], object]
     _on_cancel: Callable[[], object]
     _clock: Callable[[], float] = time.monotonic
+    _place: StreamPlace | None = None
     done: Deferred[None] | None = attrs.field(init=False)
     """Fires at the end; dropped then, to break a reference cycle."""
     behind: list[bytes] = attrs.field(init=False, factory=list)
+    is_paced: bool = attrs.field(init=False, default=True)
     _ready_to: int = attrs.field(init=False, default=0)
     _checked_at: float = attrs.field(init=False, default=0.0)
     _window: int = attrs.field(init=False, default=WINDOW_BYTES)
@@ -52,6 +57,7 @@ class FileSegment:
     def __attrs_post_init__(self) -> None:
         self.done = Deferred(self._cancelled)
 
+    @override
     def ready(self) -> int:
         """Return how many bytes can be sent now; 0 if a thread is reading them: `on_read` is called after the read.
 
@@ -64,6 +70,7 @@ class FileSegment:
             self._probe(stale=ready > 0)
         return 0 if self._reading is not None else self._ready_to - self.offset
 
+    @override
     def send(self, socket: int, most: int) -> int:
         """Send up to `most` > 0 ready bytes and return how many were sent; `left` is exact even after an exception.
 
@@ -79,6 +86,7 @@ class FileSegment:
             self._read_ahead()
         return sent
 
+    @override
     def finish(self, failure: Failure | None) -> None:
         """Drop the rest and fire `done`; a second call does nothing."""
         done, self.done = self.done, None
@@ -119,7 +127,9 @@ class FileSegment:
     def _read(self, offset: int, length: int) -> None:
         self._ready_to = offset
         warming = partial(self.source.warm, offset, length)
-        self._reading = reading = maybeDeferred(self._disk.run, warming, lane=self.source.device)
+        self._reading = reading = maybeDeferred(
+            self._disk.run, warming, lane=self.source.device, background=has_no_place(self._place)
+        )
         reading.addCallbacks(lambda _: self._on_success(offset + length), self._on_failure)
 
     def _on_success(self, end: int) -> None:

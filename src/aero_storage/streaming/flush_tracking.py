@@ -6,6 +6,7 @@ import fcntl
 import socket
 import struct
 import termios
+from collections.abc import Callable
 
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred
@@ -26,6 +27,8 @@ class FlushTracking(FileDescriptor):
     _writing = False
     taken = 0
     """Bytes that the kernel has accepted."""
+    on_taken: Callable[[], object] | None = None
+    """Called when the kernel has accepted some of what had to wait."""
 
     @property
     def unsent(self) -> int:
@@ -37,6 +40,8 @@ class FlushTracking(FileDescriptor):
         result = super().writeSomeData(data)
         if isinstance(result, int) and result > 0:
             self.taken += result
+            if self.on_taken is not None:
+                self.on_taken()
         return result
 
     def progress(self) -> int | None:

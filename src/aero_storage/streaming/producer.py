@@ -15,6 +15,7 @@ from zope.interface import implementer
 from aero_storage.disk import Disk
 from aero_storage.open_file import ByteSource
 from aero_storage.streaming.fair_queue import QueuedStream
+from aero_storage.streaming.stream_place import StreamPlace, has_no_place
 from aero_storage.streaming.throttle import Pace
 
 READ_BYTES = 128 * 1024
@@ -22,6 +23,9 @@ READ_BYTES = 128 * 1024
 
 READ_AHEAD = 1
 """Reads kept ready while the consumer is paused. A stream holds 2 x READ_BYTES and the transport's buffer."""
+
+BACKGROUND_READ_BYTES = 32 * 1024
+"""Bytes per read of a stream that has lost its place; nothing is read ahead for it, as there may be thousands."""
 
 
 @implementer(IPushProducer)
@@ -39,6 +43,7 @@ class SegmentProducer(QueuedStream):
     _next: int
     _left: int
     _pace: Pace | None = None
+    _place: StreamPlace | None = None
     _ready: deque[bytes] = attrs.field(init=False, factory=deque)
     _reading: Deferred[bytes] | None = attrs.field(init=False, default=None)
     _paused: bool = attrs.field(init=False, default=False)
@@ -72,7 +77,7 @@ class SegmentProducer(QueuedStream):
         if self._done is None or self._reading is not None:
             return
         if self._left and len(self._ready) < READ_AHEAD:
-            self._read()
+            self._read_next()
         elif not self._left and not self._ready:
             self._finish(None)
 
@@ -100,9 +105,13 @@ class SegmentProducer(QueuedStream):
             self._pace.spend(len(piece))
         return piece
 
-    def _read(self) -> None:
-        offset, length = self._next, min(self._left, READ_BYTES)
-        self._reading = self._disk.run(partial(self._source.read, offset, length), lane=self._source.device)
+    def _read_next(self) -> None:
+        background = has_no_place(self._place)
+        if background and self._paused:
+            return
+        offset, length = self._next, min(self._left, BACKGROUND_READ_BYTES if background else READ_BYTES)
+        reading = partial(self._source.read, offset, length)
+        self._reading = self._disk.run(reading, lane=self._source.device, background=background)
         self._reading.addCallbacks(self._on_read, self._finish)
 
     def _on_read(self, data: bytes) -> None:

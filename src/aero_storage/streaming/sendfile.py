@@ -1,8 +1,8 @@
-"""A TCP transport for Twisted that sends segments of files by `sendfile`, queued between ordinary writes.
+"""A TCP transport for Twisted that sends segments: of files by `sendfile`, and of bodies that connections share.
 
 To use it, give a listening port a subclass with `disk` and `fair_queue` set: `port.transport = …`. Bytes are sent in
-the order of the calls of `write`, `writeSequence` and `send_file`. The reactor's thread makes no read that could wait
-for a disk.
+the order of the calls of `write`, `writeSequence`, `send_file` and `send_body`. The reactor's thread makes no read
+that could wait for a disk.
 
 The kernel copies as late as it can: a file that is changed in place also changes those of its bytes that wait in a
 socket (see `linux.notsent_lowat`).
@@ -27,8 +27,10 @@ from aero_storage.linux import notsent_lowat
 from aero_storage.open_file import OpenFile
 from aero_storage.streaming.fair_queue import TURN_BYTES, FairQueue
 from aero_storage.streaming.file_segment import FileSegment
+from aero_storage.streaming.memory_segment import MemorySegment
+from aero_storage.streaming.stream_place import StreamPlace
 from aero_storage.streaming.throttle import Pace
-from aero_storage.streaming.write_queue import WriteQueue
+from aero_storage.streaming.write_queue import QueuedSegment, WriteQueue
 
 _HEAD_BYTES = 16 * 1024
 """Ordinary bytes up to this size are sent with MSG_MORE, in one packet with the file that follows."""
@@ -38,7 +40,7 @@ _FULL = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS})
 
 
 class SendfileServer(WriteQueue):
-    """A TCP connection that sends files; a TrackedTransport.
+    """A TCP connection that sends segments; a TrackedTransport.
 
     A segment that fails or is cancelled would leave a hole in the stream: it aborts the connection.
     """
@@ -63,18 +65,28 @@ class SendfileServer(WriteQueue):
         self._speed_test: notsent_lowat.SpeedTest | None = notsent_lowat.SpeedTest()
         super().__init__(*arguments)
 
-    def send_file(self, source: OpenFile, offset: int, length: int, head: bytes = b"") -> Deferred[None]:
+    def send_file(
+        self, source: OpenFile, offset: int, length: int, head: bytes = b"", place: StreamPlace | None = None
+    ) -> Deferred[None]:
         """Send `head` and `length` bytes of a file from `offset` on, behind everything written before.
 
         If nothing is queued, as much as the socket takes is sent at once. The Deferred fires when the kernel has the
         last byte. It fails with the exceptions of `source`, and with ConnectionLost if the connection is lost first.
         """
+        return self._enqueue(
+            FileSegment(source, offset, length, self.disk, self._has_read, self.abortConnection, place=place), head
+        )
+
+    def send_body(self, body: bytes, offset: int, head: bytes) -> Deferred[None]:
+        """Do the same for a body in memory, from `offset` on; no byte of it is copied."""
+        return self._enqueue(MemorySegment(body, offset, self.abortConnection), head)
+
+    def _enqueue(self, segment: QueuedSegment, head: bytes) -> Deferred[None]:
         if self.TLS:
-            raise RuntimeError("the bytes of a file cannot pass through TLS")
-        self._queued += length
+            raise RuntimeError("the bytes of a segment cannot pass through TLS")
+        self._queued += segment.left
         if not self.connected or self._aborting or self._writeDisconnected:
             return fail(ConnectionLost())
-        segment = FileSegment(source, offset, length, self.disk, self._has_read, self.abortConnection)
         done = segment.done
         assert done is not None  # noqa: S101
         self._append(segment, head)
@@ -90,27 +102,16 @@ class SendfileServer(WriteQueue):
 
         Returns True if the kernel now has everything ever written.
         """
-        self.fair_queue.shorten_turns()
-        if self.is_idle() and self._spent + len(data) <= TURN_BYTES:
-            sent = self._send(data, 0)
-            if sent == len(data):
-                return True
-            data = data[sent:]
-        self.write(bytes(data))
+        sent = self.send_now(data)
+        if sent == len(data):
+            return True
+        self.write(bytes(data[sent:]))
         return not self.unsent
 
-    def is_idle(self) -> bool:
-        """Return whether nothing is unsent and more may be sent."""
-        return not (
-            self._segments
-            or self._tempDataLen
-            or self.dataBuffer
-            or self.disconnecting
-            or self._writeDisconnecting
-            or self._aborting
-            or self.TLS
-            or not self.connected
-        )
+    def send_now(self, data: bytes | bytearray | memoryview) -> int:
+        """Send of a small response what the socket takes at once, if nothing is queued; return how many bytes."""
+        self.fair_queue.shorten_turns()
+        return self._send(data, 0) if self.is_idle() and self._spent + len(data) <= TURN_BYTES else 0
 
     # Turns
 
@@ -198,14 +199,15 @@ class SendfileServer(WriteQueue):
             self._fail_segment(segment, Failure())
         return False
 
-    def _send_in_order(self, segment: FileSegment, room: int) -> bool:
+    def _send_in_order(self, segment: QueuedSegment, room: int) -> bool:
         before = len(self.dataBuffer) - self.offset + self._tempDataLen
         asked = segment.left > 0 and before <= _HEAD_BYTES
         ready = segment.ready() if asked else 0
-        allowed = ready if self.pace is None else min(ready, self.pace.left)
+        pace = self._pace_of(segment)
+        allowed = ready if pace is None else min(ready, pace.left)
         if before and not self._discard(self._send(self._coalesce()[:room], _MORE if allowed else 0)):
             return False
-        if ready and not self._send_file(segment, min(allowed, room, self.fair_queue.left)):
+        if ready and not self._send_segment(segment, min(allowed, room, self.fair_queue.left)):
             return False
         if not segment.left:
             self._complete(segment)
@@ -213,35 +215,40 @@ class SendfileServer(WriteQueue):
         self._awaiting_read = asked and not ready
         return not self._awaiting_read
 
-    def _send_file(self, segment: FileSegment, most: int) -> bool:
+    def _send_segment(self, segment: QueuedSegment, most: int) -> bool:
         if most <= 0:
-            return self._wait_for_turn()
+            return self._wait_for_turn(segment)
         left = segment.left
         try:
             self._full = segment.send(self.fileno(), most) < most
         finally:
-            sent = left - segment.left
-            self._queued -= sent
-            self._count_file(sent)
+            self._count(segment, left - segment.left)
         if segment.left and not self._full:
-            return self._wait_for_turn()
+            return self._wait_for_turn(segment)
         return not self._full
 
-    def _count_file(self, sent: int) -> None:
+    def _count(self, segment: QueuedSegment, sent: int) -> None:
+        self._queued -= sent
         self._spent += sent
         self.taken += sent
         self.fair_queue.spend(sent)
-        if self.pace is not None:
-            self.pace.spend(sent)
+        pace = self._pace_of(segment)
+        if pace is not None:
+            pace.spend(sent)
+        if sent and self.on_taken is not None:
+            self.on_taken()
         if self._speed_test is not None and self._speed_test.passed(sent):
             self._speed_test = None
             notsent_lowat.lift_limit(self.socket)
 
-    def _wait_for_turn(self) -> bool:
+    def _wait_for_turn(self, segment: QueuedSegment) -> bool:
         self._awaiting_turn = True
-        held_back = self.pace is not None and self.pace.left <= 0
-        (self.pace if self.pace is not None and held_back else self.fair_queue).wait(self)
+        pace = self._pace_of(segment)
+        (self.fair_queue if pace is None or pace.left > 0 else pace).wait(self)
         return False
+
+    def _pace_of(self, segment: QueuedSegment) -> Pace | None:
+        return self.pace if segment.is_paced else None
 
     def _send(self, data: bytes | bytearray | memoryview, flags: int) -> int:
         try:
@@ -263,7 +270,7 @@ class SendfileServer(WriteQueue):
             self._spent = 0
             self._push()
 
-    def _fail_segment(self, segment: FileSegment, failure: Failure) -> None:
+    def _fail_segment(self, segment: QueuedSegment, failure: Failure) -> None:
         self.abortConnection()
         segment.finish(failure)
 

@@ -7,6 +7,7 @@ after that. These transports count unsent bytes and fire a Deferred when there a
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Protocol, cast
 
 from twisted.internet import tcp, unix
@@ -26,6 +27,8 @@ class TrackedTransport(Protocol):
 
     taken: int
     """Bytes that the kernel has accepted."""
+    on_taken: Callable[[], object] | None
+    """Called when the kernel has accepted some of what had to wait."""
 
     @property
     def unsent(self) -> int:

@@ -1,4 +1,4 @@
-"""The write queue of a connection: Twisted's buffer, then segments of files, each with the data written behind it.
+"""The write queue of a connection: Twisted's buffer, then segments, each with the data written behind it.
 
 Data written behind a segment waits with the segment, and becomes Twisted's buffer when the segment has been sent.
 """
@@ -7,31 +7,75 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet import tcp
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 from typing_extensions import override
 
-from aero_storage.streaming.file_segment import FileSegment
 from aero_storage.streaming.flush_tracking import FlushTracking
 from aero_storage.streaming.receive_buffer import SharedReceiveBuffer
 
 
+class QueuedSegment(Protocol):
+    """Bytes that are not copied into the queue: a part of a file, or of a body that connections share."""
+
+    __slots__ = ()
+
+    left: int
+    """Bytes that are not sent yet."""
+    done: Deferred[None] | None
+    """Fires at the end; None after it."""
+    behind: list[bytes]
+    """Data written behind it."""
+    is_paced: bool
+    """Whether the speed limits are for it."""
+
+    def ready(self) -> int:
+        """Return how many bytes can be sent now; 0 if they have to be read first."""
+        ...
+
+    def send(self, socket: int, most: int) -> int:
+        """Send up to `most` > 0 ready bytes and return how many were sent; `left` is exact even after an exception.
+
+        Raises BlockingIOError if the socket is full, and OSError of the connection.
+        """
+        ...
+
+    def finish(self, failure: Failure | None) -> None:
+        """Drop the rest and fire `done`; a second call does nothing."""
+        ...
+
+
 class WriteQueue(FlushTracking, SharedReceiveBuffer, tcp.Server):  # type: ignore[misc]
-    """A TCP connection whose write queue can hold segments of files."""
+    """A TCP connection whose write queue can hold segments."""
 
     _queued = 0
     """Bytes of segments and of the data behind them; they stay unsent when the connection is lost."""
 
     def __init__(self, *arguments: Any) -> None:
-        self._segments: deque[FileSegment] = deque()
+        self._segments: deque[QueuedSegment] = deque()
         super().__init__(*arguments)
 
     @property
     @override
     def unsent(self) -> int:
-        # Bytes of files count too.
+        # Bytes of segments count too.
         return super().unsent + self._queued
+
+    def is_idle(self) -> bool:
+        """Return whether nothing is unsent and more may be sent."""
+        return not (
+            self._segments
+            or self._tempDataLen
+            or self.dataBuffer
+            or self.disconnecting
+            or self._writeDisconnecting
+            or self._aborting
+            or self.TLS
+            or not self.connected
+        )
 
     @override
     def write(self, data: bytes) -> None:
@@ -50,13 +94,13 @@ class WriteQueue(FlushTracking, SharedReceiveBuffer, tcp.Server):  # type: ignor
     @override
     def startTLS(self, *arguments: Any) -> None:
         if self._segments:
-            raise RuntimeError("the bytes of a file are still on their way")
+            raise RuntimeError("the bytes of a segment are still on their way")
         super().startTLS(*arguments)
 
     def _isSendBufferFull(self) -> bool:
         return bool(self._segments) or bool(super()._isSendBufferFull())
 
-    def _append(self, segment: FileSegment, head: bytes) -> None:
+    def _append(self, segment: QueuedSegment, head: bytes) -> None:
         """Append ordinary bytes and a segment to the queue, without starting to write."""
         if head and self._segments:
             self._append_behind((head,))
@@ -87,7 +131,7 @@ class WriteQueue(FlushTracking, SharedReceiveBuffer, tcp.Server):  # type: ignor
         self.dataBuffer, self.offset = b"", 0
         return True
 
-    def _complete(self, segment: FileSegment) -> None:
+    def _complete(self, segment: QueuedSegment) -> None:
         """Remove the first segment: it has been sent."""
         self._segments.popleft()
         self._tempDataBuffer = segment.behind

@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 from zope.interface import implementer
 
-from aero_storage.http.client_address import UNIX, plain_host
+from aero_storage.http.client_address import host_of
 from aero_storage.http.request_head import Refusal, RequestHead, refusal_of
 from aero_storage.streaming.sendfile import SendfileServer
 from aero_storage.streaming.throttle import Pace
@@ -24,6 +24,7 @@ from aero_storage.web.connection_state import ConnectionState, Event, State
 from aero_storage.web.lingering_close import LingeringClose, can_half_close, is_secure
 from aero_storage.web.request import AeroRequest, RequestChannel
 from aero_storage.web.request_reader import RequestReader
+from aero_storage.web.request_turns import RequestTurns
 from aero_storage.web.responder import Responder
 from aero_storage.web.response import Response
 from aero_storage.web.response_plans import FindPlan, PlannedRequest
@@ -42,6 +43,8 @@ class Site(Protocol):
     """Whether they end as soon as nothing is under way."""
     unanswered: int
     """Connections that have ended so with requests behind the last that was answered."""
+    turns: RequestTurns
+    """When requests are answered that came behind others."""
 
     def stream_begins(self, stream: Stream) -> None:
         """Something is sent that waits for the client."""
@@ -81,7 +84,7 @@ class HTTPConnection(TwistedProtocol):
         self.find_plan: FindPlan = responder.plans.find
         self._clock = clock
         self._state = ConnectionState()
-        self._reader = RequestReader(self, self._state, clock)
+        self._reader = RequestReader(self, self._state, site.turns)
 
     # Opening
 
@@ -91,7 +94,7 @@ class HTTPConnection(TwistedProtocol):
         self.sendfile, self.tracked = sendfile_transport(self.transport), tracked_transport(self.transport)
         if self.sendfile is not None:
             self.sendfile.pace = self.pace
-        self._ticket = self.site.opened(self, _host_of(self.transport.getPeer()))
+        self._ticket = self.site.opened(self, host_of(self.transport.getPeer()))
         if self._ticket is None:
             self.abort()
         else:
@@ -145,7 +148,7 @@ class HTTPConnection(TwistedProtocol):
     def peer(self) -> str:
         """The host of the peer, asked for by the first request: a PROXY header comes before that."""
         if self._peer is None:
-            self._peer = _host_of(self.transport.getPeer())
+            self._peer = host_of(self.transport.getPeer())
         return self._peer
 
     def stays_open(self) -> bool:
@@ -293,8 +296,3 @@ class HTTPConnection(TwistedProtocol):
 def _find_nothing(_raw: bytes) -> PlannedRequest | None:
     """Find no plan: a connection over a limit refuses every request anew."""
     return None
-
-
-def _host_of(peer: object) -> str:
-    """The peer's host as logs show it; a UNIX socket has none."""
-    return plain_host(getattr(peer, "host", None) or UNIX)

@@ -11,6 +11,7 @@ from aero_storage.linux.page_cache import read_resident_into
 from aero_storage.open_file import OpenFile
 from aero_storage.storage.blob import Blob
 from aero_storage.streaming.sendfile import SendfileServer
+from aero_storage.streaming.stream_place import StreamPlace
 
 SMALL = 64 * 1024
 """Bodies up to this many bytes are read at once and leave in one piece with their head."""
@@ -25,27 +26,45 @@ class FileSender:
     _buffer: memoryview = attrs.field(init=False, factory=lambda: memoryview(bytearray(_HEAD_ROOM + SMALL)))
     """Where a small body is read to, behind the room for its head, so that both leave in one piece."""
 
-    def send(self, transport: SendfileServer, head: bytes, reply: Reply, blob: Blob | None) -> Deferred[None] | None:
+    def send(
+        self,
+        transport: SendfileServer,
+        head: bytes,
+        reply: Reply,
+        blob: Blob | None,
+        place: StreamPlace | None = None,
+    ) -> Deferred[None] | None:
         """Send head and body (without a `blob` no more of it than the reply holds), as far as possible at once.
 
-        A `blob` whose bytes are to be sent has a `file`.
+        A `blob` whose bytes are to be sent has a `file`; its reads go after those of others once `place` is lost. If
+        the socket is full, the rest of the body waits in the file or in the reply: a client that reads nothing has no
+        copy of it in memory.
 
         None if all is with the kernel; else a Deferred that fires when it is, and fails as `send_file` does.
         """
-        segment, file, pace = reply.segment, blob.file if blob is not None else None, transport.pace
-        if segment is None or file is None or not segment.length:
-            gone = transport.write_through(head + reply.body)
-        elif (
-            segment.length > SMALL
-            or (pace is not None and pace.left < segment.length)
-            or not self._read_small(head, file, segment)
-        ):
-            return transport.send_file(file, segment.offset, segment.length, head)
-        else:
-            if pace is not None:
-                pace.spend(segment.length)
-            gone = transport.write_through(self._buffer[_HEAD_ROOM - len(head) : _HEAD_ROOM + segment.length])
-        return None if gone else transport.when_drained()
+        segment, file = reply.segment, blob.file if blob is not None else None
+        if segment is not None and file is not None and segment.length:
+            return self._send_file(transport, head, file, segment, place)
+        if reply.body:
+            return self._send_body(transport, head, reply.body)
+        return None if transport.write_through(head) else transport.when_drained()
+
+    def _send_file(
+        self, transport: SendfileServer, head: bytes, file: OpenFile, segment: Segment, place: StreamPlace | None
+    ) -> Deferred[None] | None:
+        pace, offset, length = transport.pace, segment.offset, segment.length
+        if length > SMALL or (pace is not None and pace.left < length) or not self._read_small(head, file, segment):
+            return transport.send_file(file, offset, length, head, place)
+        sent = transport.send_now(self._buffer[_HEAD_ROOM - len(head) : _HEAD_ROOM + length])
+        gone = max(sent - len(head), 0)
+        if pace is not None:
+            pace.spend(gone)
+        return None if gone == length else transport.send_file(file, offset + gone, length - gone, head[sent:], place)
+
+    def _send_body(self, transport: SendfileServer, head: bytes, body: bytes) -> Deferred[None] | None:
+        sent = transport.send_now(head + body) if len(body) <= SMALL else 0
+        gone = max(sent - len(head), 0)
+        return None if gone == len(body) else transport.send_body(body, gone, head[sent:])
 
     def _read_small(self, head: bytes, file: OpenFile, segment: Segment) -> bool:
         """Put head and body side by side into the buffer, if the body is in memory."""

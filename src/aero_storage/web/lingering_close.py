@@ -101,6 +101,11 @@ class LingeringClose:
         """The most bytes that the client may have read since it made progress."""
         return 0 if self._tracked is None else self._tracked.max_unacknowledged_read()
 
+    @property
+    def holds_place(self) -> bool:
+        """It has none."""
+        return False
+
     def give_place_up(self) -> bool:
         """It has none."""
         return False

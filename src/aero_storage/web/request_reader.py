@@ -1,7 +1,6 @@
 """Reads request heads from a connection, and has them answered, a few in each turn of the reactor.
 
-All that is received in one read could be answered in one turn: a packet of 1,400 pipelined requests would hold all
-other connections up for a second. So after TURN_REQUESTS or TURN_SECONDS, whichever comes first, a connection goes to
+After TURN_REQUESTS, or when the time of all connections for this turn is over (`request_turns`), a connection goes to
 the back of the line. Requests that are pipelined behind a response which had to wait have a turn of their own, too.
 """
 
@@ -10,14 +9,15 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 import attrs
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from typing_extensions import override
 
 from aero_storage.http.head_reader import HeadReader
 from aero_storage.http.request_head import Refusal, RequestHead
 from aero_storage.web.connection_state import ConnectionState, Event, State
+from aero_storage.web.request_turns import PipeliningConnection, RequestTurns
 from aero_storage.web.response_plans import FindPlan, PlannedRequest
 
-TURN_REQUESTS, TURN_SECONDS = 16, 0.001
+TURN_REQUESTS = 16
 
 _MAX_READ_AHEAD = 16 * 1024
 """Bytes that are read behind the request that is being answered."""
@@ -47,18 +47,19 @@ class Answering(Protocol):
 
 
 @attrs.define(eq=False)
-class RequestReader:
+class RequestReader(PipeliningConnection):
     """Reads the heads of one connection, whose `state` says whether the next request may be answered."""
 
     _connection: Answering
     _state: ConnectionState
-    _clock: IReactorTime
+    _turns: RequestTurns
     has_input: bool = attrs.field(init=False, default=False)
     """Whether anything may have come that is not answered."""
     has_discarded: bool = attrs.field(init=False, default=False)
     """Whether anything came behind the last request."""
     _heads: HeadReader = attrs.field(init=False, factory=HeadReader)
-    _next_turn: IDelayedCall | None = attrs.field(init=False, default=None)
+    waits_for_turn: bool = attrs.field(init=False, default=False)
+    """Whether requests have come that are answered in a later turn."""
     _reading: bool = attrs.field(init=False, default=False)
     _paused: bool = attrs.field(init=False, default=False)
 
@@ -67,11 +68,6 @@ class RequestReader:
         """Whether anything of a next request has come."""
         return self._heads.begun
 
-    @property
-    def waits_for_turn(self) -> bool:
-        """Whether requests have come that are answered in the next turn."""
-        return self._next_turn is not None
-
     def receive(self, data: bytes) -> None:
         """Answer what has come, or keep it, if another request is being answered; behind the last throw it away."""
         if self._state.state is State.LAST_RESPONSE:
@@ -79,7 +75,7 @@ class RequestReader:
             return
         self.has_input = True
         self._heads.receive(data)
-        if self._next_turn is None and self._state.takes_requests:
+        if not self.waits_for_turn and self._state.takes_requests:
             self._read()
         elif len(self._heads) > _MAX_READ_AHEAD and not self._paused:
             self._paused = True
@@ -92,17 +88,20 @@ class RequestReader:
 
     def stop(self) -> None:
         """Answer no more."""
-        next_turn, self._next_turn = self._next_turn, None
-        if next_turn is not None:
-            next_turn.cancel()
+        self.waits_for_turn = False
+
+    @override
+    def take_turn(self) -> None:
+        if self.waits_for_turn:
+            self.waits_for_turn = False
+            self._read()
 
     def _read(self) -> None:
         """Answer as much as one turn of the reactor allows."""
-        self._next_turn = None
         self._reading = True
-        end, left = self._clock.seconds() + TURN_SECONDS, TURN_REQUESTS
+        start, left = self._turns.now(), 0 if self._turns.is_over and self._heads.has_several else TURN_REQUESTS
         while left and self._state.takes_requests and self._read_head():
-            left = left - 1 if self._clock.seconds() < end else 0
+            left = left - 1 if self._heads.is_fresh or self._turns.has_time(start) else 0
         self._reading = False
         self.has_input = not self._heads.is_fresh
         if self._state.takes_requests:
@@ -111,7 +110,8 @@ class RequestReader:
     def _go_on(self, *, more: bool) -> None:
         """Answer what has come in the next turn of the reactor, or wait for more to come."""
         if more:
-            self._next_turn = self._clock.callLater(0, self._read)
+            self.waits_for_turn = True
+            self._turns.wait(self)
         else:
             self._connection.input_answered()
         if self._paused and len(self._heads) <= _MAX_READ_AHEAD:

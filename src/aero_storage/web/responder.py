@@ -22,9 +22,13 @@ from aero_storage.disk import Disk
 from aero_storage.http.request_head import RequestHead
 from aero_storage.logs.json_log import EventLog
 from aero_storage.streaming.producer import SegmentProducer
+from aero_storage.streaming.waiting_bodies import WaitingBodies
 from aero_storage.web.file_sender import FileSender
 from aero_storage.web.response import Client, Response
 from aero_storage.web.response_plans import PlannedRequest, ResponsePlan, ResponsePlans
+
+PIECE_BYTES = 32 * 1024
+"""Bytes of a made body that are copied at a time for a connection that cannot share it."""
 
 
 @attrs.frozen
@@ -38,6 +42,7 @@ class Responder:
     plans: ResponsePlans
     _sender: FileSender
     _readers: Disk
+    _bodies: WaitingBodies
     _clock: IReactorTime
     _log: EventLog
     _now: Callable[[], float] = time.time
@@ -108,7 +113,7 @@ class Responder:
                 response = self._response(exchange, reply, client, response)
                 response.follow(Deferred.fromCoroutine(self._produce(head, reply, response, client)))
                 return
-            sending = self._sender.send(transport, head, reply, blob)
+            sending = self._sender.send(transport, head, reply, blob, exchange.place)
             if sending is None:
                 exchange.end(Ending.COMPLETE, reply.status, reply.length or 0)
                 client.response_sent()
@@ -117,7 +122,10 @@ class Responder:
             self._response(exchange, reply, client, response).break_off(error)
             return
         transport.mark_unfinished()
-        self._response(exchange, reply, client, response).follow(sending)
+        response = self._response(exchange, reply, client, response)
+        if reply.body:
+            response.hold_body(self._bodies, reply.body)
+        response.follow(sending)
 
     def _response(self, exchange: Exchange, reply: Reply, client: Client, response: Response | None) -> Response:
         """The response under way, now that its reply is known."""
@@ -127,14 +135,28 @@ class Responder:
 
     async def _produce(self, head: bytes, reply: Reply, response: Response, client: Client) -> None:
         """Send what threads read: over TLS or a UNIX socket, and from file systems on a network."""
-        client.transport.write(head + reply.body)
-        response.length = len(reply.body)
+        await self._write_body(head, reply.body, response, client)
         blob, segment = response.exchange.blob, reply.segment
         if segment is not None and blob is not None:
             if client.tracked is not None:
                 client.tracked.mark_unfinished()
-            await SegmentProducer(self._readers, blob, response, segment.offset, segment.length, client.pace).start()
+            producer = SegmentProducer(
+                self._readers, blob, response, segment.offset, segment.length, client.pace, response.exchange.place
+            )
+            await producer.start()
         await self._flushed(client)
+
+    async def _write_body(self, head: bytes, body: bytes, response: Response, client: Client) -> None:
+        """Write a body piece by piece: each is copied when the kernel has the one before it."""
+        client.transport.write(head + body[:PIECE_BYTES])
+        response.length = min(len(body), PIECE_BYTES)
+        if body:
+            response.hold_body(self._bodies, body, response.length)
+        if len(body) > PIECE_BYTES and client.tracked is not None:
+            client.tracked.mark_unfinished()
+        for start in range(PIECE_BYTES, len(body), PIECE_BYTES):
+            await self._flushed(client)
+            response.write(body[start : start + PIECE_BYTES])
 
     async def _flushed(self, client: Client) -> None:
         """Wait until the kernel has every byte: only then is a response complete (http.md §5 and §8)."""

@@ -19,6 +19,7 @@ from aero_storage.logs.json_log import EventLog
 from aero_storage.streaming.sendfile import SendfileServer
 from aero_storage.streaming.throttle import Pace
 from aero_storage.streaming.transports import TrackedTransport
+from aero_storage.streaming.waiting_bodies import WaitingBodies, WaitingBody
 
 _CLIENT_CLOSED_REQUEST = 499
 """Status in log and metrics of a request whose client left before there was one; nginx's convention."""
@@ -93,6 +94,9 @@ class Response:
     """Bytes of the body that were given to the transport."""
     aborted_by_us: bool = False
     _work: Deferred[Any] | None = None
+    _body: WaitingBody | None = None
+    _reason: str = ""
+    """Why it is aborted, where the log tells that."""
 
     def follow(self, work: Deferred[Any], then: Callable[[Any], None] | None = None) -> None:
         """When `work` is done, do what comes `then`, or end; it is cancelled if the connection is lost first."""
@@ -100,6 +104,16 @@ class Response:
         work.addCallbacks(then or self._complete, self._failed).addErrback(self._defect)
         if not self.exchange.ended and self._work is work:
             self._client.response_waits(self)
+
+    def hold_body(self, bodies: WaitingBodies, body: bytes, copied: int = 0) -> None:
+        """Count a body that waits for the client, and `copied` bytes for this client alone, until the end."""
+        self._body = waiting = bodies.add(body, copied, self._make_room)
+        if self._client.tracked is not None:
+            self._client.tracked.on_taken = waiting.taken
+
+    def _make_room(self) -> None:
+        self._reason = "waiting_bodies"
+        self.shut()
 
     def lost(self) -> None:
         """The connection is lost."""
@@ -141,8 +155,13 @@ class Response:
         self._client.abort()
 
     def _end(self, ending: Ending) -> None:
-        unsent = 0 if self._client.tracked is None else self._client.tracked.unsent
-        self.exchange.end(ending, self.status, max(0, self.length - unsent))
+        body, self._body, tracked = self._body, None, self._client.tracked
+        if body is not None:
+            body.leave()
+            if tracked is not None:
+                tracked.on_taken = None
+        unsent = 0 if tracked is None else tracked.unsent
+        self.exchange.end(ending, self.status, max(0, self.length - unsent), self._reason)
 
     # A Stream of StallDetector
 
@@ -157,6 +176,11 @@ class Response:
     def max_unacknowledged_read(self) -> int:
         """The most bytes that the client may have read since it made progress."""
         return 0 if self._client.tracked is None else self._client.tracked.max_unacknowledged_read()
+
+    @property
+    def holds_place(self) -> bool:
+        """Whether it holds a place under the cap."""
+        return self.exchange.holds_place
 
     def give_place_up(self) -> bool:
         """Give up the place under the cap."""

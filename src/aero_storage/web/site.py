@@ -13,6 +13,7 @@ from twisted.web.server import Site
 from aero_storage.streaming.throttle import Throttle
 from aero_storage.web.connection import HTTPConnection
 from aero_storage.web.connection_limits import ConnectionLimiter, Limits, Reason, Ticket
+from aero_storage.web.request_turns import RequestTurns
 from aero_storage.web.responder import Responder
 from aero_storage.web.stall_detector import StallDetector, Stream
 from aero_storage.web.timeouts import Timeouts
@@ -48,6 +49,7 @@ class ImageSite(Site):
         """Whether they end as soon as nothing is under way."""
         self.unanswered = 0
         """Connections that have ended so with requests behind the last that was answered."""
+        self.turns = RequestTurns(reactor)
         self.streams: set[Stream] = set()
         self.stalls = make_stall_detector(self.streams)
         self._clock = reactor

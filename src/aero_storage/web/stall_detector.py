@@ -1,4 +1,4 @@
-"""Finds clients that take nothing of what is sent to them, and ends their streams or takes their places.
+"""Finds clients that take little or nothing of what is sent to them, and ends their streams or takes their places.
 
 Two looks a second at all connections, and nothing per request. Progress is what the client's system acknowledges. A
 system whose receive buffer has been full acknowledges in steps (see `linux.tcp_info`): of a client that reads a
@@ -7,14 +7,15 @@ kilobyte a second nothing may be heard for minutes. So the timeout is extended b
 client that stalled and recovered gets three times its longest stall: later steps come about as late as the first. A
 response that waits for our own disk is no stall.
 
-While requests wait for a place under the cap, streams that have stalled for YIELD_SECONDS lose theirs, the longest
-stall first, at once if they had stalled before any request waited. They are still sent to, should their clients move.
-The same holds for streams that wait for a disk which does not answer.
+While requests wait for a place under the cap and no client is over its share, the stream that moves least loses its
+place, if it moves less than YIELD_BYTES_PER_SECOND, and goes on without. So does one that waits for a disk which has
+not answered for YIELD_SECONDS.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable
+from math import inf
 from typing import Protocol
 
 import attrs
@@ -22,6 +23,11 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 LOOK_SECONDS = 0.5
 YIELD_SECONDS = 5.0
+
+YIELD_BYTES_PER_SECOND = 64 * 1024
+"""Streams slower than this give their places up, measured over the last second: over _SAMPLES looks."""
+
+_SAMPLES = 3
 
 SLOW_BYTES = 60_000
 """A client that reads so many bytes within the timeout is slow, and not stuck: 1 kB a second with the default."""
@@ -43,6 +49,11 @@ class Stream(Protocol):
 
     def max_unacknowledged_read(self) -> int:
         """The most bytes that the client may have read since it made progress; 0 if its system does not answer."""
+        ...
+
+    @property
+    def holds_place(self) -> bool:
+        """Whether it holds a place under the cap."""
         ...
 
     def give_place_up(self) -> bool:
@@ -69,13 +80,27 @@ class _Stall:
     request_id: str | None
     longest: float = 0.0
     """Seconds of the longest stall of this response from which the client has recovered."""
+    samples: tuple[tuple[float, int], ...] = ()
+    """Times of the last looks and what the client had taken then, oldest first, since it was last waited for."""
 
     def followed_by(self, mark: Hashable, now: float, stream: Stream, *, by_client: bool) -> _Stall:
         """The next stall of a stream that has moved."""
         moved = _Stall(mark, now, by_client, stream.request_id)
         if by_client and self.by_client and self.request_id == moved.request_id:
             moved.longest = max(self.longest, now - self.since)
+            moved.samples = self.samples
         return moved
+
+    def sample(self, now: float, taken: int | None) -> None:
+        """Note what the client has taken at a look; None if nothing waits for it."""
+        self.samples = () if taken is None else (*self.samples[1 - _SAMPLES :], (now, taken))
+
+    def speed(self, now: float, taken: int) -> float:
+        """Bytes a second that the client took since the oldest sample; infinite with less than two samples."""
+        if len(self.samples) < 2:  # noqa: PLR2004 - the first is new
+            return inf
+        since, before = self.samples[0]
+        return (taken - before) / (now - since)
 
 
 @attrs.define(eq=False)
@@ -83,17 +108,18 @@ class StallDetector:
     """Watches `streams`, a collection that others fill.
 
     A stream is broken off after a stall of `timeout` seconds (0: never), or later if its client may read unseen.
-    `waiting` gives the number of requests that wait for a place. `place_given_up` is called for each place taken,
-    `broken_off` for each stream that is reset, with its request id and the seconds of its stall.
+    `serve_queue` is called after each look; it calls `make_room` while requests wait. `broken_off` is called for each
+    stream that is reset, with its request id and the seconds of its stall.
     """
 
     _clock: IReactorTime
     _timeout: float
     _streams: Collection[Stream]
-    _waiting: Callable[[], int]
-    _place_given_up: Callable[[], object]
+    _serve_queue: Callable[[], object]
     _broken_off: Callable[[str | None, float], object]
     _stalls: dict[Stream, _Stall] = attrs.field(init=False, factory=dict)
+    _slowest: list[Stream] | None = attrs.field(init=False, default=None)
+    """Streams that are slow enough to give their places up, the slowest last; None: not asked for since the look."""
     _timer: IDelayedCall | None = attrs.field(init=False, default=None)
 
     def start(self) -> None:
@@ -104,27 +130,42 @@ class StallDetector:
     def stop(self) -> None:
         """No stream is left."""
         self._stalls.clear()
+        self._slowest = None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def make_room(self) -> None:
-        """Take as many places as requests wait for, as far as streams have stalled long enough."""
-        wanted, latest = self._waiting(), self._clock.seconds() - YIELD_SECONDS
-        if wanted <= 0:
-            return
-        stalled = [
-            (stall.since, stall.mark, stream) for stream, stall in self._stalls.items() if stall.since <= latest
-        ]
-        for _, mark, stream in sorted(stalled, key=lambda entry: entry[0]):
-            if wanted > 0 and _mark(stream)[0] == mark and stream.give_place_up():
-                wanted -= 1
-                self._place_given_up()
+        """Have the slowest stream give its place up, if one is slow enough; each is asked once after a look."""
+        if self._slowest is None:
+            self._slowest = self._find_slowest()
+        now = self._clock.seconds()
+        while self._slowest:
+            stream = self._slowest.pop()
+            if self._speed(stream, now) < YIELD_BYTES_PER_SECOND and stream.give_place_up():
+                return
+
+    def _find_slowest(self) -> list[Stream]:
+        now = self._clock.seconds()
+        holders = [(stream, stall) for stream, stall in self._stalls.items() if stream.holds_place]
+        slow = [(self._speed(stream, now), stall.since, stream) for stream, stall in holders]
+        slow.sort(key=lambda entry: entry[:2], reverse=True)
+        return [stream for speed, _, stream in slow if speed < YIELD_BYTES_PER_SECOND]
+
+    def _speed(self, stream: Stream, now: float) -> float:
+        """Bytes a second that a stream has moved of late; infinite if it does not wait for its client."""
+        stall, (mark, taken) = self._stalls.get(stream), _mark(stream)
+        if stall is None:  # just broken off
+            return inf
+        if taken is not None:
+            return stall.speed(now, taken)
+        hangs = mark == stall.mark and now - stall.since >= YIELD_SECONDS
+        return 0.0 if hangs else inf
 
     def _look(self) -> None:
         self._timer = None
         self._note()
-        self.make_room()
+        self._serve_queue()
         if self._timeout:
             self._break_off()
         if self._streams:
@@ -132,15 +173,17 @@ class StallDetector:
 
     def _note(self) -> None:
         before, self._stalls, now = self._stalls, {}, self._clock.seconds()
+        self._slowest = None
         for stream in self._streams:
-            mark, by_client = _mark(stream)
+            mark, taken = _mark(stream)
             if mark is None:
                 continue
-            stall = before.get(stream)
+            stall, by_client = before.get(stream), taken is not None
             if stall is None:
                 stall = _Stall(mark, now, by_client, stream.request_id)
             elif stall.mark != mark:
                 stall = stall.followed_by(mark, now, stream, by_client=by_client)
+            stall.sample(now, taken)
             self._stalls[stream] = stall
 
     def _break_off(self) -> None:
@@ -159,7 +202,7 @@ class StallDetector:
         return seconds >= max(self._timeout * (1 + min(hidden / SLOW_BYTES, 1)), recovered)
 
 
-def _mark(stream: Stream) -> tuple[Hashable, bool]:
-    """Return a mark that stays the same while a stream stalls, and whether its client is the cause."""
+def _mark(stream: Stream) -> tuple[Hashable, int | None]:
+    """Return a mark that stays the same while a stream stalls, and what its client has taken if that is the cause."""
     taken = stream.progress()
-    return (stream.position(), False) if taken is None else (("taken", taken), True)
+    return (stream.position() if taken is None else ("taken", taken)), taken

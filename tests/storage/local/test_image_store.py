@@ -36,9 +36,14 @@ class SlowDisk:
         self.run(work, lane=lane)
 
     def run(
-        self, work: Callable[[], _T], discard: Callable[[_T], object] = lambda _: None, lane: Hashable = None
+        self,
+        work: Callable[[], _T],
+        discard: Callable[[_T], object] = lambda _: None,
+        lane: Hashable = None,
+        *,
+        background: bool = False,
     ) -> Deferred[_T]:
-        del lane
+        del lane, background
         cancelled: list[Deferred[_T]] = []
         deferred: Deferred[_T] = Deferred(cancelled.append)
 

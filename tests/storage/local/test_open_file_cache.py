@@ -39,8 +39,14 @@ class Disk:
         self.run(work, lane=lane)
 
     def run(
-        self, work: Callable[[], _T], discard: Callable[[_T], object] = lambda _: None, lane: Hashable = None
+        self,
+        work: Callable[[], _T],
+        discard: Callable[[_T], object] = lambda _: None,
+        lane: Hashable = None,
+        *,
+        background: bool = False,
     ) -> Deferred[_T]:
+        del background
         self.lanes.append(lane)
         cancelled: list[Deferred[_T]] = []
         deferred: Deferred[_T] = Deferred(cancelled.append)
