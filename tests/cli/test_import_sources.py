@@ -291,6 +291,18 @@ def test_full_disk(command: Callable[..., CommandResult]) -> None:
         assert list(Path("images").iterdir()) == []
 
 
+def test_full_disk_by_conversion(command: Callable[..., CommandResult], qemu_img: Callable[..., str]) -> None:
+    """The same is true while an image is converted that grows."""
+    Path("large").write_bytes(bytes(510) + b"\x55\xaa" + b"some text, again and again " * (30 * MIB // 27))
+    qemu_img("convert", "-c", "-f", "raw", "-O", "qcow2", "large", "small.qcow2")
+    assert Path("small.qcow2").stat().st_size < 4 * MIB
+    with mounted_tmpfs(Path("images"), "20m"):
+        said = command("import", "-", "--id", "disk", stdin=Path("small.qcow2").read_bytes())
+        assert said.status == 1
+        assert "the disk of the images root is too full" in said.err
+        assert list(Path("images").iterdir()) == []
+
+
 def test_descriptor_of_a_split_disk(command: Callable[..., CommandResult], qemu_img: Callable[..., str]) -> None:
     """The names in a VMDK descriptor that comes from elsewhere lead to no file here."""
     qemu_img("create", "-f", "vmdk", "-o", "subformat=monolithicFlat", "disk.vmdk", "1M")

@@ -30,7 +30,7 @@ from aero_storage.cli.image_digests import result_sha256, source_sha256
 from aero_storage.cli.image_files import Say
 from aero_storage.cli.import_options import ImportOptions
 from aero_storage.cli.progress import progress
-from aero_storage.cli.sources.limits import require_size
+from aero_storage.cli.sources.limits import FreeSpace, require_size
 from aero_storage.cli.sources.opening import Source, SourceOptions
 from aero_storage.cli.sources.target import WorkFile, pour
 from aero_storage.cli.terminal import printable
@@ -179,9 +179,16 @@ def _write(staging: Directory, image: ReadyImage, options: ImportOptions) -> str
     if image.is_staged and source.is_raw:
         staging.move(_CONTENT, staging, STAGED)
         return image.sha256
+    space = FreeSpace(staging.descriptor)
+
+    def look_and_advance(count: int) -> None:
+        if image.is_staged:  # what strangers have made may grow
+            space.require()
+        advance(count)
+
     with progress(f"Importing {source.path.name}", source.size) as advance:
         target, shown = staging.reachable(STAGED), staging.path / STAGED
-        sha256 = import_to(source, target, advance, shown, digested=options.digested)
+        sha256 = import_to(source, target, look_and_advance, shown, digested=options.digested)
     if sha256 is None and options.digested:
         sha256 = result_sha256(staging, STAGED, f"Computing the SHA-256 of {source.path.name}")
     return sha256

@@ -45,7 +45,7 @@ class LimitedSize:
 
 @attrs.define
 class FreeSpace:
-    """Keeps a part of a file system free: a twentieth, at most 1 GiB. `descriptor` is a file on it."""
+    """Keeps a part of a file system free: a twentieth, at most 1 GiB. `descriptor` is of anything on it."""
 
     descriptor: int
     _granted: int = attrs.field(init=False, default=0)
@@ -54,13 +54,17 @@ class FreeSpace:
     def take(self, count: int) -> None:
         """Ask before `count` bytes are written. Raises OperatorError if the file system would get too full."""
         if count > self._granted:
-            status = os.fstatvfs(self.descriptor)
-            free = status.f_bavail * status.f_frsize
-            kept = min(_MOST_KEPT, status.f_blocks * status.f_frsize // _KEPT_SHARE)
-            if free - kept < count:
-                raise OperatorError(
-                    f"the disk of the images root is too full: {format_size(free)} are free, of which an import "
-                    f"leaves {format_size(kept)}; nothing was imported, and what was written is removed again"
-                )
-            self._granted = max(count, min(_STEP, free - kept))
+            self._granted = max(count, min(_STEP, self.require(count)))
         self._granted -= count
+
+    def require(self, count: int = 0) -> int:
+        """Return how many bytes may be written now. Raises OperatorError if it is less than `count`."""
+        status = os.fstatvfs(self.descriptor)
+        free = status.f_bavail * status.f_frsize
+        kept = min(_MOST_KEPT, status.f_blocks * status.f_frsize // _KEPT_SHARE)
+        if free - kept < count:
+            raise OperatorError(
+                f"the disk of the images root is too full: {format_size(free)} are free, of which an import "
+                f"leaves {format_size(kept)}; nothing was imported, and what was written is removed again"
+            )
+        return free - kept
