@@ -24,6 +24,7 @@ Value = Callable[..., float | None]
 
 MODES: tuple[Mode, ...] = ("range", "full", "chunk", "virtual_chunk")
 ZEROS: list[tuple[str, dict[str, str]]] = [
+    ("image_bytes_served_total", {"image_id": OTHER}),
     *(("aero_storage_bytes_sent_total", {"mode": str(mode)}) for mode in MODES),
     *(("aero_storage_rejections_total", {"reason": reason}) for reason in ("queue_full", "timed_out")),
     *(("aero_storage_responses_broken_off_total", {"outcome": outcome}) for outcome in ("aborted", "disconnected")),
@@ -137,7 +138,7 @@ def test_zeros_from_the_start(metrics: Metrics, value: Value) -> None:
     assert (samples["range_requests"], samples["store_errors"]) == (2, 3)
     for name, labels in ZEROS:
         assert value(name, **labels) == 0, name
-    assert (samples["http_requests"], samples["image_bytes_served"]) == (0, 0)
+    assert (samples["http_requests"], samples["image_bytes_served"]) == (0, 1)
 
 
 def test_no_created_series(metrics: Metrics) -> None:
@@ -284,7 +285,8 @@ def test_no_bytes_no_series(metrics: Metrics, value: Value) -> None:
         metrics.bytes_sent(f"no-such-image-{number}", 0)
     metrics.bytes_sent("disk.img", 1)
     assert value("image_bytes_served_total", image_id="disk.img") == 1
-    assert len(families(metrics)["image_bytes_served"].samples) == 1
+    shown = [sample.labels["image_id"] for sample in families(metrics)["image_bytes_served"].samples]
+    assert shown == [OTHER, "disk.img"]
 
 
 @pytest.mark.parametrize("limit", [0, 1, 100])
@@ -328,14 +330,14 @@ def test_counts_add_up(metrics: Metrics) -> None:
     total = Counts()
     for counts in (metrics.counts, other.counts):
         total.add(counts)
-    assert total.bytes == {("disk.img",): 2, ("other.img",): 5}
+    assert total.bytes == {(OTHER,): 0, ("disk.img",): 2, ("other.img",): 5}
     assert total.requests == {("/healthz", "GET", "200"): 2, ("/healthz", "GET", "404"): 1}
     (row,) = total.durations.values()
     assert sum(row[:-1]) == 3
     assert row[-1] == pytest.approx(0.03)
     assert total.reloads == {("success",): 3, ("failure",): 2}
     assert total.reloaded_at == 1.0
-    assert metrics.counts.bytes == {("disk.img",): 1}, "what is added stays as it is"
+    assert metrics.counts.bytes == {(OTHER,): 0, ("disk.img",): 1}, "what is added stays as it is"
 
 
 def test_processes_add_up() -> None:

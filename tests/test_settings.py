@@ -20,6 +20,7 @@ from aero_storage.settings import (
     Setting,
     Settings,
     describe,
+    effective,
     markdown_table,
     resolve,
     table,
@@ -553,7 +554,10 @@ def test_the_secret_is_never_shown(tmp_path: Path) -> None:
     assert resolved.settings.metrics_auth_token == SECRET
     shorter = resolve({"config": [written(tmp_path / "a.toml", 'metrics_auth_token = "x"')]}, {}, CWD)
     assert describe(resolved) == describe(shorter)
-    for text in (describe(resolved), usage("aero-storage"), markdown_table(), repr(resolved), str(resolved.settings)):
+    for text in (
+        *(describe(resolved), usage("aero-storage"), markdown_table()),
+        *(repr(resolved), str(resolved.settings), json.dumps(effective(resolved))),
+    ):
         assert SECRET not in text
     assert SECRET not in refusal({"metrics_auth_token": [f"{SECRET} x"]})
     broken = written(tmp_path / "a.toml", f'metrics_auth_token = "{SECRET}')
@@ -577,6 +581,29 @@ def test_describe() -> None:
     assert '= "none"  (flag --max-range-bytes)' in unlimited
     assert said["metrics_auth_token"] == "(set)  (flag --metrics-auth-token)"
     assert said["metrics_auth_token_file"] == "(not set)  (default)"
+
+
+@pytest.mark.parametrize("level", [None, 0, 1, 2])
+def test_effective(tmp_path: Path, level: int | None) -> None:
+    """The settings as JSON are those of a configuration file, key by key, but for what is unset or secret."""
+    rows = [row for row in table() if row.name != "metrics_auth_token_file"]
+    given = {} if level is None else {row.name: [levels_of(row)[level]] for row in rows}
+    resolved = resolve(given, {}, CWD)
+    shown = json.loads(json.dumps(effective(resolved)))
+    assert list(shown) == [row.key for row in table()]
+    assert shown.pop("metrics_auth_token") == ("unset" if level is None else "set")
+    unset = {key for key, value in shown.items() if value in (None, [])}
+    assert unset == {row.key for row in table() if getattr(resolved.settings, row.name) in (None, ())} - {
+        "metrics_auth_token"
+    }
+    lines = [f"{key} = {json.dumps(value)}" for key, value in shown.items() if key not in unset]
+    again = resolve({"config": [written(tmp_path / "a.toml", *lines)]}, {}, CWD)
+    assert again.settings == attrs.evolve(resolved.settings, metrics_auth_token=None)
+
+
+def test_effective_without_a_limit() -> None:
+    """No limit is the word of the configuration file."""
+    assert effective(resolve({"max_range_bytes": ["none"]}, {}, CWD))["max_range_bytes"] == "none"
 
 
 def test_usage() -> None:

@@ -2,7 +2,38 @@
 
 from __future__ import annotations
 
+import enum
 from typing import ClassVar
+
+
+class RefusalReason(enum.StrEnum):
+    """Why a request is refused, or its response broken off: the words of `reason` in the request log (http.md §8)."""
+
+    ROUTE = "route"
+    METHOD = "method"
+    ID = "id"
+    PLACE = "place"
+    SHARE = "share"
+    EXISTENCE = "existence"
+    PRECONDITION = "precondition"
+    RANGE_SYNTAX = "range_syntax"
+    RANGE_UNIT = "range_unit"
+    RANGE_UNSATISFIABLE = "range_unsatisfiable"
+    RANGE_TOO_LONG = "range_too_long"
+    RANGE_TOO_MANY = "range_too_many"
+    CHUNK_TOO_LONG = "chunk_too_long"
+    BODY = "body"
+    HEAD = "head"
+    TARGET = "target"
+    CATALOG = "catalog"
+    UNREADABLE = "unreadable"
+    DESCRIPTORS = "descriptors"
+    DISK = "disk"
+    WAITING_BODIES = "waiting_bodies"
+
+
+StatusAndReason = tuple[int, RefusalReason]
+"""How a request is refused: the status of the response, and the reason in the log."""
 
 
 class AeroStorageError(Exception):
@@ -34,45 +65,52 @@ class ChunkFormatError(AeroStorageError):
 
 
 class ClientError(AeroStorageError):
-    """An error that ends as a response with the status `status`."""
+    """An error that ends as a response with the status `status`; the request log gives `reason`."""
 
-    status: ClassVar[int] = 500
+    status: ClassVar[int]
+    reason: ClassVar[RefusalReason]
 
 
 class CatalogError(ClientError):
     """The catalog cannot be used; the message names the entry, the field and the reason."""
 
-    status = 500
+    status, reason = 500, RefusalReason.CATALOG
 
 
 class BlobNotFoundError(ClientError):
     """There is no such regular file below the root."""
 
-    status = 404
+    status, reason = 404, RefusalReason.EXISTENCE
 
 
 class BlobUnreadableError(ClientError):
     """The file exists but cannot be opened or read."""
 
-    status = 500
+    status, reason = 500, RefusalReason.UNREADABLE
 
 
 class DescriptorsError(BlobUnreadableError):
     """The file cannot be opened now: this process or the system has no descriptor left."""
 
-    status = 503
+    status, reason = 503, RefusalReason.DESCRIPTORS
 
 
 class DiskHangsError(BlobUnreadableError):
     """The disk did not answer within its timeout."""
 
-    status = 503
+    status, reason = 503, RefusalReason.DISK
 
 
 class OverloadedError(ClientError):
     """No place became free within the time that a request may wait."""
 
-    status = 429
+    status, reason = 429, RefusalReason.PLACE
+
+
+class OverdrawnError(ClientError):
+    """The client has too many requests under way."""
+
+    status, reason = 429, RefusalReason.SHARE
 
 
 class ShortReadError(AeroStorageError):

@@ -41,7 +41,7 @@ CATALOG_HTTP_DATE = "Thu, 02 Jan 2020 03:04:05 GMT"
 EARLIER = "Thu, 02 Jan 2020 03:04:04 GMT"
 LATER = "Thu, 02 Jan 2020 03:04:06 GMT"
 ODD_IDS = ("a", "0", "...", "-", "_", ".hidden", "A.b_c-D", "x" * 128, "..a", "a..")
-ROUTE_LIKE_IDS = ("data", "meta", "chunked", "chunks", "manifest")
+ROUTE_LIKE_IDS = ("data", "meta", "chunked", "chunks", "manifest", "extents", "profile", "lease", "versions")
 
 
 @cache

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+import socket
+import ssl
 import time
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.blackbox.image_roots import DISK, MODIFIED, TAG, wide_bytes
-from tests.blackbox.raw_http import head
+from tests.blackbox.raw_http import NoReplyError, head
 
 if TYPE_CHECKING:
     from tests.blackbox.harness import Daemon
@@ -336,13 +338,11 @@ def test_expect_without_a_body(store: Daemon, expect: str) -> None:
         b"GET /healthz HTTP/1.1\r\nHost: a\r\n: b\r\n\r\n",
         b"GET  /healthz HTTP/1.1\r\nHost: a\r\n\r\n",
         b"GET /healthz  HTTP/1.1\r\nHost: a\r\n\r\n",
-        b" GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n",
         b"GET\t/healthz\tHTTP/1.1\r\nHost: a\r\n\r\n",
         b"GET /healthz HTTP/1.1 x\r\nHost: a\r\n\r\n",
         b"GET /healthz HTTP/1.1\r\n\r\n",
         b"GET /healthz\r\n\r\n\r\n",
         b"GET\r\nHost: a\r\n\r\n",
-        b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n",
         b"GET /healthz HTTP/3.7\r\nHost: a\r\n\r\n",
         b"GET /healthz HTTP/1.1.1\r\nHost: a\r\n\r\n",
         b"GET /healthz HTTP/11\r\nHost: a\r\n\r\n",
@@ -363,6 +363,45 @@ def test_malformed_heads(store: Daemon, raw: bytes) -> None:
         assert reply["X-Request-Id"]
     assert store.ask("/healthz").status == 200
     assert "Traceback" not in store.log_text(since)
+
+
+@pytest.mark.parametrize(
+    "raw", [b"\x16\x03\x01\x02\x00\x01\x00", b"\x16", b" GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n", b"\x00" * 60_000]
+)
+def test_a_first_byte_that_begins_no_request(store: Daemon, raw: bytes) -> None:
+    """A connection whose first byte begins no request ends at once and without an answer, and the log says so."""
+    began = time.monotonic()
+    with store.dial() as conn:
+        conn.send(raw)
+        with pytest.raises(NoReplyError, match="after b''"):
+            conn.reply_head()
+    assert time.monotonic() - began < 5
+    assert store.ask("/healthz").status == 200
+    store.line(lambda line: line.get("looks_like") in {"TLS on a plain port", "no HTTP"})
+
+
+def test_tls_on_a_plain_port(store: Daemon) -> None:
+    """A TLS client learns at once that there is no TLS here."""
+    context = ssl.create_default_context()
+    began = time.monotonic()
+    with socket.create_connection(("127.0.0.1", store.port), 10) as sock, pytest.raises(OSError):  # noqa: PT011 - an SSLError, or a reset
+        context.wrap_socket(sock, server_hostname="localhost")
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("raw", [b"SSH-2.0-x\r", b"GET /\r", b"PRI * HTTP/2", b"GET / HTTP/1.1\n", b"G\x00"])
+@pytest.mark.parametrize("step", [1, 100])
+def test_bytes_that_can_never_become_a_request(store: Daemon, raw: bytes, step: int) -> None:
+    """They are a 400 at once: nothing is waited for."""
+    began = time.monotonic()
+    with store.dial() as conn:
+        for at in range(0, len(raw), step):
+            conn.send(raw[at : at + step])
+        reply = conn.reply()
+        assert (reply.status, reply["Connection"]) == (400, "close")
+        assert conn.rest() == b""
+    assert time.monotonic() - began < 5
+    assert store.complete(reply["X-Request-Id"])["reason"] == "head"
 
 
 @pytest.mark.parametrize(

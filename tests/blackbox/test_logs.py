@@ -207,6 +207,51 @@ def test_refused_requests_have_lines_too(store: Daemon, raw: bytes, status: int 
     assert store.complete(reply["X-Request-Id"])["status"] == (status or reply.status)
 
 
+def test_timestamp_of_the_last_byte(store: Daemon) -> None:
+    """`timestamp` is the time at which the last byte left, not that of the request."""
+    with store.dial(receive_buffer=65536) as conn:
+        conn.send(head("GET", "/v1/images/wide", {"X-Request-Id": "ends-late"}))
+        assert conn.reply_head().length == WIDE_SIZE
+        conn.take(WIDE_SIZE // 2)
+        middle = time.time()
+        conn.take(WIDE_SIZE - WIDE_SIZE // 2, 30)
+        end = time.time()
+    stamp = datetime.fromisoformat(store.complete("ends-late")["timestamp"]).timestamp()
+    assert middle - 0.001 <= stamp <= end + 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "shown"),
+    [
+        ({"Range": "bytes=5-9"}, {"range": "5-9"}),
+        ({"Range": f"bytes=5-{SIZE}"}, {"range": f"5-{SIZE - 1}"}),
+        ({"Range": "bytes=5-2"}, {"reason": "range_syntax"}),
+        ({}, {}),
+    ],
+)
+def test_range_and_reason(store: Daemon, fields: Fields, shown: dict[str, str]) -> None:
+    """The line has the range that was sent, or the reason why none was."""
+    for _ in range(3):
+        line = store.traced("/v1/images/disk", fields=fields)[1]
+        assert {name: line[name] for name in ("range", "reason") if name in line} == shown
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_settings_line(small_home: Callable[[str], Path], workers: str) -> None:
+    """At the start one line has all settings by their keys in the configuration file, and no secret."""
+    flags = ("--workers", workers, "--metrics-auth-token", "zqsecret", "--max-range-bytes", "none")
+    with running(small_home(f"settings-{workers}"), *flags) as daemon:
+        assert daemon.ask("/healthz").status == 200
+        (line,) = [line for line in daemon.lines() if line["message"] == "settings"]
+        assert "zqsecret" not in daemon.log_text()
+    assert "worker" not in line
+    assert line["settings"]["workers"] == int(workers)
+    assert line["settings"]["metrics_auth_token"] == "set"
+    assert line["settings"]["max_range_bytes"] == "none"
+    assert line["settings"]["trusted_proxy"] == []
+    assert line["settings"]["require_range"] is False
+
+
 def test_one_line_a_request(store: Daemon) -> None:
     """A pipeline of requests leaves one line each."""
     names = [f"pipelined-{n}" for n in range(20)]

@@ -33,7 +33,7 @@ def follow(log: Path, enough: Callable[[list[dict[str, Any]]], bool]) -> list[di
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory, demo_image: Path) -> Iterator[Path]:
-    """A directory with the log of a daemon that listens at a TLS port (in `port`) and at `socket`."""
+    """A directory with the log of a daemon that listens at TLS and proxy ports and at `socket`."""
     place = tmp_path_factory.mktemp("endpoints")
     write_certificate(place)
     command: list[str | Path] = [
@@ -42,13 +42,19 @@ def place(tmp_path_factory: pytest.TempPathFactory, demo_image: Path) -> Iterato
         "--pidfile=",
         "--logfile=log",
     ]
-    tls = "ssl:0:interface=127.0.0.1:privateKey=key.pem:certKey=cert.pem"
-    command += ["aero-storage", "--images-root", demo_image.parent, "--endpoint", tls, "--endpoint", "unix:socket"]
+    endpoints = (
+        "ssl:0:interface=127.0.0.1:privateKey=key.pem:certKey=cert.pem",
+        "haproxy:tcp:0:interface=127.0.0.1",
+        "unix:socket",
+    )
+    command += ["aero-storage", "--images-root", demo_image.parent]
+    command += [word for endpoint in endpoints for word in ("--endpoint", endpoint)]
     process = subprocess.Popen(command, cwd=place)
-    events = follow(place / "log", lambda events: sum(event["message"] == "listening" for event in events) == 2)
+    events = follow(place / "log", lambda events: sum(event["message"] == "listening" for event in events) == 3)
     addresses = [event["address"] for event in events if event["message"] == "listening"]
     (place / "pid").write_text(str(process.pid))
     (place / "port").write_text(addresses[0].rpartition(":")[2])
+    (place / "proxy-port").write_text(addresses[1].rpartition(":")[2])
     yield place
     process.terminate()
     assert process.wait(10) == 0
@@ -138,3 +144,21 @@ def test_what_is_logged(curl: Callable[..., str], place: Path) -> None:
     (line,) = mine(follow(place / "log", lambda events: bool(mine(events))))
     assert (line["outcome"], line["bytes_sent"], line["status"]) == ("complete", 100_000, 206)
     assert line["client"] in ("127.0.0.1", "unix")
+
+
+def test_first_byte_behind_a_proxy_header(place: Path) -> None:
+    """With the PROXY protocol the first byte behind its header counts, and the log has the client that it names."""
+    address = ("127.0.0.1", int((place / "proxy-port").read_text()))
+    header = b"PROXY TCP4 192.0.2.9 192.0.2.1 4711 80\r\n"
+    with socket.create_connection(address, START_SECONDS) as client:
+        client.sendall(header + b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        assert client.recv(1000).startswith(b"HTTP/1.1 200 ")
+    with socket.create_connection(address, START_SECONDS) as client:
+        client.sendall(header + b"\x16\x03\x01")
+        assert client.recv(1000) == b""
+
+    def told(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [event for event in events if "looks_like" in event]
+
+    (line,) = told(follow(place / "log", lambda events: bool(told(events))))
+    assert (line["client"], line["looks_like"]) == ("192.0.2.9", "TLS on a plain port")

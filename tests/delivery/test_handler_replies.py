@@ -9,13 +9,24 @@ from typing import TYPE_CHECKING
 import attrs
 import pytest
 from tests.policies import policy_with
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 
 from aero_storage.catalog.model import Image
 from aero_storage.delivery.byte_handler import Memo
 from aero_storage.delivery.exchange import Ending
-from aero_storage.delivery.reply import Reply
+from aero_storage.delivery.reply import Refused, Reply
 from aero_storage.delivery.routes import ROUTES, Plane, Resource
+from aero_storage.errors import (
+    BlobNotFoundError,
+    BlobUnreadableError,
+    CatalogError,
+    ClientError,
+    DescriptorsError,
+    DiskHangsError,
+    OverdrawnError,
+    OverloadedError,
+    RefusalReason,
+)
 from aero_storage.metrics import Counts
 
 if TYPE_CHECKING:
@@ -333,9 +344,29 @@ def test_metrics_of_all_workers(ask: Ask, bench: Bench, drive: Drive) -> None:
 def test_fail(ask: Ask, bench: Bench, path: str, plane: Plane, status: int) -> None:
     """A request that is refused before its turn gets an error in the shape of its plane."""
     facts = ask(path)
-    reply = bench.handler().fail(facts, status)
-    assert (reply.status, facts.plane) == (status, plane)
+    reply = bench.handler().fail(facts, status, RefusalReason.HEAD)
+    assert (reply.status, facts.plane, reply.refused) == (status, plane, Refused(RefusalReason.HEAD))
     assert (reply.body == b"") is (plane is Plane.DATA)
+
+
+@pytest.mark.parametrize("path", [BYTES, BYTES + "/meta"])
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (CatalogError, "catalog"),
+        (BlobNotFoundError, "existence"),
+        (BlobUnreadableError, "unreadable"),
+        (DescriptorsError, "descriptors"),
+        (DiskHangsError, "disk"),
+        (OverloadedError, "place"),
+        (OverdrawnError, "share"),
+    ],
+)
+def test_reasons(ask: Ask, bench: Bench, drive: Drive, path: str, error: type[ClientError], reason: str) -> None:
+    """Whatever goes wrong as a file is opened has its status, and its own word in the log."""
+    bench.store.held = fail(error("files/disk.raw"))
+    reply = drive(bench.handler().answer(bench.exchange(ask(path)), None))
+    assert (reply.status, reply.refused) == (error.status, Refused(RefusalReason(reason)))
 
 
 def test_every_resource_is_tried() -> None:

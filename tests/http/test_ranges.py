@@ -111,6 +111,8 @@ MULTIPLE = {
 OVERSIZED = {
     "a byte over 8 KiB": "bytes=" + "7-".rjust(KIB_8 + 1 - len("bytes="), "0"),
     "a byte over 8 KiB and broken": "x" * (KIB_8 + 1),
+}
+TOO_MANY = {
     "a range over a thousand": "bytes=" + ",".join(["0-0"] * 1001),
     "a range over a thousand and broken": "bytes=" + "," * 1000,
 }
@@ -207,8 +209,14 @@ def test_multiple(header: str) -> None:
 
 @pytest.mark.parametrize("header", OVERSIZED.values(), ids=OVERSIZED)
 def test_oversized(header: str) -> None:
-    """Length and count are looked at before the syntax."""
+    """The length is looked at before the syntax."""
     assert parse_range(header) is RangeProblem.OVERSIZED
+
+
+@pytest.mark.parametrize("header", TOO_MANY.values(), ids=TOO_MANY)
+def test_too_many(header: str) -> None:
+    """The count is looked at before the syntax of each range."""
+    assert parse_range(header) is RangeProblem.TOO_MANY
 
 
 @pytest.mark.parametrize(("header", "size", "expected"), RESOLVED.values(), ids=RESOLVED)

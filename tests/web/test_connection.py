@@ -58,15 +58,15 @@ def test_refused_heads(stack: Any, head: bytes, status: int) -> None:
     ("target", "path"),
     [
         (b"/v1/images/SECRET\xe4", "/v1/images/<invalid>"),
-        (b"/v1/images/SECRET\xe4/meta?SECRET", "/v1/images/<invalid>/meta"),
-        (b"/v1/images/SECRET SECRET/data", "/v1/images/<invalid>/data"),
+        (b"/v1/images/SECRET\xe4/meta?SECRET", "/v1/images/<invalid>"),
+        (b"/v1/images/SECRET SECRET/data", "/v1/images/<invalid>"),
         (b"/v1/images/\0SECRET", "/v1/images/<invalid>"),
         (b"/v1/images/disk.img?SECRET\xe4", "/v1/images/disk.img"),
         (b"/v1/images/disk.img/\xe4SECRET", "/v1/images/disk.img/<invalid>"),
         (b"/v1/images/disk.img/chunked/SECRET\xe4/manifest.json", "/v1/images/disk.img/<invalid>"),
         (b"/v1/images/" + b"SECRET" * 4000 + b"/data", "/v1/images/<invalid>"),
-        (b"/nowhere\xe4\n\t", "/nowhere%E4%0A%09"),
-        (b"/" + b"\xe4" * 9000, "/" + "%E4" * 85),
+        (b"/nowhere\xe4\n\t", "/nowhere%E4"),
+        (b"/" + b"~" * 9000, "/" + "~" * 255),
         (b"v1/images/SECRET", "<invalid>"),
         (b"SECRET.test:80", "<invalid>"),
         (b"ftp://SECRET/v1/images", "<invalid>"),
@@ -85,7 +85,9 @@ def test_paths_of_refused_targets(stack: Any, target: bytes, path: str) -> None:
     assert "SECRET" not in str(stack.log.events)
 
 
-@pytest.mark.parametrize("line", [b"\x16\x03\x01SECRET", b"SECRET", b"GET", b"SECRET /v1/images/SECRET\xe4", b" "])
+@pytest.mark.parametrize(
+    "line", [b"\r\n\x16\x03\x01SECRET", b"SECRET", b"GET", b"SECRET /v1/images/SECRET\xe4", b"\r\n "]
+)
 def test_what_is_no_request_line(stack: Any, line: bytes) -> None:
     """Of it the log shows no word that is not known."""
     connection = stack.connect()
@@ -95,6 +97,104 @@ def test_what_is_no_request_line(stack: Any, line: bytes) -> None:
     assert logged["method"] in {"<other>", "GET"}
     assert logged["path"] in {"<invalid>", "/v1/images/<invalid>"}
     assert "SECRET" not in str(stack.log.events)
+
+
+HOPELESS = {
+    "SSH": b"SSH-2.0-OpenSSH_9.2\r",
+    "no target": b"GET\r",
+    "HTTP/0.9": b"GET /\r",
+    "HTTP/2": b"PRI * HTTP/2",
+    "bare LF": b"GET / HTTP/1.1\n",
+    "control character in a target": b"GET /\x01",
+    "two empty lines": b"\r\n\r",
+    "an empty line with a bare LF": b"\n",
+    "PROXY protocol": b"PROXY TCP4 1",
+    "space in a name": b"GET / HTTP/1.1\r\nHost ",
+    "control character in a value": b"GET / HTTP/1.1\r\nHost: a\r\nX: \x00",
+    "length that is none": b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: -",
+}
+
+
+@pytest.mark.parametrize("before", [b"", OK], ids=["first", "behind another"])
+@pytest.mark.parametrize("data", HOPELESS.values(), ids=HOPELESS)
+def test_what_can_never_become_a_request(stack: Any, before: bytes, data: bytes) -> None:
+    """The first byte behind which no request can come gets its 400 at once, in one piece and byte by byte alike."""
+    whole, cut = stack.connect(), stack.connect()
+    whole.send(before + data)
+    cut.send(before)
+    for at in range(len(data)):
+        assert len(refused_lines(stack)) == 1
+        cut.send(data[at : at + 1])
+    for connection in (whole, cut):
+        *_, response = connection.responses()
+        assert (response.status, response["Connection"]) == (400, "close")
+        assert connection.transport.disconnecting
+    one, two = refused_lines(stack)
+    assert (one["path"], one["method"], one["reason"]) == (two["path"], two["method"], "head")
+
+
+def refused_lines(stack: Any) -> list[dict[str, Any]]:
+    return [line for line in stack.log.requests if line["status"] == 400]
+
+
+def foreign_lines(stack: Any) -> list[tuple[str, str, dict[str, Any]]]:
+    return [event for event in stack.log.events if "looks_like" in event[2]]
+
+
+CLIENT_HELLO = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
+FOREIGN = {
+    "TLS": (CLIENT_HELLO, "TLS on a plain port"),
+    "NUL": (b"\x00", "no HTTP"),
+    "SSL 2": (b"\x80.\x01", "no HTTP"),
+    "RDP": (b"\x03\x00\x00\x13", "no HTTP"),
+    "space": (b" GET / HTTP/1.1\r\n", "no HTTP"),
+    "parenthesis": (b"(", "no HTTP"),
+    "UTF-8 mark": (b"\xef\xbb\xbfGET / HTTP/1.1\r\n", "no HTTP"),
+}
+
+
+@pytest.mark.parametrize(("data", "protocol"), FOREIGN.values(), ids=FOREIGN)
+def test_a_first_byte_that_begins_no_request(stack: Any, data: bytes, protocol: str) -> None:
+    """A connection that speaks another protocol is closed at once, without an answer, and told of."""
+    connection = stack.connect()
+    connection.send(b"")  # so it is behind a PROXY header that came alone
+    connection.send(data)
+    connection.send(OK)
+    assert connection.taken() == b""
+    assert connection.transport.disconnecting
+    ((level, message, fields),) = foreign_lines(stack)
+    assert (level, message) == ("info", "connection closed: its first byte begins no HTTP request")
+    assert fields == {"client": "192.0.2.1", "looks_like": protocol, "count": 1}
+
+
+def test_foreign_protocols_are_told_of_once_a_minute(stack: Any) -> None:
+    """Any number of such connections gives a line a minute, with their number."""
+    for _ in range(100):
+        connection = stack.connect()
+        connection.send(CLIENT_HELLO)
+        connection.lose()
+    assert [fields["count"] for _, _, fields in foreign_lines(stack)] == [1]
+    stack.reactor.advance(60)
+    stack.connect().send(b"\x00")
+    assert [fields["count"] for _, _, fields in foreign_lines(stack)] == [1, 100]
+
+
+@pytest.mark.parametrize("byte", [*b"!#$%&'*+-.^_`|~09AZaz", 0x0D, 0x0A])
+def test_a_first_byte_that_may_begin_a_request(stack: Any, byte: int) -> None:
+    """A connection that begins with any byte of a token, or with a line end, is spoken to."""
+    connection = stack.connect()
+    connection.send(bytes([byte]))
+    connection.send(b"\x00")
+    assert connection.response().status == 400
+
+
+@pytest.mark.parametrize("before", [OK, b"\r", b"\r\n", b"G"])
+def test_only_the_first_byte_of_a_connection_counts(stack: Any, before: bytes) -> None:
+    """Behind anything that was HTTP the same byte is a bad request."""
+    connection = stack.connect()
+    connection.send(before)
+    connection.send(CLIENT_HELLO)
+    assert connection.responses()[-1].status == 400
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "POST"])

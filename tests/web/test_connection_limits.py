@@ -36,7 +36,7 @@ class Scene:
     def enter(self, *hosts: str) -> list[int | None]:
         """The refusals of connections from these hosts, 0 where there is not even a ticket."""
         tickets = [self.limiter.admit(host) for host in hosts]
-        return [0 if ticket is None else ticket.refusal for ticket in tickets]
+        return [0 if ticket is None else ticket.refusal and ticket.refusal[0] for ticket in tickets]
 
 
 def test_total() -> None:

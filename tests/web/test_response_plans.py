@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionLost
 from twisted.internet.testing import StringTransport
 
-from aero_storage.errors import ShortReadError
+from aero_storage.errors import ShortReadError, StatusAndReason
 from aero_storage.http.head_reader import HeadReader
 from aero_storage.http.request_head import RequestHead
 from aero_storage.streaming.stream_place import StreamPlace
@@ -96,7 +96,7 @@ class Client:
     peer: str = "192.0.2.1"
     transport: Any = attrs.field(factory=StringTransport)
     pace: Pace | None = None
-    refusal: int | None = None
+    refusal: StatusAndReason | None = None
     is_secure: bool = False
     busy: bool = True
     persistent: bool = True

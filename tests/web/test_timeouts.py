@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 from twisted.internet.task import Clock
 
+from aero_storage.errors import RefusalReason, StatusAndReason
 from aero_storage.web.timeouts import TimedConnection, Timeouts, Wait, Waiting
 
 HEAD, IDLE = 20.0, 60.0
+OVERLOADED = (503, RefusalReason.PLACE)
 
 
 class Connection:
@@ -20,7 +22,7 @@ class Connection:
         self.ends: list[float] = []
         self.left = False
         self.heads = 0
-        self.refusal: int | None = None
+        self.refusal: StatusAndReason | None = None
         self.wait = Wait()
 
     @property
@@ -124,7 +126,7 @@ def test_a_refused_connection_waits_less() -> None:
     """A connection that only waits for its refusal has two seconds; a shorter timeout stays."""
     scene, hurried = Scene(), Scene(head=1.0)
     one, other, third = scene.open(), scene.open(), hurried.open()
-    one.refusal = third.refusal = 503
+    one.refusal = third.refusal = OVERLOADED
     scene.wait(30)
     hurried.wait(30)
     assert (one.ends, other.ends, third.ends) == ([2.0], [20.0], [1.0])
@@ -187,7 +189,7 @@ def test_nobody_makes_way_who_takes_no_place() -> None:
     """To close a connection that is to be turned away would win nothing."""
     scene = Scene()
     one = scene.idle()
-    one.refusal = 503
+    one.refusal = OVERLOADED
     scene.wait(1)
     assert not scene.timeouts.make_room()
 

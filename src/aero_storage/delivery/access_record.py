@@ -6,8 +6,11 @@ import attrs
 from twisted.internet.interfaces import IReactorTime
 
 from aero_storage.delivery.facts import Facts
+from aero_storage.delivery.reply import Refused, Reply
 from aero_storage.delivery.routes import Resource
 from aero_storage.disk import Disk
+from aero_storage.errors import RefusalReason
+from aero_storage.http.ranges import Segment
 from aero_storage.logs.json_log import EventLog, Form, make_form
 from aero_storage.metrics import Metrics
 from aero_storage.storage.store import Opened
@@ -15,6 +18,7 @@ from aero_storage.storage.store import Opened
 _PARTIAL = 206
 _RANGE_REFUSALS = frozenset({412, 413, 416})
 _BYTES = frozenset({Resource.IMAGE, Resource.CHUNK})
+_RANGE = "range"
 _BLANKS = ("request_id", "status", "outcome", "bytes_sent", "latency_seconds", "client")
 
 
@@ -34,7 +38,10 @@ class AccessRecord:
 
     facts: Facts
     reporter: Reporter
-    _form: Form | None = attrs.field(init=False, default=None)
+    _forms: dict[tuple[bool, Refused | None], Form] = attrs.field(init=False, factory=dict)
+    """By whether the line has a range, and what it says of a refusal."""
+    _range_form: Form | None = attrs.field(init=False, default=None)
+    """The form of a line with a range, which is no refusal; None before the first."""
     _route: str = attrs.field(init=False)
     _method: str = attrs.field(init=False)
     _counted_image: str | None = attrs.field(init=False)
@@ -63,21 +70,51 @@ class AccessRecord:
             elif status in _RANGE_REFUSALS and not self.facts.announces_body:
                 metrics.range_answered(valid=False)
 
-    def write(self, *blanks: object, reason: str = "") -> None:
+    def write(
+        self, reply: Reply | None, opened: Opened | None, *blanks: object, reason: RefusalReason | None = None
+    ) -> None:
         """Write a line to the request log, if there is one; `blanks` are numbers or JSON.
 
-        Their order: request id, status, outcome, bytes sent, seconds, the client's host. `reason` says why a response
-        was aborted.
+        Their order: request id, status, outcome, bytes sent, seconds, the client's host. `reply` is what was decided,
+        for bytes of `opened`; None if the client left before. `reason` says why a response was broken off.
         """
-        log = self.reporter.log
-        if log is None:
+        form = self._range_form if reason is None else None
+        if form is not None and reply is not None and reply.status == _PARTIAL and reply.segment is not None:
+            first = reply.segment.offset  # nearly all lines of a busy server: no further call
+            form(*blanks, f'"{first}-{first + reply.segment.length - 1}"')
+        elif self.reporter.log is not None:
+            self._write(self.reporter.log, reply, opened, blanks, reason)
+
+    def _write(
+        self,
+        log: EventLog,
+        reply: Reply | None,
+        opened: Opened | None,
+        blanks: tuple[object, ...],
+        reason: RefusalReason | None,
+    ) -> None:
+        part, refused = (None, None) if reply is None else (self._part(reply, opened), reply.refused)
+        if reason is not None:
+            refused = Refused(reason)
+        form = self._forms.get((part is not None, refused)) or self._make_form(log, part is not None, refused)
+        if part is None:
+            form(*blanks)
             return
-        if reason:
-            make_form(log, "info", "request complete", {**self._fields(), "reason": reason}, _BLANKS)(*blanks)
-            return
-        if self._form is None:
-            self._form = make_form(log, "info", "request complete", self._fields(), _BLANKS)
-        self._form(*blanks)
+        if refused is None:
+            self._range_form = form
+        form(*blanks, f'"{part.offset}-{part.offset + part.length - 1}"')
+
+    def _part(self, reply: Reply, opened: Opened | None) -> Segment | None:
+        """The bytes of the image that the reply is about; None for the whole, and where they are unknown."""
+        if self._is_image:
+            return reply.segment if reply.status == _PARTIAL else None
+        return reply.segment if opened is not None and opened.raw else None
+
+    def _make_form(self, log: EventLog, has_range: bool, refused: Refused | None) -> Form:  # noqa: FBT001
+        fields = self._fields() | ({_RANGE: None} if has_range else {}) | _refusal_fields(refused)
+        blanks = (*_BLANKS, _RANGE) if has_range else _BLANKS
+        form = self._forms[has_range, refused] = make_form(log, "info", "request complete", fields, blanks)
+        return form
 
     def _fields(self) -> dict[str, object]:
         facts = self.facts
@@ -94,3 +131,10 @@ class AccessRecord:
         }
         optional = {"image_id": facts.names.image_id, "user_id": facts.user_id}
         return fields | {name: value for name, value in optional.items() if value is not None}
+
+
+def _refusal_fields(refused: Refused | None) -> dict[str, object]:
+    if refused is None:
+        return {}
+    fields: dict[str, object] = {"reason": str(refused.reason)}
+    return fields if refused.max_range_bytes is None else fields | {"max_range_bytes": refused.max_range_bytes}

@@ -23,7 +23,7 @@ from aero_storage.delivery.representation import (
     virtual_representation,
 )
 from aero_storage.delivery.routes import Resource
-from aero_storage.errors import BlobNotFoundError
+from aero_storage.errors import BlobNotFoundError, RefusalReason
 from aero_storage.storage.blob import BlobStatus
 from aero_storage.storage.store import BlobRequest, Opened, Store
 
@@ -69,7 +69,7 @@ class ByteHandler:
     def answer_now(self, exchange: Exchange, range_value: str | None, memo: Memo) -> Reply | None:
         """Return the same, if nothing has to be waited for; see RequestHandler.answer_now."""
         if not exchange.facts.names.valid:
-            return error(exchange.facts, self._policy, 404)
+            return error(exchange.facts, self._policy, 404, reason=RefusalReason.ID)
         if not exchange.take_place_now(self._admission):
             return None
         facts, catalog = exchange.facts, self._current_catalog.current

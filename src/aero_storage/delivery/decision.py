@@ -11,8 +11,9 @@ import attrs
 
 from aero_storage.delivery.facts import Facts
 from aero_storage.delivery.policy import Policy
-from aero_storage.delivery.reply import Reply, error, plane_headers, precondition_reply, validator_headers
+from aero_storage.delivery.reply import Refused, Reply, error, plane_headers, precondition_reply, validator_headers
 from aero_storage.delivery.representation import Representation
+from aero_storage.errors import RefusalReason
 from aero_storage.http.conditional import Validators, if_range_holds
 from aero_storage.http.cors import MAX_RANGE_BYTES, Headers
 from aero_storage.http.digests import REPR_DIGEST, repr_digest
@@ -26,14 +27,34 @@ from aero_storage.http.ranges import (
     unsatisfied_range,
 )
 
+_UNSATISFIABLE = 416
+
 
 class Refusal(enum.Enum):
-    """Why a range is not sent."""
+    """Why a range is not sent, with the status of the response and the reason in the log."""
 
-    PRECONDITION = "If-Range does not hold"
-    UNSATISFIABLE = "not satisfiable, or not one range"
-    HEADER_TOO_LONG = "the header is too long, or has too many ranges"
-    TOO_LONG = "longer than --max-range-bytes"
+    PRECONDITION = ("If-Range does not hold", 412, RefusalReason.PRECONDITION)
+    SYNTAX = ("broken, or missing where one is required", 416, RefusalReason.RANGE_SYNTAX)
+    UNIT = ("of another unit where one of bytes is required", 416, RefusalReason.RANGE_UNIT)
+    MULTIPLE = ("more than one", 416, RefusalReason.RANGE_TOO_MANY)
+    UNSATISFIABLE = ("not satisfiable", 416, RefusalReason.RANGE_UNSATISFIABLE)
+    TOO_MANY = ("more than are counted", 413, RefusalReason.RANGE_TOO_MANY)
+    HEADER_TOO_LONG = ("in a header that is too long", 413, RefusalReason.RANGE_TOO_LONG)
+    TOO_LONG = ("longer than --max-range-bytes", 413, RefusalReason.RANGE_TOO_LONG)
+
+    def __init__(self, meaning: str, status: int, reason: RefusalReason) -> None:
+        self.meaning = meaning
+        self.status = status
+        self.reason = reason
+
+
+_PROBLEMS = {
+    RangeProblem.BROKEN: Refusal.SYNTAX,
+    RangeProblem.OTHER_UNIT: Refusal.UNIT,
+    RangeProblem.MULTIPLE: Refusal.MULTIPLE,
+    RangeProblem.TOO_MANY: Refusal.TOO_MANY,
+    RangeProblem.OVERSIZED: Refusal.HEADER_TOO_LONG,
+}
 
 
 @attrs.frozen
@@ -73,10 +94,11 @@ class Decision:
         """Return the segment that `Range` selects, None for the whole representation, or why there is none."""
         range_required, range_applies = self.range_required, self.range_applies
         requested = None if text is None or not (range_applies or range_required) else parse_range(text)
-        if requested is None or requested is RangeProblem.OTHER_UNIT:
-            return Refusal.UNSATISFIABLE if range_required else None
+        if requested is None:
+            return Refusal.SYNTAX if range_required else None
         if isinstance(requested, RangeProblem):
-            return Refusal.HEADER_TOO_LONG if requested is RangeProblem.OVERSIZED else Refusal.UNSATISFIABLE
+            ignored = requested is RangeProblem.OTHER_UNIT and not range_required
+            return None if ignored else _PROBLEMS[requested]
         if not range_applies:
             return Refusal.PRECONDITION
         return _fit(requested, self.representation.size, self.policy, range_required=range_required)
@@ -106,7 +128,7 @@ def _fixed_reply(
     facts: Facts, policy: Policy, representation: Representation, validators: Validators, shown: Headers
 ) -> Reply | None:
     if representation.max_bytes is not None and representation.size > representation.max_bytes:
-        return error(facts, policy, 413)
+        return error(facts, policy, 413, reason=RefusalReason.CHUNK_TOO_LONG)
     return precondition_reply(facts, policy, validators, shown)
 
 
@@ -133,15 +155,14 @@ def _body_headers(plane: Headers, representation: Representation, shown: Headers
 
 
 def _refuse(facts: Facts, policy: Policy, refusal: Refusal, size: int) -> Reply:
-    match refusal:
-        case Refusal.PRECONDITION:
-            return error(facts, policy, 412)
-        case Refusal.UNSATISFIABLE:
-            return error(facts, policy, 416, ("Content-Range", unsatisfied_range(size)))
-        case Refusal.HEADER_TOO_LONG:
-            return error(facts, policy, 413)
-        case Refusal.TOO_LONG:
-            return error(facts, policy, 413, (MAX_RANGE_BYTES, str(policy.max_range_bytes)))
+    extra: Headers = ()
+    refused = Refused(refusal.reason)
+    if refusal.status == _UNSATISFIABLE:
+        extra = (("Content-Range", unsatisfied_range(size)),)
+    elif refusal is Refusal.TOO_LONG:
+        extra = ((MAX_RANGE_BYTES, str(policy.max_range_bytes)),)
+        refused = Refused(refusal.reason, policy.max_range_bytes)
+    return error(facts, policy, refusal.status, *extra, reason=refused)
 
 
 def _send(headers: Headers, representation: Representation, selected: Segment | None) -> Reply:

@@ -10,6 +10,8 @@ import attrs
 from aero_storage.delivery.access_record import AccessRecord
 from aero_storage.delivery.admission import Admission, Place
 from aero_storage.delivery.facts import Facts, make_request_id
+from aero_storage.delivery.reply import Reply
+from aero_storage.errors import RefusalReason
 from aero_storage.logs.json_lines import quote
 from aero_storage.storage.store import Opened
 
@@ -39,6 +41,8 @@ class Exchange:
     waiting: bool = attrs.field(init=False, default=False)
     """Whether it waits in the queue for a place."""
     blob: Opened | None = attrs.field(init=False, default=None)
+    reply: Reply | None = attrs.field(init=False, default=None)
+    """The decision, for HEAD too with the segment of a GET; None before there is one."""
     give_share_back: Callable[[], None] | None = attrs.field(init=False, default=None)
     """Called at the end if requests of one client are counted."""
 
@@ -76,10 +80,10 @@ class Exchange:
         """Go on without the place, which another request gets; return False if it holds none."""
         return self.place is not None and self.place.give_up()
 
-    def end(self, ending: Ending, status: int, bytes_sent: int, reason: str = "") -> None:
+    def end(self, ending: Ending, status: int, bytes_sent: int, reason: RefusalReason | None = None) -> None:
         """Release everything, count and log; a second call does nothing.
 
-        `bytes_sent` is the number of bytes of the body that were sent, `reason` a word for the log.
+        `bytes_sent` is the number of bytes of the body that were sent, `reason` why the response was broken off.
         """
         if self._ended:
             return
@@ -92,7 +96,14 @@ class Exchange:
             if ending is not Ending.COMPLETE:
                 account.reporter.metrics.broken_off(ending.value)
             account.write(
-                *(quote(self.request_id), status, f'"{ending}"', bytes_sent, f"{seconds:.6f}", quote(self.client)),
+                self.reply,
+                self.blob,
+                quote(self.request_id),
+                status,
+                f'"{ending}"',
+                bytes_sent,
+                f"{seconds:.6f}",
+                quote(self.client),
                 reason=reason,
             )
 

@@ -29,7 +29,8 @@ from aero_storage.errors import (
     ClientError,
     DescriptorsError,
     DiskHangsError,
-    OverloadedError,
+    OverdrawnError,
+    RefusalReason,
 )
 from aero_storage.http.cors import Headers
 from aero_storage.http.identifiers import NAME_RULE
@@ -83,19 +84,19 @@ class RequestHandler:
         """The host of the client: `peer`, or, if that is a trusted proxy, the client that the proxy names."""
         return None if peer is None else self.policy.trusted_proxy.client(peer, facts.forwarded)
 
-    def fail(self, facts: Facts, status: int) -> Reply:
-        """The reply to a request that cannot be taken further, in the shape of its plane."""
-        return error(facts, self.policy, status, *_retry_after(status))
+    def fail(self, facts: Facts, status: int, reason: RefusalReason | None) -> Reply:
+        """The reply to a request that cannot be taken further, in the shape of its plane; `reason` is for the log."""
+        return error(facts, self.policy, status, *_retry_after(status), reason=reason)
 
     async def answer(self, exchange: Exchange, range_value: str | None) -> Reply:
         """Return the reply to a request with that `Range`; the exchange owns the file that it opens."""
         facts = exchange.facts
         if facts.route is None:
-            return self.fail(facts, 404)
+            return self.fail(facts, 404, RefusalReason.ROUTE)
         if facts.method not in facts.route.methods:
-            return error(facts, self.policy, 405, ("Allow", facts.route.allow))
+            return error(facts, self.policy, 405, ("Allow", facts.route.allow), reason=RefusalReason.METHOD)
         if facts.announces_body:
-            return self.fail(facts, 413)
+            return self.fail(facts, 413, RefusalReason.BODY)
         if facts.method == "OPTIONS":
             return preflight(facts, self.policy)
         try:
@@ -116,7 +117,7 @@ class RequestHandler:
         exchange.give_share_back = self._client_limiter.take(exchange.client)
         if exchange.give_share_back is None:
             self._overdrawn()
-            raise OverloadedError("the client has too many requests under way")
+            raise OverdrawnError("the client has too many requests under way")
 
     def _explain(self, facts: Facts, failure: ClientError) -> Reply:
         if isinstance(failure, CatalogError):
@@ -125,7 +126,7 @@ class RequestHandler:
             self.reporter.metrics.store_failed("open_range" if facts.plane is Plane.DATA else "meta")
         if isinstance(failure, DescriptorsError):
             self._ran_out()
-        return self.fail(facts, failure.status)
+        return self.fail(facts, failure.status, failure.reason)
 
     async def _operations(self, exchange: Exchange) -> Reply:
         facts, policy = exchange.facts, self.policy
@@ -168,7 +169,8 @@ class RequestHandler:
     async def _metadata(self, exchange: Exchange) -> Reply:
         facts = exchange.facts
         if not facts.names.valid:
-            return error(facts, self.policy, 400, reason=f"invalid image id: it {NAME_RULE}")
+            text = f"invalid image id: it {NAME_RULE}"
+            return error(facts, self.policy, 400, reason=RefusalReason.ID, text=text)
         if facts.names.image_id is None:
             images = self._current_catalog.current.images
             listing = await self._listings.ask(images, lambda: self._list(images))

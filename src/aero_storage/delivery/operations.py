@@ -53,9 +53,9 @@ def refusal(facts: Facts, policy: Policy, token: str | None) -> Reply | None:
         return None
     scheme, _, given = (facts.authorization or "").partition(" ")
     if scheme.lower() != "bearer" or not given.strip():
-        return error(facts, policy, 401, ("WWW-Authenticate", "Bearer"))
+        return error(facts, policy, 401, ("WWW-Authenticate", "Bearer"), reason=None)
     if not hmac.compare_digest(given.strip().encode(), token.encode()):
-        return error(facts, policy, 403)
+        return error(facts, policy, 403, reason=None)
     return None
 
 

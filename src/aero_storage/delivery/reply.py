@@ -9,6 +9,7 @@ import attrs
 from aero_storage.delivery.facts import Facts
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.routes import Plane, Resource
+from aero_storage.errors import RefusalReason
 from aero_storage.http import caching
 from aero_storage.http.conditional import ConditionResult, Validators, evaluate
 from aero_storage.http.cors import DATA_EXPOSED, METADATA_EXPOSED, Headers, exposed_names
@@ -17,7 +18,7 @@ from aero_storage.http.ranges import Segment
 
 _NO_BODY = frozenset({204, 304})
 _EXPOSED = {Plane.DATA: DATA_EXPOSED, Plane.METADATA: METADATA_EXPOSED}
-_REASONS = {
+_TEXTS = {
     400: "bad request",
     401: "a bearer token is required",
     403: "wrong bearer token",
@@ -35,6 +36,15 @@ _REASONS = {
 
 
 @attrs.frozen
+class Refused:
+    """The fields of a refused request in the log (http.md §8)."""
+
+    reason: RefusalReason
+    max_range_bytes: int | None = None
+    """The limit that a range exceeds."""
+
+
+@attrs.frozen
 class Reply:
     """Status, headers, and a short body or a segment of the blob that the request opened."""
 
@@ -45,6 +55,7 @@ class Reply:
     segment: Segment | None = None
     own: Headers = ()
     """Headers of this reply alone."""
+    refused: Refused | None = None
 
     @property
     def headers(self) -> Headers:
@@ -82,7 +93,7 @@ def precondition_reply(facts: Facts, policy: Policy, validators: Validators, hea
     """
     result = evaluate(facts.preconditions, validators)
     if result is ConditionResult.FAILED:
-        return error(facts, policy, 412)
+        return error(facts, policy, 412, reason=RefusalReason.PRECONDITION)
     return (
         Reply(304, (*plane_headers(facts, policy, headers), *headers))
         if result is ConditionResult.NOT_MODIFIED
@@ -101,19 +112,30 @@ def _resource_policy(facts: Facts, policy: Policy) -> Headers:
     return (("Cross-Origin-Resource-Policy", policy.cross_origin_resource_policy),)
 
 
-def error(facts: Facts, policy: Policy, status: int, *extra: tuple[str, str], reason: str | None = None) -> Reply:
+def error(
+    facts: Facts,
+    policy: Policy,
+    status: int,
+    *extra: tuple[str, str],
+    reason: RefusalReason | Refused | None,
+    text: str | None = None,
+) -> Reply:
     """Return an error in the form of its plane: data empty, metadata JSON, else a short text.
 
-    `reason` adds to the status; it never contains text from the client.
+    `reason` is for the log, None if there is no word for it. `text` is for the client, in place of that of the
+    status; it never contains text from the client.
     """
+    refused = Refused(reason) if isinstance(reason, RefusalReason) else reason
     headers = (*plane_headers(facts, policy, extra), *extra)
     if facts.plane is Plane.DATA:
-        return Reply(status, (*headers, ("Cache-Control", caching.ERROR), *_accept_ranges(facts)))
-    headers = (*headers, ("Cache-Control", caching.NO_STORE))
-    reason = reason or _REASONS[status]
+        headers = (*headers, ("Cache-Control", caching.ERROR), *_accept_ranges(facts))
+        return Reply(status, headers, refused=refused)
+    headers, text = (*headers, ("Cache-Control", caching.NO_STORE)), text or _TEXTS[status]
     if facts.plane is Plane.METADATA:
-        return Reply(status, (*headers, ("Content-Type", "application/json")), json_body({"error": reason}))
-    return Reply(status, (*headers, ("Content-Type", "text/plain; charset=utf-8")), f"{reason}\n".encode())
+        content_type, body = "application/json", json_body({"error": text})
+    else:
+        content_type, body = "text/plain; charset=utf-8", f"{text}\n".encode()
+    return Reply(status, (*headers, ("Content-Type", content_type)), body, refused=refused)
 
 
 def _accept_ranges(facts: Facts) -> Headers:

@@ -21,7 +21,7 @@ def plain_host(host: str) -> str:
 
 
 def host_of(peer: object) -> str:
-    """Return the host of a transport's peer as logs show it."""
+    """Return the host of a peer's address as logs show it; a UNIX socket has none."""
     return plain_host(getattr(peer, "host", None) or UNIX)
 
 

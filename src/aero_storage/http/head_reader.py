@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import attrs
 
-from aero_storage.http.general_head import LineChecker, parse_head, refuse_head
-from aero_storage.http.request_head import MAX_HEAD, Refusal, RequestHead, read_strict_head
+from aero_storage.http.general_head import parse_head, refuse_head
+from aero_storage.http.head_scanner import Buffer, HeadScanner
+from aero_storage.http.request_head import Refusal, RequestHead, read_strict_head
 
 _NOTHING = (b"", b"\r", b"\r\n")
+_CR = 0x0D
 
 
 @attrs.define
@@ -17,14 +19,16 @@ class HeadReader:
     The caller reads no further behind a head that was refused or that ends the connection.
     """
 
-    _data: bytes = attrs.field(default=b"", repr=False)
+    _data: Buffer = attrs.field(default=b"", repr=False)
+    """A bytearray as soon as anything is appended: then a byte costs the same, however many came before it."""
     _start: int = 0
     """Offset of the next head."""
     _searched: int = 0
     """Number of bytes from there in which no empty line begins."""
     _first: bool = True
     """Whether an empty line before the request line is still accepted (RFC 9112 §2.2)."""
-    _lines: LineChecker | None = None
+    _scanner: HeadScanner | None = None
+    """Of the next head, once a part of it came alone or is outside the strict grammar."""
 
     def __len__(self) -> int:
         """Return the number of bytes in the buffer."""
@@ -47,7 +51,13 @@ class HeadReader:
 
     def receive(self, data: bytes) -> None:
         """Append received bytes."""
-        self._data = self._data[self._start :] + data
+        if len(self):
+            kept = self._data if isinstance(self._data, bytearray) else bytearray(self._data)
+            del kept[: self._start]
+            kept += data
+            self._data = kept
+        else:
+            self._data = data
         self._start = 0
 
     def peek(self) -> bytes:
@@ -58,15 +68,15 @@ class HeadReader:
         if end < 0:
             self._searched = max(0, len(self) - 3)
             return b""
-        return self._data[self._start : end + 4]
+        return bytes(self._data[self._start : end + 4])
 
     def take(self, size: int) -> None:
         """Remove the next head, which has `size` bytes."""
         self._start += size
-        self._searched, self._first, self._lines = 0, True, None
+        self._searched, self._first, self._scanner = 0, True, None
 
     def next(self) -> RequestHead | Refusal | None:
-        """Remove and parse the next head; None if it is incomplete."""
+        """Remove and parse the next head; None if it is incomplete and may still become a good one."""
         if not len(self):
             return None
         data = self.peek()
@@ -76,11 +86,13 @@ class HeadReader:
         return head
 
     def _read_generally(self, data: bytes) -> RequestHead | Refusal | None:
-        if self._lines is None:
-            self._lines = LineChecker()
-        status = self._lines.check(self._data, self._start)
+        if self._first and self._data[self._start] == _CR:
+            return None  # perhaps an empty line
+        if self._scanner is None:
+            self._scanner = HeadScanner()
+        status = self._scanner.scan(self._data, self._start)
         if status is not None:
-            return refuse_head(self._data[self._start : self._start + MAX_HEAD], status)
+            return refuse_head(bytes(self._data[self._start : self._start + self._scanner.scanned]), status)
         return parse_head(data) if data else None
 
     def _skip_empty_line(self) -> None:

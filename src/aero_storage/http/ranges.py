@@ -29,8 +29,10 @@ class RangeProblem(enum.Enum):
     """RFC 9110 §14.2: a range unit that is not understood is ignored."""
     BROKEN = "broken"
     MULTIPLE = "multiple"
+    TOO_MANY = "too many"
+    """More than MAX_RANGES."""
     OVERSIZED = "oversized"
-    """The header exceeds MAX_HEADER_LENGTH or MAX_RANGES."""
+    """The header exceeds MAX_HEADER_LENGTH."""
 
 
 @attrs.frozen
@@ -72,7 +74,7 @@ def parse_range(header: str) -> ByteRange | RangeProblem:
 
 def _parse_set(texts: list[str]) -> ByteRange | RangeProblem:
     if len(texts) > MAX_RANGES:
-        return RangeProblem.OVERSIZED
+        return RangeProblem.TOO_MANY
     ranges = [_parse_one(text.strip(_BLANKS)) for text in texts]
     if None in ranges:
         return RangeProblem.BROKEN

@@ -13,6 +13,7 @@ from functools import lru_cache
 
 import attrs
 
+from aero_storage.errors import RefusalReason, StatusAndReason
 from aero_storage.http.host import MAX_TARGET_LENGTH, is_authority, origin_form
 
 MAX_HEAD = 16 * 1024
@@ -33,6 +34,7 @@ _HEAD = re.compile(
     r"((?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\x20-\x7e]*\r\n){0,200})\r\n"
 )
 _FIELD = re.compile(r"([^:]+): *([^\r]*)\r\n")
+_BAD_REQUEST, _TARGET_TOO_LONG = 400, 414
 _FRAMING = frozenset(("content-length", "transfer-encoding"))
 _RANGE_LINE = re.compile(rb"\r\n[Rr]ange: (bytes=[0-9]{1,18}-[0-9]{1,18})(?=\r\n)")
 _REQUEST_ID_LINE = re.compile(rb"\r\n(?:X-Request-Id|X-Request-ID|x-request-id): ([\x21-\x7e]{1,128})(?=\r\n)")
@@ -74,6 +76,11 @@ class Refusal:
     path: str = ""
     """The apparent path, in visible ASCII; empty if there is none."""
 
+    @property
+    def reason(self) -> RefusalReason:
+        """The reason in the log."""
+        return RefusalReason.TARGET if self.status == _TARGET_TOO_LONG else RefusalReason.HEAD
+
     def as_head(self) -> RequestHead:
         """Return the known parts of the request as a head without headers."""
         return RequestHead(
@@ -111,13 +118,15 @@ def make_head(  # noqa: PLR0913 - the parts of a head
     return RequestHead(method, target, version, headers, size, path, query, persistent, announces_body)
 
 
-def refusal_of(head: RequestHead) -> int | None:
-    """Return the status with which a parsed head is refused, independent of its route, or None."""
+def refusal_of(head: RequestHead) -> StatusAndReason | None:
+    """Return status and reason with which a parsed head is refused, independent of its route, or None."""
     if len(head.target) > MAX_TARGET_LENGTH:
-        return 414
+        return _TARGET_TOO_LONG, RefusalReason.TARGET
     host = head.headers.get("host")
     lacks_host = head.version == "HTTP/1.1" if host is None else not _is_host(host)
-    return 400 if lacks_host or not head.path else None
+    if lacks_host:
+        return _BAD_REQUEST, RefusalReason.HEAD
+    return None if head.path else (_BAD_REQUEST, RefusalReason.TARGET)
 
 
 def logged_path(target: bytes) -> str:

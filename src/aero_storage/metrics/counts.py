@@ -81,7 +81,7 @@ class Counts:
 
     requests: Tally = attrs.field(factory=dict)
     durations: Histogram = attrs.field(factory=dict)
-    bytes: Tally = attrs.field(factory=dict)
+    bytes: Tally = attrs.field(factory=lambda: _zeros((OTHER,)))
     delivered: Tally = attrs.field(factory=lambda: _zeros(_MODES))
     """The same bytes by the mode of the request."""
     ranges: Tally = attrs.field(factory=lambda: _zeros(_RANGE_RESULTS))

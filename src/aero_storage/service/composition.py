@@ -24,6 +24,7 @@ from aero_storage.delivery.routes import routes
 from aero_storage.http.cors import CorsPolicy
 from aero_storage.http.forwarded import TrustedProxies
 from aero_storage.logs.json_log import EventLog
+from aero_storage.logs.rate_limited import RateLimitedEvent
 from aero_storage.metrics import Metrics, Registry
 from aero_storage.service.catalog_reload import CatalogReloader
 from aero_storage.service.disk_pools import DiskPools
@@ -134,6 +135,7 @@ def compose(  # noqa: PLR0913 - what the settings do not say
         limits,
         refusals,
         lambda streams: detect_stalls(streams, admission, reactor, settings.stall_timeout_secs, metrics, log),
+        RateLimitedEvent(log, reactor, "info", "connection closed: its first byte begins no HTTP request"),
         throttle(reactor, settings.max_bytes_per_second, settings.max_total_bytes_per_second),
     )
     unserved = UnservedEntries(store, current_catalog, reactor, log)

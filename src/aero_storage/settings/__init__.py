@@ -2,7 +2,7 @@
 
 from aero_storage.settings.sources import Resolved, resolve
 from aero_storage.settings.table import CONFIG, Setting, Settings, table
-from aero_storage.settings.texts import describe, markdown_table, usage
+from aero_storage.settings.texts import describe, effective, markdown_table, usage
 from aero_storage.settings.values import ListenAddress
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "Setting",
     "Settings",
     "describe",
+    "effective",
     "markdown_table",
     "resolve",
     "table",

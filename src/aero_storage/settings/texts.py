@@ -19,13 +19,26 @@ def describe(resolved: Resolved) -> str:
     return "\n".join(one_line(line) for line in lines)
 
 
+def effective(resolved: Resolved) -> dict[str, object]:
+    """Return every setting by its key in the configuration file, as a JSON value; None is unset.
+
+    Of secrets only `set` or `unset` is said.
+    """
+    return {row.key: _plain(row, getattr(resolved.settings, row.name)) for row in table()}
+
+
+def _plain(row: Setting, value: object) -> object:
+    if row.is_secret:
+        return "unset" if value is None else "set"
+    if value is None:
+        return NONE if row.may_be_none else None
+    return value if isinstance(value, bool | int | float | tuple) else str(value)
+
+
 def _as_toml(row: Setting, value: object) -> str:
-    if value is None and row.may_be_none:
-        return json.dumps(NONE)
-    if value is None or row.is_secret:
+    if row.is_secret or (value is None and not row.may_be_none):
         return "(not set)" if value is None else "(set)"
-    plain = value if isinstance(value, bool | int | float | tuple) else str(value)
-    return json.dumps(plain, ensure_ascii=False)
+    return json.dumps(_plain(row, value), ensure_ascii=False)
 
 
 _USAGE = """\

@@ -14,8 +14,10 @@ from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 from zope.interface import implementer
 
+from aero_storage.errors import StatusAndReason
 from aero_storage.http.client_address import host_of
 from aero_storage.http.request_head import Refusal, RequestHead, refusal_of
+from aero_storage.logs.rate_limited import RateLimitedEvent
 from aero_storage.streaming.sendfile import SendfileServer
 from aero_storage.streaming.throttle import Pace
 from aero_storage.streaming.transports import TrackedTransport, sendfile_transport, tracked_transport
@@ -45,6 +47,8 @@ class Site(Protocol):
     """Connections that have ended so with requests behind the last that was answered."""
     turns: RequestTurns
     """When requests are answered that came behind others."""
+    no_http: RateLimitedEvent
+    """A connection is closed, as its first byte begins no request."""
 
     def stream_begins(self, stream: Stream) -> None:
         """Something is sent that waits for the client."""
@@ -71,7 +75,7 @@ class HTTPConnection(TwistedProtocol):
     sendfile: SendfileServer | None = None
     tracked: TrackedTransport | None = None
     is_secure = False
-    refusal: int | None = None
+    refusal: StatusAndReason | None = None
     _ticket: Ticket | None = None
     _response: Response | None = None
     _request: AeroRequest | None = None
@@ -100,7 +104,7 @@ class HTTPConnection(TwistedProtocol):
         else:
             self.refusal = self._ticket.refusal
         if self.refusal is not None:
-            self.find_plan = _find_nothing
+            self.find_plan = lambda _raw: None  # every request is refused anew
 
     # Input
 
@@ -124,9 +128,9 @@ class HTTPConnection(TwistedProtocol):
         if head.announces_body:
             self._state.expect_body()
         self._state.begin_response(last=not head.persistent or self.refusal is not None)
-        status = refusal_of(head)
-        if status is not None:
-            self._responder.refuse(head, status, self)
+        refusal = refusal_of(head)
+        if refusal is not None:
+            self._responder.refuse(head, refusal, self)
             return
         self._request = AeroRequest(RequestChannel(self), head, raw)
         self._request.process()
@@ -135,7 +139,12 @@ class HTTPConnection(TwistedProtocol):
         """Answer a head that cannot be read like any request, with id, `Date` and log line, then close."""
         self._state.expect_body()
         self._state.begin_response(last=True)
-        self._responder.refuse(refusal.as_head(), refusal.status, self)
+        self._responder.refuse(refusal.as_head(), (refusal.status, refusal.reason), self)
+
+    def turn_away(self, protocol: str) -> None:
+        """Close without an answer: the client speaks another protocol."""
+        self.site.no_http.happened({"client": self.peer, "looks_like": protocol})
+        self.close()
 
     def input_answered(self) -> None:
         """Close, if no more is to come or to be answered."""
@@ -291,8 +300,3 @@ class HTTPConnection(TwistedProtocol):
     def busy(self) -> bool:
         """Whether a response is under way."""
         return self._state.is_answering
-
-
-def _find_nothing(_raw: bytes) -> PlannedRequest | None:
-    """Find no plan: a connection over a limit refuses every request anew."""
-    return None

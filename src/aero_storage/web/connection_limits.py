@@ -14,6 +14,7 @@ import attrs
 from twisted.internet.interfaces import IReactorTime
 
 from aero_storage.delivery.client_limits import ClientLimiter
+from aero_storage.errors import RefusalReason, StatusAndReason
 from aero_storage.logs.json_log import EventLog
 from aero_storage.logs.rate_limited import RateLimitedEvent
 from aero_storage.metrics import Metrics
@@ -23,14 +24,14 @@ MAX_REFUSED = 64
 
 
 class Reason(enum.Enum):
-    """Why a connection is refused: the label in the metrics, and the status of its answer."""
+    """Why a connection is refused: the label in the metrics, and how its requests are."""
 
-    TOTAL = ("total", 503)
-    CLIENT = ("client", 429)
+    TOTAL = ("total", 503, RefusalReason.PLACE)
+    CLIENT = ("client", 429, RefusalReason.SHARE)
 
-    def __init__(self, label: str, status: int) -> None:
+    def __init__(self, label: str, *refusal: *StatusAndReason) -> None:
         self.label = label
-        self.status = status
+        self.refusal: StatusAndReason = refusal
 
 
 @attrs.frozen
@@ -47,10 +48,10 @@ class Limits:
 
 @attrs.frozen(eq=False)
 class Ticket:
-    """The place of an open connection in the counts; `refusal` is the status of its answer if it is over a limit."""
+    """The place of an open connection in the counts; `refusal` is how its requests are refused over a limit."""
 
     release_client: Callable[[], None] | None = None
-    refusal: int | None = None
+    refusal: StatusAndReason | None = None
 
 
 @attrs.define(eq=False)
@@ -85,7 +86,7 @@ class ConnectionLimiter:
         if self._being_refused >= MAX_REFUSED:
             return None
         self._being_refused += 1
-        return Ticket(refusal=reason.status)
+        return Ticket(refusal=reason.refusal)
 
     def leave(self, ticket: Ticket) -> None:
         """A connection is lost."""

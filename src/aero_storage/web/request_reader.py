@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import attrs
 from typing_extensions import override
 
+from aero_storage.http.first_byte import foreign_protocol
 from aero_storage.http.head_reader import HeadReader
 from aero_storage.http.request_head import Refusal, RequestHead
 from aero_storage.web.connection_state import ConnectionState, Event, State
@@ -28,6 +29,11 @@ class Answering(Protocol):
 
     transport: Any
     find_plan: FindPlan
+    is_secure: bool
+
+    def turn_away(self, protocol: str) -> None:
+        """Close without an answer: the first byte can begin no request."""
+        ...
 
     def answer(self, planned: PlannedRequest) -> None:
         """Answer a request whose head is known."""
@@ -73,6 +79,8 @@ class RequestReader(PipeliningConnection):
         if self._state.state is State.LAST_RESPONSE:
             self.has_discarded = True
             return
+        if not (self.has_input or self._state.heads or self._begins_http(data)):
+            return
         self.has_input = True
         self._heads.receive(data)
         if not self.waits_for_turn and self._state.takes_requests:
@@ -80,6 +88,15 @@ class RequestReader(PipeliningConnection):
         elif len(self._heads) > _MAX_READ_AHEAD and not self._paused:
             self._paused = True
             self._connection.transport.pauseProducing()
+
+    def _begins_http(self, data: bytes) -> bool:
+        """Whether a connection begins with these bytes as HTTP does; behind a PROXY header alone there are none."""
+        if not data:
+            return False
+        protocol = foreign_protocol(data[0], secure=self._connection.is_secure)
+        if protocol is not None:
+            self._connection.turn_away(protocol)
+        return protocol is None
 
     def response_sent(self) -> None:
         """Go on behind a response."""

@@ -19,6 +19,7 @@ from aero_storage.delivery.handler import RequestHandler
 from aero_storage.delivery.reply import Reply
 from aero_storage.delivery.routes import Plane, Route
 from aero_storage.disk import Disk
+from aero_storage.errors import StatusAndReason
 from aero_storage.http.request_head import RequestHead
 from aero_storage.logs.json_log import EventLog
 from aero_storage.streaming.producer import SegmentProducer
@@ -53,9 +54,9 @@ class Responder:
         """Answer a request that the router has routed."""
         self.respond(self.plans.make(head, raw, route, names), client)
 
-    def refuse(self, head: RequestHead, status: int, client: Client) -> None:
+    def refuse(self, head: RequestHead, refusal: StatusAndReason, client: Client) -> None:
         """Answer a request that is refused before it is routed."""
-        self.respond(self.plans.make_refusal(head, status), client)
+        self.respond(self.plans.make_refusal(head, refusal), client)
 
     def respond(self, planned: PlannedRequest, client: Client) -> None:
         """Answer a request. The client hears of the end, at once if nothing has to be waited for."""
@@ -80,14 +81,14 @@ class Responder:
     ) -> Reply | Deferred[Reply]:
         """The reply, or, if it has to be waited for, what waits."""
         if plan.refusal is not None:
-            return self._handler.fail(plan.facts, plan.refusal)
+            return self._handler.fail(plan.facts, *plan.refusal)
         if client.refusal is not None and plan.facts.plane is not Plane.OPERATIONS:
-            return self._handler.fail(plan.facts, client.refusal)
+            return self._handler.fail(plan.facts, *client.refusal)
         return start(self._handler.answer(exchange, wanted))
 
     def _defect(self, exchange: Exchange, text: str) -> Reply:
         self._log.event("error", "request failed", {"request_id": exchange.request_id, "traceback": text})
-        return self._handler.fail(exchange.facts, HTTPStatus.INTERNAL_SERVER_ERROR)
+        return self._handler.fail(exchange.facts, HTTPStatus.INTERNAL_SERVER_ERROR, None)
 
     def _wait(self, plan: ResponsePlan, exchange: Exchange, waiting: Deferred[Reply], client: Client) -> None:
         response = Response(exchange, client, self._log)
@@ -104,6 +105,7 @@ class Responder:
         self, plan: ResponsePlan, exchange: Exchange, reply: Reply, client: Client, response: Response | None = None
     ) -> None:
         """Send head and body, as far as possible at once; most leave at once, and need no Response."""
+        exchange.reply = reply
         try:
             head = plan.head.write(reply, exchange.request_id, self._now(), persistent=client.stays_open())
             if plan.is_head:

@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from aero_storage.delivery.exchange import Ending, Exchange
-from aero_storage.errors import DiskHangsError, ShortReadError
+from aero_storage.errors import DiskHangsError, RefusalReason, ShortReadError, StatusAndReason
 from aero_storage.logs.json_log import EventLog
 from aero_storage.streaming.sendfile import SendfileServer
 from aero_storage.streaming.throttle import Pace
@@ -56,8 +56,8 @@ class Client(Protocol):
     """How fast bytes of images may go; None: no limit."""
     is_secure: bool
     """Whether the transport is TLS."""
-    refusal: int | None
-    """The status of every answer, if the connection is over a limit."""
+    refusal: StatusAndReason | None
+    """How every request is refused, if the connection is over a limit."""
 
     @property
     def peer(self) -> str:
@@ -95,7 +95,7 @@ class Response:
     aborted_by_us: bool = False
     _work: Deferred[Any] | None = None
     _body: WaitingBody | None = None
-    _reason: str = ""
+    _reason: RefusalReason | None = None
     """Why it is aborted, where the log tells that."""
 
     def follow(self, work: Deferred[Any], then: Callable[[Any], None] | None = None) -> None:
@@ -112,7 +112,7 @@ class Response:
             self._client.tracked.on_taken = waiting.taken
 
     def _make_room(self) -> None:
-        self._reason = "waiting_bodies"
+        self._reason = RefusalReason.WAITING_BODIES
         self.shut()
 
     def lost(self) -> None:

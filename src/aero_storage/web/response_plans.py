@@ -15,6 +15,7 @@ from aero_storage.delivery.access_record import AccessRecord
 from aero_storage.delivery.byte_handler import Memo
 from aero_storage.delivery.facts import Facts, Names, read_facts
 from aero_storage.delivery.routes import Plane, Route
+from aero_storage.errors import StatusAndReason
 from aero_storage.http.conditional import UNCONDITIONAL
 from aero_storage.http.request_head import HeadKey, RequestHead, may_be_remembered, split_varying
 from aero_storage.web.response_head import HeadWriter
@@ -33,8 +34,8 @@ class ResponsePlan:
     record: AccessRecord
     persistent: bool
     """Whether the client lets the connection stay open."""
-    refusal: int | None = None
-    """The status with which the request is refused before its route is looked at."""
+    refusal: StatusAndReason | None = None
+    """How the request is refused before its route is looked at."""
     is_head: bool = attrs.field(init=False)
     wants_bytes: bool = attrs.field(init=False)
     """Whether it may be answered from an open file."""
@@ -83,12 +84,14 @@ class ResponsePlans:
             self._keep(raw, head, plan)
         return plan, head.header("Range"), head.header("X-Request-Id")
 
-    def make_refusal(self, head: RequestHead, status: int) -> PlannedRequest:
+    def make_refusal(self, head: RequestHead, refusal: StatusAndReason) -> PlannedRequest:
         """The plan of a head that is refused before it is routed."""
-        plan = self._make(head, None, Names(), status)
+        plan = self._make(head, None, Names(), refusal)
         return plan, None, head.header("X-Request-Id")
 
-    def _make(self, head: RequestHead, route: Route | None, names: Names, refusal: int | None) -> ResponsePlan:
+    def _make(
+        self, head: RequestHead, route: Route | None, names: Names, refusal: StatusAndReason | None
+    ) -> ResponsePlan:
         facts = read_facts(
             method=head.method,
             path=head.path,

@@ -10,6 +10,7 @@ from twisted.web.http import Request as HTTPRequest
 from twisted.web.resource import IResource
 from twisted.web.server import Site
 
+from aero_storage.logs.rate_limited import RateLimitedEvent
 from aero_storage.streaming.throttle import Throttle
 from aero_storage.web.connection import HTTPConnection
 from aero_storage.web.connection_limits import ConnectionLimiter, Limits, Reason, Ticket
@@ -26,7 +27,10 @@ StallDetectorFactory = Callable[[set[Stream]], StallDetector]
 
 
 class ImageSite(Site):
-    """The factory of connections; `throttle` limits their speed (None: no limit)."""
+    """The factory of connections; `throttle` limits their speed (None: no limit).
+
+    `no_http` tells of connections that speak another protocol.
+    """
 
     noisy = False
 
@@ -38,6 +42,7 @@ class ImageSite(Site):
         limits: Limits,
         refused: Callable[[Reason], None],
         make_stall_detector: StallDetectorFactory,
+        no_http: RateLimitedEvent,
         throttle: Throttle | None = None,
     ) -> None:
         super().__init__(resource, timeout=None, reactor=reactor)
@@ -50,6 +55,7 @@ class ImageSite(Site):
         self.unanswered = 0
         """Connections that have ended so with requests behind the last that was answered."""
         self.turns = RequestTurns(reactor)
+        self.no_http = no_http
         self.streams: set[Stream] = set()
         self.stalls = make_stall_detector(self.streams)
         self._clock = reactor

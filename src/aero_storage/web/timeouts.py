@@ -14,6 +14,8 @@ from typing import Protocol
 import attrs
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
+from aero_storage.errors import StatusAndReason
+
 _LONGEST_TICK, _SHORTEST_TICK = 1.0, 0.05
 _TICKS = 4
 """Looks for each timeout, at the least: a short timeout is to be late by little."""
@@ -42,7 +44,7 @@ class TimedConnection(Protocol):
     wait: Wait
     """Kept by Timeouts."""
 
-    refusal: int | None
+    refusal: StatusAndReason | None
     """If it is over a limit of connections: it only waits for its refusal, REFUSED_SECONDS at most."""
 
     @property
