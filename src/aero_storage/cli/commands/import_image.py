@@ -123,12 +123,12 @@ def import_image(  # noqa: PLR0913, PLR0917 - the flags of a command
 ) -> None:
     """Bring a disk image into the images root, as a sparse raw file, and list it in the catalog.
 
-    SOURCE is raw, qcow2, VMDK, VDI, VHD, VHDX, QED, Parallels, DMG or Bochs; all but raw need qemu-img (Debian:
+    SOURCE is a file, `-` for standard input, or an http(s) URL. Compressed files (gzip, xz, bzip2; zstd and lz4 with
+    the extra `compressed`) and a disk in a tar archive, an OVA or a ZIP archive are unpacked on the way.
+
+    The image is raw, qcow2, VMDK, VDI, VHD, VHDX, QED, Parallels, DMG or Bochs; all but raw need qemu-img (Debian:
     qemu-utils). A raw file has to look like a disk, unless --format raw says that it is one. An image of the same id
     is replaced; downloads under way end with the old bytes. The catalog records the SHA-256 of the raw file.
-
-    SOURCE is a file, `-` for standard input, or an http(s) URL. Compressed files (gzip, xz, bzip2; zstd and lz4 with
-    the extra aero-storage[compressed]) and a disk in a tar archive, an OVA or a ZIP archive are unpacked on the way.
     """
     if sha256 is not None and not digested:
         raise click.UsageError("--sha256 and --no-sha256 exclude each other")
