@@ -115,3 +115,7 @@ class OverdrawnError(ClientError):
 
 class ShortReadError(AeroStorageError):
     """A blob no longer holds the bytes that its headers promised."""
+
+
+class FileChangedError(ShortReadError):
+    """A file was changed in place after it was opened."""

@@ -30,8 +30,25 @@ class OpenFile(Protocol):
         """The st_dev of the file: reads queue per device."""
         ...
 
+    @property
+    def name(self) -> str:
+        """Its path relative to the images root, for the log."""
+        ...
+
     def fileno(self) -> int:
         """Return the file descriptor."""
+        ...
+
+    def is_current(self) -> bool:
+        """Return whether the file is as it was when it was opened; must not wait for a disk."""
+        ...
+
+    def hold(self) -> None:
+        """Keep the descriptor open until `release`, whoever closes the file."""
+        ...
+
+    def release(self) -> None:
+        """Undo `hold`. Closes the descriptor if the file was closed meanwhile, which may wait for a disk."""
         ...
 
     def verify(self) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import attrs
+from tests.streaming.watched_files import sending
 from twisted.internet.defer import Deferred
 from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.error import ConnectionDone
@@ -23,6 +24,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from aero_storage.linux.page_cache import count_pages
+from aero_storage.streaming.files_in_flight import FilesInFlight
 from aero_storage.streaming.sendfile import SendfileServer
 from aero_storage.streaming.transports import use_tracked_transports
 
@@ -122,6 +124,17 @@ class FakeFile:
     warmed: list[tuple[int, int]] = attrs.field(factory=list)
     checks: int = 0
     device: int = 0
+    name: str = "disk.img"
+    holders: int = 0
+
+    def is_current(self) -> bool:
+        return self.failure is None
+
+    def hold(self) -> None:
+        self.holders += 1
+
+    def release(self) -> None:
+        self.holders -= 1
 
     def fileno(self) -> int:
         return self.descriptor
@@ -275,12 +288,13 @@ def connect(
     buffers: int | None = 64 * KIB,
     protocol: Any = None,
     like: ConnectionPair | None = None,
+    in_flight: FilesInFlight | None = None,
 ) -> ConnectionPair:
     """A connection whose sockets take about `buffers` bytes each, and of the same port as the one that it is like."""
     port: Any = Port(0, cast("Any", None), reactor=reactor)
     with socket.socket() as listener:
         port.socket = listener
-        use_tracked_transports(port, disk)
+        use_tracked_transports(port, sending(reactor, disk, in_flight))
         accepted, peer = _sockets(listener, buffers)
     accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     protocol = protocol or RecordingProtocol()

@@ -21,6 +21,7 @@ from tests.streaming.tcp_pair import (
     pattern,
     result_of,
 )
+from tests.streaming.watched_files import sending
 from twisted.internet import reactor as installed
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.endpoints import serverFromString
@@ -312,7 +313,7 @@ async def test_with_the_real_reactor(threads: ThreadPool, evicted: FakeFile) -> 
             sender.loseConnection()
 
     port: Any = await serverFromString(reactor, "tcp:0:interface=127.0.0.1").listen(Factory.forProtocol(Sending))
-    use_tracked_transports(port, DiskThreads(reactor, reactor, threads, 1, 60.0))
+    use_tracked_transports(port, sending(reactor, DiskThreads(reactor, reactor, threads, 1, 60.0)))
 
     def client() -> bytes:
         import socket  # noqa: PLC0415

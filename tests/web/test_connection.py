@@ -65,6 +65,7 @@ def test_refused_heads(stack: Any, head: bytes, status: int) -> None:
         (b"/v1/images/disk.img/\xe4SECRET", "/v1/images/disk.img/<invalid>"),
         (b"/v1/images/disk.img/chunked/SECRET\xe4/manifest.json", "/v1/images/disk.img/<invalid>"),
         (b"/v1/images/" + b"SECRET" * 4000 + b"/data", "/v1/images/<invalid>"),
+        (b"/v1/images/SECRET\rSECRET", "/v1/images/<invalid>"),
         (b"/nowhere\xe4\n\t", "/nowhere%E4"),
         (b"/" + b"~" * 9000, "/" + "~" * 255),
         (b"v1/images/SECRET", "<invalid>"),

@@ -7,6 +7,7 @@ import pytest
 from twisted.internet.task import Clock
 
 from aero_storage.web.stall_detector import (
+    HASTY_LOOK_SECONDS,
     LOOK_SECONDS,
     SLOW_BYTES,
     YIELD_BYTES_PER_SECOND,
@@ -53,6 +54,7 @@ class House:
     clock: Clock = attrs.field(factory=Clock)
     timeout: float = 60.0
     waiting: int = 0
+    looks: int = 0
     stalls: StallDetector = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -65,6 +67,7 @@ class House:
 
     def serve_queue(self) -> None:
         """Ask for a place for each request that waits, as the admission does."""
+        self.looks += 1
         while self.waiting:
             before = self.without
             self.stalls.make_room()
@@ -229,10 +232,24 @@ def test_the_first_bytes_do_not_count(house: House) -> None:
     stream.taken = 10 * YIELD_BYTES_PER_SECOND
     house.waiting = 1
     house.serve_queue()
-    house.let_pass(LOOK_SECONDS)
+    house.let_pass(HASTY_LOOK_SECONDS)
     assert stream.holds_place
-    house.let_pass(LOOK_SECONDS)
+    house.let_pass(HASTY_LOOK_SECONDS)
     assert not stream.holds_place
+
+
+def test_looks_are_soon_while_requests_wait(house: House) -> None:
+    """A request has but a second: looks come twice as often while it waits, and then as before."""
+    house.join()
+    house.let_pass(LOOK_SECONDS)
+    house.join()
+    house.waiting = 3
+    house.serve_queue()
+    house.let_pass(3 * HASTY_LOOK_SECONDS)
+    assert house.waiting == 1
+    house.waiting = house.looks = 0
+    house.let_pass(10 * LOOK_SECONDS)
+    assert house.looks == 10
 
 
 def test_who_became_slow(house: House) -> None:
@@ -277,9 +294,9 @@ def test_who_waits_for_a_disk_now_and_then(house: House) -> None:
     house.waiting = 1
     for _ in range(20):
         stream.taken, stream.owed = None, object()
-        house.let_pass(LOOK_SECONDS)
+        house.let_pass(HASTY_LOOK_SECONDS)
         stream.taken = 5
-        house.let_pass(LOOK_SECONDS)
+        house.let_pass(HASTY_LOOK_SECONDS)
     assert stream.holds_place
 
 

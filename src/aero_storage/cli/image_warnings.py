@@ -1,4 +1,4 @@
-"""Warnings about an image that is served without an error: its content, its limits."""
+"""Warnings about an image that is served without an error: its content, its validators, its limits."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from aero_storage.catalog.model import Image
 from aero_storage.cli.disk_images.raw_disks import described
+from aero_storage.cli.image_digests import digest_warnings
 from aero_storage.cli.terminal import printable
 from aero_storage.image_formats.byte_source import Sample, short_sample
 from aero_storage.image_formats.recognition import recognise
@@ -24,6 +25,7 @@ def image_warnings(image: Image, path: Path, settings: Settings) -> Iterator[str
         if not stat.S_ISREG(status.st_mode):
             return
         yield from _content(image, path, _sample(descriptor, status.st_size))
+        yield from digest_warnings(image, status)
         yield from _range_limit(status.st_size, settings)
 
 

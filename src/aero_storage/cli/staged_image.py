@@ -182,7 +182,7 @@ def _write(staging: Directory, image: ReadyImage, options: ImportOptions) -> str
     space = FreeSpace(staging.descriptor)
 
     def look_and_advance(count: int) -> None:
-        if image.is_staged:  # what strangers have made may grow
+        if image.is_staged:  # a small file may hold a large disk
             space.require()
         advance(count)
 

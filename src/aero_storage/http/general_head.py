@@ -51,8 +51,9 @@ def refuse_head(data: bytes, status: int) -> Refusal:
 
     `data` ends with the byte that decided: the refusal says the same however much has come behind it.
     """
-    method, target = guess_request_line(data[:_LOOKED_AT].partition(b"\r")[0])
-    return Refusal(status, method.decode("latin-1"), logged_path(target))
+    # A CR that decided stays in the target: it may have been in the middle of a name.
+    method, target = guess_request_line(data[:_LOOKED_AT].partition(b"\r\n")[0])
+    return Refusal(status, method.rstrip(b"\r").decode("latin-1"), logged_path(target))
 
 
 def _join(request: h11.Request) -> dict[str, str]:

@@ -1,8 +1,9 @@
 """Limits the file bytes that wait in a socket (TCP_NOTSENT_LOWAT), until the client is known to be fast.
 
-Pages queued by `sendfile` belong to the file: changing it in place changes these bytes after our last check, and
-truncating it fills them with zeros. TCP_NOTSENT_LOWAT keeps them few for a slow or stalled client. A fast client,
-for which they wait only milliseconds, would lose a quarter of its speed.
+Pages queued by `sendfile` belong to the file: changing it in place changes these bytes, and truncating it fills them
+with zeros. The file is watched while they wait (`streaming.files_in_flight`), and TCP_NOTSENT_LOWAT keeps them few
+for a slow or stalled client. A fast client, for which they wait only milliseconds as long as it reads, would lose a
+quarter of its speed.
 """
 
 from __future__ import annotations

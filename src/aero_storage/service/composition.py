@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from importlib.metadata import version as package_version
+from typing import cast
 
 import attrs
-from twisted.internet.interfaces import IListeningPort, IReactorTime
+from twisted.internet.interfaces import IListeningPort, IReactorFDSet, IReactorTime
 from twisted.internet.posixbase import PosixReactorBase
 
 from aero_storage.catalog.current import CurrentCatalog
@@ -23,6 +24,7 @@ from aero_storage.delivery.representation import VirtualChunks
 from aero_storage.delivery.routes import routes
 from aero_storage.http.cors import CorsPolicy
 from aero_storage.http.forwarded import TrustedProxies
+from aero_storage.linux.inotify import Inotify
 from aero_storage.logs.json_log import EventLog
 from aero_storage.logs.rate_limited import RateLimitedEvent
 from aero_storage.metrics import Metrics, Registry
@@ -36,7 +38,10 @@ from aero_storage.settings.original_variables import BUILD_VARIABLES, find_varia
 from aero_storage.storage.local.directory import ImageDirectory
 from aero_storage.storage.local.image_store import LocalStore
 from aero_storage.storage.local.open_file_cache import OpenFileCache
+from aero_storage.streaming.fair_queue import FairQueue
+from aero_storage.streaming.files_in_flight import FilesInFlight
 from aero_storage.streaming.throttle import throttle
+from aero_storage.streaming.transports import Sending
 from aero_storage.streaming.waiting_bodies import WaitingBodies
 from aero_storage.web.connection_limits import Limits, Reason, Refusals
 from aero_storage.web.file_sender import FileSender
@@ -70,6 +75,7 @@ class Parts:
     admission: Admission
     site: ImageSite
     store: LocalStore
+    sending: Sending
     accept_guard: AcceptGuard
     drain: Drain
     unserved: UnservedEntries
@@ -140,7 +146,11 @@ def compose(  # noqa: PLR0913 - what the settings do not say
     )
     unserved = UnservedEntries(store, current_catalog, reactor, log)
     drain = Drain(settings.drain_delay_secs, settings.shutdown_grace_secs)
-    return Parts(reactor, log, pools, reloader, handler, admission, site, store, accept_guard, drain, unserved)
+    in_flight = FilesInFlight(reactor, pools.disk, Inotify(cast("IReactorFDSet", reactor)), log)
+    sending = Sending(pools.readers, FairQueue(reactor), in_flight)
+    return Parts(
+        reactor, log, pools, reloader, handler, admission, site, store, sending, accept_guard, drain, unserved
+    )
 
 
 def client_limiter_of(limits: Limits) -> ClientLimiter | None:

@@ -54,5 +54,5 @@ def _service_of(options: Options, reactor: PosixReactorBase) -> AeroService | Pa
         return supervise(options, reactor, workers)
     pools = make_disk_pools(reactor)
     parts = compose(resolved.settings, reactor, pools, options.log, options.environ)
-    parts = attrs.evolve(parts, ports=listen(reactor, parts.site, resolved, pools.readers))
+    parts = attrs.evolve(parts, ports=listen(reactor, parts.site, resolved, parts.sending))
     return AeroService(parts, service_manager(options.environ, reactor, options.log))

@@ -24,7 +24,6 @@ from aero_storage.service.disk_pools import make_disk_pools
 from aero_storage.service.listening.sibling_sockets import SiblingSockets
 from aero_storage.service.monotonic_clock import use_monotonic_clock
 from aero_storage.service.parent import WorkerConfig
-from aero_storage.streaming.fair_queue import FairQueue
 from aero_storage.workers.control_client import PUSH_SECONDS, ControlClient
 from aero_storage.workers.control_protocol import open_channel
 from aero_storage.workers.worker_process import CHANNEL, LOG
@@ -54,16 +53,13 @@ def serve(config: WorkerConfig, reactor: PosixReactorBase, log: JsonLines) -> No
         os.environ,
         total=lambda: control.total(),  # noqa: PLW0108 - made below
     )
-    fair_queue = FairQueue(reactor)
-    ports = tuple(
-        worker_socket.open(reactor, parts.site, pools.readers, fair_queue) for worker_socket in config.worker_sockets
-    )
+    ports = tuple(worker_socket.open(reactor, parts.site, parts.sending) for worker_socket in config.worker_sockets)
 
     own = [worker_socket for worker_socket in config.worker_sockets if worker_socket.is_own]
 
     def open_sibling(index: int, descriptor: int) -> IListeningPort:
         socket_of_sibling = attrs.evolve(own[index], descriptor=descriptor)
-        port = socket_of_sibling.open(reactor, parts.site, pools.readers, fair_queue)
+        port = socket_of_sibling.open(reactor, parts.site, parts.sending)
         parts.accept_guard.guard(port)
         return port
 

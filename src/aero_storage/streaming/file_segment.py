@@ -1,4 +1,4 @@
-"""A segment of a file to be sent by `sendfile`: tracks its resident part and reads the rest into the page cache."""
+"""A segment of a file to be sent: tracks its resident part and reads the rest into the page cache."""
 
 from __future__ import annotations
 
@@ -23,6 +23,13 @@ WINDOW_BYTES = 1024 * 1024
 """Bytes of a file that are checked for residency, or read into the page cache, at a time."""
 
 _LEAST_WINDOW = 128 * 1024
+
+COPIED_BYTES = 256 * 1024
+"""Bodies up to this many bytes are copied. A client on this machine may hold so many that it has acknowledged and not
+read: those of `sendfile` would still be the file's, and no reset takes them back."""
+
+_PIECE = memoryview(bytearray(256 * 1024))
+"""Where bytes are copied to, a piece at a time that stays in the processor's cache; for the reactor's thread only."""
 
 RESIDENT_SECONDS = 0.1
 """Bytes found in the page cache count as resident for this long."""
@@ -57,6 +64,11 @@ class FileSegment(QueuedSegment):
     def __attrs_post_init__(self) -> None:
         self.done = Deferred(self._cancelled)
 
+    @property
+    @override
+    def watched(self) -> OpenFile | None:
+        return self.source
+
     @override
     def ready(self) -> int:
         """Return how many bytes can be sent now; 0 if a thread is reading them: `on_read` is called after the read.
@@ -76,14 +88,19 @@ class FileSegment(QueuedSegment):
 
         Raises BlockingIOError if the socket is full, OSError of the connection, and the exceptions of `source`.
         """
-        sent = os.sendfile(socket, self.source.fileno(), self.offset, most)
-        self.offset += sent
-        self.left -= sent
-        self.source.verify()
+        sent = self._transfer(socket, most)
         if not sent:
             raise OSError(errno.ENODATA, "the file ends before its segment does")
         if self._cold and self.left and self._reading is None:
             self._read_ahead()
+        return sent
+
+    def _transfer(self, socket: int, most: int) -> int:
+        """Send by `sendfile`. Bytes in the socket are still the file's, so the file is verified after it."""
+        sent = os.sendfile(socket, self.source.fileno(), self.offset, most)
+        self.offset += sent
+        self.left -= sent
+        self.source.verify()
         return sent
 
     @override
@@ -144,3 +161,29 @@ class FileSegment(QueuedSegment):
 
     def _mark_ready(self, end: int) -> None:
         self._ready_to, self._checked_at = end, self._clock()
+
+
+class CopiedSegment(FileSegment):
+    """A segment that is read, verified and then written: none of its bytes changes any more once the kernel has it.
+
+    The rest that a full socket does not take waits in the file, and is read again.
+    """
+
+    @property
+    @override
+    def watched(self) -> None:
+        return None
+
+    @override
+    def ready(self) -> int:
+        return min(super().ready(), len(_PIECE))
+
+    @override
+    def _transfer(self, socket: int, most: int) -> int:
+        piece = _PIECE[:most]
+        count = os.preadv(self.source.fileno(), (piece,), self.offset)
+        self.source.verify()
+        sent = os.write(socket, piece[:count]) if count else 0
+        self.offset += sent
+        self.left -= sent
+        return sent

@@ -49,9 +49,13 @@ class FlushTracking(FileDescriptor):
         outstanding = _outstanding(self.fileno())
         return self.taken - outstanding if outstanding else None
 
+    def acknowledged(self) -> int:
+        """Return how many bytes the peer has acknowledged."""
+        return self.taken - _outstanding(self.fileno())
+
     def max_unacknowledged_read(self) -> int:
         """Return an upper bound on the bytes read but not acknowledged; 0 if the peer's system does not answer."""
-        return max_unacknowledged_read(self.socket, self.taken - _outstanding(self.fileno()))
+        return max_unacknowledged_read(self.socket, self.acknowledged())
 
     def when_drained(self) -> Deferred[None]:
         """Return a Deferred that fires once nothing is unsent; cancel it if the connection is lost first."""

@@ -30,6 +30,11 @@ class MemorySegment(QueuedSegment):
         self.left = len(self._body) - self.offset
         self.done = Deferred(self._cancelled)
 
+    @property
+    @override
+    def watched(self) -> None:
+        return None
+
     @override
     def ready(self) -> int:
         return self.left

@@ -1,11 +1,11 @@
 """A TCP transport for Twisted that sends segments: of files by `sendfile`, and of bodies that connections share.
 
-To use it, give a listening port a subclass with `disk` and `fair_queue` set: `port.transport = …`. Bytes are sent in
-the order of the calls of `write`, `writeSequence`, `send_file` and `send_body`. The reactor's thread makes no read
-that could wait for a disk.
+To use it, give a listening port a subclass with `disk`, `fair_queue` and `in_flight` set: `port.transport = …`.
+Bytes are sent in the order of the calls of `write`, `writeSequence`, `send_file` and `send_body`. The reactor's
+thread makes no read that could wait for a disk.
 
 The kernel copies as late as it can: a file that is changed in place also changes those of its bytes that wait in a
-socket (see `linux.notsent_lowat`).
+socket. Then `in_flight` has the connection reset. Small bodies are copied.
 """
 
 from __future__ import annotations
@@ -13,20 +13,22 @@ from __future__ import annotations
 import errno
 import socket
 from collections import deque
-from typing import Any, ClassVar, cast
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 from twisted.internet.defer import Deferred, fail
-from twisted.internet.error import ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import IPushProducer
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.main import CONNECTION_LOST
 from twisted.python.failure import Failure
 from typing_extensions import override
 
 from aero_storage.disk import Disk
+from aero_storage.errors import FileChangedError
 from aero_storage.linux import notsent_lowat
 from aero_storage.open_file import OpenFile
 from aero_storage.streaming.fair_queue import TURN_BYTES, FairQueue
-from aero_storage.streaming.file_segment import FileSegment
+from aero_storage.streaming.file_segment import COPIED_BYTES, CopiedSegment, FileSegment
+from aero_storage.streaming.files_in_flight import FilesInFlight
 from aero_storage.streaming.memory_segment import MemorySegment
 from aero_storage.streaming.stream_place import StreamPlace
 from aero_storage.streaming.throttle import Pace
@@ -34,6 +36,9 @@ from aero_storage.streaming.write_queue import QueuedSegment, WriteQueue
 
 _HEAD_BYTES = 16 * 1024
 """Ordinary bytes up to this size are sent with MSG_MORE, in one packet with the file that follows."""
+
+_SMALL_BYTES = 66 * 1024
+"""A response up to this size, with its head, is small: it leaves at once, and turns are short after it."""
 
 _MORE: int = getattr(socket, "MSG_MORE", 0)
 _FULL = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS})
@@ -47,6 +52,9 @@ class SendfileServer(WriteQueue):
 
     disk: ClassVar[Disk]
     fair_queue: ClassVar[FairQueue]
+    in_flight: ClassVar[FilesInFlight]
+    on_file_changed: Callable[[], object] | None = None
+    """Resets the connection, in place of `abortConnection`, when bytes in flight have changed."""
     pace: Pace | None = None
     """Limits the speed of file bytes; bytes of `write` are counted by the producer, or do not count."""
     _spent = 0
@@ -58,8 +66,6 @@ class SendfileServer(WriteQueue):
     _awaiting_turn = False
     """Whether `take_turn` is due from the fair queue or the throttle; until then writability does not matter."""
     _flushing = False
-    _lost = False
-    """Whether a system call reported the connection lost; `doWrite` tells the reactor."""
 
     def __init__(self, *arguments: Any) -> None:
         self._speed_test: notsent_lowat.SpeedTest | None = notsent_lowat.SpeedTest()
@@ -70,12 +76,13 @@ class SendfileServer(WriteQueue):
     ) -> Deferred[None]:
         """Send `head` and `length` bytes of a file from `offset` on, behind everything written before.
 
-        If nothing is queued, as much as the socket takes is sent at once. The Deferred fires when the kernel has the
-        last byte. It fails with the exceptions of `source`, and with ConnectionLost if the connection is lost first.
+        If nothing is queued, as much as the socket takes is sent at once. Up to COPIED_BYTES are copied. The Deferred
+        fires when the kernel has the last byte. It fails with the exceptions of `source`, with ConnectionAborted if
+        `in_flight` has told of a change, and with ConnectionLost if the connection is lost first.
         """
-        return self._enqueue(
-            FileSegment(source, offset, length, self.disk, self._has_read, self.abortConnection, place=place), head
-        )
+        kind = CopiedSegment if length <= COPIED_BYTES else FileSegment
+        segment = kind(source, offset, length, self.disk, self._has_read, self.abortConnection, place=place)
+        return self._enqueue(segment, head)
 
     def send_body(self, body: bytes, offset: int, head: bytes) -> Deferred[None]:
         """Do the same for a body in memory, from `offset` on; no byte of it is copied."""
@@ -87,6 +94,8 @@ class SendfileServer(WriteQueue):
         self._queued += segment.left
         if not self.connected or self._aborting or self._writeDisconnected:
             return fail(ConnectionLost())
+        if segment.watched is not None:
+            self.in_flight.begin(self, segment.watched)
         done = segment.done
         assert done is not None  # noqa: S101
         self._append(segment, head)
@@ -98,10 +107,7 @@ class SendfileServer(WriteQueue):
         return done
 
     def write_through(self, data: bytes | bytearray | memoryview) -> bool:
-        """Like `write`, but send at once as much as the socket takes, if nothing is queued.
-
-        Returns True if the kernel now has everything ever written.
-        """
+        """Write, at once as much as the socket takes; return whether the kernel now has everything ever written."""
         sent = self.send_now(data)
         if sent == len(data):
             return True
@@ -109,9 +115,23 @@ class SendfileServer(WriteQueue):
         return not self.unsent
 
     def send_now(self, data: bytes | bytearray | memoryview) -> int:
-        """Send of a small response what the socket takes at once, if nothing is queued; return how many bytes."""
-        self.fair_queue.shorten_turns()
-        return self._send(data, 0) if self.is_idle() and self._spent + len(data) <= TURN_BYTES else 0
+        """Send what the socket takes at once, if nothing is queued; return how many bytes."""
+        if len(data) <= _SMALL_BYTES:
+            self.fair_queue.shorten_turns()
+        if not self.is_idle() or self._spent + len(data) > TURN_BYTES:
+            return 0
+        sent = self._send(data, 0)
+        if len(data) > _SMALL_BYTES:
+            self._count_turn(sent)
+        return sent
+
+    def waits_for_turn(self, count: int) -> bool:
+        """Return whether a response of `count` bytes, if it is not small, waits for the turns of other streams."""
+        return count > _SMALL_BYTES and count > self.fair_queue.left
+
+    def file_changed(self) -> None:
+        """Reset the connection: bytes of a file in flight have changed (Sender of FilesInFlight)."""
+        (self.on_file_changed or self.abortConnection)()
 
     # Turns
 
@@ -159,21 +179,6 @@ class SendfileServer(WriteQueue):
             self._resume_producer()
             self._notify_if_flushed()
 
-    def _has_more_to_do(self) -> bool:
-        """Return whether Twisted's `doWrite` has work once all is sent: a pull producer, or closing."""
-        pulled = self.producer is not None and not self.streamingProducer
-        return pulled or bool(self.disconnecting) or self._writeDisconnecting
-
-    def _resume_producer(self) -> None:
-        """Resume a paused producer in this turn, not in the next.
-
-        In the meantime the channel could learn that its client has gone and close: Twisted's `doWrite` then resumes
-        the paused producer instead of closing, and the connection stays open.
-        """
-        if self.producer is not None and self.producerPaused:
-            self.producerPaused = False
-            cast("IPushProducer", self.producer).resumeProducing()
-
     def _flush(self) -> None:
         self._flushing = True
         try:
@@ -210,6 +215,8 @@ class SendfileServer(WriteQueue):
         if ready and not self._send_segment(segment, min(allowed, room, self.fair_queue.left)):
             return False
         if not segment.left:
+            if segment.watched is not None:
+                self.in_flight.end(self, segment.watched, self.taken)
             self._complete(segment)
             return True
         self._awaiting_read = asked and not ready
@@ -231,12 +238,15 @@ class SendfileServer(WriteQueue):
         self._queued -= sent
         self._spent += sent
         self.taken += sent
-        self.fair_queue.spend(sent)
         pace = self._pace_of(segment)
         if pace is not None:
             pace.spend(sent)
         if sent and self.on_taken is not None:
             self.on_taken()
+        self._count_turn(sent)
+
+    def _count_turn(self, sent: int) -> None:
+        self.fair_queue.spend(sent)
         if self._speed_test is not None and self._speed_test.passed(sent):
             self._speed_test = None
             notsent_lowat.lift_limit(self.socket)
@@ -271,24 +281,17 @@ class SendfileServer(WriteQueue):
             self._push()
 
     def _fail_segment(self, segment: QueuedSegment, failure: Failure) -> None:
+        changed = segment.watched if failure.check(FileChangedError) else None
+        if changed is not None and self.in_flight.changed(changed, self):
+            failure = Failure(ConnectionAborted())
         self.abortConnection()
         segment.finish(failure)
-
-    def _is_connection_error(self, error: OSError) -> bool:
-        """Return whether an error of `sendfile` is about the connection, not the file."""
-        self._lost = isinstance(error, ConnectionError) or not self._has_peer()
-        return self._lost
-
-    def _has_peer(self) -> bool:
-        try:
-            self.socket.getpeername()
-        except OSError:
-            return False
-        return True
 
     @override
     def connectionLost(self, reason: Failure) -> None:
         segments, self._segments = self._segments, deque()
+        self.in_flight.leave(self)
+        self.on_file_changed = None
         try:
             super().connectionLost(reason)
         finally:

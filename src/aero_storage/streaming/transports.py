@@ -10,13 +10,14 @@ import os
 from collections.abc import Callable
 from typing import Protocol, cast
 
+import attrs
 from twisted.internet import tcp, unix
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
 
 from aero_storage.disk import Disk
 from aero_storage.linux import notsent_lowat
 from aero_storage.streaming.fair_queue import FairQueue
+from aero_storage.streaming.files_in_flight import FilesInFlight
 from aero_storage.streaming.flush_tracking import FlushTracking
 from aero_storage.streaming.receive_buffer import SharedReceiveBuffer
 from aero_storage.streaming.sendfile import SendfileServer
@@ -64,26 +65,35 @@ class TrackedUNIXServer(FlushTracking, unix.Server):  # type: ignore[misc]
     """A UNIX stream connection as a TrackedTransport."""
 
 
-def use_tracked_transports(port: object, disk: Disk | None = None, fair_queue: FairQueue | None = None) -> None:
+@attrs.frozen
+class Sending:
+    """The parts that all file-sending connections of one reactor share."""
+
+    disk: Disk
+    """The threads that read into the page cache."""
+    fair_queue: FairQueue
+    in_flight: FilesInFlight
+
+
+def use_tracked_transports(port: object, sending: Sending | None = None) -> None:
     """Make the connections of a listening port TrackedTransports: TCP, TLS over TCP, and UNIX ports.
 
-    With `disk`, TCP connections also send files and take turns in `fair_queue`. The ports of one reactor share both.
+    With `sending`, TCP connections also send files.
     """
     if isinstance(port, unix.Port):
         port.transport = TrackedUNIXServer
-    elif isinstance(port, tcp.Port) and disk is not None and hasattr(os, "sendfile"):
-        port.transport = _sending(disk, fair_queue or FairQueue(cast("IReactorTime", port.reactor)))
+    elif isinstance(port, tcp.Port) and sending is not None and hasattr(os, "sendfile"):
+        port.transport = _transport_of(sending)
         notsent_lowat.limit_unsent(port.socket)
     elif isinstance(port, tcp.Port):
         port.transport = TrackedTCPServer
 
 
-def _sending(disk_threads: Disk, queue: FairQueue) -> type[SendfileServer]:
-    class Sending(SendfileServer):
-        disk = disk_threads
-        fair_queue = queue
+def _transport_of(sending: Sending) -> type[SendfileServer]:
+    class SharingServer(SendfileServer):
+        disk, fair_queue, in_flight = sending.disk, sending.fair_queue, sending.in_flight
 
-    return Sending
+    return SharingServer
 
 
 def tracked_transport(transport: object) -> TrackedTransport | None:

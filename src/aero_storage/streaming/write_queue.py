@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from twisted.internet import tcp
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IPushProducer
 from twisted.python.failure import Failure
 from typing_extensions import override
 
+from aero_storage.open_file import OpenFile
 from aero_storage.streaming.flush_tracking import FlushTracking
 from aero_storage.streaming.receive_buffer import SharedReceiveBuffer
 
@@ -31,6 +33,11 @@ class QueuedSegment(Protocol):
     """Data written behind it."""
     is_paced: bool
     """Whether the speed limits are for it."""
+
+    @property
+    def watched(self) -> OpenFile | None:
+        """The file whose bytes these stay until they are acknowledged; None for copies."""
+        ...
 
     def ready(self) -> int:
         """Return how many bytes can be sent now; 0 if they have to be read first."""
@@ -53,6 +60,8 @@ class WriteQueue(FlushTracking, SharedReceiveBuffer, tcp.Server):  # type: ignor
 
     _queued = 0
     """Bytes of segments and of the data behind them; they stay unsent when the connection is lost."""
+    _lost = False
+    """Whether a system call reported the connection lost; `doWrite` tells the reactor."""
 
     def __init__(self, *arguments: Any) -> None:
         self._segments: deque[QueuedSegment] = deque()
@@ -138,3 +147,30 @@ class WriteQueue(FlushTracking, SharedReceiveBuffer, tcp.Server):  # type: ignor
         self._tempDataLen = sum(map(len, segment.behind))
         self._queued -= self._tempDataLen
         segment.finish(None)
+
+    def _has_more_to_do(self) -> bool:
+        """Return whether Twisted's `doWrite` has work once all is sent: a pull producer, or closing."""
+        pulled = self.producer is not None and not self.streamingProducer
+        return pulled or bool(self.disconnecting) or self._writeDisconnecting
+
+    def _resume_producer(self) -> None:
+        """Resume a paused producer in this turn, not in the next.
+
+        In the meantime the channel could learn that its client has gone and close: Twisted's `doWrite` then resumes
+        the paused producer instead of closing, and the connection stays open.
+        """
+        if self.producer is not None and self.producerPaused:
+            self.producerPaused = False
+            cast("IPushProducer", self.producer).resumeProducing()
+
+    def _is_connection_error(self, error: OSError) -> bool:
+        """Return whether an error of `sendfile` is about the connection, not the file."""
+        self._lost = isinstance(error, ConnectionError) or not self._has_peer()
+        return self._lost
+
+    def _has_peer(self) -> bool:
+        try:
+            self.socket.getpeername()
+        except OSError:
+            return False
+        return True

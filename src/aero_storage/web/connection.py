@@ -23,7 +23,7 @@ from aero_storage.streaming.throttle import Pace
 from aero_storage.streaming.transports import TrackedTransport, sendfile_transport, tracked_transport
 from aero_storage.web.connection_limits import Ticket
 from aero_storage.web.connection_state import ConnectionState, Event, State
-from aero_storage.web.lingering_close import LingeringClose, can_half_close, is_secure
+from aero_storage.web.lingering_close import LingeringClose, can_close_at_once, close_if_acknowledged, is_secure
 from aero_storage.web.request import AeroRequest, RequestChannel
 from aero_storage.web.request_reader import RequestReader
 from aero_storage.web.request_turns import RequestTurns
@@ -84,9 +84,8 @@ class HTTPConnection(TwistedProtocol):
 
     def __init__(self, site: Site, responder: Responder, clock: IReactorTime, pace: Pace | None) -> None:
         self.site, self.pace, self.wait = site, pace, Wait()
-        self._responder = responder
+        self._responder, self._clock = responder, clock
         self.find_plan: FindPlan = responder.plans.find
-        self._clock = clock
         self._state = ConnectionState()
         self._reader = RequestReader(self, self._state, site.turns)
 
@@ -97,14 +96,12 @@ class HTTPConnection(TwistedProtocol):
         self.is_secure = is_secure(self.transport)
         self.sendfile, self.tracked = sendfile_transport(self.transport), tracked_transport(self.transport)
         if self.sendfile is not None:
-            self.sendfile.pace = self.pace
+            self.sendfile.pace, self.sendfile.on_file_changed = self.pace, self.reset
         self._ticket = self.site.opened(self, host_of(self.transport.getPeer()))
         if self._ticket is None:
             self.abort()
-        else:
-            self.refusal = self._ticket.refusal
-        if self.refusal is not None:
-            self.find_plan = lambda _raw: None  # every request is refused anew
+        elif (refusal := self._ticket.refusal) is not None:
+            self.refusal, self.find_plan = refusal, lambda _raw: None  # every request is refused anew
 
     # Input
 
@@ -128,8 +125,7 @@ class HTTPConnection(TwistedProtocol):
         if head.announces_body:
             self._state.expect_body()
         self._state.begin_response(last=not head.persistent or self.refusal is not None)
-        refusal = refusal_of(head)
-        if refusal is not None:
+        if (refusal := refusal_of(head)) is not None:
             self._responder.refuse(head, refusal, self)
             return
         self._request = AeroRequest(RequestChannel(self), head, raw)
@@ -208,7 +204,7 @@ class HTTPConnection(TwistedProtocol):
         may_send = self._state.client_may_send
         if self._reader.begun or self._reader.has_discarded:
             self._count_unanswered()
-        linger = may_send or not can_half_close(self.transport)
+        linger = may_send or not can_close_at_once(self.transport)
         self._state.begin_close(linger=linger)
         if linger:
             self._lingering = LingeringClose(self.transport, self.tracked, self._clock)
@@ -223,18 +219,15 @@ class HTTPConnection(TwistedProtocol):
             self.site.unanswered += 1
 
     def readConnectionLost(self) -> None:
-        """The client will send no more: answer what it has sent, then close.
-
-        A request that waits for a place is given up: nearly always its client has closed for good, and others wait.
-        """
+        """The client will send no more: answer what it has sent, but do not wait for a place, then close."""
         state = self._state
         state.end_input()
         if state.is_ending:
-            self.transport.loseConnection()
+            close_if_acknowledged(self.transport)
         elif state.takes_requests and not self._reader.waits_for_turn:
             self.close()
         elif self._response is not None and self._response.exchange.waiting:
-            self.abort()
+            self.abort()  # nearly always it has closed for good, and others wait for places
 
     def writeConnectionLost(self) -> None:
         """Our half is closed."""
@@ -263,12 +256,12 @@ class HTTPConnection(TwistedProtocol):
 
     def shut(self) -> None:
         """Break off a response that is under way, or the wait until its client has all; close an idle connection."""
-        if self._response is not None:
-            self._response.aborted_by_us = True
-        elif self._state.takes_requests:
-            self.close()
-            return
-        self.abort()
+        is_idle = self._response is None and self._state.takes_requests
+        (self.close if is_idle else self.reset)()
+
+    def reset(self) -> None:
+        """Reset the connection; a response under way is aborted by us, not left by its client."""
+        (self.abort if self._response is None else self._response.shut)()
 
     # Timeouts; see TimedConnection
 
@@ -291,10 +284,7 @@ class HTTPConnection(TwistedProtocol):
 
     def time_out(self) -> None:
         """Say 408 to a head that does not end (RFC 9110 §15.5.9); close a silent connection without a word."""
-        if self.is_silent:
-            self.close()
-        else:
-            self.refuse(Refusal(408))
+        self.close() if self.is_silent else self.refuse(Refusal(408))
 
     @property
     def busy(self) -> bool:

@@ -13,8 +13,11 @@ from aero_storage.storage.blob import Blob
 from aero_storage.streaming.sendfile import SendfileServer
 from aero_storage.streaming.stream_place import StreamPlace
 
+AT_ONCE_BYTES = 256 * 1024
+"""Bodies up to this many bytes are read at once and leave in one piece with their head, if they are in memory."""
+
 SMALL = 64 * 1024
-"""Bodies up to this many bytes are read at once and leave in one piece with their head."""
+"""Made bodies up to this many bytes are joined with their head."""
 
 _HEAD_ROOM = 2048
 
@@ -23,7 +26,7 @@ _HEAD_ROOM = 2048
 class FileSender:
     """Sends replies by transports that send files."""
 
-    _buffer: memoryview = attrs.field(init=False, factory=lambda: memoryview(bytearray(_HEAD_ROOM + SMALL)))
+    _buffer: memoryview = attrs.field(init=False, factory=lambda: memoryview(bytearray(_HEAD_ROOM + AT_ONCE_BYTES)))
     """Where a small body is read to, behind the room for its head, so that both leave in one piece."""
 
     def send(
@@ -49,11 +52,21 @@ class FileSender:
             return self._send_body(transport, head, reply.body)
         return None if transport.write_through(head) else transport.when_drained()
 
+    def _send_body(self, transport: SendfileServer, head: bytes, body: bytes) -> Deferred[None] | None:
+        sent = transport.send_now(head + body) if len(body) <= SMALL else 0
+        gone = max(sent - len(head), 0)
+        return None if gone == len(body) else transport.send_body(body, gone, head[sent:])
+
     def _send_file(
         self, transport: SendfileServer, head: bytes, file: OpenFile, segment: Segment, place: StreamPlace | None
     ) -> Deferred[None] | None:
         pace, offset, length = transport.pace, segment.offset, segment.length
-        if length > SMALL or (pace is not None and pace.left < length) or not self._read_small(head, file, segment):
+        if (
+            length > AT_ONCE_BYTES
+            or transport.waits_for_turn(length)
+            or (pace is not None and pace.left < length)
+            or not self._read(head, file, segment)
+        ):
             return transport.send_file(file, offset, length, head, place)
         sent = transport.send_now(self._buffer[_HEAD_ROOM - len(head) : _HEAD_ROOM + length])
         gone = max(sent - len(head), 0)
@@ -61,12 +74,7 @@ class FileSender:
             pace.spend(gone)
         return None if gone == length else transport.send_file(file, offset + gone, length - gone, head[sent:], place)
 
-    def _send_body(self, transport: SendfileServer, head: bytes, body: bytes) -> Deferred[None] | None:
-        sent = transport.send_now(head + body) if len(body) <= SMALL else 0
-        gone = max(sent - len(head), 0)
-        return None if gone == len(body) else transport.send_body(body, gone, head[sent:])
-
-    def _read_small(self, head: bytes, file: OpenFile, segment: Segment) -> bool:
+    def _read(self, head: bytes, file: OpenFile, segment: Segment) -> bool:
         """Put head and body side by side into the buffer, if the body is in memory."""
         start, end = _HEAD_ROOM - len(head), _HEAD_ROOM + segment.length
         if start < 0 or not read_resident_into(file.fileno(), segment.offset, self._buffer[_HEAD_ROOM:end]):

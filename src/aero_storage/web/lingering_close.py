@@ -8,7 +8,7 @@ from typing import Protocol
 import attrs
 from twisted.internet.interfaces import IDelayedCall, IHalfCloseableDescriptor, IReactorTime, ISSLTransport
 
-from aero_storage.streaming.transports import TrackedTransport
+from aero_storage.streaming.transports import TrackedTransport, sendfile_transport
 
 LINGER_SECONDS = 2.0
 """How long a client may go on sending after our last response, once it has taken all of that."""
@@ -42,6 +42,23 @@ def is_secure(transport: object) -> bool:
 def can_half_close(transport: object) -> bool:
     """Whether our half can be closed alone; TLS only pretends to have the half-close of what is below it."""
     return bool(IHalfCloseableDescriptor.providedBy(transport)) and not is_secure(transport)
+
+
+def _holds_file(transport: object) -> bool:
+    """Whether bytes of a file wait in the socket: closed, nobody could reset it when the file changes in place."""
+    sending = sendfile_transport(transport)
+    return sending is not None and sending.in_flight.has(sending)
+
+
+def can_close_at_once(transport: object) -> bool:
+    """Whether a client that has nothing to send needs no LingeringClose."""
+    return can_half_close(transport) and not _holds_file(transport)
+
+
+def close_if_acknowledged(transport: ClosingTransport) -> None:
+    """Close, as the client has closed its half; if bytes of a file wait in the socket, a LingeringClose does it."""
+    if not _holds_file(transport):
+        transport.loseConnection()
 
 
 @attrs.define(eq=False)

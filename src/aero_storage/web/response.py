@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectionLost
+from twisted.internet.error import ConnectionAborted, ConnectionLost
 from twisted.internet.interfaces import IConsumer, IProducer
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -145,7 +145,9 @@ class Response:
     def _failed(self, failure: Failure) -> None:
         if self.exchange.ended:
             return
-        if failure.check(CancelledError, ConnectionLost):
+        if failure.check(ConnectionAborted):  # the log has been told of the file that has changed
+            self._end(Ending.ABORTED)
+        elif failure.check(CancelledError, ConnectionLost):
             self._end(Ending.ABORTED if self.aborted_by_us else Ending.DISCONNECTED)
         elif failure.value is not None:
             self.break_off(failure.value)

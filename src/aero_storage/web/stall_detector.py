@@ -21,13 +21,16 @@ from typing import Protocol
 import attrs
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-LOOK_SECONDS = 0.5
+LOOK_SECONDS, HASTY_LOOK_SECONDS = 0.5, 0.25
+"""The second while a request waits and no stream is known to be slow."""
+
 YIELD_SECONDS = 5.0
 
 YIELD_BYTES_PER_SECOND = 64 * 1024
-"""Streams slower than this give their places up, measured over the last second: over _SAMPLES looks."""
+"""Streams slower than this give their places up, measured over the last second, or since their second look."""
 
-_SAMPLES = 3
+_WINDOW_SECONDS = 1.25
+"""That second, and what looks are late."""
 
 SLOW_BYTES = 60_000
 """A client that reads so many bytes within the timeout is slow, and not stuck: 1 kB a second with the default."""
@@ -93,7 +96,8 @@ class _Stall:
 
     def sample(self, now: float, taken: int | None) -> None:
         """Note what the client has taken at a look; None if nothing waits for it."""
-        self.samples = () if taken is None else (*self.samples[1 - _SAMPLES :], (now, taken))
+        kept = (sample for sample in self.samples if sample[0] >= now - _WINDOW_SECONDS)
+        self.samples = () if taken is None else (*kept, (now, taken))
 
     def speed(self, now: float, taken: int) -> float:
         """Bytes a second that the client took since the oldest sample; infinite with less than two samples."""
@@ -144,6 +148,12 @@ class StallDetector:
             stream = self._slowest.pop()
             if self._speed(stream, now) < YIELD_BYTES_PER_SECOND and stream.give_place_up():
                 return
+        self._hasten(now)
+
+    def _hasten(self, now: float) -> None:
+        """Look soon: a request waits, and has but a second."""
+        if self._timer is not None and self._timer.getTime() > now + HASTY_LOOK_SECONDS:
+            self._timer.reset(HASTY_LOOK_SECONDS)
 
     def _find_slowest(self) -> list[Stream]:
         now = self._clock.seconds()
@@ -165,11 +175,11 @@ class StallDetector:
     def _look(self) -> None:
         self._timer = None
         self._note()
+        if self._streams:
+            self.start()
         self._serve_queue()
         if self._timeout:
             self._break_off()
-        if self._streams:
-            self.start()
 
     def _note(self) -> None:
         before, self._stalls, now = self._stalls, {}, self._clock.seconds()

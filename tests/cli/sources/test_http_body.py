@@ -346,6 +346,14 @@ def test_bad_urls(url: str) -> None:
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize("host", ["a" * 70, "a..b", "xn--a", "\ud800", "[::1%25lo]", "127.0.0.1:1/\x1b[2J"])
+def test_odd_hosts(host: str) -> None:
+    """Whatever is named as a host ends in printable words."""
+    with pytest.raises(OperatorError) as caught:
+        open_url(f"http://{host}/x", print)
+    assert str(caught.value).isprintable()
+
+
 def test_query_is_not_shown() -> None:
     """The query of a URL may be a credential: no message shows it."""
     with HttpServer(lambda _: answer(b"", "404 Not Found")) as server, pytest.raises(OperatorError) as caught:

@@ -166,6 +166,13 @@ def test_terminal() -> None:
         os.close(theirs)
 
 
+def test_closed_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python has no standard input if it was closed at the start."""
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(OperatorError, match="standard input is closed"):
+        open_source("-", OPTIONS).__enter__()
+
+
 def test_zip_from_a_pipe() -> None:
     """A ZIP archive has its directory at the end: a pipe of it is refused, with advice; so is a URL."""
     said = "is a ZIP archive, which can only be read as a file; save it first, and import the file"

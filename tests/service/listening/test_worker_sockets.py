@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
+from tests.streaming.watched_files import sending
 from twisted.internet import tcp, unix
 from twisted.internet.protocol import Factory
 
@@ -22,7 +23,6 @@ from aero_storage.service.listening.worker_sockets import (
     open_worker_sockets,
 )
 from aero_storage.settings import resolve
-from aero_storage.streaming.fair_queue import FairQueue
 from aero_storage.streaming.flush_tracking import FlushTracking
 
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ def enter(address: SharedAddress, reactor: Any) -> Any:
     own = address.sockets[0]
     worker_socket = WorkerSocket(os.dup(own.fileno()), own.family, address.tls, is_own=True)
     assert pickle.loads(pickle.dumps(worker_socket)) == worker_socket
-    return worker_socket.open(reactor, Factory(), DISK, FairQueue(reactor))
+    return worker_socket.open(reactor, Factory(), sending(reactor, DISK))
 
 
 @pytest.mark.parametrize("kind", ["tcp", "unix"])
@@ -304,7 +304,7 @@ def test_siblings(open_them: Callable[..., tuple[SharedAddress, ...]], reactor: 
     def listen(index: int, descriptor: int) -> Any:
         assert index == 0
         return WorkerSocket(descriptor, socket.AF_INET, None, is_own=True).open(
-            reactor, Factory(), DISK, FairQueue(reactor)
+            reactor, Factory(), sending(reactor, DISK)
         )
 
     siblings = SiblingSockets(listen)

@@ -138,3 +138,26 @@ def test_close_while_warming(
     may_end.set()
     worker.join(HANG)
     assert not opened()
+
+
+def test_held(directory: ImageDirectory) -> None:
+    """A file that is held stays open when it is closed, until it is released; then it cannot be held any more."""
+    blob = directory.open("disk.img")
+    descriptor = blob.fileno()
+    blob.hold()
+    blob.hold()
+    blob.close()
+    assert blob.is_current()
+    blob.release()
+    os.fstat(descriptor)
+    blob.release()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(descriptor)
+    with pytest.raises(ShortReadError):
+        blob.hold()
+
+
+def test_name(directory: ImageDirectory) -> None:
+    """A file has the name by which it was opened, relative to the root."""
+    with closing(directory.open("disk.img")) as blob:
+        assert blob.name == "disk.img"

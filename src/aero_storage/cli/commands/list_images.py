@@ -16,7 +16,6 @@ from aero_storage.catalog.model import MANIFEST_NAME, Image
 from aero_storage.catalog.reader import has_manifest, left_out_of_listing, load_manifest
 from aero_storage.catalog.unknown_keys import UnknownKey, unknown_keys
 from aero_storage.chunks.manifest import MAX_MANIFEST_BYTES, check_geometry, parse_chunk_manifest
-from aero_storage.cli.image_digests import digest_warnings
 from aero_storage.cli.image_files import image_path
 from aero_storage.cli.image_warnings import image_warnings
 from aero_storage.cli.options import CommandContext, with_json, with_root, with_settings
@@ -55,7 +54,6 @@ def inspect(settings: Settings, image: Image) -> ListedImage:
         path = image_path(root, image)
         status = path.stat()
         size, used, sha256 = status.st_size, disk_usage(path), image.known_sha256(stamps_of(status))
-        warnings += digest_warnings(image, status)
         warnings += image_warnings(image, path, settings)
     except OperatorError as error:
         problems.append(str(error).removeprefix(f"{image.id}: "))

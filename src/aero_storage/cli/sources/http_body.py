@@ -13,6 +13,7 @@ import attrs
 from aero_storage.chunks.verify.remote import brief, checked_url, without_secrets
 from aero_storage.cli.sizes import format_size
 from aero_storage.cli.sources.http_requests import CUT, Answer, ask, reason_of
+from aero_storage.cli.terminal import printable
 from aero_storage.errors import OperatorError
 
 Say = Callable[[str], None]
@@ -226,7 +227,7 @@ def require_identity(name: str, answer: Answer) -> None:
 def open_url(url: str, say: Say, clock: Clock = _CLOCK) -> HttpBody:
     """Ask for a URL and return the body. Raises OperatorError, without secrets in it, if there is none."""
     checked_url(url)
-    name = without_secrets(url)
+    name = printable(without_secrets(url), None)
     answer = _first_answer(url, name, say, clock)
     try:
         _require_whole(name, answer)

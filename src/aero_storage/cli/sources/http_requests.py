@@ -12,6 +12,7 @@ from urllib3.exceptions import HTTPError
 
 from aero_storage.chunks.verify.bounded_connections import Deadline, bounded_pools
 from aero_storage.chunks.verify.remote import brief, checked_url, without_secrets
+from aero_storage.cli.terminal import printable
 from aero_storage.errors import OperatorError
 
 CUT = (HTTPError, HTTPException, OSError)
@@ -78,7 +79,7 @@ def ask(url: str, headers: Mapping[str, str] | None = None) -> Answer:
 
     Raises one of CUT if there is no answer, and OperatorError if a redirect is not followed.
     """
-    first = without_secrets(url)
+    first = printable(without_secrets(url), None)
     for _ in range(_MOST_REDIRECTS + 1):
         answer = _ask_once(url, {**_HEADERS, **(headers or {})})
         if answer.status not in _REDIRECTS:

@@ -66,6 +66,8 @@ def opened_input(named: str, say: Say) -> Iterator[Input]:
 
 
 def _standard_input() -> Input:
+    if sys.stdin is None:
+        raise OperatorError("standard input is closed; pipe an image into it")
     descriptor = sys.stdin.fileno()
     if os.isatty(descriptor):
         raise OperatorError(

@@ -13,13 +13,11 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress, IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from twisted.internet.posixbase import PosixReactorBase
 
-from aero_storage.disk import Disk
 from aero_storage.errors import SettingsError
 from aero_storage.service.listening.inherited_sockets import PASSED, adopt, passed_socket
 from aero_storage.service.listening.tls_material import free_tls_at_end
 from aero_storage.settings import ListenAddress, Resolved
-from aero_storage.streaming.fair_queue import FairQueue
-from aero_storage.streaming.transports import use_tracked_transports
+from aero_storage.streaming.transports import Sending, use_tracked_transports
 
 BACKLOG = 1024
 """Length of the accept queue (Linux: at most `net.core.somaxconn`)."""
@@ -28,16 +26,15 @@ _BACKLOG_GIVEN = re.compile(r"(?<!\\):backlog=")
 
 
 def listen(
-    reactor: PosixReactorBase, factory: IProtocolFactory, resolved: Resolved, readers: Disk
+    reactor: PosixReactorBase, factory: IProtocolFactory, resolved: Resolved, sending: Sending
 ) -> tuple[IListeningPort, ...]:
-    """Bind all addresses of the settings now; `readers` are the disk threads of connections that send files.
+    """Bind all addresses of the settings now; connections that send files share `sending`.
 
     Raises SettingsError with one line if an address cannot be used: a daemon that does not listen must not start.
     """
     ports = tuple(_port(reactor, *endpoint, factory) for endpoint in endpoints_of(reactor, resolved))
-    fair_queue = FairQueue(reactor)
     for port in ports:
-        use_tracked_transports(port, readers, fair_queue)
+        use_tracked_transports(port, sending)
         free_tls_at_end(port)
     return ports
 

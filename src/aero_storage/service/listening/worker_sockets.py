@@ -24,14 +24,12 @@ from twisted.internet.posixbase import PosixReactorBase
 from twisted.internet.protocol import Factory
 from typing_extensions import override
 
-from aero_storage.disk import Disk
 from aero_storage.errors import SettingsError
 from aero_storage.service.listening.endpoints import bind, cannot_listen, endpoints_of
 from aero_storage.service.listening.inherited_sockets import adopt, passed_socket
 from aero_storage.service.listening.tls_material import TLSMaterial, free_tls_at_end
 from aero_storage.settings import Resolved
-from aero_storage.streaming.fair_queue import FairQueue
-from aero_storage.streaming.transports import use_tracked_transports
+from aero_storage.streaming.transports import Sending, use_tracked_transports
 from aero_storage.workers.handover import OwnSockets
 
 _TCP = (TCP4ServerEndpoint, TCP6ServerEndpoint, SSL4ServerEndpoint)
@@ -67,16 +65,14 @@ class WorkerSocket:
     is_own: bool
     """The worker has the socket to itself."""
 
-    def open(
-        self, reactor: PosixReactorBase, factory: IProtocolFactory, readers: Disk, fair_queue: FairQueue
-    ) -> IListeningPort:
-        """Listen at the socket; `readers` are the disk threads of connections that send files."""
+    def open(self, reactor: PosixReactorBase, factory: IProtocolFactory, sending: Sending) -> IListeningPort:
+        """Listen at the socket; connections that send files share `sending`."""
         if self.tls is not None:
             from twisted.protocols.tls import TLSMemoryBIOFactory  # noqa: PLC0415 - an extra
 
             factory = TLSMemoryBIOFactory(self.tls.options(), False, factory)  # noqa: FBT003
         port = adopt(reactor, self.descriptor, self.family, factory)
-        use_tracked_transports(port, readers, fair_queue)
+        use_tracked_transports(port, sending)
         free_tls_at_end(port)
         return port
 

@@ -17,7 +17,13 @@ from pathlib import Path, PurePath
 import attrs
 from typing_extensions import override
 
-from aero_storage.errors import BlobNotFoundError, BlobUnreadableError, DescriptorsError, ShortReadError
+from aero_storage.errors import (
+    BlobNotFoundError,
+    BlobUnreadableError,
+    DescriptorsError,
+    FileChangedError,
+    ShortReadError,
+)
 from aero_storage.http.conditional import Validators
 from aero_storage.linux.network_filesystems import is_network_filesystem
 from aero_storage.open_file import OpenFile
@@ -45,8 +51,8 @@ _SCRATCH = bytearray(128 * 1024)
 class LocalBlob(Blob, OpenFile):
     """A regular file, open for reading; it may be read and closed from any thread.
 
-    The descriptor is closed after the last read has ended: closed during a read, its number could already be that of
-    another file.
+    The descriptor is closed after the last read has ended and nobody holds it: closed during a read, its number could
+    already be that of another file.
     """
 
     status: BlobStatus
@@ -54,15 +60,21 @@ class LocalBlob(Blob, OpenFile):
     """Device, inode, and the file's validators: equal only for the same, unchanged file."""
     remote: bool
     """Whether it is on a network file system, where `fstat` and reads of resident pages may block."""
+    _name: str
     _descriptor: int
     _lock: threading.Lock = attrs.field(init=False, factory=threading.Lock)
-    _reads: int = attrs.field(init=False, default=0)
+    _holders: int = attrs.field(init=False, default=0)
     _closing: bool = attrs.field(init=False, default=False)
 
     @property
     @override
     def device(self) -> int:
         return self.identity[0]
+
+    @property
+    @override
+    def name(self) -> str:
+        return self._name
 
     @property
     @override
@@ -85,7 +97,7 @@ class LocalBlob(Blob, OpenFile):
     def verify(self) -> None:
         self.fileno()
         if not self.is_current():
-            raise ShortReadError(_HAS_CHANGED)
+            raise FileChangedError(_HAS_CHANGED)
 
     @override
     def warm(self, offset: int, length: int) -> None:
@@ -94,19 +106,28 @@ class LocalBlob(Blob, OpenFile):
 
     @contextmanager
     def _kept_open(self) -> Iterator[None]:
-        with self._lock:
-            if self._closing:
-                raise ShortReadError(_IS_CLOSED)
-            self._reads += 1
+        self.hold()
         try:
             yield
         finally:
-            with self._lock:
-                self._reads -= 1
-                self._close_if_idle()
+            self.release()
 
+    @override
+    def hold(self) -> None:
+        with self._lock:
+            if self._closing:
+                raise ShortReadError(_IS_CLOSED)
+            self._holders += 1
+
+    @override
+    def release(self) -> None:
+        with self._lock:
+            self._holders -= 1
+            self._close_if_idle()
+
+    @override
     def is_current(self) -> bool:
-        """Return whether the file still has the size and mtime that it was opened with; blocks only if `remote`."""
+        # By size and mtime; blocks only if `remote`.
         now, then = os.fstat(self._descriptor), self.status
         return now.st_size == then.size and now.st_mtime_ns == then.mtime_ns
 
@@ -117,7 +138,7 @@ class LocalBlob(Blob, OpenFile):
             self._close_if_idle()
 
     def _close_if_idle(self) -> None:
-        if self._closing and not self._reads and self._descriptor != _CLOSED:
+        if self._closing and not self._holders and self._descriptor != _CLOSED:
             descriptor, self._descriptor = self._descriptor, _CLOSED
             with suppress(
                 OSError
@@ -215,7 +236,7 @@ def _adopt(descriptor: int, name: str) -> LocalBlob:
         status = os.fstat(descriptor)
         found = _regular(status, name)
         identity = (status.st_dev, status.st_ino, found.validators)
-        return LocalBlob(found, identity, is_network_filesystem(descriptor), descriptor)
+        return LocalBlob(found, identity, is_network_filesystem(descriptor), name, descriptor)
     except BaseException:
         os.close(descriptor)
         raise

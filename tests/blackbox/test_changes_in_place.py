@@ -1,0 +1,300 @@
+"""http.md §5: a file that is written or truncated in place never reaches a client as a whole body of other bytes."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import random
+import re
+import socket
+import ssl
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import pytest
+from attrs import define, frozen
+from tests.blackbox.harness import running, until
+from tests.blackbox.raw_http import RawConnection, head
+from tests.certificates import write_certificate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.blackbox.harness import Daemon, Line
+    from tests.blackbox.raw_http import Fields
+
+KIB, MIB = 1 << 10, 1 << 20
+SIZE = 8 * MIB
+SMALL_WINDOW = 64 * KIB
+TRIES = 60
+RESETS = "file changed in place: connections reset"
+OLD, NEW = (random.Random(seed).randbytes(SIZE) for seed in (27, 28))
+
+
+@define
+class Image:
+    """An image of OLD bytes, served by a daemon."""
+
+    daemon: Daemon
+    path: Path
+
+    @property
+    def target(self) -> str:
+        return f"/v1/images/{self.path.name}"
+
+    def ask(self, conn: RawConnection, fields: Fields = (), target: str = "") -> None:
+        """Ask for it, and wait until the head of the response has come, without reading it."""
+        conn.send(head("GET", target or self.target, fields))
+        assert conn.sock.recv(1, socket.MSG_PEEK)
+
+    def resets(self, since: int) -> Line:
+        """Wait for the line that tells of the connections that were reset, and return it."""
+        return self.daemon.line(lambda line: line["message"] == RESETS and self.path.name in line["file"], since)
+
+
+@pytest.fixture(scope="module")
+def daemon(home: Callable[[str], Path]) -> Iterator[Daemon]:
+    """A daemon over images that come and go."""
+    with running(home("in-place"), "--virtual-chunks") as started:
+        yield started
+
+
+@pytest.fixture
+def image(daemon: Daemon, request: pytest.FixtureRequest) -> Iterator[Image]:
+    """An image for one test."""
+    name = re.sub(r"[^a-z-]", "-", request.node.name.lower())[:60]
+    made = Image(daemon, daemon.root / f"{name}.img")
+    made.path.write_bytes(OLD)
+    until(lambda: daemon.ask(made.target, "HEAD").status == 200)
+    yield made
+    made.path.unlink()
+
+
+def overwrite(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.write(NEW)
+
+
+def truncate(path: Path) -> None:
+    os.truncate(path, 0)
+
+
+def shorten_and_grow(path: Path) -> None:
+    os.truncate(path, 100)
+    os.truncate(path, SIZE)
+
+
+def store(path: Path) -> None:
+    with path.open("r+b") as file, mmap.mmap(file.fileno(), SIZE) as mapping:
+        mapping[:] = NEW
+
+
+CHANGES = (overwrite, truncate, shorten_and_grow, store)
+
+
+def is_right(conn: RawConnection, first: int = 0) -> bool:
+    """Read a response; whether it ends before its length, or is whole and all its bytes are old."""
+    try:
+        length = conn.reply_head().length
+    except AssertionError:
+        return True
+    body = conn.take(length)
+    return len(body) < length or body == OLD[first : first + length]
+
+
+def run_fast(image: Image, conn: RawConnection) -> None:
+    """Read megabytes in no time, so that the connection counts as fast: whole bodies then wait in its socket."""
+    for _ in range(4):
+        reply = conn.ask("GET", image.target, {"Range": f"bytes=0-{2 * MIB - 1}"})
+        assert reply.body == OLD[: 2 * MIB]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_body_that_nobody_reads(image: Image, change: Callable[[Path], None]) -> None:
+    """A client that asks for 4 MiB and reads nothing is reset when the file changes, and one line tells of it."""
+    since = image.daemon.log_size()
+    request_id = f"unread-{change.__name__}"
+    with image.daemon.dial() as conn:
+        image.ask(conn, {"Range": f"bytes=0-{4 * MIB - 1}", "X-Request-Id": request_id})
+        change(image.path)
+        line = image.resets(since)
+        assert (line["level"], line["connections"]) == ("warn", 1)
+        length = conn.reply_head().length
+        assert len(conn.take(length)) < length
+        assert conn.ending == "reset"
+    assert image.daemon.complete(request_id)["outcome"] == "aborted"
+
+
+@pytest.mark.parametrize("how", ["keep-alive", "close", "half-closed"])
+@pytest.mark.parametrize("change", CHANGES)
+def test_complete_response(image: Image, change: Callable[[Path], None], how: str) -> None:
+    """A response that counts as complete is reset too, as long as its client has not acknowledged all."""
+    since, request_id = image.daemon.log_size(), f"complete-{change.__name__}-{how}"
+    fields = {"Range": f"bytes=0-{MIB - 1}", "X-Request-Id": request_id}
+    with image.daemon.dial(receive_buffer=SMALL_WINDOW) as conn:
+        run_fast(image, conn)
+        image.ask(conn, fields | ({"Connection": "close"} if how == "close" else {}))
+        if how == "half-closed":
+            conn.sock.shutdown(socket.SHUT_WR)
+        assert image.daemon.complete(request_id)["outcome"] == "complete"
+        change(image.path)
+        assert image.resets(since)["connections"] == 1
+        length = conn.reply_head().length
+        assert len(conn.take(length)) < length
+        assert conn.ending == "reset"
+
+
+def test_several_connections(image: Image) -> None:
+    """All connections that wait for bytes of the file are reset, and one line tells of all; others go on."""
+    since = image.daemon.log_size()
+    conns = [image.daemon.dial() for _ in range(5)]
+    with image.daemon.dial() as idle:
+        assert idle.ask("GET", image.target, {"Range": f"bytes=0-{MIB - 1}"}).body == OLD[:MIB]
+        for conn in conns:
+            image.ask(conn)
+        overwrite(image.path)
+        assert image.resets(since)["connections"] == 5
+        assert all(is_right(conn) for conn in conns)
+        assert {conn.ending for conn in conns} == {"reset"}
+        assert idle.ask("GET", "/healthz").status == 200
+    for conn in conns:
+        conn.close()
+
+
+@pytest.mark.parametrize("how", ["renamed", "removed"])
+@pytest.mark.parametrize("fast", [False, True])
+def test_replaced(image: Image, how: str, *, fast: bool) -> None:
+    """A file that is replaced by rename, or removed, goes to its end from the old one, to late readers too."""
+    with image.daemon.dial(receive_buffer=SMALL_WINDOW) as conn:
+        if fast:
+            run_fast(image, conn)
+        image.ask(conn, {"Range": f"bytes=5-{MIB + 4}"})
+        if how == "renamed":
+            other = image.path.with_name(".other")
+            other.write_bytes(NEW)
+            other.rename(image.path)
+        else:
+            image.path.unlink()
+        assert conn.reply().body == OLD[5 : MIB + 5]
+        assert conn.ask("GET", "/healthz").status == 200
+    image.path.touch()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_copied_bodies(image: Image, seed: int) -> None:
+    """Bodies up to 256 KiB to a client that reads late: every byte that comes is right, whenever the file changes."""
+    rng, now = random.Random(seed), OLD
+    for number in range(TRIES):
+        length = rng.choice((65_537, 262_144, rng.randint(65_537, 262_144)))
+        first = rng.randint(0, SIZE - length)
+        with image.daemon.dial() as conn:
+            image.ask(conn, {"Range": f"bytes={first}-{first + length - 1}"})
+            after = random.Random(f"{seed}-{number}").randbytes(SIZE)
+            with image.path.open("r+b") as file:
+                if rng.random() < 0.3:
+                    file.truncate(rng.randint(0, SIZE))
+                file.write(after)
+            assert conn.reply_head().length == length
+            body = conn.take(length)
+            assert body == now[first : first + len(body)]
+            assert len(body) == length or conn.ending == "reset"
+        now = after
+
+
+def publish(image: Image) -> None:
+    """Give it chunk artifacts: a chunk, and a manifest."""
+    chunks = image.daemon.root / "chunked" / image.path.name
+    (chunks / "chunks").mkdir(parents=True)
+    (chunks / "chunks" / "00000000.bin").write_bytes(OLD[: 4 * MIB])
+    (chunks / "manifest.json").write_text("{}")
+
+
+@pytest.mark.parametrize("published", [False, True])
+def test_chunks(image: Image, *, published: bool) -> None:
+    """Chunks are reset like ranges: those that are files, and those that are cut from the image."""
+    path = image.path
+    if published:
+        publish(image)
+        path = image.daemon.root / "chunked" / path.name / "chunks" / "00000000.bin"
+    since, target = image.daemon.log_size(), f"{image.target}/chunked/chunks/00000000.bin"
+    with image.daemon.dial() as conn:
+        image.ask(conn, target=target)
+        overwrite(path)
+        line = image.resets(since)
+        assert (Path(line["file"]), line["connections"]) == (path.relative_to(image.daemon.root), 1)
+        assert conn.reply_head().length == 4 * MIB
+        assert len(conn.take(4 * MIB)) < 4 * MIB
+
+
+@frozen
+class Held:
+    """What a daemon holds: open descriptors, and watches of files."""
+
+    descriptors: int
+    watches: int
+
+    @classmethod
+    def by(cls, daemon: Daemon) -> Held:
+        process = Path(f"/proc/{daemon.process.pid}")
+        watches = [_read(info).count("inotify wd:") for info in (process / "fdinfo").iterdir()]
+        return cls(len(watches), sum(watches))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:  # closed meanwhile
+        return ""
+
+
+def test_nothing_is_left(home: Callable[[str], Path]) -> None:
+    """After many changes as many descriptors are open as before, and nothing is watched."""
+    with running(home("nothing-left")) as daemon:
+        until(lambda: Held.by(daemon).descriptors > 0)
+        before = Held.by(daemon)
+        assert before.watches == 0
+        for number in range(20):
+            image = Image(daemon, daemon.root / f"{number}.img")
+            image.path.write_bytes(OLD)
+            until(lambda image=image: daemon.ask(image.target, "HEAD").status == 200)  # type: ignore[misc]
+            with daemon.dial() as conn:
+                image.ask(conn)
+                assert Held.by(daemon).watches == 1
+                if number % 2:
+                    CHANGES[number % 4](image.path)
+                    assert is_right(conn)
+        until(lambda: Held.by(daemon) == before, 20.0)
+
+
+@pytest.mark.parametrize("change", [overwrite, truncate])
+@pytest.mark.parametrize("kind", ["unix", "tls"])
+def test_other_transports(home: Callable[[str], Path], kind: str, change: Callable[[Path], None]) -> None:
+    """TLS and UNIX sockets get copies, verified when they are read: what comes is right, and never whole."""
+    path = home(f"in-place-{kind}")
+    write_certificate(path)
+    image = path / "images" / "disk.img"
+    image.parent.mkdir()
+    image.write_bytes(OLD)
+    tls = "ssl:0:interface=127.0.0.1:privateKey=key.pem:certKey=cert.pem"
+    with running(path, "--endpoint", tls, "--endpoint", f"unix:{path / 'socket'}") as daemon:
+        with connect(daemon, kind) as conn:
+            conn.send(head("GET", "/v1/images/disk.img", {"X-Request-Id": "late"}))
+            length = conn.reply_head().length
+            change(image)
+            body = conn.take(length)
+            assert len(body) < length
+            assert body == OLD[: len(body)]
+        assert daemon.complete("late")["outcome"] == "aborted"
+
+
+def connect(daemon: Daemon, kind: str) -> RawConnection:
+    """Connect to the UNIX socket or the TLS port of a daemon."""
+    if kind == "unix":
+        sock = socket.socket(socket.AF_UNIX)
+        sock.settimeout(10)
+        sock.connect(str(daemon.home / "socket"))
+        return RawConnection(sock)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    plain = daemon.dial().sock
+    return RawConnection(cast("socket.socket", context.wrap_socket(plain)))
