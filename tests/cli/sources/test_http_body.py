@@ -346,7 +346,7 @@ def test_bad_urls(url: str) -> None:
     assert "secret" not in str(caught.value)
 
 
-@pytest.mark.parametrize("host", ["a" * 70, "a..b", "xn--a", "\ud800", "[::1%25lo]", "127.0.0.1:1/\x1b[2J"])
+@pytest.mark.parametrize("host", ["a" * 70, "a..b", "\ud800", "127.0.0.1:1/\x1b[2J"])
 def test_odd_hosts(host: str) -> None:
     """Whatever is named as a host ends in printable words."""
     with pytest.raises(OperatorError) as caught:
