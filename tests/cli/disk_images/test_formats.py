@@ -470,7 +470,8 @@ def test_device() -> None:
 def test_fifo(tmp_path: Path) -> None:
     """A FIFO is told, and nobody waits for a writer."""
     os.mkfifo(tmp_path / "fifo")
-    assert complaint(tmp_path / "fifo") == "IT: is no regular file; write the image into a file first"
+    said = complaint(tmp_path / "fifo")
+    assert said == f"IT: is no regular file; pipe it in: aero-storage import - --id ID < {tmp_path}/fifo"
 
 
 def test_socket(tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def _regular(path: Path, descriptor: int) -> ImageFile:
     if stat.S_ISBLK(status.st_mode) or stat.S_ISCHR(status.st_mode):
         image.refuse(f"is a device; make a file of it first: dd if={quoted(path)} of=disk.img bs=16M conv=sparse")
     if not stat.S_ISREG(status.st_mode):
-        image.refuse("is no regular file; write the image into a file first")
+        image.refuse(f"is no regular file; pipe it in: aero-storage import - --id ID < {quoted(path)}")
     if not image.size:
         image.refuse("is empty; there is nothing to import")
     return image
