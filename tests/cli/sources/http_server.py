@@ -39,6 +39,8 @@ class HttpServer:
 
     script: Callable[[Request], bytes]
     requests: list[Request] = attrs.field(factory=list)
+    keeps_open: bool = False
+    """Whether the connection stays open behind the answer, until the client closes it."""
     _listening: socket.socket = attrs.field(factory=lambda: socket.create_server(("127.0.0.1", 0)))
     _thread: threading.Thread = attrs.field(init=False)
     url: str = attrs.field(init=False)
@@ -77,7 +79,8 @@ class HttpServer:
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
         self.requests.append(Request(first.split(" ")[1], headers, len(self.requests)))
         client.sendall(self.script(self.requests[-1]))
-        client.shutdown(socket.SHUT_WR)
+        if not self.keeps_open:
+            client.shutdown(socket.SHUT_WR)
         client.recv(1)  # the client closes first, so that no answer is lost by a reset
 
 

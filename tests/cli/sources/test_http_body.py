@@ -6,6 +6,7 @@ import random
 import socket
 import ssl
 import threading
+import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -68,6 +69,14 @@ def test_content() -> None:
         assert fetched(server.url, most=777) == DATA
     assert server.requests[0].headers["accept-encoding"] == "identity"
     assert "range" not in server.requests[0].headers
+
+
+def test_connection_that_stays_open() -> None:
+    """The end is where the length says, and not where the server closes."""
+    with HttpServer(lambda _: answer(DATA), keeps_open=True) as server:
+        began = time.monotonic()
+        assert fetched(server.url) == DATA
+        assert time.monotonic() - began < 9
 
 
 def test_chunked() -> None:

@@ -137,6 +137,14 @@ def test_damaged_header() -> None:
     assert "the tar archive is damaged: " in complaint(bytes(data))
 
 
+def test_record_without_length() -> None:
+    """A record that tarfile takes for the end of the archive, without a word, is an error."""
+    start = tar(("vm.ovf", OVF), form=tarfile.USTAR_FORMAT)[: 2 * BLOCK]
+    pax = header("x", tarfile.XHDTYPE, size=9).tobuf(tarfile.USTAR_FORMAT) + b"0 path=x\n".ljust(BLOCK, b"\0")
+    data = start + pax + tar(("disk.img", DISK), form=tarfile.USTAR_FORMAT)
+    assert complaint(data) == "IT: the tar archive is damaged: a header is wrong; copy it here again"
+
+
 def test_second_archive_behind_it() -> None:
     """An archive behind the archive is an error, though tar ignores it: it could hold another disk."""
     data = tar(("one.vmdk", DISK))

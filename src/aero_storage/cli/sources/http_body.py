@@ -102,8 +102,6 @@ class HttpBody:
         self._answer.close()
 
     def _receive(self, most: int) -> bytes:
-        if self._left == 0:  # http.client could wait for more
-            return b""
         data = self._answer.read(most if self._left is None else min(most, self._left))
         if self._left is not None:
             self._left -= len(data)
