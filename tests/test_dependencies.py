@@ -89,15 +89,27 @@ ADVISORIES: dict[str, dict[str, tuple[str, ...]]] = {
         "3.1.9": ("GHSA-g6x2-hccm-hh4m",),
     },
 }
-NONE_KNOWN = {"attrs", "click", "klein", "prometheus-client", "rich", "typing-extensions", "zope-interface"}
+NONE_KNOWN = {
+    "attrs",
+    "backports-zstd",
+    "click",
+    "klein",
+    "lz4",
+    "prometheus-client",
+    "rich",
+    "typing-extensions",
+    "zope-interface",
+}
 """What was looked up, and nothing found."""
 ROWS = [
     pytest.param(name, fixed, id=f"{name}-{fixed}-{'-'.join(advisories)}")
     for name, fixes in ADVISORIES.items()
     for fixed, advisories in fixes.items()
 ]
-OPTIONAL = ("tls",)
+OPTIONAL = ("tls", "compressed")
 """The extras that production may run with."""
+FUTURE = {"compression"}
+"""Of the standard library from Python 3.14 on."""
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +170,7 @@ def test_what_is_imported_is_required() -> None:
     stray = {
         (module, name)
         for module, name in imported()
-        if name not in sys.stdlib_module_names
+        if name not in sys.stdlib_module_names | FUTURE
         and name != "aero_storage"
         and not required().intersection(map(canonicalize_name, distributions[name]))
     }

@@ -54,7 +54,14 @@ LIBRARIES = {
     "click": {"cli"},
     "h11": {"http.general_head"},
     "rich": {"cli"},
-    "urllib3": {"chunks.verify.bounded_connections", "chunks.verify.remote", "doctor.http_client"},
+    "urllib3": {
+        "chunks.verify.bounded_connections",
+        "chunks.verify.remote",
+        "cli.sources.http_requests",
+        "doctor.http_client",
+    },
+    "backports": {"cli.sources.decoders"},
+    "lz4": {"cli.sources.decoders"},
 }
 FRAMEWORKS = {"twisted", "klein", "prometheus_client"}
 REACTOR = "twisted.internet.reactor"

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 PROJECT = canonicalize_name("aero-storage")
-EXTRA = "tls"
-"""The extra that production may run with; the others are for tests and benchmarks."""
+EXTRAS = ("tls", "compressed")
+"""The extras that production may run with; the others are for tests and benchmarks."""
 
 PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
 PIP_AUDIT = Path(sys.executable).with_name("pip-audit")
@@ -90,7 +90,7 @@ def running(site: Path) -> dict[str, str]:
     if PROJECT not in installed:
         raise AuditError(f"{PROJECT} is not installed in {site}: run `make audit`, which sees to it")
     seen: set[tuple[NormalizedName, str]] = set()
-    todo = [(PROJECT, ""), (PROJECT, EXTRA)]
+    todo = [(PROJECT, extra) for extra in ("", *EXTRAS)]
     while todo:
         name, extra = todo.pop()
         if name not in installed or (name, extra) in seen:

@@ -14,7 +14,7 @@ import pytest
 from tests.command_output import CommandResult
 
 from aero_storage.atomic_files import Replaceable
-from aero_storage.cli import image_files
+from aero_storage.cli import image_files, staged_image
 from aero_storage.cli.commands import import_image
 from aero_storage.cli.main import run
 from aero_storage.cli.output import Output
@@ -272,7 +272,8 @@ def test_killed_imports(
     """An import that is killed before or after any step leaves no entry whose digest is that of other content."""
     command("import", source, "--id", "disk")
     source.write_bytes(OTHER_DISK)
-    original = getattr(import_image, step)
+    module = staged_image if step == "import_to" else import_image
+    original = getattr(module, step)
 
     def die(*arguments: Any, **named: Any) -> Any:
         if is_after:
@@ -280,7 +281,7 @@ def test_killed_imports(
         os._exit(9)
 
     if not (child := os.fork()):
-        monkeypatch.setattr(import_image, step, die)
+        monkeypatch.setattr(module, step, die)
         command("import", source, "--id", "disk")
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9

@@ -17,8 +17,8 @@ from tests.command_output import CommandResult
 
 from aero_storage.atomic_files import Waiting
 from aero_storage.catalog import writer
-from aero_storage.cli import image_files
-from aero_storage.cli.commands import import_image, publish, remove
+from aero_storage.cli import image_files, staged_image
+from aero_storage.cli.commands import publish, remove
 from aero_storage.cli.disk_images.qemu import QemuImg
 from aero_storage.cli.main import run
 from aero_storage.cli.output import Output
@@ -138,7 +138,7 @@ def test_places_are_closed_to_others(command: Command, hostile: HostileRoot) -> 
         seen.append((hostile.root / ".aero-storage~").stat().st_mode & 0o777)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(import_image, "progress", lambda *_: _passing(look))
+        patch.setattr(staged_image, "progress", lambda *_: _passing(look))
         assert command(*COMMANDS["import another"]).status == 0
     assert set(seen) == {0o700}
 
@@ -169,7 +169,7 @@ def test_exchanged_while_importing(
     """Whatever is exchanged while an image comes in, nothing is written elsewhere, and no other bytes are listed."""
     (hostile.precious / "new").mkdir()
     (hostile.precious / "new/image.raw").write_bytes(PRECIOUS)
-    before_call(monkeypatch, import_image, "import_to", lambda: hostile.exchange(place, hostile.precious))
+    before_call(monkeypatch, staged_image, "import_to", lambda: hostile.exchange(place, hostile.precious))
     before = hostile.tree()
     said = command(*COMMANDS["import another"])
     assert hostile.tree() == before

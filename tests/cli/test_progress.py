@@ -53,7 +53,7 @@ class Told:
         self.lines.advance(count)
 
 
-def told(total: int) -> Told:
+def told(total: int | None) -> Told:
     clock = Clock()
     return Told(clock, _Lines("Importing a.img", total, clock))
 
@@ -89,6 +89,12 @@ def in_file(path: Path, name: str, **environment: str) -> str:
     with path.open("wb") as file:
         assert start(name, file.fileno(), **environment).wait(60) == 0
     return path.read_text(encoding="utf-8")
+
+
+def test_lines_without_a_total(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where nobody knows how much is to come, the line has amount and rate."""
+    told(None).after(LINE_SECONDS, 30 * MI)
+    assert capsys.readouterr().err == "Importing a.img: 30 MiB, 10 MiB/s\n"
 
 
 def test_lines_come_every_few_seconds(capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,7 @@ import attrs
 import pytest
 from tests.command_output import CommandResult
 
-from aero_storage.cli.commands import import_image
+from aero_storage.cli import staged_image
 from aero_storage.cli.main import run
 from aero_storage.cli.output import Output
 from aero_storage.linux import landlock
@@ -190,7 +190,7 @@ def act_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ActBefore:
         def progress(task: str, _: int) -> Iterator[Callable[[int], None]]:
             yield advance if task.startswith("Importing") else lambda _: None
 
-        monkeypatch.setattr(import_image, "progress", progress)
+        monkeypatch.setattr(staged_image, "progress", progress)
 
     return prepare
 

@@ -25,7 +25,8 @@ class _Lines:
     """Plain lines on standard error."""
 
     task: str
-    total: int
+    total: int | None
+    """None if it is not known."""
     now: Callable[[], float] = time.monotonic
     _done: int = attrs.field(init=False, default=0)
     _started: float = attrs.field(init=False)
@@ -45,6 +46,8 @@ class _Lines:
 
     def _line(self, seconds: float) -> str:
         rate = self._done / seconds if seconds else 0.0
+        if self.total is None:
+            return f"{self.task}: {format_size(self._done)}, {format_size(rate)}/s"
         left = f"{(self.total - self._done) / rate:.0f} s left" if rate else "time left unknown"
         share = 100 * self._done / self.total if self.total else 100.0
         amount = f"{format_size(self._done)} of {format_size(self.total)}"
@@ -52,8 +55,8 @@ class _Lines:
 
 
 @contextmanager
-def progress(task: str, total: int) -> Iterator[Advance]:
-    """Show the progress of `task` through `total` bytes on standard error during a with block."""
+def progress(task: str, total: int | None) -> Iterator[Advance]:
+    """Show the progress of `task` through `total` bytes, None if not known, on standard error during a with block."""
     console = error_console()
     if console is None:
         yield _Lines(task, total).advance

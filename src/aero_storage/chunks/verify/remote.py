@@ -23,6 +23,7 @@ _PIECE = 256 * 1024
 _QUERY = re.compile(r"\?[^\s)'\"]+")
 _USER = re.compile(r"//[^/\s]*@")
 _SHOWN_LENGTH = 80
+_SCHEMES = frozenset({"http", "https"})
 _TIMEOUT = urllib3.Timeout(connect=10, read=30)
 # A busy server answers 429. Its Retry-After is ignored: it could be a day.
 _RETRIES = urllib3.Retry(
@@ -49,13 +50,18 @@ class OverdueError(OperatorError):
 
 
 def http_source(url: str, seconds: float = DEADLINE_SECONDS) -> HttpSource:
-    """Return the source at an http(s) URL.
+    """Return the source at an http(s) URL. Raises OperatorError if it is none that `checked_url` takes."""
+    return HttpSource(checked_url(url), seconds)
+
+
+def checked_url(url: str) -> str:
+    """Return an http(s) URL as it is.
 
     Raises OperatorError if it is none, or has a user's name; the message does not show what may be a password.
     """
     try:
         parts = urlsplit(url)
-        is_usable = bool(parts.hostname) and parts.port != 0
+        is_usable = bool(parts.hostname) and parts.port != 0 and parts.scheme in _SCHEMES
     except ValueError:
         is_usable = False
         parts = urlsplit("")
@@ -64,7 +70,7 @@ def http_source(url: str, seconds: float = DEADLINE_SECONDS) -> HttpSource:
     if not is_usable or "//" not in url:
         shown = "the given text" if "@" in url else without_secrets(url)
         raise OperatorError(f"{shown} is no http or https URL; write it like https://images.example.com/…")
-    return HttpSource(url, seconds)
+    return url
 
 
 def without_secrets(text: str) -> str:

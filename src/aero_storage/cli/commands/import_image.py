@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import shlex
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 import attrs
@@ -17,9 +17,9 @@ from aero_storage.catalog.model import MANIFEST_NAME, chunked_directory
 from aero_storage.catalog.reader import has_manifest, load_manifest
 from aero_storage.catalog.writer import Draft, Entry, editing
 from aero_storage.chunks.manifest import SECTOR
-from aero_storage.cli.disk_images.convert import Candidate, ImportSource, examine, import_to, opened, private_copy
+from aero_storage.cli.disk_images.convert import examine, opened
 from aero_storage.cli.disk_images.formats import FORMATS
-from aero_storage.cli.image_digests import content_digest, result_sha256, source_sha256
+from aero_storage.cli.image_digests import content_digest
 from aero_storage.cli.image_files import (
     IMPORTED,
     Say,
@@ -38,17 +38,18 @@ from aero_storage.cli.options import (
     CommandContext,
     ImageIdType,
     Sha256Type,
+    SizeType,
     with_json,
     with_lock_timeout,
     with_root,
     without_digest,
 )
 from aero_storage.cli.output import Output
-from aero_storage.cli.progress import progress
 from aero_storage.cli.sizes import format_size
+from aero_storage.cli.sources.limits import MAX_SIZE
+from aero_storage.cli.sources.opening import SourceOptions, open_source, plain_file
+from aero_storage.cli.staged_image import STAGED, ReadyImage, arrived, examined_in, write_disk
 from aero_storage.errors import CatalogError, OperatorError
-
-_STAGED = "image.raw"
 
 
 @attrs.frozen
@@ -71,7 +72,7 @@ def _text(_context: click.Context, _parameter: click.Parameter, value: str | Non
 
 
 @click.command("import", short_help="Bring in a disk image.")
-@click.argument("source", metavar="SOURCE", type=click.Path(path_type=Path))
+@click.argument("source", metavar="SOURCE|URL|-", type=click.Path())
 @click.option(
     "--id", "image_id", required=True, type=ImageIdType(), help="The image's id, which is its name in URLs."
 )
@@ -95,13 +96,21 @@ def _text(_context: click.Context, _parameter: click.Parameter, value: str | Non
     help="Refuse SOURCE unless this is its SHA-256, or that of the disk in it.",
 )
 @without_digest
+@click.option(
+    "--max-size",
+    type=SizeType(),
+    default=MAX_SIZE,
+    metavar="SIZE",
+    help="Bring in no more than this from a pipe, a URL, a compressed file or an archive; 1TiB by default.",
+)
+@click.option("--no-unpack", is_flag=True, help="Take SOURCE as it is, even if it is compressed or an archive.")
 @with_root
 @with_lock_timeout
 @with_json
 @click.pass_obj
 def import_image(  # noqa: PLR0913, PLR0917 - the flags of a command
     context: CommandContext,
-    source: Path,
+    source: str,
     image_id: str,
     name: str | None,
     description: str | None,
@@ -109,30 +118,53 @@ def import_image(  # noqa: PLR0913, PLR0917 - the flags of a command
     given_format: str | None,
     sha256: str | None,
     digested: bool,  # noqa: FBT001 - click's
+    max_size: int,
+    no_unpack: bool,  # noqa: FBT001 - click's
 ) -> None:
     """Bring a disk image into the images root, as a sparse raw file, and list it in the catalog.
 
-    SOURCE is raw, qcow2, VMDK, VDI, VHD, VHDX, QED, Parallels, DMG or Bochs; all but raw need qemu-img (Debian:
+    SOURCE is a file, `-` for standard input, or an http(s) URL. Compressed files (gzip, xz, bzip2; zstd and lz4 with
+    the extra `compressed`) and a disk in a tar archive, an OVA or a ZIP archive are unpacked on the way.
+
+    The image is raw, qcow2, VMDK, VDI, VHD, VHDX, QED, Parallels, DMG or Bochs; all but raw need qemu-img (Debian:
     qemu-utils). A raw file has to look like a disk, unless --format raw says that it is one. An image of the same id
     is replaced; downloads under way end with the old bytes. The catalog records the SHA-256 of the raw file.
     """
     if sha256 is not None and not digested:
         raise click.UsageError("--sha256 and --no-sha256 exclude each other")
     options = ImportOptions(image_id, name, description, None if private is None else not private, sha256, digested)
-    with opened(source, given_format) as candidate:
-        examined = candidate if candidate.needs_copy else examine(candidate)
-        root = context.make_root()
-        if has_manifest(root):
-            load_manifest(root)  # report an invalid catalog now, not after the work
-        done = _import(context, root, examined, options)
+    path = plain_file(source, unpack=not no_unpack)
+    if path is not None:
+        done = _import_file(context, path, given_format, options)
+    else:
+        wanted = SourceOptions(max_size, context.output.say, digested=sha256 is not None, unpack=not no_unpack)
+        done = _import_incoming(context, source, wanted, given_format, options)
     _report(context.output, done, options)
+
+
+def _import_file(context: CommandContext, path: Path, given_format: str | None, options: ImportOptions) -> _Done:
+    with opened(path, given_format) as candidate:
+        examined = candidate if candidate.needs_copy else examine(candidate)
+        return _import(context, lambda work: examined_in(work.staging, examined, context.output.say), options)
+
+
+def _import_incoming(
+    context: CommandContext, named: str, wanted: SourceOptions, given_format: str | None, options: ImportOptions
+) -> _Done:
+    """Import what comes from a pipe or a URL, or has to be unpacked."""
+    with open_source(named, wanted) as source:
+        return _import(
+            context,
+            lambda work: arrived(source, work.staging, given_format, wanted, hashed=options.digested),
+            options,
+        )
 
 
 @attrs.frozen
 class _Done:
-    """A finished import: its source, its new `file` in the root, the new catalog, and the bytes taken on disk."""
+    """A finished import: its image, its new `file` in the root, the new catalog, and the bytes taken on disk."""
 
-    source: ImportSource
+    image: ReadyImage
     file: str
     draft: Draft
     on_disk: int
@@ -140,7 +172,7 @@ class _Done:
 
 
 def _report(output: Output, done: _Done, options: ImportOptions) -> None:
-    source, draft = done.source, done.draft
+    source, draft = done.image.source, done.draft
     if draft.listed:
         output.say(f"Made manifest.json; it lists what the directory listing was serving: {', '.join(draft.listed)}.")
     if options.public is False:
@@ -151,55 +183,30 @@ def _report(output: Output, done: _Done, options: ImportOptions) -> None:
         f"Imported {source.path.name} ({source.format}) as {options.id}: {done.file}, {format_size(source.size)}, "
         f"{format_size(done.on_disk)} on disk",
     )
-    _remark(output, source)
-
-
-@contextmanager
-def _ready(source: Candidate | ImportSource, work: Workplace, say: Say) -> Iterator[ImportSource]:
-    """Have an image examined, as a private copy where nothing confines qemu-img."""
-    if isinstance(source, ImportSource):
-        yield source
-        return
-    file = source.image.file
-    say(f"Landlock cannot confine qemu-img here, so it gets a private copy of {file.path.name}.")
-    with ExitStack() as stack:
-        with progress(f"Copying {file.path.name}", file.size) as advance:
-            copy = stack.enter_context(private_copy(source, work.staging, advance))
-        yield examine(copy)
+    _remark(output, done.image)
 
 
 def _import(
-    context: CommandContext, root: Path, candidate: Candidate | ImportSource, options: ImportOptions
+    context: CommandContext,
+    ready: Callable[[Workplace], AbstractContextManager[ReadyImage]],
+    options: ImportOptions,
 ) -> _Done:
-    """Import the image."""
+    """Import the image that `ready` gives, in the work place."""
     say = context.output.say
+    root = context.make_root()
+    if has_manifest(root):
+        load_manifest(root)  # report an invalid catalog now, not after the work
     with at_work(root, options.id, say) as work:
         _require_room(work.root, options.id)
-        with _ready(candidate, work, say) as source:
-            sha256 = _write(work.staging, source, options)
-        on_disk = work.staging.disk_usage(_STAGED)
-        digest = None if sha256 is None else content_digest(work.staging, _STAGED, sha256)
+        with ready(work) as image:
+            sha256 = write_disk(work.staging, image, options)
+        on_disk = work.staging.disk_usage(STAGED)
+        digest = None if sha256 is None else content_digest(work.staging, STAGED, sha256)
         with _moved_into_place(work, options.id) as name:
             file = f"{IMPORTED}/{options.id}/{name}"
             switch = _switch(context, work.root, options, file, digest)
         _remove_replaced(say, work.root, options.id, switch)
-    return _Done(source, file, switch.draft, on_disk, sha256)
-
-
-def _write(staging: Directory, source: ImportSource, options: ImportOptions) -> str | None:
-    """Write the disk to the staging directory; return its SHA-256. Raises OperatorError if another is expected."""
-    wanted, digested = options.sha256, options.digested
-    if wanted is not None and not source.is_raw and source_sha256(source) == wanted:
-        wanted = None
-    with progress(f"Importing {source.path.name}", source.size) as advance:
-        target, shown = staging.reachable(_STAGED), staging.path / _STAGED
-        sha256 = import_to(source, target, advance, shown, digested=digested)
-    if sha256 is None and digested:
-        sha256 = result_sha256(staging, _STAGED, f"Computing the SHA-256 of {source.path.name}")
-    if wanted not in (None, sha256):
-        of = "its SHA-256" if source.is_raw else "the SHA-256 of the disk in it"
-        raise OperatorError(f"{source.path}: {of} is {sha256}, not {wanted}; nothing was imported")
-    return sha256
+    return _Done(image, file, switch.draft, on_disk, sha256)
 
 
 def _switch(
@@ -246,7 +253,7 @@ def _moved_into_place(work: Workplace, image_id: str) -> Iterator[str]:
         name = next(free for n in itertools.count(1) if directory.status(free := f"{n}.img") is None)
         mark(directory, name)
         try:
-            work.staging.move(_STAGED, directory, name)
+            work.staging.move(STAGED, directory, name)
             directory.sync()
             with work.root.below(IMPORTED) as above:
                 above.sync()
@@ -276,9 +283,10 @@ def _remove_replaced(say: Say, root: Directory, image_id: str, switch: _Switch) 
         say(f"{switch.replaced}, which the image was until now, is kept: no import made it.")
 
 
-def _remark(output: Output, source: ImportSource) -> None:
-    if source.size % SECTOR:
+def _remark(output: Output, image: ReadyImage) -> None:
+    if image.source.size % SECTOR:
+        name = "FILE" if image.is_staged else shlex.quote(image.source.path.name)
         output.say(
             f"Its size is no multiple of {SECTOR}, so it cannot be cut into chunks; "
-            f"pad a copy with: truncate -s %{SECTOR} {shlex.quote(source.path.name)}"
+            f"pad a copy with: truncate -s %{SECTOR} {name}"
         )

@@ -77,12 +77,15 @@ def opened(path: Path, format_override: str | None = None, find: FindQemuImg = f
 
     Raises OperatorError if it cannot be imported: missing, cut short, encrypted, or with parts in other files.
     """
-    with formats.opened(path) as file, _candidate(file, format_override, find) as candidate:
+    with formats.opened(path) as file, candidate_of(file, format_override, find) as candidate:
         yield candidate
 
 
 @contextmanager
-def _candidate(file: ImageFile, override: str | None, find: FindQemuImg) -> Iterator[Candidate]:
+def candidate_of(
+    file: ImageFile, override: str | None = None, find: FindQemuImg = find_qemu_img
+) -> Iterator[Candidate]:
+    """Look at an image that is open for a with block, as `opened` does."""
     stamps = Stamps.of(file)
     name = formats.choose(file, override)
     if name == formats.RAW:
@@ -122,7 +125,7 @@ def private_copy(candidate: Candidate, place: Directory, advance: Advance) -> It
         ((_, stamp),) = candidate.stamps.files
         copy_sparse(file.path, file.descriptor, stamp, descriptor, advance)
         copy = ImageFile(file.path, descriptor, file.size)
-        with _candidate(copy, candidate.format_override, lambda: qemu_img) as copied:
+        with candidate_of(copy, candidate.format_override, lambda: qemu_img) as copied:
             yield copied
     finally:
         os.close(descriptor)

@@ -40,7 +40,6 @@ FORMATS: Mapping[str, str] = {
 """The formats that an operator may name → qemu's names of them."""
 
 _SECTOR = 512
-_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")  # of the two slashes, Path keeps one
 _LONGEST_NAME = 1023  # of a backing file, in qemu
 
 _QCOW2_CORRUPT = 1 << 1
@@ -82,21 +81,11 @@ def opened(path: Path) -> Iterator[ImageFile]:
     try:
         descriptor = open_source(path)
     except OSError as error:
-        _refuse_url(path)
         raise OperatorError(f"{printable(path, None)}: cannot be opened: {error.strerror}") from error
     try:
         yield _regular(path, descriptor)
     finally:
         os.close(descriptor)
-
-
-def _refuse_url(path: Path) -> None:
-    """Raise OperatorError if a path that cannot be opened is a URL; its user and query may be secrets."""
-    if url := _URL.match(str(path)):
-        raise OperatorError(
-            f"{url[1]}://… is a URL, which cannot be fetched yet; download the file first, and import that: "
-            "curl --fail --location --remote-name URL"
-        )
 
 
 def _regular(path: Path, descriptor: int) -> ImageFile:
@@ -107,7 +96,7 @@ def _regular(path: Path, descriptor: int) -> ImageFile:
     if stat.S_ISBLK(status.st_mode) or stat.S_ISCHR(status.st_mode):
         image.refuse(f"is a device; make a file of it first: dd if={quoted(path)} of=disk.img bs=16M conv=sparse")
     if not stat.S_ISREG(status.st_mode):
-        image.refuse("is no regular file; write the image into a file first")
+        image.refuse(f"is no regular file; pipe it in: aero-storage import - --id ID < {quoted(path)}")
     if not image.size:
         image.refuse("is empty; there is nothing to import")
     return image

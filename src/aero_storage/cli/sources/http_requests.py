@@ -1,0 +1,128 @@
+"""GET requests for a disk image: redirects are followed within limits of number and time, to safe places alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http.client import HTTPException
+from urllib.parse import urljoin, urlsplit
+
+import attrs
+import urllib3
+from urllib3.exceptions import HTTPError
+
+from aero_storage.chunks.verify.bounded_connections import Deadline, bounded_pools
+from aero_storage.chunks.verify.remote import brief, checked_url, without_secrets
+from aero_storage.cli.terminal import printable
+from aero_storage.errors import OperatorError
+
+CUT = (HTTPError, HTTPException, OSError)
+"""Exceptions of a connection that cannot be made, or was cut."""
+
+_MOST_REDIRECTS = 10
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_TIMEOUT = urllib3.Timeout(connect=10, read=30)
+_HEAD_SECONDS = 60.0
+"""Time for an answer to begin; a server could evade the timeouts with a byte of a header now and then."""
+
+_HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "aero-storage import"}
+
+
+def reason_of(error: BaseException) -> str:
+    """Return the reason of an exception of CUT, for a message."""
+    return brief(without_secrets(str(error))) or type(error).__name__
+
+
+@attrs.define
+class Answer:
+    """The answer of the server at the end of the redirects, its body yet to be read; `url` is where that is."""
+
+    url: str
+    response: urllib3.BaseHTTPResponse
+    _pool: urllib3.HTTPConnectionPool
+    """Gets the connection back when the whole body was read."""
+
+    @property
+    def status(self) -> int:
+        """The status."""
+        return self.response.status
+
+    def header(self, name: str) -> str | None:
+        """Return the value of a header."""
+        value = self.response.headers.get(name)
+        return None if value is None else str(value).strip()
+
+    @property
+    def is_chunked(self) -> bool:
+        """Whether the body has an end of its own, and no length."""
+        return "chunked" in (self.header("Transfer-Encoding") or "").lower()
+
+    @property
+    def length(self) -> int | None:
+        """The length of the body; None if it is not told."""
+        text = self.header("Content-Length") or ""
+        is_number = text.isascii() and text.isdecimal() and len(text) < 20  # noqa: PLR2004 - digits of 2**63
+        return int(text) if is_number and not self.is_chunked else None
+
+    def read(self, most: int) -> bytes:
+        """Return the next bytes of the body. Raises one of CUT."""
+        data: bytes = self.response.read1(most, decode_content=False)
+        return data
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.response.close()
+        self._pool.close()
+
+
+def ask(url: str, headers: Mapping[str, str] | None = None) -> Answer:
+    """Send a GET request and follow its redirects.
+
+    Raises one of CUT if there is no answer, and OperatorError if a redirect is not followed.
+    """
+    first = printable(without_secrets(url), None)
+    for _ in range(_MOST_REDIRECTS + 1):
+        answer = _ask_once(url, {**_HEADERS, **(headers or {})})
+        if answer.status not in _REDIRECTS:
+            return answer
+        location = answer.header("Location")
+        answer.close()
+        if not location:
+            raise OperatorError(f"{first}: is redirected (status {answer.status}), but not told where to")
+        url = _redirected(first, url, location)
+    raise OperatorError(f"{first}: has more than {_MOST_REDIRECTS} redirects")
+
+
+def _ask_once(url: str, headers: Mapping[str, str]) -> Answer:
+    deadline = Deadline(_HEAD_SECONDS)
+    pools = bounded_pools(urllib3.PoolManager(timeout=_TIMEOUT, retries=False), deadline)
+    pool = pools.connection_from_url(url)
+    deadline.start()
+    try:
+        response = pools.request(
+            "GET", url, headers=headers, preload_content=False, decode_content=False, redirect=False
+        )
+    except BaseException:
+        pool.close()
+        raise
+    finally:
+        deadline.cancel()
+    answer = Answer(url, response, pool)
+    if deadline.is_over:  # a head that is cut short counts as a whole one in http.client
+        answer.close()
+        raise TimeoutError(f"no answer within {_HEAD_SECONDS:g} seconds")
+    return answer
+
+
+def _redirected(first: str, url: str, location: str) -> str:
+    """Return the target of a redirect. Raises OperatorError if it is no http(s) URL, or less safe than before."""
+    try:
+        target = urljoin(url, location)
+        checked_url(target)
+    except (ValueError, OperatorError) as error:
+        raise OperatorError(f"{first}: is redirected to {brief(without_secrets(location))}: {error}") from error
+    if urlsplit(url).scheme.lower() == "https" and urlsplit(target).scheme.lower() != "https":
+        raise OperatorError(
+            f"{first}: is redirected from https to {brief(without_secrets(target))}, where anybody on the way could "
+            "change the image; name that URL, if you want it so, with --sha256"
+        )
+    return target

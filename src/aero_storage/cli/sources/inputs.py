@@ -1,0 +1,104 @@
+"""The bytes behind what an operator names, before anything is unpacked: of a file, a pipe or a server."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
+
+import attrs
+
+from aero_storage.cli.disk_images.opening import open_source as open_path
+from aero_storage.cli.sources.http_body import open_url
+from aero_storage.cli.sources.stream import Stream
+from aero_storage.cli.terminal import printable
+from aero_storage.errors import OperatorError
+
+_STANDARD_INPUT = "-"
+_STANDARD_INPUT_NAME = "standard input"
+_URL = re.compile(r"[a-z][a-z0-9+.-]*://|https?:", re.ASCII | re.IGNORECASE)
+
+Say = Callable[[str], None]
+
+
+@attrs.frozen
+class Input:
+    """The bytes of a file, a pipe or a server; `name` is for messages, printable and without secrets."""
+
+    name: str
+    file_name: str
+    """The last part of the name."""
+    stream: Stream
+    size: int | None = None
+    file: int | None = None
+    """The descriptor of a regular file that was named."""
+
+
+def is_path(named: str) -> bool:
+    """Return whether an operator names a file, and neither standard input nor a URL."""
+    return named != _STANDARD_INPUT and _URL.match(named) is None
+
+
+def last_part(path: str) -> str:
+    """Return the last part of a foreign path, printable, for a message."""
+    return printable(PurePosixPath(path).name) or "disk"
+
+
+@contextmanager
+def opened_input(named: str, say: Say) -> Iterator[Input]:
+    """Open what the operator named for a with block. Raises OperatorError, or OSError if it is a missing file."""
+    if named == _STANDARD_INPUT:
+        yield _standard_input()
+    elif _URL.match(named):
+        body = open_url(named, say)
+        try:
+            yield Input(body.name, last_part(urlsplit(named).path), body, body.size)
+        finally:
+            body.close()
+    else:
+        with opened_file(Path(named)) as (descriptor, size):
+            yield Input(printable(named, None), last_part(named), _DescriptorStream(descriptor), size, descriptor)
+
+
+def _standard_input() -> Input:
+    if sys.stdin is None:
+        raise OperatorError("standard input is closed; pipe an image into it")
+    descriptor = sys.stdin.fileno()
+    if os.isatty(descriptor):
+        raise OperatorError(
+            "standard input is a terminal; pipe an image into it: curl -L URL | aero-storage import - --id ID"
+        )
+    status = os.fstat(descriptor)
+    size = status.st_size - os.lseek(descriptor, 0, os.SEEK_CUR) if stat.S_ISREG(status.st_mode) else None
+    return Input(_STANDARD_INPUT_NAME, _STANDARD_INPUT_NAME, _DescriptorStream(descriptor), size)
+
+
+@contextmanager
+def opened_file(path: Path) -> Iterator[tuple[int, int]]:
+    """Open a regular file for a with block: descriptor and size. Raises OSError if it is none.
+
+    Raises OperatorError for a symbolic link of another user.
+    """
+    descriptor = open_path(path)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(f"{path} is no regular file")
+        yield descriptor, status.st_size
+    finally:
+        os.close(descriptor)
+
+
+@attrs.frozen
+class _DescriptorStream:
+    """The bytes of a file or a pipe from its position on."""
+
+    descriptor: int
+
+    def read(self, most: int, /) -> bytes:
+        return os.read(self.descriptor, most)
