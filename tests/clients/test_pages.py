@@ -12,8 +12,9 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from urllib.error import HTTPError
 
 import pytest
 from tests.docs.pages import PROJECT, README, blocks
@@ -182,15 +183,18 @@ def test_every_route_is_described() -> None:
 
 
 def test_every_field_of_the_log_is_described(demo_daemon: tuple[str, int, Path]) -> None:
-    """The line of a request that has everything has the fields of the table, and no others."""
+    """The lines of a range and of a refused one have the fields of the table, and no others."""
     base, _, log = demo_daemon
     page = (REFERENCE / "http.md").read_text(encoding="utf-8")
-    table = page.partition("## §8 ")[2].partition("## §9 ")[0]
+    table = page.partition("## §8 ")[2].partition("\n| `reason` | Status |")[0]
     described = {"timestamp", "level", "message", *re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)}
-    named = {"X-Request-Id": "fields", "X-Aero-User-Id": "somebody"}
-    urllib.request.urlopen(urllib.request.Request(f"{base}/v1/images/demo.img/meta", headers=named)).close()
+    for condition in ({}, {"If-Match": '"another"'}):
+        named = {"X-Request-Id": "fields", "X-Aero-User-Id": "somebody", "Range": "bytes=0-9", **condition}
+        with suppress(HTTPError):
+            urllib.request.urlopen(urllib.request.Request(f"{base}/v1/images/demo.img", headers=named)).close()
     deadline = time.monotonic() + 10
-    while not (lines := re.findall(r'^\{.*"request_id": "fields".*\}$', log.read_text(), re.MULTILINE)):
-        assert time.monotonic() < deadline, "the line has not been written"
+    while len(lines := re.findall(r'^\{.*"request_id": "fields".*\}$', log.read_text(), re.MULTILINE)) < 2:
+        assert time.monotonic() < deadline, "the lines have not been written"
         time.sleep(0.02)
-    assert set(json.loads(lines[0])) == described
+    fields = set[str]().union(*(json.loads(line) for line in lines))
+    assert fields | {"max_range_bytes"} == described  # the demo image has no range over the limit

@@ -22,6 +22,12 @@ _AT_ONCE = 4
 _GRACE = 20.0
 """Seconds over the time limit for the process to start and to end, on a machine that does other things too."""
 _MOST_RESIDENT = 192 * MIB
+_MEASURED = """
+import resource, subprocess, sys
+status = subprocess.call(sys.argv[1:], stdout=subprocess.DEVNULL)
+print(status, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
+"""Runs a command from a small process: until it executes a program, a child has the memory of its parent."""
 _OK = b"HTTP/1.1 200 OK\r\nCache-Control: no-transform\r\n"
 _LOOP = b"HTTP/1.1 302 Found\r\nLocation: /again\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 _INTERIM = b"HTTP/1.1 103 Early Hints\r\n\r\n"
@@ -65,25 +71,21 @@ def _meet(complaints: list[str], command: str, name: str) -> tuple[float, int]:
     with Server(*SERVERS[name]) as hostile:
         url = hostile.url if command == "verify" else hostile.url.removesuffix("/manifest.json")
         began = time.monotonic()
-        process = subprocess.Popen(
-            [_COMMAND, command, url, "--timeout", str(_TIMEOUT)],
+        ended = subprocess.run(
+            [sys.executable, "-I", "-c", _MEASURED, _COMMAND, command, url, "--timeout", str(_TIMEOUT)],
             env=environment(),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
+            capture_output=True,
+            check=False,
         )
-        assert process.stderr is not None
-        with process.stderr as stderr:
-            said = stderr.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    took, resident = time.monotonic() - began, usage.ru_maxrss * 1024
+    status, kilobytes = map(int, ended.stdout.split()[-2:])
+    took, resident = time.monotonic() - began, kilobytes * 1024
     what = f"{command} of a server that {name}"
     if took > _TIMEOUT + _GRACE:
         complaints.append(f"{what} took {took:.0f} s")
     if resident > _MOST_RESIDENT:
         complaints.append(f"{what} took {resident / MIB:.0f} MiB")
-    if process.returncode == 0:
+    if status == 0:
         complaints.append(f"{what} found nothing wrong")
-    if b"Traceback" in said or b"\x1b" in said:
-        complaints.append(f"{what} said {said[-600:]!r}")
+    if b"Traceback" in ended.stderr or b"\x1b" in ended.stderr:
+        complaints.append(f"{what} said {ended.stderr[-600:]!r}")
     return took, resident
