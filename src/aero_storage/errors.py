@@ -44,6 +44,10 @@ class SettingsError(AeroStorageError):
     """A setting cannot be used; the message is one line: the fault, the origin of the value, the remedy."""
 
 
+class OutputError(AeroStorageError):
+    """Standard output takes no text: a full disk, or a reader that has gone."""
+
+
 class BusyError(AeroStorageError):
     """Another process works on the same image or directory."""
 

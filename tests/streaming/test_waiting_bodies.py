@@ -97,11 +97,11 @@ def test_sharers_are_closed_until_it_fits() -> None:
 
 
 def test_the_last_one_is_never_closed() -> None:
-    """A body that is over the limit by itself can be sent, to one client at a time."""
+    """A body that is over the limit by itself can be sent; the next object takes its place."""
     clients, reports = make(100)
     clients.add("a", LIST)
     assert clients.closed == reports == []
-    clients.add("b", LIST)
+    clients.add("b", own(1000))
     assert clients.closed == ["a"]
     assert clients.bodies.held == 1000
 
@@ -146,3 +146,11 @@ def test_closing_leaves_first() -> None:
     first = bodies.add(own(600), 0, close)
     bodies.add(own(600), 0, lambda: held.append(-1))
     assert held == [600]
+
+
+def test_who_shares_makes_no_room() -> None:
+    """One more client of a body that is over the limit by itself takes no memory: nobody is closed for it."""
+    clients, reports = make(500)
+    for name in "abcd":
+        clients.add(name, LIST)
+    assert (clients.bodies.held, clients.closed, reports) == (1000, [], [])

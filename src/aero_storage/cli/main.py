@@ -19,7 +19,8 @@ from aero_storage.cli.commands.remove import remove
 from aero_storage.cli.commands.verify import verify_chunks
 from aero_storage.cli.options import CommandContext, with_json, with_root
 from aero_storage.cli.output import Output
-from aero_storage.errors import AeroStorageError
+from aero_storage.cli.terminal import accept_all_text
+from aero_storage.errors import AeroStorageError, OutputError
 
 _INTERRUPTED = 128
 _STRICTEST = 0o022
@@ -62,6 +63,7 @@ def main() -> None:
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores it on purpose
             signal.signal(number, _interrupt)
     os.umask(os.umask(0) & _STRICTEST)
+    accept_all_text()
     sys.exit(run(sys.argv[1:], Output()))
 
 
@@ -80,8 +82,10 @@ def run(arguments: list[str], output: Output) -> int:
     except (click.Abort, KeyboardInterrupt) as error:
         interrupt = error.__cause__ or error  # click turns it into an Abort
         number = interrupt.args[0] if isinstance(interrupt, _InterruptedBySignal) else signal.SIGINT
-        output.failure("interrupted; what was there before is as it was")
+        output.failure("interrupted; the images root is as it was, or the change is complete")
         return _INTERRUPTED + int(number)
+    except OutputError as error:
+        output.lost(str(error))
     except AeroStorageError as error:
         output.failure(str(error))
     except OSError as error:

@@ -27,6 +27,10 @@ class Output:
 
     def failure(self, reason: str) -> None:
         """Print the reason of a failure."""
+        write_line(f"aero-storage: {reason}", is_error=True)
         if self.as_json:
             write_json({"error": reason})
-        write_line(f"aero-storage: {reason}", is_error=True)
+
+    def lost(self, reason: str) -> None:
+        """Print on standard error that the result is lost, though the work is done."""
+        write_line(f"aero-storage: {reason}; the command has done its work", is_error=True)

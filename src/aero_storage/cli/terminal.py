@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from aero_storage.errors import OutputError
 
 SHOWN_LENGTH = 80
 """Limit of characters of a foreign text in a message."""
@@ -21,14 +27,42 @@ def printable(text: str | Path, most: int | None = SHOWN_LENGTH) -> str:
     return shown if most is None or len(shown) <= most else shown[:most] + "…"
 
 
+def accept_all_text() -> None:
+    """Let both streams escape what their encoding lacks: a locale of ASCII must not end a command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def write_line(text: str, *, is_error: bool = False) -> None:
-    """Write one line to standard output, or to standard error."""
-    print(printable(text, None), file=sys.stderr if is_error else sys.stdout, flush=True)
+    """Write one line to standard output, or to standard error. Raises OutputError if standard output takes none."""
+    if is_error:
+        print(printable(text, None), file=sys.stderr, flush=True)
+        return
+    with _writing_result():
+        print(printable(text, None), flush=True)
 
 
 def write_json(document: object) -> None:
-    """Write one JSON document, in printable ASCII, to standard output."""
-    print(json.dumps(document).replace("\x7f", "\\u007f"), flush=True)
+    """Write one JSON document, in printable ASCII, to standard output. Raises OutputError if it takes none."""
+    with _writing_result():
+        print(json.dumps(document).replace("\x7f", "\\u007f"), flush=True)
+
+
+@contextmanager
+def _writing_result() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        _discard_output()
+        raise OutputError(f"the result cannot be written to standard output: {error.strerror}") from error
+
+
+def _discard_output() -> None:
+    """Have what is still buffered go nowhere: the interpreter would report it once more at its end."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)
 
 
 def confirm(question: str) -> None:
@@ -50,8 +84,9 @@ def add_row(table: Table, *cells: str) -> None:
 
 
 def write_table(table: Table) -> None:
-    """Write a table to standard output."""
-    Console().print(table)
+    """Write a table to standard output. Raises OutputError if it takes none."""
+    with _writing_result():
+        Console().print(table)
 
 
 def error_console() -> Console | None:

@@ -100,7 +100,7 @@ class AccessRecord:
         if part is None:
             form(*blanks)
             return
-        if refused is None:
+        if refused is None and self._is_image:
             self._range_form = form
         form(*blanks, f'"{part.offset}-{part.offset + part.length - 1}"')
 

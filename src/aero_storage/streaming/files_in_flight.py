@@ -106,10 +106,11 @@ class FilesInFlight:
 
     def begin(self, sender: Sender, file: OpenFile) -> None:
         """Watch a file from now on, which `sender` begins to send and its caller keeps open meanwhile."""
-        files = self._senders.setdefault(sender, {})
+        files = self._senders.get(sender, {})
         if file not in files:
             self._watch(file).senders += 1
         files[file] = math.inf
+        self._senders[sender] = files
         self._schedule()
 
     def end(self, sender: Sender, file: OpenFile, position: int) -> None:

@@ -54,8 +54,10 @@ class WaitingBodies:
         sharing = self._sharing.get(id(body), 0)
         self._sharing[id(body)] = sharing + 1
         self._waiting[waiting] = None
-        self.held += copied + (0 if sharing else len(body))
-        self._make_room()
+        more = copied + (0 if sharing else len(body))
+        if more:  # to close others of those that share it would free nothing
+            self.held += more
+            self._make_room()
         return waiting
 
     def moved(self, waiting: WaitingBody) -> None:
