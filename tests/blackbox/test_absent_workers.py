@@ -19,6 +19,7 @@ from tests.blackbox.worker_processes import (
     START_SECONDS,
     alive,
     is_serving,
+    several_workers,
     two_workers,
     wait_for_replacement,
     worker_pids,
@@ -108,6 +109,23 @@ def test_stopped(fresh: Daemon) -> None:
     errors = [line for line in fresh.lines() if line["level"] == "error"]
     assert [(line["message"], line["child"], line["pid"]) for line in errors] == [(KILLING, 1, victim)]
     assert errors[0]["silent_seconds"] >= 10
+
+
+def test_two_of_three_stopped(home: Callable[[str], Path]) -> None:
+    """New connections to two workers that are stopped at the same time are answered by the third, which stays."""
+    with several_workers(3, home("three")) as daemon:
+        pids = worker_pids(daemon)
+        for number in (1, 2):
+            os.kill(pids[number], signal.SIGSTOP)
+        assert answered(daemon, 60, KILL_SECONDS) < 9.0
+        until(lambda: len(served_by(daemon)) == 60)
+        assert set(served_by(daemon)) == {3}
+        for number in (1, 2):
+            os.kill(pids[number], signal.SIGCONT)
+        answered(daemon, 60, 3.0)
+        assert worker_pids(daemon) == pids
+        assert [line for line in daemon.lines() if line["level"] in {"error", "critical"}] == []
+        assert "Traceback" not in daemon.log_text()
 
 
 def test_both_stopped(fresh: Daemon) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from tests.blackbox.image_roots import small_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
     from tests.blackbox.harness import Daemon
 
@@ -49,13 +51,23 @@ def wait_for_replacement(daemon: Daemon, number: int, times: int) -> None:
     until(lambda: is_serving(daemon, number, times), START_SECONDS)
 
 
-@contextmanager
-def two_workers(home: Path, *flags: str, addresses: int = 1, prefix: tuple[str, ...] = ()) -> Iterator[Daemon]:
+def two_workers(
+    home: Path, *flags: str, addresses: int = 1, prefix: tuple[str, ...] = ()
+) -> AbstractContextManager[Daemon]:
     """Run a daemon of two workers for the length of a with block; when it begins both serve at all addresses."""
+    return several_workers(2, home, *flags, addresses=addresses, prefix=prefix)
+
+
+@contextmanager
+def several_workers(
+    count: int, home: Path, *flags: str, addresses: int = 1, prefix: tuple[str, ...] = ()
+) -> Iterator[Daemon]:
+    """Run a daemon of `count` workers for the length of a with block; when it begins all serve at all addresses."""
     if not (home / "images").exists():
         small_root(home / "images")
-    with running(home, "--workers=2", *flags, prefix=prefix) as daemon:
-        until(lambda: is_serving(daemon, 1, addresses) and is_serving(daemon, 2, addresses), START_SECONDS)
+    with running(home, f"--workers={count}", *flags, prefix=prefix) as daemon:
+        for number in range(1, count + 1):
+            until(partial(is_serving, daemon, number, addresses), START_SECONDS)
         try:
             yield daemon
         finally:

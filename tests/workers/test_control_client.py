@@ -16,7 +16,7 @@ from aero_storage.workers.control_client import ControlClient
 from aero_storage.workers.control_protocol import ControlChannel, Kind, Message
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 
 ALIVE = Message(Kind.ALIVE)
@@ -33,7 +33,7 @@ class Worker:
 
     def __attrs_post_init__(self) -> None:
         stop, reload, orphaned = (partial(self.orders.append, order) for order in ("stop", "reload", "orphaned"))
-        self.line = ControlClient(self.metrics, stop, reload, orphaned, self)
+        self.line = ControlClient(self.metrics, stop, reload, orphaned, self, self)
         self.line.channel.makeConnection(self.transport)
 
     def take_over(self, number: int, descriptors: Sequence[int]) -> None:
@@ -44,6 +44,9 @@ class Worker:
 
     def close(self) -> None:
         self.orders.append("close")
+
+    def event(self, level: str, message: str, fields: Mapping[str, object] = {}) -> None:
+        raise AssertionError((level, message, fields))
 
     def said(self) -> list[Message]:
         heard: list[Message] = []
@@ -76,7 +79,7 @@ def test_siblings(worker: Worker) -> None:
     """The sockets that came with a command are taken over, and left on command."""
     worker.line.channel.fileDescriptorReceived(1001)
     worker.line.channel.fileDescriptorReceived(1002)
-    worker.hear(Message(Kind.TAKE_OVER, 2))
+    worker.hear(Message(Kind.TAKE_OVER, 2, descriptors=2))
     worker.hear(Message(Kind.TAKE_OVER, 3))
     worker.hear(Message(Kind.GIVE_BACK, 2))
     assert worker.orders == ["take over 2 [1001, 1002]", "take over 3 []", "give back 2"]

@@ -12,6 +12,7 @@ from aero_storage.metrics import Counts
 from aero_storage.workers.control_protocol import ControlChannel, Kind, Message, decode, encode, open_channel
 
 MESSAGES = [Message(kind, number) for kind in Kind for number in (0, 7)]
+MESSAGES += [Message(Kind.TAKE_OVER, 2, descriptors=3)]
 MESSAGES += [Message(Kind.SUM, 3, Counts(bytes={("ä\n",): 2**60}, process={"process_open_fds": 5.0}))]
 
 
@@ -50,7 +51,7 @@ def test_nonsense() -> None:
     heard: list[Message] = []
     channel = ControlChannel(heard.append)
     channel.makeConnection(StringTransport())
-    for nonsense in (b"[]", b"{", b'["dance", 0, null]', b'["counts", 0, {}]'):
+    for nonsense in (b"[]", b"{", b'["dance", 0, null, 0]', b'["counts", 0, {}, 0]'):
         with pytest.raises((ValueError, KeyError)):
             channel.dataReceived(len(nonsense).to_bytes(4, "big") + nonsense)
     assert heard == []

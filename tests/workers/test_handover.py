@@ -17,10 +17,13 @@ NUMBERS = (1, 2, 3)
 class Worker:
     """A worker, and at whose sockets it accepts."""
 
-    listening: set[int]
+    number: int
+    silent: set[int]
     withdrawn: set[int]
+    listening: set[int] = attrs.field(factory=set)
 
     def take_over(self, number: int) -> None:
+        assert self.number not in self.silent, "it would not accept there either"
         assert number not in self.listening
         assert number not in self.withdrawn, "the reactor would take the socket for a lost one"
         self.listening.add(number)
@@ -57,7 +60,7 @@ class Workers(RuleBasedStateMachine):
             self.handover.starting(number)
             self.waiting.discard(number)
             self.left.discard(number)
-            self.accepting[number] = Worker({number}, self.withdrawn)
+            self.accepting[number] = Worker(number, self.silent, self.withdrawn)
             self.handover.ready(number, self.accepting[number])
 
     @rule(number=some.sampled_from(NUMBERS))
@@ -83,15 +86,17 @@ class Workers(RuleBasedStateMachine):
 
     @invariant()
     def each_socket_is_served(self) -> None:
-        """All workers that accept do so at the sockets of those that do not, and at no others' but their own."""
+        """All workers that are heard accept at the sockets of those that do not, and none at other sockets."""
         absent = self.left | self.silent
         for number, worker in self.accepting.items():
-            assert worker.listening == {number} | absent
+            assert worker.listening <= absent - {number}
+            assert number in self.silent or worker.listening == absent
 
     @invariant()
     def none_waits_in_vain(self) -> None:
-        """The sockets of one that is not started for a while are withdrawn exactly while no worker accepts."""
-        assert self.withdrawn == (set() if self.accepting else self.waiting)
+        """The sockets of one that is not started for a while are withdrawn exactly while no worker listens there."""
+        listening = set().union(*(worker.listening for worker in self.accepting.values()))
+        assert self.withdrawn == self.waiting - listening
 
 
 TestWorkers = Workers.TestCase
@@ -109,8 +114,39 @@ def test_each_is_told_once() -> None:
     handover = Handover(Workers())
     for number in NUMBERS:
         handover.starting(number)
-        handover.ready(number, Noted({number}, set()))
+        handover.ready(number, Noted(number, set(), set()))
     handover.leave(2)
     handover.leave(2)
     handover.wait(2)
     assert Counter(orders) == {"take over 2": 2}
+
+
+def test_paused_helpers() -> None:
+    """Sockets go to workers that are heard; one that is silent has them once it is heard again."""
+    silent: set[int] = set()
+    workers = {number: Worker(number, silent, set()) for number in NUMBERS}
+    handover = Handover(Workers())
+    for number, worker in workers.items():
+        handover.starting(number)
+        handover.ready(number, worker)
+    silent.add(2)
+    handover.pause(2, True)  # noqa: FBT003
+    handover.leave(3)
+    assert [workers[number].listening for number in (1, 2)] == [{2, 3}, set()]
+    silent.discard(2)
+    handover.pause(2, False)  # noqa: FBT003
+    assert [workers[number].listening for number in (1, 2)] == [{3}, {3}]
+
+
+def test_only_paused_helpers() -> None:
+    """Sockets of one that is not started for a while are withdrawn where the only other worker is silent."""
+    sockets = Workers()
+    sockets.starts_and_is_ready(1)
+    sockets.starts_and_is_ready(2)
+    sockets.ends(3, waits=False)
+    sockets.falls_silent(1, is_silent=True)
+    sockets.ends(2, waits=True)
+    assert sockets.withdrawn == {2}
+    sockets.falls_silent(1, is_silent=False)
+    assert sockets.withdrawn == set()
+    assert sockets.accepting[1].listening == {2, 3}

@@ -6,6 +6,7 @@ import os
 import pickle
 import socket
 import sys
+from functools import partial
 
 import attrs
 from twisted.internet import reactor as installed
@@ -22,6 +23,7 @@ from aero_storage.service.composition import compose
 from aero_storage.service.daemon import AeroService
 from aero_storage.service.disk_pools import make_disk_pools
 from aero_storage.service.listening.sibling_sockets import SiblingSockets
+from aero_storage.service.listening.worker_sockets import WorkerSocket
 from aero_storage.service.monotonic_clock import use_monotonic_clock
 from aero_storage.service.parent import WorkerConfig
 from aero_storage.workers.control_client import PUSH_SECONDS, ControlClient
@@ -55,10 +57,8 @@ def serve(config: WorkerConfig, reactor: PosixReactorBase, log: JsonLines) -> No
     )
     ports = tuple(worker_socket.open(reactor, parts.site, parts.sending) for worker_socket in config.worker_sockets)
 
-    own = [worker_socket for worker_socket in config.worker_sockets if worker_socket.is_own]
-
-    def open_sibling(index: int, descriptor: int) -> IListeningPort:
-        socket_of_sibling = attrs.evolve(own[index], descriptor=descriptor)
+    def open_sibling(own: WorkerSocket, descriptor: int) -> IListeningPort:
+        socket_of_sibling = attrs.evolve(own, descriptor=descriptor)
         port = socket_of_sibling.open(reactor, parts.site, parts.sending)
         parts.accept_guard.guard(port)
         return port
@@ -72,7 +72,8 @@ def serve(config: WorkerConfig, reactor: PosixReactorBase, log: JsonLines) -> No
         lambda: service.stop(asked_by="parent"),
         lambda: service.reload(),  # noqa: PLW0108 - made below
         orphaned,
-        SiblingSockets(open_sibling),
+        SiblingSockets([partial(open_sibling, own) for own in config.worker_sockets if own.is_own]),
+        log,
     )
     service = AeroService(attrs.evolve(parts, ports=ports), control, tells_entries=config.number == 1)
     pushing = LoopingCall(control.push)

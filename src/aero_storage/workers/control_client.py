@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from typing_extensions import override
 
 from aero_storage.linux.sd_notify import Notifier
+from aero_storage.logs.json_log import EventLog
 from aero_storage.metrics import Counts, Metrics
 from aero_storage.workers.control_protocol import ControlChannel, Kind, Message, to_document
 
@@ -23,7 +24,10 @@ class Siblings(Protocol):
     """Takes over the listening sockets of other workers."""
 
     def take_over(self, number: int, descriptors: Sequence[int]) -> None:
-        """Accept connections at the sockets of worker `number`; the descriptors are the callee's."""
+        """Accept connections at the sockets of worker `number`; the descriptors are the callee's.
+
+        Raises an exception if that fails; then it accepts at none of them.
+        """
         ...
 
     def give_back(self, number: int) -> None:
@@ -47,6 +51,7 @@ class ControlClient(Notifier):
     _reload: Callable[[], object]
     _orphaned: Callable[[], object]
     _siblings: Siblings
+    _log: EventLog
     channel: ControlChannel = attrs.field(init=False)
     _last_sent: dict[str, Any] = attrs.field(init=False, factory=dict)
     _pending: dict[int, Deferred[Counts]] = attrs.field(init=False, factory=dict)
@@ -110,11 +115,18 @@ class ControlClient(Notifier):
             case Kind.COUNT:
                 self._send_counts(Kind.COUNTS, message.number)
             case Kind.TAKE_OVER:
-                self._siblings.take_over(message.number, self.channel.take_descriptors())
+                self._take_over(message)
             case Kind.GIVE_BACK:
                 self._siblings.give_back(message.number)
             case Kind.TOTAL if message.counts is not None and message.number in self._pending:
                 self._pending.pop(message.number).callback(message.counts)
+
+    def _take_over(self, message: Message) -> None:
+        try:
+            self._siblings.take_over(message.number, self.channel.take_descriptors(message.descriptors))
+        except Exception as error:  # noqa: BLE001 - this worker is healthy, and serves on at its own sockets
+            fields = {"child": message.number, "reason": f"{type(error).__name__}: {error}"}
+            self._log.event("error", "cannot accept for another worker", fields)
 
 
 def _changing(counts: Counts) -> dict[str, Any]:

@@ -47,7 +47,7 @@ class Kind(enum.Enum):
     STOPPING = "stopping"
     """From a worker: it has begun to stop, and will soon accept no more connections."""
     TAKE_OVER = "take_over"
-    """To a worker: accept also at the sockets of the worker of this number; they come with the message."""
+    """To a worker: accept also at the sockets of the worker of this number; its descriptors are theirs."""
     GIVE_BACK = "give_back"
     """To a worker: leave the sockets of the worker of this number."""
 
@@ -59,18 +59,20 @@ class Message:
     kind: Kind
     number: int = 0
     counts: Counts | None = None
+    descriptors: int = 0
+    """Number of descriptors that belong to it."""
 
 
 def encode(message: Message) -> bytes:
     """Return a message as bytes."""
     counts = None if message.counts is None else to_document(message.counts)
-    return json.dumps([message.kind.value, message.number, counts]).encode("ascii")
+    return json.dumps([message.kind.value, message.number, counts, message.descriptors]).encode("ascii")
 
 
 def decode(data: bytes) -> Message:
     """Return the message of some bytes; raises an exception if they are none."""
-    kind, number, counts = json.loads(data)
-    return Message(Kind(kind), number, None if counts is None else from_document(counts))
+    kind, number, counts, descriptors = json.loads(data)
+    return Message(Kind(kind), number, None if counts is None else from_document(counts), descriptors)
 
 
 def to_document(counts: Counts) -> dict[str, Any]:
@@ -102,20 +104,25 @@ class ControlChannel(Int32StringReceiver):
         """Fires when the channel is lost."""
 
     def send(self, message: Message, descriptors: Sequence[int] = ()) -> None:
-        """Send a message, and descriptors that arrive before it; it is lost if the other end is gone."""
+        """Send a message and its descriptors; it is lost if the other end is gone."""
         transport = self.transport
-        if descriptors and getattr(transport, "connected", False):
-            for descriptor in descriptors:
+        if descriptors:
+            message = attrs.evolve(message, descriptors=len(descriptors))
+            for descriptor in descriptors if getattr(transport, "connected", False) else ():
                 transport.sendFileDescriptor(descriptor)  # type: ignore[union-attr]
-        self.sendString(encode(message))
+        self.sendString(encode(message).ljust(len(descriptors)))  # Twisted sends a byte with each descriptor
 
-    def take_descriptors(self) -> list[int]:
-        """Return the descriptors that have arrived, which are the caller's now."""
-        taken, self._descriptors = self._descriptors, []
+    def take_descriptors(self, count: int) -> list[int]:
+        """Return the next `count` descriptors, which are the caller's now; fewer if the kernel could not pass all.
+
+        Twisted sends all descriptors that wait with the first bytes that wait. So they arrive in their order and no
+        later than their message, but those of several messages may arrive before the first of these.
+        """
+        taken, self._descriptors = self._descriptors[:count], self._descriptors[count:]
         return taken
 
     def fileDescriptorReceived(self, descriptor: int) -> None:
-        """Keep a descriptor for the message that follows."""
+        """Keep a descriptor for the message to which it belongs."""
         self._descriptors.append(descriptor)
 
     @override
@@ -124,7 +131,7 @@ class ControlChannel(Int32StringReceiver):
 
     @override
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
-        for descriptor in self.take_descriptors():
+        for descriptor in self.take_descriptors(len(self._descriptors)):
             os.close(descriptor)
         self.lost.callback(None)
 

@@ -2,7 +2,7 @@
 
 Each worker has TCP sockets of its own (SO_REUSEPORT). The kernel gives a socket its share of new connections whether
 or not a process accepts there. So while a worker is dead, starts again or is stuck, all others accept at its sockets
-too. Where no worker is left, its sockets are withdrawn: clients are refused, rather than left waiting.
+too. Where no such worker is left, its sockets are withdrawn: clients are refused, rather than left waiting.
 """
 
 from __future__ import annotations
@@ -106,7 +106,10 @@ class Handover:
         self._arrange()
 
     def _others(self, number: int) -> Iterator[Accepting]:
-        return (place.worker for other, place in self._places.items() if other != number and place.worker is not None)
+        """The workers that can accept at the sockets of a worker; a silent one cannot until it is heard again."""
+        for other, place in self._places.items():
+            if other != number and place.worker is not None and not place.is_paused:
+                yield place.worker
 
     def _arrange(self) -> None:
         for number, place in self._places.items():

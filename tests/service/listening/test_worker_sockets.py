@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import socket
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,9 @@ from twisted.internet import tcp, unix
 from twisted.internet.protocol import Factory
 
 from aero_storage.errors import SettingsError
+from aero_storage.service.listening.inherited_sockets import adopt
 from aero_storage.service.listening.sibling_sockets import SiblingSockets
+from aero_storage.service.listening.tls_material import TLSMaterial
 from aero_storage.service.listening.worker_sockets import (
     SharedAddress,
     WorkerOwnSockets,
@@ -301,13 +304,12 @@ def test_siblings(open_them: Callable[..., tuple[SharedAddress, ...]], reactor: 
     (address,) = open_them(listen_addr="127.0.0.1:0")
     before = open_sockets()
 
-    def listen(index: int, descriptor: int) -> Any:
-        assert index == 0
+    def listen(descriptor: int) -> Any:
         return WorkerSocket(descriptor, socket.AF_INET, None, is_own=True).open(
             reactor, Factory(), sending(reactor, DISK)
         )
 
-    siblings = SiblingSockets(listen)
+    siblings = SiblingSockets([listen])
     siblings.take_over(2, [os.dup(address.sockets[1].fileno())])
     ((port),) = reactor.reading
     assert port.socket.getsockname() == address.sockets[1].getsockname()
@@ -319,3 +321,31 @@ def test_siblings(open_them: Callable[..., tuple[SharedAddress, ...]], reactor: 
     siblings.close()
     siblings.take_over(2, [os.dup(address.sockets[1].fileno())])
     assert (reactor.reading, open_sockets()) == (set(), before)
+
+
+@pytest.mark.parametrize("passed", [0, 1, 2, 3, 4])
+def test_siblings_that_cannot_be_taken_over(
+    open_them: Callable[..., tuple[SharedAddress, ...]], reactor: Any, passed: int
+) -> None:
+    """Where one socket of a sibling cannot be used, or their number is wrong, all are closed."""
+    (address,) = open_them(listen_addr="127.0.0.1:0")
+    before = open_sockets()
+
+    def listen(tls: TLSMaterial | None, descriptor: int) -> Any:
+        own = WorkerSocket(descriptor, socket.AF_INET, tls, is_own=True)
+        return own.open(reactor, Factory(), sending(reactor, DISK))
+
+    broken = TLSMaterial(b"no key", b"no certificate", (), None, None)
+    siblings = SiblingSockets([partial(listen, tls) for tls in (None, broken, None)])
+    with pytest.raises(Exception, match=r"PEM|DECODER|instead of 3"):
+        siblings.take_over(2, [os.dup(address.sockets[1].fileno()) for _ in range(passed)])
+    assert (reactor.reading, open_sockets()) == (set(), before)
+
+
+def test_a_socket_of_no_use(reactor: Any) -> None:
+    """A descriptor at which nobody can listen is closed."""
+    descriptor = os.open(os.devnull, os.O_RDONLY)
+    with pytest.raises(OSError, match="socket"):
+        adopt(reactor, descriptor, socket.AF_INET, Factory())
+    with pytest.raises(OSError, match="descriptor"):
+        os.fstat(descriptor)

@@ -43,13 +43,15 @@ class _SharedUNIXPort(unix.Port):
 
 
 def adopt(reactor: PosixReactorBase, descriptor: int, family: int, factory: IProtocolFactory) -> IListeningPort:
-    """Listen at a non-blocking listening socket; closes the descriptor, the port has a copy."""
-    if family == socket.AF_UNIX:
-        port: tcp.Port = _SharedUNIXPort._fromListeningDescriptor(reactor, descriptor, factory)  # noqa: SLF001
-        port.startListening()
-    else:
-        port = reactor.adoptStreamPort(descriptor, family, factory)
-    os.close(descriptor)
+    """Listen at a non-blocking listening socket; closes the descriptor, also on failure: the port has a copy."""
+    try:
+        if family == socket.AF_UNIX:
+            port: tcp.Port = _SharedUNIXPort._fromListeningDescriptor(reactor, descriptor, factory)  # noqa: SLF001
+            port.startListening()
+        else:
+            port = reactor.adoptStreamPort(descriptor, family, factory)
+    finally:
+        os.close(descriptor)
     return port
 
 

@@ -7,6 +7,7 @@ over its sockets. A UNIX address and an address bound by systemd have one socket
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -66,15 +67,26 @@ class WorkerSocket:
     """The worker has the socket to itself."""
 
     def open(self, reactor: PosixReactorBase, factory: IProtocolFactory, sending: Sending) -> IListeningPort:
-        """Listen at the socket; connections that send files share `sending`."""
-        if self.tls is not None:
-            from twisted.protocols.tls import TLSMemoryBIOFactory  # noqa: PLC0415 - an extra
+        """Listen at the socket; connections that send files share `sending`.
 
-            factory = TLSMemoryBIOFactory(self.tls.options(), False, factory)  # noqa: FBT003
+        Closes the descriptor, also on failure: the port has a copy.
+        """
+        try:
+            factory = self._with_tls(factory)
+        except BaseException:
+            os.close(self.descriptor)
+            raise
         port = adopt(reactor, self.descriptor, self.family, factory)
         use_tracked_transports(port, sending)
         free_tls_at_end(port)
         return port
+
+    def _with_tls(self, factory: IProtocolFactory) -> IProtocolFactory:
+        if self.tls is None:
+            return factory
+        from twisted.protocols.tls import TLSMemoryBIOFactory  # noqa: PLC0415 - an extra
+
+        return TLSMemoryBIOFactory(self.tls.options(), False, factory)  # noqa: FBT003
 
 
 @attrs.frozen
