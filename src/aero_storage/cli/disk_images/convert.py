@@ -149,6 +149,7 @@ def examine(candidate: Candidate) -> ImportSource:
     info = qemu_img.info(image)
     _refuse_by(image, info)
     qemu_img.check(image)
+    qemu_img.require_whole(image)
     return ImportSource(candidate, info.size)
 
 

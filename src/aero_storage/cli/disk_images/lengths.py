@@ -6,8 +6,10 @@ import struct
 import sys
 from array import array
 from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
 
 from aero_storage.cli.disk_images.formats import ImageFile, refuse_cut
+from aero_storage.cli.disk_images.qcow_tables import qcow2_ends, qcow_ends
 from aero_storage.cli.terminal import printable
 from aero_storage.image_formats.containers import PARALLELS_OLD, SECTOR, udif_trailer
 
@@ -31,7 +33,12 @@ def refuse_cut_short(image: ImageFile, name: str) -> None:
 
 def _check_qcow2(image: ImageFile) -> None:
     """Look for the ends of the tables, which qemu-img tells of in words that do not say that the file is cut."""
-    if any(end > image.size for end in _qcow2_ends(image)):
+    if any(end > image.size for end in chain(_qcow2_ends(image), qcow2_ends(image))):
+        refuse_cut(image)
+
+
+def _check_qcow(image: ImageFile) -> None:
+    if any(end > image.size for end in qcow_ends(image)):
         refuse_cut(image)
 
 
@@ -110,6 +117,7 @@ def _check_dmg(image: ImageFile) -> None:
 
 _CHECKS: Mapping[str, Callable[[ImageFile], None]] = {
     "qcow2": _check_qcow2,
+    "qcow": _check_qcow,
     "bochs": _check_bochs,
     "parallels": _check_parallels,
     "dmg": _check_dmg,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -28,6 +29,8 @@ class OpenImage:
     format: str
     """One of `formats.detect`."""
     extents: tuple[ImageFile, ...] = ()
+    starts: tuple[int, ...] = ()
+    """Where in the disk each of the extents begins, in bytes."""
     descriptor_file: int | None = None
     """A file in memory that names the extents by their descriptors; None for an image of one file."""
 
@@ -50,6 +53,10 @@ class OpenImage:
     def inherited(self) -> tuple[int, ...]:
         """Descriptors that qemu-img inherits."""
         return tuple({self.first, *self.readable})
+
+    def file_at(self, start: int) -> ImageFile:
+        """Return the file that has the data of the disk's byte `start`."""
+        return self.extents[bisect_right(self.starts, start) - 1] if self.extents else self.file
 
     def is_own(self, name: str) -> bool:
         """Return whether a file name in qemu-img's output is that of a file of this image."""

@@ -20,9 +20,11 @@ import attrs
 
 from aero_storage.cli.disk_images import confined_exec
 from aero_storage.cli.disk_images.formats import FORMATS
+from aero_storage.cli.disk_images.image_map import MapReader
 from aero_storage.cli.disk_images.open_image import OpenImage, inherited_path
 from aero_storage.cli.disk_images.sandbox import Sandbox
 from aero_storage.cli.disk_images.sparse_copy import Advance
+from aero_storage.cli.sizes import format_size
 from aero_storage.cli.terminal import printable
 from aero_storage.errors import JsonError, OperatorError
 from aero_storage.strict_json import load
@@ -32,6 +34,7 @@ _READ = 64 * 1024
 _MAX_VALUES = 1_000_000  # 65,536 snapshots, the most that qcow2 has, are some 600,000
 _PROGRESS = re.compile(rb"\(([0-9]+(?:\.[0-9]+)?)/100%\)")
 _LONGEST_MARK = 32
+_NO_MEMORY = re.compile(r"Cannot allocate memory|failed to allocate|qemu_thread_create")
 _SOUND = frozenset({0, 3, 63})
 """Exit statuses of `qemu-img check`: no errors, only leaked clusters, a format without checks."""
 
@@ -107,6 +110,21 @@ class QemuImg:
         ended = self._run_on(image, ("check", "--output=json"), lambda _: None)
         if ended.status not in _SOUND:
             raise OperatorError(_error_text(image, "is damaged or cut short; copy it here again", ended))
+
+    def require_whole(self, image: OpenImage) -> None:
+        """Run `qemu-img map`, and compare the places of the data with the length of the file.
+
+        Raises OperatorError if the file ends before them; `qemu-img check` misses that in the last cluster.
+        """
+        places = MapReader(image)
+        try:
+            ended = self._run_on(image, ("map", "--output=json"), places.feed)
+            if ended.status:
+                raise OperatorError(_error_text(image, "is damaged or cut short; copy it here again", ended))
+            places.finish()
+        except JsonError as error:
+            name = printable(image.path, None)
+            raise OperatorError(f"{name}: the output of qemu-img map is {error}") from error
 
     def convert(self, image: OpenImage, target: int, advance: Advance, total: int) -> None:
         """Write the disk in an image, `total` bytes long, to the raw file `target`, sparse; `advance` adds up to it.
@@ -196,6 +214,11 @@ def _image_options(image: OpenImage) -> str:
 
 
 def _error_text(image: OpenImage, what: str, ended: _Ended) -> str:
+    if _NO_MEMORY.search(ended.errors):
+        most = format_size(confined_exec.MOST_MEMORY)
+        what = (
+            f"takes qemu-img more than the {most} of memory that it may have; convert it to raw first if you trust it"
+        )
     quote = f"'{_image_options(image)}'"
     lines = (line.removeprefix("qemu-img: ") for line in ended.errors.splitlines())
     message = "; ".join(line.replace(f"Could not open {quote}: ", "").replace(quote, "it") for line in lines if line)
@@ -210,7 +233,8 @@ def _child(
     """Run a program during a with block; at its end the program has ended or is killed."""
     confined = "-" if ruleset is None else str(ruleset)
     tether = (sys.executable, "-I", "-S", str(confined_exec.__file__), str(os.getpid()), confined)
-    environment = {**os.environ, "LC_ALL": "C"}
+    # An arena of malloc for each thread would take the address space, which is limited, on machines of many cores.
+    environment = {**os.environ, "LC_ALL": "C", "MALLOC_ARENA_MAX": "2"}
     with subprocess.Popen(  # noqa: S603 - no shell
         (*tether, *command),
         stdin=subprocess.DEVNULL,

@@ -12,6 +12,7 @@ import resource
 import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import accumulate
 from pathlib import Path
 from typing import NoReturn
 
@@ -76,7 +77,7 @@ def opened(image: ImageFile) -> Iterator[OpenImage]:
         descriptor_file = os.memfd_create("vmdk", os.MFD_CLOEXEC)
         stack.callback(os.close, descriptor_file)
         os.write(descriptor_file, _rewritten(kind, extents, files).encode())
-        yield OpenImage(image, "vmdk", files, descriptor_file)
+        yield OpenImage(image, "vmdk", files, _starts(extents, files), descriptor_file)
 
 
 def refuse(image: ImageFile, why: str) -> NoReturn:
@@ -158,6 +159,15 @@ def _open_extent(image: ImageFile, extent: _Extent, folder: int, stack: ExitStac
     if not stat.S_ISREG(status.st_mode):
         file.refuse("is no regular file, and cannot be an extent of a disk")
     return file
+
+
+def _starts(extents: tuple[_Extent, ...], files: tuple[ImageFile, ...]) -> tuple[int, ...]:
+    """Return where in the disk each extent begins; qemu takes the capacity of a sparse one from its header."""
+    sectors = (
+        file.number("<Q", 12) if extent.kind == "SPARSE" else extent.sectors
+        for extent, file in zip(extents, files, strict=True)
+    )
+    return tuple(accumulate((each * _SECTOR for each in sectors), initial=0))[:-1]
 
 
 def _check(extent: _Extent, file: ImageFile) -> None:
