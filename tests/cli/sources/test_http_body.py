@@ -363,6 +363,14 @@ def test_odd_hosts(host: str) -> None:
     assert str(caught.value).isprintable()
 
 
+@pytest.mark.parametrize("query", ["?a=UTF-8''d.img&key=secret", "?a=(x)secret", '?a="x"secret'])
+def test_query_of_endless_redirects(query: str) -> None:
+    """No character in a query lets the rest of it through."""
+    with HttpServer(lambda request: redirect(request.path)) as server, pytest.raises(OperatorError) as caught:
+        fetched(f"{server.url}{query}")
+    assert str(caught.value) == f"{server.url}?…: has more than 10 redirects"
+
+
 def test_query_is_not_shown() -> None:
     """The query of a URL may be a credential: no message shows it."""
     with HttpServer(lambda _: answer(b"", "404 Not Found")) as server, pytest.raises(OperatorError) as caught:

@@ -10,11 +10,12 @@ from http import HTTPStatus
 
 import attrs
 
-from aero_storage.chunks.verify.remote import brief, checked_url, without_secrets
+from aero_storage.chunks.verify.remote import brief, checked_url
 from aero_storage.cli.sizes import format_size
 from aero_storage.cli.sources.http_requests import CUT, Answer, ask, reason_of
 from aero_storage.cli.terminal import printable
 from aero_storage.errors import OperatorError
+from aero_storage.http.shown_urls import shown_url
 
 Say = Callable[[str], None]
 
@@ -225,7 +226,7 @@ def require_identity(name: str, answer: Answer) -> None:
 def open_url(url: str, say: Say, clock: Clock = _CLOCK) -> HttpBody:
     """Ask for a URL and return the body. Raises OperatorError, without secrets in it, if there is none."""
     checked_url(url)
-    name = printable(without_secrets(url), None)
+    name = printable(shown_url(url), None)
     answer = _first_answer(url, name, say, clock)
     try:
         _require_whole(name, answer)

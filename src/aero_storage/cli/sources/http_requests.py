@@ -11,9 +11,10 @@ import urllib3
 from urllib3.exceptions import HTTPError
 
 from aero_storage.chunks.verify.bounded_connections import Deadline, bounded_pools
-from aero_storage.chunks.verify.remote import brief, checked_url, without_secrets
+from aero_storage.chunks.verify.remote import brief, checked_url
 from aero_storage.cli.terminal import printable
 from aero_storage.errors import OperatorError
+from aero_storage.http.shown_urls import shown_url, without_secrets
 
 CUT = (HTTPError, HTTPException, OSError)
 """Exceptions of a connection that cannot be made, or was cut."""
@@ -79,7 +80,7 @@ def ask(url: str, headers: Mapping[str, str] | None = None) -> Answer:
 
     Raises one of CUT if there is no answer, and OperatorError if a redirect is not followed.
     """
-    first = printable(without_secrets(url), None)
+    first = printable(shown_url(url), None)
     for _ in range(_MOST_REDIRECTS + 1):
         answer = _ask_once(url, {**_HEADERS, **(headers or {})})
         if answer.status not in _REDIRECTS:
@@ -119,10 +120,10 @@ def _redirected(first: str, url: str, location: str) -> str:
         target = urljoin(url, location)
         checked_url(target)
     except (ValueError, OperatorError) as error:
-        raise OperatorError(f"{first}: is redirected to {brief(without_secrets(location))}: {error}") from error
+        raise OperatorError(f"{first}: is redirected to {brief(shown_url(location))}: {error}") from error
     if urlsplit(url).scheme.lower() == "https" and urlsplit(target).scheme.lower() != "https":
         raise OperatorError(
-            f"{first}: is redirected from https to {brief(without_secrets(target))}, where anybody on the way could "
+            f"{first}: is redirected from https to {brief(shown_url(target))}, where anybody on the way could "
             "change the image; name that URL, if you want it so, with --sha256"
         )
     return target
