@@ -92,6 +92,29 @@ def test_without_length() -> None:
     assert "comes without a length" in complaint(lambda _: answer(DATA, Content_Length="12x"))
 
 
+@pytest.mark.parametrize(
+    "coding", ["xchunkedx", "gzip, chunked", "chunked, chunked", "identity", "chunked ", "chunked;a=b", ""]
+)
+def test_other_transfer_codings(coding: str) -> None:
+    """A body whose chunks would not be taken apart, or whose end would be that of the connection, is refused."""
+    body = b"5\r\nabcde\r\n0\r\n\r\n"
+    found = complaint(lambda _: answer(body, Content_Length=None, Transfer_Encoding=coding))
+    assert "comes with Transfer-Encoding" in found
+
+
+def test_chunked_with_a_length() -> None:
+    """A body with two ends, by its chunks and by its length, is refused: a proxy may have made another of it."""
+    body = b"5\r\nabcde\r\n0\r\n\r\n"
+    found = complaint(lambda _: answer(body, Content_Length=5, Transfer_Encoding="chunked"))
+    assert "both Transfer-Encoding and Content-Length" in found
+
+
+def test_rest_of_another_transfer_coding() -> None:
+    """The rest of a body that was cut off has to have a known end too."""
+    script = after_cut(lambda request: rest(DATA, request, **TAG, **{"Transfer-Encoding": "gzip, chunked"}))
+    assert "comes with Transfer-Encoding gzip, chunked" in complaint(script)
+
+
 @pytest.mark.parametrize("validator", [TAG, {"Last-Modified": LAST_YEAR}])
 def test_resumed(validator: dict[str, str]) -> None:
     """A cut connection is gone on with where it was cut, under the condition that the file is the same."""

@@ -182,6 +182,7 @@ class HttpBody:
             )
         match = _CONTENT_RANGE.fullmatch(answer.header("Content-Range") or "")
         require_identity(self.name, answer)
+        require_framing(self.name, answer)
         if match is None or int(match[1]) != self._position:
             raise self._wrong_part()
         after = int(match[2]) + 1
@@ -223,6 +224,18 @@ def require_identity(name: str, answer: Answer) -> None:
         )
 
 
+def require_framing(name: str, answer: Answer) -> None:
+    """Raise OperatorError if the body has a transfer coding that hides its end (RFC 9112 §6.3)."""
+    coding = answer.transfer_encoding
+    if coding is not None and not answer.is_chunked:
+        raise OperatorError(f"{name}: comes with Transfer-Encoding {brief(coding)}; chunked alone is understood")
+    if coding is not None and answer.header("Content-Length") is not None:
+        raise OperatorError(
+            f"{name}: comes with both Transfer-Encoding and Content-Length, so its end is in doubt; is there a "
+            "faulty proxy?"
+        )
+
+
 def open_url(url: str, say: Say, clock: Clock = _CLOCK) -> HttpBody:
     """Ask for a URL and return the body. Raises OperatorError, without secrets in it, if there is none."""
     checked_url(url)
@@ -241,6 +254,7 @@ def _require_whole(name: str, answer: Answer) -> None:
     require_identity(name, answer)
     if answer.status != HTTPStatus.OK:
         raise OperatorError(f"{name}: is answered with status {answer.status}; is that the URL of the image?")
+    require_framing(name, answer)
     if answer.length is None and not answer.is_chunked:
         raise OperatorError(
             f"{name}: comes without a length, so a part could not be told from the whole; fetch it by another "

@@ -55,14 +55,20 @@ class Answer:
     @property
     def is_chunked(self) -> bool:
         """Whether the body has an end of its own, and no length."""
-        return "chunked" in (self.header("Transfer-Encoding") or "").lower()
+        return self.transfer_encoding == "chunked"
+
+    @property
+    def transfer_encoding(self) -> str | None:
+        """The transfer coding, in lower case; with its spaces, as http.client takes `chunked` without them alone."""
+        value = self.response.headers.get("Transfer-Encoding")
+        return None if value is None else str(value).lower()
 
     @property
     def length(self) -> int | None:
         """The length of the body; None if it is not told."""
         text = self.header("Content-Length") or ""
         is_number = text.isascii() and text.isdecimal() and len(text) < 20  # noqa: PLR2004 - digits of 2**63
-        return int(text) if is_number and not self.is_chunked else None
+        return int(text) if is_number and self.transfer_encoding is None else None
 
     def read(self, most: int) -> bytes:
         """Return the next bytes of the body. Raises one of CUT."""
