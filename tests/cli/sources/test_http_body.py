@@ -15,6 +15,7 @@ import pytest
 from tests.certificates import write_certificate
 from tests.cli.sources.http_server import DATE, HttpServer, Request, answer, cut, rest
 from tests.cli.sources.streams import all_of
+from tests.hostile_server import Server
 
 from aero_storage.cli.sources import http_body, http_requests
 from aero_storage.cli.sources.http_body import Clock, open_url
@@ -427,7 +428,7 @@ def test_slow_server() -> None:
 
 def test_head_that_drips(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that sends its head byte by byte is given up after a while."""
-    monkeypatch.setattr(http_requests, "_HEAD_SECONDS", 0.3)
+    monkeypatch.setattr(http_requests, "_WAIT_SECONDS", 0.3)
     over = threading.Event()
 
     def drip() -> None:
@@ -445,3 +446,32 @@ def test_head_that_drips(monkeypatch: pytest.MonkeyPatch) -> None:
             fetched(f"http://127.0.0.1:{listening.getsockname()[1]}/x")
         over.set()
         thread.join(10)
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n"
+
+
+@pytest.mark.parametrize(
+    ("beginning", "piece"),
+    [(CHUNKED, b"0"), (CHUNKED + b"5;", b"x"), (CHUNKED + b"0\r\n", b"X: y\r\n"), (CHUNKED + b"0\r\nX: ", b"y")],
+    ids=["size", "extension", "trailers", "trailer"],
+)
+def test_framing_that_drips(monkeypatch: pytest.MonkeyPatch, beginning: bytes, piece: bytes) -> None:
+    """A server that sends bytes without content, one now and then, is given up after a while."""
+    monkeypatch.setattr(http_requests, "_WAIT_SECONDS", 0.3)
+    began = time.monotonic()
+    with Server(beginning, piece, 0.01) as server, pytest.raises(OperatorError) as caught:
+        fetched(server.url)
+    assert "no content came in for 0.3 seconds" in str(caught.value)
+    assert time.monotonic() - began < 5
+
+
+def test_reader_that_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time that passes between two readings is not the server's."""
+    monkeypatch.setattr(http_requests, "_WAIT_SECONDS", 0.1)
+    with HttpServer(lambda _: answer(DATA)) as server:
+        body = open_url(server.url, print)
+        first = body.read(1000)
+        threading.Event().wait(0.35)
+        assert first + all_of(body) == DATA
+        body.close()

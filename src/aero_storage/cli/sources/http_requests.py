@@ -10,7 +10,7 @@ import attrs
 import urllib3
 from urllib3.exceptions import HTTPError
 
-from aero_storage.chunks.verify.bounded_connections import Deadline, bounded_pools
+from aero_storage.chunks.verify.bounded_connections import RepeatedDeadline, bounded_pools
 from aero_storage.chunks.verify.remote import brief, checked_url
 from aero_storage.cli.terminal import printable
 from aero_storage.errors import OperatorError
@@ -22,8 +22,11 @@ CUT = (HTTPError, HTTPException, OSError)
 _MOST_REDIRECTS = 10
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _TIMEOUT = urllib3.Timeout(connect=10, read=30)
-_HEAD_SECONDS = 60.0
-"""Time for an answer to begin; a server could evade the timeouts with a byte of a header now and then."""
+_WAIT_SECONDS = 60.0
+"""Time for an answer to begin, and for each next piece of a body.
+
+A server could evade the timeouts with a byte of a header, of a chunk's size or of a trailer now and then.
+"""
 
 _HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "aero-storage import"}
 
@@ -41,6 +44,8 @@ class Answer:
     response: urllib3.BaseHTTPResponse
     _pool: urllib3.HTTPConnectionPool
     """Gets the connection back when the whole body was read."""
+    _deadline: RepeatedDeadline
+    """Ends each wait for the next bytes."""
 
     @property
     def status(self) -> int:
@@ -72,11 +77,21 @@ class Answer:
 
     def read(self, most: int) -> bytes:
         """Return the next bytes of the body. Raises one of CUT."""
-        data: bytes = self.response.read1(most, decode_content=False)
+        self._deadline.start()
+        try:
+            data: bytes = self.response.read1(most, decode_content=False)
+        except CUT:
+            if not self._deadline.is_over:
+                raise
+        finally:
+            self._deadline.pause()
+        if self._deadline.is_over:  # also where the end seems good: trailers may end with the connection
+            raise TimeoutError(f"no content came in for {self._deadline.seconds:g} seconds")
         return data
 
     def close(self) -> None:
         """Close the connection."""
+        self._deadline.cancel()
         self.response.close()
         self._pool.close()
 
@@ -100,7 +115,7 @@ def ask(url: str, headers: Mapping[str, str] | None = None) -> Answer:
 
 
 def _ask_once(url: str, headers: Mapping[str, str]) -> Answer:
-    deadline = Deadline(_HEAD_SECONDS)
+    deadline = RepeatedDeadline(_WAIT_SECONDS)
     pools = bounded_pools(urllib3.PoolManager(timeout=_TIMEOUT, retries=False), deadline)
     pool = pools.connection_from_url(url)
     deadline.start()
@@ -109,14 +124,14 @@ def _ask_once(url: str, headers: Mapping[str, str]) -> Answer:
             "GET", url, headers=headers, preload_content=False, decode_content=False, redirect=False
         )
     except BaseException:
+        deadline.cancel()
         pool.close()
         raise
-    finally:
-        deadline.cancel()
-    answer = Answer(url, response, pool)
+    deadline.pause()
+    answer = Answer(url, response, pool, deadline)
     if deadline.is_over:  # a head that is cut short counts as a whole one in http.client
         answer.close()
-        raise TimeoutError(f"no answer within {_HEAD_SECONDS:g} seconds")
+        raise TimeoutError(f"no answer within {_WAIT_SECONDS:g} seconds")
     return answer
 
 
