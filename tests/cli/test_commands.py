@@ -360,6 +360,16 @@ def test_odd_sizes(command: Command, root: Path, tmp_path: Path) -> None:
     assert (said.status, "512" in said.err) == (1, True)
 
 
+@pytest.mark.parametrize("word", ["verify", "doctor", "import"])
+@pytest.mark.parametrize("url", ["ftp://u:s3cret@h/x", "http://h:x/?a='s3cret", "http:u:s3cret@h/x"])
+def test_secrets_of_urls(command: Command, word: str, url: str) -> None:
+    """A URL that is of no use is told of without what may be a password in it."""
+    said = command(word, url, *(["--id", "disk"] if word == "import" else []))
+    assert said.status != 0
+    assert "URL" in said.err
+    assert "s3cret" not in said.err + said.out
+
+
 @pytest.mark.parametrize("damage", ["flip", "cut", "lose", "manifest"])
 def test_verify_finds_damage(command: Command, root: Path, source: Path, damage: str) -> None:
     """Each kind of damage is told with its place, and the status is 1."""

@@ -72,6 +72,13 @@ def test_url(url: str) -> None:
     assert parse_target(url)[0].url == url
 
 
+def test_path_like_a_password() -> None:
+    """A path that may be the rest of a password is asked for, and not shown."""
+    target, _ = parse_target("http://me:12/hush@a.example/")
+    assert target.prefix == "/hush@a.example"
+    assert target.url == "http://…@a.example"
+
+
 @pytest.mark.parametrize(
     "url",
     [
@@ -80,6 +87,9 @@ def test_url(url: str) -> None:
         "https://me:hush@[::1",
         "ftp://me:hush@a.example",
         "me:hush@a.example",
+        "http://me:12/hush@a.example/ ",
+        "http://me:12/v1/images/hush@a.example",
+        "http://a.example/?x='hush",
         "http:/me:hush@a.example",
     ],
 )

@@ -10,6 +10,7 @@ import attrs
 
 from aero_storage.errors import OperatorError
 from aero_storage.http.identifiers import NAME_RULE, is_image_id
+from aero_storage.http.shown_urls import shown_url, without_secrets
 
 _PORTS = {"http": 80, "https": 443}
 _IMAGES = "/v1/images"
@@ -28,10 +29,10 @@ class Target:
 
     @property
     def url(self) -> str:
-        """The base URL."""
+        """The base URL, for messages."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         port = "" if self.port == _PORTS[self.scheme] else f":{self.port}"
-        return f"{self.scheme}://{host}{port}{self.prefix}"
+        return shown_url(f"{self.scheme}://{host}{port}{self.prefix}")
 
     @property
     def is_loopback(self) -> bool:
@@ -56,31 +57,27 @@ def parse_target(url: str) -> tuple[Target, str | None]:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise OperatorError(f"{_shown(url)} is no URL{'' if '@' in url else f': {error}'}") from None
+        raise OperatorError(
+            f"{shown_url(url)!r} is no URL{'' if '@' in url else f': {without_secrets(str(error))}'}"
+        ) from None
     _check(url, parts)
     match = _IMAGE_PATH.fullmatch(parts.path.rstrip("/"))
     prefix, image = (match["prefix"], match["id"]) if match else (parts.path.rstrip("/"), None)
     if image is not None and not is_image_id(image):
-        raise OperatorError(f"{url!r} names the image {image!r}, but an id {NAME_RULE}")
+        raise OperatorError(f"{shown_url(url)!r} names the image {shown_url(image)!r}, but an id {NAME_RULE}")
     return Target(parts.scheme, parts.hostname or "", port or _PORTS[parts.scheme], prefix), image
 
 
 def _check(url: str, parts: SplitResult) -> None:
     if parts.scheme not in _PORTS or not parts.hostname:
-        raise OperatorError(f"{_shown(url)} is no http or https URL; write it like https://images.example.com")
+        raise OperatorError(f"{shown_url(url)!r} is no http or https URL; write it like https://images.example.com")
     if parts.username is not None or parts.password is not None:
         raise OperatorError("a URL with a user's name would show a password; use --header 'Authorization: …'")
     if parts.query or parts.fragment:
-        shown = parts._replace(query="", fragment="").geturl()
-        raise OperatorError(f"{_shown(shown)} is followed by a query or fragment; leave it out")
+        raise OperatorError(f"{shown_url(url)!r} is followed by a query or fragment; leave it out")
     if not parts.netloc.isascii() or not parts.netloc.isprintable() or " " in parts.netloc:
         raise OperatorError(
-            f"{url!r} has a host of other characters than ASCII; write it as browsers send it (xn--…)"
+            f"{shown_url(url)!r} has a host of other characters than ASCII; write it as browsers send it (xn--…)"
         )
     if not _PATH.fullmatch(parts.path):
-        raise OperatorError(f"{url!r} has a path with characters that have to be percent-encoded")
-
-
-def _shown(url: str) -> str:
-    """Return a URL for a message, unless it may contain a password."""
-    return "the given text" if "@" in url else repr(url)
+        raise OperatorError(f"{shown_url(url)!r} has a path with characters that have to be percent-encoded")

@@ -151,6 +151,17 @@ def test_frames_without_content(kind: str) -> None:
     assert content_of(SKIPPABLE + packed + SKIPPABLE + SKIPPABLE + packed + SKIPPABLE) == DISK + DISK
 
 
+LONG = bytes(65 << 20)
+
+
+@pytest.mark.parametrize(
+    ("kind", "rest"), [("gzip", LONG), ("xz", LONG), ("zstd", struct.pack("<II", 0x184D2A53, len(LONG)) + LONG)]
+)
+def test_padding_without_end(kind: str, rest: bytes) -> None:
+    """Padding, and frames without content, have a limit, so that a source without an end is given up."""
+    assert "more than 64 MiB without any content" in complaint(PACK[kind](DISK) + rest)
+
+
 def test_raw_content_is_not_compressed() -> None:
     """A file of another kind is returned as it is; so are the beginnings of frames that are none."""
     for head in (DISK, b"BZh9 is no bzip2", b"\x1f\x8b\x08\xff reserved flags", SKIPPABLE, b"", b"\xfd7z"):

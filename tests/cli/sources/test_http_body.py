@@ -15,6 +15,7 @@ import pytest
 from tests.certificates import write_certificate
 from tests.cli.sources.http_server import DATE, HttpServer, Request, answer, cut, rest
 from tests.cli.sources.streams import all_of
+from tests.hostile_server import Server
 
 from aero_storage.cli.sources import http_body, http_requests
 from aero_storage.cli.sources.http_body import Clock, open_url
@@ -90,6 +91,29 @@ def test_without_length() -> None:
     """A body that ends with the connection is refused: nobody could tell a part of it from the whole."""
     assert "comes without a length" in complaint(lambda _: answer(DATA, Content_Length=None, **TAG))
     assert "comes without a length" in complaint(lambda _: answer(DATA, Content_Length="12x"))
+
+
+@pytest.mark.parametrize(
+    "coding", ["xchunkedx", "gzip, chunked", "chunked, chunked", "identity", "chunked ", "chunked;a=b", ""]
+)
+def test_other_transfer_codings(coding: str) -> None:
+    """A body whose chunks would not be taken apart, or whose end would be that of the connection, is refused."""
+    body = b"5\r\nabcde\r\n0\r\n\r\n"
+    found = complaint(lambda _: answer(body, Content_Length=None, Transfer_Encoding=coding))
+    assert "comes with Transfer-Encoding" in found
+
+
+def test_chunked_with_a_length() -> None:
+    """A body with two ends, by its chunks and by its length, is refused: a proxy may have made another of it."""
+    body = b"5\r\nabcde\r\n0\r\n\r\n"
+    found = complaint(lambda _: answer(body, Content_Length=5, Transfer_Encoding="chunked"))
+    assert "both Transfer-Encoding and Content-Length" in found
+
+
+def test_rest_of_another_transfer_coding() -> None:
+    """The rest of a body that was cut off has to have a known end too."""
+    script = after_cut(lambda request: rest(DATA, request, **TAG, **{"Transfer-Encoding": "gzip, chunked"}))
+    assert "comes with Transfer-Encoding gzip, chunked" in complaint(script)
 
 
 @pytest.mark.parametrize("validator", [TAG, {"Last-Modified": LAST_YEAR}])
@@ -363,6 +387,14 @@ def test_odd_hosts(host: str) -> None:
     assert str(caught.value).isprintable()
 
 
+@pytest.mark.parametrize("query", ["?a=UTF-8''d.img&key=secret", "?a=(x)secret", '?a="x"secret'])
+def test_query_of_endless_redirects(query: str) -> None:
+    """No character in a query lets the rest of it through."""
+    with HttpServer(lambda request: redirect(request.path)) as server, pytest.raises(OperatorError) as caught:
+        fetched(f"{server.url}{query}")
+    assert str(caught.value) == f"{server.url}?…: has more than 10 redirects"
+
+
 def test_query_is_not_shown() -> None:
     """The query of a URL may be a credential: no message shows it."""
     with HttpServer(lambda _: answer(b"", "404 Not Found")) as server, pytest.raises(OperatorError) as caught:
@@ -396,7 +428,7 @@ def test_slow_server() -> None:
 
 def test_head_that_drips(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that sends its head byte by byte is given up after a while."""
-    monkeypatch.setattr(http_requests, "_HEAD_SECONDS", 0.3)
+    monkeypatch.setattr(http_requests, "_WAIT_SECONDS", 0.3)
     over = threading.Event()
 
     def drip() -> None:
@@ -414,3 +446,32 @@ def test_head_that_drips(monkeypatch: pytest.MonkeyPatch) -> None:
             fetched(f"http://127.0.0.1:{listening.getsockname()[1]}/x")
         over.set()
         thread.join(10)
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n"
+
+
+@pytest.mark.parametrize(
+    ("beginning", "piece"),
+    [(CHUNKED, b"0"), (CHUNKED + b"5;", b"x"), (CHUNKED + b"0\r\n", b"X: y\r\n"), (CHUNKED + b"0\r\nX: ", b"y")],
+    ids=["size", "extension", "trailers", "trailer"],
+)
+def test_framing_that_drips(monkeypatch: pytest.MonkeyPatch, beginning: bytes, piece: bytes) -> None:
+    """A server that sends bytes without content, one now and then, is given up after a while."""
+    monkeypatch.setattr(http_requests, "_WAIT_SECONDS", 0.3)
+    began = time.monotonic()
+    with Server(beginning, piece, 0.01) as server, pytest.raises(OperatorError) as caught:
+        fetched(server.url)
+    assert "no content came in for 0.3 seconds" in str(caught.value)
+    assert time.monotonic() - began < 5
+
+
+def test_reader_that_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time that passes between two readings is not the server's."""
+    monkeypatch.setattr(http_requests, "_WAIT_SECONDS", 0.1)
+    with HttpServer(lambda _: answer(DATA)) as server:
+        body = open_url(server.url, print)
+        first = body.read(1000)
+        threading.Event().wait(0.35)
+        assert first + all_of(body) == DATA
+        body.close()

@@ -154,6 +154,11 @@ def test_second_archive_behind_it() -> None:
     assert only(data + bytes(1 << 20)) == ("one.vmdk", DISK)
 
 
+def test_padding_without_end() -> None:
+    """Zeros behind the archive have a limit, so that a source without an end is given up."""
+    assert "more than 64 MiB of zeros follow its end" in complaint(tar(("one.vmdk", DISK)) + bytes(65 << 20))
+
+
 def test_endless_member() -> None:
     """A member that claims to be longer than all disks is cut short, and found to be so at once."""
     for name in ("disk.img", "notes.txt"):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import http.client
+import math
 import os
 import socket
 import threading
+import time
 from contextlib import suppress
 
 import urllib3
+from typing_extensions import override
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 MAX_INTERIM_RESPONSES = 10
@@ -33,9 +36,7 @@ class Deadline:
         """Begin to count, unless it has begun."""
         with self._lock:
             if self._timer is None:
-                self._timer = threading.Timer(self.seconds, self._end)
-                self._timer.daemon = True
-                self._timer.start()
+                self._arm(self.seconds)
 
     def cancel(self) -> None:
         """Stop counting."""
@@ -52,12 +53,61 @@ class Deadline:
                 raise TimeoutError
             self._watched[sock.fileno()] = os.fstat(sock.fileno()).st_ino
 
+    def _arm(self, seconds: float) -> None:
+        self._timer = threading.Timer(seconds, self._end)
+        self._timer.daemon = True
+        self._timer.start()
+
     def _end(self) -> None:
         with self._lock:
-            self.is_over = True
-            for descriptor, inode in self._watched.items():
-                with suppress(OSError):  # closed, by us or by the server
-                    _shut(descriptor, inode)
+            self._shut_all()
+
+    def _shut_all(self) -> None:
+        self.is_over = True
+        for descriptor, inode in self._watched.items():
+            with suppress(OSError):  # closed, by us or by the server
+                _shut(descriptor, inode)
+
+
+class RepeatedDeadline(Deadline):
+    """A deadline for each of many waits, one after the other, between `start` and `pause`; one timer serves them all.
+
+    `cancel` ends it.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds)
+        self._until = math.inf
+        self._is_cancelled = False
+
+    @override
+    def start(self) -> None:
+        """Begin to count for the next wait."""
+        with self._lock:
+            self._until = time.monotonic() + self.seconds
+            if self._timer is None:
+                self._arm(self.seconds)
+
+    def pause(self) -> None:
+        """The wait has ended."""
+        with self._lock:
+            self._until = math.inf
+
+    @override
+    def cancel(self) -> None:
+        """Stop counting for good."""
+        with self._lock:
+            self._is_cancelled = True
+        super().cancel()
+
+    @override
+    def _end(self) -> None:
+        with self._lock:
+            left = self._until - time.monotonic()
+            if left <= 0:
+                self._shut_all()
+            elif not self._is_cancelled:
+                self._arm(min(left, self.seconds))
 
 
 def _shut(descriptor: int, inode: int) -> None:

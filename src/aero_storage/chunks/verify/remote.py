@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
@@ -18,10 +17,9 @@ from aero_storage.chunks.manifest import CHUNKS_DIRECTORY, MAX_MANIFEST_BYTES, G
 from aero_storage.chunks.verify.bounded_connections import Deadline, bounded_pools
 from aero_storage.chunks.verify.source import ChunkSource, Content, Document
 from aero_storage.errors import OperatorError
+from aero_storage.http.shown_urls import shown_url, without_secrets
 
 _PIECE = 256 * 1024
-_QUERY = re.compile(r"\?[^\s)'\"]+")
-_USER = re.compile(r"//[^/\s]*@")
 _SHOWN_LENGTH = 80
 _SCHEMES = frozenset({"http", "https"})
 _TIMEOUT = urllib3.Timeout(connect=10, read=30)
@@ -68,14 +66,8 @@ def checked_url(url: str) -> str:
     if "@" in parts.netloc:
         raise OperatorError("a URL with a user's name would show a password, and is not asked; leave the name out")
     if not is_usable or "//" not in url:
-        shown = "the given text" if "@" in url else without_secrets(url)
-        raise OperatorError(f"{shown} is no http or https URL; write it like https://images.example.com/…")
+        raise OperatorError(f"{shown_url(url)} is no http or https URL; write it like https://images.example.com/…")
     return url
-
-
-def without_secrets(text: str) -> str:
-    """Return a text with `…` for the queries and the users' names of URLs in it, which may be credentials."""
-    return _QUERY.sub("?…", _USER.sub("//…@", text))
 
 
 @attrs.frozen
@@ -100,7 +92,7 @@ class HttpSource(ChunkSource):
     @property
     @override
     def name(self) -> str:
-        return without_secrets(self.url)
+        return shown_url(self.url)
 
     @override
     def manifest(self) -> Document:

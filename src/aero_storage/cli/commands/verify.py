@@ -20,6 +20,7 @@ from aero_storage.cli.progress import Advance, progress
 from aero_storage.cli.sizes import format_size
 from aero_storage.errors import OperatorError
 from aero_storage.http.identifiers import is_image_id
+from aero_storage.http.shown_urls import is_like_url
 
 _SHOWN = 100
 """Limit of mismatches printed as text; --json has all."""
@@ -120,7 +121,7 @@ def _verdict(chunks: VerifyReport | None, image: ImageReport | None, reason: str
 
 
 def _find(context: CommandContext, target: str, timeout: float) -> _Target:
-    if target.lower().startswith(("http:", "https:")):
+    if is_like_url(target):
         return _Target(http_source(target, timeout))
     path = Path(target)
     if path.is_dir() and (path / MANIFEST_NAME).exists():

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import attrs
 
+from aero_storage.cli.sizes import format_size
 from aero_storage.cli.sources.compression import HEAD_BYTES, Compression, compression_of
 from aero_storage.cli.sources.decoders import Decoder, Decoders
-from aero_storage.cli.sources.stream import Peekable, Stream
+from aero_storage.cli.sources.stream import MOST_PADDING, Peekable, Stream
 from aero_storage.cli.terminal import printable
 from aero_storage.errors import OperatorError
 
@@ -26,6 +27,8 @@ class Decompressed:
     _decoders: Decoders = attrs.field(init=False)
     _decoder: Decoder | None = attrs.field(init=False, default=None)
     """None between two frames."""
+    _empty: int = attrs.field(init=False, default=0)
+    """Bytes of input since the last content."""
     _has_begun: bool = attrs.field(init=False, default=False)
 
     def __attrs_post_init__(self) -> None:
@@ -36,11 +39,16 @@ class Decompressed:
         while (decoder := self._decoder or self._next_frame()) is not None:
             data = self._decode(decoder, most)
             if decoder.eof:
-                self._input.unread(decoder.unused_data or b"")
-                self._decoder = None
+                self._end_frame(decoder.unused_data or b"")
             if data:
+                self._empty = 0
                 return data
         return b""
+
+    def _end_frame(self, rest: bytes) -> None:
+        self._input.unread(rest)
+        self._empty -= len(rest)
+        self._decoder = None
 
     def _decode(self, decoder: Decoder, most: int) -> bytes:
         piece = b""
@@ -48,6 +56,7 @@ class Decompressed:
             piece = self._input.read(_INPUT)
             if not piece:
                 raise self._fault("is cut short; copy it here again")
+            self._count_empty(len(piece))
         try:
             return decoder.decompress(piece, most)
         except self._decoders.errors as error:
@@ -72,8 +81,18 @@ class Decompressed:
         while self.compression.padding and (zeros := _zeros_of(self._input.peek(4096))):
             self._input.read(zeros)
             skipped += zeros
+            self._count_empty(zeros)
         if skipped and skipped % self.compression.padding:
             raise self._fault("is damaged (its padding is incomplete); copy it here again")
+
+    def _count_empty(self, count: int) -> None:
+        """Count input until content comes. Raises OperatorError if it could go on for ever."""
+        self._empty += count
+        if self._empty > MOST_PADDING:
+            raise self._fault(
+                f"goes on for more than {format_size(MOST_PADDING)} without any content; is it followed by "
+                "zeros? cut them off, or copy it here again"
+            )
 
     def _pipe(self) -> str:
         return f"{self.compression.command} FILE | aero-storage import - …"

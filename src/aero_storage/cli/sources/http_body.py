@@ -10,11 +10,12 @@ from http import HTTPStatus
 
 import attrs
 
-from aero_storage.chunks.verify.remote import brief, checked_url, without_secrets
+from aero_storage.chunks.verify.remote import brief, checked_url
 from aero_storage.cli.sizes import format_size
 from aero_storage.cli.sources.http_requests import CUT, Answer, ask, reason_of
 from aero_storage.cli.terminal import printable
 from aero_storage.errors import OperatorError
+from aero_storage.http.shown_urls import shown_url
 
 Say = Callable[[str], None]
 
@@ -181,6 +182,7 @@ class HttpBody:
             )
         match = _CONTENT_RANGE.fullmatch(answer.header("Content-Range") or "")
         require_identity(self.name, answer)
+        require_framing(self.name, answer)
         if match is None or int(match[1]) != self._position:
             raise self._wrong_part()
         after = int(match[2]) + 1
@@ -222,10 +224,22 @@ def require_identity(name: str, answer: Answer) -> None:
         )
 
 
+def require_framing(name: str, answer: Answer) -> None:
+    """Raise OperatorError if the body has a transfer coding that hides its end (RFC 9112 §6.3)."""
+    coding = answer.transfer_encoding
+    if coding is not None and not answer.is_chunked:
+        raise OperatorError(f"{name}: comes with Transfer-Encoding {brief(coding)}; chunked alone is understood")
+    if coding is not None and answer.header("Content-Length") is not None:
+        raise OperatorError(
+            f"{name}: comes with both Transfer-Encoding and Content-Length, so its end is in doubt; is there a "
+            "faulty proxy?"
+        )
+
+
 def open_url(url: str, say: Say, clock: Clock = _CLOCK) -> HttpBody:
     """Ask for a URL and return the body. Raises OperatorError, without secrets in it, if there is none."""
     checked_url(url)
-    name = printable(without_secrets(url), None)
+    name = printable(shown_url(url), None)
     answer = _first_answer(url, name, say, clock)
     try:
         _require_whole(name, answer)
@@ -240,6 +254,7 @@ def _require_whole(name: str, answer: Answer) -> None:
     require_identity(name, answer)
     if answer.status != HTTPStatus.OK:
         raise OperatorError(f"{name}: is answered with status {answer.status}; is that the URL of the image?")
+    require_framing(name, answer)
     if answer.length is None and not answer.is_chunked:
         raise OperatorError(
             f"{name}: comes without a length, so a part could not be told from the whole; fetch it by another "

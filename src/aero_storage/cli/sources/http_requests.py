@@ -10,10 +10,11 @@ import attrs
 import urllib3
 from urllib3.exceptions import HTTPError
 
-from aero_storage.chunks.verify.bounded_connections import Deadline, bounded_pools
-from aero_storage.chunks.verify.remote import brief, checked_url, without_secrets
+from aero_storage.chunks.verify.bounded_connections import RepeatedDeadline, bounded_pools
+from aero_storage.chunks.verify.remote import brief, checked_url
 from aero_storage.cli.terminal import printable
 from aero_storage.errors import OperatorError
+from aero_storage.http.shown_urls import shown_url, without_secrets
 
 CUT = (HTTPError, HTTPException, OSError)
 """Exceptions of a connection that cannot be made, or was cut."""
@@ -21,8 +22,11 @@ CUT = (HTTPError, HTTPException, OSError)
 _MOST_REDIRECTS = 10
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _TIMEOUT = urllib3.Timeout(connect=10, read=30)
-_HEAD_SECONDS = 60.0
-"""Time for an answer to begin; a server could evade the timeouts with a byte of a header now and then."""
+_WAIT_SECONDS = 60.0
+"""Time for an answer to begin, and for each next piece of a body.
+
+A server could evade the timeouts with a byte of a header, of a chunk's size or of a trailer now and then.
+"""
 
 _HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "aero-storage import"}
 
@@ -40,6 +44,8 @@ class Answer:
     response: urllib3.BaseHTTPResponse
     _pool: urllib3.HTTPConnectionPool
     """Gets the connection back when the whole body was read."""
+    _deadline: RepeatedDeadline
+    """Ends each wait for the next bytes."""
 
     @property
     def status(self) -> int:
@@ -54,22 +60,38 @@ class Answer:
     @property
     def is_chunked(self) -> bool:
         """Whether the body has an end of its own, and no length."""
-        return "chunked" in (self.header("Transfer-Encoding") or "").lower()
+        return self.transfer_encoding == "chunked"
+
+    @property
+    def transfer_encoding(self) -> str | None:
+        """The transfer coding, in lower case; with its spaces, as http.client takes `chunked` without them alone."""
+        value = self.response.headers.get("Transfer-Encoding")
+        return None if value is None else str(value).lower()
 
     @property
     def length(self) -> int | None:
         """The length of the body; None if it is not told."""
         text = self.header("Content-Length") or ""
         is_number = text.isascii() and text.isdecimal() and len(text) < 20  # noqa: PLR2004 - digits of 2**63
-        return int(text) if is_number and not self.is_chunked else None
+        return int(text) if is_number and self.transfer_encoding is None else None
 
     def read(self, most: int) -> bytes:
         """Return the next bytes of the body. Raises one of CUT."""
-        data: bytes = self.response.read1(most, decode_content=False)
+        self._deadline.start()
+        try:
+            data: bytes = self.response.read1(most, decode_content=False)
+        except CUT:
+            if not self._deadline.is_over:
+                raise
+        finally:
+            self._deadline.pause()
+        if self._deadline.is_over:  # also where the end seems good: trailers may end with the connection
+            raise TimeoutError(f"no content came in for {self._deadline.seconds:g} seconds")
         return data
 
     def close(self) -> None:
         """Close the connection."""
+        self._deadline.cancel()
         self.response.close()
         self._pool.close()
 
@@ -79,7 +101,7 @@ def ask(url: str, headers: Mapping[str, str] | None = None) -> Answer:
 
     Raises one of CUT if there is no answer, and OperatorError if a redirect is not followed.
     """
-    first = printable(without_secrets(url), None)
+    first = printable(shown_url(url), None)
     for _ in range(_MOST_REDIRECTS + 1):
         answer = _ask_once(url, {**_HEADERS, **(headers or {})})
         if answer.status not in _REDIRECTS:
@@ -93,7 +115,7 @@ def ask(url: str, headers: Mapping[str, str] | None = None) -> Answer:
 
 
 def _ask_once(url: str, headers: Mapping[str, str]) -> Answer:
-    deadline = Deadline(_HEAD_SECONDS)
+    deadline = RepeatedDeadline(_WAIT_SECONDS)
     pools = bounded_pools(urllib3.PoolManager(timeout=_TIMEOUT, retries=False), deadline)
     pool = pools.connection_from_url(url)
     deadline.start()
@@ -102,14 +124,14 @@ def _ask_once(url: str, headers: Mapping[str, str]) -> Answer:
             "GET", url, headers=headers, preload_content=False, decode_content=False, redirect=False
         )
     except BaseException:
+        deadline.cancel()
         pool.close()
         raise
-    finally:
-        deadline.cancel()
-    answer = Answer(url, response, pool)
+    deadline.pause()
+    answer = Answer(url, response, pool, deadline)
     if deadline.is_over:  # a head that is cut short counts as a whole one in http.client
         answer.close()
-        raise TimeoutError(f"no answer within {_HEAD_SECONDS:g} seconds")
+        raise TimeoutError(f"no answer within {_WAIT_SECONDS:g} seconds")
     return answer
 
 
@@ -119,10 +141,10 @@ def _redirected(first: str, url: str, location: str) -> str:
         target = urljoin(url, location)
         checked_url(target)
     except (ValueError, OperatorError) as error:
-        raise OperatorError(f"{first}: is redirected to {brief(without_secrets(location))}: {error}") from error
+        raise OperatorError(f"{first}: is redirected to {brief(shown_url(location))}: {error}") from error
     if urlsplit(url).scheme.lower() == "https" and urlsplit(target).scheme.lower() != "https":
         raise OperatorError(
-            f"{first}: is redirected from https to {brief(without_secrets(target))}, where anybody on the way could "
+            f"{first}: is redirected from https to {brief(shown_url(target))}, where anybody on the way could "
             "change the image; name that URL, if you want it so, with --sha256"
         )
     return target

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 import sys
 from collections.abc import Callable, Iterator
@@ -18,10 +17,10 @@ from aero_storage.cli.sources.http_body import open_url
 from aero_storage.cli.sources.stream import Stream
 from aero_storage.cli.terminal import printable
 from aero_storage.errors import OperatorError
+from aero_storage.http.shown_urls import is_like_url
 
 _STANDARD_INPUT = "-"
 _STANDARD_INPUT_NAME = "standard input"
-_URL = re.compile(r"[a-z][a-z0-9+.-]*://|https?:", re.ASCII | re.IGNORECASE)
 
 Say = Callable[[str], None]
 
@@ -41,7 +40,7 @@ class Input:
 
 def is_path(named: str) -> bool:
     """Return whether an operator names a file, and neither standard input nor a URL."""
-    return named != _STANDARD_INPUT and _URL.match(named) is None
+    return named != _STANDARD_INPUT and not is_like_url(named)
 
 
 def last_part(path: str) -> str:
@@ -54,7 +53,7 @@ def opened_input(named: str, say: Say) -> Iterator[Input]:
     """Open what the operator named for a with block. Raises OperatorError, or OSError if it is a missing file."""
     if named == _STANDARD_INPUT:
         yield _standard_input()
-    elif _URL.match(named):
+    elif is_like_url(named):
         body = open_url(named, say)
         try:
             yield Input(body.name, last_part(urlsplit(named).path), body, body.size)

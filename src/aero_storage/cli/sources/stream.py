@@ -10,6 +10,9 @@ import attrs
 PIECE = 1024 * 1024
 """A good number of bytes to read at a time."""
 
+MOST_PADDING = 64 * 1024 * 1024
+"""Limit of bytes in a row that are read and bring no content, as zeros behind the end do."""
+
 Advance = Callable[[int], None]
 """Reports a number of bytes done."""
 

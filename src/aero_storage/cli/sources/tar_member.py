@@ -15,8 +15,9 @@ from typing import IO, Self, cast
 import attrs
 from typing_extensions import override
 
+from aero_storage.cli.sizes import format_size
 from aero_storage.cli.sources.members import HEAD_BYTES, Listing, Member, has_disk_content, has_disk_name, is_litter
-from aero_storage.cli.sources.stream import PIECE, Peekable
+from aero_storage.cli.sources.stream import MOST_PADDING, PIECE, Peekable
 from aero_storage.cli.terminal import printable
 from aero_storage.errors import OperatorError
 
@@ -80,7 +81,11 @@ class _Input:
 
     def require_zeros(self) -> None:
         """Read the padding behind the end of the archive."""
+        count = 0
         while data := self._stream.read(PIECE):
+            count += len(data)
+            if count > MOST_PADDING:
+                raise _DamagedError(f"more than {format_size(MOST_PADDING)} of zeros follow its end")
             if data.strip(b"\0"):
                 raise _DamagedError("something else follows its end")
 
