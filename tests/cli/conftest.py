@@ -10,7 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.command_output import CommandResult
 
+from aero_storage.cli import image_files
+from aero_storage.cli.main import run
+from aero_storage.cli.output import Output
 from aero_storage.linux import landlock
 
 if TYPE_CHECKING:
@@ -19,6 +23,27 @@ if TYPE_CHECKING:
 # Debian keeps mke2fs out of the PATH of users who are not root.
 PLACES = os.pathsep.join([os.environ.get("PATH", os.defpath), "/sbin", "/usr/sbin"])
 TEXT = "".join(f"{n} gamma\n" for n in range(60_000))
+
+
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No daemon has to take a new catalog here, and no setting comes from outside."""
+    monkeypatch.setattr(image_files, "SETTLE_SECONDS", 0)
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("AERO_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str]) -> Callable[..., CommandResult]:
+    """Give a function that runs one command line."""
+
+    def call(*words: str | Path) -> CommandResult:
+        status = run([str(word) for word in words], Output())
+        printed = capsys.readouterr()
+        return CommandResult(status, printed.out, printed.err)
+
+    return call
 
 
 @pytest.fixture(scope="session")

@@ -16,10 +16,7 @@ from tests.disk_bytes import bootable
 
 from aero_storage.atomic_files import Directory, Replaceable, staging_directory
 from aero_storage.chunks.publish.publisher import publish
-from aero_storage.cli import image_files
 from aero_storage.cli.commands import publish as publish_command
-from aero_storage.cli.main import run
-from aero_storage.cli.output import Output
 
 MIB = 1 << 20
 DISK = bootable(random.Random(3).randbytes(3 * MIB) + bytes(2 * MIB) + random.Random(4).randbytes(512))
@@ -29,25 +26,7 @@ OTHER_DISK = bootable(DISK[::-1])
 Command = Callable[..., CommandResult]
 
 
-@pytest.fixture(autouse=True)
-def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No daemon has to take a new catalog here, and no setting comes from outside."""
-    monkeypatch.setattr(image_files, "SETTLE_SECONDS", 0)
-    monkeypatch.chdir(tmp_path)
-    for name in [name for name in os.environ if name.startswith("AERO_")]:
-        monkeypatch.delenv(name)
-
-
-@pytest.fixture
-def command(capsys: pytest.CaptureFixture[str]) -> Command:
-    """Give a function that runs one command line."""
-
-    def call(*words: str | Path) -> CommandResult:
-        status = run([str(word) for word in words], Output())
-        printed = capsys.readouterr()
-        return CommandResult(status, printed.out, printed.err)
-
-    return call
+pytestmark = pytest.mark.usefixtures("alone")
 
 
 @pytest.fixture

@@ -14,10 +14,8 @@ import pytest
 from tests.command_output import CommandResult
 
 from aero_storage.atomic_files import Replaceable
-from aero_storage.cli import image_files, staged_image
+from aero_storage.cli import staged_image
 from aero_storage.cli.commands import import_image
-from aero_storage.cli.main import run
-from aero_storage.cli.output import Output
 
 MIB = 1 << 20
 BOOT_SECTOR = random.Random(5).randbytes(510) + b"\x55\xaa"
@@ -29,25 +27,7 @@ BUILD_SYSTEM_NS = 10**9
 Command = Callable[..., CommandResult]
 
 
-@pytest.fixture(autouse=True)
-def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No daemon has to take a new catalog here, and no setting comes from outside."""
-    monkeypatch.setattr(image_files, "SETTLE_SECONDS", 0)
-    monkeypatch.chdir(tmp_path)
-    for name in [name for name in os.environ if name.startswith("AERO_")]:
-        monkeypatch.delenv(name)
-
-
-@pytest.fixture
-def command(capsys: pytest.CaptureFixture[str]) -> Command:
-    """Give a function that runs one command line."""
-
-    def call(*words: str | Path) -> CommandResult:
-        status = run([str(word) for word in words], Output())
-        printed = capsys.readouterr()
-        return CommandResult(status, printed.out, printed.err)
-
-    return call
+pytestmark = pytest.mark.usefixtures("alone")
 
 
 @pytest.fixture

@@ -13,15 +13,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.cli import hostile_root
 from tests.cli.hostile_root import DISK, PRECIOUS, Command, HostileRoot
-from tests.command_output import CommandResult
 
 from aero_storage.atomic_files import Waiting
 from aero_storage.catalog import writer
-from aero_storage.cli import image_files, staged_image
+from aero_storage.cli import staged_image
 from aero_storage.cli.commands import publish, remove
 from aero_storage.cli.disk_images.qemu import QemuImg
-from aero_storage.cli.main import run
-from aero_storage.cli.output import Output
 from aero_storage.errors import BusyError
 
 if TYPE_CHECKING:
@@ -54,30 +51,12 @@ PLACES = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No daemon has to take a new catalog here, and no setting comes from outside."""
-    monkeypatch.setattr(image_files, "SETTLE_SECONDS", 0)
-    monkeypatch.chdir(tmp_path)
-    for name in [name for name in os.environ if name.startswith("AERO_")]:
-        monkeypatch.delenv(name)
+pytestmark = pytest.mark.usefixtures("alone")
 
 
 @pytest.fixture
 def hostile(tmp_path: Path) -> HostileRoot:
     return hostile_root.make(tmp_path)
-
-
-@pytest.fixture
-def command(capsys: pytest.CaptureFixture[str]) -> Command:
-    """Give a function that runs one command line."""
-
-    def call(*words: str | Path) -> CommandResult:
-        status = run([str(word) for word in words], Output())
-        printed = capsys.readouterr()
-        return CommandResult(status, printed.out, printed.err)
-
-    return call
 
 
 def reachable_bytes(root: Path) -> bytes:

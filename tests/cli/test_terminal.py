@@ -15,10 +15,7 @@ import pytest
 from tests.command_output import CommandResult
 
 import aero_storage.cli
-from aero_storage.cli import image_files
 from aero_storage.cli import progress as progress_module
-from aero_storage.cli.main import run
-from aero_storage.cli.output import Output
 
 Command = Callable[..., CommandResult]
 
@@ -27,24 +24,13 @@ EVIL = "a\x1b]0;title\x07\x1b]52;c;eA==\x07\x1b[31mb\x9b31mc\nd\re\x7ff\u202eg.i
 DANGEROUS = {char for char in EVIL if not char.isprintable() and char != "\n"}
 
 
+pytestmark = pytest.mark.usefixtures("alone")
+
+
 @pytest.fixture(autouse=True)
-def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No setting comes from outside, and lines of progress come at once."""
-    monkeypatch.setattr(image_files, "SETTLE_SECONDS", 0)
+def _progress_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines of progress come at once."""
     monkeypatch.setattr(progress_module, "LINE_SECONDS", 0.0)
-    monkeypatch.chdir(tmp_path)
-    for name in [name for name in os.environ if name.startswith("AERO_")]:
-        monkeypatch.delenv(name)
-
-
-@pytest.fixture
-def command(capsys: pytest.CaptureFixture[str]) -> Command:
-    def call(*words: str | Path) -> CommandResult:
-        status = run([str(word) for word in words], Output())
-        printed = capsys.readouterr()
-        return CommandResult(status, printed.out, printed.err)
-
-    return call
 
 
 @contextmanager

@@ -19,7 +19,6 @@ from tests.disk_bytes import noise_disk
 from aero_storage.atomic_files import disk_usage
 from aero_storage.cli import watching
 from aero_storage.cli.commands import list_images
-from aero_storage.cli.main import run
 from aero_storage.cli.output import Output
 
 Command = Callable[..., CommandResult]
@@ -29,24 +28,7 @@ VHD = bytes(8192) + b"conectix" + bytes(504)
 MIB = 1 << 20
 
 
-@pytest.fixture(autouse=True)
-def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No setting comes from outside."""
-    monkeypatch.chdir(tmp_path)
-    for name in [name for name in os.environ if name.startswith("AERO_")]:
-        monkeypatch.delenv(name)
-
-
-@pytest.fixture
-def command(capsys: pytest.CaptureFixture[str]) -> Command:
-    """Give a function that runs one command line."""
-
-    def call(*words: str | Path) -> CommandResult:
-        status = run([str(word) for word in words], Output())
-        printed = capsys.readouterr()
-        return CommandResult(status, printed.out, printed.err)
-
-    return call
+pytestmark = pytest.mark.usefixtures("alone")
 
 
 @pytest.fixture
