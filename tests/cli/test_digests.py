@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 from tests.command_output import CommandResult
+from tests.disk_bytes import bootable
 
 from aero_storage.atomic_files import Replaceable
 from aero_storage.cli import staged_image
 from aero_storage.cli.commands import import_image
 
 MIB = 1 << 20
-BOOT_SECTOR = random.Random(5).randbytes(510) + b"\x55\xaa"
-DISK = BOOT_SECTOR + random.Random(6).randbytes(MIB) + bytes(3 * MIB) + random.Random(7).randbytes(512)
-OTHER_DISK = BOOT_SECTOR + random.Random(8).randbytes(MIB) + bytes(3 * MIB) + random.Random(9).randbytes(512)
+DISK = bootable(random.Random(6).randbytes(MIB + 512) + bytes(3 * MIB) + random.Random(7).randbytes(512))
+OTHER_DISK = bootable(random.Random(8).randbytes(MIB + 512) + bytes(3 * MIB) + random.Random(9).randbytes(512))
 SHA256, OTHER = hashlib.sha256(DISK).hexdigest(), hashlib.sha256(OTHER_DISK).hexdigest()
 BUILD_SYSTEM_NS = 10**9
 

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.cli.sources.http_server import HttpServer, answer, cut, rest
 from tests.command_output import CommandResult
+from tests.disk_bytes import bootable
 from tests.small_filesystem import mounted_tmpfs
 
 from aero_storage.cli import image_files
@@ -35,9 +36,7 @@ if TYPE_CHECKING:
 
 Command = "Callable[..., CommandResult]"
 MIB = 1 << 20
-DISK = (
-    bytes(510) + b"\x55\xaa" + random.Random(2).randbytes(2 * MIB) + bytes(6 * MIB) + random.Random(3).randbytes(512)
-)
+DISK = bootable(bytes(512) + random.Random(2).randbytes(2 * MIB) + bytes(6 * MIB) + random.Random(3).randbytes(512))
 QemuImg = "Callable[..., str]"
 
 

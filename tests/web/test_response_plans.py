@@ -17,9 +17,9 @@ from twisted.internet.testing import StringTransport
 from aero_storage.errors import ShortReadError, StatusAndReason
 from aero_storage.http.head_reader import HeadReader
 from aero_storage.http.request_head import RequestHead
+from aero_storage.streaming.file_segment import COPIED_BYTES
 from aero_storage.streaming.stream_place import StreamPlace
 from aero_storage.streaming.throttle import Pace
-from aero_storage.web.file_sender import AT_ONCE_BYTES
 from aero_storage.web.request import AeroRequest, RequestChannel
 
 IMAGE = bytes(range(256)) * 4096
@@ -186,7 +186,7 @@ def test_small_range(responses: Responses) -> None:
     assert (line["outcome"], line["bytes_sent"], line["status"]) == ("complete", 1000, 206)
 
 
-@pytest.mark.parametrize(("last", "is_file"), [(AT_ONCE_BYTES - 1, False), (AT_ONCE_BYTES, True)])
+@pytest.mark.parametrize(("last", "is_file"), [(COPIED_BYTES - 1, False), (COPIED_BYTES, True)])
 def test_large_ranges_are_sent_by_the_kernel(responses: Responses, last: int, *, is_file: bool) -> None:
     """What is small leaves in one piece with its head; the transport sends what is not."""
     responses.ask(f"Range: bytes=0-{last}")

@@ -10,11 +10,9 @@ from aero_storage.http.ranges import Segment
 from aero_storage.linux.page_cache import read_resident_into
 from aero_storage.open_file import OpenFile
 from aero_storage.storage.blob import Blob
+from aero_storage.streaming.file_segment import COPIED_BYTES
 from aero_storage.streaming.sendfile import SendfileServer
 from aero_storage.streaming.stream_place import StreamPlace
-
-AT_ONCE_BYTES = 256 * 1024
-"""Bodies up to this many bytes are read at once and leave in one piece with their head, if they are in memory."""
 
 SMALL = 64 * 1024
 """Made bodies up to this many bytes are joined with their head."""
@@ -26,8 +24,8 @@ _HEAD_ROOM = 2048
 class FileSender:
     """Sends replies by transports that send files."""
 
-    _buffer: memoryview = attrs.field(init=False, factory=lambda: memoryview(bytearray(_HEAD_ROOM + AT_ONCE_BYTES)))
-    """Where a small body is read to, behind the room for its head, so that both leave in one piece."""
+    _buffer: memoryview = attrs.field(init=False, factory=lambda: memoryview(bytearray(_HEAD_ROOM + COPIED_BYTES)))
+    """Where a body that is copied is read to, behind the room for its head, so that both leave in one piece."""
 
     def send(
         self,
@@ -62,7 +60,7 @@ class FileSender:
     ) -> Deferred[None] | None:
         pace, offset, length = transport.pace, segment.offset, segment.length
         if (
-            length > AT_ONCE_BYTES
+            length > COPIED_BYTES
             or transport.waits_for_turn(length)
             or (pace is not None and pace.left < length)
             or not self._read(head, file, segment)
