@@ -106,7 +106,7 @@ def compose(  # noqa: PLR0913 - what the settings do not say
     policy = policy_of(settings)
     limits = limits_of(settings, policy.trusted_proxy)
     refusals = Refusals(limits, metrics, log, reactor)
-    accept_guard = AcceptGuard(reactor, lambda: site.make_room(), metrics, log)  # noqa: PLW0108 - made below
+    accept_guard = AcceptGuard(reactor, lambda: site.make_room(), lambda: site.is_full(), metrics, log)  # noqa: PLW0108 - made below
     files = OpenFileCache(pools.disk, reactor, OPEN_FILES)
     store = LocalStore(ImageDirectory(settings.images_root), pools.disk, files)
     admission = Admission(
