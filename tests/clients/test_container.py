@@ -69,7 +69,7 @@ def test_stages() -> None:
 
 
 def test_extras() -> None:
-    """The daemon there speaks TLS, and the operator's command unpacks all that it knows: every extra for users is in."""
+    """The daemon there speaks TLS, and the operator's command unpacks all that it knows: both extras are in."""
     (installed,) = [one.rest for one in BUILD if "/pip install " in one.rest]
     asked = re.search(r'"\.\[([a-z,]+)\]"', installed)
     assert asked is not None
