@@ -37,7 +37,7 @@ from aero_storage.settings import Settings
 from aero_storage.settings.original_variables import BUILD_VARIABLES, find_variable
 from aero_storage.storage.local.directory import ImageDirectory
 from aero_storage.storage.local.image_store import LocalStore
-from aero_storage.storage.local.open_file_cache import OpenFileCache
+from aero_storage.storage.open_file_cache import OpenFileCache
 from aero_storage.streaming.fair_queue import FairQueue
 from aero_storage.streaming.files_in_flight import FilesInFlight
 from aero_storage.streaming.throttle import throttle

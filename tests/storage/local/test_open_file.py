@@ -89,7 +89,7 @@ def test_warm_reads_all(
     monkeypatch.setattr(os, "preadv", preadv)
     monkeypatch.setattr(os, "sendfile", sendfile if passing else refuse)
     with closing(directory.open("large.img")) as blob:
-        blob.warm(offset, length)
+        blob.populate(offset, length)
     end = min(300_000, offset + length)
     read = [number for begin, finish in spans for number in range(begin, finish)]
     assert read == list(range(offset, end))
@@ -104,7 +104,7 @@ def test_warm_tells_of_a_disk_that_fails(directory: ImageDirectory, monkeypatch:
     monkeypatch.setattr(os, "sendfile", refuse)
     monkeypatch.setattr(os, "preadv", preadv)
     with closing(directory.open("disk.img")) as blob, pytest.raises(OSError, match="Input/output"):
-        blob.warm(0, 10)
+        blob.populate(0, 10)
 
 
 def test_warm_after_close(directory: ImageDirectory) -> None:
@@ -112,7 +112,7 @@ def test_warm_after_close(directory: ImageDirectory) -> None:
     blob = directory.open("disk.img")
     blob.close()
     with pytest.raises(ShortReadError):
-        blob.warm(0, 1)
+        blob.populate(0, 1)
 
 
 def test_close_while_warming(
@@ -130,7 +130,7 @@ def test_close_while_warming(
     monkeypatch.setattr(os, "preadv", preadv)
     monkeypatch.setattr(os, "sendfile", refuse)
     blob = directory.open("disk.img")
-    worker = threading.Thread(target=blob.warm, args=(0, 10))
+    worker = threading.Thread(target=blob.populate, args=(0, 10))
     worker.start()
     assert begun.wait(HANG)
     blob.close()

@@ -17,7 +17,7 @@ from aero_storage.errors import BlobNotFoundError, BlobUnreadableError, Descript
 from aero_storage.storage.blob import BlobStatus
 from aero_storage.storage.local.device_map import DeviceMap
 from aero_storage.storage.local.directory import ImageDirectory
-from aero_storage.storage.local.open_file_cache import OpenedFile, OpenFileCache
+from aero_storage.storage.open_file_cache import OpenedFile, OpenFileCache
 from aero_storage.storage.store import BlobRequest, EntryFault, Opened, Store, Survey
 
 _SURVEYS = "surveys"
@@ -69,7 +69,7 @@ class LocalStore(Store):
             found = OpenedFile(self._directory.open(artifact or ""), raw=False)
         else:
             found = OpenedFile(self._directory.open(image.file, follow_links=image.follow_links), raw=True)
-        self._devices.learn(wanted.place, found.blob.device)
+        self._devices.learn(wanted.place, found.blob.lane)
         return found
 
     def _is_published(self, manifest: str | None) -> bool:
@@ -120,7 +120,7 @@ class LocalStore(Store):
 
     def _status(self, image: Image) -> BlobStatus:
         with closing(self._directory.open(image.file, follow_links=image.follow_links)) as blob:
-            self._devices.learn(image.file, blob.device)
+            self._devices.learn(image.file, blob.lane)
             return blob.status
 
 
