@@ -30,7 +30,7 @@ class Blob(ByteSource, Protocol):
 
     @property
     def status(self) -> BlobStatus:
-        """What it was when it was opened; the headers are made from it."""
+        """Size, validators and stamps as of when it was opened; the headers are made from them."""
         ...
 
     @property
