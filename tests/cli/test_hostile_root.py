@@ -246,7 +246,7 @@ def test_exchanged_catalog(command: Command, hostile: HostileRoot, monkeypatch: 
         if not (hostile.root / "manifest.json").is_symlink():
             hostile.exchange("manifest.json", other)
 
-    before_call(monkeypatch, writer, "parse_manifest", exchange)
+    before_call(monkeypatch, writer, "parse_named", exchange)
     assert command(*COMMANDS["import another"]).status == 0
     assert hostile.tree() == before
 

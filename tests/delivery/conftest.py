@@ -189,6 +189,9 @@ class FakeStore:
     def open_cached(self, wanted: BlobRequest) -> Opened | None:
         return self.cached.get(wanted)
 
+    def close(self) -> None:
+        raise AssertionError("the handler does not own the store")
+
     def _find(self, name: str, *, raw: bool) -> Opened:
         if name in self.unreadable:
             raise BlobUnreadableError(name)

@@ -12,8 +12,9 @@ import click
 
 from aero_storage import settings
 from aero_storage.atomic_files import LOCK_TIMEOUT, Waiting
+from aero_storage.catalog.directory import DirectoryDocuments
 from aero_storage.catalog.model import Catalog, Image
-from aero_storage.catalog.reader import has_manifest, list_directory, load_manifest
+from aero_storage.catalog.reader import load_manifest
 from aero_storage.cli.output import Output
 from aero_storage.cli.sizes import parse_size
 from aero_storage.errors import OperatorError
@@ -77,10 +78,10 @@ class CommandContext:
 
     def catalog(self) -> Catalog:
         """Return the catalog that the daemon would read now. Raises CatalogError."""
-        root = self.root
-        if has_manifest(root):
-            return load_manifest(root)[0]
-        return list_directory(root) if self.listing else Catalog(())
+        documents = DirectoryDocuments(self.root)
+        if documents.has_manifest():
+            return load_manifest(documents)[0]
+        return documents.list_images() if self.listing else Catalog(())
 
     def image(self, image_id: str) -> Image:
         """Return the image with this id. Raises OperatorError if there is none."""

@@ -90,6 +90,10 @@ class Store(Protocol):
         """
         ...
 
+    def close(self) -> None:
+        """Close every file that is not in use; the others follow with their last user."""
+        ...
+
     def complete(self, images: Iterable[Image]) -> Deferred[bool]:
         """Whether each image has its bytes or a chunk manifest."""
         ...

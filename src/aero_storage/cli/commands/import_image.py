@@ -13,9 +13,11 @@ import click
 
 from aero_storage.atomic_files import Directory
 from aero_storage.catalog.content_digest import ContentDigest
+from aero_storage.catalog.directory import DirectoryDocuments
+from aero_storage.catalog.draft import Draft, Entry
 from aero_storage.catalog.model import MANIFEST_NAME, chunked_directory
-from aero_storage.catalog.reader import has_manifest, load_manifest
-from aero_storage.catalog.writer import Draft, Entry, editing
+from aero_storage.catalog.reader import load_manifest
+from aero_storage.catalog.writer import editing
 from aero_storage.chunks.manifest import SECTOR
 from aero_storage.cli.disk_images.convert import examine, opened
 from aero_storage.cli.disk_images.formats import FORMATS
@@ -194,8 +196,9 @@ def _import(
     """Import the image that `ready` gives, in the work place."""
     say = context.output.say
     root = context.make_root()
-    if has_manifest(root):
-        load_manifest(root)  # report an invalid catalog now, not after the work
+    documents = DirectoryDocuments(root)
+    if documents.has_manifest():
+        load_manifest(documents)  # report an invalid catalog now, not after the work
     with at_work(root, options.id, say) as work:
         _require_room(work.root, options.id)
         with ready(work) as image:
@@ -268,7 +271,7 @@ def _moved_into_place(work: Workplace, image_id: str) -> Iterator[str]:
 def _take_back(root: Directory, image_id: str, name: str) -> None:
     """Remove the new file, unless the catalog names it already; a mark of the old one does its work likewise."""
     with suppress(CatalogError):
-        if has_manifest(root.path):
+        if DirectoryDocuments(root.path).has_manifest():
             remove_unnamed(root, image_id)
             return
     discard(root, image_id, name)

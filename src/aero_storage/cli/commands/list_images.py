@@ -12,8 +12,10 @@ from rich.table import Table
 
 from aero_storage.atomic_files import disk_usage
 from aero_storage.catalog.content_digest import stamps_of
+from aero_storage.catalog.directory import DirectoryDocuments
+from aero_storage.catalog.documents import CatalogDocuments
 from aero_storage.catalog.model import MANIFEST_NAME, Image
-from aero_storage.catalog.reader import has_manifest, left_out_of_listing, load_manifest
+from aero_storage.catalog.reader import load_manifest
 from aero_storage.catalog.unknown_keys import UnknownKey, unknown_keys
 from aero_storage.chunks.manifest import MAX_MANIFEST_BYTES, check_geometry, parse_chunk_manifest
 from aero_storage.cli.image_files import image_path
@@ -120,25 +122,28 @@ class _Survey:
 
 def _survey(context: CommandContext) -> _Survey:
     """Inspect all images, and what the catalog does not show."""
-    root, settings, images = context.root, context.settings, context.catalog().images
+    documents, settings = DirectoryDocuments(context.root), context.settings
+    images = context.catalog().images
     found: list[ListedImage] = []
     with watched(context.output.say) as work:
         for number, image in enumerate(images, 1):
             work.begin(f"Looking at {number} of {len(images)} images: {image.id}")
             found.append(inspect(settings, image))
     warnings: dict[str, list[str]] = {}
-    for name, text in _all_warnings(root, found, is_listed=context.listing and not has_manifest(root)):
+    for name, text in _all_warnings(documents, found, is_listed=context.listing and not documents.has_manifest()):
         warnings.setdefault(name, []).append(text)
     return _Survey(tuple(found), warnings)
 
 
-def _all_warnings(root: Path, found: list[ListedImage], *, is_listed: bool) -> Iterator[tuple[str, str]]:
+def _all_warnings(
+    documents: CatalogDocuments, found: list[ListedImage], *, is_listed: bool
+) -> Iterator[tuple[str, str]]:
     """Yield each warning with the image's id, or the name of the file that it is about."""
     yield from ((one.image.id, text) for one in found for text in one.warnings)
     if is_listed:
-        yield from ((name, f"left out: {reason}") for name, reason in left_out_of_listing(root).items())
-    elif has_manifest(root):
-        yield from ((one.image_id, _key_warning(one)) for one in unknown_keys(load_manifest(root)[1]))
+        yield from ((name, f"left out: {reason}") for name, reason in documents.left_out().items())
+    elif documents.has_manifest():
+        yield from ((one.image_id, _key_warning(one)) for one in unknown_keys(load_manifest(documents)[1]))
 
 
 def _key_warning(unknown: UnknownKey) -> str:
@@ -225,7 +230,10 @@ def check(context: CommandContext) -> int:
     root, survey = context.root, _survey(context)
     problems = {one.image.id: list(one.problems) for one in survey.found if one.problems}
     unused = [str(path.relative_to(root)) for path in _unused_files(root, [one.image for one in survey.found])]
-    source = str(root / MANIFEST_NAME) if has_manifest(root) else f"a listing of {root}: there is no {MANIFEST_NAME}"
+    documents = DirectoryDocuments(root)
+    source = (
+        documents.manifest_name if documents.has_manifest() else f"a listing of {root}: there is no {MANIFEST_NAME}"
+    )
     lines = [f"{image_id}: {problem}" for image_id, faults in problems.items() for problem in faults]
     lines += _warning_lines(survey.warnings)
     lines += [f"remark: no image needs {file}" for file in unused]

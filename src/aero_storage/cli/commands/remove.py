@@ -11,8 +11,8 @@ import attrs
 import click
 
 from aero_storage.atomic_files import Directory
+from aero_storage.catalog.directory import DirectoryDocuments
 from aero_storage.catalog.model import MANIFEST_NAME, Image, chunked_directory
-from aero_storage.catalog.reader import has_manifest
 from aero_storage.catalog.writer import editing
 from aero_storage.chunks.manifest import is_content_version
 from aero_storage.cli.image_files import (
@@ -95,7 +95,7 @@ def _plan_removal(context: CommandContext, root: Path, image_id: str, *, chunks_
     if image is None or chunks_only:
         return _Removal(image, chunks, chunks_only, None)
     is_ours = is_imported(root, image_id, image.file)
-    if not (is_ours or sure or has_manifest(root)):
+    if not (is_ours or sure or DirectoryDocuments(root).has_manifest()):
         raise OperatorError(f"{image.file} is a file that no import made; say --yes to have it removed")
     if not (is_ours or sure):
         context.output.say(f"{image.file} is kept: no import made it.")
@@ -124,7 +124,7 @@ def _warn(context: CommandContext, removal: _Removal) -> None:
 def _remove_entry(context: CommandContext, directory: Directory, removal: _Removal) -> _Removal:
     """Remove the entry from the catalog; return the rest of the removal, without a file that another entry names."""
     image, root = removal.image, directory.path
-    if image is None or not has_manifest(root):
+    if image is None or not DirectoryDocuments(root).has_manifest():
         return removal
     with editing(root, listing=False, waiting=context.waiting) as draft:
         entry = draft.find(image.id)

@@ -45,8 +45,8 @@ class LocalStore(Store):
             return self._files.lease(wanted.key)
         return self._files.lease(wanted.raw_key) or self._files.lease(wanted.key)
 
+    @override
     def close(self) -> None:
-        """Close every file that is not in use; the others follow with their last user."""
         self._files.close()
 
     @override
