@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 
@@ -16,6 +16,7 @@ from aero_storage.catalog.draft import Entry
 from aero_storage.catalog.model import CHUNKED, MANIFEST_NAME, Image
 from aero_storage.catalog.reader import load_manifest
 from aero_storage.chunks.publish.publisher import STAGING_NAME
+from aero_storage.cli.repository import Say
 from aero_storage.cli.sizes import format_size
 from aero_storage.errors import BusyError, OperatorError
 
@@ -29,8 +30,6 @@ SETTLE_SECONDS = 2.0
 """After this time a running daemon has read a new catalog (http.md §3: one second) and serves no old files."""
 
 _MARK = "~"
-
-Say = Callable[[str], None]
 
 
 def image_path(root: Path, image: Image) -> Path:

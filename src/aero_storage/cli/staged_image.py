@@ -27,9 +27,9 @@ from aero_storage.cli.disk_images.convert import (
 from aero_storage.cli.disk_images.formats import ImageFile, quoted
 from aero_storage.cli.disk_images.raw_disks import refuse_other
 from aero_storage.cli.image_digests import result_sha256, source_sha256
-from aero_storage.cli.image_files import Say
 from aero_storage.cli.import_options import ImportOptions
 from aero_storage.cli.progress import progress
+from aero_storage.cli.repository import Say
 from aero_storage.cli.sources.limits import FreeSpace, require_size
 from aero_storage.cli.sources.opening import Source, SourceOptions
 from aero_storage.cli.sources.target import WorkFile, pour
