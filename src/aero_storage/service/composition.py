@@ -100,7 +100,7 @@ def compose(  # noqa: PLR0913 - what the settings do not say
     current_catalog = CurrentCatalog()
     gauges = gauges_of(lambda: admission, lambda: site, lambda: bodies, current_catalog)
     metrics = Metrics(Registry(), version, settings.image_metrics_max_ids, gauges, lines_dropped_by(log))
-    reader = CatalogReader(settings.images_root, settings.require_manifest)
+    reader = CatalogReader(settings.image_directory, settings.require_manifest)
     reloader = CatalogReloader(reader, current_catalog, pools.patient, metrics, log, time.time)
     reloader.load()
     policy = policy_of(settings)
@@ -108,7 +108,7 @@ def compose(  # noqa: PLR0913 - what the settings do not say
     refusals = Refusals(limits, metrics, log, reactor)
     accept_guard = AcceptGuard(reactor, lambda: site.make_room(), metrics, log)  # noqa: PLW0108 - made below
     files = OpenFileCache(pools.disk, reactor, OPEN_FILES)
-    store = LocalStore(ImageDirectory(settings.images_root), pools.disk, files)
+    store = LocalStore(ImageDirectory(settings.image_directory), pools.disk, files)
     admission = Admission(
         settings.max_concurrent_bytes_requests,
         settings.bytes_queue_timeout_secs,

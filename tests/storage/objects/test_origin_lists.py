@@ -122,11 +122,10 @@ def test_a_listing_that_breaks_late(origin: ObstoreOrigin, store: ObjectStore) -
 @pytest.mark.usefixtures("filled")
 def test_endless(origin: ObstoreOrigin, store: ObjectStore) -> None:
     """A store whose continuation leads to the same page for ever does not keep a flat listing for ever."""
-    page = (
-        b"<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>x</NextContinuationToken>"
-        b"<Contents><Key>a</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified><ETag>x</ETag><Size>1</Size>"
-        b"</Contents></ListBucketResult>"
-    )
+    rest = "<LastModified>2026-01-01T00:00:00.000Z</LastModified><ETag>x</ETag><Size>1</Size></Contents>"
+    keys = "".join(f"<Contents><Key>{number}</Key>{rest}" for number in range(1000))
+    more = "<IsTruncated>true</IsTruncated><NextContinuationToken>x</NextContinuationToken>"
+    page = f"<ListBucketResult>{more}{keys}</ListBucketResult>".encode()
     store.faults.add(faults.body(page), "list", times=math.inf)
     with pytest.raises(OriginUnavailableError, match="LIST '': a listing that repeats itself"):
         names(origin, delimiter=False)

@@ -57,7 +57,7 @@ def test_get_is_pinned(origin: ObstoreOrigin, store: ObjectStore, pin: Pin, requ
 
 
 def test_versions(make_origin: MakeOrigin, store: ObjectStore) -> None:
-    """In a bucket with versions the pin has one, and the bytes are had even when the object was replaced or deleted."""
+    """In a bucket with versions the pin has one, and the bytes stay there when the object is replaced or deleted."""
     bucket = store.bucket("versions", Quirks(versioned=True))
     bucket.put(KEY, CONTENT)
     origin = make_origin("s3://versions")
@@ -81,16 +81,21 @@ def test_prefix(make_origin: MakeOrigin, bucket: Bucket) -> None:
     assert (origin.name, origin.identity.endswith(" s3://images/a/b")) == ("s3://images/a/b", True)
 
 
-@pytest.mark.parametrize(
-    "replace", [lambda b: b.put(KEY, b"x" * 300_000), lambda b: b.put(KEY, b""), lambda b: b.delete(KEY)]
-)
+REPLACED: list[Callable[[Bucket], object]] = [
+    lambda bucket: bucket.put(KEY, b"x" * 300_000),
+    lambda bucket: bucket.put(KEY, b""),
+    lambda bucket: bucket.delete(KEY),
+]
+
+
+@pytest.mark.parametrize("replace", REPLACED)
 def test_replaced(
     origin: ObstoreOrigin, bucket: Bucket, pin: Pin, store: ObjectStore, replace: Callable[[Bucket], object]
 ) -> None:
     """An object that was replaced, or is gone, gives ObjectChangedError at once."""
     replace(bucket)
     with pytest.raises(
-        ObjectChangedError, match="s3://images: GET 'disk.img': (412 PreconditionFailed|404 NoSuchKey)"
+        ObjectChangedError, match=r"s3://images: GET 'disk\.img': (412 PreconditionFailed|404 NoSuchKey)"
     ):
         origin.get(KEY, pin, 0, 100)
     assert store.count("get") == 1
@@ -158,7 +163,7 @@ def test_lasting_faults(
     """What lasts ends in OriginUnavailableError within the time limit; all but its last tenth is used."""
     store.faults.add(fault, times=math.inf)
     before = skipped.clock()
-    with pytest.raises(OriginUnavailableError, match="^s3://images: GET 'disk.img': "):
+    with pytest.raises(OriginUnavailableError, match=r"^s3://images: GET 'disk.img': "):
         origin.get(KEY, pin, 1000, 50_000)
     assert 14 < skipped.clock() - before < 20
     assert len(skipped.pauses) > 5
@@ -203,7 +208,7 @@ def test_denied(
         "head": lambda: origin.head(KEY),
     }
     shown = "HEAD" if operation == "head" else "GET"
-    with pytest.raises(OriginDeniedError, match=f"^s3://images: {shown} 'disk.img': {words}$"):
+    with pytest.raises(OriginDeniedError, match=rf"^s3://images: {shown} 'disk\.img': {words}$"):
         calls[operation]()
     assert skipped.pauses == []
 
@@ -237,7 +242,7 @@ def test_hanging_for_good(make_origin: MakeOrigin, store: ObjectStore, pin: Pin,
 def test_no_store(origin: ObstoreOrigin, store: ObjectStore, pin: Pin) -> None:
     """A store that is not there gives OriginUnavailableError, whose message says so."""
     store.close()
-    with pytest.raises(OriginUnavailableError, match="GET 'disk.img': no connection"):
+    with pytest.raises(OriginUnavailableError, match=r"GET 'disk.img': no connection"):
         origin.get(KEY, pin, 0, 10)
 
 
@@ -252,7 +257,7 @@ def test_missing(origin: ObstoreOrigin, bucket: Bucket, skipped: SkippedTime) ->
     """What is missing is BlobNotFoundError at once, for every kind of read but that of an opened object."""
     assert bucket.keys() == []
     for call in (lambda: origin.head(KEY), lambda: origin.read(KEY, 10)):
-        with pytest.raises(BlobNotFoundError, match="'disk.img': 404 NoSuchKey"):
+        with pytest.raises(BlobNotFoundError, match=r"'disk.img': 404 NoSuchKey"):
             call()
     assert skipped.pauses == []
 

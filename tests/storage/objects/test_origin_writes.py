@@ -1,4 +1,4 @@
-"""Writes to a store: what is stored is what was sent, a lost answer is no conflict, and a broken upload leaves nothing."""
+"""Writes to a store: what is stored is what was sent, a lost answer is no conflict, broken uploads leave nothing."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_put_denied(origin: ObstoreOrigin, bucket: Bucket, store: ObjectStore, s
     """A write that is denied is not tried again."""
     store.faults.add(faults.ACCESS_DENIED, "put", times=math.inf)
     for call in (lambda: origin.put(KEY, NEW), lambda: origin.put_if(KEY, NEW, None)):
-        with pytest.raises(OriginDeniedError, match="PUT 'catalog/manifest.json': 403 AccessDenied"):
+        with pytest.raises(OriginDeniedError, match=r"PUT 'catalog/manifest.json': 403 AccessDenied"):
             call()
     assert (skipped.pauses, bucket.keys()) == ([], [])
 
@@ -282,7 +282,7 @@ def test_a_source_of_another_size(origin: ObstoreOrigin, bucket: Bucket, size: i
 def test_uploads_with_faults(
     origin: ObstoreOrigin, bucket: Bucket, store: ObjectStore, operation: str, fault: Fault
 ) -> None:
-    """A request of an upload that fails, or whose answer is lost, is repeated; the object is there once, and whole."""
+    """A request of an upload that fails, or whose answer is lost, is repeated; the object is there, and whole."""
     store.faults.add(fault, operation)
     pin = origin.put_large(LARGE, pieces(4), 4 * MIB)
     stored = bucket.get(LARGE)
@@ -302,7 +302,7 @@ def test_a_part_that_was_stored_otherwise(make_origin: MakeOrigin, store: Object
         return answer
 
     store.faults.add(Fault("stored otherwise", alter), "put_part", skip=2)
-    with pytest.raises(OriginUnavailableError, match="PUT 'images/large.img': other bytes were stored"):
+    with pytest.raises(OriginUnavailableError, match=r"PUT 'images/large.img': other bytes were stored"):
         make_origin().put_large(LARGE, pieces(4), 4 * MIB)
     make_origin().put_large(LARGE, pieces(4), 4 * MIB)
     stored = bucket.get(LARGE)
@@ -314,7 +314,7 @@ def test_a_part_that_was_stored_otherwise(make_origin: MakeOrigin, store: Object
 def test_an_upload_that_is_denied(origin: ObstoreOrigin, bucket: Bucket, store: ObjectStore) -> None:
     """A part that is denied ends the upload, which is aborted."""
     store.faults.add(faults.ACCESS_DENIED, "put_part", times=math.inf)
-    with pytest.raises(OriginDeniedError, match="PUT 'images/large.img': 403 AccessDenied"):
+    with pytest.raises(OriginDeniedError, match=r"PUT 'images/large.img': 403 AccessDenied"):
         origin.put_large(LARGE, pieces(4), 4 * MIB)
     assert (bucket.keys(), bucket.uploads) == ([], {})
 

@@ -46,7 +46,7 @@ class ListedImage:
 
 def inspect(settings: Settings, image: Image) -> ListedImage:
     """Inspect the file and the chunk manifest of an image, as a daemon with these settings does."""
-    root = settings.images_root
+    root = settings.image_directory
     size = used = sha256 = None
     problems: list[str] = []
     warnings: list[str] = []

@@ -22,7 +22,7 @@ class Pin:
 
 @attrs.frozen
 class ObjectStatus:
-    """What a store tells of an object; `modified_ns` in nanoseconds since the epoch, 0 if it tells none."""
+    """The description of an object by its store; `modified_ns` in nanoseconds since the epoch, 0 if it tells none."""
 
     key: str
     size: int
@@ -65,8 +65,8 @@ class NoObserver:
 class Origin(Protocol):
     """Objects in a store. Every call blocks, and may be made in several threads at once.
 
-    All raise OriginUnavailableError if there was no right answer in time, after retries, and OriginDeniedError. What
-    cannot be a key is an object that does not exist.
+    All raise OriginUnavailableError if there was no right answer in time, after retries, and OriginDeniedError. An
+    object whose key is none does not exist.
     """
 
     @property
@@ -95,7 +95,7 @@ class Origin(Protocol):
         ...
 
     def put(self, key: str, data: Buffer) -> Pin:
-        """Store an object; what is stored then was compared with `data`, by its digest or its bytes."""
+        """Store an object; the stored content was compared with `data`, by its digest or byte by byte."""
         ...
 
     def put_if(self, key: str, data: Buffer, expected: Pin | None) -> Pin:
@@ -108,7 +108,7 @@ class Origin(Protocol):
         ...
 
     def put_large(self, key: str, pieces: Iterable[Buffer], size: int) -> Pin:
-        """Store an object of `size` bytes in parts; it shows when it is complete, and what is stored was compared.
+        """Store an object of `size` bytes in parts; it shows when it is complete and compared.
 
         An error of `pieces` is raised again, and the upload is aborted; so is one whose pieces have another size.
         """

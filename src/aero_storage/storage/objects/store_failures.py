@@ -23,7 +23,7 @@ RETRIED = frozenset({THROTTLED, TIMEOUT, ERROR})
 """Results after which the same request may succeed."""
 
 _STATUS = re.compile(r"status code: ([1-5][0-9]{2})\b", re.ASCII)
-_WORD = re.compile(r"<Code>([A-Za-z][A-Za-z0-9._-]{0,63})</Code>|\(code: ([A-Za-z][A-Za-z0-9._-]{0,63})\)", re.ASCII)
+_WORD = re.compile(r"(?:<Code>|\(code: )([A-Z][a-z][A-Za-z0-9.]{0,62})(?:</Code>|\))", re.ASCII)  # no id of a key
 _DENIED_WORDS = frozenset({
     *("AccessDenied", "AccountProblem", "AllAccessDisabled", "AuthorizationHeaderMalformed", "ExpiredToken"),
     *("InvalidAccessKeyId", "InvalidSecurity", "InvalidToken", "NotSignedUp", "RequestExpired"),
@@ -83,7 +83,7 @@ def failure_of(error: Exception) -> StoreFailureError:
     text = str(error)
     found, worded = _STATUS.search(text), _WORD.search(text)
     status = int(found[1]) if found else None
-    word = (worded[1] or worded[2]) if worded else None
+    word = worded[1] if worded else None
     result = _result_of(type(error).__name__, status, word, text)
     return StoreFailureError(result, _detail(status, word, text), status, word)
 
