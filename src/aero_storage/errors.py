@@ -74,6 +74,8 @@ class ClientError(AeroStorageError):
 
     status: ClassVar[int]
     reason: ClassVar[RefusalReason]
+    retry_after: ClassVar[int] = 1
+    """Seconds that a 429 or a 503 asks the client to wait."""
 
 
 class CatalogError(ClientError):
@@ -113,7 +115,7 @@ class ObjectTooLargeError(BlobUnreadableError):
 class OriginUnavailableError(ClientError):
     """The object store did not give a right answer within the time for it."""
 
-    status, reason = 503, RefusalReason.ORIGIN
+    status, reason, retry_after = 503, RefusalReason.ORIGIN, 5
 
 
 class OriginDeniedError(ClientError):

@@ -125,7 +125,7 @@ def test_put_denied(origin: ObstoreOrigin, bucket: Bucket, store: ObjectStore, s
 def test_put_if_new(origin: ObstoreOrigin, bucket: Bucket) -> None:
     """Without an expected object the key has to be free."""
     pin = origin.put_if(KEY, OLD, None)
-    with pytest.raises(PreconditionFailedError):
+    with pytest.raises(PreconditionFailedError, match=r"^s3://images: PUT 'catalog/manifest\.json': somebody else"):
         origin.put_if(KEY, NEW, None)
     stored = bucket.get(KEY)
     assert stored is not None

@@ -16,6 +16,8 @@ from aero_storage.errors import (
     ObjectTooLargeError,
     OriginDeniedError,
     OriginUnavailableError,
+    PreconditionFailedError,
+    PreconditionUnsupportedError,
 )
 from aero_storage.storage.objects import keys
 from aero_storage.storage.objects.conditional_put import ConditionalPut
@@ -115,7 +117,10 @@ class ObstoreOrigin(Origin):
 
             return self._conditional.attempt(write, lambda: self._present(key, size), data, expected)
 
-        return self._run("PUT", key, attempt, seconds)
+        try:
+            return self._run("PUT", key, attempt, seconds)
+        except (PreconditionFailedError, PreconditionUnsupportedError) as error:
+            raise type(error)(self._message("PUT", key, str(error))) from None
 
     def _present(self, key: str, size: int) -> tuple[Pin | None, bytes | None]:
         """Return the pin of what is stored, and its content if it may be of `size` bytes."""

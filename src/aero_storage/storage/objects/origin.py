@@ -110,7 +110,8 @@ class Origin(Protocol):
     def put_large(self, key: str, pieces: Iterable[Buffer], size: int) -> Pin:
         """Store an object of `size` bytes in parts; it shows when it is complete and compared.
 
-        An error of `pieces` is raised again, and the upload is aborted; so is one whose pieces have another size.
+        A piece is not copied: it must not be changed afterwards. An error of `pieces` is raised again, and the upload
+        is aborted; so is one whose pieces have another size.
         """
         ...
 
