@@ -55,7 +55,7 @@ class CommandContext:
     @property
     def root(self) -> Path:
         """The images root. Raises OperatorError if there is no such directory."""
-        root = self.settings.images_root
+        root = self.settings.image_directory
         if not root.is_dir():
             raise OperatorError(
                 f"{root} is no directory; name the images root with --images-root DIR, or create it first"
@@ -71,7 +71,7 @@ class CommandContext:
         """Return the images root; the default is created if it is missing, one that was named must exist."""
         resolved = self.resolved
         if resolved.is_default("images_root"):
-            resolved.settings.images_root.mkdir(parents=True, exist_ok=True)
+            resolved.settings.image_directory.mkdir(parents=True, exist_ok=True)
         return self.repository
 
     def change_catalog(self, repository: Repository, change: Callable[[Draft], _T], *, listing: bool = True) -> _T:
