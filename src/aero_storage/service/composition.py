@@ -103,7 +103,7 @@ def compose(  # noqa: PLR0913 - what the settings do not say
     policy = policy_of(settings)
     limits = limits_of(settings, policy.trusted_proxy)
     refusals = Refusals(limits, metrics, log, reactor)
-    accept_guard = AcceptGuard(reactor, lambda: site.make_room(), metrics, log)  # noqa: PLW0108 - made below
+    accept_guard = AcceptGuard(reactor, lambda: site.make_room(), lambda: site.is_full(), metrics, log)  # noqa: PLW0108 - made below
     admission = Admission(
         settings.max_concurrent_bytes_requests,
         settings.bytes_queue_timeout_secs,
