@@ -144,6 +144,7 @@ class FakeBlob:
     status: BlobStatus
     closes: int = 0
     raw: bool = True
+    sha256: str | None = None
     file: None = None
     device: int = 0
 

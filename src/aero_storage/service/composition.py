@@ -13,6 +13,7 @@ from twisted.internet.posixbase import PosixReactorBase
 
 from aero_storage.catalog.current import CurrentCatalog
 from aero_storage.catalog.reader import CatalogReader
+from aero_storage.chunks.published_digests import PublishedDigests
 from aero_storage.delivery.access_record import Reporter
 from aero_storage.delivery.admission import Admission
 from aero_storage.delivery.byte_handler import ByteHandler
@@ -108,7 +109,8 @@ def compose(  # noqa: PLR0913 - what the settings do not say
     refusals = Refusals(limits, metrics, log, reactor)
     accept_guard = AcceptGuard(reactor, lambda: site.make_room(), metrics, log)  # noqa: PLW0108 - made below
     files = OpenFileCache(pools.disk, reactor, OPEN_FILES)
-    store = LocalStore(ImageDirectory(settings.images_root), pools.disk, files)
+    directory = ImageDirectory(settings.images_root)
+    store = LocalStore(directory, pools.disk, files, PublishedDigests(directory.open, time.monotonic).sha256)
     admission = Admission(
         settings.max_concurrent_bytes_requests,
         settings.bytes_queue_timeout_secs,
