@@ -144,6 +144,11 @@ KINDS: list[tuple[str, Parts]] = [
     ("X68000 floppy disk", [(0, b"\x60\x3c\x90X68IPL30")]),
     ("X68000 floppy disk", [(0, b"\x60\x1cHudson soft 2.00")]),
     ("disk of GNU Parted without partitions", [(0, b"GNU Parted Loopback 0\0")]),
+    ("OpenBSD softraid", [(8192, b"marcCRAM")]),
+    ("Ceph BlueStore", [(0, b"bluestore block device\n")]),
+    ("Android super partition", [(4096, b"gDla")]),
+    ("GEOM volume", [(MI - 512, b"GEOM::ELI\0")]),
+    ("GEOM volume", [(MI - 4096, b"GEOM::ELI\0")]),
     ("Amiga Kickstart", [(0, b"KICK\0\0\0\0")]),
 ]
 

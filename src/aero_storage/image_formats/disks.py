@@ -71,6 +71,9 @@ _MARKS: tuple[tuple[str, int, bytes], ...] = (
     ("dm-verity", 0, b"verity\0\0"),
     ("dm-integrity", 0, b"integrt\0"),
     ("Stratis", 512 + 4, b"!Stra0tis\x86\xff\x02^\x41rh"),
+    ("OpenBSD softraid", 8192, b"marcCRAM"),
+    ("Ceph BlueStore", 0, b"bluestore block device\n"),
+    ("Android super partition", 4096, b"gDla"),
     ("Linux RAID", 0, b"\xfc\x4e\x2b\xa9\x01\0\0\0"),
     ("Linux RAID", 4096, b"\xfc\x4e\x2b\xa9\x01\0\0\0"),
     ("Amiga PFS", 0, b"PFS\1"),
@@ -210,6 +213,11 @@ def _is_raid_at_end(source: ByteSource) -> bool:
     return source.read(newer, 8) == b"\xfc\x4e\x2b\xa9\x01\0\0\0" or source.read(older, 4) == b"\xfc\x4e\x2b\xa9"
 
 
+def _is_geom(source: ByteSource) -> bool:
+    """Return whether the last sector has the metadata of a GEOM class of FreeBSD, such as an encrypted volume's."""
+    return any(source.read(source.size - size, 6) == b"GEOM::" for size in (_SECTOR, 8 * _SECTOR))
+
+
 _RULES: tuple[tuple[str, Callable[[ByteSource], bool]], ...] = (
     ("boot signature", _has_boot_signature),
     ("Apple partition map", _is_apple_map),
@@ -230,6 +238,7 @@ _RULES: tuple[tuple[str, Callable[[ByteSource], bool]], ...] = (
     ("swap", _is_swap),
     ("LVM2", _is_lvm),
     ("Linux RAID", _is_raid_at_end),
+    ("GEOM volume", _is_geom),
     *home_computers.RULES,
 )
 _ZEROS = "all zeros"
