@@ -1,13 +1,11 @@
-"""Real object stores, each started once for all tests that want it; tests/conftest.py makes them known to all rooms."""
+"""Real object stores, each started once for all tests that want it; `tests/conftest.py` has them for all rooms."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 
-
 import pytest
-
 from tools.stores import azurite as _azurite
 from tools.stores import ceph as _ceph
 from tools.stores import seaweedfs as _seaweedfs

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Protocol
 
 import attrs
-
 from tools.stores.processes import StoreError
 from tools.stores.signing import AzureKey, S3Key, send
 
@@ -56,7 +56,7 @@ class S3Access:
 
     def _put(self, url: str, body: bytes = b"") -> None:
         answer = send("PUT", url, self.key.headers("PUT", url), body)
-        if answer.status != 200:  # noqa: PLR2004
+        if answer.status != HTTPStatus.OK:
             raise StoreError(f"PUT {url} was answered {answer.status}: {answer.body!r}")
 
 
@@ -84,5 +84,5 @@ class AzureAccess:
         """Make a container."""
         url = f"{self.endpoint}/{bucket}?restype=container"
         answer = send("PUT", url, self.key.headers("PUT", url))
-        if answer.status != 201:  # noqa: PLR2004
+        if answer.status != HTTPStatus.CREATED:
             raise StoreError(f"PUT {url} was answered {answer.status}: {answer.body!r}")

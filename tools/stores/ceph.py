@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
-
 from tools.stores.access import S3Access
 from tools.stores.processes import LOOPBACK, Processes, StoreError, answers, free_ports, processes
 from tools.stores.signing import S3Key
@@ -54,8 +53,8 @@ class Ceph:
     def start_gateway(self, number: int) -> None:
         """Start a gateway that does not run, without waiting.
 
-        Without `tcp_nodelay` each small answer on a kept connection takes 44 ms: head and body are two writes, and the
-        second waits for the delayed acknowledgement of the first.
+        Without `tcp_nodelay` each small answer on a kept connection takes 44 ms: head and body are two writes, and
+        the second waits for the delayed acknowledgement of the first.
         """
         frontend = f"beast endpoint={LOOPBACK}:{self.ports[number]} tcp_nodelay=1"
         words = ["radosgw", "-f", *self._config, "--no-mon-config", "-n", f"client.rgw.{number}"]
@@ -68,8 +67,8 @@ class Ceph:
     def start_osd(self, number: int) -> None:
         """Make and start an OSD, without waiting.
 
-        What it holds is in its memory: one that was killed cannot come back as it was. Whoever kills one has a cluster
-        of his own.
+        What it holds is in its memory, so that one which was killed cannot come back as it was. A test that kills
+        one has a cluster of its own.
         """
         (self.processes.home / f"osd.{number}").mkdir()
         words = ["ceph-osd", *self._config, "-i", str(number)]
@@ -140,7 +139,15 @@ class _Maker:
     def _make_map(self, fsid: str) -> None:
         address = ["--addv", "a", f"[v2:{LOOPBACK}:{self.port}]"]
         self.started.run(
-            ["monmaptool", "--create", "--fsid", fsid, "--enable-all-features", *address, self.started.home / "monmap"]
+            [
+                "monmaptool",
+                "--create",
+                "--fsid",
+                fsid,
+                "--enable-all-features",
+                *address,
+                self.started.home / "monmap",
+            ]
         )
 
 

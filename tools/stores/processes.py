@@ -93,7 +93,7 @@ class Processes:
         self.running[name].send_signal(signal.SIGCONT)
 
     def end(self) -> None:
-        """Kill all: nothing of what they hold is to be kept, and a gateway without its storage never ends by itself."""
+        """Kill all: nothing is to be kept, and a gateway without its storage never ends by itself."""
         for process in self.running.values():
             process.kill()
         for process in self.running.values():

@@ -10,17 +10,21 @@ import json
 import shutil
 import sys
 from collections.abc import Iterator
+from http import HTTPStatus
 from pathlib import Path
 
 import attrs
-
 from tools.stores.access import S3Access
 from tools.stores.processes import LOOPBACK, Processes, StoreError, answers, free_ports, processes
-from tools.stores.signing import S3Key
+from tools.stores.signing import S3Key, send
 
 KEY = S3Key("AEROACCESSKEY0000000", "aeroSecretKeyForTestsOnly000000000000000", "us-east-1")
 ACTIONS = ["Admin", "Read", "Write", "List", "Tagging"]
 MEBIBYTES = 1024
+MOST_VOLUMES = 2000
+"""Every bucket has volumes of its own."""
+GROWTH = "[master.volume_growth]\ncopy_1 = 1\ncopy_2 = 1\ncopy_3 = 1\ncopy_other = 1\n"
+"""How many volumes are made at once: the default of six for two copies costs each new bucket a second."""
 
 
 def program() -> str | None:
@@ -64,11 +68,14 @@ class _Starter:
     def start_master(self) -> None:
         copies = ["-defaultReplication=001", f"-volumeSizeLimitMB={MEBIBYTES}"]
         home = self.directory("master")
+        (self.started.home / "master.toml").write_text(GROWTH, encoding="utf-8")
         self.start("master", "master", self.master, f"-ip={LOOPBACK}", f"-mdir={home}", *copies, "-telemetry=false")
 
     def start_volumes(self, name: str, ports: tuple[int, int]) -> None:
         master = f"-master={joined(self.master)}"
-        self.start(name, "volume", ports, f"-ip={LOOPBACK}", master, f"-dir={self.directory(name)}", "-max=50")
+        self.start(
+            name, "volume", ports, f"-ip={LOOPBACK}", master, f"-dir={self.directory(name)}", f"-max={MOST_VOLUMES}"
+        )
 
     def start_filer(self) -> None:
         place = [f"-ip={LOOPBACK}", f"-master={joined(self.master)}", f"-defaultStoreDir={self.directory('filer')}"]
@@ -109,4 +116,12 @@ def seaweedfs(home: Path) -> Iterator[SeaweedFS]:
         gateways = starter.start_gateway("gateway.0", s3), starter.start_gateway("gateway.1", second)
         for port in (s3[0], second[0]):
             started.until(lambda port=port: answers(port), "a gateway")  # type: ignore[misc]
+        started.until(lambda: _writes(gateways[0]), "a volume")
         yield SeaweedFS(started, gateways)
+
+
+def _writes(gateway: S3Access) -> bool:
+    """Whether an object can be stored: gateways answer seconds before there is a volume to write to."""
+    bucket = f"{gateway.endpoint}/probe"
+    put = [send("PUT", url, gateway.key.headers("PUT", url), b"1").status for url in (bucket, f"{bucket}/probe")]
+    return put[1] == HTTPStatus.OK

@@ -46,7 +46,7 @@ class S3Key:
         canonical = "\n".join([method, parts.path or "/", query, *lines, "", names, UNSIGNED])
         scope = f"{now[:8]}/{self.region}/s3/aws4_request"
         digest = hashlib.sha256(canonical.encode()).hexdigest()
-        signature = self._sign(scope, "\n".join(["AWS4-HMAC-SHA256", now, scope, digest]))
+        signature = self._sign(scope, f"AWS4-HMAC-SHA256\n{now}\n{scope}\n{digest}")
         credential = f"Credential={self.access}/{scope}, SignedHeaders={names}, Signature={signature}"
         return {**headers, "authorization": f"AWS4-HMAC-SHA256 {credential}"}
 
@@ -89,6 +89,8 @@ def send(method: str, url: str, headers: Mapping[str, str], body: bytes = b"") -
     try:
         connection.request(method, f"{parts.path or '/'}?{parts.query}".rstrip("?"), body or None, dict(headers))
         response = connection.getresponse()
-        return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, response.read())
+        return Answer(
+            response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
+        )
     finally:
         connection.close()
