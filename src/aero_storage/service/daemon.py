@@ -13,7 +13,8 @@ from aero_storage.linux.malloc import TRIM_SECONDS, trim
 from aero_storage.linux.sd_notify import Notifier
 from aero_storage.linux.signal_handlers import set_signal
 from aero_storage.service.catalog_reload import POLL_SECONDS
-from aero_storage.service.composition import OPEN_FILES, Parts
+from aero_storage.service.composition import Parts
+from aero_storage.service.images_root import OPEN_FILES
 from aero_storage.service.listening.endpoints import address_text
 from aero_storage.service.metric_sources import DelayProbe
 from aero_storage.service.signals import SetSignal, SignalledService
