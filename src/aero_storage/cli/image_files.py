@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 
 import attrs
 
 from aero_storage.atomic_files import Directory, staging_directory
+from aero_storage.catalog.directory import DirectoryDocuments
+from aero_storage.catalog.draft import Entry
 from aero_storage.catalog.model import CHUNKED, MANIFEST_NAME, Image
-from aero_storage.catalog.reader import has_manifest, load_manifest
-from aero_storage.catalog.writer import Entry
+from aero_storage.catalog.reader import load_manifest
 from aero_storage.chunks.publish.publisher import STAGING_NAME
+from aero_storage.cli.repository import Say
 from aero_storage.cli.sizes import format_size
 from aero_storage.errors import BusyError, OperatorError
 
@@ -28,8 +30,6 @@ SETTLE_SECONDS = 2.0
 """After this time a running daemon has read a new catalog (http.md §3: one second) and serves no old files."""
 
 _MARK = "~"
-
-Say = Callable[[str], None]
 
 
 def image_path(root: Path, image: Image) -> Path:
@@ -166,9 +166,10 @@ def _sweep_one(place: Directory, names: tuple[str, ...], image_id: str, say: Say
 
 def remove_unnamed(root: Directory, image_id: str) -> int:
     """Remove the marked files of an image that the catalog does not name; return the bytes freed."""
-    if not has_manifest(root.path):  # the operator may have moved it away: then nothing is known
+    documents = DirectoryDocuments(root.path)
+    if not documents.has_manifest():  # the operator may have moved it away: then nothing is known
         return 0
-    named: list[Entry] = [{"file": image.file} for image in load_manifest(root.path)[0].images]
+    named: list[Entry] = [{"file": image.file} for image in load_manifest(documents)[0].images]
     freed = 0
     for name in list(_marks(root, image_id)):
         if is_used(root.path, root.path / IMPORTED / image_id / name, named):
