@@ -76,11 +76,7 @@ def _close(directories: list[Directory]) -> None:
 
 def _open(place: Directory, name: str) -> tuple[Directory, bool]:
     """Open a staging directory, and return whether it is new."""
-    try:
-        os.mkdir(name, _MODE, dir_fd=place.descriptor)
-        is_new = True
-    except FileExistsError:
-        is_new = False
+    is_new = place.make_directory(name, _MODE)
     try:
         directory = place.open_directory(name)
     except NotADirectoryError as error:
