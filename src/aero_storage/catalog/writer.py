@@ -5,20 +5,26 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import attrs
 
-from aero_storage.atomic_files import Replaceable, Waiting, locked, replaceable
+from aero_storage.atomic_files import Directory, Replaceable, Waiting, locked, replaceable
 from aero_storage.catalog.model import MANIFEST_NAME, chunked_directory
 from aero_storage.catalog.parser import parse_manifest, read_document
 from aero_storage.catalog.reader import has_manifest, list_directory, read_manifest
-from aero_storage.errors import CatalogError
+from aero_storage.errors import BusyError, CatalogError
 from aero_storage.http.identifiers import is_image_id
 
-_LOCK = ".aero-storage.lock"
+LOCK = ".aero-storage.lock"
+"""The lock file of the catalog, in the images root."""
+
+UNFINISHED = f".{MANIFEST_NAME}~"
+"""What a killed command leaves of a new catalog, in the images root."""
+
+_AT_ONCE = Waiting(timeout=0.0)
 _WAITING = Waiting()
 _FIRST_INDENT = re.compile(rb"\n([ \t]+)\S")
 
@@ -80,12 +86,19 @@ def editing(root: Path, *, listing: bool, waiting: Waiting = _WAITING) -> Iterat
     if the lock file, or a link in place of the catalog, is a foreign user's. An exception leaves the file unchanged.
     """
     path = root / MANIFEST_NAME
-    with locked(root / _LOCK, waiting), replaceable(path) as file:
+    with locked(root / LOCK, waiting), replaceable(path) as file:
         draft = _read(root, file, listing=listing)
         before = json.dumps(draft.entries)
         yield draft
         if json.dumps(draft.entries) != before or not has_manifest(root):
             file.replace(draft.to_bytes())
+
+
+def remove_unfinished(directory: Directory) -> None:
+    """Remove what a killed command has left of a new catalog, unless another command is writing one."""
+    if directory.is_file(UNFINISHED):
+        with suppress(BusyError), locked(directory.path / LOCK, _AT_ONCE):
+            directory.unlink(UNFINISHED)
 
 
 def _read(root: Path, file: Replaceable, *, listing: bool) -> Draft:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import shlex
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 import attrs
@@ -20,19 +20,7 @@ from aero_storage.chunks.manifest import SECTOR
 from aero_storage.cli.disk_images.convert import examine, opened
 from aero_storage.cli.disk_images.formats import FORMATS
 from aero_storage.cli.image_digests import content_digest
-from aero_storage.cli.image_files import (
-    IMPORTED,
-    Say,
-    Workplace,
-    at_work,
-    discard,
-    is_used,
-    mark,
-    mark_import,
-    remove_unnamed,
-    settle,
-    unmark,
-)
+from aero_storage.cli.image_files import IMPORTED, Say, is_imported, is_used, settle
 from aero_storage.cli.import_options import ImportOptions
 from aero_storage.cli.options import (
     CommandContext,
@@ -50,7 +38,8 @@ from aero_storage.cli.sources.limits import MAX_SIZE
 from aero_storage.cli.sources.members import last_of
 from aero_storage.cli.sources.opening import NO_ARCHIVE, SourceOptions, open_source, plain_file
 from aero_storage.cli.staged_image import STAGED, ReadyImage, arrived, examined_in, write_disk
-from aero_storage.errors import CatalogError, OperatorError
+from aero_storage.cli.workplace import Workplace, at_work
+from aero_storage.errors import OperatorError
 
 
 @attrs.frozen
@@ -60,8 +49,8 @@ class _Switch:
     draft: Draft
     replaced: str | None
     """Relative to the images root."""
-    marked: str | None
-    """Its name in the directory of the id's imports, if an import made it: it is marked for removal."""
+    is_planned: bool
+    """Whether the replaced file is to be removed, as an import made it."""
 
 
 def _text(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
@@ -222,26 +211,28 @@ def _import(
             sha256 = write_disk(work.staging, image, options)
         on_disk = work.staging.disk_usage(STAGED)
         digest = None if sha256 is None else content_digest(work.staging, STAGED, sha256)
-        with _moved_into_place(work, options.id) as name:
-            file = f"{IMPORTED}/{options.id}/{name}"
-            switch = _switch(context, work.root, options, file, digest)
-        _remove_replaced(say, work.root, options.id, switch)
+        file = _move_into_place(work, options.id)
+        switch = _switch(context, work, options, file, digest)
+        _remove_replaced(say, work, switch)
     return _Done(image, file, switch.draft, on_disk, sha256)
 
 
 def _switch(
-    context: CommandContext, root: Directory, options: ImportOptions, file: str, digest: ContentDigest | None
+    context: CommandContext, work: Workplace, options: ImportOptions, file: str, digest: ContentDigest | None
 ) -> _Switch:
     """Put the new entry into the catalog: file and digest in one change, so that neither is ever with another.
 
-    The file that it replaces is marked before: if the command is killed, the next one finds which of them is left.
+    The removal of the file that it replaces is planned before: if the command is killed, the next one goes on.
     """
+    root = work.root
     with editing(root.path, listing=context.listing, waiting=context.waiting) as draft:
         before = draft.find(options.id)
         draft.put(options.entry(file, before, digest))
         replaced = None if before is None else _released(root, before, draft)
-        marked = replaced and mark_import(root, options.id, replaced)
-    return _Switch(draft, replaced, marked)
+        old = work.plan.file(replaced) if replaced and is_imported(root.path, options.id, replaced) else None
+        if old is not None:
+            work.plan.add(old)
+    return _Switch(draft, replaced, is_planned=old is not None)
 
 
 def _released(root: Directory, before: Entry, draft: Draft) -> str | None:
@@ -266,41 +257,38 @@ def _require_room(root: Directory, image_id: str) -> None:
         )
 
 
-@contextmanager
-def _moved_into_place(work: Workplace, image_id: str) -> Iterator[str]:
-    """Move the finished file to the first free name; remove it if the with block fails."""
+def _move_into_place(work: Workplace, image_id: str) -> str:
+    """Move the finished file to the first free name, which is returned, relative to the images root.
+
+    Its removal is planned before: without an entry in the catalog it goes again.
+    """
+    name = _free_name(work.root, image_id)
+    file = f"{IMPORTED}/{image_id}/{name}"
+    new = work.plan.file(file, work.staging.status(STAGED))
+    if new is not None:
+        work.plan.add(new)
     with work.root.below(IMPORTED, image_id, create=True) as directory:
-        name = next(free for n in itertools.count(1) if directory.status(free := f"{n}.img") is None)
-        mark(directory, name)
-        try:
-            work.staging.move(STAGED, directory, name)
-            directory.sync()
-            with work.root.below(IMPORTED) as above:
-                above.sync()
-            work.root.sync()
-            yield name
-        except BaseException:
-            _take_back(work.root, image_id, name)
-            raise
-        unmark(directory, name)
+        work.staging.move(STAGED, directory, name)
+        directory.sync()
+    with work.root.below(IMPORTED) as above:
+        above.sync()
+    work.root.sync()
+    return file
 
 
-def _take_back(root: Directory, image_id: str, name: str) -> None:
-    """Remove the new file, unless the catalog names it already; a mark of the old one does its work likewise."""
-    with suppress(CatalogError):
-        if has_manifest(root.path):
-            remove_unnamed(root, image_id)
-            return
-    discard(root, image_id, name)
+def _free_name(root: Directory, image_id: str) -> str:
+    with suppress(FileNotFoundError), root.below(IMPORTED, image_id) as directory:
+        return next(free for n in itertools.count(1) if directory.status(free := f"{n}.img") is None)
+    return "1.img"
 
 
-def _remove_replaced(say: Say, root: Directory, image_id: str, switch: _Switch) -> None:
+def _remove_replaced(say: Say, work: Workplace, switch: _Switch) -> None:
     """Remove the replaced file, if an import made it and no other entry names it."""
-    if switch.marked is not None:
+    if switch.is_planned:
         settle(say)
-        discard(root, image_id, switch.marked)
-    elif switch.replaced is not None and (root.path / switch.replaced).exists():
+    elif switch.replaced is not None and (work.root.path / switch.replaced).exists():
         say(f"{switch.replaced}, which the image was until now, is kept: no import made it.")
+    work.plan.carry_out()
 
 
 def _remark(output: Output, image: ReadyImage) -> None:

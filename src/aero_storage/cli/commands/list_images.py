@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from aero_storage.catalog.unknown_keys import UnknownKey, unknown_keys
 from aero_storage.chunks.manifest import MAX_MANIFEST_BYTES, check_geometry, parse_chunk_manifest
 from aero_storage.cli.image_files import image_path
 from aero_storage.cli.image_warnings import image_warnings
+from aero_storage.cli.leftovers import Leftover, leftovers
 from aero_storage.cli.options import CommandContext, with_json, with_root, with_settings
 from aero_storage.cli.sizes import format_size
 from aero_storage.cli.terminal import add_row, new_table, printable, write_table
@@ -116,11 +116,13 @@ class _Survey:
 
     found: tuple[ListedImage, ...]
     warnings: Mapping[str, Sequence[str]]
+    leftovers: tuple[Leftover, ...]
 
 
 def _survey(context: CommandContext) -> _Survey:
     """Inspect all images, and what the catalog does not show."""
-    root, settings, images = context.root, context.settings, context.catalog().images
+    root, settings, catalog = context.root, context.settings, context.catalog()
+    images = catalog.images
     found: list[ListedImage] = []
     with watched(context.output.say) as work:
         for number, image in enumerate(images, 1):
@@ -129,7 +131,7 @@ def _survey(context: CommandContext) -> _Survey:
     warnings: dict[str, list[str]] = {}
     for name, text in _all_warnings(root, found, is_listed=context.listing and not has_manifest(root)):
         warnings.setdefault(name, []).append(text)
-    return _Survey(tuple(found), warnings)
+    return _Survey(tuple(found), warnings, tuple(leftovers(root, catalog)))
 
 
 def _all_warnings(root: Path, found: list[ListedImage], *, is_listed: bool) -> Iterator[tuple[str, str]]:
@@ -165,7 +167,7 @@ def _warning_lines(warnings: Mapping[str, Sequence[str]]) -> Iterator[str]:
 def show(context: CommandContext) -> None:
     """List the images that the daemon serves.
 
-    Warnings, also of what the directory listing leaves out, are on standard error.
+    Warnings, also of what the directory listing leaves out and of files that no image needs, are on standard error.
     """
     survey, output = _survey(context), context.output
     if output.as_json or not survey.found:
@@ -174,7 +176,9 @@ def show(context: CommandContext) -> None:
     else:
         write_table(_table(survey.found))
     ids = {one.image.id for one in survey.found} if output.as_json else set()
-    for line in _warning_lines({name: texts for name, texts in survey.warnings.items() if name not in ids}):
+    told = {name: texts for name, texts in survey.warnings.items() if name not in ids}
+    left = {one.path: [f"{one.reason} (how to remove it: aero-storage catalog check)"] for one in survey.leftovers}
+    for line in (*_warning_lines(told), *_warning_lines(left)):
         output.say(line)
 
 
@@ -220,28 +224,23 @@ def check(context: CommandContext) -> int:
     """Check the catalog and the files that it names; the exit status is 1 if there is a problem.
 
     Warnings do not change the status. They are about images that are no raw disk, files that the directory listing
-    leaves out, keys that nobody knows, and limits.
+    leaves out, keys that nobody knows, and limits. Remarks are about what no image needs, or an interrupted command
+    has left, with the command that removes it.
     """
     root, survey = context.root, _survey(context)
     problems = {one.image.id: list(one.problems) for one in survey.found if one.problems}
-    unused = [str(path.relative_to(root)) for path in _unused_files(root, [one.image for one in survey.found])]
     source = str(root / MANIFEST_NAME) if has_manifest(root) else f"a listing of {root}: there is no {MANIFEST_NAME}"
     lines = [f"{image_id}: {problem}" for image_id, faults in problems.items() for problem in faults]
     lines += _warning_lines(survey.warnings)
-    lines += [f"remark: no image needs {file}" for file in unused]
+    lines += [f"remark: {one.path}: {one.reason}; to remove it: {one.command}" for one in survey.leftovers]
     wrong = "nothing" if not problems else f"{len(problems)} of them"
     lines.append(f"{len(survey.found)} images by {source}: {wrong} wrong")
     document = {
         "images": len(survey.found),
         "problems": problems,
         "warnings": survey.warnings,
-        "unused_files": unused,
+        "unused_files": [one.path for one in survey.leftovers],
+        "leftovers": [attrs.asdict(one) for one in survey.leftovers],
     }
     context.output.result(document, *lines)
     return 1 if problems else 0
-
-
-def _unused_files(root: Path, images: Sequence[Image]) -> list[Path]:
-    """Return imported files that no entry names."""
-    named = {os.path.realpath(root / image.file) for image in images}
-    return [path for path in sorted(root.glob("imported/*/*.img")) if os.path.realpath(path) not in named]

@@ -11,8 +11,8 @@ from aero_storage.catalog.content_digest import stamps_of
 from aero_storage.catalog.model import Image, chunked_directory
 from aero_storage.catalog.writer import editing
 from aero_storage.chunks.manifest import DEFAULT_CHUNK_SIZE, check_geometry
-from aero_storage.chunks.publish.publisher import Published, publish
-from aero_storage.cli.image_files import at_work, image_path
+from aero_storage.chunks.publish.publisher import Placing, Published, publish
+from aero_storage.cli.image_files import image_path
 from aero_storage.cli.options import (
     CommandContext,
     ImageIdType,
@@ -25,7 +25,9 @@ from aero_storage.cli.options import (
     without_digest,
 )
 from aero_storage.cli.progress import progress
+from aero_storage.cli.removals import NamedBy, Plan, Removal
 from aero_storage.cli.sizes import format_size
+from aero_storage.cli.workplace import at_work
 from aero_storage.errors import OperatorError
 from aero_storage.http.identifiers import NAME_RULE, is_version
 
@@ -77,7 +79,7 @@ def publish_image(  # noqa: PLR0913, PLR0917 - the flags of a command
     published before are kept. The SHA-256 of the whole image is recorded in the catalog, if it is not known yet.
     """
     root, output = context.root, context.output
-    with at_work(root, image_id, output.say):
+    with at_work(root, image_id, output.say) as work:
         image = context.image(image_id)
         source = root / image_path(root, image).relative_to(os.path.realpath(root))
         status = source.stat()
@@ -96,8 +98,10 @@ def publish_image(  # noqa: PLR0913, PLR0917 - the flags of a command
                 advance=advance,
                 say=output.say,
                 digested=digested and known is None,
+                placing=_planning(work.plan),
             )
         listed = _point_catalog(context, root, image, published)
+        work.plan.carry_out()
     if listed:
         output.say(f"Made manifest.json; it lists what the directory listing was serving: {', '.join(listed)}.")
     _show_result(context, image_id, published, known if published.digest is None else published.digest.sha256)
@@ -114,13 +118,23 @@ def _warn(context: CommandContext, largest: int) -> None:
         )
 
 
+def _planning(plan: Plan) -> Placing:
+    """Have a new version removed again unless the catalog comes to name it."""
+
+    def placing(version: str, status: os.stat_result) -> None:
+        path = str(chunked_directory(plan.image_id, version))
+        plan.add(Removal.of(path, NamedBy.VERSION, status))
+
+    return placing
+
+
 def _point_catalog(context: CommandContext, root: Path, image: Image, published: Published) -> tuple[str, ...]:
     with editing(root, listing=context.listing, waiting=context.waiting) as draft:
         entry = draft.find(image.id)
         if entry is None or entry["file"] != image.file:
             raise OperatorError(
-                f"{image.id} is published as {published.version}, but the catalog was edited meanwhile and names "
-                "another file for it, or none; it is left as it is: publish again"
+                f"the catalog was edited while {image.id} was cut, and names another file for it, or none; it is "
+                "left as it is, and the chunks are removed: publish again"
             )
         entry["chunked_version"] = published.version
         entry.update({} if published.digest is None else published.digest.keys())

@@ -2,43 +2,29 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import sys
-from pathlib import Path, PurePath
+from pathlib import Path
 
 import attrs
 import click
 
-from aero_storage.atomic_files import Directory
 from aero_storage.catalog.model import MANIFEST_NAME, Image, chunked_directory
 from aero_storage.catalog.reader import has_manifest
 from aero_storage.catalog.writer import editing
 from aero_storage.chunks.manifest import is_content_version
-from aero_storage.cli.image_files import (
-    Workplace,
-    at_work,
-    discard,
-    image_path,
-    imported_name,
-    is_catalog,
-    is_imported,
-    is_used,
-    mark_import,
-    settle,
-)
+from aero_storage.cli.image_files import image_path, is_catalog, is_imported, settle
 from aero_storage.cli.options import CommandContext, ImageIdType, with_json, with_lock_timeout, with_root
+from aero_storage.cli.removals import NamedBy, Plan
 from aero_storage.cli.sizes import format_size
 from aero_storage.cli.terminal import confirm
+from aero_storage.cli.workplace import Workplace, at_work
 from aero_storage.errors import OperatorError
 from aero_storage.http.identifiers import is_version
 
-_HIDDEN = "chunks"
-
 
 @attrs.frozen
-class _Removal:
-    """The files and the catalog entry to be removed."""
+class _Request:
+    """What the operator wants to be removed."""
 
     image: Image | None
     """None if the catalog has no such id, and there are only chunks."""
@@ -63,15 +49,13 @@ def remove(context: CommandContext, image_id: str, chunks_only: bool, yes: bool)
     """
     root, output = context.root, context.output
     with at_work(root, image_id, output.say) as work:
-        removal = _plan_removal(
+        request = _plan_removal(
             context, root, image_id, chunks_only=chunks_only, sure=_is_sure(image_id, root, yes, chunks_only)
         )
-        _warn(context, removal)
-        removal = _remove_entry(context, work.root, removal)
+        _warn(context, request)
+        _remove_entry(context, work, request)
         settle(output.say)
-        freed = _remove_chunks(work, image_id)
-        if removal.file is not None:
-            freed += _remove_file(work.root, image_id, removal.file)
+        freed = work.plan.carry_out()
     what = "chunks" if chunks_only else "image"
     output.result(
         {"id": image_id, "removed": what, "freed": freed},
@@ -87,20 +71,20 @@ def _is_sure(image_id: str, root: Path, yes: bool, chunks_only: bool) -> bool:  
     return True
 
 
-def _plan_removal(context: CommandContext, root: Path, image_id: str, *, chunks_only: bool, sure: bool) -> _Removal:
+def _plan_removal(context: CommandContext, root: Path, image_id: str, *, chunks_only: bool, sure: bool) -> _Request:
     image = context.catalog().find(image_id)
     chunks = root / chunked_directory(image_id, None)
     if image is None and not chunks.exists():
         raise OperatorError(f"there is no image {image_id!r} in {root}; see: aero-storage list")
     if image is None or chunks_only:
-        return _Removal(image, chunks, chunks_only, None)
+        return _Request(image, chunks, chunks_only, None)
     is_ours = is_imported(root, image_id, image.file)
     if not (is_ours or sure or has_manifest(root)):
         raise OperatorError(f"{image.file} is a file that no import made; say --yes to have it removed")
     if not (is_ours or sure):
         context.output.say(f"{image.file} is kept: no import made it.")
-        return _Removal(image, chunks, chunks_only, None)
-    return _Removal(image, chunks, chunks_only, _removable(root, image))
+        return _Request(image, chunks, chunks_only, None)
+    return _Request(image, chunks, chunks_only, _removable(root, image))
 
 
 def _removable(root: Path, image: Image) -> str | None:
@@ -112,8 +96,8 @@ def _removable(root: Path, image: Image) -> str | None:
     return None if is_catalog(root, root / image.file) else image.file
 
 
-def _warn(context: CommandContext, removal: _Removal) -> None:
-    names = sorted(path.name for path in removal.chunks.glob("*") if is_version(path.name) and path.is_dir())
+def _warn(context: CommandContext, request: _Request) -> None:
+    names = sorted(path.name for path in request.chunks.glob("*") if is_version(path.name) and path.is_dir())
     names = [name for name in names if not is_content_version(name)]
     if names:
         context.output.say(
@@ -121,71 +105,29 @@ def _warn(context: CommandContext, removal: _Removal) -> None:
         )
 
 
-def _remove_entry(context: CommandContext, directory: Directory, removal: _Removal) -> _Removal:
-    """Remove the entry from the catalog; return the rest of the removal, without a file that another entry names."""
-    image, root = removal.image, directory.path
+def _remove_entry(context: CommandContext, work: Workplace, request: _Request) -> None:
+    """Remove the entry from the catalog; what is to be removed after that is planned before."""
+    image, root = request.image, work.root.path
     if image is None or not has_manifest(root):
-        return removal
+        _plan(work.plan, request)
+        return
     with editing(root, listing=False, waiting=context.waiting) as draft:
         entry = draft.find(image.id)
         if entry is None:
             raise OperatorError(f"{image.id} was taken out of the catalog meanwhile")
-        if removal.chunks_only:
+        if request.chunks_only:
             entry.pop("chunked_version", None)
-            return removal
-        if len(draft.entries) == 1:
+        elif len(draft.entries) == 1:
             raise OperatorError(
                 f"{image.id} is the only image, and a catalog cannot be empty: import another one first, "
                 f"or stop the daemon and remove {root / MANIFEST_NAME}"
             )
-        draft.remove(image.id)
-        if removal.file is None or is_used(root, root / removal.file, draft.entries):
-            return attrs.evolve(removal, file=None)
-        mark_import(directory, image.id, removal.file)
-        return removal
+        else:
+            draft.remove(image.id)
+        _plan(work.plan, request)
 
 
-def _remove_file(root: Directory, image_id: str, file: str) -> int:
-    name = imported_name(image_id, file)
-    if name is not None and is_imported(root.path, image_id, file):
-        return discard(root, image_id, name)
-    return _remove_own(root, PurePath(file))
-
-
-def _remove_own(root: Directory, file: PurePath) -> int:
-    """Remove an operator's file; links on the way to it are followed as the daemon does, of a link only the link."""
-    top = os.path.realpath(root.path)
-    parent = PurePath(os.path.realpath(root.path / file.parent))
-    if not parent.is_relative_to(top):
-        raise OperatorError(f"{root.path / file} lies outside the images root by now; it is left as it is")
-    with root.below(*parent.relative_to(top).parts) as directory:
-        freed = 0 if directory.is_link(file.name) else directory.disk_usage(file.name)
-        if not directory.is_directory(file.name):
-            directory.unlink(file.name)
-    return freed
-
-
-def _remove_chunks(work: Workplace, image_id: str) -> int:
-    """Remove the chunks of an image, after a rename that hides them; of a symbolic link only the link."""
-    *parents, name = chunked_directory(image_id, None).parts
-    try:
-        with work.root.below(*parents) as directory:
-            return _remove_tree(directory, name, work.staging)
-    except FileNotFoundError:
-        return 0
-
-
-def _remove_tree(directory: Directory, name: str, staging: Directory) -> int:
-    if directory.is_link(name):
-        directory.unlink(name)
-        return 0
-    freed = directory.disk_usage(name)
-    try:
-        directory.move(name, staging, _HIDDEN)
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-        directory.remove(name)
-    else:
-        staging.remove(_HIDDEN)
-    return freed
+def _plan(plan: Plan, request: _Request) -> None:
+    chunks = plan.chunks(NamedBy.CHUNKS if request.chunks_only else NamedBy.IMAGE)
+    file = None if request.file is None else plan.file(request.file)
+    plan.add(*(one for one in (chunks, file) if one is not None))
