@@ -14,7 +14,7 @@ import attrs
 from aero_storage.atomic_files import Directory, Replaceable, Waiting, locked, replaceable
 from aero_storage.catalog.model import MANIFEST_NAME, chunked_directory
 from aero_storage.catalog.parser import parse_manifest, read_document
-from aero_storage.catalog.reader import has_manifest, list_directory, read_manifest
+from aero_storage.catalog.reader import has_manifest, list_directory, load_manifest, read_manifest
 from aero_storage.errors import BusyError, CatalogError
 from aero_storage.http.identifiers import is_image_id
 
@@ -92,6 +92,24 @@ def editing(root: Path, *, listing: bool, waiting: Waiting = _WAITING) -> Iterat
         yield draft
         if json.dumps(draft.entries) != before or not has_manifest(root):
             file.replace(draft.to_bytes())
+
+
+def require_editable(root: Path) -> bool:
+    """Look whether the catalog can be changed, without changing anything; return whether another editor is at it.
+
+    Raises the errors of `editing` that do not depend on the change.
+    """
+    with Directory.opened(root) as directory, replaceable(root / MANIFEST_NAME):
+        is_there = directory.status(LOCK) is not None
+    if has_manifest(root):
+        load_manifest(root)
+    if is_there:
+        try:
+            with locked(root / LOCK, _AT_ONCE):
+                pass
+        except BusyError:
+            return True
+    return False
 
 
 def remove_unfinished(directory: Directory) -> None:

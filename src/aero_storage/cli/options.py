@@ -65,6 +65,12 @@ class CommandContext:
             resolved.settings.images_root.mkdir(parents=True, exist_ok=True)
         return self.root
 
+    def root_if_made(self) -> Path | None:
+        """Return the images root; None if it is the default, and missing. Raises OperatorError for a named one."""
+        resolved = self.resolved
+        missing = resolved.is_default("images_root") and not resolved.settings.images_root.exists()
+        return None if missing else self.root
+
     @property
     def waiting(self) -> Waiting:
         """How to wait for another command that changes the catalog."""

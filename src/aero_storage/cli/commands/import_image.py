@@ -13,12 +13,11 @@ import click
 
 from aero_storage.atomic_files import Directory
 from aero_storage.catalog.content_digest import ContentDigest
-from aero_storage.catalog.model import MANIFEST_NAME, chunked_directory
-from aero_storage.catalog.reader import has_manifest, load_manifest
 from aero_storage.catalog.writer import Draft, Entry, editing
 from aero_storage.chunks.manifest import SECTOR
 from aero_storage.cli.disk_images.convert import examine, opened
 from aero_storage.cli.disk_images.formats import FORMATS
+from aero_storage.cli.foresight import foresee_import
 from aero_storage.cli.image_digests import content_digest
 from aero_storage.cli.image_files import IMPORTED, Say, is_imported, is_used, settle
 from aero_storage.cli.import_options import ImportOptions
@@ -138,6 +137,8 @@ def import_image(  # noqa: PLR0913, PLR0917 - the flags of a command
     options = ImportOptions(image_id, name, description, None if private is None else not private, sha256, digested)
     if member is not None and no_unpack:
         raise click.UsageError("--member and --no-unpack exclude each other")
+    if (root := context.root_if_made()) is not None:
+        foresee_import(root, image_id, context.output.say)
     path = plain_file(source, unpack=not no_unpack)
     if path is not None and member is not None and path.is_file():
         raise OperatorError(f"{path}: {NO_ARCHIVE}")
@@ -203,10 +204,7 @@ def _import(
     """Import the image that `ready` gives, in the work place."""
     say = context.output.say
     root = context.make_root()
-    if has_manifest(root):
-        load_manifest(root)  # report an invalid catalog now, not after the work
     with at_work(root, options.id, say) as work:
-        _require_room(work.root, options.id)
         with ready(work) as image:
             sha256 = write_disk(work.staging, image, options)
         on_disk = work.staging.disk_usage(STAGED)
@@ -239,22 +237,6 @@ def _released(root: Directory, before: Entry, draft: Draft) -> str | None:
     """Return the file of the entry before, unless an entry of the new catalog names it too."""
     file = str(before["file"])
     return None if is_used(root.path, root.path / file, draft.entries) else file
-
-
-def _require_room(root: Directory, image_id: str) -> None:
-    """Raise OperatorError, before any work is done, if the import would fail later or mix old and new content."""
-    try:
-        with suppress(FileNotFoundError), root.below(IMPORTED, image_id):
-            pass
-    except NotADirectoryError as error:
-        place = root.path / IMPORTED / image_id
-        raise OperatorError(f"{place} cannot be made: a file of such a name is in the way; move it") from error
-    stale = root.path / chunked_directory(image_id, None) / MANIFEST_NAME
-    if stale.exists():
-        raise OperatorError(
-            f"{stale} is of older content, and would be served for the new image; "
-            f"remove it first: aero-storage remove {image_id} --chunks-only"
-        )
 
 
 def _move_into_place(work: Workplace, image_id: str) -> str:

@@ -12,6 +12,7 @@ from aero_storage.catalog.model import Image, chunked_directory
 from aero_storage.catalog.writer import editing
 from aero_storage.chunks.manifest import DEFAULT_CHUNK_SIZE, check_geometry
 from aero_storage.chunks.publish.publisher import Placing, Published, publish
+from aero_storage.cli.foresight import foresee_publish
 from aero_storage.cli.image_files import image_path
 from aero_storage.cli.options import (
     CommandContext,
@@ -86,6 +87,7 @@ def publish_image(  # noqa: PLR0913, PLR0917 - the flags of a command
         size, known = status.st_size, image.known_sha256(stamps_of(status))
         check_geometry(size, chunk_size)
         _warn(context, min(chunk_size, size))
+        foresee_publish(work, status, output.say)
         with progress(f"Publishing {image_id}", size) as advance:
             published = publish(
                 root=root,
