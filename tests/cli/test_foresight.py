@@ -20,6 +20,7 @@ from aero_storage.atomic_files import Directory, staging_directory
 from aero_storage.cli.commands import publish as publish_command
 
 Command = Callable[..., CommandResult]
+Way = Callable[[Path], AbstractContextManager[None]]
 DISK = noise_disk(5, 40_448)
 
 pytestmark = pytest.mark.usefixtures("alone")
@@ -94,7 +95,7 @@ def read_only_imports(root: Path) -> Iterator[None]:
         yield
 
 
-IN_THE_WAY: dict[Callable[[Path], AbstractContextManager[None]], str] = {
+IN_THE_WAY: dict[Way, str] = {
     busy: "another process is at work in ",
     broken_catalog: "/manifest.json: ",
     file_in_the_way: "/imported/disk cannot be made: a file of such a name is in the way",
@@ -107,9 +108,7 @@ IN_THE_WAY: dict[Callable[[Path], AbstractContextManager[None]], str] = {
 
 
 @pytest.mark.parametrize("way", IN_THE_WAY, ids=lambda way: way.__name__)
-def test_import_that_cannot_end(
-    command: Command, root: Path, way: Callable[[Path], AbstractContextManager[None]]
-) -> None:
+def test_import_that_cannot_end(command: Command, root: Path, way: Way) -> None:
     """An import that could not be finished says so before it has asked for a single byte."""
     with HttpServer(lambda _: answer(DISK)) as server, way(root):
         before = sorted(root.rglob("*"))
@@ -152,7 +151,7 @@ def test_publication_that_cannot_end(
     command: Command,
     root: Path,
     monkeypatch: pytest.MonkeyPatch,
-    way: Callable[[Path], AbstractContextManager[None]],
+    way: Way,
 ) -> None:
     """A publication that could not be finished says so before it has cut a chunk."""
     (root / "disk.img").write_bytes(DISK)

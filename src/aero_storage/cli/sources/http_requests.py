@@ -12,6 +12,7 @@ from urllib3.exceptions import HTTPError
 
 from aero_storage.chunks.verify.bounded_connections import RepeatedDeadline, bounded_pools
 from aero_storage.chunks.verify.remote import brief, checked_url
+from aero_storage.cli.sources.proxies import pools_for
 from aero_storage.cli.terminal import printable
 from aero_storage.errors import OperatorError
 from aero_storage.http.shown_urls import shown_url, without_secrets
@@ -116,7 +117,7 @@ def ask(url: str, headers: Mapping[str, str] | None = None) -> Answer:
 
 def _ask_once(url: str, headers: Mapping[str, str]) -> Answer:
     deadline = RepeatedDeadline(_WAIT_SECONDS)
-    pools = bounded_pools(urllib3.PoolManager(timeout=_TIMEOUT, retries=False), deadline)
+    pools = bounded_pools(pools_for(url, timeout=_TIMEOUT, retries=False), deadline)
     pool = pools.connection_from_url(url)
     deadline.start()
     try:
