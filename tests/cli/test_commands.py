@@ -16,7 +16,7 @@ from tests.disk_bytes import bootable
 
 from aero_storage.atomic_files import Directory, Replaceable, staging_directory
 from aero_storage.chunks.publish.publisher import publish
-from aero_storage.cli.commands import publish as publish_command
+from aero_storage.cli import directory_work
 from aero_storage.cli.removals import Plan
 
 MIB = 1 << 20
@@ -683,7 +683,7 @@ def test_catalog_edited_while_publishing(
         (root / "manifest.json").write_text(json.dumps([{"id": "disk", "file": "other.img", "name": "Other"}]))
         return published
 
-    monkeypatch.setattr(publish_command, "publish", publish_and_edit)
+    monkeypatch.setattr(directory_work, "publish", publish_and_edit)
     said = command("publish", "disk")
     assert (said.status, "publish again" in said.err) == (1, True)
     assert "chunked_version" not in json.loads((root / "manifest.json").read_bytes())[0]

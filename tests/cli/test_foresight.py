@@ -17,7 +17,7 @@ from tests.disk_bytes import noise_disk
 from tests.small_filesystem import mounted_tmpfs
 
 from aero_storage.atomic_files import Directory, staging_directory
-from aero_storage.cli.commands import publish as publish_command
+from aero_storage.cli import directory_work
 
 Command = Callable[..., CommandResult]
 Way = Callable[[Path], AbstractContextManager[None]]
@@ -157,7 +157,7 @@ def test_publication_that_cannot_end(
     (root / "disk.img").write_bytes(DISK)
     (root / "manifest.json").write_text(json.dumps([{"id": "disk", "file": "disk.img", "name": "Disk"}]))
     cut = list[object]()
-    monkeypatch.setattr(publish_command, "publish", lambda **given: cut.append(given))
+    monkeypatch.setattr(directory_work, "publish", lambda **given: cut.append(given))
     with way(root):
         if way is link_in_the_way:
             (root / "imported").rename(root / "chunked")

@@ -165,6 +165,20 @@ def test_refused_at_the_beginning() -> None:
     assert list(Path("images").iterdir()) == []
 
 
+NERO = random.Random(4).randbytes(2 * MIB) + b"NER5" + bytes(8)
+
+
+@pytest.mark.parametrize("data", [b"7z\xbc\xaf\x27\x1c" + bytes(600), NERO])
+def test_commands_name_no_file_that_is_not_there(command: Callable[..., CommandResult], data: bytes) -> None:
+    """What came by a pipe or was unpacked is no file, so the command that is advised says FILE."""
+    Path("disk.gz").write_bytes(gzip.compress(data))
+    Path("disk").write_bytes(data)
+    for words, is_file in ((("-",), False), (("disk.gz",), False), (("disk",), True)):
+        said = command("import", *words, "--id", "disk", stdin=data if words == ("-",) else None).err
+        advised = "7z x {}" if data is not NERO else "nrg2iso {} disk.iso"
+        assert f": {advised.format('disk' if is_file else 'FILE')} " in " ".join(said.split())
+
+
 def feed(writing: int) -> None:
     """Write for ever, until nobody reads."""
     with suppress(BrokenPipeError), open(writing, "wb", buffering=0) as file:

@@ -17,7 +17,7 @@ from tests.command_output import CommandResult
 from tests.disk_bytes import noise_disk
 
 from aero_storage.atomic_files import disk_usage
-from aero_storage.cli import watching
+from aero_storage.cli import directory_repository, watching
 from aero_storage.cli.commands import list_images
 from aero_storage.cli.output import Output
 
@@ -123,7 +123,7 @@ def test_file_that_is_exchanged(
             path.symlink_to(tmp_path / "outside")
         return used
 
-    monkeypatch.setattr(list_images, "disk_usage", exchange)
+    monkeypatch.setattr(directory_repository, "disk_usage", exchange)
     said = command("catalog", "check", "--json")
     assert said.json["warnings"] == {}
     assert (said.status, bool(said.json["problems"])) == ((0, False) if kind == "fifo" else (1, True))

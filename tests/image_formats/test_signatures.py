@@ -6,6 +6,7 @@ import bz2
 import gzip
 import io
 import lzma
+import struct
 import tarfile
 import zipfile
 
@@ -89,6 +90,17 @@ SAMPLES: list[tuple[str, str, bytes]] = [
     ("an ARJ archive", "arj", b"\x60\xea\x2b\0" + NOISE),
     ("an LHA archive", "lha", b"\x24\x37-lh5-" + NOISE),
     ("a cpio archive", "cpio", b"070701" + NOISE),
+    ("a cpio archive", "cpio", b"\xc7\x71\x2a\xfe" + NOISE),
+    ("an Oric floppy image", "HxC", b"MFM_DISK\2\0\0\0" + NOISE),
+    ("an image of Anex86", "tail -c +4097", struct.pack("<8L", 0, 0, 4096, 20 << 20, 512, 17, 8, 615) + NOISE),
+    ("an image of Anex86", "tail -c +4097", struct.pack("<8L", 0, 0x90, 4096, 1261568, 1024, 8, 2, 77) + NOISE),
+    ("an image of flash memory (UBIFS)", "ubireader", b"\x31\x18\x10\6" + NOISE),
+    ("an image of flash memory (JFFS2)", "jefferson", b"\x85\x19\x03\x20\x0c\0\0\0" + NOISE),
+    ("an image of flash memory (JFFS2)", "jefferson", b"\x85\x19\x01\xe0" + NOISE),
+    ("firmware (UEFI)", "disk image", bytes(16) + NOISE[:24] + b"_FVH" + NOISE),
+    ("firmware (UF2)", "disk image", b"UF2\n\x57\x51\x5d\x9e" + NOISE),
+    ("firmware (TRX)", "disk image", b"HDR0" + NOISE),
+    ("a memory dump of Windows", "disk", b"MDMP\x93\xa7\0\0" + NOISE),
     ("a Debian package", "ar x", b"!<arch>\ndebian-binary" + NOISE),
     ("a DiskDoubler file", "unar", b"\xab\xcd\0\x54" + NOISE),
     ("encrypted by OpenSSL", "openssl", b"Salted__" + NOISE),

@@ -22,7 +22,7 @@ _MIB = 1024 * 1024
 
 
 class FileSystemStatus(Protocol):
-    """What `os.statvfs` tells, as far as it is needed."""
+    """The part of the result of `os.statvfs` that is needed."""
 
     @property
     def f_frsize(self) -> int:

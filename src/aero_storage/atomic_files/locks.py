@@ -87,7 +87,7 @@ def is_locked(directory: Directory, name: str) -> bool:
 def _wait(path: Path, descriptor: int, waiting: Waiting, deadline: float) -> None:
     if _is_taken(descriptor):
         return
-    time.sleep(_POLL_SECONDS)  # whoever asks whether it is held, holds it himself for a moment
+    time.sleep(_POLL_SECONDS)  # `is_locked` holds it for a moment
     if _is_taken(descriptor):
         return
     if waiting.timeout:

@@ -1,4 +1,4 @@
-"""What can be known before long work is looked at before it: locks, the catalog, places that cannot be written to."""
+"""Looks ahead before long work: at locks, at the catalog, at places that cannot be written to, at free space."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import stat
 from pathlib import Path
 
 from aero_storage.atomic_files import Directory, FreeSpace, is_at_work
+from aero_storage.catalog.directory import DirectoryDocuments
 from aero_storage.catalog.model import CHUNKED, MANIFEST_NAME, chunked_directory
-from aero_storage.catalog.reader import has_manifest, load_manifest
+from aero_storage.catalog.reader import load_manifest
 from aero_storage.catalog.writer import LOCK, require_editable
-from aero_storage.cli.image_files import IMPORTED, Say, is_imported
+from aero_storage.cli.image_files import IMPORTED, is_imported
+from aero_storage.cli.repository import Say
 from aero_storage.cli.sizes import format_size
 from aero_storage.cli.terminal import printable
 from aero_storage.cli.workplace import WORK, Workplace
@@ -24,7 +26,8 @@ def foresee_import(root: Path, image_id: str, say: Say) -> None:
             raise BusyError(f"another process is at work in {root / WORK / image_id}; wait for its end")
         _require_changeable(top, image_id, IMPORTED, say)
         _require_fresh(top, image_id)
-    catalog = load_manifest(root)[0] if has_manifest(root) else None
+    documents = DirectoryDocuments(root)
+    catalog = load_manifest(documents)[0] if documents.has_manifest() else None
     before = None if catalog is None else catalog.find(image_id)
     if before is not None:
         fate = "goes then" if is_imported(root, image_id, before.file) else "is kept"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path, PurePath
 
 from aero_storage.atomic_files import Directory
+from aero_storage.catalog.draft import Entry
 from aero_storage.catalog.model import MANIFEST_NAME, Image
-from aero_storage.catalog.writer import Entry
+from aero_storage.cli.repository import Say
 from aero_storage.errors import OperatorError
 
 IMPORTED = "imported"
@@ -17,8 +18,6 @@ IMPORTED = "imported"
 
 SETTLE_SECONDS = 2.0
 """After this time a running daemon has read a new catalog (http.md §3: one second) and serves no old files."""
-
-Say = Callable[[str], None]
 
 
 def image_path(root: Path, image: Image) -> Path:

@@ -1,4 +1,4 @@
-"""What lies under the images root and no entry of the catalog needs, each with the command that removes it."""
+"""Files under the images root that no entry of the catalog needs, each with the command that removes it."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from aero_storage.chunks.manifest import CHUNKS_DIRECTORY
 from aero_storage.chunks.publish.publisher import STAGING_NAME
 from aero_storage.cli.image_files import IMPORTED
 from aero_storage.cli.removals import MARK, Plan
+from aero_storage.cli.repository import Leftover
 from aero_storage.cli.terminal import printable
 from aero_storage.cli.workplace import WORK, names_in
 from aero_storage.errors import OperatorError
@@ -28,22 +29,11 @@ _UNNEEDED = "no image needs it"
 _OTHER_VERSION = "the catalog names no such version; its URLs still lead to it"
 
 
-@attrs.frozen
-class Leftover:
-    """A file or a directory that no entry needs."""
-
-    path: str
-    """Relative to the images root."""
-    reason: str
-    command: str
-    """Removes it."""
-
-
 def leftovers(root: Path, catalog: Catalog) -> list[Leftover]:
     """Return what no entry of the catalog needs; nothing of images that a command works on now."""
     with Directory.opened(root) as top:
         survey = _Survey(top, catalog)
-        if survey.is_closed():  # what is not needed may be what one of them is at
+        if survey.is_closed():  # a file that is not needed may be one that they work on
             return [survey.work_of_others()]
         return [*survey.work(), *survey.imported(), *survey.chunked()]
 

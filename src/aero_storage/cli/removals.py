@@ -1,4 +1,4 @@
-"""What a command is going to remove, written down before the catalog is changed: if killed, the next one goes on.
+"""The removals of a command, written down before the catalog is changed: if it is killed, the next one goes on.
 
 The plan of an image is a file beside its staging directory. It lists files and directories, and for each what has to
 be gone from the catalog before. So a new file goes if the catalog was not changed any more, and an old one if it was.
@@ -17,8 +17,9 @@ from pathlib import PurePath
 import attrs
 
 from aero_storage.atomic_files import Directory
+from aero_storage.catalog.directory import DirectoryDocuments
 from aero_storage.catalog.model import Catalog, Image, chunked_directory
-from aero_storage.catalog.reader import has_manifest, load_manifest
+from aero_storage.catalog.reader import load_manifest
 from aero_storage.cli.image_files import IMPORTED, is_used
 from aero_storage.errors import JsonError, OperatorError
 from aero_storage.strict_json import load
@@ -34,7 +35,7 @@ _MOST_VALUES = 1000
 
 
 class NamedBy(enum.StrEnum):
-    """What keeps a file or a directory: it is removed only when the catalog has no such thing."""
+    """The thing in the catalog that keeps a file or a directory: it is removed only when there is no such thing."""
 
     FILE = "file"
     """An entry of this file."""
@@ -95,7 +96,7 @@ class Plan:
     @classmethod
     def opened(cls, root: Directory, place: Directory, staging: Directory, image_id: str) -> Plan:
         """Return the plan of an image, what a killed command planned included. Raises OperatorError if it is none."""
-        plan = cls(root, place, staging, image_id, has_manifest(root.path))
+        plan = cls(root, place, staging, image_id, DirectoryDocuments(root.path).has_manifest())
         with suppress(FileNotFoundError):
             plan._read()
         return plan
@@ -142,8 +143,9 @@ class Plan:
         return freed
 
     def _catalog(self) -> Catalog | None:
-        if has_manifest(self._root.path):
-            return load_manifest(self._root.path)[0]
+        documents = DirectoryDocuments(self._root.path)
+        if documents.has_manifest():
+            return load_manifest(documents)[0]
         return None if self._has_catalog else Catalog(())
 
     def _remove(self, removal: Removal) -> int:

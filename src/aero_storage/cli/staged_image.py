@@ -24,13 +24,13 @@ from aero_storage.cli.disk_images.convert import (
     import_to,
     private_copy,
 )
-from aero_storage.cli.disk_images.formats import ImageFile, quoted
+from aero_storage.cli.disk_images.formats import ImageFile
 from aero_storage.cli.disk_images.raw_disks import refuse_other
 from aero_storage.cli.foresight import foretell_space
 from aero_storage.cli.image_digests import result_sha256, source_sha256
-from aero_storage.cli.image_files import Say
 from aero_storage.cli.import_options import ImportOptions
 from aero_storage.cli.progress import progress
+from aero_storage.cli.repository import Say
 from aero_storage.cli.sources.limits import require_size
 from aero_storage.cli.sources.opening import Source, SourceOptions
 from aero_storage.cli.sources.target import WorkFile, pour
@@ -116,7 +116,7 @@ def look_ahead(source: Source, format_override: str | None) -> str:
     name = container(known)
     other = None if name else find_signature(known, source.file_name)
     if other is not None:
-        refuse_other(printable(source.name, None), other, quoted(source.file_name))
+        refuse_other(printable(source.name, None), other, formats.NO_FILE)
     return name or formats.RAW
 
 
@@ -153,7 +153,7 @@ def _opened(source: Source, staging: Directory) -> Iterator[ImageFile]:
     """Open the content; the messages about it have the name of the source."""
     descriptor = staging.open_file(_CONTENT, os.O_RDONLY)
     try:
-        file = ImageFile(Path(source.file_name), descriptor, os.fstat(descriptor).st_size)
+        file = ImageFile(Path(source.file_name), descriptor, os.fstat(descriptor).st_size, is_temporary=True)
         if not file.size:
             file.refuse("is empty; there is nothing to import")
         yield file

@@ -1,8 +1,8 @@
-"""The place where a command works on an image, alone; what a killed command left is cleared away before."""
+"""The place where a command works on an image, alone; leftovers of killed commands are cleared away before."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -14,14 +14,13 @@ from aero_storage.catalog.writer import remove_unfinished
 from aero_storage.chunks.publish.publisher import STAGING_NAME
 from aero_storage.cli.image_files import IMPORTED
 from aero_storage.cli.removals import MARK, Plan, remove_empty
+from aero_storage.cli.repository import Say
 from aero_storage.cli.sizes import format_size
 from aero_storage.errors import AeroStorageError, BusyError, OperatorError
 from aero_storage.http.identifiers import is_image_id
 
 WORK = ".aero-storage~"
 """The directory of staging directories under the images root: no listing shows it, and no id contains `~`."""
-
-Say = Callable[[str], None]
 
 
 @attrs.frozen

@@ -23,7 +23,13 @@ from aero_storage.streaming.throttle import Pace
 from aero_storage.streaming.transports import TrackedTransport, sendfile_transport, tracked_transport
 from aero_storage.web.connection_limits import Ticket
 from aero_storage.web.connection_state import ConnectionState, Event, State
-from aero_storage.web.lingering_close import LingeringClose, can_close_at_once, close_if_acknowledged, is_secure
+from aero_storage.web.lingering_close import (
+    LingeringClose,
+    can_close_at_once,
+    close_if_acknowledged,
+    close_now,
+    is_secure,
+)
 from aero_storage.web.request import AeroRequest, RequestChannel
 from aero_storage.web.request_reader import RequestReader
 from aero_storage.web.request_turns import RequestTurns
@@ -60,6 +66,10 @@ class Site(Protocol):
 
     def opened(self, connection: HTTPConnection, host: str) -> Ticket | None:
         """A connection was opened; None if it is to be reset."""
+        ...
+
+    def closes(self, connection: HTTPConnection, ticket: Ticket | None, *, lingers: bool) -> None:
+        """A connection is being closed, or reset."""
         ...
 
     def lost(self, connection: HTTPConnection, ticket: Ticket | None) -> None:
@@ -195,6 +205,7 @@ class HTTPConnection(TwistedProtocol):
     def abort(self) -> None:
         """Reset the connection."""
         self._state.on(Event.ABORT)
+        self.site.closes(self, self._ticket, lingers=False)
         self.transport.abortConnection()
 
     # Closing
@@ -204,14 +215,35 @@ class HTTPConnection(TwistedProtocol):
         may_send = self._state.client_may_send
         if self._reader.begun or self._reader.has_discarded:
             self._count_unanswered()
-        linger = may_send or not can_close_at_once(self.transport)
-        self._state.begin_close(linger=linger)
+        linger = may_send or not can_close_at_once(self.transport, self.tracked)
+        self._begin_close(linger=linger)
         if linger:
             self._lingering = LingeringClose(self.transport, self.tracked, self._clock)
             self._lingering.start()
             self.site.stream_begins(self._lingering)
         else:
             self.transport.loseConnection()
+
+    def make_way(self) -> None:
+        """Close for another connection: no client is waited for that has all."""
+        if not self.has_all:
+            self.close()
+            return
+        self._begin_close(linger=False)
+        close_now(self.transport, self.tracked)
+
+    def _begin_close(self, *, linger: bool) -> None:
+        self._state.begin_close(linger=linger)
+        self.site.closes(self, self._ticket, lingers=linger)
+
+    @property
+    def has_all(self) -> bool:
+        """Whether the client has acknowledged all that was sent."""
+        return self.tracked is None or self.tracked.progress() is None
+
+    def acknowledged(self) -> int:
+        """Bytes that the client has acknowledged."""
+        return 0 if self.tracked is None else self.tracked.acknowledged()
 
     def _count_unanswered(self) -> None:
         """Count input that stays unanswered, if its client could not know in time that we close."""

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
 import shlex
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
 import attrs
 import click
 
-from aero_storage.atomic_files import Directory
-from aero_storage.catalog.content_digest import ContentDigest
-from aero_storage.catalog.writer import Draft, Entry, editing
+from aero_storage.catalog.draft import Draft
 from aero_storage.chunks.manifest import SECTOR
 from aero_storage.cli.disk_images.convert import examine, opened
 from aero_storage.cli.disk_images.formats import FORMATS
-from aero_storage.cli.foresight import foresee_import
-from aero_storage.cli.image_digests import content_digest
-from aero_storage.cli.image_files import IMPORTED, Say, is_imported, is_used, settle
 from aero_storage.cli.import_options import ImportOptions
 from aero_storage.cli.options import (
     CommandContext,
@@ -32,12 +27,12 @@ from aero_storage.cli.options import (
     without_digest,
 )
 from aero_storage.cli.output import Output
+from aero_storage.cli.repository import Placed, Repository, Say, Work
 from aero_storage.cli.sizes import format_size
 from aero_storage.cli.sources.limits import MAX_SIZE
 from aero_storage.cli.sources.members import last_of
 from aero_storage.cli.sources.opening import NO_ARCHIVE, SourceOptions, open_source, plain_file
 from aero_storage.cli.staged_image import STAGED, ReadyImage, arrived, examined_in, write_disk
-from aero_storage.cli.workplace import Workplace, at_work
 from aero_storage.errors import OperatorError
 
 
@@ -48,8 +43,8 @@ class _Switch:
     draft: Draft
     replaced: str | None
     """Relative to the images root."""
-    is_planned: bool
-    """Whether the replaced file is to be removed, as an import made it."""
+    is_condemned: bool
+    """Whether an import made it, so that it is to be removed."""
 
 
 def _text(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
@@ -137,17 +132,15 @@ def import_image(  # noqa: PLR0913, PLR0917 - the flags of a command
     options = ImportOptions(image_id, name, description, None if private is None else not private, sha256, digested)
     if member is not None and no_unpack:
         raise click.UsageError("--member and --no-unpack exclude each other")
-    if (root := context.root_if_made()) is not None:
-        foresee_import(root, image_id, context.output.say)
+    if (repository := context.repository_if_made()) is not None:
+        repository.foresee_import(image_id, context.output.say)
     path = plain_file(source, unpack=not no_unpack)
     if path is not None and member is not None and path.is_file():
         raise OperatorError(f"{path}: {NO_ARCHIVE}")
     if path is not None:
         done = _import_file(context, path, given_format, options)
     else:
-        wanted = SourceOptions(
-            max_size, context.output.say, digested=sha256 is not None, unpack=not no_unpack, member=member
-        )
+        wanted = SourceOptions(max_size, context.output.say, sha256 is not None, not no_unpack, member)
         done = _import_incoming(context, source, wanted, given_format, options)
     _report(context.output, done, options)
 
@@ -198,79 +191,39 @@ def _report(output: Output, done: _Done, options: ImportOptions) -> None:
 
 def _import(
     context: CommandContext,
-    ready: Callable[[Workplace], AbstractContextManager[ReadyImage]],
+    ready: Callable[[Work], AbstractContextManager[ReadyImage]],
     options: ImportOptions,
 ) -> _Done:
     """Import the image that `ready` gives, in the work place."""
-    say = context.output.say
-    root = context.make_root()
-    with at_work(root, options.id, say) as work:
+    repository = context.make_repository()
+    with repository.at_work(options.id, context.output.say) as work:
         with ready(work) as image:
             sha256 = write_disk(work.staging, image, options)
         on_disk = work.staging.disk_usage(STAGED)
-        digest = None if sha256 is None else content_digest(work.staging, STAGED, sha256)
-        file = _move_into_place(work, options.id)
-        switch = _switch(context, work, options, file, digest)
-        _remove_replaced(say, work, switch)
-    return _Done(image, file, switch.draft, on_disk, sha256)
+        with work.placed(STAGED, sha256) as placed:
+            change = partial(_switch, repository, work, options, placed)
+            switch = context.change_catalog(repository, change)
+        _remove_replaced(context.output.say, repository, work, switch)
+    return _Done(image, placed.file, switch.draft, on_disk, sha256)
 
 
-def _switch(
-    context: CommandContext, work: Workplace, options: ImportOptions, file: str, digest: ContentDigest | None
-) -> _Switch:
-    """Put the new entry into the catalog: file and digest in one change, so that neither is ever with another.
-
-    The removal of the file that it replaces is planned before: if the command is killed, the next one goes on.
-    """
-    root = work.root
-    with editing(root.path, listing=context.listing, waiting=context.waiting) as draft:
-        before = draft.find(options.id)
-        draft.put(options.entry(file, before, digest))
-        replaced = None if before is None else _released(root, before, draft)
-        old = work.plan.file(replaced) if replaced and is_imported(root.path, options.id, replaced) else None
-        if old is not None:
-            work.plan.add(old)
-    return _Switch(draft, replaced, is_planned=old is not None)
+def _switch(repository: Repository, work: Work, options: ImportOptions, placed: Placed, draft: Draft) -> _Switch:
+    """Put the new entry into the catalog: file and digest in one change, so that neither is ever with another."""
+    before = draft.find(options.id)
+    draft.put(options.entry(placed.file, before, placed.digest))
+    replaced = None if before is None else str(before["file"])
+    if replaced is None or repository.is_named(replaced, draft.entries):
+        return _Switch(draft, None, is_condemned=False)
+    return _Switch(draft, replaced, work.condemn(replaced))
 
 
-def _released(root: Directory, before: Entry, draft: Draft) -> str | None:
-    """Return the file of the entry before, unless an entry of the new catalog names it too."""
-    file = str(before["file"])
-    return None if is_used(root.path, root.path / file, draft.entries) else file
-
-
-def _move_into_place(work: Workplace, image_id: str) -> str:
-    """Move the finished file to the first free name, which is returned, relative to the images root.
-
-    Its removal is planned before: without an entry in the catalog it goes again.
-    """
-    name = _free_name(work.root, image_id)
-    file = f"{IMPORTED}/{image_id}/{name}"
-    new = work.plan.file(file, work.staging.status(STAGED))
-    if new is not None:
-        work.plan.add(new)
-    with work.root.below(IMPORTED, image_id, create=True) as directory:
-        work.staging.move(STAGED, directory, name)
-        directory.sync()
-    with work.root.below(IMPORTED) as above:
-        above.sync()
-    work.root.sync()
-    return file
-
-
-def _free_name(root: Directory, image_id: str) -> str:
-    with suppress(FileNotFoundError), root.below(IMPORTED, image_id) as directory:
-        return next(free for n in itertools.count(1) if directory.status(free := f"{n}.img") is None)
-    return "1.img"
-
-
-def _remove_replaced(say: Say, work: Workplace, switch: _Switch) -> None:
+def _remove_replaced(say: Say, repository: Repository, work: Work, switch: _Switch) -> None:
     """Remove the replaced file, if an import made it and no other entry names it."""
-    if switch.is_planned:
-        settle(say)
-    elif switch.replaced is not None and (work.root.path / switch.replaced).exists():
+    if switch.is_condemned:
+        work.settle()
+    elif switch.replaced is not None and repository.has_file(switch.replaced):
         say(f"{switch.replaced}, which the image was until now, is kept: no import made it.")
-    work.plan.carry_out()
+    work.carry_out()
 
 
 def _remark(output: Output, image: ReadyImage) -> None:

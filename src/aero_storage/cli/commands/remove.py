@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
+from functools import partial
 
 import attrs
 import click
 
-from aero_storage.catalog.model import MANIFEST_NAME, Image, chunked_directory
-from aero_storage.catalog.reader import has_manifest
-from aero_storage.catalog.writer import editing
+from aero_storage.catalog.draft import Draft
+from aero_storage.catalog.model import Image
 from aero_storage.chunks.manifest import is_content_version
-from aero_storage.cli.image_files import image_path, is_catalog, is_imported, settle
 from aero_storage.cli.options import CommandContext, ImageIdType, with_json, with_lock_timeout, with_root
-from aero_storage.cli.removals import NamedBy, Plan
+from aero_storage.cli.repository import Repository, Work
 from aero_storage.cli.sizes import format_size
 from aero_storage.cli.terminal import confirm
-from aero_storage.cli.workplace import Workplace, at_work
 from aero_storage.errors import OperatorError
-from aero_storage.http.identifiers import is_version
 
 
 @attrs.frozen
-class _Request:
-    """What the operator wants to be removed."""
+class _Removal:
+    """The files and the catalog entry to be removed."""
 
     image: Image | None
     """None if the catalog has no such id, and there are only chunks."""
-    chunks: Path
+    versions: tuple[str, ...]
+    """The names of its published versions."""
     chunks_only: bool
     file: str | None
     """The raw file, relative to the images root, if it is to be removed too."""
@@ -47,15 +44,14 @@ def remove(context: CommandContext, image_id: str, chunks_only: bool, yes: bool)
 
     A raw file that no import made is kept, unless --yes is given.
     """
-    root, output = context.root, context.output
-    with at_work(root, image_id, output.say) as work:
-        request = _plan_removal(
-            context, root, image_id, chunks_only=chunks_only, sure=_is_sure(image_id, root, yes, chunks_only)
-        )
-        _warn(context, request)
-        _remove_entry(context, work, request)
-        settle(output.say)
-        freed = work.plan.carry_out()
+    repository, output = context.repository, context.output
+    with repository.at_work(image_id, output.say) as work:
+        sure = _is_sure(image_id, repository, yes, chunks_only)
+        removal = _plan_removal(context, repository, image_id, chunks_only=chunks_only, sure=sure)
+        _warn(context, removal)
+        _remove_entry(context, repository, work, removal)
+        work.settle()
+        freed = work.carry_out()
     what = "chunks" if chunks_only else "image"
     output.result(
         {"id": image_id, "removed": what, "freed": freed},
@@ -63,71 +59,67 @@ def remove(context: CommandContext, image_id: str, chunks_only: bool, yes: bool)
     )
 
 
-def _is_sure(image_id: str, root: Path, yes: bool, chunks_only: bool) -> bool:  # noqa: FBT001 - passed on
+def _is_sure(image_id: str, repository: Repository, yes: bool, chunks_only: bool) -> bool:  # noqa: FBT001 - passed on
     if yes or not sys.stdin.isatty():
         return yes
     what = "the chunks of " if chunks_only else "the image "
-    confirm(f"Remove {what}{image_id} from {root}?")
+    confirm(f"Remove {what}{image_id} from {repository.name}?")
     return True
 
 
-def _plan_removal(context: CommandContext, root: Path, image_id: str, *, chunks_only: bool, sure: bool) -> _Request:
-    image = context.catalog().find(image_id)
-    chunks = root / chunked_directory(image_id, None)
-    if image is None and not chunks.exists():
-        raise OperatorError(f"there is no image {image_id!r} in {root}; see: aero-storage list")
+def _plan_removal(
+    context: CommandContext, repository: Repository, image_id: str, *, chunks_only: bool, sure: bool
+) -> _Removal:
+    image, versions = context.catalog().find(image_id), repository.chunk_versions(image_id)
+    if image is None and versions is None:
+        raise OperatorError(f"there is no image {image_id!r} in {repository.name}; see: aero-storage list")
+    kept = _Removal(image, tuple(versions or ()), chunks_only, None)
     if image is None or chunks_only:
-        return _Request(image, chunks, chunks_only, None)
-    is_ours = is_imported(root, image_id, image.file)
-    if not (is_ours or sure or has_manifest(root)):
+        return kept
+    is_ours = repository.is_imported(image_id, image.file)
+    if not (is_ours or sure or repository.documents.has_manifest()):
         raise OperatorError(f"{image.file} is a file that no import made; say --yes to have it removed")
     if not (is_ours or sure):
         context.output.say(f"{image.file} is kept: no import made it.")
-        return _Request(image, chunks, chunks_only, None)
-    return _Request(image, chunks, chunks_only, _removable(root, image))
+        return kept
+    return attrs.evolve(kept, file=image.file) if repository.is_removable(image) else kept
 
 
-def _removable(root: Path, image: Image) -> str | None:
-    """Return the raw file of an image if it may be removed: a regular file under the root, not the catalog."""
-    try:
-        image_path(root, image)
-    except OperatorError:  # missing, outside the root, or a directory: not to be removed
-        return None
-    return None if is_catalog(root, root / image.file) else image.file
-
-
-def _warn(context: CommandContext, request: _Request) -> None:
-    names = sorted(path.name for path in request.chunks.glob("*") if is_version(path.name) and path.is_dir())
-    names = [name for name in names if not is_content_version(name)]
+def _warn(context: CommandContext, removal: _Removal) -> None:
+    names = [name for name in removal.versions if not is_content_version(name)]
     if names:
         context.output.say(
             f"The URLs of the versions {', '.join(names)} may be cached for a year: do not use the names again."
         )
 
 
-def _remove_entry(context: CommandContext, work: Workplace, request: _Request) -> None:
-    """Remove the entry from the catalog; what is to be removed after that is planned before."""
-    image, root = request.image, work.root.path
-    if image is None or not has_manifest(root):
-        _plan(work.plan, request)
+def _remove_entry(context: CommandContext, repository: Repository, work: Work, removal: _Removal) -> None:
+    """Remove the entry from the catalog; the removal of its files is planned before."""
+    image = removal.image
+    if image is None or not repository.documents.has_manifest():
+        _condemn(work, removal, removal.file)
         return
-    with editing(root, listing=False, waiting=context.waiting) as draft:
-        entry = draft.find(image.id)
-        if entry is None:
-            raise OperatorError(f"{image.id} was taken out of the catalog meanwhile")
-        if request.chunks_only:
-            entry.pop("chunked_version", None)
-        elif len(draft.entries) == 1:
-            raise OperatorError(
-                f"{image.id} is the only image, and a catalog cannot be empty: import another one first, "
-                f"or stop the daemon and remove {root / MANIFEST_NAME}"
-            )
-        else:
-            draft.remove(image.id)
-        _plan(work.plan, request)
+    context.change_catalog(repository, partial(_without, repository, work, removal, image), listing=False)
 
 
-def _plan(plan: Plan, request: _Request) -> None:
-    chunks = plan.chunks(NamedBy.CHUNKS if request.chunks_only else NamedBy.IMAGE)
-    file = None if request.file is None else plan.file(request.file)
-    plan.add(*(one for one in (chunks, file) if one is not None))
+def _without(repository: Repository, work: Work, removal: _Removal, image: Image, draft: Draft) -> None:
+    entry, file = draft.find(image.id), removal.file
+    if entry is None:
+        raise OperatorError(f"{image.id} was taken out of the catalog meanwhile")
+    if removal.chunks_only:
+        entry.pop("chunked_version", None)
+    elif len(draft.entries) == 1:
+        raise OperatorError(
+            f"{image.id} is the only image, and a catalog cannot be empty: import another one first, "
+            f"or stop the daemon and remove {repository.documents.manifest_name}"
+        )
+    else:
+        draft.remove(image.id)
+    is_named = file is not None and repository.is_named(file, draft.entries)
+    _condemn(work, removal, None if is_named else file)
+
+
+def _condemn(work: Work, removal: _Removal, file: str | None) -> None:
+    work.condemn_chunks(keeps_image=removal.chunks_only)
+    if file is not None:
+        work.condemn(file, own=True)

@@ -46,7 +46,7 @@ class SourceOptions:
 
     @property
     def choice(self) -> Choice:
-        """What is wanted of an archive."""
+        """The choice among the members of an archive."""
         return Choice(self.member, self.max_size)
 
 

@@ -36,6 +36,7 @@ ARCHIVES: tuple[Signature, ...] = (
     *by_magic("an ACE archive", f"{_UNPACK}unace x {{}}", b"**ACE**", at=7),
     *by_magic("a ZOO archive", f"{_UNPACK}zoo -extract {{}}", b"\xdc\xa7\xc4\xfd", at=20),
     *by_magic("a cpio archive", f"{_UNPACK}cpio -idF {{}}", b"070701", b"070702", b"070707"),
+    *weakly("a cpio archive", f"{_UNPACK}cpio -idF {{}}", b"\xc7\x71", b"\x71\xc7"),
     *by_magic("a Debian package or another ar archive", f"{_UNPACK}ar x {{}}", b"!<arch>\n"),
     *by_magic("an RPM package", f"{_UNPACK}rpm2cpio {{}} | cpio -id", b"\xed\xab\xee\xdb"),
     *by_magic("a XAR archive", f"{_UNPACK}xar -xf {{}}", b"xar!"),
