@@ -242,7 +242,7 @@ def test_list(command: Command, root: Path, source: Path) -> None:
 
 @pytest.mark.parametrize(
     "step",
-    ["import_to", "content_digest", "mark", "editing", "is_used", "mark_import", "unmark", "settle", "discard"],
+    ["import_to", "content_digest", "editing", "is_used", "settle"],
 )
 @pytest.mark.parametrize("is_after", [False, True])
 def test_killed_imports(

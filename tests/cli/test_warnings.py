@@ -55,7 +55,7 @@ def catalog(root: Path, **more: Any) -> None:
     [
         (QCOW2, "disk.img is qcow2, emulators need raw; bring it in: aero-storage import {} --id disk"),
         (VHD, "disk.img is vhd, emulators need raw; bring it in: aero-storage import {} --id disk"),
-        (gzip.compress(DISK), "disk.img is compressed with gzip; unpack it first: gunzip --keep {}"),
+        (gzip.compress(DISK), "disk.img is compressed with gzip; bring it in: aero-storage import {} --id disk"),
         (b"<html><body>Not found", "disk.img is a web page (HTML), saved in place of an image; download the image"),
         (b"plain words, in a file of text\n", "disk.img is text; name the disk image in its place"),
         (DISK, None),

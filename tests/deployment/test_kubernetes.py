@@ -150,3 +150,11 @@ def test_port() -> None:
     (port,) = CONTAINER["ports"]
     assert str(Settings().listen_addr).endswith(f":{port['containerPort']}")
     assert "AERO_STORAGE_LISTEN_ADDR" not in VALUES
+
+
+def test_settings_are_known() -> None:
+    """Each variable that begins as those of the daemon do is one of them."""
+    page = (PROJECT / "docs/reference/settings.md").read_text(encoding="utf-8")
+    ours = {name for name in VALUES if name.startswith("AERO_STORAGE_")}
+    assert len(ours) > 5
+    assert {name for name in ours if f"`{name}`" not in page} == set()

@@ -100,3 +100,11 @@ def test_not_installed() -> None:
     )
     assert (done.returncode, done.stdout) == (1, "")
     assert re.fullmatch(r"ceph is not installed \(Debian: apt-get install .*\)\n", done.stderr)
+
+
+@pytest.mark.parametrize(("ci", "outcome"), [("true", pytest.fail.Exception), ("", pytest.skip.Exception)])
+def test_missing_stores(monkeypatch: pytest.MonkeyPatch, ci: str, outcome: type[BaseException]) -> None:
+    """A test whose store is not installed fails in CI, and is skipped on a user's machine, with the reason."""
+    monkeypatch.setenv("CI", ci)
+    with pytest.raises(outcome, match=r"^SeaweedFS is not installed"):
+        require("SeaweedFS is not installed (make stores)")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,14 +13,17 @@ from typing_extensions import override
 from aero_storage.atomic_files import Waiting, disk_usage
 from aero_storage.catalog.directory import DirectoryDocuments
 from aero_storage.catalog.draft import Draft, Entry
-from aero_storage.catalog.model import MANIFEST_NAME, Image, chunked_directory
+from aero_storage.catalog.model import MANIFEST_NAME, Catalog, Image, chunked_directory
 from aero_storage.catalog.writer import editing
 from aero_storage.chunks.manifest import MAX_MANIFEST_BYTES
 from aero_storage.chunks.verify.local import LocalSource
 from aero_storage.cli.directory_work import DirectoryWork
-from aero_storage.cli.image_files import at_work, image_path, is_catalog, is_imported, is_used
+from aero_storage.cli.foresight import foresee_import
+from aero_storage.cli.image_files import image_path, is_catalog, is_imported, is_used
 from aero_storage.cli.image_in_directory import ImageInDirectory
-from aero_storage.cli.repository import Repository, Say
+from aero_storage.cli.leftovers import leftovers
+from aero_storage.cli.repository import Leftover, Repository, Say
+from aero_storage.cli.workplace import at_work
 from aero_storage.errors import OperatorError
 from aero_storage.http.identifiers import is_version
 
@@ -53,7 +55,11 @@ class DirectoryRepository(Repository):
     @override
     def at_work(self, image_id: str, say: Say) -> Iterator[DirectoryWork]:
         with at_work(self.root, image_id, say) as place:
-            yield DirectoryWork(image_id, place.root, place.staging, say)
+            yield DirectoryWork(image_id, place, say)
+
+    @override
+    def foresee_import(self, image_id: str, say: Say) -> None:
+        foresee_import(self.root, image_id, say)
 
     @override
     def stored(self, image: Image) -> ImageInDirectory:
@@ -81,10 +87,8 @@ class DirectoryRepository(Repository):
         return not is_catalog(self.root, self.root / image.file)
 
     @override
-    def unused_files(self, images: Sequence[Image]) -> list[str]:
-        named = {os.path.realpath(self.root / image.file) for image in images}
-        found = sorted(self.root.glob("imported/*/*.img"))
-        return [str(path.relative_to(self.root)) for path in found if os.path.realpath(path) not in named]
+    def leftovers(self, catalog: Catalog) -> Sequence[Leftover]:
+        return leftovers(self.root, catalog)
 
     @override
     def chunk_versions(self, image_id: str) -> list[str] | None:

@@ -34,7 +34,7 @@ def _content(image: Image, name: str, sample: Sample) -> Iterator[str]:
             f"aero-storage import {word} --id {image.id}"
         )
     elif seen.other:
-        yield f"{image.file} is {described(seen.other, word)}"
+        yield f"{image.file} is {described(seen.other, word, image.id)}"
 
 
 def _range_limit(size: int, settings: Settings) -> Iterator[str]:

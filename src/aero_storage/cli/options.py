@@ -78,6 +78,12 @@ class CommandContext:
         """Change the catalog; without `listing` a new one does not begin with the images of the listing."""
         return repository.change_catalog(change, listing=listing and self.listing, waiting=self.waiting)
 
+    def repository_if_made(self) -> Repository | None:
+        """Return the images root; None if it is the default, and missing. Raises OperatorError for a named one."""
+        resolved = self.resolved
+        missing = resolved.is_default("images_root") and not resolved.settings.image_directory.exists()
+        return None if missing else self.repository
+
     @property
     def waiting(self) -> Waiting:
         """How to wait for another command that changes the catalog."""

@@ -16,7 +16,7 @@ from aero_storage.atomic_files import Directory, Waiting
 from aero_storage.catalog.content_digest import ContentDigest
 from aero_storage.catalog.documents import CatalogDocuments
 from aero_storage.catalog.draft import Draft, Entry
-from aero_storage.catalog.model import Image
+from aero_storage.catalog.model import Catalog, Image
 from aero_storage.chunks.manifest import ChunkManifest
 from aero_storage.chunks.publish.cutting import Advance
 from aero_storage.chunks.verify.source import ChunkSource
@@ -37,6 +37,17 @@ class ImageSample:
     stamps: tuple[str, ...]
     constant_mtime_ns: int | None = None
     """An mtime that says nothing of the content, so that the tag differs on every replica; else None."""
+
+
+@attrs.frozen
+class Leftover:
+    """A file or a directory that no entry of the catalog needs."""
+
+    path: str
+    """Relative to the images root."""
+    reason: str
+    command: str
+    """Removes it."""
 
 
 class StoredImage(Protocol):
@@ -105,8 +116,8 @@ class Work(Protocol):
         """A directory of this machine where the raw disk of an import is made; emptied at the end."""
         ...
 
-    def require_room(self) -> None:
-        """Raise OperatorError, before any work is done, if an import would fail later or mix old and new content."""
+    def foresee_publish(self, image: Image, say: Say) -> None:
+        """Raise the error that a publication would end with after its work; tell of what it will wait for or lack."""
         ...
 
     def placed(self, staged: str, sha256: str | None) -> AbstractContextManager[Placed]:
@@ -116,23 +127,23 @@ class Work(Protocol):
         """
         ...
 
-    def condemn(self, file: str) -> bool:
-        """Note that a file is to be removed, if an import of this image made it; return whether.
+    def condemn(self, file: str, *, own: bool = False) -> bool:
+        """Plan to remove a file, if an import of this image made it, or else with `own`; return whether.
 
-        To be called before the catalog names it no more: after a crash the next command finds it.
+        To be called before the catalog names it no more: after a crash the next command goes on with it.
         """
+        ...
+
+    def condemn_chunks(self, *, keeps_image: bool) -> None:
+        """Plan to remove the chunks of all versions, likewise; `keeps_image`: the entry of the image stays."""
         ...
 
     def settle(self) -> None:
         """Wait until running daemons have read the new catalog, before what the old one names is removed."""
         ...
 
-    def discard(self, file: str) -> int:
-        """Remove a file that an import of this image made; return the bytes freed by now."""
-        ...
-
-    def remove_own(self, file: str) -> int:
-        """Remove a raw image that no import made, an operator's own; return the bytes freed by now."""
+    def carry_out(self) -> int:
+        """Remove what was planned to be, as far as the catalog does not name it; return the bytes freed by now."""
         ...
 
     def publish(  # noqa: PLR0913 - by name only
@@ -149,12 +160,9 @@ class Work(Protocol):
 
         Without `version` the name is made from the content. `advance` counts the image's bytes, including holes. With
         `digested` the SHA-256 of the whole image is computed beside. Raises ChunkFormatError if it cannot be cut so,
-        OperatorError if it changes meanwhile or the version's name is taken by other content.
+        OperatorError if it changes meanwhile or the version's name is taken by other content. `carry_out` removes the
+        version again, unless the catalog names it by then.
         """
-        ...
-
-    def remove_chunks(self) -> int:
-        """Remove the chunks of all versions; return the bytes freed by now."""
         ...
 
 
@@ -187,6 +195,10 @@ class Repository(Protocol):
         """
         ...
 
+    def foresee_import(self, image_id: str, say: Say) -> None:
+        """Raise the error that an import would end with after its work; tell of what it will wait for or replace."""
+        ...
+
     def stored(self, image: Image) -> StoredImage:
         """Look at the raw image of an entry. Raises OperatorError if it cannot be served, OSError."""
         ...
@@ -207,8 +219,8 @@ class Repository(Protocol):
         """Return whether the raw file of an image may be removed: it can be served, and is not the catalog itself."""
         ...
 
-    def unused_files(self, images: Sequence[Image]) -> list[str]:
-        """Return the files of imports that none of the images names, sorted."""
+    def leftovers(self, catalog: Catalog) -> Sequence[Leftover]:
+        """Return what no entry of the catalog needs, of imports, chunks and interrupted work."""
         ...
 
     def chunk_versions(self, image_id: str) -> list[str] | None:

@@ -6,22 +6,21 @@ head becomes a Twisted Web request, which Klein routes to the same responder.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 from twisted.internet.interfaces import IHalfCloseableProtocol, IReactorTime
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.python.failure import Failure
-from twisted.web.resource import IResource
 from zope.interface import implementer
 
 from aero_storage.errors import StatusAndReason
 from aero_storage.http.client_address import host_of
 from aero_storage.http.request_head import Refusal, RequestHead, refusal_of
-from aero_storage.logs.rate_limited import RateLimitedEvent
 from aero_storage.streaming.sendfile import SendfileServer
 from aero_storage.streaming.throttle import Pace
 from aero_storage.streaming.transports import TrackedTransport, sendfile_transport, tracked_transport
 from aero_storage.web.connection_limits import Ticket
+from aero_storage.web.connection_site import Site
 from aero_storage.web.connection_state import ConnectionState, Event, State
 from aero_storage.web.lingering_close import (
     LingeringClose,
@@ -32,49 +31,10 @@ from aero_storage.web.lingering_close import (
 )
 from aero_storage.web.request import AeroRequest, RequestChannel
 from aero_storage.web.request_reader import RequestReader
-from aero_storage.web.request_turns import RequestTurns
 from aero_storage.web.responder import Responder
 from aero_storage.web.response import Response
 from aero_storage.web.response_plans import FindPlan, PlannedRequest
-from aero_storage.web.stall_detector import Stream
 from aero_storage.web.timeouts import Wait, Waiting
-
-
-class Site(Protocol):
-    """All connections of a daemon, as one of them sees it."""
-
-    resource: IResource
-    """Routes requests."""
-    retiring: bool
-    """Whether connections end with their next response: the daemon is about to stop."""
-    draining: bool
-    """Whether they end as soon as nothing is under way."""
-    unanswered: int
-    """Connections that have ended so with requests behind the last that was answered."""
-    turns: RequestTurns
-    """When requests are answered that came behind others."""
-    no_http: RateLimitedEvent
-    """A connection is closed, as its first byte begins no request."""
-
-    def stream_begins(self, stream: Stream) -> None:
-        """Something is sent that waits for the client."""
-        ...
-
-    def stream_ends(self, stream: Stream) -> None:
-        """It is not sent any more."""
-        ...
-
-    def opened(self, connection: HTTPConnection, host: str) -> Ticket | None:
-        """A connection was opened; None if it is to be reset."""
-        ...
-
-    def closes(self, connection: HTTPConnection, ticket: Ticket | None, *, lingers: bool) -> None:
-        """A connection is being closed, or reset."""
-        ...
-
-    def lost(self, connection: HTTPConnection, ticket: Ticket | None) -> None:
-        """A connection is lost."""
-        ...
 
 
 @implementer(IHalfCloseableProtocol)
@@ -92,7 +52,9 @@ class HTTPConnection(TwistedProtocol):
     _peer: str | None = None
     _lingering: LingeringClose | None = None
 
-    def __init__(self, site: Site, responder: Responder, clock: IReactorTime, pace: Pace | None) -> None:
+    def __init__(
+        self, site: Site[HTTPConnection], responder: Responder, clock: IReactorTime, pace: Pace | None
+    ) -> None:
         self.site, self.pace, self.wait = site, pace, Wait()
         self._responder, self._clock = responder, clock
         self.find_plan: FindPlan = responder.plans.find

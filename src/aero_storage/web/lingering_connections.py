@@ -8,7 +8,7 @@ import attrs
 from twisted.internet.interfaces import IReactorTime
 
 STALLED_SECONDS = 1.0
-"""A client that has taken nothing for so long may be reset for others. What it has acknowledged, it keeps."""
+"""A client that has taken nothing for so long may be reset for others; it keeps all that it has acknowledged."""
 
 
 class LingeringConnection(Protocol):

@@ -12,7 +12,6 @@ import attrs
 import click
 
 from aero_storage.catalog.draft import Draft
-from aero_storage.catalog.reader import load_manifest
 from aero_storage.chunks.manifest import SECTOR
 from aero_storage.cli.disk_images.convert import examine, opened
 from aero_storage.cli.disk_images.formats import FORMATS
@@ -31,8 +30,10 @@ from aero_storage.cli.output import Output
 from aero_storage.cli.repository import Placed, Repository, Say, Work
 from aero_storage.cli.sizes import format_size
 from aero_storage.cli.sources.limits import MAX_SIZE
-from aero_storage.cli.sources.opening import SourceOptions, open_source, plain_file
+from aero_storage.cli.sources.members import last_of
+from aero_storage.cli.sources.opening import NO_ARCHIVE, SourceOptions, open_source, plain_file
 from aero_storage.cli.staged_image import STAGED, ReadyImage, arrived, examined_in, write_disk
+from aero_storage.errors import OperatorError
 
 
 @attrs.frozen
@@ -51,6 +52,12 @@ def _text(_context: click.Context, _parameter: click.Parameter, value: str | Non
         (value or "").encode()
     except UnicodeEncodeError:
         raise click.BadParameter("is not valid UTF-8") from None
+    return value
+
+
+def _member(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not last_of(value.rstrip("/")):
+        raise click.BadParameter("is no name of a file in an archive")
     return value
 
 
@@ -86,6 +93,12 @@ def _text(_context: click.Context, _parameter: click.Parameter, value: str | Non
     metavar="SIZE",
     help="Bring in no more than this from a pipe, a URL, a compressed file or an archive; 1TiB by default.",
 )
+@click.option(
+    "--member",
+    callback=_member,
+    metavar="NAME",
+    help="The file to take out of an archive, by its name in there; needed if the archive holds several disks.",
+)
 @click.option("--no-unpack", is_flag=True, help="Take SOURCE as it is, even if it is compressed or an archive.")
 @with_root
 @with_lock_timeout
@@ -102,6 +115,7 @@ def import_image(  # noqa: PLR0913, PLR0917 - the flags of a command
     sha256: str | None,
     digested: bool,  # noqa: FBT001 - click's
     max_size: int,
+    member: str | None,
     no_unpack: bool,  # noqa: FBT001 - click's
 ) -> None:
     """Bring a disk image into the images root, as a sparse raw file, and list it in the catalog.
@@ -116,11 +130,17 @@ def import_image(  # noqa: PLR0913, PLR0917 - the flags of a command
     if sha256 is not None and not digested:
         raise click.UsageError("--sha256 and --no-sha256 exclude each other")
     options = ImportOptions(image_id, name, description, None if private is None else not private, sha256, digested)
+    if member is not None and no_unpack:
+        raise click.UsageError("--member and --no-unpack exclude each other")
+    if (repository := context.repository_if_made()) is not None:
+        repository.foresee_import(image_id, context.output.say)
     path = plain_file(source, unpack=not no_unpack)
+    if path is not None and member is not None and path.is_file():
+        raise OperatorError(f"{path}: {NO_ARCHIVE}")
     if path is not None:
         done = _import_file(context, path, given_format, options)
     else:
-        wanted = SourceOptions(max_size, context.output.say, digested=sha256 is not None, unpack=not no_unpack)
+        wanted = SourceOptions(max_size, context.output.say, sha256 is not None, not no_unpack, member)
         done = _import_incoming(context, source, wanted, given_format, options)
     _report(context.output, done, options)
 
@@ -176,10 +196,7 @@ def _import(
 ) -> _Done:
     """Import the image that `ready` gives, in the work place."""
     repository = context.make_repository()
-    if repository.documents.has_manifest():
-        load_manifest(repository.documents)  # report an invalid catalog now, not after the work
     with repository.at_work(options.id, context.output.say) as work:
-        work.require_room()
         with ready(work) as image:
             sha256 = write_disk(work.staging, image, options)
         on_disk = work.staging.disk_usage(STAGED)
@@ -202,13 +219,11 @@ def _switch(repository: Repository, work: Work, options: ImportOptions, placed: 
 
 def _remove_replaced(say: Say, repository: Repository, work: Work, switch: _Switch) -> None:
     """Remove the replaced file, if an import made it and no other entry names it."""
-    if switch.replaced is None:
-        return
     if switch.is_condemned:
         work.settle()
-        work.discard(switch.replaced)
-    elif repository.has_file(switch.replaced):
+    elif switch.replaced is not None and repository.has_file(switch.replaced):
         say(f"{switch.replaced}, which the image was until now, is kept: no import made it.")
+    work.carry_out()
 
 
 def _remark(output: Output, image: ReadyImage) -> None:

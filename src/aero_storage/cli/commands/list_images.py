@@ -15,7 +15,7 @@ from aero_storage.catalog.unknown_keys import UnknownKey, unknown_keys
 from aero_storage.chunks.manifest import check_geometry, parse_chunk_manifest
 from aero_storage.cli.image_warnings import image_warnings
 from aero_storage.cli.options import CommandContext, with_json, with_root, with_settings
-from aero_storage.cli.repository import Repository
+from aero_storage.cli.repository import Leftover, Repository
 from aero_storage.cli.sizes import format_size
 from aero_storage.cli.terminal import add_row, new_table, printable, write_table
 from aero_storage.cli.watching import watched
@@ -126,13 +126,15 @@ class _Survey:
 
     found: tuple[ListedImage, ...]
     warnings: Mapping[str, Sequence[str]]
+    leftovers: tuple[Leftover, ...]
 
 
 def _survey(context: CommandContext) -> _Survey:
     """Inspect all images, and what the catalog does not show."""
     repository, settings = context.repository, context.settings
     documents = repository.documents
-    images = context.catalog().images
+    catalog = context.catalog()
+    images = catalog.images
     found: list[ListedImage] = []
     with watched(context.output.say) as work:
         for number, image in enumerate(images, 1):
@@ -141,7 +143,7 @@ def _survey(context: CommandContext) -> _Survey:
     warnings: dict[str, list[str]] = {}
     for name, text in _all_warnings(documents, found, is_listed=context.listing and not documents.has_manifest()):
         warnings.setdefault(name, []).append(text)
-    return _Survey(tuple(found), warnings)
+    return _Survey(tuple(found), warnings, tuple(repository.leftovers(catalog)))
 
 
 def _all_warnings(
@@ -179,7 +181,7 @@ def _warning_lines(warnings: Mapping[str, Sequence[str]]) -> Iterator[str]:
 def show(context: CommandContext) -> None:
     """List the images that the daemon serves.
 
-    Warnings, also of what the directory listing leaves out, are on standard error.
+    Warnings, also of what the directory listing leaves out and of files that no image needs, are on standard error.
     """
     survey, output = _survey(context), context.output
     if output.as_json or not survey.found:
@@ -188,7 +190,9 @@ def show(context: CommandContext) -> None:
     else:
         write_table(_table(survey.found))
     ids = {one.image.id for one in survey.found} if output.as_json else set()
-    for line in _warning_lines({name: texts for name, texts in survey.warnings.items() if name not in ids}):
+    told = {name: texts for name, texts in survey.warnings.items() if name not in ids}
+    left = {one.path: [f"{one.reason} (how to remove it: aero-storage catalog check)"] for one in survey.leftovers}
+    for line in (*_warning_lines(told), *_warning_lines(left)):
         output.say(line)
 
 
@@ -234,12 +238,12 @@ def check(context: CommandContext) -> int:
     """Check the catalog and the files that it names; the exit status is 1 if there is a problem.
 
     Warnings do not change the status. They are about images that are no raw disk, files that the directory listing
-    leaves out, keys that nobody knows, and limits.
+    leaves out, keys that nobody knows, and limits. Remarks are about what no image needs, or an interrupted command
+    has left, with the command that removes it.
     """
     repository, survey = context.repository, _survey(context)
     documents = repository.documents
     problems = {one.image.id: list(one.problems) for one in survey.found if one.problems}
-    unused = repository.unused_files([one.image for one in survey.found])
     source = (
         documents.manifest_name
         if documents.has_manifest()
@@ -247,14 +251,15 @@ def check(context: CommandContext) -> int:
     )
     lines = [f"{image_id}: {problem}" for image_id, faults in problems.items() for problem in faults]
     lines += _warning_lines(survey.warnings)
-    lines += [f"remark: no image needs {file}" for file in unused]
+    lines += [f"remark: {one.path}: {one.reason}; to remove it: {one.command}" for one in survey.leftovers]
     wrong = "nothing" if not problems else f"{len(problems)} of them"
     lines.append(f"{len(survey.found)} images by {source}: {wrong} wrong")
     document = {
         "images": len(survey.found),
         "problems": problems,
         "warnings": survey.warnings,
-        "unused_files": unused,
+        "unused_files": [one.path for one in survey.leftovers],
+        "leftovers": [attrs.asdict(one) for one in survey.leftovers],
     }
     context.output.result(document, *lines)
     return 1 if problems else 0

@@ -80,6 +80,7 @@ def publish_image(  # noqa: PLR0913, PLR0917 - the flags of a command
         known = image.known_sha256(stored.stamps)
         check_geometry(stored.size, chunk_size)
         _warn(context, min(chunk_size, stored.size))
+        work.foresee_publish(image, output.say)
         with progress(f"Publishing {image_id}", stored.size) as advance:
             published = work.publish(
                 image,
@@ -90,6 +91,7 @@ def publish_image(  # noqa: PLR0913, PLR0917 - the flags of a command
                 digested=digested and known is None,
             )
         listed = context.change_catalog(repository, partial(_point_catalog, image, published))
+        work.carry_out()
     if listed:
         output.say(f"Made manifest.json; it lists what the directory listing was serving: {', '.join(listed)}.")
     _show_result(context, image_id, published, known if published.digest is None else published.digest.sha256)
@@ -110,8 +112,8 @@ def _point_catalog(image: Image, published: PublishedVersion, draft: Draft) -> t
     entry = draft.find(image.id)
     if entry is None or entry["file"] != image.file:
         raise OperatorError(
-            f"{image.id} is published as {published.version}, but the catalog was edited meanwhile and names "
-            "another file for it, or none; it is left as it is: publish again"
+            f"the catalog was edited while {image.id} was cut, and names another file for it, or none; it is left "
+            "as it is, and the chunks are removed: publish again"
         )
     entry["chunked_version"] = published.version
     entry.update({} if published.digest is None else published.digest.keys())

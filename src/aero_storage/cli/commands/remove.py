@@ -49,12 +49,9 @@ def remove(context: CommandContext, image_id: str, chunks_only: bool, yes: bool)
         sure = _is_sure(image_id, repository, yes, chunks_only)
         removal = _plan_removal(context, repository, image_id, chunks_only=chunks_only, sure=sure)
         _warn(context, removal)
-        removal = _remove_entry(context, repository, work, removal)
+        _remove_entry(context, repository, work, removal)
         work.settle()
-        freed = work.remove_chunks()
-        if removal.file is not None:
-            is_ours = repository.is_imported(image_id, removal.file)
-            freed += work.discard(removal.file) if is_ours else work.remove_own(removal.file)
+        freed = work.carry_out()
     what = "chunks" if chunks_only else "image"
     output.result(
         {"id": image_id, "removed": what, "freed": freed},
@@ -96,28 +93,33 @@ def _warn(context: CommandContext, removal: _Removal) -> None:
         )
 
 
-def _remove_entry(context: CommandContext, repository: Repository, work: Work, removal: _Removal) -> _Removal:
-    """Remove the entry from the catalog; return the rest of the removal, without a file that another entry names."""
+def _remove_entry(context: CommandContext, repository: Repository, work: Work, removal: _Removal) -> None:
+    """Remove the entry from the catalog; the removal of its files is planned before."""
     image = removal.image
     if image is None or not repository.documents.has_manifest():
-        return removal
-    return context.change_catalog(repository, partial(_without, repository, work, removal, image), listing=False)
+        _condemn(work, removal, removal.file)
+        return
+    context.change_catalog(repository, partial(_without, repository, work, removal, image), listing=False)
 
 
-def _without(repository: Repository, work: Work, removal: _Removal, image: Image, draft: Draft) -> _Removal:
-    entry = draft.find(image.id)
+def _without(repository: Repository, work: Work, removal: _Removal, image: Image, draft: Draft) -> None:
+    entry, file = draft.find(image.id), removal.file
     if entry is None:
         raise OperatorError(f"{image.id} was taken out of the catalog meanwhile")
     if removal.chunks_only:
         entry.pop("chunked_version", None)
-        return removal
-    if len(draft.entries) == 1:
+    elif len(draft.entries) == 1:
         raise OperatorError(
             f"{image.id} is the only image, and a catalog cannot be empty: import another one first, "
             f"or stop the daemon and remove {repository.documents.manifest_name}"
         )
-    draft.remove(image.id)
-    if removal.file is None or repository.is_named(removal.file, draft.entries):
-        return attrs.evolve(removal, file=None)
-    work.condemn(removal.file)
-    return removal
+    else:
+        draft.remove(image.id)
+    is_named = file is not None and repository.is_named(file, draft.entries)
+    _condemn(work, removal, None if is_named else file)
+
+
+def _condemn(work: Work, removal: _Removal, file: str | None) -> None:
+    work.condemn_chunks(keeps_image=removal.chunks_only)
+    if file is not None:
+        work.condemn(file, own=True)

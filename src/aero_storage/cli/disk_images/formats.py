@@ -17,7 +17,7 @@ from typing import NoReturn
 
 import attrs
 
-from aero_storage.cli.disk_images.opening import open_source
+from aero_storage.cli.disk_images.opening import STANDARD_INPUT, open_source
 from aero_storage.cli.terminal import printable
 from aero_storage.errors import OperatorError
 from aero_storage.image_formats.byte_source import ByteSource
@@ -167,8 +167,10 @@ def _whole(path: Path) -> str:
 
 
 def quoted(name: str | Path) -> str:
-    """Return a file name as one printable word of a command line."""
+    """Return a file name as one printable word of a command line; FILE for what came by standard input."""
     shown = printable(name, None)
+    if shown.startswith(STANDARD_INPUT):
+        shown = f"FILE{shown.removeprefix(STANDARD_INPUT)}"
     return shlex.quote(f"./{shown}" if shown.startswith("-") or ":" in shown.partition("/")[0] else shown)
 
 

@@ -33,6 +33,6 @@ def refuse_other(name: str, signature: Signature, word: str) -> NoReturn:
     raise OperatorError(f"{name}: is {described(signature, word)}  ({_AS_IT_IS})")
 
 
-def described(signature: Signature, word: str) -> str:
+def described(signature: Signature, word: str, image_id: str = "ID") -> str:
     """Return what a file is, and what to do with it; `word` is its name, as a word of the shell."""
-    return f"{signature.kind}; {signature.remedy.replace('{}', word)}"
+    return f"{signature.kind}; {signature.advice(word, image_id)}"
