@@ -62,6 +62,7 @@ LIBRARIES = {
     },
     "backports": {"cli.sources.decoders"},
     "lz4": {"cli.sources.decoders"},
+    "xxhash": {"storage.objects.block_cache"},
 }
 FRAMEWORKS = {"twisted", "klein", "prometheus_client"}
 REACTOR = "twisted.internet.reactor"
