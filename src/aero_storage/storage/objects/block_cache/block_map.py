@@ -19,7 +19,7 @@ import xxhash
 
 RECORD_BYTES = 16
 
-_PRESENT = 1
+_ABSENT, _PRESENT = 0, 1
 _RECORD = struct.Struct("<B3xIQ")
 _HEADER = struct.Struct("<8sIIQ32sQ")
 """Magic, bytes of a block, number of blocks, size of the object, digest of the identity, checksum of all before."""
@@ -35,10 +35,12 @@ class BlockRecord:
     present: bool
     sequence: int
     checksum: int = 0
+    is_damaged: bool = False
+    """Whether the map has something here that nobody writes; the block counts as absent."""
 
     def pack(self) -> bytes:
         """Return it as the map has it."""
-        return _RECORD.pack(_PRESENT if self.present else 0, self.sequence, self.checksum)
+        return _RECORD.pack(_PRESENT if self.present else _ABSENT, self.sequence, self.checksum)
 
     def next(self, checksum: int | None) -> BlockRecord:
         """Return the record that comes after this one: of a block with this checksum, or of none."""
@@ -48,7 +50,8 @@ class BlockRecord:
 def unpack_record(data: bytes) -> BlockRecord:
     """Return the record in 16 bytes."""
     state, sequence, checksum = _RECORD.unpack(data)
-    return BlockRecord(state == _PRESENT, sequence, checksum)
+    is_damaged = state not in (_ABSENT, _PRESENT) or (state == _ABSENT and checksum != 0)
+    return BlockRecord(state == _PRESENT, sequence, checksum, is_damaged)
 
 
 @attrs.frozen

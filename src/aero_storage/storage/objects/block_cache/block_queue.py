@@ -18,7 +18,7 @@ class BlockQueue:
 
     _make_policy: Callable[[], EvictionPolicy[BlockKey]]
     policy: EvictionPolicy[BlockKey] = attrs.field(init=False)
-    bytes: int = attrs.field(init=False, default=0)
+    blocks_bytes: int = attrs.field(init=False, default=0)
     """What the blocks take on disk, with the maps of their files."""
     other_bytes: int = attrs.field(init=False, default=0)
     """Allocated bytes that are of no block in the queue, when they were last measured."""
@@ -35,7 +35,7 @@ class BlockQueue:
     @property
     def used(self) -> int:
         """Allocated bytes below the directory, as far as they are known."""
-        return self.bytes + self.other_bytes
+        return self.blocks_bytes + self.other_bytes
 
     @property
     def files(self) -> int:
@@ -57,7 +57,7 @@ class BlockQueue:
 
     def clear(self) -> None:
         """Forget all blocks."""
-        self.policy, self.bytes = self._make_policy(), 0
+        self.policy, self.blocks_bytes = self._make_policy(), 0
         self._lengths.clear()
         self._blocks_of.clear()
 
@@ -73,13 +73,13 @@ class BlockQueue:
         key, charge = entry.key, charged(entry.key, entry.length)
         self._lengths[key] = entry.length
         self._blocks_of[key.file] = self._blocks_of.get(key.file, 0) + 1
-        self.bytes += charge
+        self.blocks_bytes += charge
         if entry.event is Event.FOUND:
             self.other_bytes -= charge
         self.policy.insert(key)
 
     def _remove(self, key: BlockKey) -> None:
-        self.bytes -= charged(key, self._lengths.pop(key))
+        self.blocks_bytes -= charged(key, self._lengths.pop(key))
         self.policy.remove(key)
         self._blocks_of[key.file] -= 1
         if not self._blocks_of[key.file]:

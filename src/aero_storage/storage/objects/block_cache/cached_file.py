@@ -9,12 +9,12 @@ from collections.abc import Callable
 from functools import partial
 
 import attrs
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 
 from aero_storage.errors import BusyError
 from aero_storage.storage.objects.block_cache.block_file import BlockFile
-from aero_storage.storage.objects.block_cache.block_map import BlockLayout
+from aero_storage.storage.objects.block_cache.block_map import BlockLayout, BlockRecord
 from aero_storage.storage.objects.block_cache.file_pair import BlockLock, Outcome, fetched
 from aero_storage.storage.objects.block_cache.flights import Flight, Flights
 from aero_storage.storage.objects.block_cache.journal import BlockKey
@@ -35,7 +35,7 @@ Brought = Outcome | memoryview
 
 @attrs.define(eq=False)
 class CachedFile:
-    """One version of an object, for all of this process who have it open; without `file` if the disk cannot hold it."""
+    """One version of an object, shared by all of this process that have it open; without `file`: in memory alone."""
 
     name: str
     layout: BlockLayout
@@ -112,7 +112,9 @@ class CachedFile:
             brought = await self._attempt(flight, index, fetch)
             if brought is Outcome.BUSY:
                 brought = await self._wait_for_other(flight, index, fetch)
-        except BaseException:
+        except CancelledError:
+            raise
+        except Exception:
             self._credit.pop(index, None)
             raise
         if isinstance(brought, memoryview):
@@ -185,8 +187,10 @@ class CachedFile:
             return self._fill_locked(file, lock, fetch)
 
     def _fill_locked(self, file: BlockFile, lock: BlockLock, fetch: Fetch) -> Brought:
-        if self._is_present(file, lock.index):
+        record = self._record(file, lock.index)
+        if record is not None and record.present:
             return Outcome.ABSENT
+        self.shared.counts.damaged(record is not None and record.is_damaged)
         data = self._fetch(lock.index, fetch)
         if self.shared.is_failing:
             return data
@@ -195,16 +199,17 @@ class CachedFile:
             file.trust(lock.index, lock.write(data))
         except (OSError, BusyError) as error:
             self.shared.failed(error)
+            file.is_lost = file.is_lost or not file.pair.is_whole()
             return data
         return Outcome.PRESENT
 
-    def _is_present(self, file: BlockFile, index: int) -> bool:
+    def _record(self, file: BlockFile, index: int) -> BlockRecord | None:
         try:
-            return file.pair.map.record(index).present
+            return file.pair.map.record(index)
         except OSError as error:
             self.shared.failed(error)
             file.is_lost = True
-            return False
+            return None
 
     def _fetch(self, index: int, fetch: Fetch) -> memoryview:
         data = fetched(self.layout, index, fetch)

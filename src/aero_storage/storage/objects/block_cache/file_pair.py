@@ -7,6 +7,7 @@ description of its own, so threads of one process exclude each other as processe
 from __future__ import annotations
 
 import enum
+import errno
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -53,6 +54,10 @@ class FilePair:
         """Close both files."""
         os.close(self.descriptor)
         self.map.close()
+
+    def is_whole(self) -> bool:
+        """Return whether the data file still is as long as the object; writing to one that is not would make holes."""
+        return os.fstat(self.descriptor).st_size == self.layout.size
 
     def locked(self, index: int) -> BlockLock | None:
         """Return the exclusive lock of a block, which its caller closes; None if somebody else has one of it."""
@@ -113,6 +118,8 @@ class FilePair:
             data = self.read(index)
         except OSError:  # the disk cannot read it
             return None
+        if not self.is_whole():
+            raise OSError(errno.EIO, "the cached file has been cut short")
         is_sound = len(data) == self.layout.length(index) and self.layout.checksum(index, data) == record.checksum
         return record if is_sound and self.map.record(index) == record else None
 
@@ -152,6 +159,8 @@ class BlockLock:
 
         The range is punched before: pages that an earlier block of it has in sockets stay as they are.
         """
+        if not self.pair.is_whole():
+            raise OSError(errno.EIO, "the cached file has been cut short")
         layout, view = self.pair.layout, memoryview(data)
         record = self.pair.map.record(self.index).next(layout.checksum(self.index, view))
         self._punch()
@@ -216,7 +225,7 @@ def _existing(directory: CacheDirectory, name: str, layout: BlockLayout) -> tupl
         return None, 0
     if pair is None:
         return None, _records_in(directory, layout)
-    if pair.layout == layout and os.fstat(pair.descriptor).st_size == layout.size:
+    if pair.layout == layout and pair.is_whole():
         return pair, 0
     lost = len(pair.map.present())
     pair.close()

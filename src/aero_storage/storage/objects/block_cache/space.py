@@ -7,7 +7,9 @@ same queue, by the journal; everything here runs in threads, and may wait for a 
 from __future__ import annotations
 
 import errno
+import math
 import os
+import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from threading import Lock
@@ -28,6 +30,12 @@ FREE_SHARE = 0.05
 
 _MOST_BUSY = 64
 """Blocks in use that are passed over in one search for room."""
+
+_MOST_EVICTED = 512
+"""Blocks evicted for one: if others fill the disk, it takes several turns to give way to them."""
+
+_SCAN_SECONDS = 60.0
+"""If no block can be evicted, the directory is scanned anew, at most once in this time."""
 
 _JOURNAL_BYTES = 8 * 1024 * 1024
 """The journal is written anew above this size, and above twice what the queue takes."""
@@ -70,6 +78,8 @@ class CacheSpace:
     _journal: Journal | None = attrs.field(init=False, default=None)
     _unmeasured: int = attrs.field(init=False, default=0)
     """Arrivals since the allocated bytes were measured."""
+    _scanned: float = attrs.field(init=False, default=-math.inf)
+    """When the directory was last scanned."""
     _mutex: Lock = attrs.field(init=False, factory=Lock)
 
     def __attrs_post_init__(self) -> None:
@@ -103,10 +113,19 @@ class CacheSpace:
 
         Raises OSError if there is no room, BusyError if another process keeps the journal to itself.
         """
+        journal = self._journal
+        if journal is None:
+            raise OSError(errno.EAGAIN, "the cache has not started")
+        try:
+            self._reserve(journal, key, length)
+        except OSError as error:
+            if error.errno != errno.ENOSPC or time.monotonic() - self._scanned < _SCAN_SECONDS:
+                raise
+            self._scan(journal)  # there may be blocks of a worker that was killed while it looked for them
+            self._reserve(journal, key, length)
+
+    def _reserve(self, journal: Journal, key: BlockKey, length: int) -> None:
         with self._mutex:
-            journal = self._journal
-            if journal is None:
-                raise OSError(errno.EAGAIN, "the cache has not started")
             with self._directory.journal_locked():
                 self._catch_up(journal)
                 self._make_room(journal, charged(key, length))
@@ -144,10 +163,10 @@ class CacheSpace:
 
     def _make_room(self, journal: Journal, length: int) -> None:
         wanted = max(self.used + length - self._limit, self._missing_on_disk(length))
-        busy = 0
+        tries = busy = 0
         while wanted > 0:
-            key = self._queue.policy.victim()
-            if key is None or busy > _MOST_BUSY:
+            key, tries = self._queue.policy.victim(), tries + 1
+            if key is None or busy > _MOST_BUSY or tries > _MOST_EVICTED:
                 raise OSError(errno.ENOSPC, "no block can be evicted")
             freed = self._evict(journal, key)
             busy += freed is None
@@ -192,6 +211,7 @@ class CacheSpace:
 
     def _scan(self, journal: Journal) -> None:
         """Put what an earlier run has left into the queue, the files changed last at its end."""
+        self._scanned = time.monotonic()
         names = sorted((self._changed(name), name) for name in self._directory.names())
         for _, name in names:
             self._adopt(journal, name)
@@ -234,4 +254,4 @@ class CacheSpace:
     def _measure(self) -> None:
         """Measure the allocated bytes, apart from those of known blocks."""
         self._unmeasured = 0
-        self._queue.other_bytes = self._directory.allocated() - self._queue.bytes
+        self._queue.other_bytes = self._directory.allocated() - self._queue.blocks_bytes
