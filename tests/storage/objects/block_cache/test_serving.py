@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
-from tests.storage.objects.block_cache.workers import BLOCK, Origin, Worker, drained, pair_of_sockets, pattern
+from tests.storage.objects.block_cache.workers import (
+    BLOCK,
+    Origin,
+    Worker,
+    begin_new_run,
+    drained,
+    pair_of_sockets,
+    pattern,
+)
 from twisted.internet.defer import CancelledError
 
 DATA = pattern(10 * BLOCK + 1234)
@@ -151,13 +160,14 @@ def test_versions_have_files_of_their_own(worker: Worker, origin: Origin) -> Non
     replaced.close()
 
 
-def test_after_a_restart(make_worker: Callable[..., Worker], origin: Origin) -> None:
+def test_after_a_restart(make_worker: Callable[..., Worker], place: Path, origin: Origin) -> None:
     """What is in the cache is served after a restart; each block is checked before its first use."""
     first = make_worker()
     opened = first.open(origin)
     assert first.sent(opened) == DATA
     opened.close()
     first.stop()
+    begin_new_run(place)
     origin.fetched.clear()
     second = make_worker()
     opened = second.open(origin)

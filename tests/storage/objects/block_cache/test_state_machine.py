@@ -27,7 +27,7 @@ from aero_storage.storage.objects.block_cache.cache_directory import DirectoryCl
 from aero_storage.storage.objects.block_cache.cached_object import CachedObject
 
 SIZES = (3 * BLOCK, 2 * BLOCK + 777, 7 * BLOCK + 4096, 100)
-LIMIT = 10 * BLOCK
+LIMIT = 6 * BLOCK
 MARGIN = 2 * BLOCK
 """A block for each worker beyond the limit, for a moment; and the directories."""
 
@@ -83,6 +83,11 @@ class CacheMachine(RuleBasedStateMachine):
         offset, length = self._range(which, start, share)
         sent = self.workers[number].sent(self._open(number, which).another(), offset, length)
         assert sent == self.origins[which].data[offset : offset + length]
+
+    @rule(number=WORKERS, which=OBJECTS)
+    def send_all(self, number: int, which: int) -> None:
+        """A client gets a whole object."""
+        assert self.workers[number].sent(self._open(number, which).another()) == self.origins[which].data
 
     @rule(number=WORKERS, which=OBJECTS, start=SHARES, share=SHARES)
     def read(self, number: int, which: int, start: float, share: float) -> None:
@@ -171,6 +176,10 @@ class CacheMachine(RuleBasedStateMachine):
             self.claim.close()
             self.claim = None
 
+    def _read_all(self) -> None:
+        for which, origin in enumerate(self.origins):
+            assert self.workers[which % 3].sent(self._open(which % 3, which)) == origin.data
+
     @rule()
     def restart(self) -> None:
         """The daemon ends, and begins anew."""
@@ -185,6 +194,7 @@ class CacheMachine(RuleBasedStateMachine):
         if files:
             _damage(files[which % len(files)], share, kind)
         self.begin()
+        self._read_all()
 
     @rule(which=st.integers(0, 1000), share=SHARES)
     def cut(self, which: int, share: float) -> None:
@@ -219,5 +229,5 @@ def _damage(path: Path, share: float, kind: str) -> None:
         os.close(descriptor)
 
 
-CacheMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=40)
+CacheMachine.TestCase.settings = settings(max_examples=30, stateful_step_count=40)
 TestNeverAWrongByte = CacheMachine.TestCase
