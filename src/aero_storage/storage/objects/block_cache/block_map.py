@@ -179,14 +179,17 @@ class MappedRecords:
     _start: int
 
     def __getitem__(self, between: tuple[int, int]) -> bytes:
-        """Return the records from one block up to another, as one string; an empty one if the map is cut short.
+        """Return the records from one block up to another, as one string; an empty one if the map is cut short, or closed.
 
         To touch a mapping behind the end of its file would end the process, so the size is looked at first.
         """
-        if self._mapping.size() < self._bytes:
+        try:
+            if self._mapping.size() < self._bytes:
+                return b""
+            first, end = between
+            return self._mapping[self._start + first * RECORD_BYTES : self._start + end * RECORD_BYTES]
+        except ValueError:  # closed meanwhile
             return b""
-        first, end = between
-        return self._mapping[self._start + first * RECORD_BYTES : self._start + end * RECORD_BYTES]
 
     def close(self) -> None:
         """Unmap."""

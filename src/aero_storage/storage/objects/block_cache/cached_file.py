@@ -218,9 +218,9 @@ class CachedFile:
 
 
 def _using(file: BlockFile, work: Callable[[], Brought]) -> Brought:
-    """Do work with the file kept open. If it is closed, nobody waits for the outcome any more."""
+    """Do work with the file kept open. Raises CancelledError if it is closed: nobody wants the outcome any more."""
     if not file.use():
-        return Outcome.BUSY
+        raise CancelledError
     try:
         return work()
     finally:

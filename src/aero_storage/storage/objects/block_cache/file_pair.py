@@ -224,24 +224,12 @@ def _existing(directory: CacheDirectory, name: str, layout: BlockLayout) -> tupl
     except FileNotFoundError:
         return None, 0
     if pair is None:
-        return None, _records_in(directory, layout)
+        return None, 1
     if pair.layout == layout and pair.is_whole():
         return pair, 0
     lost = len(pair.map.present())
     pair.close()
     return None, lost
-
-
-def _records_in(directory: CacheDirectory, layout: BlockLayout) -> int:
-    """Return how many blocks a damaged map seems to have, at least 1."""
-    with suppress(OSError):
-        descriptor = os.open(directory.map(layout.name), os.O_RDONLY | os.O_CLOEXEC)
-        damaged = BlockMap(layout, descriptor)
-        try:
-            return len(damaged.present())
-        finally:
-            damaged.close()
-    return 1
 
 
 def find_pair(directory: CacheDirectory, name: str) -> FilePair | None:

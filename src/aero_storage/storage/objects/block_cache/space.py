@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import math
 import os
+import sys
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -125,15 +126,15 @@ class CacheSpace:
             self._reserve(journal, key, length)
 
     def _reserve(self, journal: Journal, key: BlockKey, length: int) -> None:
-        with self._mutex:
-            with self._directory.journal_locked():
-                self._catch_up(journal)
-                self._make_room(journal, charged(key, length))
-                self._append(journal, (Entry(Event.CAME, key, length),))
-                self._compact(journal)
-            self._unmeasured += 1
+        with self._mutex, self._directory.journal_locked():
+            self._catch_up(journal)
             if self._unmeasured >= max(_MEASURE_EVERY, 2 * self._queue.files):
                 self._measure()
+            self._make_room(journal, charged(key, length))
+            # A block that is known was thrown away, and perhaps measured as missing.
+            self._unmeasured = sys.maxsize if self._queue.length(key) else self._unmeasured + 1
+            self._append(journal, (Entry(Event.CAME, key, length),))
+            self._compact(journal)
 
     def touch(self, keys: Iterable[BlockKey]) -> None:
         """Note that blocks were used."""
@@ -145,7 +146,7 @@ class CacheSpace:
     def _catch_up(self, journal: Journal) -> None:
         if journal.was_replaced():
             self._queue.clear()
-            self._unmeasured = _MEASURE_EVERY
+            self._unmeasured = sys.maxsize
         for entry in journal.replay():
             self._queue.note(entry)
 
@@ -245,6 +246,7 @@ class CacheSpace:
         """Open the files of an object, if both are there and the map is sound; else remove them."""
         try:
             pair = find_pair(self._directory, name)
+            self._counts.damaged(pair is None)
         except FileNotFoundError:
             pair = None
         if pair is None:
