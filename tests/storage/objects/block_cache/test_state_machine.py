@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from hypothesis import settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from tests.storage.objects.block_cache.workers import (
@@ -229,5 +229,7 @@ def _damage(path: Path, share: float, kind: str) -> None:
         os.close(descriptor)
 
 
-CacheMachine.TestCase.settings = settings(max_examples=30, stateful_step_count=40)
+CacheMachine.TestCase.settings = settings(
+    max_examples=12, stateful_step_count=40, phases=(Phase.explicit, Phase.reuse, Phase.generate)
+)
 TestNeverAWrongByte = CacheMachine.TestCase

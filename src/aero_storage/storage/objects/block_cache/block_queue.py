@@ -22,6 +22,8 @@ class BlockQueue:
     """What the blocks take on disk, with the maps of their files."""
     other_bytes: int = attrs.field(init=False, default=0)
     """Allocated bytes that are of no block in the queue, when they were last measured."""
+    is_stale: bool = attrs.field(init=False, default=False)
+    """Whether the allocated bytes are to be measured again."""
     _lengths: dict[BlockKey, int] = attrs.field(init=False, factory=dict)
     _blocks_of: dict[bytes, int] = attrs.field(init=False, factory=dict)
     """Number of blocks in the queue of each file."""
@@ -57,17 +59,24 @@ class BlockQueue:
 
     def clear(self) -> None:
         """Forget all blocks."""
-        self.policy, self.blocks_bytes = self._make_policy(), 0
+        self.policy, self.blocks_bytes, self.is_stale = self._make_policy(), 0, True
         self._lengths.clear()
         self._blocks_of.clear()
+
+    def measured(self, allocated: int) -> None:
+        """Take note of how many bytes are allocated."""
+        self.other_bytes, self.is_stale = allocated - self.blocks_bytes, False
 
     def note(self, entry: Entry) -> None:
         """Take note of an event; one that says nothing new is ignored."""
         is_known = entry.key in self._lengths
         if entry.event is Event.WENT and is_known:
+            self.is_stale = self.is_stale or entry.length < self._lengths[entry.key]
             self._remove(entry.key)
         elif entry.event is not Event.WENT and not is_known:
             self._add(entry)
+        elif entry.event is Event.CAME:  # it was thrown away, and perhaps measured as missing
+            self.is_stale = True
 
     def _add(self, entry: Entry) -> None:
         key, charge = entry.key, charged(entry.key, entry.length)

@@ -55,6 +55,11 @@ class FilePair:
         os.close(self.descriptor)
         self.map.close()
 
+    @property
+    def allocated(self) -> int:
+        """Bytes that the data file takes on disk."""
+        return os.fstat(self.descriptor).st_blocks * 512
+
     def is_whole(self) -> bool:
         """Return whether the data file still is as long as the object; writing to one that is not would make holes."""
         return os.fstat(self.descriptor).st_size == self.layout.size
@@ -94,7 +99,7 @@ class FilePair:
         """Give back the bytes that absent blocks have on disk: a process was killed while it wrote them."""
         present = self.map.present()
         expected = sum(self.layout.length(index) for index in present)
-        if os.fstat(self.descriptor).st_blocks * 512 <= expected + _SLACK_BYTES:
+        if self.allocated <= expected + _SLACK_BYTES:
             return
         for first, end in gaps(present, self.layout.count):
             self._free(first, end)

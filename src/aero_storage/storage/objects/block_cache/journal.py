@@ -47,12 +47,12 @@ class Event(enum.IntEnum):
     FOUND = 2
     """An earlier run has left it."""
     WENT = 3
-    """It was evicted."""
+    """It was evicted; the length is what that gave back: less, if the block had been thrown away before."""
 
 
 @attrs.frozen
 class Entry:
-    """An event of a block of `length` bytes."""
+    """An event of a block, with its length in bytes."""
 
     event: Event
     key: BlockKey

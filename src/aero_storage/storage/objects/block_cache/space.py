@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import math
 import os
-import sys
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -128,11 +127,10 @@ class CacheSpace:
     def _reserve(self, journal: Journal, key: BlockKey, length: int) -> None:
         with self._mutex, self._directory.journal_locked():
             self._catch_up(journal)
-            if self._unmeasured >= max(_MEASURE_EVERY, 2 * self._queue.files):
+            if self._queue.is_stale or self._unmeasured >= max(_MEASURE_EVERY, 2 * self._queue.files):
                 self._measure()
             self._make_room(journal, charged(key, length))
-            # A block that is known was thrown away, and perhaps measured as missing.
-            self._unmeasured = sys.maxsize if self._queue.length(key) else self._unmeasured + 1
+            self._unmeasured += 1
             self._append(journal, (Entry(Event.CAME, key, length),))
             self._compact(journal)
 
@@ -146,7 +144,6 @@ class CacheSpace:
     def _catch_up(self, journal: Journal) -> None:
         if journal.was_replaced():
             self._queue.clear()
-            self._unmeasured = sys.maxsize
         for entry in journal.replay():
             self._queue.note(entry)
 
@@ -180,31 +177,32 @@ class CacheSpace:
 
     def _evict(self, journal: Journal, key: BlockKey) -> int | None:
         """Evict a block, and its file with the last one; return the bytes given back, None if it is in use."""
-        if not self._erase(key):
+        freed = self._erase(key)
+        if freed is None:
             return None
-        length = self._queue.length(key)
-        entry = Entry(Event.WENT, key, length)
+        entry = Entry(Event.WENT, key, freed)
         try:
             self._append(journal, (entry,))
         except OSError:  # a full disk: what others do not learn, they find out
             self._queue.note(entry)
         if not self._queue.has_file(key.file):
             remove_if_unused(self._directory, key.name)
-        self._counts.evicted(length)
-        return charged(key, length)
+        self._counts.evicted(freed)
+        return freed
 
-    def _erase(self, key: BlockKey) -> bool:
-        """Erase a block; return False if somebody uses it."""
+    def _erase(self, key: BlockKey) -> int | None:
+        """Erase a block; return how many bytes that gave back, None if somebody uses it."""
         pair = pair_of(self._directory, key)
         if pair is None:
-            return True
+            return 0
         try:
             lock = pair.locked(key.index)
             if lock is None:
-                return False
+                return None
             with lock:
+                before = pair.allocated
                 lock.erase()
-            return True
+            return max(0, before - pair.allocated)
         finally:
             pair.close()
 
@@ -256,4 +254,4 @@ class CacheSpace:
     def _measure(self) -> None:
         """Measure the allocated bytes, apart from those of known blocks."""
         self._unmeasured = 0
-        self._queue.other_bytes = self._directory.allocated() - self._queue.blocks_bytes
+        self._queue.measured(self._directory.allocated())
