@@ -27,7 +27,7 @@ def test_space_comes_back(tmp_path: Path) -> None:
 def test_errors() -> None:
     """What has no holes is an error."""
     read, write = os.pipe()
-    with pytest.raises(OSError, match="Illegal seek|not supported"):
+    with pytest.raises(OSError, match=r"Illegal seek|not supported"):
         punch_hole(write, 0, PAGE)
     os.close(read)
     os.close(write)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from tests.small_filesystem import mounted_tmpfs
@@ -16,7 +17,7 @@ from aero_storage.errors import SettingsError
 from aero_storage.storage.objects.block_cache.cache_directory import claim_directory
 
 
-def _unsupported(*_arguments: object) -> bool:
+def _unsupported(*_arguments: object) -> NoReturn:
     raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
 
 

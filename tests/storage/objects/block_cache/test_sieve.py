@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 from tests.storage.objects.block_cache.traces import DATA, Lru, hit_rate, made_traces, read_trace, sieve
 
@@ -70,6 +72,6 @@ def test_hit_rates(name: str) -> None:
     for capacity in CAPACITIES:
         ours = hit_rate(sieve(), read_trace(name), capacity)
         theirs = hit_rate(Lru(), read_trace(name), capacity)
-        print(f"{name}, {capacity} blocks: SIEVE {ours:.1%}, LRU {theirs:.1%}")
+        sys.stdout.write(f"{name}, {capacity} blocks: SIEVE {ours:.1%}, LRU {theirs:.1%}\n")  # `pytest -s`
         if name != "scan":
             assert ours >= theirs

@@ -1,9 +1,9 @@
 """Traces of requests for blocks, made after recorded figures, and the hit rates of policies over them.
 
-No recording of a session is at hand; a boot is made after what was measured: a Linux of 30 MiB touches 1,122 blocks of
-4 KiB, in runs, of which the later ones come back to the earlier. `python -m` with this module's name writes the files
-of `tests/data/` anew: 40 images, drawn by Zipf; a line is the number of an image and the runs of blocks that a session
-reads, as `first+count`.
+No recording of a session is at hand. A boot is made after what was measured: a Linux of 30 MiB touches 1,122 blocks
+of 4 KiB, in runs, of which later ones come back to earlier ones. `python -m` with this module's name writes the files
+of `tests/data/` anew: 40 images, drawn by Zipf. A line is the number of an image and the runs of blocks that a
+session reads, as `first+count`.
 """
 
 from __future__ import annotations

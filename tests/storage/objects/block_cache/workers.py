@@ -159,8 +159,8 @@ class Worker:
 def pair_of_sockets() -> Iterator[tuple[socket.socket, socket.socket]]:
     ours, peer = socket.socketpair()
     with ours, peer:
-        ours.setblocking(False)
-        peer.setblocking(False)
+        ours.setblocking(False)  # noqa: FBT003 - socket's interface
+        peer.setblocking(False)  # noqa: FBT003
         yield ours, peer
 
 

@@ -179,7 +179,7 @@ class MappedRecords:
     _start: int
 
     def __getitem__(self, between: tuple[int, int]) -> bytes:
-        """Return the records from one block up to another, as one string; an empty one if the map is cut short, or closed.
+        """Return the records from one block up to another; nothing if the map was cut short or closed.
 
         To touch a mapping behind the end of its file would end the process, so the size is looked at first.
         """

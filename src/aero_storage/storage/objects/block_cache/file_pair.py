@@ -61,7 +61,7 @@ class FilePair:
         return os.fstat(self.descriptor).st_blocks * 512
 
     def is_whole(self) -> bool:
-        """Return whether the data file still is as long as the object; writing to one that is not would make holes."""
+        """Return whether the data file still is as long as the object; a write to a shorter one would make holes."""
         return os.fstat(self.descriptor).st_size == self.layout.size
 
     def locked(self, index: int) -> BlockLock | None:
