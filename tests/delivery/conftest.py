@@ -146,6 +146,7 @@ class FakeBlob:
     status: BlobStatus
     closes: int = 0
     raw: bool = True
+    sha256: str | None = None
     file: None = None
     lane: int = 0
     piece_bytes: int = 128 * 1024

@@ -96,14 +96,14 @@ def compose(  # noqa: PLR0913 - what the settings do not say
     current_catalog = CurrentCatalog()
     gauges = gauges_of(lambda: admission, lambda: site, lambda: bodies, current_catalog)
     metrics = Metrics(Registry(), version, settings.image_metrics_max_ids, gauges, lines_dropped_by(log))
-    root = open_images_root(settings.images_root, pools.disk, reactor)
+    root = open_images_root(settings.image_directory, pools.disk, reactor)
     store, reader = root.store, CatalogReader(root.documents, settings.require_manifest)
     reloader = CatalogReloader(reader, current_catalog, pools.patient, metrics, log, time.time)
     reloader.load()
     policy = policy_of(settings)
     limits = limits_of(settings, policy.trusted_proxy)
     refusals = Refusals(limits, metrics, log, reactor)
-    accept_guard = AcceptGuard(reactor, lambda: site.make_room(), metrics, log)  # noqa: PLW0108 - made below
+    accept_guard = AcceptGuard(reactor, lambda: site.make_room(), lambda: site.is_full(), metrics, log)  # noqa: PLW0108 - made below
     admission = Admission(
         settings.max_concurrent_bytes_requests,
         settings.bytes_queue_timeout_secs,

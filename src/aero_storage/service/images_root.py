@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import attrs
@@ -9,6 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from aero_storage.catalog.directory import DirectoryDocuments
 from aero_storage.catalog.documents import CatalogDocuments
+from aero_storage.chunks.published_digests import PublishedDigests
 from aero_storage.disk import Disk
 from aero_storage.storage.local.directory import ImageDirectory
 from aero_storage.storage.local.image_store import LocalStore
@@ -30,4 +32,6 @@ class ImagesRoot:
 def open_images_root(root: Path, disk: Disk, clock: IReactorTime) -> ImagesRoot:
     """Return the images root at `root`; its files are opened and read by `disk`."""
     files = OpenFileCache(disk, clock, OPEN_FILES)
-    return ImagesRoot(DirectoryDocuments(root), LocalStore(ImageDirectory(root), disk, files))
+    directory = ImageDirectory(root)
+    digests = PublishedDigests(directory.open, time.monotonic)
+    return ImagesRoot(DirectoryDocuments(root), LocalStore(directory, disk, files, digests.sha256))

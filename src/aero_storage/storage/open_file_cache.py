@@ -59,6 +59,12 @@ class OpenedFile:
 
     blob: CacheableFile
     raw: bool
+    sha256: str | None = None
+    """The digest of a published chunk, in hex, where it is known."""
+
+    def is_as(self, other: OpenedFile) -> bool:
+        """Return whether both are the same, unchanged file with the same digest."""
+        return (self.blob.identity, self.sha256) == (other.blob.identity, other.sha256)
 
 
 Opener = Callable[[], OpenedFile]
@@ -95,6 +101,11 @@ class Lease(Blob):
     def raw(self) -> bool:
         """Whether it is the raw image, not a chunk artifact."""
         return self._file.opened.raw
+
+    @property
+    def sha256(self) -> str | None:
+        """The digest of a published chunk, in hex, where it is known."""
+        return self._file.opened.sha256
 
     @property
     @override
@@ -188,7 +199,7 @@ class OpenFileCache:
     def _cache(self, key: Hashable, opened: OpenedFile, opener: Opener, started: float) -> _File:
         """Return the cached file if it is the one found on disk, else the new one, which is cached now."""
         cached = self._cached.get(key)
-        if cached is not None and cached.opened.blob.identity == opened.blob.identity:
+        if cached is not None and cached.opened.is_as(opened):
             self._close(opened)
             cached.checked = max(cached.checked, started)
             return cached

@@ -67,6 +67,11 @@ class Opened(Blob, Protocol):
         """Whether chunks would have to be cut from it."""
         ...
 
+    @property
+    def sha256(self) -> str | None:
+        """The digest of a published chunk, in hex, where its manifest has it (http.md §16)."""
+        ...
+
 
 class Store(Protocol):
     """A place of images. The caller closes what it has opened."""

@@ -24,6 +24,10 @@ _SURVEYS = "surveys"
 """The lane of looks at all images, whatever disks they are on."""
 
 
+FindDigest = Callable[[str, int], str | None]
+"""Looks up the digest of a chunk object, by its path relative to the root and its size; may wait for a disk."""
+
+
 @attrs.frozen
 class LocalStore(Store):
     """A Store on a directory, asked in threads."""
@@ -31,6 +35,7 @@ class LocalStore(Store):
     _directory: ImageDirectory
     _disk: Disk
     _files: OpenFileCache
+    _find_digest: FindDigest
     _devices: DeviceMap = attrs.field(init=False, factory=DeviceMap)
 
     @override
@@ -66,11 +71,19 @@ class LocalStore(Store):
     def _find(self, wanted: BlobRequest) -> OpenedFile:
         image, artifact = wanted.image, wanted.artifact
         if image is None or (artifact is not None and self._is_published(wanted.manifest)):
-            found = OpenedFile(self._directory.open(artifact or ""), raw=False)
+            found = self._open_artifact(artifact or "")
         else:
             found = OpenedFile(self._directory.open(image.file, follow_links=image.follow_links), raw=True)
         self._devices.learn(wanted.place, found.blob.lane)
         return found
+
+    def _open_artifact(self, artifact: str) -> OpenedFile:
+        blob = self._directory.open(artifact)
+        try:
+            return OpenedFile(blob, raw=False, sha256=self._find_digest(artifact, blob.status.size))
+        except BaseException:
+            blob.close()
+            raise
 
     def _is_published(self, manifest: str | None) -> bool:
         try:

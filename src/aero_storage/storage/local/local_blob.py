@@ -78,6 +78,11 @@ class LocalBlob(Blob, OpenFile):
         return True
 
     @property
+    def size(self) -> int:
+        """Its size when it was opened, in bytes."""
+        return self.status.size
+
+    @property
     @override
     def name(self) -> str:
         return self._name

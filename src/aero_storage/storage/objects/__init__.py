@@ -1,1 +1,1 @@
-"""Images in object stores: origins, and the cache of their blocks on disk."""
+"""Images in an object store: the origin, to which requests go."""
