@@ -115,7 +115,6 @@ def main() -> None:
             ),
             ("send 8 MiB", lambda source, at: send_range(source, ours, at % 7 * 8 * MIB, 8 * MIB), _ROUNDS),
         ]
-        sources = {"directory": cast("Source", local), "cache": cached}
         for title, work, rounds in rows:
             there, here = compared(cast("Source", local), cached, work, rounds)
             sys.stdout.write(f"{title}: directory {there:.1f} µs, cache {here:.1f} µs, {here - there:+.1f} µs\n")

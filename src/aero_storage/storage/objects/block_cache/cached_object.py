@@ -10,8 +10,10 @@ from threading import Lock
 import attrs
 from twisted.internet.defer import Deferred, FirstError, gatherResults, succeed
 from twisted.python.failure import Failure
+from typing_extensions import override
 
 from aero_storage.disk import Disk
+from aero_storage.open_file import ByteSource, OpenFile
 from aero_storage.storage.objects.block_cache.block_file import BlockFile
 from aero_storage.storage.objects.block_cache.cached_file import CachedFile, Fetch
 from aero_storage.storage.objects.block_cache.read_ahead import ReadAhead
@@ -25,7 +27,7 @@ come from the origin."""
 
 
 @attrs.define(eq=False)
-class CachedObject:
+class CachedObject(OpenFile, ByteSource):
     """One version of an object, open; its holder closes it once. Each stream has one of its own (`another`)."""
 
     _cached: CachedFile
@@ -48,14 +50,16 @@ class CachedObject:
 
     def another(self) -> CachedObject:
         """Return the same object for another stream, valid as long as this one is open; it need not be closed."""
-        return CachedObject(self._cached, self._fetch, _do_nothing)
+        return CachedObject(self._cached, self._fetch, lambda: None)
 
     @property
+    @override
     def lane(self) -> Hashable:
         """The lane in which work on the cache's disk waits."""
         return self._cached.shared.cache_lane
 
     @property
+    @override
     def name(self) -> str:
         """The key of the object, for the log."""
         return self._cached.name
@@ -66,28 +70,34 @@ class CachedObject:
         return self._cached.layout.size
 
     @property
+    @override
     def piece_bytes(self) -> int:
         """Bytes of one read of a stream."""
         return PIECE_BYTES
 
     @property
+    @override
     def is_watched(self) -> bool:
         """False: the bytes of a version never change."""
         return False
 
+    @override
     def fileno(self) -> int:
         """Return the descriptor of the cached file, -1 if there is none."""
         return -1 if self._file is None else self._file.pair.descriptor
 
+    @override
     def is_current(self) -> bool:
         """Return whether the cached file can be used; if not, the object is to be opened anew."""
         return self._file is None or not self._file.is_lost
 
+    @override
     def verify(self) -> None:
         """Do nothing: blocks are looked at when they are sent."""
 
     # Sending
 
+    @override
     def is_sendable(self, offset: int, length: int) -> bool:
         """Return whether `length` > 0 bytes from `offset` on can be sent without waiting."""
         first, end = self._blocks(offset, length)
@@ -109,6 +119,7 @@ class CachedObject:
                 return False
         return True
 
+    @override
     def transmit(self, socket: int, offset: int, most: int) -> int:
         """Send sendable bytes by one call; return how many, or 0 if they are sendable no more."""
         first, end = self._blocks(offset, most)
@@ -129,6 +140,7 @@ class CachedObject:
             return os.write(socket, data[start : start + most])
         return file.transmit(socket, offset, most, index, index + 1) if file is not None else 0
 
+    @override
     def read_now_into(self, offset: int, target: memoryview) -> bool:
         """Fill `target` from `offset` on, if that takes no waiting; return whether it did."""
         first, end = self._blocks(offset, len(target))
@@ -149,6 +161,7 @@ class CachedObject:
             done += count
         return done == len(target)
 
+    @override
     def read_sendable_into(self, offset: int, target: memoryview) -> int:
         """Copy sendable bytes into `target`; return how many, or 0 if they are sendable no more."""
         first, end = self._blocks(offset, len(target))
@@ -173,7 +186,8 @@ class CachedObject:
 
     # Bringing in
 
-    def warm(self, _disk: Disk, offset: int, length: int, *, background: bool) -> Deferred[None]:
+    @override
+    def warm(self, disk: Disk, offset: int, length: int, *, background: bool) -> Deferred[None]:
         """Make bytes sendable. A client that leaves ends its read-ahead, and no read that others wait for."""
         first, end = self._blocks(offset, length)
         bringing = gatherResults(
@@ -189,6 +203,7 @@ class CachedObject:
         bringing.addCallbacks(lambda _: warming.callback(None), lambda failure: _fail(warming, failure))
         return warming
 
+    @override
     def read(self, offset: int, length: int) -> bytes:
         """Return exactly these bytes; what is not to be had from the cache comes from the origin. Waits."""
         target = memoryview(bytearray(length))
@@ -197,6 +212,7 @@ class CachedObject:
             return bytes(target)
         return bytes(self._fetch(offset, length))
 
+    @override
     def read_later(self, disk: Disk, offset: int, length: int, *, background: bool) -> Deferred[bytes]:
         """Return a Deferred of exactly these bytes; it can be cancelled."""
         target = memoryview(bytearray(length))
@@ -221,11 +237,13 @@ class CachedObject:
 
     # Holders
 
+    @override
     def hold(self) -> None:
         """Keep the object open until `release`, whoever closes it."""
         with self._mutex:
             self._holders += 1
 
+    @override
     def release(self) -> None:
         """Undo `hold`."""
         with self._mutex:
@@ -271,10 +289,6 @@ class CachedObject:
     def _gone(self, bringing: Deferred[list[None]]) -> None:
         self.stop()
         bringing.cancel()
-
-
-def _do_nothing() -> None:
-    pass
 
 
 def _fail(warming: Deferred[None], failure: Failure) -> None:
