@@ -24,6 +24,7 @@ BEYOND = 128
 """Further sockets: of clients that are refused, of those that take the last of their responses, of one turn."""
 
 CLIENTS, WAVE = 500, 50
+PATIENCE = 20.0
 WIDE = "/v1/images/wide"
 FIRST_TEN = {"Range": "bytes=0-9"}
 ENDPOINTS = (
@@ -142,9 +143,9 @@ def test_responses_left_unread(
                 ask(clients.enter_context(dial(daemon)))
             sockets.look()
             if not number % WAVE:
-                until(lambda: served(daemon, dial))
+                until(lambda: served(daemon, dial), PATIENCE)
     assert LIMIT <= sockets.most <= LIMIT + BEYOND
-    until(lambda: sockets.count() == 0)
+    until(lambda: sockets.count() == 0, PATIENCE)
 
 
 def test_responses_under_way(daemon: Daemon) -> None:
@@ -160,5 +161,5 @@ def test_responses_under_way(daemon: Daemon) -> None:
         assert not served(daemon, dial_tcp)
         assert first.reply().body == wide_bytes()
     assert LIMIT <= sockets.most <= LIMIT + BEYOND
-    until(lambda: sockets.count() == 0)
+    until(lambda: sockets.count() == 0, PATIENCE)
     assert served(daemon, dial_tcp)

@@ -293,7 +293,7 @@ def test_lock_that_is_held(command: Command, hostile: HostileRoot, name: str) ->
     finally:
         os.close(descriptor)
     assert said.status == 1
-    waits, *_, fails = [line for line in said.err.splitlines() if "lock" in line]
+    *_, waits, fails = [line for line in said.err.splitlines() if "lock" in line]
     assert (str(lock_of(hostile)) in waits, "0.1 seconds" in waits) == (True, True)
     assert (str(lock_of(hostile)) in fails, "fuser -v" in fails) == (True, True)
     assert (hostile.root / "manifest.json").read_bytes() == before
