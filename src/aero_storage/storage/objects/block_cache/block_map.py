@@ -1,4 +1,4 @@
-"""The block map of a cached file: what is present, with a checksum for each block.
+"""The block map of a cached file: state and checksum of each block.
 
 A header, then a record of 16 bytes for each block, then a byte for each block that says whether it was used. Records
 are written by `pwrite`, so a full disk is an error and no SIGBUS; they are read through a mapping, which takes 0.2 µs

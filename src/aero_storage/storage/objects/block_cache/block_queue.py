@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import attrs
 
-from aero_storage.storage.objects.block_cache.journal import BlockKey, Entry, Event
+from aero_storage.storage.objects.block_cache.journal import BlockKey, Change, Entry
 from aero_storage.storage.objects.block_cache.sieve import EvictionPolicy
 
 _PAGE = 4096
@@ -14,12 +14,12 @@ _PAGE = 4096
 
 @attrs.define(eq=False)
 class BlockQueue:
-    """What the journal says, replayed; all processes that have replayed the same have the same queue."""
+    """The journal, replayed; all processes that have replayed the same have the same queue."""
 
     _make_policy: Callable[[], EvictionPolicy[BlockKey]]
     policy: EvictionPolicy[BlockKey] = attrs.field(init=False)
     blocks_bytes: int = attrs.field(init=False, default=0)
-    """What the blocks take on disk, with the maps of their files."""
+    """Bytes that the blocks take on disk, with the maps of their files."""
     other_bytes: int = attrs.field(init=False, default=0)
     """Allocated bytes that are of no block in the queue, when they were last measured."""
     is_stale: bool = attrs.field(init=False, default=False)
@@ -55,7 +55,7 @@ class BlockQueue:
     def entries(self) -> Iterator[Entry]:
         """Yield the queue as a journal has it."""
         for key, length in self._lengths.items():
-            yield Entry(Event.CAME, key, length)
+            yield Entry(Change.CAME, key, length)
 
     def clear(self) -> None:
         """Forget all blocks."""
@@ -68,14 +68,14 @@ class BlockQueue:
         self.other_bytes, self.is_stale = allocated - self.blocks_bytes, False
 
     def note(self, entry: Entry) -> None:
-        """Take note of an event; one that says nothing new is ignored."""
+        """Take note of a change; one that is known is ignored."""
         is_known = entry.key in self._lengths
-        if entry.event is Event.WENT and is_known:
+        if entry.change is Change.WENT and is_known:
             self.is_stale = self.is_stale or entry.length < self._lengths[entry.key]
             self._remove(entry.key)
-        elif entry.event is not Event.WENT and not is_known:
+        elif entry.change is not Change.WENT and not is_known:
             self._add(entry)
-        elif entry.event is Event.CAME:  # it was thrown away, and perhaps measured as missing
+        elif entry.change is Change.CAME:  # it was thrown away, and perhaps measured as missing
             self.is_stale = True
 
     def _add(self, entry: Entry) -> None:
@@ -83,7 +83,7 @@ class BlockQueue:
         self._lengths[key] = entry.length
         self._blocks_of[key.file] = self._blocks_of.get(key.file, 0) + 1
         self.blocks_bytes += charge
-        if entry.event is Event.FOUND:
+        if entry.change is Change.FOUND:
             self.other_bytes -= charge
         self.policy.insert(key)
 

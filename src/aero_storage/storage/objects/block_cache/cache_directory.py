@@ -1,4 +1,4 @@
-"""The directory of a block cache: who may use it, what it can do, and which files are in it.
+"""The directory of a block cache: the right to use it, its abilities, and its files.
 
 `lock` is locked by the daemon; its bytes from _JOURNAL on serialize short work of the workers. `journal` says in
 which order blocks came. `objects/` has two files for each object: `<digest>.data`, sparse, as long as the object,
@@ -25,7 +25,7 @@ from aero_storage.linux.ofd_locks import lock_exclusive
 _DAEMON, _JOURNAL, _FILES = 0, 1, 16
 """Bytes of the lock file: of the daemon, of the journal, and from which on those of single files begin."""
 
-TOKEN_BYTES = 16
+RUN_ID_BYTES = 16
 
 _LOCK_SECONDS = 2.0
 """How long short work of another process is waited for: it takes milliseconds, but a process may be stopped in it."""
@@ -92,9 +92,9 @@ class CacheDirectory:
         """Return the allocated bytes of all below the directory."""
         return sum(map(_allocated_in, (self.path, self.objects))) + _allocated(self.path.lstat())
 
-    def token(self) -> bytes:
+    def run_id(self) -> bytes:
         """Return what tells this run of the daemon from others."""
-        return self._lock.read_bytes()[:TOKEN_BYTES]
+        return self._lock.read_bytes()[:RUN_ID_BYTES]
 
     @contextmanager
     def journal_locked(self) -> Iterator[None]:
@@ -182,7 +182,7 @@ def _claimed(path: Path, lock: Lock) -> DirectoryClaim:
     descriptor = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         _take(path, descriptor, lock)
-        os.pwrite(descriptor, secrets.token_bytes(TOKEN_BYTES), 0)
+        os.pwrite(descriptor, secrets.token_bytes(RUN_ID_BYTES), 0)
     except BaseException:
         os.close(descriptor)
         raise

@@ -1,6 +1,7 @@
 """A cached file on the reactor's thread: brings blocks in, from the disk or the origin, once for all who want them.
 
-The origin's bytes go this way: fetch, check, checksum, write, present. What the disk does not take is kept in memory.
+The origin's bytes go this way: fetch, check, checksum, write, present. A block that the disk does not take is kept
+in memory.
 """
 
 from __future__ import annotations

@@ -205,7 +205,7 @@ class CachedObject(OpenFile, ByteSource):
 
     @override
     def read(self, offset: int, length: int) -> bytes:
-        """Return exactly these bytes; what is not to be had from the cache comes from the origin. Waits."""
+        """Return exactly these bytes; if the cache has not all of them, from the origin. Waits."""
         target = memoryview(bytearray(length))
         first, end = self._blocks(offset, length)
         if self._file is not None and self._file.read_into(offset, target, first, end) == length:

@@ -1,4 +1,4 @@
-"""What a block cache counts; its numbers never go down."""
+"""The counts of a block cache; they never go down."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import attrs
 
 
 class CacheResult(enum.StrEnum):
-    """How a block was come by (http.md §11): the label `result` of the cache's requests."""
+    """How a block was come by: the label `result` of the cache's requests."""
 
     HIT = "hit"
     MISS = "miss"

@@ -25,13 +25,13 @@ _IN_USE = 1 << 62
 """The byte of the data file that each process which has it open locks; blocks have the bytes from 0 on."""
 
 _SLACK_BYTES = 64 * 1024
-"""What the file system may take for itself, in a file."""
+"""Bytes that the file system may take for itself, in a file."""
 
 _FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 class Outcome(enum.Enum):
-    """What became of the attempt to have a block in the cache."""
+    """The result of an attempt to have a block in the cache."""
 
     PRESENT = enum.auto()
     ABSENT = enum.auto()

@@ -74,7 +74,7 @@ class Flights:
             self._end_if_unwanted(index, flight)
 
     def cancel_all(self) -> None:
-        """End all flights; who still waits gets a CancelledError."""
+        """End all flights; those that still wait get a CancelledError."""
         for flight in tuple(self._under_way.values()):
             if flight.work is not None:
                 flight.work.cancel()

@@ -1,4 +1,4 @@
-"""What a cached file holds the bytes of: one object in one version, cut into blocks of one size."""
+"""The identity of a cached file: one object in one version, cut into blocks of one size."""
 
 from __future__ import annotations
 

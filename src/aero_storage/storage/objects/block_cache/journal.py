@@ -17,7 +17,7 @@ from pathlib import Path
 import attrs
 import xxhash
 
-from aero_storage.storage.objects.block_cache.cache_directory import TOKEN_BYTES
+from aero_storage.storage.objects.block_cache.cache_directory import RUN_ID_BYTES
 
 _RECORD = struct.Struct("<BxxxII16sI")
 """Kind, index, length, name, and the lower half of the checksum of all before."""
@@ -39,8 +39,8 @@ class BlockKey:
         return self.file.hex()
 
 
-class Event(enum.IntEnum):
-    """What happened to a block."""
+class Change(enum.IntEnum):
+    """A change of a block."""
 
     CAME = 1
     """It is about to be written."""
@@ -52,15 +52,15 @@ class Event(enum.IntEnum):
 
 @attrs.frozen
 class Entry:
-    """An event of a block, with its length in bytes."""
+    """A change of a block, with its length in bytes."""
 
-    event: Event
+    change: Change
     key: BlockKey
     length: int
 
     def pack(self) -> bytes:
         """Return it as the journal has it."""
-        data = _RECORD.pack(self.event, self.key.index, self.length, self.key.file, 0)[:-4]
+        data = _RECORD.pack(self.change, self.key.index, self.length, self.key.file, 0)[:-4]
         return data + _checksum(data)
 
 
@@ -69,7 +69,7 @@ def _unpack(record: bytes) -> Entry | None:
     kind, index, length, file, _ = _RECORD.unpack(record)
     if record[-4:] != _checksum(record[:-4]):
         return None
-    return Entry(Event(kind), BlockKey(file, index), length)
+    return Entry(Change(kind), BlockKey(file, index), length)
 
 
 def _checksum(data: bytes) -> bytes:
@@ -84,7 +84,7 @@ class Journal:
     """
 
     _path: Path
-    _token: bytes
+    _run_id: bytes
     _descriptor: int = attrs.field(init=False, default=_CLOSED)
     _position: int = attrs.field(init=False, default=0)
 
@@ -136,7 +136,7 @@ class Journal:
     def replace(self, entries: Iterable[Entry]) -> None:
         """Write a new journal of this run with these records, which are known then."""
         new = self._path.with_suffix(".new")
-        new.write_bytes(self._token + b"".join(entry.pack() for entry in entries))
+        new.write_bytes(self._run_id + b"".join(entry.pack() for entry in entries))
         new.replace(self._path)
         self._open()
         self._position = os.fstat(self._descriptor).st_size
@@ -150,11 +150,11 @@ class Journal:
     def _is_of_this_run(self) -> bool:
         try:
             with self._path.open("rb") as file:
-                return file.read(TOKEN_BYTES) == self._token
+                return file.read(RUN_ID_BYTES) == self._run_id
         except FileNotFoundError:
             return False
 
     def _open(self) -> None:
         self.close()
         self._descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
-        self._position = TOKEN_BYTES
+        self._position = RUN_ID_BYTES

@@ -1,4 +1,4 @@
-"""What all files of one process's block cache share."""
+"""The parts that all files of one process's block cache share."""
 
 from __future__ import annotations
 

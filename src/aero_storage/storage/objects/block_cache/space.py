@@ -21,7 +21,7 @@ from aero_storage.storage.objects.block_cache.block_queue import BlockQueue, cha
 from aero_storage.storage.objects.block_cache.cache_directory import CacheDirectory
 from aero_storage.storage.objects.block_cache.counts import CacheCounts
 from aero_storage.storage.objects.block_cache.file_pair import FilePair, find_pair, remove_if_unused
-from aero_storage.storage.objects.block_cache.journal import BlockKey, Entry, Event, Journal
+from aero_storage.storage.objects.block_cache.journal import BlockKey, Change, Entry, Journal
 from aero_storage.storage.objects.block_cache.map_visits import MapVisits, pair_of
 from aero_storage.storage.objects.block_cache.sieve import Sieve
 
@@ -45,7 +45,7 @@ _MEASURE_EVERY = 512
 
 
 class FileSystemStatus(Protocol):
-    """What `os.statvfs` returns, in part."""
+    """A part of the result of `os.statvfs`."""
 
     @property
     def f_frsize(self) -> int:
@@ -92,7 +92,7 @@ class CacheSpace:
 
     def start(self) -> None:
         """Begin: the first process of a run scans the directory; others take over its journal. Raises OSError."""
-        journal = Journal(self._directory.journal, self._directory.token())
+        journal = Journal(self._directory.journal, self._directory.run_id())
         with self._mutex, self._directory.journal_locked():
             is_first = journal.begin()
             self._journal = journal
@@ -131,7 +131,7 @@ class CacheSpace:
                 self._measure()
             self._make_room(journal, charged(key, length))
             self._unmeasured += 1
-            self._append(journal, (Entry(Event.CAME, key, length),))
+            self._append(journal, (Entry(Change.CAME, key, length),))
             self._compact(journal)
 
     def touch(self, keys: Iterable[BlockKey]) -> None:
@@ -180,10 +180,10 @@ class CacheSpace:
         freed = self._erase(key)
         if freed is None:
             return None
-        entry = Entry(Event.WENT, key, freed)
+        entry = Entry(Change.WENT, key, freed)
         try:
             self._append(journal, (entry,))
-        except OSError:  # a full disk: what others do not learn, they find out
+        except OSError:  # a full disk: others find it out by the map
             self._queue.note(entry)
         if not self._queue.has_file(key.file):
             remove_if_unused(self._directory, key.name)
@@ -237,7 +237,7 @@ class CacheSpace:
         file = layout.digest[:16]
         with self._mutex, self._directory.journal_locked():
             self._catch_up(journal)
-            found = (Entry(Event.FOUND, BlockKey(file, index), layout.length(index)) for index in present)
+            found = (Entry(Change.FOUND, BlockKey(file, index), layout.length(index)) for index in present)
             self._append(journal, found)
 
     def _whole_pair(self, name: str) -> FilePair | None:
