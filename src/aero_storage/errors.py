@@ -84,6 +84,12 @@ class CatalogError(ClientError):
     status, reason = 500, RefusalReason.CATALOG
 
 
+class CatalogUnavailableError(CatalogError):
+    """There is no catalog yet, as the object store that has it does not answer."""
+
+    status, reason, retry_after = 503, RefusalReason.ORIGIN, 5
+
+
 class BlobNotFoundError(ClientError):
     """There is no such regular file below the root."""
 

@@ -150,6 +150,16 @@ class FakeBlob:
     file: None = None
     lane: int = 0
     piece_bytes: int = 128 * 1024
+    origin_bytes: int | None = None
+    beginnings: list[Deferred[None]] | None = None
+    """What `begin` returns, one after the other; None: nothing has to be brought in."""
+
+    def begins_now(self, _offset: int, _length: int) -> bool:
+        return self.beginnings is None
+
+    def begin(self, _offset: int, _length: int) -> Deferred[None]:
+        assert self.beginnings is not None
+        return self.beginnings.pop(0)
 
     def read(self, offset: int, length: int) -> bytes:
         raise AssertionError(f"nothing here reads: {length} bytes at {offset}")
@@ -192,6 +202,9 @@ class FakeStore:
 
     def close(self) -> None:
         raise AssertionError("the handler does not own the store")
+
+    def look_anew(self) -> None:
+        raise AssertionError("the handler has no such wish")
 
     def _find(self, name: str, *, raw: bool) -> Opened:
         if name in self.unreadable:

@@ -14,7 +14,15 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from aero_storage.delivery.exchange import Ending, Exchange
-from aero_storage.errors import DiskHangsError, RefusalReason, ShortReadError, StatusAndReason
+from aero_storage.errors import (
+    DiskHangsError,
+    ObjectChangedError,
+    OriginDeniedError,
+    OriginUnavailableError,
+    RefusalReason,
+    ShortReadError,
+    StatusAndReason,
+)
 from aero_storage.logs.json_log import EventLog
 from aero_storage.streaming.sendfile import SendfileServer
 from aero_storage.streaming.throttle import Pace
@@ -24,7 +32,10 @@ from aero_storage.streaming.waiting_bodies import WaitingBodies, WaitingBody
 _CLIENT_CLOSED_REQUEST = 499
 """Status in log and metrics of a request whose client left before there was one; nginx's convention."""
 
-_FILE_FAILURES = (ShortReadError, DiskHangsError, OSError)
+_FILE_FAILURES = (
+    *(ShortReadError, DiskHangsError, OSError),
+    *(ObjectChangedError, OriginUnavailableError, OriginDeniedError),
+)
 """Errors of the source of a body: the client learns of them by a reset, and the log says why."""
 
 

@@ -48,9 +48,12 @@ class CachedObject(OpenFile, ByteSource):
         self._file, self._shift = self._cached.file, layout.block_bytes.bit_length() - 1
         self._ahead = ReadAhead(layout.count)
 
-    def another(self) -> CachedObject:
-        """Return the same object for another stream, valid as long as this one is open; it need not be closed."""
-        return CachedObject(self._cached, self._fetch, lambda: None)
+    def another(self, fetch: Fetch | None = None, on_close: Callable[[], object] = lambda: None) -> CachedObject:
+        """Return the same object for another stream, valid as long as this one is open.
+
+        It may read by a `fetch` of its own. If it is closed, `on_close` is called once nobody holds it.
+        """
+        return CachedObject(self._cached, fetch or self._fetch, on_close)
 
     @property
     @override
