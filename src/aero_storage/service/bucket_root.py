@@ -96,12 +96,12 @@ class BucketRoot:
             threads,
             ObjectLooks(origin, threads, clock, refresh, stale),
             BucketListing(origin, threads, clock, refresh, stale),
-            PublishedDigests(lambda key: open_object(origin, key), time.monotonic, refresh),
+            PublishedDigests(lambda key: open_object(origin, key), time.monotonic, refresh).sha256,
             None if cache is None else OpenObjects(cache, origin, threads, most_open),
         )
 
     def start(self) -> None:
-        """Begin: what is in the cache is looked through in a thread."""
+        """Begin: the cache is looked through in a thread."""
         if self._cache is not None:
             self._cache.start()
 
