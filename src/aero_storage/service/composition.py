@@ -25,6 +25,8 @@ from aero_storage.delivery.routes import routes
 from aero_storage.http.cors import CorsPolicy
 from aero_storage.http.forwarded import TrustedProxies
 from aero_storage.linux.inotify import Inotify
+from aero_storage.linux.short_timers import ShortTimers
+from aero_storage.linux.sock_diag import SockDiag
 from aero_storage.logs.json_log import EventLog
 from aero_storage.logs.rate_limited import RateLimitedEvent
 from aero_storage.metrics import Metrics, Registry
@@ -40,6 +42,7 @@ from aero_storage.storage.local.image_store import LocalStore
 from aero_storage.storage.local.open_file_cache import OpenFileCache
 from aero_storage.streaming.fair_queue import FairQueue
 from aero_storage.streaming.files_in_flight import FilesInFlight
+from aero_storage.streaming.held_tail import SegmentKinds
 from aero_storage.streaming.throttle import throttle
 from aero_storage.streaming.transports import Sending
 from aero_storage.streaming.waiting_bodies import WaitingBodies
@@ -146,8 +149,10 @@ def compose(  # noqa: PLR0913 - what the settings do not say
     )
     unserved = UnservedEntries(store, current_catalog, reactor, log)
     drain = Drain(settings.drain_delay_secs, settings.shutdown_grace_secs)
-    in_flight = FilesInFlight(reactor, pools.disk, Inotify(cast("IReactorFDSet", reactor)), log)
-    sending = Sending(pools.readers, FairQueue(reactor), in_flight)
+    descriptors = cast("IReactorFDSet", reactor)
+    in_flight = FilesInFlight(reactor, pools.disk, Inotify(descriptors), log)
+    kinds = SegmentKinds(SockDiag(), ShortTimers(reactor, descriptors))
+    sending = Sending(pools.readers, FairQueue(reactor), in_flight, kinds)
     return Parts(
         reactor, log, pools, reloader, handler, admission, site, store, sending, accept_guard, drain, unserved
     )

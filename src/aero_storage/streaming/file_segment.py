@@ -66,8 +66,17 @@ class FileSegment(QueuedSegment):
 
     @property
     @override
-    def watched(self) -> OpenFile | None:
+    def is_shared(self) -> bool:
+        return True
+
+    @property
+    @override
+    def file(self) -> OpenFile | None:
         return self.source
+
+    @override
+    def unread(self) -> int | None:
+        return None
 
     @override
     def ready(self) -> int:
@@ -96,11 +105,27 @@ class FileSegment(QueuedSegment):
         return sent
 
     def _transfer(self, socket: int, most: int) -> int:
+        return self._share(socket, most)
+
+    def _share(self, socket: int, most: int) -> int:
         """Send by `sendfile`. Bytes in the socket are still the file's, so the file is verified after it."""
-        sent = os.sendfile(socket, self.source.fileno(), self.offset, most)
+        sent = self._advance(os.sendfile(socket, self.source.fileno(), self.offset, most))
+        self.source.verify()
+        return sent
+
+    def _copy(self, socket: int, most: int) -> int:
+        """Read, verify and write: none of these bytes changes any more once the kernel has them.
+
+        What a full socket does not take is read again.
+        """
+        piece = _PIECE[:most]
+        count = os.preadv(self.source.fileno(), (piece,), self.offset)
+        self.source.verify()
+        return self._advance(os.write(socket, piece[:count])) if count else 0
+
+    def _advance(self, sent: int) -> int:
         self.offset += sent
         self.left -= sent
-        self.source.verify()
         return sent
 
     @override
@@ -164,15 +189,12 @@ class FileSegment(QueuedSegment):
 
 
 class CopiedSegment(FileSegment):
-    """A segment that is read, verified and then written: none of its bytes changes any more once the kernel has it.
-
-    The rest that a full socket does not take waits in the file, and is read again.
-    """
+    """A segment that is copied; the rest that a full socket does not take waits in the file."""
 
     @property
     @override
-    def watched(self) -> None:
-        return None
+    def is_shared(self) -> bool:
+        return False
 
     @override
     def ready(self) -> int:
@@ -180,10 +202,4 @@ class CopiedSegment(FileSegment):
 
     @override
     def _transfer(self, socket: int, most: int) -> int:
-        piece = _PIECE[:most]
-        count = os.preadv(self.source.fileno(), (piece,), self.offset)
-        self.source.verify()
-        sent = os.write(socket, piece[:count]) if count else 0
-        self.offset += sent
-        self.left -= sent
-        return sent
+        return self._copy(socket, most)
