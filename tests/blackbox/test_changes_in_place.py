@@ -11,6 +11,7 @@ import socket
 import ssl
 import struct
 import termios
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -321,6 +322,30 @@ def test_nothing_is_left(home: Callable[[str], Path]) -> None:
         until(lambda: Held.by(daemon) == before, 20.0)
 
 
+@pytest.mark.parametrize("kind", ["unix", "tls", "small bodies"])
+def test_one_line_for_copies(home: Callable[[str], Path], kind: str) -> None:
+    """Connections that get copies of a file are told of in one line when it changes, as those that share it."""
+    path, length = home(f"copies-{kind[:4]}"), 256 * KIB if kind == "small bodies" else SIZE
+    write_certificate(path)
+    image = path / "images" / "disk.img"
+    image.parent.mkdir()
+    image.write_bytes(OLD)
+    tls = "ssl:0:interface=127.0.0.1:privateKey=key.pem:certKey=cert.pem"
+    with running(path, "--endpoint", tls, "--endpoint", f"unix:{path / 'socket'}") as daemon, ExitStack() as stack:
+        conns = [stack.enter_context(connect(daemon, kind)) for _ in range(4)]
+        for conn in conns:
+            conn.send(head("GET", "/v1/images/disk.img", {"Range": f"bytes=0-{length - 1}"}))
+            assert conn.reply_head().length == length
+        overwrite(image)
+        for conn in conns:
+            assert len(conn.take(length)) < length
+        daemon.line(lambda line: line["message"] == RESETS)
+        told = [line for line in daemon.lines() if line["level"] in {"warn", "error"}]
+        assert [(line["message"], line.get("file"), line.get("connections")) for line in told] == [
+            (RESETS, "disk.img", 4)
+        ]
+
+
 @pytest.mark.parametrize("change", [overwrite, truncate])
 @pytest.mark.parametrize("kind", ["unix", "tls"])
 def test_other_transports(home: Callable[[str], Path], kind: str, change: Callable[[Path], None]) -> None:
@@ -343,7 +368,9 @@ def test_other_transports(home: Callable[[str], Path], kind: str, change: Callab
 
 
 def connect(daemon: Daemon, kind: str) -> RawConnection:
-    """Connect to the UNIX socket or the TLS port of a daemon."""
+    """Connect to the UNIX socket, the TLS port or the plain port of a daemon."""
+    if kind == "small bodies":
+        return daemon.dial(receive_buffer=SMALL_WINDOW)
     if kind == "unix":
         sock = socket.socket(socket.AF_UNIX)
         sock.settimeout(10)

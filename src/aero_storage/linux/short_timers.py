@@ -111,7 +111,7 @@ class ShortTimers:
             return
         self._armed_for = None
         now = self._clock.seconds()
-        for made in [made for made in self._calls if made.due <= now]:
+        for made in sorted((made for made in self._calls if made.due <= now), key=lambda made: made.due):
             if made in self._calls:  # else one of the others has cancelled it
                 self._calls.remove(made)
                 made.call()

@@ -3,7 +3,7 @@
 It tells how many bytes the socket has received, and how many its program has not read: 2 to 5 µs a question. It needs
 no privilege, and knows the sockets of this network namespace alone.
 
-What our own end knows is less: the other end acknowledges bytes that its program has not read, and may take 40 ms to
+Our own end knows less: the other end acknowledges bytes that its program has not read, and may take 40 ms to
 acknowledge those that it has.
 """
 
@@ -26,10 +26,10 @@ _HEADER = struct.Struct("=IHHII")
 """struct nlmsghdr: length, type, flags, sequence number, port."""
 
 _QUESTION = struct.Struct("=BBBxI 2s2s16s16sI")
-"""struct inet_diag_req_v2 to its cookie: family, protocol, extensions, states; ports, addresses, interface."""
+"""struct inet_diag_req_v2 to its identity: family, protocol, extensions, states; ports, addresses, interface."""
 
 _ANSWER = struct.Struct("=xBxx 40x8s 4xI 12x")
-"""struct inet_diag_msg: state, cookie, rqueue. Attributes follow."""
+"""struct inet_diag_msg: state, identity, rqueue. Attributes follow."""
 
 _ATTRIBUTE = struct.Struct("=HH")
 """struct nlattr: length, type."""
@@ -41,7 +41,7 @@ _BYTES_RECEIVED = struct.Struct("=128xQ")
 """Of struct tcp_info: tcpi_bytes_received (linux/tcp.h)."""
 
 _ALL_STATES, _LISTEN = 0xFFFFFFFF, 10
-_ANY_COOKIE = b"\xff" * 8
+_ANY = b"\xff" * 8
 _LOOPBACK_INTERFACE = 1
 """Its index in every network namespace; it finds sockets that are bound to it, and those that are bound to none."""
 
@@ -51,10 +51,10 @@ _GONE = frozenset({errno.ENOENT, errno.ESTALE})
 
 @attrs.frozen
 class PeerSocket:
-    """A socket of this machine; `cookie` tells it from one that has its addresses later."""
+    """A socket of this machine; `identity` tells it from one that has its addresses later."""
 
     question: bytes
-    cookie: bytes
+    identity: bytes
     unread: int
     """Bytes that it had received, and its program had not read."""
     received: int
@@ -93,21 +93,21 @@ class SockDiag:
         Raises OSError if the kernel does not tell.
         """
         question = question_about_peer(connection)
-        return None if question is None else self._ask(question, _ANY_COOKIE)
+        return None if question is None else self._ask(question, _ANY)
 
     def look_at(self, peer: PeerSocket) -> PeerSocket | None:
         """Return `peer` as it is now; None if its program has closed it.
 
         Raises OSError if the kernel does not tell.
         """
-        return self._ask(peer.question, peer.cookie)
+        return self._ask(peer.question, peer.identity)
 
-    def _ask(self, question: bytes, cookie: bytes) -> PeerSocket | None:
+    def _ask(self, question: bytes, identity: bytes) -> PeerSocket | None:
         if self._netlink is None:
             raise OSError(errno.EPROTONOSUPPORT, os.strerror(errno.EPROTONOSUPPORT))
         self._sequence = (self._sequence + 1) & 0xFFFFFFFF
-        length = _HEADER.size + len(question) + len(cookie)
-        self._netlink.send(_HEADER.pack(length, _BY_FAMILY, _REQUEST, self._sequence, 0) + question + cookie)
+        length = _HEADER.size + len(question) + len(identity)
+        self._netlink.send(_HEADER.pack(length, _BY_FAMILY, _REQUEST, self._sequence, 0) + question + identity)
         while True:
             data = self._netlink.recv(_ANSWER_BYTES)
             if _HEADER.unpack_from(data)[3] == self._sequence:  # else an answer that was given up
@@ -115,7 +115,7 @@ class SockDiag:
 
 
 def question_about_peer(connection: socket.socket) -> bytes | None:
-    """Return the question for the other end of a TCP connection, without the cookie; None for other sockets.
+    """Return the question for the other end of a TCP connection, without the identity; None for other sockets.
 
     The other end has the addresses of this one swapped.
     """
@@ -152,10 +152,10 @@ def answer_in(data: bytes, question: bytes) -> PeerSocket | None:
         if -code in _GONE:
             return None
         raise OSError(-code, os.strerror(-code))
-    state, cookie, unread = _ANSWER.unpack_from(data, _HEADER.size)
+    state, identity, unread = _ANSWER.unpack_from(data, _HEADER.size)
     if state == _LISTEN:  # without a connection the kernel finds who listens on the peer's port
         return None
-    return PeerSocket(question, cookie, unread, _received_in(data))
+    return PeerSocket(question, identity, unread, _received_in(data))
 
 
 def _received_in(data: bytes) -> int:

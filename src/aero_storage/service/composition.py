@@ -136,7 +136,9 @@ def compose(  # noqa: PLR0913 - what the settings do not say
     )
     plans = ResponsePlans(handler.account, time.time, settings.express)
     bodies = WaitingBodies(settings.max_waiting_body_bytes, metrics.waiting_body_closed)
-    responder = Responder(handler, plans, FileSender(), pools.readers, bodies, reactor, log)
+    descriptors = cast("IReactorFDSet", reactor)
+    in_flight = FilesInFlight(reactor, pools.disk, Inotify(descriptors), log)
+    responder = Responder(handler, plans, FileSender(), pools.readers, bodies, in_flight, reactor, log)
     site = ImageSite(
         build_resource(routes(metrics=not settings.disable_metrics), responder.respond_routed),
         reactor,
@@ -149,8 +151,6 @@ def compose(  # noqa: PLR0913 - what the settings do not say
     )
     unserved = UnservedEntries(store, current_catalog, reactor, log)
     drain = Drain(settings.drain_delay_secs, settings.shutdown_grace_secs)
-    descriptors = cast("IReactorFDSet", reactor)
-    in_flight = FilesInFlight(reactor, pools.disk, Inotify(descriptors), log)
     kinds = SegmentKinds(SockDiag(), ShortTimers(reactor, descriptors))
     sending = Sending(pools.readers, FairQueue(reactor), in_flight, kinds)
     return Parts(

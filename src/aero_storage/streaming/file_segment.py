@@ -116,7 +116,7 @@ class FileSegment(QueuedSegment):
     def _copy(self, socket: int, most: int) -> int:
         """Read, verify and write: none of these bytes changes any more once the kernel has them.
 
-        What a full socket does not take is read again.
+        The rest that a full socket does not take is read again.
         """
         piece = _PIECE[:most]
         count = os.preadv(self.source.fileno(), (piece,), self.offset)

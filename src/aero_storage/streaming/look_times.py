@@ -27,7 +27,7 @@ _FIRST_SPEED = 4e9
 
 @attrs.define(eq=False)
 class Pauses:
-    """What is known of the pauses of one connection."""
+    """How long a pause of one connection is expected to be."""
 
     expected: float = 100e-6
 

@@ -5,8 +5,7 @@ Bytes are sent in the order of the calls of `write`, `writeSequence`, `send_file
 thread makes no read that could wait for a disk.
 
 The kernel copies as late as it can: a file that is changed in place also changes those of its bytes that wait in a
-socket. Then `in_flight` has the connection reset. Small bodies are copied; large ones for a program on this machine
-end with a copy that is held back.
+socket. Then `in_flight` has the connection reset. `segment_kinds` tells what is copied.
 """
 
 from __future__ import annotations
@@ -80,8 +79,8 @@ class SendfileServer(WriteQueue):
         """Send `head` and `length` bytes of a file from `offset` on, behind everything written before.
 
         If nothing is queued, as much as the socket takes is sent at once. The Deferred fires when the kernel has the
-        last byte. It fails with the exceptions of `source`, with ConnectionAborted if `in_flight` has told of a
-        change, and with ConnectionLost if the connection is lost first.
+        last byte. It fails with the exceptions of `source`, with ConnectionAborted after a change that `in_flight` has
+        told of, and with ConnectionLost.
         """
         kind = self.segment_kinds.choose(length, self)
         segment = kind(source, offset, length, self.disk, self._has_read, self.abortConnection, place=place)
