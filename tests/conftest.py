@@ -11,6 +11,7 @@ from typing import Any, cast
 import attrs
 import hypothesis
 import pytest
+from tests.stores.fixtures import azurite, ceph, seaweedfs
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import MemoryReactorClock, StringTransport
@@ -23,6 +24,8 @@ from aero_storage.service.composition import Parts, compose
 from aero_storage.service.disk_pools import DiskPools
 from aero_storage.settings import resolve
 from aero_storage.web.connection import HTTPConnection
+
+__all__ = ["azurite", "ceph", "seaweedfs"]  # fixtures of every room
 
 Pairs = list[tuple[str, str]]
 

@@ -298,6 +298,25 @@ def test_results_move_out(tmp_path: Path) -> None:
     assert names(tmp_path) == ["result"]
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda place: place.below("new", create=True).__enter__(),
+        lambda place: place.open_file("new", os.O_WRONLY | os.O_CREAT),
+        lambda place: place.unlink("kernel"),
+        lambda place: place.remove_directory("kernel"),
+        lambda place: place.move("kernel", place, "new"),
+        lambda place: staging_directory_in(place, "new").__enter__(),
+    ],
+    ids=["below", "open_file", "unlink", "remove_directory", "move", "staging_directory"],
+)
+def test_errors_have_a_path(change: Callable[[Directory], object]) -> None:
+    """An error of a directory that takes no changes, as a read-only one, names the whole path of the entry."""
+    with Directory.opened(Path("/sys")) as place, pytest.raises(OSError, match=r"/sys/(new|kernel)") as caught:
+        change(place)
+    assert str(caught.value.filename).startswith("/sys/")
+
+
 def test_no_staging_directory_in_a_file(tmp_path: Path) -> None:
     """A file in the staging directory's place is an error, and stays."""
     (tmp_path / "staging").write_bytes(b"precious")

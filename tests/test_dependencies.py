@@ -95,9 +95,11 @@ NONE_KNOWN = {
     "click",
     "klein",
     "lz4",
+    "obstore",
     "prometheus-client",
     "rich",
     "typing-extensions",
+    "xxhash",
     "zope-interface",
 }
 """What was looked up, and nothing found."""
@@ -106,7 +108,7 @@ ROWS = [
     for name, fixes in ADVISORIES.items()
     for fixed, advisories in fixes.items()
 ]
-OPTIONAL = ("tls", "compressed")
+OPTIONAL = ("tls", "compressed", "object")
 """The extras that production may run with."""
 FUTURE = {"compression"}
 """Of the standard library from Python 3.14 on."""

@@ -25,8 +25,8 @@ PLAN: tuple[tuple[int, frozenset[str]], ...] = (
     (1, frozenset({""})),  # aero_storage itself: a docstring, perhaps a version
     (1, frozenset({"errors"})),
     (1, frozenset({"http", "strict_json"})),
-    (2, frozenset({"atomic_files", "disk", "image_formats", "logs", "metrics", "open_file", "settings"})),
-    (2, frozenset({"catalog", "linux"})),
+    (2, frozenset({"atomic_files", "disk", "image_formats", "logs", "metrics", "settings"})),
+    (2, frozenset({"catalog", "linux", "open_file"})),
     (3, frozenset({"chunks", "storage", "streaming", "workers"})),
     (4, frozenset({"delivery", "doctor"})),
     (5, frozenset({"web"})),
@@ -62,6 +62,7 @@ LIBRARIES = {
     },
     "backports": {"cli.sources.decoders"},
     "lz4": {"cli.sources.decoders"},
+    "obstore": {"storage.objects.store_client"},
 }
 FRAMEWORKS = {"twisted", "klein", "prometheus_client"}
 REACTOR = "twisted.internet.reactor"

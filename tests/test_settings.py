@@ -16,6 +16,7 @@ from aero_storage.chunks.manifest import MAX_CHUNK_SIZE, SECTOR
 from aero_storage.errors import SettingsError
 from aero_storage.settings import (
     ListenAddress,
+    OriginUrl,
     Resolved,
     Setting,
     Settings,
@@ -52,6 +53,12 @@ LEVELS = {
     "idle_timeout_secs": ["0.5", "2", "3"],
     "open_ended_ranges": ["limit", "stream", "limit"],
     "metrics_auth_token": ["one", "two", "three"],
+    "origin_timeout_secs": ["0.5", "2", "3"],
+    "origin_refresh_secs": ["0.5", "2", "3"],
+    "origin_stale_secs": ["0", "2.5", "3"],
+    "cache_dir": ["/a", "/b", "/c"],
+    "cache_max_bytes": ["16777216", "16777217", "16777218"],
+    "cache_block_bytes": ["65536", "131072", "262144"],
 }
 # What a level says must show even where two values are all there are: neighbouring levels differ.
 DEFAULT_LEVELS = {"boolean": ["true", "false", "true"], "integer": ["7", "8", "9"]}
@@ -150,6 +157,12 @@ def test_defaults() -> None:
         metrics_auth_token=None,
         metrics_auth_token_file=None,
         image_metrics_max_ids=100,
+        origin_timeout_secs=20.0,
+        origin_refresh_secs=5.0,
+        origin_stale_secs=3600.0,
+        cache_dir=None,
+        cache_max_bytes=10 << 30,
+        cache_block_bytes=1 << 20,
     )
 
 
@@ -212,6 +225,13 @@ GOOD = [
     ("images_root", "a b\n/c", CWD / "a b\n/c"),
     ("images_root", " /x ", Path("/x")),
     ("images_root", "../x", CWD / "../x"),
+    ("images_root", " S3://my.bucket/a b/c/ ", OriginUrl("s3", "my.bucket", "a b/c")),
+    ("images_root", "gs://my_bucket", OriginUrl("gs", "my_bucket", "")),
+    ("images_root", "az://container/ä", OriginUrl("az", "container", "ä")),
+    ("images_root", "s3:bucket", CWD / "s3:bucket"),
+    ("cache_dir", "cache", CWD / "cache"),
+    ("cache_block_bytes", "16777216", 16 << 20),
+    ("origin_stale_secs", "0", 0.0),
     ("metrics_auth_token", " !~ ", "!~"),
     *[("require_manifest", word, True) for word in ("1", "true", "T", "yes", "Y", "oN", " TRUE ")],
     *[("request_log", word, False) for word in ("0", "FALSE", "f", "No", "n", "OFF")],
@@ -255,6 +275,11 @@ BAD_PROXIES = [
     "localhost", "10.0.0.0/33", "10.0.0.0/-1", "10.0.0.0/255.0.0.0", "10.0.0.1/8", "10.0.0", "010.0.0.1", "10.0.0.0/",
     "[::1]", "::/129", "2001:db8::1/32", "fe80::1%eth0", "*", "unix:/run/nginx", "all", "٣.0.0.1", "10.0.0.1:80",
 ]  # fmt: skip
+BAD_URLS = [
+    "http://bucket/x", "file:///srv/images", "s3://", "s3:///x", "s3://ab/x", "s3://Bucket/x", "s3://bu_cket/x",
+    "s3://bucket:80/x", "s3://-bucket/x", "s3://bucket//x", "s3://bucket/x/../y", "s3://bucket/./x", "s3://bucket/x\ny",
+    "az://con.tainer", "az://a--b", "s3a://bucket/x", f"s3://bucket/{'x' * 513}",
+]  # fmt: skip
 BAD = [
     *[("trusted_proxy", text) for text in BAD_PROXIES],
     *[("listen_addr", text) for text in BAD_ADDRESSES],
@@ -276,6 +301,12 @@ BAD = [
     *[("log_level", text) for text in ["", "warning", "trace", "2"]],
     *[("endpoint", text) for text in ["tcp:\x00", "unix:/a\nb"]],
     *[("images_root", text) for text in ["", " ", "a\0b"]],
+    *[("images_root", text) for text in BAD_URLS],
+    *[("cache_block_bytes", text) for text in ["0", "32768", "65537", "33554432", "1MiB"]],
+    *[("cache_max_bytes", text) for text in ["0", "10G"]],
+    *[("cache_dir", text) for text in ["", "a\0b"]],
+    *[(f"origin_{name}_secs", text) for name in ("timeout", "refresh") for text in ["0", "-1", "1e1"]],
+    ("origin_stale_secs", "none"),
     *[("metrics_auth_token_file", text) for text in ["", "a\0b"]],
     *[("metrics_auth_token", text) for text in ["", "a b", "a\tb", "tökén", "\u00a0a", "a\x7f", "a\0"]],
 ]
@@ -294,6 +325,40 @@ def test_texts_that_are_refused(name: str, text: str, tmp_path: Path) -> None:
     if row.kind in {"string", "array of strings"}:
         config = written(tmp_path / "a.toml", f"{name} = {json.dumps(text)}")
         assert refusal({"config": [config]}) == about_flag.replace(f"flag {row.flag}", f"{config}, key {name}")
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("s3://user:zqsecret@bucket/x", "'s3://…@bucket/x'"),
+        ("s3://zqsecret@bucket/x", "'s3://…@bucket/x'"),
+        ("az://container/x?sig=zqsecret", "'az://container/x?…'"),
+        ("s3://bucket/x#zqsecret", "'s3://bucket/x#…'"),
+        ("s3://user:zq?secret@bucket/x", "'s3://…'"),
+    ],
+)
+def test_credentials_in_an_images_root(url: str, shown: str) -> None:
+    """A URL with a user, a password, a query or a fragment is refused, in a line without them."""
+    message = refusal({"images_root": [url]})
+    assert "secret" not in message
+    assert message.startswith(f"flag --images-root: {shown} is not a directory, or s3://")
+    assert "credentials belong in the store's variables" in message
+
+
+def test_a_cache_of_few_blocks() -> None:
+    """A cache that holds fewer than 16 blocks is refused, with the source of its limit."""
+    given = {"cache_block_bytes": ["1048576"], "cache_max_bytes": ["16777215"]}
+    message = refusal(given)
+    assert message == "flag --cache-max-bytes: 16777215 is less than 16 blocks of the cache, 16777216"
+    assert from_flag("cache_max_bytes", "16777216") == 16 << 20
+
+
+def test_image_directory() -> None:
+    """A directory is asked for where an object store will not do."""
+    assert resolve({}, {}, CWD).settings.image_directory == CWD / "images"
+    settings = resolve({"images_root": ["s3://bucket/x"]}, {}, CWD).settings
+    with pytest.raises(SettingsError, match="s3://bucket/x is in an object store"):
+        assert settings.image_directory
 
 
 def test_no_line_is_broken_or_long() -> None:

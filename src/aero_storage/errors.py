@@ -30,6 +30,7 @@ class RefusalReason(enum.StrEnum):
     DESCRIPTORS = "descriptors"
     DISK = "disk"
     WAITING_BODIES = "waiting_bodies"
+    ORIGIN = "origin"
 
 
 StatusAndReason = tuple[int, RefusalReason]
@@ -73,6 +74,8 @@ class ClientError(AeroStorageError):
 
     status: ClassVar[int]
     reason: ClassVar[RefusalReason]
+    retry_after: ClassVar[int] = 1
+    """Seconds that a 429 or a 503 asks the client to wait."""
 
 
 class CatalogError(ClientError):
@@ -103,6 +106,39 @@ class DiskHangsError(BlobUnreadableError):
     """The disk did not answer within its timeout."""
 
     status, reason = 503, RefusalReason.DISK
+
+
+class ObjectTooLargeError(BlobUnreadableError):
+    """An object that is read as a document has more bytes than such a document may have."""
+
+
+class OriginUnavailableError(ClientError):
+    """The object store did not give a right answer within the time for it."""
+
+    status, reason, retry_after = 503, RefusalReason.ORIGIN, 5
+
+
+class OriginDeniedError(ClientError):
+    """The object store refuses us: the credentials, what they allow, or the clock of this machine."""
+
+    status, reason = 500, RefusalReason.ORIGIN
+
+
+class ObjectChangedError(ClientError):
+    """An object is no longer there as it was opened.
+
+    Before the head, the request starts over once; in mid-body the connection is aborted.
+    """
+
+    status, reason = 503, RefusalReason.ORIGIN
+
+
+class PreconditionFailedError(AeroStorageError):
+    """An object is not in the state in which it may be replaced: somebody else has written it."""
+
+
+class PreconditionUnsupportedError(AeroStorageError):
+    """The object store has no conditional writes."""
 
 
 class OverloadedError(ClientError):

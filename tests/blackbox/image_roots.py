@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import random
@@ -133,3 +134,20 @@ def full_root(root: Path) -> Path:
         *(entry(image_id) for image_id in (*ROUTE_LIKE_IDS, *ODD_IDS)),
     ]
     return small_root(root, *more)
+
+
+def chunk_manifest(image: bytes, chunk_size: int) -> bytes:
+    """The manifest of an image, to the byte as `aero-storage publish` writes it."""
+    chunks = [image[start : start + chunk_size] for start in range(0, len(image), chunk_size)]
+    document = {
+        "schema": "aero.chunked-disk-image.v1",
+        "imageId": "win98",
+        "version": "v1",
+        "mimeType": "application/octet-stream",
+        "totalSize": len(image),
+        "chunkSize": chunk_size,
+        "chunkCount": len(chunks),
+        "chunkIndexWidth": 8,
+        "chunks": [{"size": len(chunk), "sha256": hashlib.sha256(chunk).hexdigest()} for chunk in chunks],
+    }
+    return json.dumps(document, separators=(",", ":")).encode()

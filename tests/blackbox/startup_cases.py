@@ -55,6 +55,16 @@ FAILING: dict[str, StartupCase] = {
     "workers-that-cannot-share": StartupCase(
         ("--workers", "2", "--endpoint", "systemd:domain=INET:index=0"), names=("flag --endpoint",)
     ),
+    "bucket": _flag("--images-root", "s3://bucket/prefix", "s3://bucket/prefix", "object store"),
+    "bucket-in-a-variable": _variable("AERO_STORAGE_IMAGE_ROOT", "s3://bucket"),
+    "bucket-with-workers": StartupCase(
+        ("--workers", "2", "--images-root", "s3://bucket"), names=("flag --images-root", "s3://bucket")
+    ),
+    "bucket-with-a-password": _flag("--images-root", "s3://user:secret@bucket", "@bucket", "variables"),
+    "bucket-of-another-kind": _flag("--images-root", "http://bucket", "s3://bucket/prefix"),
+    "origin-timeout-zero": _flag("--origin-timeout-secs", "0"),
+    "cache-block-uneven": _flag("--cache-block-bytes", "1000000", "power of two"),
+    "cache-too-small": _flag("--cache-max-bytes", "1048576", "16 blocks"),
     "proxy-name": _flag("--trusted-proxy", "localhost", "localhost", "10.0.0.0/8"),
     "proxy-bits": _flag("--trusted-proxy", "10.0.0.1/8", "10.0.0.1/8", "10.0.0.0/8"),
     "variable-proxy": _variable("AERO_STORAGE_TRUSTED_PROXY", "10.0.0.0/33"),

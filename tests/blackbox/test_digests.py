@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import os
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.blackbox.harness import SHOWS_WITHIN, running, until
-from tests.blackbox.image_roots import NANOS, SECONDS, entry, put, put_catalog
+from tests.blackbox.image_roots import NANOS, SECONDS, chunk_manifest, entry, put, put_catalog, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -167,3 +168,63 @@ def test_broken_keys(daemon: Daemon) -> None:
         line = daemon.line(lambda line: line["message"] == "catalog invalid", since)
         assert "images[0] (one): sha256" in str(line["reason"])
         assert daemon.ask("/v1/images/one")["ETag"] == tag(OLD)
+
+
+CHUNK = 1024
+PARTS = OLD[:CHUNK], OLD[CHUNK : 2 * CHUNK], OLD[2 * CHUNK : 2 * CHUNK + 512]
+MANIFEST = chunk_manifest(b"".join(PARTS), CHUNK)
+
+
+def put_chunks(daemon: Daemon, image_id: str, manifest: bytes, parts: tuple[bytes, ...] = PARTS) -> str:
+    """Put a chunked image below the root, and return the address of its chunks."""
+    place = daemon.root / "chunked" / image_id
+    write(place / "manifest.json", manifest)
+    for number, part in enumerate(parts):
+        write(place / f"chunks/{number:08}.bin", part)
+    put_catalog(daemon.root, [entry("one", "one.img"), entry(image_id, "gone.img")])
+    until(lambda: daemon.ask(f"/v1/images/{image_id}/chunked/manifest").body == manifest, SHOWS_WITHIN)
+    return f"/v1/images/{image_id}/chunked/chunks"
+
+
+def test_published_chunks(daemon: Daemon) -> None:
+    """200, 304 and HEAD of a published chunk have its digest; its manifest and errors have none."""
+    chunks = put_chunks(daemon, "chunked", MANIFEST)
+    for _ in range(2):  # the second time from memory
+        for number, part in enumerate(PARTS):
+            target = f"{chunks}/{number:08}.bin"
+            whole, head = daemon.ask(target), daemon.ask(target, "HEAD")
+            none = daemon.ask(target, fields={"If-None-Match": whole["ETag"]})
+            ranged = daemon.ask(target, fields={"Range": "bytes=1-2"})
+            assert [reply.status for reply in (whole, head, none, ranged)] == [200, 200, 304, 200]
+            assert whole.body == part
+            for reply in (whole, head, none, ranged):
+                assert reply["Repr-Digest"] == field(part)
+                assert "repr-digest" in reply["Access-Control-Expose-Headers"].lower()
+            failed = daemon.ask(target, fields={"If-Match": '"x"'})
+            assert (failed.status, failed.get("Repr-Digest")) == (412, None)
+    for target in ("/v1/images/chunked/chunked/manifest", f"{chunks}/00000003.bin"):
+        assert daemon.ask(target).get("Repr-Digest") is None
+
+
+def test_chunks_of_another_size(daemon: Daemon) -> None:
+    """A chunk whose size is not that of its entry has no digest; the others keep theirs."""
+    chunks = put_chunks(daemon, "short", MANIFEST, (PARTS[0], PARTS[1][:-1], PARTS[2]))
+    told = [daemon.ask(f"{chunks}/{number:08}.bin").get("Repr-Digest") for number in range(3)]
+    assert told == [field(PARTS[0]), None, field(PARTS[2])]
+
+
+def test_manifest_of_another_program(daemon: Daemon) -> None:
+    """Digests are believed only in a manifest in the form of `publish`; chunks are served with any."""
+    for number, manifest in enumerate((json.dumps(json.loads(MANIFEST), indent=1).encode(), b"{}")):
+        chunks = put_chunks(daemon, f"other-{number}", manifest)
+        reply = daemon.ask(f"{chunks}/00000000.bin")
+        assert (reply.status, reply.body, reply.get("Repr-Digest")) == (200, PARTS[0], None)
+
+
+def test_chunks_published_anew(daemon: Daemon) -> None:
+    """A chunk that is replaced together with its manifest has its new digest within a second."""
+    chunks = put_chunks(daemon, "anew", MANIFEST)
+    assert daemon.ask(f"{chunks}/00000000.bin")["Repr-Digest"] == field(PARTS[0])
+    put_chunks(daemon, "anew", chunk_manifest(b"".join((NEW[:CHUNK], *PARTS[1:])), CHUNK), (NEW[:CHUNK], *PARTS[1:]))
+    until(lambda: daemon.ask(f"{chunks}/00000000.bin").body == NEW[:CHUNK], SHOWS_WITHIN)
+    until(lambda: daemon.ask(f"{chunks}/00000000.bin").get("Repr-Digest") == field(NEW[:CHUNK]), SHOWS_WITHIN)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.blackbox.harness import running
-from tests.blackbox.image_roots import CATALOG_DATE, DISK, SIZE, entry, put_catalog, small_root, write
+from tests.blackbox.image_roots import CATALOG_DATE, DISK, SIZE, chunk_manifest, entry, put_catalog, small_root, write
 from tests.blackbox.raw_http import RawConnection, head
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def make_root(root: Path) -> None:
     document = [item | ({"file": "cut.img"} if item["id"] == "cut" else {}) for item in _entries(root)]
     put_catalog(root, document)
     for base in (root / "chunked/published/v1", root / "chunked/private"):
-        write(base / "manifest.json", b'{"made": "by hand"}')
+        write(base / "manifest.json", chunk_manifest(DISK[: 3 * CHUNK], CHUNK))
         for number in range(3):
             write(base / "chunks" / f"{number:08}.bin", DISK[number * CHUNK : (number + 1) * CHUNK])
 

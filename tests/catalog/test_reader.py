@@ -13,6 +13,7 @@ import attrs
 import pytest
 
 from aero_storage.catalog.current import Change, CurrentCatalog
+from aero_storage.catalog.directory import DirectoryDocuments
 from aero_storage.catalog.model import Catalog, Image
 from aero_storage.catalog.parser import MAX_MANIFEST_BYTES
 from aero_storage.catalog.reader import CatalogReader, Reading
@@ -42,7 +43,7 @@ def publish(root: Path, *ids: str) -> Path:
 
 
 def reader_of(root: Path, *, require_manifest: bool = False, clock: Clock | None = None) -> CatalogReader:
-    return CatalogReader(root, require_manifest, now_ns=clock or Clock())
+    return CatalogReader(DirectoryDocuments(root, clock or Clock()), require_manifest)
 
 
 def reading(reader: CatalogReader, *, force: bool = False) -> Reading:
@@ -63,7 +64,7 @@ def refusal(reader: CatalogReader) -> str:
     assert found.catalog is None
     message = str(found.error)
     assert message.isprintable()
-    assert message.startswith(str(reader.root))
+    assert message.startswith(reader.documents.manifest_name.removesuffix("/manifest.json"))
     return message
 
 

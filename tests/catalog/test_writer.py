@@ -12,8 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aero_storage.catalog.directory import DirectoryDocuments
+from aero_storage.catalog.draft import Draft
 from aero_storage.catalog.reader import load_manifest
-from aero_storage.catalog.writer import Draft, editing
+from aero_storage.catalog.writer import editing
 from aero_storage.errors import CatalogError
 
 FIRST: dict[str, Any] = {"x-mine": [1, {"é": None}], "id": "a", "file": "a.img", "name": "A"}
@@ -61,7 +63,7 @@ def test_first_entry(tmp_path: Path, listing: bool, ids: list[str]) -> None:  # 
         (tmp_path / name).write_bytes(b"x")
     with editing(tmp_path, listing=listing) as draft:
         draft.put({"id": "new", "file": "a.img", "name": "New"})
-    assert sorted(image.id for image in load_manifest(tmp_path)[0].images) == sorted(ids)
+    assert sorted(image.id for image in load_manifest(DirectoryDocuments(tmp_path))[0].images) == sorted(ids)
     assert draft.listed == (("a.img", "b.img") if listing else ())
 
 

@@ -47,7 +47,7 @@ def make(place: Path) -> HostileRoot:
     entries = [{"id": "disk", "file": "imported/disk/1.img", "name": "A"}, {"id": "x", "file": "x.img", "name": "X"}]
     (root / "manifest.json").write_text(json.dumps({"images": entries}))
     source.write_bytes(DISK)
-    for name in ("file", "1.img", "1.img~", "image.raw", "lock", "disk/1.img", "disk/1.img~", "disk/image.raw"):
+    for name in ("file", "1.img", "disk~", "image.raw", "lock", "disk/1.img", "new~", "disk/image.raw"):
         (precious / name).parent.mkdir(parents=True, exist_ok=True)
         (precious / name).write_bytes(PRECIOUS)
     for name in ("disk/.publishing~/file", "disk/v1/file", "artifacts/chunks/file", "mine.img"):

@@ -16,7 +16,8 @@ from tests.disk_bytes import bootable
 
 from aero_storage.atomic_files import Directory, Replaceable, staging_directory
 from aero_storage.chunks.publish.publisher import publish
-from aero_storage.cli.commands import publish as publish_command
+from aero_storage.cli import directory_work
+from aero_storage.cli.removals import Plan
 
 MIB = 1 << 20
 DISK = bootable(random.Random(3).randbytes(3 * MIB) + bytes(2 * MIB) + random.Random(4).randbytes(512))
@@ -161,7 +162,7 @@ def test_import_killed_as_the_catalog_changes(
         command("import", source, "--id", "d")
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
-    assert sorted(path.name for path in (root / "imported/d").iterdir()) == ["1.img", "1.img~", "2.img", "2.img~"]
+    assert sorted(path.name for path in (root / "imported/d").iterdir()) == ["1.img", "2.img"]
     assert command("import", source, "--id", "other").status == 0
     assert [path.name for path in (root / "imported/d").iterdir()] == ["2.img"]
 
@@ -530,7 +531,20 @@ def interrupted(root: Path, *, name: str = "2.img") -> None:
     (work / "lock").touch()
     (work / "image.raw").write_bytes(b"half")
     (root / "imported/disk" / name).write_bytes(b"placed, and then killed")
-    (root / "imported/disk" / f"{name}~").touch()
+    planned(root, f"imported/disk/{name}")
+
+
+def planned(root: Path, file: str) -> None:
+    """Leave the plan of a killed import of the image `disk` to remove this file."""
+    with (
+        Directory.opened(root) as top,
+        top.below(".aero-storage~", "disk", create=True) as staging,
+        top.below(".aero-storage~") as place,
+    ):
+        plan = Plan.opened(top, place, staging, "disk")
+        removal = plan.file(file)
+        assert removal is not None
+        plan.add(removal)
 
 
 @pytest.mark.parametrize("words", [["import", "disk.raw", "--id", "other"], ["publish", "disk"]])
@@ -556,7 +570,7 @@ def test_nothing_is_cleaned_up_without_a_catalog(command: Command, root: Path, s
 def test_marked_files_of_the_catalog_stay(command: Command, root: Path, source: Path) -> None:
     """Killed right after it had changed the catalog, an import is done: its file stays."""
     command("import", source, "--id", "disk")
-    (root / "imported/disk/1.img~").touch()
+    planned(root, "imported/disk/1.img")
     assert command("publish", "disk").status == 0
     assert [path.name for path in (root / "imported/disk").iterdir()] == ["1.img"]
     assert (root / "imported/disk/1.img").read_bytes() == DISK
@@ -669,7 +683,7 @@ def test_catalog_edited_while_publishing(
         (root / "manifest.json").write_text(json.dumps([{"id": "disk", "file": "other.img", "name": "Other"}]))
         return published
 
-    monkeypatch.setattr(publish_command, "publish", publish_and_edit)
+    monkeypatch.setattr(directory_work, "publish", publish_and_edit)
     said = command("publish", "disk")
     assert (said.status, "publish again" in said.err) == (1, True)
     assert "chunked_version" not in json.loads((root / "manifest.json").read_bytes())[0]

@@ -16,13 +16,13 @@ from tests.cli.hostile_root import DISK, PRECIOUS, Command, HostileRoot
 
 from aero_storage.atomic_files import Waiting
 from aero_storage.catalog import writer
-from aero_storage.cli import staged_image
-from aero_storage.cli.commands import publish, remove
+from aero_storage.cli import directory_work, staged_image
+from aero_storage.cli.commands import publish
 from aero_storage.cli.disk_images.qemu import QemuImg
 from aero_storage.errors import BusyError
 
 if TYPE_CHECKING:
-    from aero_storage.cli.image_files import Say
+    from aero_storage.cli.repository import Say
 
 COMMANDS = {
     "import": ["import", "disk.raw", "--id", "disk"],
@@ -43,8 +43,8 @@ PLACES = [
     "chunked/disk/.publishing~",
     "imported",
     "imported/disk",
-    "imported/disk/1.img~",
-    "imported/disk/2.img~",
+    ".aero-storage~/disk~",
+    ".aero-storage~/new~",
     "imported/new",
     "imported/disk/1.img",
     ".manifest.json~",
@@ -203,7 +203,7 @@ def test_another_file_is_not_published(
 ) -> None:
     """A link put in the place of an image after it was looked at does not bring a foreign file into the chunks."""
     target = hostile.precious / ("1.img" if place.endswith("img") else "")
-    before_call(monkeypatch, publish, "publish", lambda: hostile.exchange(place, target))
+    before_call(monkeypatch, directory_work, "publish", lambda: hostile.exchange(place, target))
     said = command(*COMMANDS["publish"])
     assert (said.status, "is a symbolic link" in said.err) == (1, True)
     assert PRECIOUS[:4096] not in reachable_bytes(hostile.root)
@@ -215,7 +215,7 @@ def test_exchanged_while_removing(
 ) -> None:
     """Whatever is exchanged while daemons are given their time, nothing is removed elsewhere."""
     assert command(*COMMANDS["publish"]).status == 0
-    before_call(monkeypatch, remove, "settle", lambda: hostile.exchange(place, hostile.precious))
+    before_call(monkeypatch, directory_work, "settle", lambda: hostile.exchange(place, hostile.precious))
     before = hostile.tree()
     command(*COMMANDS["remove"])
     assert hostile.tree() == before
@@ -229,7 +229,7 @@ def test_exchanged_way_to_an_own_file(
     (hostile.root / "disks/mine.img").write_bytes(DISK)
     entries = [{"id": "mine", "file": "disks/mine.img", "name": "M"}, {"id": "x", "file": "x.img", "name": "X"}]
     (hostile.root / "manifest.json").write_text(json.dumps(entries))
-    before_call(monkeypatch, remove, "settle", lambda: hostile.exchange("disks", hostile.precious))
+    before_call(monkeypatch, directory_work, "settle", lambda: hostile.exchange("disks", hostile.precious))
     before = hostile.tree()
     said = command("remove", "mine", "--yes")
     assert (said.status, "outside the images root" in said.err) == (1, True)
@@ -246,7 +246,7 @@ def test_exchanged_catalog(command: Command, hostile: HostileRoot, monkeypatch: 
         if not (hostile.root / "manifest.json").is_symlink():
             hostile.exchange("manifest.json", other)
 
-    before_call(monkeypatch, writer, "parse_manifest", exchange)
+    before_call(monkeypatch, writer, "parse_named", exchange)
     assert command(*COMMANDS["import another"]).status == 0
     assert hostile.tree() == before
 

@@ -161,8 +161,22 @@ def test_refused_at_the_beginning() -> None:
         _, said = process.communicate(timeout=60)
         feeder.join(60)
     assert process.returncode == 1
-    assert b"standard input: is a 7z archive" in said
+    assert b"standard input: is a 7z archive; unpack it first: 7z x FILE" in said
     assert list(Path("images").iterdir()) == []
+
+
+NERO = random.Random(4).randbytes(2 * MIB) + b"NER5" + bytes(8)
+
+
+@pytest.mark.parametrize("data", [b"7z\xbc\xaf\x27\x1c" + bytes(600), NERO])
+def test_commands_name_no_file_that_is_not_there(command: Callable[..., CommandResult], data: bytes) -> None:
+    """What came by a pipe or was unpacked is no file, so the command that is advised says FILE."""
+    Path("disk.gz").write_bytes(gzip.compress(data))
+    Path("disk").write_bytes(data)
+    for words, is_file in ((("-",), False), (("disk.gz",), False), (("disk",), True)):
+        said = command("import", *words, "--id", "disk", stdin=data if words == ("-",) else None).err
+        advised = "7z x {}" if data is not NERO else "nrg2iso {} disk.iso"
+        assert f": {advised.format('disk' if is_file else 'FILE')} " in " ".join(said.split())
 
 
 def feed(writing: int) -> None:
@@ -318,6 +332,41 @@ def test_not_unpacked(command: Callable[..., CommandResult]) -> None:
     assert imported() == Path("disk.img.gz").read_bytes()
     assert command("import", "disk.img.gz", "--id", "disk", "--format", "raw").status == 0
     assert imported() == b"no disk at all" * 999
+
+
+def test_chosen_member(command: Callable[..., CommandResult]) -> None:
+    """Of several disks in an archive the one that is named comes in; the error that lists them names the option."""
+    disks = {"vm-1.img": DISK, "vm-2.img": bootable(DISK[::-1])}
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w") as archive:
+        for name, data in disks.items():
+            archive.writestr(name, data)
+    Path("vm.zip").write_bytes(target.getvalue())
+    said = command("import", "vm.zip", "--id", "disk")
+    assert (said.status, "vm-1.img" in said.err, "--member NAME" in said.err) == (1, True, True)
+    assert command("import", "vm.zip", "--id", "disk", "--member", "vm-2.img").status == 0
+    assert imported() == disks["vm-2.img"]
+
+
+@pytest.mark.parametrize(
+    ("source", "more", "status", "part"),
+    [
+        ("disk.img", ["--member", "x"], 1, "disk.img: is no archive, so there is no member to choose"),
+        ("disk.img.gz", ["--member", "x"], 1, "disk.img.gz: is no archive, so there is no member to choose"),
+        ("missing.ova", ["--member", "x"], 1, "missing.ova: cannot be opened"),
+        ("disk.img", ["--member", ""], 2, "is no name"),
+        ("disk.img", ["--member", "x", "--no-unpack"], 2, "exclude each other"),
+    ],
+)
+def test_member_of_no_archive(
+    command: Callable[..., CommandResult], source: str, more: list[str], status: int, part: str
+) -> None:
+    """A member of what is no archive is a mistake, which is told before any work."""
+    Path("disk.img").write_bytes(DISK)
+    Path("disk.img.gz").write_bytes(gzip.compress(DISK))
+    said = command("import", source, "--id", "disk", *more)
+    assert (said.status, part in said.err) == (status, True), said.err
+    assert list(Path("images").iterdir()) == []
 
 
 @pytest.mark.parametrize("data", [RAW["disk.img.gz"][:-9], b"", gzip.compress(b""), tar("notes.txt", b"text")])

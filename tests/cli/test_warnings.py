@@ -17,7 +17,7 @@ from tests.command_output import CommandResult
 from tests.disk_bytes import noise_disk
 
 from aero_storage.atomic_files import disk_usage
-from aero_storage.cli import watching
+from aero_storage.cli import directory_repository, watching
 from aero_storage.cli.commands import list_images
 from aero_storage.cli.output import Output
 
@@ -55,7 +55,7 @@ def catalog(root: Path, **more: Any) -> None:
     [
         (QCOW2, "disk.img is qcow2, emulators need raw; bring it in: aero-storage import {} --id disk"),
         (VHD, "disk.img is vhd, emulators need raw; bring it in: aero-storage import {} --id disk"),
-        (gzip.compress(DISK), "disk.img is compressed with gzip; unpack it first: gunzip --keep {}"),
+        (gzip.compress(DISK), "disk.img is compressed with gzip; bring it in: aero-storage import {} --id disk"),
         (b"<html><body>Not found", "disk.img is a web page (HTML), saved in place of an image; download the image"),
         (b"plain words, in a file of text\n", "disk.img is text; name the disk image in its place"),
         (DISK, None),
@@ -123,7 +123,7 @@ def test_file_that_is_exchanged(
             path.symlink_to(tmp_path / "outside")
         return used
 
-    monkeypatch.setattr(list_images, "disk_usage", exchange)
+    monkeypatch.setattr(directory_repository, "disk_usage", exchange)
     said = command("catalog", "check", "--json")
     assert said.json["warnings"] == {}
     assert (said.status, bool(said.json["problems"])) == ((0, False) if kind == "fifo" else (1, True))

@@ -248,13 +248,13 @@ def certificate(
 @pytest.fixture(scope="session")
 def start_nginx(
     nginx_and_curl: tuple[str, str], certificate: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[[str, str], tuple[Curl, int]]]:
-    """Give a function that starts nginx with one of the files before an upstream: curl for it, and its plain port."""
+) -> Iterator[Callable[..., tuple[Curl, int]]]:
+    """Give a function that starts nginx with one of the files before upstreams: curl for it, and its plain port."""
     running: list[subprocess.Popen[bytes]] = []
 
-    def start(name: str, upstream: str) -> tuple[Curl, int]:
+    def start(name: str, *upstreams: str) -> tuple[Curl, int]:
         place, ports = tmp_path_factory.mktemp("nginx"), (free_port(), free_port())
-        write_nginx_config(place, site_config(name, place, certificate, upstream, ports))
+        write_nginx_config(place, site_config(name, place, certificate, upstreams, ports))
         errors = place / "error.log"
         command = [nginx_and_curl[0], "-e", str(errors), "-p", str(place), "-c", str(place / "nginx.conf")]
         running.append(process := subprocess.Popen(command, stdin=subprocess.DEVNULL))
@@ -285,7 +285,7 @@ def proxied_root(operate: Callable[..., str], tmp_path_factory: pytest.TempPathF
 
 @pytest.fixture(scope="session")
 def start_proxied_daemon(
-    start_nginx: Callable[[str, str], tuple[Curl, int]],
+    start_nginx: Callable[..., tuple[Curl, int]],
     start_daemon: Callable[..., tuple[str, int, Path]],
     proxied_root: Path,
 ) -> Callable[..., NginxProxy]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import time
@@ -147,17 +148,18 @@ class NginxProxy:
         return sum(line["request_id"] == request_id for line in self.lines())
 
 
-def site_config(name: str, place: Path, certificate: Path, upstream: str, ports: tuple[int, int]) -> str:
+def site_config(name: str, place: Path, certificate: Path, upstreams: tuple[str, ...], ports: tuple[int, int]) -> str:
     """The file with what an operator edits, and with ports on 127.0.0.1: a test has neither root nor, maybe, IPv6."""
     text = (ETC / name).read_text(encoding="utf-8")
     edits = {
-        "    server 127.0.0.1:8080; # EDIT": f"    server {upstream}; # EDIT",
         "    listen 80;\n    listen [::]:80;\n": f"    listen 127.0.0.1:{ports[0]};\n",
         "    listen 443 ssl http2;": f"    listen 127.0.0.1:{ports[1]} ssl http2;",
         "    listen [::]:443 ssl http2;\n": "",
         "/etc/ssl/images.example.com.pem;": f"{certificate}/cert.pem;",
         "/etc/ssl/private/images.example.com.key;": f"{certificate}/key.pem;",
     }
+    for shown, upstream in zip(re.findall(r"^    server (.*); # EDIT", text, re.MULTILINE), upstreams, strict=True):
+        edits[f"    server {shown}; # EDIT"] = f"    server {upstream}; # EDIT"
     if "proxy_cache_path" in text:
         edits["/var/cache/nginx/aero-storage"] = f"{place}/cache"
     for old, new in edits.items():

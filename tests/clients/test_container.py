@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -65,6 +66,15 @@ def test_stages() -> None:
     (copy,) = [one for one in FINAL if one.name == "COPY"]
     assert (copy.flags, copy.words) == ({"from": "build"}, ["/opt/aero-storage", "/opt/aero-storage"])
     assert not [one for one in FINAL if one.name == "RUN" and re.search("pip|apt|curl", one.rest)]
+
+
+def test_extras() -> None:
+    """The daemon there speaks TLS, and the operator's command unpacks all that it knows: both extras are in."""
+    (installed,) = [one.rest for one in BUILD if "/pip install " in one.rest]
+    asked = re.search(r'"\.\[([a-z,]+)\]"', installed)
+    assert asked is not None
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert set(asked[1].split(",")) == set(project["optional-dependencies"]) - {"bench", "test"}
 
 
 def test_known_python() -> None:

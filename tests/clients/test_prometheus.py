@@ -23,6 +23,7 @@ PROJECT = Path(__file__).parents[2]
 RULES = PROJECT / "etc/prometheus/aero-storage.rules.yml"
 SAMPLE = PROJECT / "etc/prometheus/prometheus.yml"
 DASHBOARD: dict[str, Any] = json.loads((PROJECT / "etc/grafana/aero-storage.json").read_text(encoding="utf-8"))
+METRICS = PROJECT / "docs/reference/metrics.md"
 ALERT_TESTS = Path(__file__).with_name("alerts.test.yml")
 PANELS: list[dict[str, Any]] = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
 QUERIES = {f"{panel['title']} {one['refId']}": one["expr"] for panel in PANELS for one in panel["targets"]}
@@ -267,6 +268,14 @@ def test_every_alert_explains_itself() -> None:
         assert re.search(r"labels: \{severity: (critical|warning)\}", rule)
         assert re.search(r'summary: ".*\$labels\.instance.*"', rule)
         assert "description: " in rule
+
+
+def test_every_metric_is_shown() -> None:
+    """Each metric of ours that is documented has a panel."""
+    documented = re.findall(r"^\| `(\w+)` ", METRICS.read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(documented) > 20
+    shown = set(re.findall(r"(\w+?)(?:_bucket)?\{", " ".join(QUERIES.values())))
+    assert sorted(set(documented) - shown) == []
 
 
 @pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel["title"])

@@ -296,3 +296,27 @@ def test_as_another_user(kept: Service) -> None:  # noqa: ARG001 - runit is ther
             assert int(rows["CapEff"], 16) == 0
             assert (service.log / "current").stat().st_uid == int(nobody)
             assert service.log.stat().st_mode & 0o777 == 0o750
+
+
+@pytest.mark.parametrize("is_there", [False, True], ids=["new", "there"])
+def test_folder_of_the_cache(require_tool: Callable[..., str], *, is_there: bool) -> None:
+    """A folder for the cache is made where there is none, for RUN_AS alone; one that is there stays as it is."""
+    require_tool("chpst", package="runit")
+    user = "nobody:nogroup" if os.geteuid() == 0 else getpass.getuser()
+    with tempfile.TemporaryDirectory() as directory:
+        place = Path(directory)
+        place.chmod(0o755)
+        cache = place / "cache"
+        if is_there:
+            cache.mkdir()
+            cache.chmod(0o777)
+        (place / "bin").mkdir()
+        for name, script in (("python", ""), ("twistd", 'touch "$AERO_STORAGE_CACHE_DIR/block"')):
+            (place / "bin" / name).write_text(f"#!/bin/sh\n{script}\n")
+            (place / "bin" / name).chmod(0o755)
+        env = {"PATH": os.environ["PATH"], "PREFIX": directory, "RUN_AS": user, "AERO_STORAGE_CACHE_DIR": str(cache)}
+        words = [str(PROJECT / "etc/runit/aero-storage/run"), "configured"]
+        done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=SECONDS, check=False)
+        assert done.returncode == 0, done.stdout
+        assert cache.stat().st_mode & 0o777 == (0o777 if is_there else 0o700)
+        assert (cache / "block").stat().st_uid != 0 or os.geteuid() != 0

@@ -29,11 +29,13 @@ from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.reply import Reply
 from aero_storage.delivery.representation import VirtualChunks, image_representation
 from aero_storage.delivery.routes import ROUTES, Route
+from aero_storage.disk import Disk
 from aero_storage.errors import BlobNotFoundError, BlobUnreadableError, CatalogError
 from aero_storage.http.conditional import Validators
 from aero_storage.logs.json_lines import Fields
 from aero_storage.metrics import Metrics, Registry
 from aero_storage.storage.blob import BlobStatus
+from aero_storage.storage.local.file_status import file_status
 from aero_storage.storage.store import BlobRequest, EntryFault, Opened, Store, Survey
 
 _LIMITED = policy_with(max_range_bytes=100)
@@ -123,7 +125,7 @@ def reply_to(
 ) -> Reply:
     """The reply to a request for an image of 1,000 bytes under a limit of 100, unless told otherwise."""
     image = attrs.evolve(_IMAGE, etag=validators.etag, last_modified=validators.last_modified)
-    return decide(facts, policy, image_representation(facts, policy, image, BlobStatus(size, 0)))
+    return decide(facts, policy, image_representation(facts, policy, image, file_status(size, 0)))
 
 
 class ReplyTo(Protocol):
@@ -144,11 +146,16 @@ class FakeBlob:
     status: BlobStatus
     closes: int = 0
     raw: bool = True
+    sha256: str | None = None
     file: None = None
-    device: int = 0
+    lane: int = 0
+    piece_bytes: int = 128 * 1024
 
     def read(self, offset: int, length: int) -> bytes:
         raise AssertionError(f"nothing here reads: {length} bytes at {offset}")
+
+    def read_later(self, _disk: Disk, offset: int, length: int, *, background: bool) -> Deferred[bytes]:
+        raise AssertionError(f"nothing here reads: {length} bytes at {offset}, {background=}")
 
     def close(self) -> None:
         self.closes += 1
@@ -170,7 +177,7 @@ class FakeStore:
     """What can be had without waiting."""
 
     def put(self, name: str, size: int = 1000, mtime_ns: int = 1_700_000_000_500_000_000) -> FakeBlob:
-        self.blobs[name] = FakeBlob(BlobStatus(size, mtime_ns))
+        self.blobs[name] = FakeBlob(file_status(size, mtime_ns))
         return self.blobs[name]
 
     def open(self, wanted: BlobRequest) -> Deferred[Opened]:
@@ -182,6 +189,9 @@ class FakeStore:
 
     def open_cached(self, wanted: BlobRequest) -> Opened | None:
         return self.cached.get(wanted)
+
+    def close(self) -> None:
+        raise AssertionError("the handler does not own the store")
 
     def _find(self, name: str, *, raw: bool) -> Opened:
         if name in self.unreadable:

@@ -11,6 +11,7 @@ import attrs
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
 
+from aero_storage.catalog.directory import DirectoryDocuments
 from aero_storage.catalog.reader import CatalogReader
 from aero_storage.errors import CatalogError
 from aero_storage.service.catalog_reload import POLL_SECONDS, CatalogReloader
@@ -49,7 +50,7 @@ def manifest(tmp_path: Path) -> Manifest:
 @pytest.fixture
 def watch(tmp_path: Path, bench: Bench) -> CatalogReloader:
     return CatalogReloader(
-        CatalogReader(tmp_path, require_manifest=False),
+        CatalogReader(DirectoryDocuments(tmp_path), require_manifest=False),
         bench.current_catalog,
         bench.disk,
         bench.metrics,
@@ -251,7 +252,7 @@ def test_one_look_at_a_time(tmp_path: Path, manifest: Manifest, bench: Bench) ->
     """A check that comes while another one is under way waits for it: readings never overtake each other."""
     disk = HeldDisk()
     watch = CatalogReloader(
-        CatalogReader(tmp_path, require_manifest=False),
+        CatalogReader(DirectoryDocuments(tmp_path), require_manifest=False),
         bench.current_catalog,
         disk,
         bench.metrics,
@@ -274,7 +275,7 @@ def test_cancelled_look(tmp_path: Path, manifest: Manifest, bench: Bench, which:
     """A check that is cancelled, at work or waiting, keeps no later one from its turn."""
     disk = HeldDisk()
     watch = CatalogReloader(
-        CatalogReader(tmp_path, require_manifest=False),
+        CatalogReader(DirectoryDocuments(tmp_path), require_manifest=False),
         bench.current_catalog,
         disk,
         bench.metrics,

@@ -12,7 +12,7 @@ from tests.policies import cors_with, policy_with
 from aero_storage.catalog.model import Image
 from aero_storage.delivery.representation import image_representation, image_validators
 from aero_storage.http.conditional import Validators
-from aero_storage.storage.blob import BlobStatus
+from aero_storage.storage.local.file_status import file_status
 
 if TYPE_CHECKING:
     from tests.delivery.conftest import Ask, ReplyTo
@@ -21,7 +21,7 @@ SIZE = 1000
 EXACTLY = "Tue, 14 Nov 2023 22:13:20 GMT"
 IMAGE = Image("disk.img", "disk.img", "disk.img")
 DATE = 1_700_000_000_500_000_000
-STATUS = BlobStatus(SIZE, DATE, ctime_ns=7, inode=8)
+STATUS = file_status(SIZE, DATE, ctime_ns=7, inode=8)
 FILE_TAG = '"3e8-6553f100-1dcd6500"'
 SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 DIGEST_TAG = f'"sha256-{SHA256}"'

@@ -23,6 +23,9 @@ from aero_storage.errors import (
     ClientError,
     DescriptorsError,
     DiskHangsError,
+    ObjectChangedError,
+    OriginDeniedError,
+    OriginUnavailableError,
     OverdrawnError,
     OverloadedError,
     RefusalReason,
@@ -360,6 +363,9 @@ def test_fail(ask: Ask, bench: Bench, path: str, plane: Plane, status: int) -> N
         (DiskHangsError, "disk"),
         (OverloadedError, "place"),
         (OverdrawnError, "share"),
+        (OriginUnavailableError, "origin"),
+        (OriginDeniedError, "origin"),
+        (ObjectChangedError, "origin"),
     ],
 )
 def test_reasons(ask: Ask, bench: Bench, drive: Drive, path: str, error: type[ClientError], reason: str) -> None:
@@ -367,6 +373,19 @@ def test_reasons(ask: Ask, bench: Bench, drive: Drive, path: str, error: type[Cl
     bench.store.held = fail(error("files/disk.raw"))
     reply = drive(bench.handler().answer(bench.exchange(ask(path)), None))
     assert (reply.status, reply.refused) == (error.status, Refused(RefusalReason(reason)))
+
+
+@pytest.mark.parametrize("path", [BYTES, BYTES + "/meta"])
+@pytest.mark.parametrize(
+    ("error", "seconds"), [(OriginUnavailableError, "5"), (DiskHangsError, "1"), (OriginDeniedError, None)]
+)
+def test_retry_after(
+    ask: Ask, bench: Bench, drive: Drive, path: str, error: type[ClientError], seconds: str | None
+) -> None:
+    """A client is asked to wait longer for an object store than for a disk, and not at all after a 500."""
+    bench.store.held = fail(error("files/disk.raw"))
+    reply = drive(bench.handler().answer(bench.exchange(ask(path)), None))
+    assert dict(reply.headers).get("Retry-After") == seconds
 
 
 def test_every_resource_is_tried() -> None:

@@ -14,6 +14,7 @@ from aero_storage.catalog.model import Image
 from aero_storage.delivery.metadata import describe, image_reply, list_reply, make_listing
 from aero_storage.delivery.reply import Reply
 from aero_storage.storage.blob import BlobStatus
+from aero_storage.storage.local.file_status import file_status
 
 if TYPE_CHECKING:
     from tests.delivery.conftest import Ask
@@ -28,7 +29,7 @@ FULL = attrs.evolve(
     etag='W/"mine"',
     last_modified=1_700_000_000_250_000_000,
 )
-STATUS = BlobStatus(20 * 2**30, 1_600_000_000_000_000_000)
+STATUS = file_status(20 * 2**30, 1_600_000_000_000_000_000)
 META = "/v1/images/disk.img/meta"
 CORS = {
     "Access-Control-Allow-Origin": "*",
@@ -110,7 +111,7 @@ def test_full_object() -> None:
 )
 def test_last_modified(mtime_ns: int, text: str) -> None:
     """The date is RFC 3339 in UTC, with a fraction only if there is one, and the epoch if there is none."""
-    assert describe(IMAGE, BlobStatus(0, mtime_ns))["last_modified"] == text
+    assert describe(IMAGE, file_status(0, mtime_ns))["last_modified"] == text
 
 
 def test_empty_description() -> None:
@@ -132,14 +133,14 @@ def test_image_reply(ask: Ask) -> None:
 
 def test_image_reply_without_date(ask: Ask) -> None:
     """An image without a usable date has no `Last-Modified`, and the epoch in its object."""
-    reply = meta(ask, status=BlobStatus(1, -1))
+    reply = meta(ask, status=file_status(1, -1))
     assert "Last-Modified" not in dict(reply.headers)
     assert json.loads(reply.body)["last_modified"] == "1970-01-01T00:00:00Z"
 
 
 def test_image_reply_with_a_date_to_come(ask: Ask) -> None:
     """A date later than `Date` is in the object as it is, but no `Last-Modified`, and takes part in no condition."""
-    status = BlobStatus(1, 1_700_000_101_000_000_000)
+    status = file_status(1, 1_700_000_101_000_000_000)
     reply = meta(ask, {"If-Modified-Since": "Tue, 14 Nov 2023 23:00:00 GMT"}, status=status)
     assert (reply.status, "Last-Modified" in dict(reply.headers)) == (200, False)
     assert json.loads(reply.body)["last_modified"] == "2023-11-14T22:15:01Z"

@@ -26,7 +26,7 @@ NOISE = noise_disk(7, 100_000)[512:]
             "the image is vhd, a container",
             "aero-storage import FILE --id odd",
         ),
-        (gzip.compress(NOISE), "the image is compressed with gzip", "gunzip --keep FILE"),
+        (gzip.compress(NOISE), "the image is compressed with gzip", "aero-storage import FILE --id odd"),
         (b"<html>Not found", "the image is a web page (HTML)", "download the image itself"),
         (noise_disk(7, 100_000), "a raw disk: boot signature", ""),
         (bytes(5000), "a raw disk: all zeros", ""),

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aero_storage.image_formats import disks
+from aero_storage.image_formats import disks, home_computers
 from aero_storage.image_formats.byte_source import HEAD_BYTES, Sample, sample
 from aero_storage.image_formats.recognition import Recognition, recognise
 
@@ -138,6 +138,17 @@ KINDS: list[tuple[str, Parts]] = [
     ("Atari disk", [(0x1C6 + 36, b"\x81XGM")]),
     ("Amiga PFS", [(0, b"PFS\1")]),
     ("Amiga SFS", [(0, b"SFS\0")]),
+    ("Atari disk", [(0x1C2, struct.pack(">L", MI // 512))]),
+    ("SquashFS", [(0, b"sqsh")]),
+    ("cramfs", [(0, b"\x28\xcd\x3d\x45")]),
+    ("X68000 floppy disk", [(0, b"\x60\x3c\x90X68IPL30")]),
+    ("X68000 floppy disk", [(0, b"\x60\x1cHudson soft 2.00")]),
+    ("disk of GNU Parted without partitions", [(0, b"GNU Parted Loopback 0\0")]),
+    ("OpenBSD softraid", [(8192, b"marcCRAM")]),
+    ("Ceph BlueStore", [(0, b"bluestore block device\n")]),
+    ("Android super partition", [(4096, b"gDla")]),
+    ("GEOM volume", [(MI - 512, b"GEOM::ELI\0")]),
+    ("GEOM volume", [(MI - 4096, b"GEOM::ELI\0")]),
     ("Amiga Kickstart", [(0, b"KICK\0\0\0\0")]),
 ]
 
@@ -151,7 +162,7 @@ def test_kinds(kind: str, parts: Parts) -> None:
 
 def test_every_kind_is_tried() -> None:
     """There is a case for each sign that is known."""
-    elsewhere = {"DOS 1 floppy disk", "all zeros"}
+    elsewhere = {"DOS 1 floppy disk", "all zeros", *(name for name, _ in home_computers.RULES)}
     assert {kind for kind, _ in KINDS} | elsewhere == disks.KINDS
 
 

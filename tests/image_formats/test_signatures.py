@@ -6,6 +6,7 @@ import bz2
 import gzip
 import io
 import lzma
+import struct
 import tarfile
 import zipfile
 
@@ -68,27 +69,38 @@ LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n
 
 # What the message says, a part of the remedy, and the beginning of a file (or its parts by their offsets).
 SAMPLES: list[tuple[str, str, bytes]] = [
-    ("compressed with gzip", "gunzip", gzip.compress(NOISE)),
-    ("compressed with xz", "unxz", lzma.compress(NOISE)),
+    ("compressed with gzip", "aero-storage import", gzip.compress(NOISE)),
+    ("compressed with xz", "aero-storage import", lzma.compress(NOISE)),
     ("compressed with lzma", "unlzma", lzma.compress(NOISE, lzma.FORMAT_ALONE)),
-    ("compressed with bzip2", "bunzip2", bz2.compress(NOISE)),
-    ("compressed with bzip2", "bunzip2", bz2.compress(b"")),
-    ("compressed with zstd", "unzstd", b"\x28\xb5\x2f\xfd" + NOISE),
-    ("compressed with zstd", "unzstd", b"\x50\x2a\x4d\x18\4\0\0\0" + NOISE),
-    ("compressed with lz4", "unlz4", b"\x04\x22\x4d\x18\x64\x40" + NOISE),
-    ("compressed with lz4", "unlz4", b"\x02\x21\x4c\x18" + NOISE),
+    ("compressed with bzip2", "aero-storage import", bz2.compress(NOISE)),
+    ("compressed with bzip2", "aero-storage import", bz2.compress(b"")),
+    ("compressed with zstd", "aero-storage import", b"\x28\xb5\x2f\xfd" + NOISE),
+    ("compressed with zstd", "aero-storage import", b"\x50\x2a\x4d\x18\4\0\0\0" + NOISE),
+    ("compressed with lz4", "aero-storage import", b"\x04\x22\x4d\x18\x64\x40" + NOISE),
+    ("compressed with lz4 (legacy)", "lz4 -d", b"\x02\x21\x4c\x18" + NOISE),
     ("compressed with lzip", "lzip", b"LZIP\1" + NOISE),
     ("compressed with lzop", "lzop", b"\x89LZO\0\r\n\x1a\n" + NOISE),
     ("compressed with compress", "uncompress", b"\x1f\x9d\x90" + NOISE),
-    ("a ZIP archive", "unzip", zipped()),
+    ("a ZIP archive", "aero-storage import", zipped()),
     ("a 7z archive", "7z x", b"7z\xbc\xaf\x27\x1c\0\4" + NOISE),
     ("a RAR archive", "unrar", b"Rar!\x1a\x07\0" + NOISE),
     ("a RAR archive", "unrar", b"Rar!\x1a\x07\1\0" + NOISE),
-    ("a tar archive", "tar -xf", tar()),
+    ("a tar archive", "aero-storage import", tar()),
     ("a cabinet file", "cabextract", b"MSCF\0\0\0\0" + NOISE),
     ("an ARJ archive", "arj", b"\x60\xea\x2b\0" + NOISE),
     ("an LHA archive", "lha", b"\x24\x37-lh5-" + NOISE),
     ("a cpio archive", "cpio", b"070701" + NOISE),
+    ("a cpio archive", "cpio", b"\xc7\x71\x2a\xfe" + NOISE),
+    ("an Oric floppy image", "HxC", b"MFM_DISK\2\0\0\0" + NOISE),
+    ("an image of Anex86", "tail -c +4097", struct.pack("<8L", 0, 0, 4096, 20 << 20, 512, 17, 8, 615) + NOISE),
+    ("an image of Anex86", "tail -c +4097", struct.pack("<8L", 0, 0x90, 4096, 1261568, 1024, 8, 2, 77) + NOISE),
+    ("an image of flash memory (UBIFS)", "ubireader", b"\x31\x18\x10\6" + NOISE),
+    ("an image of flash memory (JFFS2)", "jefferson", b"\x85\x19\x03\x20\x0c\0\0\0" + NOISE),
+    ("an image of flash memory (JFFS2)", "jefferson", b"\x85\x19\x01\xe0" + NOISE),
+    ("firmware (UEFI)", "disk image", bytes(16) + NOISE[:24] + b"_FVH" + NOISE),
+    ("firmware (UF2)", "disk image", b"UF2\n\x57\x51\x5d\x9e" + NOISE),
+    ("firmware (TRX)", "disk image", b"HDR0" + NOISE),
+    ("a memory dump of Windows", "disk", b"MDMP\x93\xa7\0\0" + NOISE),
     ("a Debian package", "ar x", b"!<arch>\ndebian-binary" + NOISE),
     ("a DiskDoubler file", "unar", b"\xab\xcd\0\x54" + NOISE),
     ("encrypted by OpenSSL", "openssl", b"Salted__" + NOISE),

@@ -38,7 +38,7 @@ def cold(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     def is_resident(_descriptor: int, offset: int, length: int) -> bool:
         return not any(begin < offset + length and offset < end for begin, end in spans)
 
-    monkeypatch.setattr("aero_storage.streaming.file_segment.is_resident", is_resident)
+    monkeypatch.setattr("tests.streaming.tcp_pair.is_resident", is_resident)
     return spans
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import struct
@@ -10,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, NoReturn, TypeVar, cast
 
 import attrs
 from tests.streaming.watched_files import sending
@@ -23,7 +24,8 @@ from twisted.internet.tcp import Port
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from aero_storage.linux.page_cache import count_pages
+from aero_storage.disk import Disk
+from aero_storage.linux.page_cache import count_pages, is_resident
 from aero_storage.streaming.files_in_flight import FilesInFlight
 from aero_storage.streaming.sendfile import SendfileServer
 from aero_storage.streaming.transports import use_tracked_transports
@@ -114,6 +116,10 @@ class ManualDisk:
         self.begin()()
 
 
+def _ended() -> NoReturn:
+    raise OSError(errno.ENODATA, os.strerror(errno.ENODATA))
+
+
 @attrs.define(eq=False)
 class FakeFile:
     """An open file that notes what is asked of it; `failure` is what the file raises from now on."""
@@ -123,7 +129,8 @@ class FakeFile:
     failure: Exception | None = None
     warmed: list[tuple[int, int]] = attrs.field(factory=list)
     checks: int = 0
-    device: int = 0
+    lane: int = 0
+    is_watched: bool = True
     name: str = "disk.img"
     holders: int = 0
 
@@ -144,7 +151,27 @@ class FakeFile:
         if self.failure is not None:
             raise self.failure
 
-    def warm(self, offset: int, length: int) -> None:
+    def is_sendable(self, offset: int, length: int) -> bool:
+        return is_resident(self.descriptor, offset, length)
+
+    def read_now_into(self, offset: int, target: memoryview) -> bool:
+        raise AssertionError(f"the transport does not ask for {len(target)} bytes at {offset} at once")
+
+    def read_sendable_into(self, offset: int, target: memoryview) -> int:
+        count = os.preadv(self.descriptor, (target,), offset)
+        self.verify()
+        return count or _ended()
+
+    def transmit(self, socket: int, offset: int, most: int) -> int:
+        sent = os.sendfile(socket, self.descriptor, offset, most)
+        if not sent:
+            self.verify()
+        return sent or _ended()
+
+    def warm(self, disk: Disk, offset: int, length: int, *, background: bool) -> Deferred[None]:
+        return disk.run(lambda: self.populate(offset, length), lane=self.lane, background=background)
+
+    def populate(self, offset: int, length: int) -> None:
         self.warmed.append((offset, length))
         if self.failure is not None:
             raise self.failure

@@ -245,8 +245,9 @@ def test_bytes_that_come_during_a_look() -> None:
     assert peers.looks == 2
 
 
-def kind(peers: FakePeers, connection: Any, length: int = MIB) -> object:
-    made = SegmentKinds(peers, FakeTimers()).choose(length, connection)
+def kind(peers: FakePeers, connection: Any, length: int = MIB, *, is_watched: bool = True) -> object:
+    source = cast("Any", type("Source", (), {"is_watched": is_watched}))
+    made = SegmentKinds(peers, FakeTimers()).choose(source, length, connection)
     return getattr(made, "func", made)
 
 
@@ -284,6 +285,7 @@ def test_kinds(own: str, peer: str, unseen: object) -> None:
     assert kind(FakePeers(is_here=False), end(own, peer)) is unseen
     assert kind(FakePeers(failure=OSError(errno.EPERM, "")), end(own, peer)) is unseen
     assert kind(FakePeers(), end(own, peer), COPIED_BYTES) is CopiedSegment
+    assert kind(FakePeers(), end(own, peer), is_watched=False) is FileSegment
 
 
 def test_a_lost_connection_has_no_reader() -> None:

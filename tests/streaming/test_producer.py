@@ -15,12 +15,14 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from aero_storage.disk import Disk
 from aero_storage.errors import ShortReadError
-from aero_storage.streaming.producer import BACKGROUND_READ_BYTES, READ_AHEAD, READ_BYTES, SegmentProducer
+from aero_storage.streaming.producer import BACKGROUND_READ_BYTES, READ_AHEAD, SegmentProducer
 from aero_storage.streaming.stream_place import StreamPlace
 from aero_storage.streaming.throttle import BURST_SECONDS, TICK_SECONDS, Pace, Throttle
 
 T = TypeVar("T")
+READ_BYTES = 128 * 1024
 
 
 @attrs.define(eq=False)
@@ -28,13 +30,17 @@ class Source:
     data: bytes
     reads: list[tuple[int, int]] = attrs.field(factory=list)
     failure: Exception | None = None
-    device: int = 0
+    lane: int = 0
+    piece_bytes: int = READ_BYTES
 
     def read(self, offset: int, length: int) -> bytes:
         self.reads.append((offset, length))
         if self.failure is not None:
             raise self.failure
         return self.data[offset : offset + length]
+
+    def read_later(self, disk: Disk, offset: int, length: int, *, background: bool) -> Deferred[bytes]:
+        return disk.run(lambda: self.read(offset, length), lane=self.lane, background=background)
 
 
 @implementer(IConsumer)

@@ -32,7 +32,7 @@ from twisted.python.threadpool import ThreadPool
 
 from aero_storage.disk import DiskThreads
 from aero_storage.linux.page_cache import is_resident
-from aero_storage.streaming.file_segment import RESIDENT_SECONDS, WINDOW_BYTES, FileSegment
+from aero_storage.streaming.file_segment import COPIED_BYTES, RESIDENT_SECONDS, WINDOW_BYTES, FileSegment
 from aero_storage.streaming.transports import sendfile_transport, use_tracked_transports
 
 
@@ -230,6 +230,48 @@ def test_reads_of_a_stream_without_a_place(pair: ConnectionPair, file: FakeFile)
     assert pair.disk.background[-1] is True
 
 
+class Evicted(FakeFile):
+    """A file whose bytes go again, once, between being sendable and being sent."""
+
+    gone: bool = False
+
+    def transmit(self, socket: int, offset: int, most: int) -> int:
+        return 0 if self._goes() else super().transmit(socket, offset, most)
+
+    def read_sendable_into(self, offset: int, target: memoryview) -> int:
+        return 0 if self._goes() else super().read_sendable_into(offset, target)
+
+    def _goes(self) -> bool:
+        goes, self.gone = not self.gone, True
+        return goes
+
+
+@pytest.mark.parametrize("length", [4 * MIB, COPIED_BYTES])
+@pytest.mark.parametrize("comes_back", [True, False])
+def test_bytes_that_are_sendable_no_more(
+    pair: ConnectionPair, file: FakeFile, cold: list[tuple[int, int]], length: int, *, comes_back: bool
+) -> None:
+    """Bytes that go before they are sent are asked for again, and brought in if they are still gone."""
+    source = Evicted(file.path, file.descriptor)
+    seen = result_of(pair.server.send_file(source, 0, length, b"head"))
+    if not comes_back:
+        cold.append((0, length))
+    pair.run()
+    assert seen == [None]
+    assert pair.taken == b"head" + pattern(length)
+    assert bool(source.warmed) is not comes_back
+
+
+@pytest.mark.parametrize("is_watched", [True, False])
+def test_files_that_never_change_in_place(pair: ConnectionPair, file: FakeFile, *, is_watched: bool) -> None:
+    """Only a file whose bytes may change in place is watched while they are sent."""
+    file.is_watched = is_watched
+    pair.server.send_file(file, 0, 4 * MIB)
+    assert pair.server.in_flight.has(pair.server) is is_watched
+    pair.run()
+    assert pair.taken == pattern(4 * MIB)
+
+
 # The real kernel, real threads
 
 
@@ -246,7 +288,7 @@ def bytes_read_by_this_thread() -> int:
 @pytest.fixture
 def evicted(file: FakeFile, monkeypatch: pytest.MonkeyPatch) -> FakeFile:
     """The file, pushed out of the page cache and not read ahead by the kernel; the kernel is asked what is there."""
-    monkeypatch.setattr("aero_storage.streaming.file_segment.is_resident", is_resident)
+    monkeypatch.setattr("tests.streaming.tcp_pair.is_resident", is_resident)
     with file.path.open("rb+") as writable:
         os.fsync(writable.fileno())
     os.posix_fadvise(file.descriptor, 0, 0, os.POSIX_FADV_RANDOM)
@@ -256,10 +298,10 @@ def evicted(file: FakeFile, monkeypatch: pytest.MonkeyPatch) -> FakeFile:
 
 
 class Reading(FakeFile):
-    """A file whose `warm` really reads."""
+    """A file that really reads what is to be brought in."""
 
-    def warm(self, offset: int, length: int) -> None:
-        super().warm(offset, length)
+    def populate(self, offset: int, length: int) -> None:
+        super().populate(offset, length)
         assert len(os.pread(self.descriptor, length, offset)) == length
 
 
@@ -341,8 +383,8 @@ def test_shutdown_while_a_thread_reads(
     begun, may_end = threading.Event(), threading.Event()
 
     class Slow(FakeFile):
-        def warm(self, offset: int, length: int) -> None:
-            super().warm(offset, length)
+        def populate(self, offset: int, length: int) -> None:
+            super().populate(offset, length)
             begun.set()
             assert may_end.wait(10)
 

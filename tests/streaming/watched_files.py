@@ -71,7 +71,7 @@ class Flights:
 class RemoteKinds:
     """Chooses segments as for a client on another machine, though all peers here are on this one."""
 
-    def choose(self, length: int, _connection: object) -> Callable[..., FileSegment]:
+    def choose(self, _source: object, length: int, _connection: object) -> Callable[..., FileSegment]:
         return CopiedSegment if length <= COPIED_BYTES else FileSegment
 
 

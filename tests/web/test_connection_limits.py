@@ -7,7 +7,15 @@ from collections.abc import Callable
 
 import attrs
 
-from aero_storage.web.connection_limits import MAX_REFUSED, ConnectionLimiter, Limits, Reason, Ticket
+from aero_storage.web.connection_limits import (
+    MAX_BEYOND,
+    MAX_LINGERING,
+    MAX_REFUSED,
+    ConnectionLimiter,
+    Limits,
+    Reason,
+    Ticket,
+)
 
 
 def limits(
@@ -19,19 +27,42 @@ def limits(
 
 
 @attrs.define(eq=False)
+class Lingering:
+    """Connections that linger; the clients of some of them take nothing."""
+
+    count: int = 0
+    stalled: int = 0
+
+    def __len__(self) -> int:
+        return self.count
+
+    def reset_stalled(self) -> bool:
+        if not self.stalled:
+            return False
+        self.stalled, self.count = self.stalled - 1, self.count - 1
+        return True
+
+
+@attrs.define(eq=False)
 class Scene:
     limits: Limits
     room: int = 0
     """Connections that could make way."""
     refused: list[Reason] = attrs.field(factory=list)
+    lingering: Lingering = attrs.field(factory=Lingering)
     limiter: ConnectionLimiter = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.limiter = ConnectionLimiter(self.limits, self.make_room, self.refused.append)
+        self.limiter = ConnectionLimiter(self.limits, self.make_room, self.refused.append, self.lingering)
 
     def make_room(self) -> bool:
         self.room -= 1
         return self.room >= 0
+
+    def linger(self, ticket: Ticket | None) -> None:
+        assert ticket is not None
+        self.limiter.closes(ticket)
+        self.lingering.count += 1
 
     def enter(self, *hosts: str) -> list[int | None]:
         """The refusals of connections from these hosts, 0 where there is not even a ticket."""
@@ -94,6 +125,39 @@ def test_exempt() -> None:
     """UNIX sockets and proxies speak for many clients; the limit in all is for them, too."""
     scene = Scene(limits(max_connections=4, max_connections_per_client=1, is_exempt="192.0.2.9".__eq__))
     assert scene.enter("unix", "unix", "192.0.2.9", "192.0.2.9", "192.0.2.9") == [None, None, None, None, 503]
+
+
+def test_lingering_connections_take_no_place_but_are_bounded() -> None:
+    """So many may linger beyond the limit; then one whose client takes nothing is reset, or new ones are refused."""
+    scene = Scene(limits(max_connections=2))
+    for _ in range(MAX_LINGERING + 2):
+        scene.linger(scene.limiter.admit("192.0.2.1"))
+    assert scene.enter("192.0.2.2") == [503]
+    scene.lingering.stalled = 2
+    assert scene.enter("192.0.2.2", "192.0.2.3", "192.0.2.4") == [None, None, 503]
+    assert (scene.lingering.count, scene.lingering.stalled) == (MAX_LINGERING, 0)
+
+
+def test_a_connection_leaves_once() -> None:
+    """To be closed, reset and lost counts once; a refused one has its place until it is lost."""
+    scene = Scene(limits(max_connections=1))
+    first = scene.limiter.admit("192.0.2.1")
+    told = [scene.limiter.admit("192.0.2.2") for _ in range(MAX_REFUSED)]
+    for ticket in (first, first, told[0]):
+        assert ticket is not None
+        scene.limiter.closes(ticket)
+    assert scene.enter("192.0.2.2", "192.0.2.2") == [None, 0]
+    for ticket in (first, told[0]):
+        assert ticket is not None
+        scene.limiter.leave(ticket)
+    assert scene.enter("192.0.2.2", "192.0.2.2") == [503, 0]
+
+
+def test_as_many_as_can_be_open() -> None:
+    """Beyond a constant over the limit nobody is accepted in the same turn; without a limit all are."""
+    scene = Scene(limits(max_connections=7))
+    assert [scene.limiter.is_full(7 + MAX_BEYOND + more) for more in (-1, 0, 1)] == [False, True, True]
+    assert not Scene(limits(max_connections=0)).limiter.is_full(1_000_000)
 
 
 def test_nothing_is_left() -> None:

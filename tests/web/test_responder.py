@@ -12,7 +12,7 @@ from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.python.failure import Failure
 
 from aero_storage.delivery.reply import Reply
-from aero_storage.storage.local.directory import LocalBlob
+from aero_storage.storage.local.local_blob import LocalBlob
 from aero_storage.web.responder import start
 
 IMAGE = bytes(range(256)) * 4096

@@ -12,7 +12,7 @@ import pytest
 from tests.streaming.tcp_pair import MIB, ConnectionPair, ManualReactor, closing, connect, descriptors, pattern
 from twisted.internet.address import IPv4Address
 
-from aero_storage.storage.local.directory import LocalBlob
+from aero_storage.storage.local.local_blob import LocalBlob
 from aero_storage.streaming.change_reports import REPORT_SECONDS
 
 IMAGE = pattern(6 * MIB)
@@ -24,7 +24,7 @@ Dial = Callable[[], ConnectionPair]
 def cold(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Whether files are to be taken for cold: put something in."""
     answers: list[bool] = []
-    monkeypatch.setattr("aero_storage.streaming.file_segment.is_resident", lambda *_: not answers)
+    monkeypatch.setattr("aero_storage.storage.local.local_blob.is_resident", lambda *_: not answers)
     return answers
 
 
@@ -153,7 +153,7 @@ def test_client_resets_while_a_thread_reads(
     pair.reset()
     pair.turn(3)
     assert result_of(stack) == ("disconnected", 200, 0)
-    monkeypatch.setattr(LocalBlob, "warm", None)
+    monkeypatch.setattr(LocalBlob, "populate", None)
     stack.pool.step()
 
 

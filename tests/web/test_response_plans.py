@@ -309,7 +309,7 @@ def test_a_queue(make_stack: Callable[..., Any]) -> None:
 
 def test_cold_bytes(responses: Responses, monkeypatch: pytest.MonkeyPatch) -> None:
     """Small bodies that are not in memory are left to the transport, which has threads for that."""
-    monkeypatch.setattr("aero_storage.web.file_sender.read_resident_into", lambda *_: False)
+    monkeypatch.setattr("aero_storage.storage.local.local_blob.read_resident_into", lambda *_: False)
     responses.ask("Range: bytes=0-99")
     assert [(offset, length) for _, offset, length in responses.sender.files] == [(0, 100)]
     assert responses.sender.sent.endswith(b"\r\n\r\n" + IMAGE[:100])

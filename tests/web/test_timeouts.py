@@ -21,6 +21,7 @@ class Connection:
         self.silent: bool = True
         self.ends: list[float] = []
         self.left = False
+        self.has_all: bool = True
         self.heads = 0
         self.refusal: StatusAndReason | None = None
         self.wait = Wait()
@@ -37,7 +38,7 @@ class Connection:
         self.ends.append(self._clock.seconds())
         self.state = None
 
-    def close(self) -> None:
+    def make_way(self) -> None:
         self.left = True
         self.state = None
 
@@ -165,6 +166,20 @@ def test_longest_silent_makes_way() -> None:
         assert scene.timeouts.make_room()
         assert [one.left for one in made] == [True] * number + [False] * (3 - number)
     assert not scene.timeouts.make_room()
+
+
+def test_who_has_yet_to_read_makes_way_last() -> None:
+    """A connection whose client has all makes way before one that has been silent longer, but has bytes to read."""
+    scene = Scene()
+    reading = scene.idle()
+    reading.has_all = False
+    scene.wait(3)
+    has_all = scene.idle()
+    scene.wait(3)
+    assert scene.timeouts.make_room()
+    assert (has_all.left, reading.left) == (True, False)
+    assert scene.timeouts.make_room()
+    assert reading.left
 
 
 def test_nobody_makes_way_who_is_about_to_ask() -> None:

@@ -52,28 +52,47 @@ class Directory:
     def open_directory(self, name: str, *, create: bool = False) -> Directory:
         """Open a directory in this one; the caller closes it. Raises the same errors as `below`."""
         if create:
-            with suppress(FileExistsError):
-                os.mkdir(name, dir_fd=self.descriptor)
-        try:
+            self.make_directory(name)
+        with self._opening(name):
             return Directory(self.path / name, os.open(name, _FLAGS | os.O_NOFOLLOW, dir_fd=self.descriptor))
-        except OSError as error:
-            raise self._named(error, name) from error
+
+    def make_directory(self, name: str, mode: int = 0o777) -> bool:
+        """Make a directory in this one, and return whether it is new; the entry that is there may be anything."""
+        try:
+            with self._naming(name):
+                os.mkdir(name, mode, dir_fd=self.descriptor)
+        except FileExistsError:
+            return False
+        return True
 
     def open_file(self, name: str, flags: int, mode: int = 0o644) -> int:
         """Open a file in this directory, and return its descriptor. Raises OperatorError if it is a symbolic link."""
-        try:
+        with self._opening(name):
             # Without O_NONBLOCK the open of a FIFO would wait for its other end.
             flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
             return os.open(name, flags, mode, dir_fd=self.descriptor)
-        except OSError as error:
-            raise self._named(error, name) from error
 
-    def _named(self, error: OSError, name: str) -> Exception:
-        """Return the error with the whole path; the one that says what a link in the way is."""
-        path = self.path / name
-        if error.errno in _NO_LINK and self.is_link(name):
-            return OperatorError(f"{path} is a symbolic link, and a command follows none here; remove it")
-        return type(error)(error.errno, error.strerror, str(path))
+    @contextmanager
+    def _opening(self, name: str) -> Iterator[None]:
+        """Have an error in a with block name the entry by its whole path, and say what a link in its place is."""
+        try:
+            with self._naming(name):
+                yield
+        except OSError as error:
+            if error.errno in _NO_LINK and self.is_link(name):
+                where = self.path / name
+                raise OperatorError(
+                    f"{where} is a symbolic link, and a command follows none here; remove it"
+                ) from error
+            raise
+
+    @contextmanager
+    def _naming(self, name: str) -> Iterator[None]:
+        """Have an error in a with block name the entry by its whole path."""
+        try:
+            yield
+        except OSError as error:
+            raise type(error)(error.errno, error.strerror, str(self.path / name)) from error
 
     def reachable(self, name: str = ".") -> Path:
         """Return a path to an entry that leads through the descriptor, for code that takes paths."""
@@ -107,23 +126,26 @@ class Directory:
 
     def unlink(self, name: str) -> None:
         """Remove a file or a link, if there is one."""
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError), self._naming(name):
             os.unlink(name, dir_fd=self.descriptor)
 
     def remove_directory(self, name: str) -> None:
         """Remove an empty directory."""
-        os.rmdir(name, dir_fd=self.descriptor)
+        with self._naming(name):
+            os.rmdir(name, dir_fd=self.descriptor)
 
     def remove(self, name: str) -> None:
         """Remove an entry: a directory with all that is in it, of a link only the link."""
         if self.is_directory(name):
-            shutil.rmtree(name, dir_fd=self.descriptor)
+            with self._naming(name):
+                shutil.rmtree(name, dir_fd=self.descriptor)
         else:
             self.unlink(name)
 
     def move(self, name: str, target: Directory, target_name: str) -> None:
         """Rename an entry to a name in another directory of the same file system; a file there is replaced."""
-        os.rename(name, target_name, src_dir_fd=self.descriptor, dst_dir_fd=target.descriptor)
+        with target._naming(target_name):
+            os.rename(name, target_name, src_dir_fd=self.descriptor, dst_dir_fd=target.descriptor)
 
     def disk_usage(self, name: str) -> int:
         """Return the bytes that an entry takes on disk, as the function of this name does."""

@@ -70,7 +70,24 @@ def lock_in(directory: Directory, name: str, waiting: Waiting) -> int:
         os.close(descriptor)
 
 
+def is_locked(directory: Directory, name: str) -> bool:
+    """Return whether another process holds the lock file `name`, or another user's one that nobody else can open."""
+    try:
+        descriptor = directory.open_file(name, os.O_RDONLY)
+    except PermissionError:
+        return True
+    except (OSError, OperatorError):  # missing, or no lock file
+        return False
+    try:
+        return not _is_taken(descriptor, fcntl.LOCK_SH)
+    finally:
+        os.close(descriptor)
+
+
 def _wait(path: Path, descriptor: int, waiting: Waiting, deadline: float) -> None:
+    if _is_taken(descriptor):
+        return
+    time.sleep(_POLL_SECONDS)  # `is_locked` holds it for a moment
     if _is_taken(descriptor):
         return
     if waiting.timeout:
@@ -83,9 +100,9 @@ def _wait(path: Path, descriptor: int, waiting: Waiting, deadline: float) -> Non
     raise BusyError(f"another process is at work in {path.parent}; wait for its end{held}")
 
 
-def _is_taken(descriptor: int) -> bool:
+def _is_taken(descriptor: int, kind: int = fcntl.LOCK_EX) -> bool:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

@@ -11,7 +11,7 @@ from pathlib import Path
 import attrs
 
 from aero_storage.atomic_files.directory import Directory
-from aero_storage.atomic_files.locks import Waiting, lock_in
+from aero_storage.atomic_files.locks import Waiting, is_locked, lock_in
 from aero_storage.errors import OperatorError
 
 _LOCK = "lock"
@@ -26,6 +26,8 @@ class StagingDirectory:
     directory: Directory
     leftover: int | None
     """None if the directory did not exist: every run that ends, even with an error, removes it."""
+    parent: Directory
+    """The directory that it is in, which is ours too if it was among the names."""
 
     @property
     def path(self) -> Path:
@@ -47,7 +49,16 @@ def staging_directory(place: Directory, *names: str) -> Iterator[StagingDirector
         stack.callback(os.close, descriptor)
         stack.callback(_leave, (place, *parents), directory, names)
         leftover = _clear(directory)
-        yield StagingDirectory(directory, None if is_new else leftover)
+        yield StagingDirectory(directory, None if is_new else leftover, (place, *parents)[-1])
+
+
+def is_at_work(place: Directory, *names: str) -> bool:
+    """Return whether another process owns the staging directory that `names` lead to from `place`."""
+    try:
+        with place.below(*names) as directory:
+            return is_locked(directory, _LOCK)
+    except (OSError, OperatorError):
+        return False
 
 
 def _enter(place: Directory, names: tuple[str, ...]) -> tuple[list[Directory], Directory, int, bool]:
@@ -76,11 +87,7 @@ def _close(directories: list[Directory]) -> None:
 
 def _open(place: Directory, name: str) -> tuple[Directory, bool]:
     """Open a staging directory, and return whether it is new."""
-    try:
-        os.mkdir(name, _MODE, dir_fd=place.descriptor)
-        is_new = True
-    except FileExistsError:
-        is_new = False
+    is_new = place.make_directory(name, _MODE)
     try:
         directory = place.open_directory(name)
     except NotADirectoryError as error:

@@ -33,10 +33,10 @@ def stamps_of(status: os.stat_result) -> tuple[str, str]:
     return stamps(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 
 
-def disagreement(stamp: str, found: tuple[str, str]) -> str:
+def disagreement(stamp: str, found: tuple[str, ...]) -> str:
     """Return, in words, that `stamp`, the `sha256_of` of an entry, is none of the `found` stamps of its file."""
     match = _STAMP.fullmatch(stamp)
-    same_form = found[match is not None and match[1] is not None]
+    same_form = found[-1 if match is not None and match[1] is not None else 0]
     return f"sha256_of is {stamp}, but the file is {same_form}: its sha256 counts as unset"
 
 

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import attrs
 
 from aero_storage.atomic_files import Directory
-from aero_storage.catalog.content_digest import ContentDigest, disagreement, stamps_of
+from aero_storage.catalog.content_digest import ContentDigest, disagreement
 from aero_storage.catalog.model import MANIFEST_NAME, Image
 from aero_storage.chunks.file_digest import hash_file
 from aero_storage.cli.disk_images.convert import ImportSource
-from aero_storage.cli.image_files import image_path
 from aero_storage.cli.progress import progress
+from aero_storage.cli.repository import ImageSample, Repository
 from aero_storage.errors import OperatorError
-from aero_storage.http.dates import NANOSECONDS, usable_mtime
-
-_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+from aero_storage.http.dates import NANOSECONDS
 
 
 def source_sha256(source: ImportSource) -> str | None:
@@ -56,7 +53,8 @@ def content_digest(directory: Directory, name: str, sha256: str) -> ContentDiges
 class ImageReport:
     """The result of checking an image against the digest that the catalog records."""
 
-    path: Path
+    name: str
+    """Path or URL of the image."""
     expected: str
     found: str
     size: int
@@ -67,45 +65,35 @@ class ImageReport:
         return self.found == self.expected
 
 
-def why_unchecked(root: Path, image: Image) -> str | None:
+def why_unchecked(repository: Repository, image: Image) -> str | None:
     """Return why an image cannot be checked against a recorded digest, None if it can be."""
     if image.sha256 is None:
         return f"no SHA-256 of the image is recorded (aero-storage publish {image.id} records one)"
     try:
-        status = image_path(root, image).stat()
+        stamps = repository.stored(image).stamps
     except OperatorError as error:
         return f"the image was not checked: {error}"
-    if image.has_outdated_sha256(stamps_of(status)):
-        return f"the image was not checked: {disagreement(image.sha256_of or '', stamps_of(status))}"
+    if image.has_outdated_sha256(stamps):
+        return f"the image was not checked: {disagreement(image.sha256_of or '', stamps)}"
     return None
 
 
-def check_image(root: Path, image: Image) -> ImageReport:
+def check_image(repository: Repository, image: Image) -> ImageReport:
     """Read an image once, and compare its SHA-256 with the recorded one. Raises OperatorError if it changes."""
-    path = image_path(root, image)
-    descriptor = os.open(path, _FLAGS)
-    try:
-        before = os.fstat(descriptor)
-        with progress(f"Verifying {path}", before.st_size) as advance:
-            found = hash_file(descriptor, before.st_size, advance)
-        after = os.fstat(descriptor)
-    finally:
-        os.close(descriptor)
-    if stamps_of(before)[0] != stamps_of(after)[0]:
-        raise OperatorError(f"{path} was changed while it was checked; try again when nothing writes to it")
-    return ImageReport(path, image.sha256 or "", found, before.st_size)
+    stored = repository.stored(image)
+    size, found = stored.sha256(lambda total: progress(f"Verifying {stored.name}", total))
+    return ImageReport(stored.name, image.sha256 or "", found, size)
 
 
-def digest_warnings(image: Image, status: os.stat_result) -> Iterator[str]:
+def digest_warnings(image: Image, found: ImageSample) -> Iterator[str]:
     """Yield a warning if its digest does not count, and if nothing but ctime and inode tell it from another file."""
-    stamps = stamps_of(status)
-    if image.has_outdated_sha256(stamps):
-        yield f"{disagreement(image.sha256_of or '', stamps)}; aero-storage publish {image.id} records it anew"
-    has_tag = image.etag is not None or image.known_sha256(stamps) is not None
-    if not has_tag and usable_mtime(status.st_mtime_ns) is None:
+    if image.has_outdated_sha256(found.stamps):
+        yield f"{disagreement(image.sha256_of or '', found.stamps)}; aero-storage publish {image.id} records it anew"
+    has_tag = image.etag is not None or image.known_sha256(found.stamps) is not None
+    if not has_tag and found.constant_mtime_ns is not None:
         yield (
-            f"the mtime of {image.file} ({status.st_mtime_ns // NANOSECONDS} s after the epoch) is a constant, as "
-            "build systems set it: the tag comes from ctime and inode, and differs on every replica; give it an etag "
-            f"or a sha256 in {MANIFEST_NAME} (aero-storage publish {image.id} or a new aero-storage import records "
-            "one, sha256sum computes one)"
+            f"the mtime of {image.file} ({found.constant_mtime_ns // NANOSECONDS} s after the epoch) is a constant, "
+            "as build systems set it: the tag comes from ctime and inode, and differs on every replica; give it an "
+            f"etag or a sha256 in {MANIFEST_NAME} (aero-storage publish {image.id} or a new aero-storage import "
+            "records one, sha256sum computes one)"
         )

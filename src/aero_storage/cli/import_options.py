@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 
 from aero_storage.catalog.content_digest import ContentDigest
-from aero_storage.catalog.writer import Entry
+from aero_storage.catalog.draft import Entry
 
 _OF_THE_CONTENT = ("etag", "last_modified", "chunked_version", "sha256", "sha256_of")
 """Keys of an entry that describe the content; they are dropped when the content is replaced."""

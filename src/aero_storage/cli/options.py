@@ -12,15 +12,19 @@ import click
 
 from aero_storage import settings
 from aero_storage.atomic_files import LOCK_TIMEOUT, Waiting
+from aero_storage.catalog.draft import Draft
 from aero_storage.catalog.model import Catalog, Image
-from aero_storage.catalog.reader import has_manifest, list_directory, load_manifest
+from aero_storage.catalog.reader import load_manifest
+from aero_storage.cli.directory_repository import DirectoryRepository
 from aero_storage.cli.output import Output
+from aero_storage.cli.repository import Repository
 from aero_storage.cli.sizes import parse_size
 from aero_storage.errors import OperatorError
 from aero_storage.http.digests import is_sha256
 from aero_storage.http.identifiers import NAME_RULE, is_image_id
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+_T = TypeVar("_T")
 
 
 @attrs.define
@@ -51,19 +55,34 @@ class CommandContext:
     @property
     def root(self) -> Path:
         """The images root. Raises OperatorError if there is no such directory."""
-        root = self.settings.images_root
+        root = self.settings.image_directory
         if not root.is_dir():
             raise OperatorError(
                 f"{root} is no directory; name the images root with --images-root DIR, or create it first"
             )
         return root
 
-    def make_root(self) -> Path:
+    @property
+    def repository(self) -> Repository:
+        """The images root. Raises OperatorError if there is none."""
+        return DirectoryRepository(self.root)
+
+    def make_repository(self) -> Repository:
         """Return the images root; the default is created if it is missing, one that was named must exist."""
         resolved = self.resolved
         if resolved.is_default("images_root"):
-            resolved.settings.images_root.mkdir(parents=True, exist_ok=True)
-        return self.root
+            resolved.settings.image_directory.mkdir(parents=True, exist_ok=True)
+        return self.repository
+
+    def change_catalog(self, repository: Repository, change: Callable[[Draft], _T], *, listing: bool = True) -> _T:
+        """Change the catalog; without `listing` a new one does not begin with the images of the listing."""
+        return repository.change_catalog(change, listing=listing and self.listing, waiting=self.waiting)
+
+    def repository_if_made(self) -> Repository | None:
+        """Return the images root; None if it is the default, and missing. Raises OperatorError for a named one."""
+        resolved = self.resolved
+        missing = resolved.is_default("images_root") and not resolved.settings.image_directory.exists()
+        return None if missing else self.repository
 
     @property
     def waiting(self) -> Waiting:
@@ -77,10 +96,10 @@ class CommandContext:
 
     def catalog(self) -> Catalog:
         """Return the catalog that the daemon would read now. Raises CatalogError."""
-        root = self.root
-        if has_manifest(root):
-            return load_manifest(root)[0]
-        return list_directory(root) if self.listing else Catalog(())
+        documents = self.repository.documents
+        if documents.has_manifest():
+            return load_manifest(documents)[0]
+        return documents.list_images() if self.listing else Catalog(())
 
     def image(self, image_id: str) -> Image:
         """Return the image with this id. Raises OperatorError if there is none."""

@@ -24,13 +24,14 @@ from aero_storage.cli.disk_images.convert import (
     import_to,
     private_copy,
 )
-from aero_storage.cli.disk_images.formats import ImageFile, quoted
+from aero_storage.cli.disk_images.formats import ImageFile
 from aero_storage.cli.disk_images.raw_disks import refuse_other
+from aero_storage.cli.foresight import foretell_space
 from aero_storage.cli.image_digests import result_sha256, source_sha256
-from aero_storage.cli.image_files import Say
 from aero_storage.cli.import_options import ImportOptions
 from aero_storage.cli.progress import progress
-from aero_storage.cli.sources.limits import FreeSpace, require_size
+from aero_storage.cli.repository import Say
+from aero_storage.cli.sources.limits import require_size
 from aero_storage.cli.sources.opening import Source, SourceOptions
 from aero_storage.cli.sources.target import WorkFile, pour
 from aero_storage.cli.terminal import printable
@@ -64,6 +65,8 @@ class ReadyImage:
 def examined_in(staging: Directory, image: Candidate | ImportSource, say: Say) -> Iterator[ReadyImage]:
     """Examine the image of a plain file for a with block, as a private copy where nothing confines qemu-img."""
     if isinstance(image, ImportSource):
+        if not image.is_raw:  # the size of a raw file is known, and required, when it is copied
+            foretell_space(staging, image.size, say)
         yield ReadyImage(image)
         return
     file = image.image.file
@@ -85,6 +88,7 @@ def arrived(
     expected = look_ahead(source, format_override)
     if expected != formats.RAW:
         _tell(source, expected, options.say)
+    foretell_space(staging, source.size or 0, options.say)
     sha256 = _write_content(source, staging, hashed=hashed)
     incoming = source.sha256() if options.digested else None
     with _opened(source, staging) as file:
@@ -112,7 +116,7 @@ def look_ahead(source: Source, format_override: str | None) -> str:
     name = container(known)
     other = None if name else find_signature(known, source.file_name)
     if other is not None:
-        refuse_other(printable(source.name, None), other, quoted(source.file_name))
+        refuse_other(printable(source.name, None), other, formats.NO_FILE)
     return name or formats.RAW
 
 
@@ -149,7 +153,7 @@ def _opened(source: Source, staging: Directory) -> Iterator[ImageFile]:
     """Open the content; the messages about it have the name of the source."""
     descriptor = staging.open_file(_CONTENT, os.O_RDONLY)
     try:
-        file = ImageFile(Path(source.file_name), descriptor, os.fstat(descriptor).st_size)
+        file = ImageFile(Path(source.file_name), descriptor, os.fstat(descriptor).st_size, is_temporary=True)
         if not file.size:
             file.refuse("is empty; there is nothing to import")
         yield file
@@ -179,16 +183,9 @@ def _write(staging: Directory, image: ReadyImage, options: ImportOptions) -> str
     if image.is_staged and source.is_raw:
         staging.move(_CONTENT, staging, STAGED)
         return image.sha256
-    space = FreeSpace(staging.descriptor)
-
-    def look_and_advance(count: int) -> None:
-        if image.is_staged:  # a small file may hold a large disk
-            space.require()
-        advance(count)
-
     with progress(f"Importing {source.path.name}", source.size) as advance:
         target, shown = staging.reachable(STAGED), staging.path / STAGED
-        sha256 = import_to(source, target, look_and_advance, shown, digested=options.digested)
+        sha256 = import_to(source, target, advance, shown, digested=options.digested)
     if sha256 is None and options.digested:
         sha256 = result_sha256(staging, STAGED, f"Computing the SHA-256 of {source.path.name}")
     return sha256

@@ -118,4 +118,4 @@ class ByteHandler:
         if opened.raw:
             cut = self._virtual.cut(image, status)
             return virtual_representation(facts, self._policy, image, cut, status)
-        return chunk_representation(facts, self._policy, image, status.size, status.validators)
+        return chunk_representation(facts, self._policy, image, status.size, status.validators, opened.sha256)

@@ -40,8 +40,6 @@ from aero_storage.storage.store import BlobRequest, Store, Survey
 Total = Callable[[], Awaitable[Counts]]
 """Asks for the counts of all workers together."""
 
-_RETRY_SOON = (("Retry-After", "1"),)
-
 
 @attrs.define(eq=False)
 class RequestHandler:
@@ -84,9 +82,11 @@ class RequestHandler:
         """The host of the client: `peer`, or, if that is a trusted proxy, the client that the proxy names."""
         return None if peer is None else self.policy.trusted_proxy.client(peer, facts.forwarded)
 
-    def fail(self, facts: Facts, status: int, reason: RefusalReason | None) -> Reply:
+    def fail(
+        self, facts: Facts, status: int, reason: RefusalReason | None, retry_after: int = ClientError.retry_after
+    ) -> Reply:
         """The reply to a request that cannot be taken further, in the shape of its plane; `reason` is for the log."""
-        return error(facts, self.policy, status, *_retry_after(status), reason=reason)
+        return error(facts, self.policy, status, *_retry_after(status, retry_after), reason=reason)
 
     async def answer(self, exchange: Exchange, range_value: str | None) -> Reply:
         """Return the reply to a request with that `Range`; the exchange owns the file that it opens."""
@@ -126,7 +126,7 @@ class RequestHandler:
             self.reporter.metrics.store_failed("open_range" if facts.plane is Plane.DATA else "meta")
         if isinstance(failure, DescriptorsError):
             self._ran_out()
-        return self.fail(facts, failure.status, failure.reason)
+        return self.fail(facts, failure.status, failure.reason, failure.retry_after)
 
     async def _operations(self, exchange: Exchange) -> Reply:
         facts, policy = exchange.facts, self.policy
@@ -214,5 +214,6 @@ class RequestHandler:
             return self._explain(facts, failure)
 
 
-def _retry_after(status: int) -> Headers:
-    return _RETRY_SOON if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE) else ()
+def _retry_after(status: int, seconds: int) -> Headers:
+    busy = status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
+    return (("Retry-After", str(seconds)),) if busy else ()

@@ -90,11 +90,13 @@ def _whole_image(image: Image, status: BlobStatus, cache_control: str) -> Repres
     return Representation(status.size, validators, cache_control, sha256=sha256)
 
 
-def chunk_representation(facts: Facts, policy: Policy, image: Image, size: int, found: Validators) -> Representation:
-    """A chunk object or a chunk manifest; `size` and `found` are those of its own file (http.md §6)."""
+def chunk_representation(  # noqa: PLR0913, PLR0917 - a file, and who asks for it
+    facts: Facts, policy: Policy, image: Image, size: int, found: Validators, sha256: str | None = None
+) -> Representation:
+    """A chunk object or a chunk manifest; `size`, `found` and `sha256` are those of its own file (http.md §6)."""
     moving = facts.names.version is None and image.chunked_version is not None
     cache_control = _chunk_caching(facts, policy, image, moving=moving)
-    return _chunked(facts, policy, Representation(size, found, cache_control))
+    return _chunked(facts, policy, Representation(size, found, cache_control, sha256=sha256))
 
 
 def virtual_representation(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 
+from aero_storage.image_formats import home_computers
 from aero_storage.image_formats.byte_source import ByteSource, Sample
 
 _SECTOR = 512
@@ -20,6 +21,9 @@ _MARKS: tuple[tuple[str, int, bytes], ...] = (
     ("NeXT disk label", 0, b"dlV3\0\0\0\0"),
     ("DragonFly disk label", 512, b"\x59\x4c\x46\xc4"),
     ("X68000 partition table", 2048, b"X68K"),
+    ("X68000 floppy disk", 3, b"X68IPL30"),
+    ("X68000 floppy disk", 2, b"Hudson soft 2.00"),
+    ("disk of GNU Parted without partitions", 0, b"GNU Parted Loopback 0\0"),
     ("AIX boot record", 0, b"\xc9\xc2\xd4\xc1"),
     ("Xbox disk", 0x600, b"BRFR"),
     ("PlayStation 2 disk", 4, b"APA\0"),
@@ -57,7 +61,9 @@ _MARKS: tuple[tuple[str, int, bytes], ...] = (
     ("BeFS", 32, b"BFS1"),
     ("SCO BFS", 0, b"\xce\xfa\xad\x1b"),
     ("SquashFS", 0, b"hsqs"),
+    ("SquashFS", 0, b"sqsh"),
     ("cramfs", 0, b"\x45\x3d\xcd\x28"),
+    ("cramfs", 0, b"\x28\xcd\x3d\x45"),
     ("romfs", 0, b"-rom1fs-"),
     ("Files-11", 1008, b"DECFILE11"),
     ("LUKS", 0, b"LUKS\xba\xbe"),
@@ -65,6 +71,9 @@ _MARKS: tuple[tuple[str, int, bytes], ...] = (
     ("dm-verity", 0, b"verity\0\0"),
     ("dm-integrity", 0, b"integrt\0"),
     ("Stratis", 512 + 4, b"!Stra0tis\x86\xff\x02^\x41rh"),
+    ("OpenBSD softraid", 8192, b"marcCRAM"),
+    ("Ceph BlueStore", 0, b"bluestore block device\n"),
+    ("Android super partition", 4096, b"gDla"),
     ("Linux RAID", 0, b"\xfc\x4e\x2b\xa9\x01\0\0\0"),
     ("Linux RAID", 4096, b"\xfc\x4e\x2b\xa9\x01\0\0\0"),
     ("Amiga PFS", 0, b"PFS\1"),
@@ -118,9 +127,10 @@ def _is_amiga_disk(source: ByteSource) -> bool:
 
 
 def _is_atari_disk(source: ByteSource) -> bool:
-    """Return whether there is a partition table of GEMDOS: entries of a flag and three letters."""
+    """Return whether there is a partition table of GEMDOS: size of the disk, entries of a flag and three letters."""
     entries = (source.read(0x1C6 + 12 * index, 4) for index in range(4))
-    return any(entry[0] & 1 and entry[1:] in {b"GEM", b"BGM", b"XGM"} for entry in entries)
+    has_size = source.number(">L", 0x1C2) * _SECTOR == source.size > 0
+    return has_size or any(entry[0] & 1 and entry[1:] in {b"GEM", b"BGM", b"XGM"} for entry in entries)
 
 
 def _is_fat(source: ByteSource) -> bool:
@@ -150,11 +160,6 @@ def _is_hfs(source: ByteSource) -> bool:
         return _is_power_of_two(source.number(">L", _KI + 40))
     block = source.number(">L", _KI + 20)
     return kind in {b"BD", b"\xd2\xd7"} and block > 0 and not block % _SECTOR
-
-
-def _is_prodos(source: ByteSource) -> bool:
-    is_volume = source.read(_KI, 4) == b"\0\0\3\0" and source.number("B", _KI + 4) >> 4 == 0xF  # noqa: PLR2004
-    return is_volume and source.read(_KI + 35, 2) == b"\x27\x0d"  # length of an entry, entries in a block
 
 
 def _is_minix(source: ByteSource) -> bool:
@@ -208,6 +213,11 @@ def _is_raid_at_end(source: ByteSource) -> bool:
     return source.read(newer, 8) == b"\xfc\x4e\x2b\xa9\x01\0\0\0" or source.read(older, 4) == b"\xfc\x4e\x2b\xa9"
 
 
+def _is_geom(source: ByteSource) -> bool:
+    """Return whether the last sector has the metadata of a GEOM class of FreeBSD, such as an encrypted volume's."""
+    return any(source.read(source.size - size, 6) == b"GEOM::" for size in (_SECTOR, 8 * _SECTOR))
+
+
 _RULES: tuple[tuple[str, Callable[[ByteSource], bool]], ...] = (
     ("boot signature", _has_boot_signature),
     ("Apple partition map", _is_apple_map),
@@ -219,7 +229,6 @@ _RULES: tuple[tuple[str, Callable[[ByteSource], bool]], ...] = (
     ("DOS 1 floppy disk", _is_dos_1_floppy),
     ("ext2, ext3 or ext4", _is_ext),
     ("HFS", _is_hfs),
-    ("ProDOS", _is_prodos),
     ("Minix", _is_minix),
     ("UFS", _is_ufs),
     ("ZFS", _is_zfs),
@@ -229,6 +238,8 @@ _RULES: tuple[tuple[str, Callable[[ByteSource], bool]], ...] = (
     ("swap", _is_swap),
     ("LVM2", _is_lvm),
     ("Linux RAID", _is_raid_at_end),
+    ("GEOM volume", _is_geom),
+    *home_computers.RULES,
 )
 _ZEROS = "all zeros"
 

@@ -26,14 +26,14 @@ def raise_limit(reactor: object) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
-def warn_if_low(log: EventLog, max_connections: int, refused: int, open_files: int) -> None:
+def warn_if_low(log: EventLog, max_connections: int, beyond: int, open_files: int) -> None:
     """Log a warning if the limit of descriptors is too low for `max_connections` (0: any number).
 
-    `refused` is the number of further connections that stay open until they are refused, `open_files` the number of
+    `beyond` is the number of further connections that may be open (web.connection_limits), `open_files` the number of
     files kept open between requests.
     """
     soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = (max_connections + refused if max_connections else 0) + open_files + RESERVE
+    needed = (max_connections + beyond if max_connections else 0) + open_files + RESERVE
     if soft != resource.RLIM_INFINITY and soft < needed:
         fields = {"limit": soft, "wanted": needed, "max_connections": max_connections, "remedy": _REMEDY}
         log.event("warn", "too few file descriptors allowed", fields)

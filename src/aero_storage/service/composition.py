@@ -32,14 +32,13 @@ from aero_storage.logs.rate_limited import RateLimitedEvent
 from aero_storage.metrics import Metrics, Registry
 from aero_storage.service.catalog_reload import CatalogReloader
 from aero_storage.service.disk_pools import DiskPools
+from aero_storage.service.images_root import open_images_root
 from aero_storage.service.listening.accept_guard import AcceptGuard
 from aero_storage.service.metric_sources import gauges_of, lines_dropped_by
 from aero_storage.service.unserved_entries import UnservedEntries
 from aero_storage.settings import Settings
 from aero_storage.settings.original_variables import BUILD_VARIABLES, find_variable
-from aero_storage.storage.local.directory import ImageDirectory
-from aero_storage.storage.local.image_store import LocalStore
-from aero_storage.storage.local.open_file_cache import OpenFileCache
+from aero_storage.storage.store import Store
 from aero_storage.streaming.fair_queue import FairQueue
 from aero_storage.streaming.files_in_flight import FilesInFlight
 from aero_storage.streaming.held_tail import SegmentKinds
@@ -53,9 +52,6 @@ from aero_storage.web.response_plans import ResponsePlans
 from aero_storage.web.router import build_resource
 from aero_storage.web.site import ImageSite
 from aero_storage.web.stall_detector import StallDetector, Stream
-
-OPEN_FILES = 256
-"""Files kept open for the next request: a quarter of the descriptors that a process may have by default."""
 
 
 @attrs.frozen
@@ -77,7 +73,7 @@ class Parts:
     handler: RequestHandler
     admission: Admission
     site: ImageSite
-    store: LocalStore
+    store: Store
     sending: Sending
     accept_guard: AcceptGuard
     drain: Drain
@@ -103,15 +99,14 @@ def compose(  # noqa: PLR0913 - what the settings do not say
     current_catalog = CurrentCatalog()
     gauges = gauges_of(lambda: admission, lambda: site, lambda: bodies, current_catalog)
     metrics = Metrics(Registry(), version, settings.image_metrics_max_ids, gauges, lines_dropped_by(log))
-    reader = CatalogReader(settings.images_root, settings.require_manifest)
+    root = open_images_root(settings.image_directory, pools.disk, reactor)
+    store, reader = root.store, CatalogReader(root.documents, settings.require_manifest)
     reloader = CatalogReloader(reader, current_catalog, pools.patient, metrics, log, time.time)
     reloader.load()
     policy = policy_of(settings)
     limits = limits_of(settings, policy.trusted_proxy)
     refusals = Refusals(limits, metrics, log, reactor)
-    accept_guard = AcceptGuard(reactor, lambda: site.make_room(), metrics, log)  # noqa: PLW0108 - made below
-    files = OpenFileCache(pools.disk, reactor, OPEN_FILES)
-    store = LocalStore(ImageDirectory(settings.images_root), pools.disk, files)
+    accept_guard = AcceptGuard(reactor, lambda: site.make_room(), lambda: site.is_full(), metrics, log)  # noqa: PLW0108 - made below
     admission = Admission(
         settings.max_concurrent_bytes_requests,
         settings.bytes_queue_timeout_secs,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import signal
 
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.task import LoopingCall
@@ -12,13 +11,15 @@ from typing_extensions import override
 from aero_storage.linux.descriptor_limit import warn_if_low
 from aero_storage.linux.malloc import TRIM_SECONDS, trim
 from aero_storage.linux.sd_notify import Notifier
+from aero_storage.linux.signal_handlers import set_signal
 from aero_storage.service.catalog_reload import POLL_SECONDS
-from aero_storage.service.composition import OPEN_FILES, Parts
+from aero_storage.service.composition import Parts
+from aero_storage.service.images_root import OPEN_FILES
 from aero_storage.service.listening.endpoints import address_text
 from aero_storage.service.metric_sources import DelayProbe
 from aero_storage.service.signals import SetSignal, SignalledService
 from aero_storage.service.unserved_entries import LOOK_SECONDS
-from aero_storage.web.connection_limits import MAX_REFUSED
+from aero_storage.web.connection_limits import MAX_BEYOND
 
 _GARBAGE_THRESHOLD = 10_000
 """Threshold of Python's cycle collector, in new objects; a request makes about fifty, and no cycles."""
@@ -34,7 +35,7 @@ class AeroService(SignalledService):
         self,
         parts: Parts,
         notifier: Notifier,
-        set_signal: SetSignal = signal.signal,
+        set_signal: SetSignal = set_signal,
         *,
         tells_entries: bool = True,
     ) -> None:
@@ -62,7 +63,7 @@ class AeroService(SignalledService):
         gc.collect()
         gc.freeze()  # these objects stay for good: the collector need not visit them again
         gc.set_threshold(_GARBAGE_THRESHOLD)
-        warn_if_low(parts.log, parts.site.limits.max_connections, MAX_REFUSED, OPEN_FILES)
+        warn_if_low(parts.log, parts.site.limits.max_connections, MAX_BEYOND, OPEN_FILES)
         for port in parts.ports:
             parts.accept_guard.guard(port)
             parts.log.event("info", "listening", {"address": address_text(port.getHost())})

@@ -130,14 +130,15 @@ def prepare_images_root(resolved: Resolved) -> None:
     Only the default is created: one that was named and is missing is a mistake in its name, or a disk that is not
     mounted.
     """
-    root = resolved.settings.images_root
+    root, where = resolved.settings.images_root, resolved.origins["images_root"]
+    if isinstance(root, settings.OriginUrl):
+        raise SettingsError(f"{where}: {root} is in an object store, from which images cannot be served yet")
     try:
         if resolved.is_default("images_root"):
             root.mkdir(parents=True, exist_ok=True)
         with os.scandir(root) as entries:
             next(entries, None)
     except OSError as error:
-        where = resolved.origins["images_root"]
         raise SettingsError(f"{where}: {root} cannot be used as images root: {error.strerror}") from error
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import signal
 import sys
 from importlib.metadata import version
 
@@ -15,6 +14,7 @@ from typing_extensions import override
 
 from aero_storage.errors import SettingsError
 from aero_storage.linux.sd_notify import VARIABLES, Notifier, service_manager
+from aero_storage.linux.signal_handlers import set_signal
 from aero_storage.logs.json_log import LineLog
 from aero_storage.metrics import Metrics, Registry
 from aero_storage.service.listening.worker_sockets import (
@@ -117,7 +117,7 @@ class ParentService(SignalledService):
         addresses: tuple[SharedAddress, ...],
         supervisor: Supervisor,
         drain_delay_secs: float,
-        set_signal: SetSignal = signal.signal,
+        set_signal: SetSignal = set_signal,
     ) -> None:
         super().__init__(reactor, log, notifier, set_signal)
         self._addresses = addresses

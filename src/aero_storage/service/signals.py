@@ -12,6 +12,7 @@ from twisted.logger import ILogObserver
 from twisted.python.components import Componentized
 
 from aero_storage.linux.sd_notify import Notifier
+from aero_storage.linux.signal_handlers import set_signal
 from aero_storage.logs.json_log import EventLog, JsonLines
 from aero_storage.service.interruptible_delay import InterruptibleDelay
 
@@ -29,7 +30,7 @@ class SignalledService(Service):
     name = "aero-storage"
 
     def __init__(
-        self, reactor: PosixReactorBase, log: EventLog, notifier: Notifier, set_signal: SetSignal = signal.signal
+        self, reactor: PosixReactorBase, log: EventLog, notifier: Notifier, set_signal: SetSignal = set_signal
     ) -> None:
         self._notifier = notifier
         self._reactor = reactor

@@ -14,13 +14,15 @@ import signal
 import sys
 from importlib import import_module
 
+from aero_storage.linux.signal_handlers import set_signal
+
 _PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
     """Install the reactor and run a worker."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
-        signal.signal(number, signal.SIG_IGN)
+        set_signal(number, signal.SIG_IGN)
     die_with_parent()
     import_module(sys.argv[1]).install()
     from aero_storage.service.worker import run  # noqa: PLC0415 - takes half a second

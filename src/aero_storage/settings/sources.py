@@ -20,6 +20,7 @@ from aero_storage.settings.values import NONE, UnfitError
 _MAX_CONFIG_FILE_BYTES = 1 << 20
 _MAX_TOKEN_FILE_BYTES = 4096
 _MAX_SHOWN = 80
+_LEAST_BLOCKS = 16
 _DEFAULT = "default"
 _TOML_TYPES: dict[str, tuple[type, ...]] = {  # exact types: a bool is an int to Python, not to TOML
     "boolean": (bool,),
@@ -59,6 +60,7 @@ def resolve(given: Mapping[str, Sequence[str]], environ: Mapping[str, str], cwd:
         read = [(_value(row, texts, origin, cwd), origin) for texts, origin in (*claims, _default_claim(row))]
         values[row.name], origins[row.name] = read[0]
     _take_token(values, origins)
+    _check_cache(values, origins)
     taken = [row.variable for row in table() if not origins[row.name].startswith("flag ")]
     return Resolved(Settings(**values), MappingProxyType(origins), config, warnings_of(environ, taken))
 
@@ -153,7 +155,7 @@ def _parsed(row: Setting, text: str, origin: str, cwd: Path) -> object:
     try:
         value = row.parse(text)
     except UnfitError as error:
-        raise _error(origin, f"{_shown(text, row)} is not {error}") from None
+        raise _error(origin, f"{_shown(error.shown or text, row)} is not {error}") from None
     return Path(cwd, value) if isinstance(value, Path) else value
 
 
@@ -169,6 +171,13 @@ def _take_token(values: dict[str, Any], origins: dict[str, str]) -> None:
     text = _content(path, origin, _MAX_TOKEN_FILE_BYTES).decode("latin-1")
     row = next(row for row in table() if row.name == "metrics_auth_token")
     values["metrics_auth_token"] = _value(row, [text], origin, Path())
+
+
+def _check_cache(values: Mapping[str, Any], origins: Mapping[str, str]) -> None:
+    """Refuse a cache that is smaller than the blocks that one stream reads ahead."""
+    limit, least = values["cache_max_bytes"], _LEAST_BLOCKS * values["cache_block_bytes"]
+    if limit < least:
+        raise _error(origins["cache_max_bytes"], f"{limit} is less than {_LEAST_BLOCKS} blocks of the cache, {least}")
 
 
 def _error(origin: str, fault: str) -> SettingsError:

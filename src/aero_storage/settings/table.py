@@ -11,7 +11,9 @@ from typing import Any, TypeVar
 
 import attrs
 
+from aero_storage.errors import SettingsError
 from aero_storage.settings import values
+from aero_storage.settings.origin_url import OriginUrl
 from aero_storage.settings.values import ListenAddress
 
 T = TypeVar("T")
@@ -73,11 +75,12 @@ class Settings:
     cross_origin_resource_policy: str = setting(
         values.policy, "same-site", "POLICY", "Allow same-origin, same-site or cross-origin pages to embed images."
     )
-    images_root: Path = setting(
-        values.path,
+    images_root: Path | OriginUrl = setting(
+        values.images_root,
         "./images",
         "DIR",
-        "Serve the images in this directory; it must exist, unless it is the default.",
+        "Serve the images in this directory, which must exist unless it is the default, or below this "
+        "s3://bucket/prefix, gs://bucket/prefix or az://container/prefix.",
         variable="AERO_STORAGE_IMAGE_ROOT",
     )
     require_manifest: bool = setting(
@@ -85,6 +88,33 @@ class Settings:
         "false",
         "",
         "Serve only what manifest.json lists, never a bare directory; do so in production.",
+    )
+    origin_timeout_secs: float = setting(
+        values.seconds,
+        "20",
+        "SECONDS",
+        "Allow an object store this long for each piece, retries included; then answer 503.",
+    )
+    origin_refresh_secs: float = setting(
+        values.seconds, "5", "SECONDS", "Show a change in an object store within this time."
+    )
+    origin_stale_secs: float = setting(
+        values.decimal,
+        "3600",
+        "SECONDS",
+        "While an object store does not answer, serve from the cache what it had at most this long ago.",
+    )
+    cache_dir: Path | None = optional(
+        values.path, "DIR", "Keep blocks of objects in this directory, on a local disk; without one nothing is kept."
+    )
+    cache_max_bytes: int = setting(
+        values.whole(1), "10737418240", "BYTES", "Let that directory take this much of its disk."
+    )
+    cache_block_bytes: int = setting(
+        values.block_size,
+        "1048576",
+        "BYTES",
+        "Read objects in blocks of this size, a power of two from 65536 to 16777216.",
     )
     log_level: str = setting(
         values.level, "info", "LEVEL", "Log events of this level or above: debug, info, warn, error or critical."
@@ -204,6 +234,13 @@ class Settings:
         "Count the bytes of this many images by id, and of all others together.",
         variable="AERO_IMAGE_METRICS_MAX_IDS",
     )
+
+    @property
+    def image_directory(self) -> Path:
+        """The images root as a directory. Raises SettingsError if it is in an object store."""
+        if isinstance(self.images_root, OriginUrl):
+            raise SettingsError(f"{self.images_root} is in an object store, where this needs a directory")
+        return self.images_root
 
 
 @attrs.frozen

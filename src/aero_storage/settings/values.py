@@ -13,11 +13,14 @@ import attrs
 
 from aero_storage.errors import ProxyAddressError
 from aero_storage.http.forwarded import parse_proxy
+from aero_storage.http.shown_urls import is_like_url, shown_url
+from aero_storage.settings.origin_url import OriginUrl, OriginUrlError, parse_origin_url
 
 T = TypeVar("T")
 _MAX_INTEGER = 2**63 - 1
 _MAX_PORT = 65535
 _SECTOR, _MAX_CHUNK_SIZE = 512, 64 * 1024 * 1024  # limits of the chunked format and of its clients (http.md §6)
+_MIN_BLOCK, _MAX_BLOCK = 64 * 1024, 16 * 1024 * 1024
 NONE = "none"
 """The value of a limit that is none."""
 
@@ -25,7 +28,14 @@ _TRUE = {"1", "true", "t", "yes", "y", "on"}
 
 
 class UnfitError(ValueError):
-    """A text is not a valid value of its setting; the message completes "… is not"."""
+    """A text is not a valid value of its setting; the message completes "… is not".
+
+    `shown` is the text without what may be a credential, where it is a URL.
+    """
+
+    def __init__(self, rule: str, shown: str | None = None) -> None:
+        super().__init__(rule)
+        self.shown = shown
 
 
 def _reader(
@@ -87,6 +97,22 @@ def _is_bindable(address: ListenAddress) -> bool:
     return address.port <= _MAX_PORT
 
 
+def images_root(text: str) -> Path | OriginUrl:
+    """Parse a directory, or the URL of a prefix in an object store."""
+    if not is_like_url(text):
+        return path(text)
+    try:
+        return parse_origin_url(text)
+    except OriginUrlError as error:
+        raise UnfitError(str(error), shown_url(text)) from None
+
+
+block_size = _reader(
+    f"a power of two from {_MIN_BLOCK} to {_MAX_BLOCK}",
+    "[0-9]{1,99}",
+    int,
+    lambda size: _MIN_BLOCK <= size <= _MAX_BLOCK and size.bit_count() == 1,
+)
 chunk_size = _reader(
     f"a multiple of {_SECTOR} from {_SECTOR} to {_MAX_CHUNK_SIZE}",
     "[0-9]{1,99}",

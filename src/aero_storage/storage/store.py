@@ -67,6 +67,11 @@ class Opened(Blob, Protocol):
         """Whether chunks would have to be cut from it."""
         ...
 
+    @property
+    def sha256(self) -> str | None:
+        """The digest of a published chunk, in hex, where its manifest has it (http.md §16)."""
+        ...
+
 
 class Store(Protocol):
     """A place of images. The caller closes what it has opened."""
@@ -88,6 +93,10 @@ class Store(Protocol):
 
         That neither its bytes nor a chunk manifest can be opened, or that its digest is of another state of the file.
         """
+        ...
+
+    def close(self) -> None:
+        """Close every file that is not in use; the others follow with their last user."""
         ...
 
     def complete(self, images: Iterable[Image]) -> Deferred[bool]:

@@ -1,12 +1,10 @@
-"""A segment of a file to be sent: tracks its resident part and reads the rest into the page cache."""
+"""A segment of a file to be sent: tracks what of it is sendable, and has the source bring in the rest."""
 
 from __future__ import annotations
 
-import errno
 import os
 import time
 from collections.abc import Callable
-from functools import partial
 
 import attrs
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -14,13 +12,12 @@ from twisted.python.failure import Failure
 from typing_extensions import override
 
 from aero_storage.disk import Disk
-from aero_storage.linux.page_cache import is_resident
 from aero_storage.open_file import OpenFile
 from aero_storage.streaming.stream_place import StreamPlace, has_no_place
 from aero_storage.streaming.write_queue import QueuedSegment
 
 WINDOW_BYTES = 1024 * 1024
-"""Bytes of a file that are checked for residency, or read into the page cache, at a time."""
+"""Bytes of a file that are asked for, or brought in, at a time."""
 
 _LEAST_WINDOW = 128 * 1024
 
@@ -32,7 +29,7 @@ _PIECE = memoryview(bytearray(256 * 1024))
 """Where bytes are copied to, a piece at a time that stays in the processor's cache; for the reactor's thread only."""
 
 RESIDENT_SECONDS = 0.1
-"""Bytes found in the page cache count as resident for this long."""
+"""Bytes that the source called sendable count as such for this long."""
 
 
 @attrs.define(eq=False)
@@ -72,7 +69,7 @@ class FileSegment(QueuedSegment):
     @property
     @override
     def file(self) -> OpenFile | None:
-        return self.source
+        return self.source if self.source.is_watched else None
 
     @override
     def unread(self) -> int | None:
@@ -95,11 +92,13 @@ class FileSegment(QueuedSegment):
     def send(self, socket: int, most: int) -> int:
         """Send up to `most` > 0 ready bytes and return how many were sent; `left` is exact even after an exception.
 
-        Raises BlockingIOError if the socket is full, OSError of the connection, and the exceptions of `source`.
+        0: they are ready no more. Raises BlockingIOError if the socket is full, OSError of the connection, and the
+        exceptions of `source`.
         """
         sent = self._transfer(socket, most)
         if not sent:
-            raise OSError(errno.ENODATA, "the file ends before its segment does")
+            self._ready_to = self.offset
+            return 0
         if self._cold and self.left and self._reading is None:
             self._read_ahead()
         return sent
@@ -109,7 +108,7 @@ class FileSegment(QueuedSegment):
 
     def _share(self, socket: int, most: int) -> int:
         """Send by `sendfile`. Bytes in the socket are still the file's, so the file is verified after it."""
-        sent = self._advance(os.sendfile(socket, self.source.fileno(), self.offset, most))
+        sent = self._advance(self.source.transmit(socket, self.offset, most))
         self.source.verify()
         return sent
 
@@ -119,8 +118,7 @@ class FileSegment(QueuedSegment):
         The rest that a full socket does not take is read again.
         """
         piece = _PIECE[:most]
-        count = os.preadv(self.source.fileno(), (piece,), self.offset)
-        self.source.verify()
+        count = self.source.read_sendable_into(self.offset, piece)
         return self._advance(os.write(socket, piece[:count])) if count else 0
 
     def _advance(self, sent: int) -> int:
@@ -148,11 +146,11 @@ class FileSegment(QueuedSegment):
         self._on_cancel()
 
     def _probe(self, *, stale: bool) -> None:
-        """Check residency of the next window; it shrinks for a client too slow to take the last one in time."""
+        """Ask whether the next window is sendable; it shrinks for a client too slow to take the last one in time."""
         self._window = max(self._window // 2, _LEAST_WINDOW) if stale else min(self._window * 2, WINDOW_BYTES)
         self.source.verify()
         length = min(self.left, self._window)
-        if is_resident(self.source.fileno(), self.offset, length):
+        if self.source.is_sendable(self.offset, length):
             self._mark_ready(self.offset + length)
         else:
             self._cold = True
@@ -162,15 +160,14 @@ class FileSegment(QueuedSegment):
         length = min(self.offset + self.left - self._ready_to, self._window)
         if length <= 0 or self._ready_to - self.offset > self._window:
             return
-        self._cold = not is_resident(self.source.fileno(), self._ready_to, length)
+        self._cold = not self.source.is_sendable(self._ready_to, length)
         if self._cold:
             self._read(self._ready_to, length)
 
     def _read(self, offset: int, length: int) -> None:
         self._ready_to = offset
-        warming = partial(self.source.warm, offset, length)
         self._reading = reading = maybeDeferred(
-            self._disk.run, warming, lane=self.source.device, background=has_no_place(self._place)
+            self.source.warm, self._disk, offset, length, background=has_no_place(self._place)
         )
         reading.addCallbacks(lambda _: self._on_success(offset + length), self._on_failure)
 

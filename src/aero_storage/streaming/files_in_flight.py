@@ -199,7 +199,7 @@ class FilesInFlight:
         if watch is not None and all(other.watch != watch for other in self._files.values()):
             self._watches.remove(watch)
         if known.held:
-            self._disk.later(file.release, file.device)
+            self._disk.later(file.release, file.lane)
 
     def _drop_acknowledged(self, sender: Sender) -> None:
         files = self._senders[sender]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import select
 import socket
 import struct
 import termios
@@ -56,6 +57,14 @@ class FlushTracking(FileDescriptor):
     def max_unacknowledged_read(self) -> int:
         """Return an upper bound on the bytes read but not acknowledged; 0 if the peer's system does not answer."""
         return max_unacknowledged_read(self.socket, self.acknowledged())
+
+    def is_writable(self) -> bool:
+        """Return whether the reactor would call `doWrite` now; a connection that is lost is, too."""
+        if not self.connected:
+            return True
+        writable = select.poll()
+        writable.register(self.fileno(), select.POLLOUT)
+        return bool(writable.poll(0))
 
     def when_drained(self) -> Deferred[None]:
         """Return a Deferred that fires once nothing is unsent; cancel it if the connection is lost first."""

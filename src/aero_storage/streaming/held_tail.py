@@ -16,6 +16,7 @@ import attrs
 from typing_extensions import override
 
 from aero_storage.linux.short_timers import Timer
+from aero_storage.open_file import OpenFile
 from aero_storage.streaming.file_segment import COPIED_BYTES, CopiedSegment, FileSegment
 from aero_storage.streaming.local_reader import Connection, LocalReader, PeerSockets, Unseen, find_reader
 from aero_storage.streaming.look_times import Looks
@@ -120,10 +121,12 @@ class SegmentKinds:
         self._timers.stop()
         self._peer_sockets.stop()
 
-    def choose(self, length: int, connection: Connection) -> Callable[..., FileSegment]:
+    def choose(self, source: OpenFile, length: int, connection: Connection) -> Callable[..., FileSegment]:
         """Return what makes the segment of a body of `length` bytes."""
         if length <= COPIED_BYTES:
             return CopiedSegment
+        if not source.is_watched:
+            return FileSegment
         if connection.reader is None and connection.connected:
             connection.reader = find_reader(connection, self._peer_sockets)
         if isinstance(connection.reader, LocalReader):

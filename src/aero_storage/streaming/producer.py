@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from functools import partial
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred
@@ -18,11 +17,8 @@ from aero_storage.streaming.fair_queue import QueuedStream
 from aero_storage.streaming.stream_place import StreamPlace, has_no_place
 from aero_storage.streaming.throttle import Pace
 
-READ_BYTES = 128 * 1024
-"""Bytes per read: one `send` of Twisted's transports takes as many."""
-
 READ_AHEAD = 1
-"""Reads kept ready while the consumer is paused. A stream holds 2 x READ_BYTES and the transport's buffer."""
+"""Reads kept ready while the consumer is paused. A stream holds two pieces, and the transport's buffer."""
 
 BACKGROUND_READ_BYTES = 32 * 1024
 """Bytes per read of a stream that has lost its place; nothing is read ahead for it, as there may be thousands."""
@@ -109,9 +105,8 @@ class SegmentProducer(QueuedStream):
         background = has_no_place(self._place)
         if background and self._paused:
             return
-        offset, length = self._next, min(self._left, BACKGROUND_READ_BYTES if background else READ_BYTES)
-        reading = partial(self._source.read, offset, length)
-        self._reading = self._disk.run(reading, lane=self._source.device, background=background)
+        length = min(self._left, BACKGROUND_READ_BYTES if background else self._source.piece_bytes)
+        self._reading = self._source.read_later(self._disk, self._next, length, background=background)
         self._reading.addCallbacks(self._on_read, self._finish)
 
     def _on_read(self, data: bytes) -> None:

@@ -78,11 +78,10 @@ class SendfileServer(WriteQueue):
     ) -> Deferred[None]:
         """Send `head` and `length` bytes of a file from `offset` on, behind everything written before.
 
-        If nothing is queued, as much as the socket takes is sent at once. The Deferred fires when the kernel has the
-        last byte. It fails with the exceptions of `source`, with ConnectionAborted after a change that `in_flight` has
-        told of, and with ConnectionLost.
+        If nothing is queued, as much as the socket takes is sent at once. The Deferred fires when the kernel has all,
+        and fails with the exceptions of `source`, ConnectionAborted (`in_flight` has told why), or ConnectionLost.
         """
-        kind = self.segment_kinds.choose(length, self)
+        kind = self.segment_kinds.choose(source, length, self)
         segment = kind(source, offset, length, self.disk, self._has_read, self.abortConnection, place=place)
         return self._enqueue(segment, head)
 

@@ -53,8 +53,20 @@ class TrackedTransport(Protocol):
         """Return how many bytes the peer has acknowledged; None if none are outstanding."""
         ...
 
+    def acknowledged(self) -> int:
+        """Return how many bytes the peer has acknowledged."""
+        ...
+
     def max_unacknowledged_read(self) -> int:
         """Return an upper bound on the bytes read but not acknowledged; 0 if the peer's system does not answer."""
+        ...
+
+    def is_writable(self) -> bool:
+        """Return whether the reactor would call `doWrite` now; a connection that is lost is, too."""
+        ...
+
+    def loseConnection(self) -> None:
+        """Close, once all is sent."""
         ...
 
 

@@ -6,65 +6,35 @@ head becomes a Twisted Web request, which Klein routes to the same responder.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 from twisted.internet.interfaces import IHalfCloseableProtocol, IReactorTime
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.python.failure import Failure
-from twisted.web.resource import IResource
 from zope.interface import implementer
 
 from aero_storage.errors import StatusAndReason
 from aero_storage.http.client_address import host_of
 from aero_storage.http.request_head import Refusal, RequestHead, refusal_of
-from aero_storage.logs.rate_limited import RateLimitedEvent
 from aero_storage.streaming.sendfile import SendfileServer
 from aero_storage.streaming.throttle import Pace
 from aero_storage.streaming.transports import TrackedTransport, sendfile_transport, tracked_transport
 from aero_storage.web.connection_limits import Ticket
+from aero_storage.web.connection_site import Site
 from aero_storage.web.connection_state import ConnectionState, Event, State
-from aero_storage.web.lingering_close import LingeringClose, can_close_at_once, close_if_acknowledged, is_secure
+from aero_storage.web.lingering_close import (
+    LingeringClose,
+    can_close_at_once,
+    close_if_acknowledged,
+    close_now,
+    is_secure,
+)
 from aero_storage.web.request import AeroRequest, RequestChannel
 from aero_storage.web.request_reader import RequestReader
-from aero_storage.web.request_turns import RequestTurns
 from aero_storage.web.responder import Responder
 from aero_storage.web.response import Response
 from aero_storage.web.response_plans import FindPlan, PlannedRequest
-from aero_storage.web.stall_detector import Stream
 from aero_storage.web.timeouts import Wait, Waiting
-
-
-class Site(Protocol):
-    """All connections of a daemon, as one of them sees it."""
-
-    resource: IResource
-    """Routes requests."""
-    retiring: bool
-    """Whether connections end with their next response: the daemon is about to stop."""
-    draining: bool
-    """Whether they end as soon as nothing is under way."""
-    unanswered: int
-    """Connections that have ended so with requests behind the last that was answered."""
-    turns: RequestTurns
-    """When requests are answered that came behind others."""
-    no_http: RateLimitedEvent
-    """A connection is closed, as its first byte begins no request."""
-
-    def stream_begins(self, stream: Stream) -> None:
-        """Something is sent that waits for the client."""
-        ...
-
-    def stream_ends(self, stream: Stream) -> None:
-        """It is not sent any more."""
-        ...
-
-    def opened(self, connection: HTTPConnection, host: str) -> Ticket | None:
-        """A connection was opened; None if it is to be reset."""
-        ...
-
-    def lost(self, connection: HTTPConnection, ticket: Ticket | None) -> None:
-        """A connection is lost."""
-        ...
 
 
 @implementer(IHalfCloseableProtocol)
@@ -82,7 +52,9 @@ class HTTPConnection(TwistedProtocol):
     _peer: str | None = None
     _lingering: LingeringClose | None = None
 
-    def __init__(self, site: Site, responder: Responder, clock: IReactorTime, pace: Pace | None) -> None:
+    def __init__(
+        self, site: Site[HTTPConnection], responder: Responder, clock: IReactorTime, pace: Pace | None
+    ) -> None:
         self.site, self.pace, self.wait = site, pace, Wait()
         self._responder, self._clock = responder, clock
         self.find_plan: FindPlan = responder.plans.find
@@ -195,6 +167,7 @@ class HTTPConnection(TwistedProtocol):
     def abort(self) -> None:
         """Reset the connection."""
         self._state.on(Event.ABORT)
+        self.site.closes(self, self._ticket, lingers=False)
         self.transport.abortConnection()
 
     # Closing
@@ -204,14 +177,35 @@ class HTTPConnection(TwistedProtocol):
         may_send = self._state.client_may_send
         if self._reader.begun or self._reader.has_discarded:
             self._count_unanswered()
-        linger = may_send or not can_close_at_once(self.transport)
-        self._state.begin_close(linger=linger)
+        linger = may_send or not can_close_at_once(self.transport, self.tracked)
+        self._begin_close(linger=linger)
         if linger:
             self._lingering = LingeringClose(self.transport, self.tracked, self._clock)
             self._lingering.start()
             self.site.stream_begins(self._lingering)
         else:
             self.transport.loseConnection()
+
+    def make_way(self) -> None:
+        """Close for another connection: no client is waited for that has all."""
+        if not self.has_all:
+            self.close()
+            return
+        self._begin_close(linger=False)
+        close_now(self.transport, self.tracked)
+
+    def _begin_close(self, *, linger: bool) -> None:
+        self._state.begin_close(linger=linger)
+        self.site.closes(self, self._ticket, lingers=linger)
+
+    @property
+    def has_all(self) -> bool:
+        """Whether the client has acknowledged all that was sent."""
+        return self.tracked is None or self.tracked.progress() is None
+
+    def acknowledged(self) -> int:
+        """Bytes that the client has acknowledged."""
+        return 0 if self.tracked is None else self.tracked.acknowledged()
 
     def _count_unanswered(self) -> None:
         """Count input that stays unanswered, if its client could not know in time that we close."""

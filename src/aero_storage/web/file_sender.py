@@ -7,7 +7,6 @@ from twisted.internet.defer import Deferred
 
 from aero_storage.delivery.reply import Reply
 from aero_storage.http.ranges import Segment
-from aero_storage.linux.page_cache import read_resident_into
 from aero_storage.open_file import OpenFile
 from aero_storage.storage.blob import Blob
 from aero_storage.streaming.file_segment import COPIED_BYTES
@@ -75,8 +74,7 @@ class FileSender:
     def _read(self, head: bytes, file: OpenFile, segment: Segment) -> bool:
         """Put head and body side by side into the buffer, if the body is in memory."""
         start, end = _HEAD_ROOM - len(head), _HEAD_ROOM + segment.length
-        if start < 0 or not read_resident_into(file.fileno(), segment.offset, self._buffer[_HEAD_ROOM:end]):
+        if start < 0 or not file.read_now_into(segment.offset, self._buffer[_HEAD_ROOM:end]):
             return False
-        file.verify()
         self._buffer[start:_HEAD_ROOM] = head
         return True

@@ -50,9 +50,21 @@ def _holds_file(transport: object) -> bool:
     return sending is not None and sending.in_flight.has(sending)
 
 
-def can_close_at_once(transport: object) -> bool:
-    """Whether a client that has nothing to send needs no LingeringClose."""
-    return can_half_close(transport) and not _holds_file(transport)
+def can_close_at_once(transport: object, tracked: TrackedTransport | None) -> bool:
+    """Whether a client that has nothing to send needs no LingeringClose.
+
+    Twisted closes a socket once it is writable. That of a client which reads nothing may never be, and nobody would
+    watch it.
+    """
+    is_writable = tracked is None or tracked.is_writable()
+    return can_half_close(transport) and is_writable and not _holds_file(transport)
+
+
+def close_now(transport: ClosingTransport, tracked: TrackedTransport | None) -> None:
+    """Close a connection whose client has all of our responses; over TLS, do not wait for its alert."""
+    transport.loseConnection()
+    if tracked is not None and is_secure(transport):
+        tracked.loseConnection()  # once our alert is sent
 
 
 def close_if_acknowledged(transport: ClosingTransport) -> None:

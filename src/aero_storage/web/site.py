@@ -14,6 +14,7 @@ from aero_storage.logs.rate_limited import RateLimitedEvent
 from aero_storage.streaming.throttle import Throttle
 from aero_storage.web.connection import HTTPConnection
 from aero_storage.web.connection_limits import ConnectionLimiter, Limits, Reason, Ticket
+from aero_storage.web.lingering_connections import LingeringConnections
 from aero_storage.web.request_turns import RequestTurns
 from aero_storage.web.responder import Responder
 from aero_storage.web.stall_detector import StallDetector, Stream
@@ -62,7 +63,8 @@ class ImageSite(Site):
         self._responder = responder
         self._throttle = throttle
         self._timeouts = Timeouts(reactor, limits.header_timeout_secs, limits.idle_timeout_secs, self.connections)
-        self._limiter = ConnectionLimiter(limits, self._timeouts.make_room, refused)
+        self._lingering = LingeringConnections(reactor)
+        self._limiter = ConnectionLimiter(limits, self._timeouts.make_room, refused, self._lingering)
         self._all_gone: Deferred[None] | None = None
 
     def acceptableProtocols(self) -> list[bytes]:
@@ -112,8 +114,12 @@ class ImageSite(Site):
         return gone
 
     def make_room(self) -> bool:
-        """Close the connection that has been silent longest; false if there is none that could be closed."""
-        return self._timeouts.make_room()
+        """Free a descriptor: reset or close a connection that is not needed; false if there is none."""
+        return self._lingering.reset_stalled() or self._timeouts.make_room()
+
+    def is_full(self) -> bool:
+        """Whether no connection more can be open until the next turn."""
+        return self._limiter.is_full(len(self.connections))
 
     def stream_begins(self, stream: Stream) -> None:
         """Something is sent that waits for the client."""
@@ -132,9 +138,19 @@ class ImageSite(Site):
         self._timeouts.opened(connection)
         return self._limiter.admit(host)
 
+    def closes(self, connection: HTTPConnection, ticket: Ticket | None, *, lingers: bool) -> None:
+        """A connection is being closed, or reset; one that is refused has a place of its own until it is lost."""
+        if ticket is not None:
+            self._limiter.closes(ticket)
+        if lingers and connection.refusal is None:
+            self._lingering.add(connection)
+        else:
+            self._lingering.discard(connection)
+
     def lost(self, connection: HTTPConnection, ticket: Ticket | None) -> None:
         """A connection is lost."""
         self.connections.discard(connection)
+        self._lingering.discard(connection)
         if ticket is not None:
             self._limiter.leave(ticket)
         if not self.connections:

@@ -66,8 +66,13 @@ class TimedConnection(Protocol):
         """It has waited too long."""
         ...
 
-    def close(self) -> None:
-        """Close it without a word: it is silent."""
+    @property
+    def has_all(self) -> bool:
+        """Whether its client has acknowledged all that was sent."""
+        ...
+
+    def make_way(self) -> None:
+        """Close it without a word: it is silent, and another needs its place."""
         ...
 
 
@@ -85,7 +90,7 @@ class Timeouts:
     _connections: Collection[TimedConnection]
     _timer: IDelayedCall | None = attrs.field(init=False, default=None)
     _spare: list[TimedConnection] | None = attrs.field(init=False, default=None)
-    """Connections that may be closed for others, the one that has been silent longest at the end; None: unknown."""
+    """Connections that may be closed for others, the first of them at the end; None: unknown."""
 
     @property
     def tick(self) -> float:
@@ -109,13 +114,16 @@ class Timeouts:
             self._timer = None
 
     def make_room(self) -> bool:
-        """Close the connection that has been silent longest, for a second at least; false if there is none."""
+        """Close a connection that has been silent for a second at least; false if there is none.
+
+        It is the one that has been silent longest; one whose client has yet to take some of a response comes last.
+        """
         if self._spare is None:
             self._spare = self._find_spare()
         while self._spare:
             connection = self._spare.pop()
             if connection in self._connections and self._is_spare(connection):
-                connection.close()
+                connection.make_way()
                 return True
         return False
 
@@ -138,7 +146,7 @@ class Timeouts:
     def _find_spare(self) -> list[TimedConnection]:
         """Sorted once for each look: a search of all connections for each new one would cost too much."""
         spare = filter(self._is_spare, self._connections)
-        return sorted(spare, key=lambda connection: connection.wait.since, reverse=True)
+        return sorted(spare, key=lambda connection: (not connection.has_all, connection.wait.since), reverse=True)
 
     def _is_spare(self, connection: TimedConnection) -> bool:
         """Whether it has been silent since the last look, and for a tick: a new connection is about to ask.

@@ -15,6 +15,7 @@ from tests.cli.disk_images.sources import examined
 from aero_storage.errors import OperatorError
 
 NOISE = random.Random(1).randbytes(8192)
+IMPORT = "bring it in: aero-storage import {} --id ID"
 HTML = b"<!DOCTYPE html><html><body>Not found</body></html>"
 
 
@@ -30,8 +31,13 @@ def refusal(path: Path, data: bytes) -> str:
 @pytest.mark.parametrize(
     ("name", "data", "said"),
     [
-        ("disk img.gz", gzip.compress(NOISE), "is compressed with gzip; unpack it first: gunzip --keep {}"),
-        ("disk.img", b"\x04\x22\x4d\x18" + NOISE, "is compressed with lz4; unpack it first: unlz4 {}"),
+        ("disk img.gz", gzip.compress(NOISE), f"is compressed with gzip; {IMPORT}"),
+        (
+            "disk.img",
+            b"\x04\x22\x4d\x18" + NOISE,
+            f"is compressed with lz4; {IMPORT}",
+        ),
+        ("disk.img", b"\x02\x21\x4c\x18" + NOISE, "is compressed with lz4 (legacy); unpack it first: lz4 -d {}"),
         ("disk.img", b"\x3a\xff\x26\xed" + NOISE, "is an Android sparse image; convert it: simg2img {} disk.img"),
         ("-rf.img", b"EVF\x09\x0d\x0a\xff\0" + NOISE, "is a forensic image (EWF, E01); convert it: ewfexport"),
         ("disk.img", HTML, "is a web page (HTML), saved in place of an image; download the image itself"),

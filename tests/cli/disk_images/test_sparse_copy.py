@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aero_storage.atomic_files import disk_usage
+from aero_storage.atomic_files import FreeSpace, disk_usage
 from aero_storage.chunks.file_digest import TrailingDigest
 from aero_storage.cli.disk_images.sparse_copy import Stamp, copy_sparse
 from aero_storage.errors import OperatorError
@@ -37,14 +37,23 @@ def make(path: Path, size: int, layout: Layout) -> Path:
 
 def copied(source: Path, target: Path, advance: Callable[[int], None] = lambda _: None) -> Path:
     with source.open("rb") as old, target.open("x+b") as new:
-        copy_sparse(source, old.fileno(), Stamp.of(old.fileno()), new.fileno(), advance)
+        space = FreeSpace.around(new.fileno())
+        copy_sparse(source, old.fileno(), Stamp.of(old.fileno()), new.fileno(), advance, space)
     return target
 
 
 def digested(source: Path, target: Path) -> str:
     """Copy, and return the digest that was computed beside it."""
     with source.open("rb") as old, target.open("x+b") as new, TrailingDigest.of(new.fileno()) as digest:
-        copy_sparse(source, old.fileno(), Stamp.of(old.fileno()), new.fileno(), lambda _: None, digest)
+        copy_sparse(
+            source,
+            old.fileno(),
+            Stamp.of(old.fileno()),
+            new.fileno(),
+            lambda _: None,
+            FreeSpace.around(new.fileno()),
+            digest,
+        )
         return digest.finish()
 
 
@@ -161,7 +170,7 @@ def test_source_that_has_changed_before(tmp_path: Path) -> None:
         file.flush()
         os.utime(source, ns=(0, 0))
         with pytest.raises(OperatorError, match="changed"):
-            copy_sparse(source, file.fileno(), stamp, copy.fileno(), lambda _: None)
+            copy_sparse(source, file.fileno(), stamp, copy.fileno(), lambda _: None, FreeSpace.around(copy.fileno()))
     assert (tmp_path / "copy").stat().st_size == 0
 
 

@@ -72,6 +72,34 @@ def test_content() -> None:
     assert "range" not in server.requests[0].headers
 
 
+INTERIM = {
+    "100": b"HTTP/1.1 100 Continue\r\n\r\n",
+    "102": b"HTTP/1.1 102 Processing\r\n\r\n",
+    "103": b"HTTP/1.1 103 Early Hints\r\nLink: </s>; rel=preload\r\nContent-Length: 7\r\n\r\n",
+    "199": b"HTTP/1.1 199 Whatever\nA: b\n\n",
+}
+
+
+@pytest.mark.parametrize("status", INTERIM)
+def test_interim_responses(status: str) -> None:
+    """At most ten interim responses of any kind, 103 too, go before the final one (RFC 9110 §15.2)."""
+    with HttpServer(lambda _: INTERIM[status] * 10 + answer(DATA)) as server:
+        assert fetched(server.url) == DATA
+    assert "more than 10 interim responses" in complaint(lambda _: INTERIM[status] * 11 + answer(DATA))
+
+
+def test_endless_interim_response() -> None:
+    """An interim response has an end, as the head of a final one has."""
+    early = b"HTTP/1.1 103 Early Hints\r\n"
+    assert "cannot be read" in complaint(lambda _: early + b"A: b\r\n" * 101 + b"\r\n" + answer(DATA))
+    assert "cannot be read" in complaint(lambda _: early + b"A" * 70_000 + b"\r\n\r\n" + answer(DATA))
+
+
+def test_switched_protocols() -> None:
+    """A 101, which was not asked for, is no interim response: what follows it is no HTTP."""
+    assert "status 101" in complaint(lambda _: b"HTTP/1.1 101 Switching Protocols\r\n\r\n" + answer(DATA))
+
+
 def test_connection_that_stays_open() -> None:
     """The end is where the length says, and not where the server closes."""
     with HttpServer(lambda _: answer(DATA), keeps_open=True) as server:

@@ -145,6 +145,23 @@ def test_pipes(name: str) -> None:
         assert source.sha256() == hashlib.sha256(data).hexdigest()
 
 
+def test_pipe_that_does_not_block() -> None:
+    """Standard input that another program has set to O_NONBLOCK is waited for, as any other."""
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+
+    def feed() -> None:
+        os.write(writing, b"late")
+        os.close(writing)
+
+    feeder = threading.Timer(0.05, feed)  # the first read finds an empty pipe
+    feeder.start()
+    with standard_input(reading), open_source("-", OPTIONS) as source:
+        assert all_of(source.stream) == b"late"
+    os.close(reading)
+    feeder.join(10)
+
+
 def test_redirected_file(tmp_path: Path) -> None:
     """A file as standard input has a size: of what is left of it."""
     (tmp_path / "disk").write_bytes(b"12345" + DISK)

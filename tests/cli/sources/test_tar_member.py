@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.cli.sources.streams import all_of, in_pieces
 
+from aero_storage.cli.sources.members import Choice
 from aero_storage.cli.sources.tar_member import is_tar, tar_disk
 from aero_storage.errors import OperatorError
 
@@ -22,6 +23,7 @@ DISK = b"KDMV" + random.Random(3).randbytes(300_000)
 OVF = b"<?xml version='1.0'?><Envelope/>"
 FORMATS = pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
 BLOCK = tarfile.BLOCKSIZE
+ONLY_DISK = Choice()
 
 
 def tar(*members: tuple[str | tarfile.TarInfo, bytes], form: int = tarfile.PAX_FORMAT) -> bytes:
@@ -40,17 +42,17 @@ def header(name: str, kind: bytes = tarfile.REGTYPE, size: int = 0, link: str = 
     return one
 
 
-def only(data: bytes, piece: int = 1 << 16) -> tuple[str, bytes]:
+def only(data: bytes, piece: int = 1 << 16, choice: Choice = ONLY_DISK) -> tuple[str, bytes]:
     assert is_tar(data[:BLOCK])
-    member = tar_disk("IT", in_pieces(data, piece))
+    member = tar_disk("IT", in_pieces(data, piece), choice)
     content = all_of(member.stream, 1 << 16)
     assert len(content) == member.size
     return member.name, content
 
 
-def complaint(data: bytes) -> str:
+def complaint(data: bytes, choice: Choice = ONLY_DISK) -> str:
     with pytest.raises(OperatorError) as caught:
-        only(data)
+        only(data, choice=choice)
     return str(caught.value)
 
 
@@ -100,7 +102,43 @@ def test_two_disks(between: tuple[tuple[str, bytes], ...]) -> None:
     data = tar(("one.vmdk", DISK), *between, ("two.vmdk", DISK + b"2"))
     assert complaint(data) == (
         "IT: holds more than one disk image: one.vmdk (293 KiB), two.vmdk (293 KiB); "
-        "unpack it, and import the one that is wanted"
+        "say which one is wanted: --member NAME"
+    )
+
+
+@pytest.mark.parametrize("wanted", ["a/one.vmdk", "a/two.vmdk", "two.vmdk", "notes.txt"])
+def test_chosen_member(wanted: str) -> None:
+    """The member that is named is taken, by its whole name or by the last part, whatever else is there."""
+    members = {"a/one.vmdk": DISK, "notes.txt": b"notes", "a/two.vmdk": DISK + b"2", "z.img": DISK}
+    assert only(tar(*members.items()), choice=Choice(wanted)) in {
+        (name, data) for name, data in members.items() if name.endswith(wanted)
+    }
+
+
+def test_chosen_member_that_is_not_there() -> None:
+    """A name that no file has is told of with the names that there are, as is one that two files have."""
+    data = tar(("a/one.vmdk", DISK), ("b/one.vmdk", DISK), (header("link.img", tarfile.SYMTYPE, link="x"), b""))
+    there = "a/one.vmdk (293 KiB), b/one.vmdk (293 KiB)"
+    assert complaint(data, Choice("two\x1b.img")) == f"IT: holds no file two\\x1b.img; its disk images: {there}"
+    assert complaint(data, Choice("link.img")) == f"IT: holds no file link.img; its disk images: {there}"
+    assert complaint(data, Choice("one.vmdk")) == (
+        f"IT: holds more than one file one.vmdk; name it as the archive does; its disk images: {there}"
+    )
+    assert (
+        complaint(tar(("n.txt", b"x")), Choice("y")) == "IT: holds no file y; its disk images: none, but n.txt (1 B)"
+    )
+
+
+@pytest.mark.parametrize("where", ["before", "behind"])
+def test_many_bytes_of_others(where: str) -> None:
+    """The members that are no disk are bounded in bytes too: an archive cannot go on for ever beside its disk."""
+    others = [(f"{n}.txt", bytes(1000)) for n in range(1100)]
+    disk = ("disk.img", DISK)
+    good, bad, choice = others[:1000], others, Choice(most_others=1 << 20)
+    assert only(tar(*good, disk) if where == "before" else tar(disk, *good), choice=choice) == disk
+    data = tar(*bad, disk) if where == "before" else tar(disk, *bad)
+    assert complaint(data, choice).startswith(
+        "IT: holds more than 1 MiB beside the disk; if it is no bomb, allow it with"
     )
 
 
@@ -163,7 +201,7 @@ def test_endless_member() -> None:
     """A member that claims to be longer than all disks is cut short, and found to be so at once."""
     for name in ("disk.img", "notes.txt"):
         long = header(name, size=1 << 62).tobuf(tarfile.GNU_FORMAT)
-        assert "it is cut short" in complaint(long + bytes(100_000))
+        assert "it is cut short" in complaint(long + bytes(100_000), Choice(most_others=1 << 63))
 
 
 @pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME])

@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from tests.cli.sources.streams import all_of, in_pieces, of
 from tests.small_filesystem import mounted_tmpfs
 
-from aero_storage.atomic_files import Directory
-from aero_storage.cli.sources import limits
+from aero_storage.atomic_files import Directory, free_space
 from aero_storage.cli.sources.limits import LimitedSize
 from aero_storage.cli.sources.target import WorkFile, data_runs, pour
 from aero_storage.errors import OperatorError
@@ -118,8 +117,8 @@ def test_room_is_left(tmp_path: Path) -> None:
         with pytest.raises(OperatorError) as caught:
             poured(place, (noise for _ in range(40)))
         assert str(caught.value) == (
-            "the disk of the images root is too full: 1 MiB are free, of which an import leaves 1 MiB; "
-            "nothing was imported, and what was written is removed again"
+            "the disk of the images root is too full: 1 MiB are free, of which 1 MiB stay free; "
+            "nothing was changed, and what was written is removed again"
         )
         assert list(place.iterdir()) == []
         assert poured(place, (noise for _ in range(18))).stat().st_size == 18 * MIB
@@ -136,7 +135,7 @@ def test_room_that_others_take(tmp_path: Path) -> None:
                 (place / "other").write_bytes(noise * 15)
 
     with small(tmp_path / "disk", "20m") as place, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(limits, "_STEP", MIB)
+        patch.setattr(free_space, "_STEP", MIB)
         with pytest.raises(OperatorError, match="is too full"):
             poured(place, pieces(place))
         assert [one.name for one in place.iterdir()] == ["other"]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.cli.sources.streams import all_of
 
+from aero_storage.cli.sources.members import Choice
 from aero_storage.cli.sources.zip_member import is_zip, zip_disk
 from aero_storage.errors import OperatorError
 
@@ -29,12 +30,12 @@ def zipped(*members: tuple[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> b
     return target.getvalue()
 
 
-def only(tmp_path: Path, data: bytes) -> tuple[str, bytes]:
+def only(tmp_path: Path, data: bytes, wanted: str | None = None) -> tuple[str, bytes]:
     assert is_zip(data[:64])
     (tmp_path / "it.zip").write_bytes(data)
     descriptor = os.open(tmp_path / "it.zip", os.O_RDONLY)
     try:
-        with zip_disk("IT", descriptor) as member:
+        with zip_disk("IT", descriptor, Choice(wanted)) as member:
             content = all_of(member.stream, 50_000)
             assert len(content) == member.size
             return member.name, content
@@ -42,9 +43,9 @@ def only(tmp_path: Path, data: bytes) -> tuple[str, bytes]:
         os.close(descriptor)
 
 
-def complaint(tmp_path: Path, data: bytes) -> str:
+def complaint(tmp_path: Path, data: bytes, wanted: str | None = None) -> str:
     with pytest.raises(OperatorError) as caught:
-        only(tmp_path, data)
+        only(tmp_path, data, wanted)
     return str(caught.value)
 
 
@@ -67,7 +68,22 @@ def test_self_extracting(tmp_path: Path) -> None:
 def test_two_disks(tmp_path: Path) -> None:
     """Two disks are refused, with their names."""
     said = complaint(tmp_path, zipped(("a\x1b.img", DISK), ("b.qcow2", DISK), ("c.txt", b"")))
-    assert said.startswith("IT: holds more than one disk image: a\\x1b.img (684 KiB), b.qcow2 (684 KiB); unpack")
+    assert said.startswith("IT: holds more than one disk image: a\\x1b.img (684 KiB), b.qcow2 (684 KiB); ")
+    assert said.endswith("say which one is wanted: --member NAME")
+
+
+@pytest.mark.parametrize("wanted", ["a.img", "folder/b.qcow2", "b.qcow2", "c.txt"])
+def test_chosen_member(tmp_path: Path, wanted: str) -> None:
+    """The member that is named is taken, by its whole name or by the last part."""
+    members = {"a.img": DISK, "folder/b.qcow2": DISK[:999], "c.txt": b"text"}
+    name, content = only(tmp_path, zipped(*members.items()), wanted)
+    assert (name.endswith(wanted), content) == (True, members[name])
+
+
+def test_chosen_member_that_is_not_there(tmp_path: Path) -> None:
+    """A name that no file has is told of; a folder is no file."""
+    data = zipped(("a.img", DISK), ("b/", b""))
+    assert complaint(tmp_path, data, "b/") == "IT: holds no file b/; its disk images: a.img (684 KiB)"
 
 
 def test_no_disk(tmp_path: Path) -> None:

@@ -37,8 +37,8 @@ class Kept(Factory):
 
 reactor, log, factory = Reactor(), Log(), Kept()
 metrics = Metrics(Registry(), "1", 0)
-room = []
-accept_guard = AcceptGuard(reactor, lambda: bool(room) and room.pop(), metrics, log)
+room, full = [], []
+accept_guard = AcceptGuard(reactor, lambda: bool(room) and room.pop(), lambda: bool(full), metrics, log)
 port = tcp.Port(0, factory, 1024, "127.0.0.1", reactor)
 port.startListening()
 accept_guard.guard(port)

@@ -96,7 +96,7 @@ def test_status_is_that_of_the_file(root: Path, directory: ImageDirectory) -> No
     os.utime(root / "disk.img", ns=(0, 1_700_000_000_123_456_789))
     with closing(directory.open("disk.img")) as blob:
         assert blob.status == directory.status("disk.img")
-    assert (blob.status.size, blob.status.mtime_ns) == (10, 1_700_000_000_123_456_789)
+    assert (blob.status.size, blob.status.validators.last_modified) == (10, 1_700_000_000_123_456_789)
 
 
 # What is not there

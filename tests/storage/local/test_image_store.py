@@ -19,7 +19,7 @@ from aero_storage.errors import BlobNotFoundError, BlobUnreadableError
 from aero_storage.storage.blob import Blob
 from aero_storage.storage.local.directory import ImageDirectory
 from aero_storage.storage.local.image_store import LocalStore
-from aero_storage.storage.local.open_file_cache import CHECK_SECONDS, OpenFileCache
+from aero_storage.storage.open_file_cache import CHECK_SECONDS, OpenFileCache
 from aero_storage.storage.store import BlobRequest, Store
 
 _T = TypeVar("_T")
@@ -83,7 +83,7 @@ def clock() -> Clock:
 @pytest.fixture
 def store(directory: ImageDirectory, disk: SlowDisk, clock: Clock) -> Iterator[Store]:
     typed: Disk = disk
-    store = LocalStore(directory, typed, OpenFileCache(typed, clock, 100))
+    store = LocalStore(directory, typed, OpenFileCache(typed, clock, 100), lambda *_: None)
     yield store
     store.close()
     disk.work()

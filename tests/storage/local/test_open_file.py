@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from contextlib import closing
 from pathlib import Path
+from typing import TypeVar
 
+import attrs
 import pytest
+from twisted.internet.defer import Deferred, succeed
 
-from aero_storage.errors import ShortReadError
+from aero_storage.disk import Disk
+from aero_storage.errors import FileChangedError, ShortReadError
+from aero_storage.storage.local import local_blob
 from aero_storage.storage.local.directory import ImageDirectory
 
 HANG = 10
+_T = TypeVar("_T")
 
 
 def test_descriptor(directory: ImageDirectory) -> None:
@@ -89,7 +96,7 @@ def test_warm_reads_all(
     monkeypatch.setattr(os, "preadv", preadv)
     monkeypatch.setattr(os, "sendfile", sendfile if passing else refuse)
     with closing(directory.open("large.img")) as blob:
-        blob.warm(offset, length)
+        blob.populate(offset, length)
     end = min(300_000, offset + length)
     read = [number for begin, finish in spans for number in range(begin, finish)]
     assert read == list(range(offset, end))
@@ -104,7 +111,7 @@ def test_warm_tells_of_a_disk_that_fails(directory: ImageDirectory, monkeypatch:
     monkeypatch.setattr(os, "sendfile", refuse)
     monkeypatch.setattr(os, "preadv", preadv)
     with closing(directory.open("disk.img")) as blob, pytest.raises(OSError, match="Input/output"):
-        blob.warm(0, 10)
+        blob.populate(0, 10)
 
 
 def test_warm_after_close(directory: ImageDirectory) -> None:
@@ -112,7 +119,7 @@ def test_warm_after_close(directory: ImageDirectory) -> None:
     blob = directory.open("disk.img")
     blob.close()
     with pytest.raises(ShortReadError):
-        blob.warm(0, 1)
+        blob.populate(0, 1)
 
 
 def test_close_while_warming(
@@ -130,7 +137,7 @@ def test_close_while_warming(
     monkeypatch.setattr(os, "preadv", preadv)
     monkeypatch.setattr(os, "sendfile", refuse)
     blob = directory.open("disk.img")
-    worker = threading.Thread(target=blob.warm, args=(0, 10))
+    worker = threading.Thread(target=blob.populate, args=(0, 10))
     worker.start()
     assert begun.wait(HANG)
     blob.close()
@@ -161,3 +168,90 @@ def test_name(directory: ImageDirectory) -> None:
     """A file has the name by which it was opened, relative to the root."""
     with closing(directory.open("disk.img")) as blob:
         assert blob.name == "disk.img"
+
+
+# What may be sent now
+
+
+def test_small_reads_that_wait_for_nothing(
+    root: Path, directory: ImageDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bytes in memory are copied after a look at the file; bytes that are not leave all to others."""
+    target = memoryview(bytearray(4))
+    with closing(directory.open("disk.img")) as blob:
+        monkeypatch.setattr(local_blob, "read_resident_into", lambda *_: False)
+        assert not blob.read_now_into(3, target)
+        monkeypatch.setattr(local_blob, "read_resident_into", _read_into)
+        assert blob.read_now_into(3, target)
+        assert bytes(target) == b"3456"
+        touch(root / "disk.img")
+        with pytest.raises(FileChangedError):
+            blob.read_now_into(3, target)
+
+
+def _read_into(descriptor: int, offset: int, target: memoryview) -> bool:
+    return os.preadv(descriptor, (target,), offset) == len(target)
+
+
+@pytest.mark.parametrize("change", [None, grow, shrink, touch])
+def test_sendable_bytes_are_verified(
+    root: Path, directory: ImageDirectory, change: Callable[[Path], object] | None
+) -> None:
+    """Sendable bytes are those of the version that was opened, as many as there are, or an exception."""
+    with closing(directory.open("disk.img")) as blob:
+        target = memoryview(bytearray(20))
+        if change is not None:
+            change(root / "disk.img")
+            with pytest.raises(FileChangedError):
+                blob.read_sendable_into(0, target)
+            return
+        assert blob.read_sendable_into(4, target) == 6
+        assert bytes(target[:6]) == b"456789"
+        with pytest.raises(OSError, match="ends before"):
+            blob.read_sendable_into(10, target)
+
+
+@pytest.mark.parametrize("change", [None, shrink])
+def test_transmit(root: Path, directory: ImageDirectory, change: Callable[[Path], object] | None) -> None:
+    """Bytes go to the socket by one call; beyond the end it is an error, of a file that has changed its own."""
+    ours, theirs = socket.socketpair()
+    with closing(ours), closing(theirs), closing(directory.open("disk.img")) as blob:
+        assert blob.transmit(ours.fileno(), 2, 5) == 5
+        assert theirs.recv(100) == b"23456"
+        if change is not None:
+            change(root / "disk.img")
+        with pytest.raises(OSError, match="ends before") if change is None else pytest.raises(FileChangedError):
+            blob.transmit(ours.fileno(), 10, 5)
+
+
+def test_warm_is_work_of_its_disk(root: Path, directory: ImageDirectory) -> None:
+    """A file is brought in, and read for a stream, in the lane of its disk, in the background if so asked."""
+    disk = RecordingDisk()
+    with closing(directory.open("disk.img")) as blob:
+        blob.warm(disk, 0, 10, background=True)
+        reading = blob.read_later(disk, 2, 3, background=False)
+        assert reading.result == b"234"
+    device = (root / "disk.img").stat().st_dev
+    assert disk.asked == [(device, True), (device, False)]
+
+
+@attrs.define
+class RecordingDisk(Disk):
+    """Works at once, and notes lane and background of what it was asked."""
+
+    asked: list[tuple[Hashable, bool]] = attrs.field(factory=list)
+
+    def run(
+        self,
+        work: Callable[[], _T],
+        discard: Callable[[_T], object] = lambda _: None,
+        lane: Hashable = None,
+        *,
+        background: bool = False,
+    ) -> Deferred[_T]:
+        del discard
+        self.asked.append((lane, background))
+        return succeed(work())
+
+    def later(self, work: Callable[[], object], lane: Hashable = None) -> None:
+        self.run(work, lane=lane)

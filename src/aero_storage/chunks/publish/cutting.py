@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from aero_storage.atomic_files import FreeSpace
 from aero_storage.chunks.manifest import CHUNKS_DIRECTORY, DIGEST_SIZE, Geometry
 from aero_storage.chunks.parallel import WorkItems, share_out
 from aero_storage.chunks.publish.extents import data_extents, next_data
@@ -42,11 +43,11 @@ def cut(descriptor: int, geometry: Geometry, directory: Path, *, jobs: int, adva
     """Write all chunks of an open image into `directory`/chunks, which is created; return their digests in order.
 
     `jobs` is the number of cores to use; `advance` counts holes too. The chunks are not flushed to disk. Raises
-    OperatorError if the image is shorter than `geometry` says, and OSError.
+    OperatorError if the image is shorter than `geometry` says or the file system gets too full, and OSError.
     """
     chunks = directory / CHUNKS_DIRECTORY
     chunks.mkdir()
-    cutter = _Cutter(descriptor, geometry, str(chunks), advance, ZeroChunks())
+    cutter = _Cutter(descriptor, geometry, str(chunks), advance, ZeroChunks(), FreeSpace(lambda: os.statvfs(chunks)))
     share_out(cutter.runs(), _THREADS_PER_JOB * jobs, cutter.work)
     if os.fstat(descriptor).st_size < geometry.total_size:  # a part cut off would look like a hole
         raise _too_short()
@@ -62,6 +63,7 @@ class _Cutter:
     directory: str
     advance: Advance
     zeros: ZeroChunks
+    space: FreeSpace
     digests: bytearray = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -111,6 +113,7 @@ class _Cutter:
                 piece = buffer[: min(_PIECE, after - offset)]
                 _read(self.descriptor, piece, offset)
                 if not _is_zero(piece):
+                    self.space.require(len(piece))
                     chunk.write(piece, offset - start)
                 self.advance(len(piece))
                 copied += len(piece)

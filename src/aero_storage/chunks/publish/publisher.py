@@ -31,6 +31,9 @@ from aero_storage.http.identifiers import NAME_RULE, is_version
 STAGING_NAME = ".publishing~"
 """Name of the staging directory, beside the versions. No version's name contains `~`, so no URL leads there."""
 
+Placing = Callable[[str, os.stat_result], None]
+"""Is told of a version and its directory before that gets the version's name."""
+
 _ARTIFACTS = "artifacts"
 _MIB = 1024 * 1024
 
@@ -73,7 +76,7 @@ class _Image:
 class _Publication:
     """A publication to be made. `draft` has no digests yet, and no version if that is made from them.
 
-    `digested` is whether to compute the digest of the whole image as well.
+    `digested` is whether the whole image is digested as well; `placing` is told before a version appears.
     """
 
     image: _Image
@@ -82,6 +85,7 @@ class _Publication:
     jobs: int
     advance: Advance
     digested: bool
+    placing: Placing
 
     def carry_out(self, staging: Directory) -> Published:
         progress = Slower(self.advance)
@@ -90,9 +94,15 @@ class _Publication:
             digest = None if sha256 is None else ContentDigest.of(sha256.result(), self.image.status)
         self.image.require_unchanged()
         if not made.already_there:
+            self._announce(staging, made.version)
             staging.move(_ARTIFACTS, self.directory, made.version)
         self.directory.sync()  # in either case: an earlier run may have been killed before this step
         return attrs.evolve(made, digest=digest)
+
+    def _announce(self, staging: Directory, version: str) -> None:
+        status = staging.status(_ARTIFACTS)
+        assert status is not None  # noqa: S101 - just made
+        self.placing(version, status)
 
     def _hashing(self, advance: Advance) -> AbstractContextManager[Future[str] | None]:
         """Compute the digest of the whole image beside the chunks: its bytes are read from the disk only once."""
@@ -112,6 +122,10 @@ class _Publication:
         return Published(manifest.version, manifest, place, already_there)
 
 
+def _nobody_listens(_version: str, _status: os.stat_result) -> None:
+    pass
+
+
 def publish(  # noqa: PLR0913 - by name only
     *,
     root: Path,
@@ -124,15 +138,16 @@ def publish(  # noqa: PLR0913 - by name only
     advance: Advance,
     say: Callable[[str], None],
     digested: bool = False,
+    placing: Placing = _nobody_listens,
 ) -> Published:
     """Cut the image `source` into `directory`/<version>; `directory` is <root>/chunked/<image_id>.
 
     Both lie below `root`. No symbolic link is followed on the way from there: others may exchange what lies there.
     Without `version` the name is made from the content. `jobs` is the number of cores to use; `advance` counts the
     image's bytes, including holes; `say` reports leftovers of an interrupted run. With `digested` the SHA-256 of the
-    whole image is computed beside the chunks. After an exception the directory is as before, without the unfinished
-    work. Raises ChunkFormatError if the image cannot be cut so, OperatorError if it changes meanwhile or the
-    version's name is taken by other content, BusyError, OSError.
+    whole image is computed beside the chunks. `placing` is told of a new version before it becomes visible. After an
+    exception the directory is as before, without the unfinished work. Raises ChunkFormatError if the image cannot be
+    cut so, OperatorError if it changes meanwhile or the version's name is taken by other content, BusyError, OSError.
     """
     if version is not None:
         _require_name(version)
@@ -145,7 +160,7 @@ def publish(  # noqa: PLR0913 - by name only
             _report_leftover(staging, say)
             if version is not None:
                 require_room(directory / version, draft)
-            return _Publication(image, draft, place, jobs, advance, digested).carry_out(staging.directory)
+            return _Publication(image, draft, place, jobs, advance, digested, placing).carry_out(staging.directory)
 
 
 def _require_name(version: str) -> None:

@@ -17,6 +17,10 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 MAX_INTERIM_RESPONSES = 10
 """Limit of interim (1xx) responses before one final response (RFC 9110 §15.2)."""
 
+_SKIPPED = range(102, 200)  # http.client skips 100 itself; a 101, which nobody asked for, is the end of HTTP
+_MOST_FIELDS = 100
+_LONGEST_LINE = 65536
+
 
 class Deadline:
     """Shuts all watched sockets down once `seconds` have passed since `start`, however many of them there are.
@@ -120,15 +124,29 @@ def _shut(descriptor: int, inode: int) -> None:
 
 
 class FewInterimResponses(http.client.HTTPResponse):
-    """A response before which at most MAX_INTERIM_RESPONSES interim ones may come; http.client skips any number."""
+    """A response before which at most MAX_INTERIM_RESPONSES interim ones may come; http.client skips 100 alone."""
 
     _interim = 0
 
     def _read_status(self) -> tuple[str, int, str]:
-        self._interim += 1
-        if self._interim > MAX_INTERIM_RESPONSES + 1:
-            raise http.client.HTTPException(f"more than {MAX_INTERIM_RESPONSES} interim responses (1xx)")
-        return super()._read_status()  # type: ignore[misc,no-any-return]
+        while True:
+            self._interim += 1
+            if self._interim > MAX_INTERIM_RESPONSES + 1:
+                raise http.client.HTTPException(f"more than {MAX_INTERIM_RESPONSES} interim responses (1xx)")
+            line: tuple[str, int, str] = super()._read_status()  # type: ignore[misc]
+            if line[1] not in _SKIPPED:
+                return line
+            self._skip_fields()
+
+    def _skip_fields(self) -> None:
+        """Read the fields of an interim response, with the limits that http.client has for a final one."""
+        for _ in range(_MOST_FIELDS + 1):
+            line = self.fp.readline(_LONGEST_LINE + 1)
+            if len(line) > _LONGEST_LINE:
+                raise http.client.LineTooLong("header line")
+            if line in {b"\r\n", b"\n", b""}:
+                return
+        raise http.client.HTTPException(f"got more than {_MOST_FIELDS} headers")
 
 
 def bounded_pools(pools: urllib3.PoolManager, deadline: Deadline) -> urllib3.PoolManager:

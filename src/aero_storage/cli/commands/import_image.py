@@ -2,37 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
 import shlex
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
 import attrs
 import click
 
-from aero_storage.atomic_files import Directory
-from aero_storage.catalog.content_digest import ContentDigest
-from aero_storage.catalog.model import MANIFEST_NAME, chunked_directory
-from aero_storage.catalog.reader import has_manifest, load_manifest
-from aero_storage.catalog.writer import Draft, Entry, editing
+from aero_storage.catalog.draft import Draft
 from aero_storage.chunks.manifest import SECTOR
 from aero_storage.cli.disk_images.convert import examine, opened
 from aero_storage.cli.disk_images.formats import FORMATS
-from aero_storage.cli.image_digests import content_digest
-from aero_storage.cli.image_files import (
-    IMPORTED,
-    Say,
-    Workplace,
-    at_work,
-    discard,
-    is_used,
-    mark,
-    mark_import,
-    remove_unnamed,
-    settle,
-    unmark,
-)
 from aero_storage.cli.import_options import ImportOptions
 from aero_storage.cli.options import (
     CommandContext,
@@ -45,11 +27,13 @@ from aero_storage.cli.options import (
     without_digest,
 )
 from aero_storage.cli.output import Output
+from aero_storage.cli.repository import Placed, Repository, Say, Work
 from aero_storage.cli.sizes import format_size
 from aero_storage.cli.sources.limits import MAX_SIZE
-from aero_storage.cli.sources.opening import SourceOptions, open_source, plain_file
+from aero_storage.cli.sources.members import last_of
+from aero_storage.cli.sources.opening import NO_ARCHIVE, SourceOptions, open_source, plain_file
 from aero_storage.cli.staged_image import STAGED, ReadyImage, arrived, examined_in, write_disk
-from aero_storage.errors import CatalogError, OperatorError
+from aero_storage.errors import OperatorError
 
 
 @attrs.frozen
@@ -59,8 +43,8 @@ class _Switch:
     draft: Draft
     replaced: str | None
     """Relative to the images root."""
-    marked: str | None
-    """Its name in the directory of the id's imports, if an import made it: it is marked for removal."""
+    is_condemned: bool
+    """Whether an import made it, so that it is to be removed."""
 
 
 def _text(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
@@ -68,6 +52,12 @@ def _text(_context: click.Context, _parameter: click.Parameter, value: str | Non
         (value or "").encode()
     except UnicodeEncodeError:
         raise click.BadParameter("is not valid UTF-8") from None
+    return value
+
+
+def _member(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not last_of(value.rstrip("/")):
+        raise click.BadParameter("is no name of a file in an archive")
     return value
 
 
@@ -103,6 +93,12 @@ def _text(_context: click.Context, _parameter: click.Parameter, value: str | Non
     metavar="SIZE",
     help="Bring in no more than this from a pipe, a URL, a compressed file or an archive; 1TiB by default.",
 )
+@click.option(
+    "--member",
+    callback=_member,
+    metavar="NAME",
+    help="The file to take out of an archive, by its name in there; needed if the archive holds several disks.",
+)
 @click.option("--no-unpack", is_flag=True, help="Take SOURCE as it is, even if it is compressed or an archive.")
 @with_root
 @with_lock_timeout
@@ -119,6 +115,7 @@ def import_image(  # noqa: PLR0913, PLR0917 - the flags of a command
     sha256: str | None,
     digested: bool,  # noqa: FBT001 - click's
     max_size: int,
+    member: str | None,
     no_unpack: bool,  # noqa: FBT001 - click's
 ) -> None:
     """Bring a disk image into the images root, as a sparse raw file, and list it in the catalog.
@@ -133,11 +130,17 @@ def import_image(  # noqa: PLR0913, PLR0917 - the flags of a command
     if sha256 is not None and not digested:
         raise click.UsageError("--sha256 and --no-sha256 exclude each other")
     options = ImportOptions(image_id, name, description, None if private is None else not private, sha256, digested)
+    if member is not None and no_unpack:
+        raise click.UsageError("--member and --no-unpack exclude each other")
+    if (repository := context.repository_if_made()) is not None:
+        repository.foresee_import(image_id, context.output.say)
     path = plain_file(source, unpack=not no_unpack)
+    if path is not None and member is not None and path.is_file():
+        raise OperatorError(f"{path}: {NO_ARCHIVE}")
     if path is not None:
         done = _import_file(context, path, given_format, options)
     else:
-        wanted = SourceOptions(max_size, context.output.say, digested=sha256 is not None, unpack=not no_unpack)
+        wanted = SourceOptions(max_size, context.output.say, sha256 is not None, not no_unpack, member)
         done = _import_incoming(context, source, wanted, given_format, options)
     _report(context.output, done, options)
 
@@ -188,99 +191,39 @@ def _report(output: Output, done: _Done, options: ImportOptions) -> None:
 
 def _import(
     context: CommandContext,
-    ready: Callable[[Workplace], AbstractContextManager[ReadyImage]],
+    ready: Callable[[Work], AbstractContextManager[ReadyImage]],
     options: ImportOptions,
 ) -> _Done:
     """Import the image that `ready` gives, in the work place."""
-    say = context.output.say
-    root = context.make_root()
-    if has_manifest(root):
-        load_manifest(root)  # report an invalid catalog now, not after the work
-    with at_work(root, options.id, say) as work:
-        _require_room(work.root, options.id)
+    repository = context.make_repository()
+    with repository.at_work(options.id, context.output.say) as work:
         with ready(work) as image:
             sha256 = write_disk(work.staging, image, options)
         on_disk = work.staging.disk_usage(STAGED)
-        digest = None if sha256 is None else content_digest(work.staging, STAGED, sha256)
-        with _moved_into_place(work, options.id) as name:
-            file = f"{IMPORTED}/{options.id}/{name}"
-            switch = _switch(context, work.root, options, file, digest)
-        _remove_replaced(say, work.root, options.id, switch)
-    return _Done(image, file, switch.draft, on_disk, sha256)
+        with work.placed(STAGED, sha256) as placed:
+            change = partial(_switch, repository, work, options, placed)
+            switch = context.change_catalog(repository, change)
+        _remove_replaced(context.output.say, repository, work, switch)
+    return _Done(image, placed.file, switch.draft, on_disk, sha256)
 
 
-def _switch(
-    context: CommandContext, root: Directory, options: ImportOptions, file: str, digest: ContentDigest | None
-) -> _Switch:
-    """Put the new entry into the catalog: file and digest in one change, so that neither is ever with another.
-
-    The file that it replaces is marked before: if the command is killed, the next one finds which of them is left.
-    """
-    with editing(root.path, listing=context.listing, waiting=context.waiting) as draft:
-        before = draft.find(options.id)
-        draft.put(options.entry(file, before, digest))
-        replaced = None if before is None else _released(root, before, draft)
-        marked = replaced and mark_import(root, options.id, replaced)
-    return _Switch(draft, replaced, marked)
+def _switch(repository: Repository, work: Work, options: ImportOptions, placed: Placed, draft: Draft) -> _Switch:
+    """Put the new entry into the catalog: file and digest in one change, so that neither is ever with another."""
+    before = draft.find(options.id)
+    draft.put(options.entry(placed.file, before, placed.digest))
+    replaced = None if before is None else str(before["file"])
+    if replaced is None or repository.is_named(replaced, draft.entries):
+        return _Switch(draft, None, is_condemned=False)
+    return _Switch(draft, replaced, work.condemn(replaced))
 
 
-def _released(root: Directory, before: Entry, draft: Draft) -> str | None:
-    """Return the file of the entry before, unless an entry of the new catalog names it too."""
-    file = str(before["file"])
-    return None if is_used(root.path, root.path / file, draft.entries) else file
-
-
-def _require_room(root: Directory, image_id: str) -> None:
-    """Raise OperatorError, before any work is done, if the import would fail later or mix old and new content."""
-    try:
-        with suppress(FileNotFoundError), root.below(IMPORTED, image_id):
-            pass
-    except NotADirectoryError as error:
-        place = root.path / IMPORTED / image_id
-        raise OperatorError(f"{place} cannot be made: a file of such a name is in the way; move it") from error
-    stale = root.path / chunked_directory(image_id, None) / MANIFEST_NAME
-    if stale.exists():
-        raise OperatorError(
-            f"{stale} is of older content, and would be served for the new image; "
-            f"remove it first: aero-storage remove {image_id} --chunks-only"
-        )
-
-
-@contextmanager
-def _moved_into_place(work: Workplace, image_id: str) -> Iterator[str]:
-    """Move the finished file to the first free name; remove it if the with block fails."""
-    with work.root.below(IMPORTED, image_id, create=True) as directory:
-        name = next(free for n in itertools.count(1) if directory.status(free := f"{n}.img") is None)
-        mark(directory, name)
-        try:
-            work.staging.move(STAGED, directory, name)
-            directory.sync()
-            with work.root.below(IMPORTED) as above:
-                above.sync()
-            work.root.sync()
-            yield name
-        except BaseException:
-            _take_back(work.root, image_id, name)
-            raise
-        unmark(directory, name)
-
-
-def _take_back(root: Directory, image_id: str, name: str) -> None:
-    """Remove the new file, unless the catalog names it already; a mark of the old one does its work likewise."""
-    with suppress(CatalogError):
-        if has_manifest(root.path):
-            remove_unnamed(root, image_id)
-            return
-    discard(root, image_id, name)
-
-
-def _remove_replaced(say: Say, root: Directory, image_id: str, switch: _Switch) -> None:
+def _remove_replaced(say: Say, repository: Repository, work: Work, switch: _Switch) -> None:
     """Remove the replaced file, if an import made it and no other entry names it."""
-    if switch.marked is not None:
-        settle(say)
-        discard(root, image_id, switch.marked)
-    elif switch.replaced is not None and (root.path / switch.replaced).exists():
+    if switch.is_condemned:
+        work.settle()
+    elif switch.replaced is not None and repository.has_file(switch.replaced):
         say(f"{switch.replaced}, which the image was until now, is kept: no import made it.")
+    work.carry_out()
 
 
 def _remark(output: Output, image: ReadyImage) -> None:

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
 import attrs
 import click
 from rich.table import Table
 
-from aero_storage.atomic_files import disk_usage
-from aero_storage.catalog.content_digest import stamps_of
+from aero_storage.catalog.documents import CatalogDocuments
 from aero_storage.catalog.model import MANIFEST_NAME, Image
-from aero_storage.catalog.reader import has_manifest, left_out_of_listing, load_manifest
+from aero_storage.catalog.reader import load_manifest
 from aero_storage.catalog.unknown_keys import UnknownKey, unknown_keys
-from aero_storage.chunks.manifest import MAX_MANIFEST_BYTES, check_geometry, parse_chunk_manifest
-from aero_storage.cli.image_files import image_path
+from aero_storage.chunks.manifest import check_geometry, parse_chunk_manifest
 from aero_storage.cli.image_warnings import image_warnings
 from aero_storage.cli.options import CommandContext, with_json, with_root, with_settings
+from aero_storage.cli.repository import Leftover, Repository
 from aero_storage.cli.sizes import format_size
 from aero_storage.cli.terminal import add_row, new_table, printable, write_table
 from aero_storage.cli.watching import watched
@@ -44,28 +41,26 @@ class ListedImage:
     warnings: tuple[str, ...] = ()
 
 
-def inspect(settings: Settings, image: Image) -> ListedImage:
+def inspect(repository: Repository, settings: Settings, image: Image) -> ListedImage:
     """Inspect the file and the chunk manifest of an image, as a daemon with these settings does."""
-    root = settings.images_root
     size = used = sha256 = None
     problems: list[str] = []
     warnings: list[str] = []
     try:
-        path = image_path(root, image)
-        status = path.stat()
-        size, used, sha256 = status.st_size, disk_usage(path), image.known_sha256(stamps_of(status))
-        warnings += image_warnings(image, path, settings)
+        stored = repository.stored(image)
+        size, used, sha256 = stored.size, stored.disk_usage, image.known_sha256(stored.stamps)
+        warnings += image_warnings(image, stored, settings)
     except OperatorError as error:
         problems.append(str(error).removeprefix(f"{image.id}: "))
     except OSError as error:
         problems.append(f"{image.file} cannot be read: {error.strerror}")
-    manifest = root / image.chunked_directory / MANIFEST_NAME
-    published = manifest.is_file()
-    if published and size is None and not (root / image.file).exists():
+    chunk_manifest = _ChunkManifest.read(repository, image)
+    published = chunk_manifest is not None
+    if published and size is None and not repository.has_file(image.file):
         problems.clear()  # chunks need no raw file
     virtual = not published and image.has_virtual_chunks(by_setting=settings.virtual_chunks)
-    if published:
-        problems += _published_problems(image, manifest, size, settings)
+    if chunk_manifest is not None:
+        problems += _published_problems(image, chunk_manifest, size, settings)
     elif image.chunked_version is not None:
         problems.append(f"there are no chunks of its chunked_version {image.chunked_version}: publish it again")
     if virtual and size is not None:
@@ -74,15 +69,30 @@ def inspect(settings: Settings, image: Image) -> ListedImage:
     return ListedImage(image, size, used, chunks, sha256, tuple(problems), tuple(warnings))
 
 
-def _published_problems(image: Image, path: Path, size: int | None, settings: Settings) -> Iterator[str]:
+@attrs.frozen
+class _ChunkManifest:
+    """A chunk manifest as stored, or the error of reading it."""
+
+    data: bytes
+    error: OSError | None = None
+
+    @classmethod
+    def read(cls, repository: Repository, image: Image) -> _ChunkManifest | None:
+        try:
+            data = repository.chunk_manifest(image)
+        except OSError as error:
+            return cls(b"", error)
+        return None if data is None else cls(data)
+
+
+def _published_problems(image: Image, found: _ChunkManifest, size: int | None, settings: Settings) -> Iterator[str]:
+    if found.error is not None:
+        yield f"its chunk manifest cannot be read: {found.error.strerror}"
+        return
     try:
-        with path.open("rb") as file:
-            manifest = parse_chunk_manifest(file.read(MAX_MANIFEST_BYTES + 1))
+        manifest = parse_chunk_manifest(found.data)
     except ChunkFormatError as error:
         yield f"its chunk manifest is invalid: {error}"
-        return
-    except OSError as error:
-        yield f"its chunk manifest cannot be read: {error.strerror}"
         return
     if manifest.image_id != image.id:
         yield f"its chunk manifest is one of the image {manifest.image_id}"
@@ -116,29 +126,35 @@ class _Survey:
 
     found: tuple[ListedImage, ...]
     warnings: Mapping[str, Sequence[str]]
+    leftovers: tuple[Leftover, ...]
 
 
 def _survey(context: CommandContext) -> _Survey:
     """Inspect all images, and what the catalog does not show."""
-    root, settings, images = context.root, context.settings, context.catalog().images
+    repository, settings = context.repository, context.settings
+    documents = repository.documents
+    catalog = context.catalog()
+    images = catalog.images
     found: list[ListedImage] = []
     with watched(context.output.say) as work:
         for number, image in enumerate(images, 1):
             work.begin(f"Looking at {number} of {len(images)} images: {image.id}")
-            found.append(inspect(settings, image))
+            found.append(inspect(repository, settings, image))
     warnings: dict[str, list[str]] = {}
-    for name, text in _all_warnings(root, found, is_listed=context.listing and not has_manifest(root)):
+    for name, text in _all_warnings(documents, found, is_listed=context.listing and not documents.has_manifest()):
         warnings.setdefault(name, []).append(text)
-    return _Survey(tuple(found), warnings)
+    return _Survey(tuple(found), warnings, tuple(repository.leftovers(catalog)))
 
 
-def _all_warnings(root: Path, found: list[ListedImage], *, is_listed: bool) -> Iterator[tuple[str, str]]:
+def _all_warnings(
+    documents: CatalogDocuments, found: list[ListedImage], *, is_listed: bool
+) -> Iterator[tuple[str, str]]:
     """Yield each warning with the image's id, or the name of the file that it is about."""
     yield from ((one.image.id, text) for one in found for text in one.warnings)
     if is_listed:
-        yield from ((name, f"left out: {reason}") for name, reason in left_out_of_listing(root).items())
-    elif has_manifest(root):
-        yield from ((one.image_id, _key_warning(one)) for one in unknown_keys(load_manifest(root)[1]))
+        yield from ((name, f"left out: {reason}") for name, reason in documents.left_out().items())
+    elif documents.has_manifest():
+        yield from ((one.image_id, _key_warning(one)) for one in unknown_keys(load_manifest(documents)[1]))
 
 
 def _key_warning(unknown: UnknownKey) -> str:
@@ -165,7 +181,7 @@ def _warning_lines(warnings: Mapping[str, Sequence[str]]) -> Iterator[str]:
 def show(context: CommandContext) -> None:
     """List the images that the daemon serves.
 
-    Warnings, also of what the directory listing leaves out, are on standard error.
+    Warnings, also of what the directory listing leaves out and of files that no image needs, are on standard error.
     """
     survey, output = _survey(context), context.output
     if output.as_json or not survey.found:
@@ -174,7 +190,9 @@ def show(context: CommandContext) -> None:
     else:
         write_table(_table(survey.found))
     ids = {one.image.id for one in survey.found} if output.as_json else set()
-    for line in _warning_lines({name: texts for name, texts in survey.warnings.items() if name not in ids}):
+    told = {name: texts for name, texts in survey.warnings.items() if name not in ids}
+    left = {one.path: [f"{one.reason} (how to remove it: aero-storage catalog check)"] for one in survey.leftovers}
+    for line in (*_warning_lines(told), *_warning_lines(left)):
         output.say(line)
 
 
@@ -220,28 +238,28 @@ def check(context: CommandContext) -> int:
     """Check the catalog and the files that it names; the exit status is 1 if there is a problem.
 
     Warnings do not change the status. They are about images that are no raw disk, files that the directory listing
-    leaves out, keys that nobody knows, and limits.
+    leaves out, keys that nobody knows, and limits. Remarks are about what no image needs, or an interrupted command
+    has left, with the command that removes it.
     """
-    root, survey = context.root, _survey(context)
+    repository, survey = context.repository, _survey(context)
+    documents = repository.documents
     problems = {one.image.id: list(one.problems) for one in survey.found if one.problems}
-    unused = [str(path.relative_to(root)) for path in _unused_files(root, [one.image for one in survey.found])]
-    source = str(root / MANIFEST_NAME) if has_manifest(root) else f"a listing of {root}: there is no {MANIFEST_NAME}"
+    source = (
+        documents.manifest_name
+        if documents.has_manifest()
+        else f"a listing of {repository.name}: there is no {MANIFEST_NAME}"
+    )
     lines = [f"{image_id}: {problem}" for image_id, faults in problems.items() for problem in faults]
     lines += _warning_lines(survey.warnings)
-    lines += [f"remark: no image needs {file}" for file in unused]
+    lines += [f"remark: {one.path}: {one.reason}; to remove it: {one.command}" for one in survey.leftovers]
     wrong = "nothing" if not problems else f"{len(problems)} of them"
     lines.append(f"{len(survey.found)} images by {source}: {wrong} wrong")
     document = {
         "images": len(survey.found),
         "problems": problems,
         "warnings": survey.warnings,
-        "unused_files": unused,
+        "unused_files": [one.path for one in survey.leftovers],
+        "leftovers": [attrs.asdict(one) for one in survey.leftovers],
     }
     context.output.result(document, *lines)
     return 1 if problems else 0
-
-
-def _unused_files(root: Path, images: Sequence[Image]) -> list[Path]:
-    """Return imported files that no entry names."""
-    named = {os.path.realpath(root / image.file) for image in images}
-    return [path for path in sorted(root.glob("imported/*/*.img")) if os.path.realpath(path) not in named]

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
+from functools import partial
 
 import click
 
-from aero_storage.catalog.content_digest import stamps_of
-from aero_storage.catalog.model import Image, chunked_directory
-from aero_storage.catalog.writer import editing
+from aero_storage.catalog.draft import Draft
+from aero_storage.catalog.model import Image
 from aero_storage.chunks.manifest import DEFAULT_CHUNK_SIZE, check_geometry
-from aero_storage.chunks.publish.publisher import Published, publish
-from aero_storage.cli.image_files import at_work, image_path
 from aero_storage.cli.options import (
     CommandContext,
     ImageIdType,
@@ -25,6 +21,7 @@ from aero_storage.cli.options import (
     without_digest,
 )
 from aero_storage.cli.progress import progress
+from aero_storage.cli.repository import PublishedVersion
 from aero_storage.cli.sizes import format_size
 from aero_storage.errors import OperatorError
 from aero_storage.http.identifiers import NAME_RULE, is_version
@@ -76,28 +73,25 @@ def publish_image(  # noqa: PLR0913, PLR0917 - the flags of a command
     Writes chunked/ID/VERSION/ under the images root and makes it the version of the unversioned URLs. Versions
     published before are kept. The SHA-256 of the whole image is recorded in the catalog, if it is not known yet.
     """
-    root, output = context.root, context.output
-    with at_work(root, image_id, output.say):
+    repository, output = context.repository, context.output
+    with repository.at_work(image_id, output.say) as work:
         image = context.image(image_id)
-        source = root / image_path(root, image).relative_to(os.path.realpath(root))
-        status = source.stat()
-        size, known = status.st_size, image.known_sha256(stamps_of(status))
-        check_geometry(size, chunk_size)
-        _warn(context, min(chunk_size, size))
-        with progress(f"Publishing {image_id}", size) as advance:
-            published = publish(
-                root=root,
-                source=source,
-                image_id=image_id,
-                directory=root / chunked_directory(image_id, None),
+        stored = repository.stored(image)
+        known = image.known_sha256(stored.stamps)
+        check_geometry(stored.size, chunk_size)
+        _warn(context, min(chunk_size, stored.size))
+        work.foresee_publish(image, output.say)
+        with progress(f"Publishing {image_id}", stored.size) as advance:
+            published = work.publish(
+                image,
                 chunk_size=chunk_size,
                 version=image_version,
                 jobs=jobs or cores(),
                 advance=advance,
-                say=output.say,
                 digested=digested and known is None,
             )
-        listed = _point_catalog(context, root, image, published)
+        listed = context.change_catalog(repository, partial(_point_catalog, image, published))
+        work.carry_out()
     if listed:
         output.say(f"Made manifest.json; it lists what the directory listing was serving: {', '.join(listed)}.")
     _show_result(context, image_id, published, known if published.digest is None else published.digest.sha256)
@@ -114,20 +108,19 @@ def _warn(context: CommandContext, largest: int) -> None:
         )
 
 
-def _point_catalog(context: CommandContext, root: Path, image: Image, published: Published) -> tuple[str, ...]:
-    with editing(root, listing=context.listing, waiting=context.waiting) as draft:
-        entry = draft.find(image.id)
-        if entry is None or entry["file"] != image.file:
-            raise OperatorError(
-                f"{image.id} is published as {published.version}, but the catalog was edited meanwhile and names "
-                "another file for it, or none; it is left as it is: publish again"
-            )
-        entry["chunked_version"] = published.version
-        entry.update({} if published.digest is None else published.digest.keys())
-        return draft.listed
+def _point_catalog(image: Image, published: PublishedVersion, draft: Draft) -> tuple[str, ...]:
+    entry = draft.find(image.id)
+    if entry is None or entry["file"] != image.file:
+        raise OperatorError(
+            f"the catalog was edited while {image.id} was cut, and names another file for it, or none; it is left "
+            "as it is, and the chunks are removed: publish again"
+        )
+    entry["chunked_version"] = published.version
+    entry.update({} if published.digest is None else published.digest.keys())
+    return draft.listed
 
 
-def _show_result(context: CommandContext, image_id: str, published: Published, sha256: str | None) -> None:
+def _show_result(context: CommandContext, image_id: str, published: PublishedVersion, sha256: str | None) -> None:
     manifest, version = published.manifest, published.version
     url = f"/v1/images/{image_id}/chunked/{version}/manifest.json"
     chunks = f"{manifest.chunk_count} chunks of {format_size(manifest.chunk_size)}"
@@ -137,7 +130,7 @@ def _show_result(context: CommandContext, image_id: str, published: Published, s
             "id": image_id,
             "version": version,
             "already_published": published.already_there,
-            "directory": str(published.directory),
+            "directory": published.directory,
             "total_size": manifest.total_size,
             "chunk_size": manifest.chunk_size,
             "chunk_count": manifest.chunk_count,

@@ -2,38 +2,20 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import sys
-from pathlib import Path, PurePath
+from functools import partial
 
 import attrs
 import click
 
-from aero_storage.atomic_files import Directory
-from aero_storage.catalog.model import MANIFEST_NAME, Image, chunked_directory
-from aero_storage.catalog.reader import has_manifest
-from aero_storage.catalog.writer import editing
+from aero_storage.catalog.draft import Draft
+from aero_storage.catalog.model import Image
 from aero_storage.chunks.manifest import is_content_version
-from aero_storage.cli.image_files import (
-    Workplace,
-    at_work,
-    discard,
-    image_path,
-    imported_name,
-    is_catalog,
-    is_imported,
-    is_used,
-    mark_import,
-    settle,
-)
 from aero_storage.cli.options import CommandContext, ImageIdType, with_json, with_lock_timeout, with_root
+from aero_storage.cli.repository import Repository, Work
 from aero_storage.cli.sizes import format_size
 from aero_storage.cli.terminal import confirm
 from aero_storage.errors import OperatorError
-from aero_storage.http.identifiers import is_version
-
-_HIDDEN = "chunks"
 
 
 @attrs.frozen
@@ -42,7 +24,8 @@ class _Removal:
 
     image: Image | None
     """None if the catalog has no such id, and there are only chunks."""
-    chunks: Path
+    versions: tuple[str, ...]
+    """The names of its published versions."""
     chunks_only: bool
     file: str | None
     """The raw file, relative to the images root, if it is to be removed too."""
@@ -61,17 +44,14 @@ def remove(context: CommandContext, image_id: str, chunks_only: bool, yes: bool)
 
     A raw file that no import made is kept, unless --yes is given.
     """
-    root, output = context.root, context.output
-    with at_work(root, image_id, output.say) as work:
-        removal = _plan_removal(
-            context, root, image_id, chunks_only=chunks_only, sure=_is_sure(image_id, root, yes, chunks_only)
-        )
+    repository, output = context.repository, context.output
+    with repository.at_work(image_id, output.say) as work:
+        sure = _is_sure(image_id, repository, yes, chunks_only)
+        removal = _plan_removal(context, repository, image_id, chunks_only=chunks_only, sure=sure)
         _warn(context, removal)
-        removal = _remove_entry(context, work.root, removal)
-        settle(output.say)
-        freed = _remove_chunks(work, image_id)
-        if removal.file is not None:
-            freed += _remove_file(work.root, image_id, removal.file)
+        _remove_entry(context, repository, work, removal)
+        work.settle()
+        freed = work.carry_out()
     what = "chunks" if chunks_only else "image"
     output.result(
         {"id": image_id, "removed": what, "freed": freed},
@@ -79,113 +59,67 @@ def remove(context: CommandContext, image_id: str, chunks_only: bool, yes: bool)
     )
 
 
-def _is_sure(image_id: str, root: Path, yes: bool, chunks_only: bool) -> bool:  # noqa: FBT001 - passed on
+def _is_sure(image_id: str, repository: Repository, yes: bool, chunks_only: bool) -> bool:  # noqa: FBT001 - passed on
     if yes or not sys.stdin.isatty():
         return yes
     what = "the chunks of " if chunks_only else "the image "
-    confirm(f"Remove {what}{image_id} from {root}?")
+    confirm(f"Remove {what}{image_id} from {repository.name}?")
     return True
 
 
-def _plan_removal(context: CommandContext, root: Path, image_id: str, *, chunks_only: bool, sure: bool) -> _Removal:
-    image = context.catalog().find(image_id)
-    chunks = root / chunked_directory(image_id, None)
-    if image is None and not chunks.exists():
-        raise OperatorError(f"there is no image {image_id!r} in {root}; see: aero-storage list")
+def _plan_removal(
+    context: CommandContext, repository: Repository, image_id: str, *, chunks_only: bool, sure: bool
+) -> _Removal:
+    image, versions = context.catalog().find(image_id), repository.chunk_versions(image_id)
+    if image is None and versions is None:
+        raise OperatorError(f"there is no image {image_id!r} in {repository.name}; see: aero-storage list")
+    kept = _Removal(image, tuple(versions or ()), chunks_only, None)
     if image is None or chunks_only:
-        return _Removal(image, chunks, chunks_only, None)
-    is_ours = is_imported(root, image_id, image.file)
-    if not (is_ours or sure or has_manifest(root)):
+        return kept
+    is_ours = repository.is_imported(image_id, image.file)
+    if not (is_ours or sure or repository.documents.has_manifest()):
         raise OperatorError(f"{image.file} is a file that no import made; say --yes to have it removed")
     if not (is_ours or sure):
         context.output.say(f"{image.file} is kept: no import made it.")
-        return _Removal(image, chunks, chunks_only, None)
-    return _Removal(image, chunks, chunks_only, _removable(root, image))
-
-
-def _removable(root: Path, image: Image) -> str | None:
-    """Return the raw file of an image if it may be removed: a regular file under the root, not the catalog."""
-    try:
-        image_path(root, image)
-    except OperatorError:  # missing, outside the root, or a directory: not to be removed
-        return None
-    return None if is_catalog(root, root / image.file) else image.file
+        return kept
+    return attrs.evolve(kept, file=image.file) if repository.is_removable(image) else kept
 
 
 def _warn(context: CommandContext, removal: _Removal) -> None:
-    names = sorted(path.name for path in removal.chunks.glob("*") if is_version(path.name) and path.is_dir())
-    names = [name for name in names if not is_content_version(name)]
+    names = [name for name in removal.versions if not is_content_version(name)]
     if names:
         context.output.say(
             f"The URLs of the versions {', '.join(names)} may be cached for a year: do not use the names again."
         )
 
 
-def _remove_entry(context: CommandContext, directory: Directory, removal: _Removal) -> _Removal:
-    """Remove the entry from the catalog; return the rest of the removal, without a file that another entry names."""
-    image, root = removal.image, directory.path
-    if image is None or not has_manifest(root):
-        return removal
-    with editing(root, listing=False, waiting=context.waiting) as draft:
-        entry = draft.find(image.id)
-        if entry is None:
-            raise OperatorError(f"{image.id} was taken out of the catalog meanwhile")
-        if removal.chunks_only:
-            entry.pop("chunked_version", None)
-            return removal
-        if len(draft.entries) == 1:
-            raise OperatorError(
-                f"{image.id} is the only image, and a catalog cannot be empty: import another one first, "
-                f"or stop the daemon and remove {root / MANIFEST_NAME}"
-            )
-        draft.remove(image.id)
-        if removal.file is None or is_used(root, root / removal.file, draft.entries):
-            return attrs.evolve(removal, file=None)
-        mark_import(directory, image.id, removal.file)
-        return removal
+def _remove_entry(context: CommandContext, repository: Repository, work: Work, removal: _Removal) -> None:
+    """Remove the entry from the catalog; the removal of its files is planned before."""
+    image = removal.image
+    if image is None or not repository.documents.has_manifest():
+        _condemn(work, removal, removal.file)
+        return
+    context.change_catalog(repository, partial(_without, repository, work, removal, image), listing=False)
 
 
-def _remove_file(root: Directory, image_id: str, file: str) -> int:
-    name = imported_name(image_id, file)
-    if name is not None and is_imported(root.path, image_id, file):
-        return discard(root, image_id, name)
-    return _remove_own(root, PurePath(file))
-
-
-def _remove_own(root: Directory, file: PurePath) -> int:
-    """Remove an operator's file; links on the way to it are followed as the daemon does, of a link only the link."""
-    top = os.path.realpath(root.path)
-    parent = PurePath(os.path.realpath(root.path / file.parent))
-    if not parent.is_relative_to(top):
-        raise OperatorError(f"{root.path / file} lies outside the images root by now; it is left as it is")
-    with root.below(*parent.relative_to(top).parts) as directory:
-        freed = 0 if directory.is_link(file.name) else directory.disk_usage(file.name)
-        if not directory.is_directory(file.name):
-            directory.unlink(file.name)
-    return freed
-
-
-def _remove_chunks(work: Workplace, image_id: str) -> int:
-    """Remove the chunks of an image, after a rename that hides them; of a symbolic link only the link."""
-    *parents, name = chunked_directory(image_id, None).parts
-    try:
-        with work.root.below(*parents) as directory:
-            return _remove_tree(directory, name, work.staging)
-    except FileNotFoundError:
-        return 0
-
-
-def _remove_tree(directory: Directory, name: str, staging: Directory) -> int:
-    if directory.is_link(name):
-        directory.unlink(name)
-        return 0
-    freed = directory.disk_usage(name)
-    try:
-        directory.move(name, staging, _HIDDEN)
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-        directory.remove(name)
+def _without(repository: Repository, work: Work, removal: _Removal, image: Image, draft: Draft) -> None:
+    entry, file = draft.find(image.id), removal.file
+    if entry is None:
+        raise OperatorError(f"{image.id} was taken out of the catalog meanwhile")
+    if removal.chunks_only:
+        entry.pop("chunked_version", None)
+    elif len(draft.entries) == 1:
+        raise OperatorError(
+            f"{image.id} is the only image, and a catalog cannot be empty: import another one first, "
+            f"or stop the daemon and remove {repository.documents.manifest_name}"
+        )
     else:
-        staging.remove(_HIDDEN)
-    return freed
+        draft.remove(image.id)
+    is_named = file is not None and repository.is_named(file, draft.entries)
+    _condemn(work, removal, None if is_named else file)
+
+
+def _condemn(work: Work, removal: _Removal, file: str | None) -> None:
+    work.condemn_chunks(keeps_image=removal.chunks_only)
+    if file is not None:
+        work.condemn(file, own=True)

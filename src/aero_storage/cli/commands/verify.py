@@ -86,7 +86,7 @@ def verify_chunks(context: CommandContext, target: str, sample: int | None, jobs
     reason = _why_image_unchecked(context, wanted, sample)
     if wanted.source is None and reason is not None:
         raise OperatorError(f"{target} has no published chunks, and {reason}")
-    image = None if wanted.image is None or reason is not None else check_image(context.root, wanted.image)
+    image = None if wanted.image is None or reason is not None else check_image(context.repository, wanted.image)
     chunks = None if wanted.source is None else _verify_chunks(wanted.source, wanted.image, jobs, sample)
     verdict = _verdict(chunks, image, reason)
     context.output.result(_document(verdict), *_lines(verdict, wanted.image))
@@ -96,7 +96,7 @@ def verify_chunks(context: CommandContext, target: str, sample: int | None, jobs
 def _why_image_unchecked(context: CommandContext, wanted: _Target, sample: int | None) -> str | None:
     if wanted.image is None:
         return None
-    reason = why_unchecked(context.root, wanted.image)
+    reason = why_unchecked(context.repository, wanted.image)
     return "the image was not checked: --sample is given" if reason is None and sample is not None else reason
 
 
@@ -116,7 +116,7 @@ def _verify_chunks(source: ChunkSource, image: Image | None, jobs: int | None, s
 
 def _verdict(chunks: VerifyReport | None, image: ImageReport | None, reason: str | None) -> _Verdict:
     remarks = () if chunks is None else chunks.remarks
-    source = chunks.source if chunks is not None else str(image.path) if image is not None else ""
+    source = chunks.source if chunks is not None else image.name if image is not None else ""
     return _Verdict(source, chunks, image, remarks if reason is None else (*remarks, reason))
 
 
@@ -129,12 +129,13 @@ def _find(context: CommandContext, target: str, timeout: float) -> _Target:
     if not is_image_id(target) or (path.is_file() and path.suffix == ".json"):
         return _Target(LocalSource(path))
     image = context.image(target)
-    manifest = context.root / image.chunked_directory / MANIFEST_NAME
-    if not manifest.exists() and (image.chunked_version is not None or image.sha256 is None):
+    chunks = context.repository.chunk_source(image)
+    if chunks is None and (image.chunked_version is not None or image.sha256 is None):
+        manifest = context.repository.chunk_manifest_name(image)
         raise OperatorError(
             f"{target} has no published chunks ({manifest} is not there); cut it with: aero-storage publish {target}"
         )
-    return _Target(LocalSource(manifest) if manifest.exists() else None, image)
+    return _Target(chunks, image)
 
 
 def _document(verdict: _Verdict) -> dict[str, object]:
@@ -167,7 +168,7 @@ def _lines(verdict: _Verdict, image: Image | None) -> list[str]:
 
 def _image_line(image: ImageReport) -> str:
     said = "good" if image.is_good else "not the image that the catalog records; import the right one again"
-    return f"{image.path}: {said}; {format_size(image.size)} checked, SHA-256 {image.found}"
+    return f"{image.name}: {said}; {format_size(image.size)} checked, SHA-256 {image.found}"
 
 
 def _chunk_lines(report: VerifyReport, image: Image | None) -> Iterator[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import attrs
 
-from aero_storage.atomic_files import Directory
+from aero_storage.atomic_files import Directory, FreeSpace
 from aero_storage.chunks.file_digest import TrailingDigest
 from aero_storage.cli.disk_images import formats, vmdk_extents
 from aero_storage.cli.disk_images.formats import ImageFile
@@ -20,7 +20,7 @@ from aero_storage.cli.disk_images.lengths import refuse_cut_short
 from aero_storage.cli.disk_images.open_image import OpenImage, Stamps
 from aero_storage.cli.disk_images.qemu import QemuImageInfo, QemuImg, find_qemu_img
 from aero_storage.cli.disk_images.raw_disks import require_disk
-from aero_storage.cli.disk_images.sparse_copy import Advance, copy_sparse
+from aero_storage.cli.disk_images.sparse_copy import Advance, copy_sparse, shares_blocks
 from aero_storage.cli.sizes import format_size
 from aero_storage.cli.terminal import printable
 from aero_storage.errors import OperatorError
@@ -30,6 +30,7 @@ _PRIVATE_MODE = 0o600
 _COPY = "source.copy"
 
 FindQemuImg = Callable[[], QemuImg]
+SpaceAround = Callable[[int], FreeSpace]
 
 
 @attrs.frozen
@@ -123,7 +124,7 @@ def private_copy(candidate: Candidate, place: Directory, advance: Advance) -> It
         place.unlink(_COPY)
         _require_space(file, descriptor)
         ((_, stamp),) = candidate.stamps.files
-        copy_sparse(file.path, file.descriptor, stamp, descriptor, advance)
+        copy_sparse(file.path, file.descriptor, stamp, descriptor, advance, FreeSpace.around(descriptor))
         copy = ImageFile(file.path, descriptor, file.size)
         with candidate_of(copy, candidate.format_override, lambda: qemu_img) as copied:
             yield copied
@@ -163,20 +164,28 @@ def _refuse_by(image: OpenImage, info: QemuImageInfo) -> None:
         image.file.refuse("holds a disk of no bytes; there is nothing to import")
 
 
-def import_to(
-    source: ImportSource, target: Path, advance: Advance, shown: Path | None = None, *, digested: bool = False
+def import_to(  # noqa: PLR0913 - from where, to where, how
+    source: ImportSource,
+    target: Path,
+    advance: Advance,
+    shown: Path | None = None,
+    *,
+    digested: bool = False,
+    space_around: SpaceAround = FreeSpace.around,
 ) -> str | None:
     """Write the disk in `source` to the new file `target`, raw, sparse and synced; `advance` adds up to its size.
 
     With `digested`, returns the SHA-256 of `target`, in hex; None if `target` has to be read for it, as another
-    program wrote it. `shown` is the path of `target` in messages, if they have to show another one.
+    program wrote it. `shown` is the path of `target` in messages, if they have to show another one. `space_around`
+    gives the free space around the descriptor of `target`.
 
-    Raises OperatorError if that fails, or if the source has changed since it was opened; `target` is removed then.
+    Raises OperatorError if that fails, or if the source has changed since it was opened, or before the file system
+    is full; `target` is removed then.
     """
     try:
         descriptor = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
         try:
-            return _write_raw(source, descriptor, advance, digested=digested)
+            return _write_raw(source, descriptor, advance, space_around(descriptor), digested=digested)
         except BaseException:
             target.unlink()
             raise
@@ -187,12 +196,14 @@ def import_to(
         raise OperatorError(f"{where}: {error.strerror}") from error
 
 
-def _write_raw(source: ImportSource, descriptor: int, advance: Advance, *, digested: bool) -> str | None:
+def _write_raw(
+    source: ImportSource, descriptor: int, advance: Advance, space: FreeSpace, *, digested: bool
+) -> str | None:
     os.fchmod(descriptor, _MODE)  # independent of the umask: the daemon is another user
     candidate = source.candidate
     candidate.stamps.require_same()
     try:
-        sha256 = _write(source, descriptor, advance, digested=digested)
+        sha256 = _write(source, descriptor, advance, space, digested=digested)
     except OperatorError:
         candidate.stamps.require_same()  # then that is the reason
         raise
@@ -205,12 +216,16 @@ def _write_raw(source: ImportSource, descriptor: int, advance: Advance, *, diges
     return sha256
 
 
-def _write(source: ImportSource, descriptor: int, advance: Advance, *, digested: bool) -> str | None:
+def _write(
+    source: ImportSource, descriptor: int, advance: Advance, space: FreeSpace, *, digested: bool
+) -> str | None:
     image, qemu_img = source.candidate.image, source.candidate.qemu_img
     if qemu_img is not None:
-        qemu_img.convert(image, descriptor, advance, source.size)
+        qemu_img.convert(image, descriptor, advance, source.size, space.require)
         return None
     ((file, stamp),) = source.candidate.stamps.files
+    if not shares_blocks(file.descriptor, descriptor):
+        space.require(os.fstat(file.descriptor).st_blocks * 512)
     with TrailingDigest.of(descriptor) if digested else nullcontext() as digest:
-        copy_sparse(file.path, file.descriptor, stamp, descriptor, advance, digest)
+        copy_sparse(file.path, file.descriptor, stamp, descriptor, advance, space, digest)
         return None if digest is None else digest.finish()

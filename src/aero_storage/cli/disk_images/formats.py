@@ -17,7 +17,7 @@ from typing import NoReturn
 
 import attrs
 
-from aero_storage.cli.disk_images.opening import open_source
+from aero_storage.cli.disk_images.opening import STANDARD_INPUT, open_source
 from aero_storage.cli.terminal import printable
 from aero_storage.errors import OperatorError
 from aero_storage.image_formats.byte_source import ByteSource
@@ -38,6 +38,9 @@ FORMATS: Mapping[str, str] = {
     "dmg": "dmg",
 }
 """The formats that an operator may name → qemu's names of them."""
+
+NO_FILE = "FILE"
+"""Stands in commands for what came from elsewhere and is no file of the operator."""
 
 _SECTOR = 512
 _LONGEST_NAME = 1023  # of a backing file, in qemu
@@ -61,6 +64,13 @@ class ImageFile(ByteSource):
     path: Path
     descriptor: int
     size: int
+    is_temporary: bool = False
+    """Whether it holds what came from elsewhere; no file has the name in `path` then."""
+
+    @property
+    def word(self) -> str:
+        """The file as a word of the shell, for a command that the operator may give."""
+        return NO_FILE if self.is_temporary else quoted(self.path)
 
     def read(self, offset: int, length: int) -> bytes:
         """Return `length` bytes of the file, with zeros beyond its end."""
@@ -157,8 +167,10 @@ def _whole(path: Path) -> str:
 
 
 def quoted(name: str | Path) -> str:
-    """Return a file name as one printable word of a command line."""
+    """Return a file name as one printable word of a command line; FILE for what came by standard input."""
     shown = printable(name, None)
+    if shown.startswith(STANDARD_INPUT):
+        shown = f"FILE{shown.removeprefix(STANDARD_INPUT)}"
     return shlex.quote(f"./{shown}" if shown.startswith("-") or ":" in shown.partition("/")[0] else shown)
 
 
@@ -174,7 +186,7 @@ def _check_qcow2(image: ImageFile) -> None:
     if features & _QCOW2_EXTERNAL_DATA:
         refuse_other_file(image, "qcow2", "the data file", _qcow2_data_file(image))
     if features & _QCOW2_CORRUPT:
-        command = f"qemu-img check -r all {quoted(image.path)}"
+        command = f"qemu-img check -r all {image.word}"
         image.refuse(f"is marked as corrupt by qemu; mend a copy of it first: {command}")
     if image.number(">L", 32):
         refuse_encrypted(image, "qcow2")

@@ -10,6 +10,9 @@ from pathlib import Path
 from aero_storage.cli.terminal import printable
 from aero_storage.errors import OperatorError
 
+STANDARD_INPUT = "standard input"
+"""The name, in messages, of what comes by standard input."""
+
 _MOST_LINKS = 40  # as in the kernel
 # Without O_NONBLOCK the open of a FIFO would wait for a writer.
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from typing import IO
 
 import attrs
 
+from aero_storage.atomic_files import WATCH_SECONDS
 from aero_storage.cli.disk_images import confined_exec
 from aero_storage.cli.disk_images.formats import FORMATS
 from aero_storage.cli.disk_images.image_map import MapReader
@@ -37,6 +39,10 @@ _LONGEST_MARK = 32
 _NO_MEMORY = re.compile(r"Cannot allocate memory|failed to allocate|qemu_thread_create")
 _SOUND = frozenset({0, 3, 63})
 """Exit statuses of `qemu-img check`: no errors, only leaked clusters, a format without checks."""
+
+
+def _pass() -> None:
+    pass
 
 
 @attrs.frozen
@@ -126,25 +132,34 @@ class QemuImg:
             name = printable(image.path, None)
             raise OperatorError(f"{name}: the output of qemu-img map is {error}") from error
 
-    def convert(self, image: OpenImage, target: int, advance: Advance, total: int) -> None:
+    def convert(
+        self, image: OpenImage, target: int, advance: Advance, total: int, watch: Callable[[], object] = _pass
+    ) -> None:
         """Write the disk in an image, `total` bytes long, to the raw file `target`, sparse; `advance` adds up to it.
 
-        `target` is a descriptor, which qemu-img inherits: a path could lead elsewhere by now.
+        `target` is a descriptor, which qemu-img inherits: a path could lead elsewhere by now. `watch` is called every
+        WATCH_SECONDS; if it raises an exception, qemu-img is killed.
 
         Raises OperatorError with qemu's message if that fails.
         """
         meter = _Meter(total, advance)
-        ended = self._run_on(image, ("convert", "-p", "-S", "4k", "-O", "raw"), meter.feed, target)
+        ended = self._run_on(image, ("convert", "-p", "-S", "4k", "-O", "raw"), meter.feed, target, watch=watch)
         if ended.status:
+            watch()  # then that is the reason
             raise OperatorError(_error_text(image, "could not be converted", ended))
         meter.reach(total)
 
     def _run_on(
-        self, image: OpenImage, arguments: Sequence[str], take: Callable[[bytes], object], *targets: int
+        self,
+        image: OpenImage,
+        arguments: Sequence[str],
+        take: Callable[[bytes], object],
+        *targets: int,
+        watch: Callable[[], object] = _pass,
     ) -> _Ended:
         """Run qemu-img on an image; it may read the image's files, and write to the targets."""
         words = (*arguments, "--image-opts", _image_options(image), *map(inherited_path, targets))
-        return self._run(words, image.readable, take, *image.inherited, targets=targets)
+        return self._run(words, image.readable, take, *image.inherited, targets=targets, watch=watch)
 
     def _run(
         self,
@@ -153,16 +168,32 @@ class QemuImg:
         take: Callable[[bytes], object],
         *inherited: int,
         targets: Sequence[int] = (),
+        watch: Callable[[], object] = _pass,
     ) -> _Ended:
-        """Run qemu-img, and pass its output to `take` as it arrives."""
+        """Run qemu-img, and pass its output to `take` as it arrives; `watch` is called every WATCH_SECONDS."""
         confined = nullcontext(None) if self.sandbox is None else self.sandbox.ruleset(readable, targets)
         with tempfile.TemporaryFile() as errors, confined as ruleset:  # a pipe would need a reader of its own
             with _child((self.program, *arguments), errors, ruleset, (*inherited, *targets)) as process:
                 assert process.stdout is not None  # noqa: S101 - it is a pipe
-                while output := os.read(process.stdout.fileno(), _READ):
-                    take(output)
+                for output in _outputs(process.stdout.fileno()):
+                    watch()
+                    if output:
+                        take(output)
             errors.seek(0)
             return _Ended(process.returncode, errors.read(_READ).decode("utf-8", "backslashreplace"))
+
+
+def _outputs(descriptor: int) -> Iterator[bytes]:
+    """Yield what comes through a pipe up to its end, and nothing whenever it brings nothing for WATCH_SECONDS."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    while True:
+        if not poll.poll(1000 * WATCH_SECONDS):
+            yield b""
+        elif output := os.read(descriptor, _READ):
+            yield output
+        else:
+            return
 
 
 def _image_info(image: OpenImage, answer: Mapping[str, object]) -> QemuImageInfo:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import NoReturn
 
-from aero_storage.cli.disk_images.formats import ImageFile, quoted
+from aero_storage.cli.disk_images.formats import ImageFile
 from aero_storage.cli.terminal import printable
 from aero_storage.errors import OperatorError
 from aero_storage.image_formats.byte_source import sample
@@ -20,7 +20,7 @@ def require_disk(image: ImageFile) -> None:
     parts = sample(lambda offset, length: os.pread(image.descriptor, length, offset), image.size)
     seen = recognise(parts, image.path.name)
     if seen.other:
-        refuse_other(printable(image.path, None), seen.other, quoted(image.path))
+        refuse_other(printable(image.path, None), seen.other, image.word)
     if not seen.disk:
         image.refuse(
             "is not recognised as a disk: it has no boot signature, no partition table, no file system or volume "
@@ -33,6 +33,6 @@ def refuse_other(name: str, signature: Signature, word: str) -> NoReturn:
     raise OperatorError(f"{name}: is {described(signature, word)}  ({_AS_IT_IS})")
 
 
-def described(signature: Signature, word: str) -> str:
+def described(signature: Signature, word: str, image_id: str = "ID") -> str:
     """Return what a file is, and what to do with it; `word` is its name, as a word of the shell."""
-    return f"{signature.kind}; {signature.remedy.replace('{}', word)}"
+    return f"{signature.kind}; {signature.advice(word, image_id)}"

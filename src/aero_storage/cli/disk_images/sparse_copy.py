@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import attrs
 
+from aero_storage.atomic_files import FreeSpace
 from aero_storage.chunks.file_digest import TrailingDigest, steps
 from aero_storage.chunks.publish.extents import data_extents
 from aero_storage.cli.terminal import printable
@@ -17,7 +19,8 @@ from aero_storage.errors import OperatorError
 Advance = Callable[[int], None]
 """Reports a number of bytes done."""
 
-_PIECE = 32 * 1024 * 1024  # large enough to be fast, small enough for steady progress
+_PIECE = 8 * 1024 * 1024  # large enough to be fast, small enough for steady progress
+_FICLONE = 0x40049409
 _BUFFER = 1024 * 1024
 _HOLE = 64 * 1024 * 1024  # some 40 ms of a digest: an interrupt waits for no longer
 # The last two: some sandboxes forbid the system call, and swap files refuse it.
@@ -53,36 +56,55 @@ def _unsteady(path: Path, how: str) -> OperatorError:
 
 
 def copy_sparse(  # noqa: PLR0913, PLR0917 - from where, to where, and who is told
-    path: Path, source: int, stamp: Stamp, target: int, advance: Advance, digest: TrailingDigest | None = None
+    path: Path,
+    source: int,
+    stamp: Stamp,
+    target: int,
+    advance: Advance,
+    space: FreeSpace,
+    digest: TrailingDigest | None = None,
 ) -> None:
     """Copy an open file, known as `path`, to the empty file `target`, byte for byte; `advance` counts the holes too.
 
     `digest`, of `target`, is told of all that is written. Raises OperatorError if the source has changed since
-    `stamp`, or changes during the copy.
+    `stamp`, or changes during the copy, or if the copy would use up the `space` of the target.
     """
     require_same(path, stamp, source)
-    for skipped, written in _copy_extents(path, source, target, stamp.size):
+    for skipped, written in _copy_extents(path, source, target, stamp.size, space):
         if digest is not None:
             digest.follow(skipped, written)
         advance(skipped + written)
     require_same(path, stamp, source)
 
 
-def _copy_extents(path: Path, source: int, target: int, size: int) -> Iterator[tuple[int, int]]:
+def shares_blocks(source: int, target: int) -> bool:
+    """Return whether a copy of `source` in the empty file `target` takes no space; if so, it has its content then."""
+    try:
+        fcntl.ioctl(target, _FICLONE, source)
+    except OSError:
+        return False
+    return True
+
+
+def _copy_extents(path: Path, source: int, target: int, size: int, space: FreeSpace) -> Iterator[tuple[int, int]]:
     """Copy all data; yield how many bytes of a hole were left out, and how many of data were copied after it."""
     os.ftruncate(target, size)
     done = 0
     for start, end in data_extents(source, 0, size):
         yield from ((count, 0) for count in steps(start - done, _HOLE))
-        for moved in _copy_extent(path, source, target, start, end):
+        for moved in _copy_extent(path, source, target, start, end, space):
             yield 0, moved
         done = end
     yield from ((count, 0) for count in steps(size - done, _HOLE))
 
 
-def _copy_extent(path: Path, source: int, target: int, start: int, end: int) -> Iterator[int]:
+def _copy_extent(  # noqa: PLR0913, PLR0917 - the same
+    path: Path, source: int, target: int, start: int, end: int, space: FreeSpace
+) -> Iterator[int]:
     while start < end:
-        moved = _move(source, target, start, min(end - start, _PIECE))
+        count = min(end - start, _PIECE)
+        space.take(count)
+        moved = _move(source, target, start, count)
         if not moved:
             raise _unsteady(path, f"ended early, at byte {start}")
         yield moved

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from http.client import HTTPException
-from urllib.parse import urljoin, urlsplit
+from typing import Any
+from urllib.parse import unquote, urljoin, urlsplit
+from urllib.request import getproxies_environment, proxy_bypass
 
 import attrs
 import urllib3
@@ -21,6 +23,7 @@ CUT = (HTTPError, HTTPException, OSError)
 
 _MOST_REDIRECTS = 10
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_PROXY_SCHEMES = frozenset({"http", "https"})
 _TIMEOUT = urllib3.Timeout(connect=10, read=30)
 _WAIT_SECONDS = 60.0
 """Time for an answer to begin, and for each next piece of a body.
@@ -116,7 +119,7 @@ def ask(url: str, headers: Mapping[str, str] | None = None) -> Answer:
 
 def _ask_once(url: str, headers: Mapping[str, str]) -> Answer:
     deadline = RepeatedDeadline(_WAIT_SECONDS)
-    pools = bounded_pools(urllib3.PoolManager(timeout=_TIMEOUT, retries=False), deadline)
+    pools = bounded_pools(_pools_for(url, timeout=_TIMEOUT, retries=False), deadline)
     pool = pools.connection_from_url(url)
     deadline.start()
     try:
@@ -133,6 +136,34 @@ def _ask_once(url: str, headers: Mapping[str, str]) -> Answer:
         answer.close()
         raise TimeoutError(f"no answer within {_WAIT_SECONDS:g} seconds")
     return answer
+
+
+def _pools_for(url: str, **options: Any) -> urllib3.PoolManager:
+    """Return pools for a URL, through the proxy of the environment. Raises OperatorError if that cannot be asked."""
+    proxy = _proxy_for(url)
+    if proxy is None:
+        return urllib3.PoolManager(**options)
+    parts = urlsplit(proxy)
+    if parts.scheme.lower() not in _PROXY_SCHEMES or not parts.hostname:
+        raise OperatorError(
+            f"{printable(shown_url(proxy))} is named as a proxy by the environment, and is no http(s) URL of one; "
+            "unset the variable, or name the server in no_proxy"
+        )
+    headers = {}
+    if parts.username is not None:
+        user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        headers = urllib3.make_headers(proxy_basic_auth=user)
+    address = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    return urllib3.ProxyManager(address, proxy_headers=headers, **options)
+
+
+def _proxy_for(url: str) -> str | None:
+    parts, proxies = urlsplit(url), getproxies_environment()
+    host = parts.hostname or ""
+    if proxy_bypass(host if parts.port is None else f"{host}:{parts.port}"):
+        return None
+    proxy = proxies.get(parts.scheme.lower()) or proxies.get("all")
+    return f"http://{proxy}" if proxy and "://" not in proxy else proxy or None
 
 
 def _redirected(first: str, url: str, location: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import stat
 import sys
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from aero_storage.cli.disk_images.opening import STANDARD_INPUT
 from aero_storage.cli.disk_images.opening import open_source as open_path
 from aero_storage.cli.sources.http_body import open_url
 from aero_storage.cli.sources.stream import Stream
@@ -20,7 +22,6 @@ from aero_storage.errors import OperatorError
 from aero_storage.http.shown_urls import is_like_url
 
 _STANDARD_INPUT = "-"
-_STANDARD_INPUT_NAME = "standard input"
 
 Say = Callable[[str], None]
 
@@ -74,7 +75,7 @@ def _standard_input() -> Input:
         )
     status = os.fstat(descriptor)
     size = status.st_size - os.lseek(descriptor, 0, os.SEEK_CUR) if stat.S_ISREG(status.st_mode) else None
-    return Input(_STANDARD_INPUT_NAME, _STANDARD_INPUT_NAME, _DescriptorStream(descriptor), size)
+    return Input(STANDARD_INPUT, STANDARD_INPUT, _DescriptorStream(descriptor), size)
 
 
 @contextmanager
@@ -95,9 +96,18 @@ def opened_file(path: Path) -> Iterator[tuple[int, int]]:
 
 @attrs.frozen
 class _DescriptorStream:
-    """The bytes of a file or a pipe from its position on."""
+    """The bytes of a file or a pipe from its position on; another program may have set the pipe to O_NONBLOCK."""
 
     descriptor: int
 
     def read(self, most: int, /) -> bytes:
-        return os.read(self.descriptor, most)
+        while True:
+            try:
+                return os.read(self.descriptor, most)
+            except BlockingIOError:
+                self._wait()
+
+    def _wait(self) -> None:
+        poll = select.poll()
+        poll.register(self.descriptor, select.POLLIN)
+        poll.poll()

@@ -65,20 +65,42 @@ def has_disk_content(head: bytes) -> bool:
     return is_disk and compression_of(head) is None
 
 
+@attrs.frozen
+class Choice:
+    """Which member of an archive is wanted, and how much there may be beside it."""
+
+    wanted: str | None = None
+    """Its name, or the last part of it; None: the only disk."""
+    most_others: int = 1 << 40
+    """Limit of the bytes of other members that are read past."""
+
+    def is_met_by(self, name: str, *, is_disk: bool) -> bool:
+        """Return whether a file of the archive is the one that is wanted."""
+        return is_disk if self.wanted is None else self.wanted in {name, printable(name, None), last_of(name)}
+
+
+def last_of(name: str) -> str:
+    """Return the last part of the name of a file in an archive."""
+    return name.rpartition("/")[2]
+
+
 @attrs.define
 class Listing:
-    """The members found in the archive `archive` until now: how many are disks, and the first names for a message."""
+    """The members found in `archive` until now: how many are wanted, and the first names for a message."""
 
     archive: str
-    disks: int = attrs.field(init=False, default=0)
+    choice: Choice
+    found: int = attrs.field(init=False, default=0)
+    """Files that are the wanted one."""
+    _disks: int = attrs.field(init=False, default=0)
     _members: int = attrs.field(init=False, default=0)
     _shown_disks: list[str] = attrs.field(init=False, factory=list)
     _shown: list[str] = attrs.field(init=False, factory=list)
 
-    def add(self, name: str, size: int, *, is_disk: bool) -> None:
-        """Take a member into the list. Raises OperatorError if there are too many."""
+    def take(self, name: str, size: int, *, is_disk: bool, is_file: bool) -> bool:
+        """Take a member into the list; return whether it is wanted. Raises OperatorError if there are too many."""
         self._members += 1
-        self.disks += is_disk
+        self._disks += is_disk
         if self._members > MOST_MEMBERS:
             raise OperatorError(
                 f"{self.archive}: has more than {MOST_MEMBERS:,} members; unpack it, and import the disk itself"
@@ -86,16 +108,31 @@ class Listing:
         shown = self._shown_disks if is_disk else self._shown
         if len(shown) < _SHOWN:
             shown.append(f"{printable(name, _SHOWN_LENGTH)} ({format_size(size)})")
+        is_wanted = is_file and self.choice.is_met_by(name, is_disk=is_disk)
+        self.found += is_wanted
+        return is_wanted
 
     def refuse(self) -> NoReturn:
-        """Raise OperatorError: there is no disk, or more than one."""
-        if not self.disks:
-            names = _names(self._shown, self._members)
-            raise OperatorError(f"{self.archive}: holds no disk image, but {names}; unpack it, and import the image")
-        names = _names(self._shown_disks, self.disks)
-        raise OperatorError(
-            f"{self.archive}: holds more than one disk image: {names}; unpack it, and import the one that is wanted"
-        )
+        """Raise OperatorError: the wanted file is not there, or there is more than one."""
+        raise OperatorError(f"{self.archive}: {self._reason_for_choice() or self._reason()}")
+
+    def _reason(self) -> str:
+        if not self._disks:
+            return f"holds no disk image, but {self._names_of_all()}; unpack it, and import the image"
+        return f"holds more than one disk image: {self._names_of_disks()}; say which one is wanted: --member NAME"
+
+    def _reason_for_choice(self) -> str | None:
+        if self.choice.wanted is None:
+            return None
+        many = "more than one file {}; name it as the archive does" if self.found else "no file {}"
+        disks = self._names_of_disks() if self._disks else f"none, but {self._names_of_all()}"
+        return f"holds {many.format(printable(self.choice.wanted))}; its disk images: {disks}"
+
+    def _names_of_disks(self) -> str:
+        return _names(self._shown_disks, self._disks)
+
+    def _names_of_all(self) -> str:
+        return _names(self._shown, self._members)
 
 
 def _names(shown: list[str], count: int) -> str:

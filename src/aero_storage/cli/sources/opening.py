@@ -18,7 +18,7 @@ from aero_storage.cli.sources.compression import HEAD_BYTES, compression_of
 from aero_storage.cli.sources.decompressed import decompressed
 from aero_storage.cli.sources.inputs import Input, Say, is_path, last_part, opened_file, opened_input
 from aero_storage.cli.sources.limits import LimitedSize, require_size
-from aero_storage.cli.sources.members import Member
+from aero_storage.cli.sources.members import Choice, Member
 from aero_storage.cli.sources.stream import Incoming, Peekable, Stream
 from aero_storage.cli.sources.tar_member import is_tar, tar_disk
 from aero_storage.cli.sources.zip_member import is_zip, zip_disk
@@ -26,6 +26,8 @@ from aero_storage.cli.terminal import printable
 from aero_storage.errors import OperatorError
 from aero_storage.image_formats.byte_source import short_sample
 from aero_storage.image_formats.containers import container
+
+NO_ARCHIVE = "is no archive, so there is no member to choose; leave out --member"
 
 
 @attrs.frozen
@@ -39,6 +41,13 @@ class SourceOptions:
     """Whether `Source.sha256` will be asked for."""
     unpack: bool = True
     """Whether a compressed file or an archive is unpacked; else it is the content itself."""
+    member: str | None = None
+    """The file that is wanted of an archive; None: the only disk in it."""
+
+    @property
+    def choice(self) -> Choice:
+        """The choice among the members of an archive."""
+        return Choice(self.member, self.max_size)
 
 
 @attrs.frozen
@@ -101,16 +110,18 @@ def open_source(named: str, options: SourceOptions) -> Iterator[Source]:
                 yield source
         else:
             digest = _digest_of(content.stream, incoming)
-            inner = _limited(_unpacked(content) if options.unpack else content, options)
+            inner = _limited(_unpacked(content, options) if options.unpack else content, options)
             yield Source(inner.name, inner.file_name, inner.stream, inner.size, incoming, given.size, digest)
 
 
-def _unpacked(content: _Content) -> _Content:
+def _unpacked(content: _Content, options: SourceOptions) -> _Content:
     """Take off the layers of a content that is no ZIP archive."""
     first = _decompressed(content)
     if is_tar(first.stream.peek(HEAD_BYTES)):
-        member = tar_disk(first.name, first.stream)
+        member = tar_disk(first.name, first.stream, options.choice)
         return _innermost(_of_member(member, first.name), is_compressed=first is not content)
+    if options.member is not None:
+        raise OperatorError(f"{content.name}: {NO_ARCHIVE}")
     return first if first is content else _innermost(first, is_compressed=True)
 
 
@@ -149,7 +160,7 @@ def _in_zip(given: Input, options: SourceOptions) -> Iterator[Source]:
         raise OperatorError(
             f"{given.name}: is a ZIP archive, which can only be read as a file; save it first, and import the file"
         )
-    with zip_disk(given.name, file) as member:
+    with zip_disk(given.name, file, options.choice) as member:
         incoming = Incoming(member.stream)
         content = _of_member(attrs.evolve(member, stream=Peekable(incoming)), given.name)
         inner = _limited(_innermost(content, is_compressed=False), options)

@@ -16,7 +16,15 @@ import attrs
 from typing_extensions import override
 
 from aero_storage.cli.sizes import format_size
-from aero_storage.cli.sources.members import HEAD_BYTES, Listing, Member, has_disk_content, has_disk_name, is_litter
+from aero_storage.cli.sources.members import (
+    HEAD_BYTES,
+    Choice,
+    Listing,
+    Member,
+    has_disk_content,
+    has_disk_name,
+    is_litter,
+)
 from aero_storage.cli.sources.stream import MOST_PADDING, PIECE, Peekable
 from aero_storage.cli.terminal import printable
 from aero_storage.errors import OperatorError
@@ -96,12 +104,15 @@ class _Archive:
 
     name: str
     _input: _Input
+    _choice: Choice
     listing: Listing = attrs.field(init=False)
+    _others: int = attrs.field(init=False, default=0)
+    """Bytes of the files that are not wanted."""
     _headers: type[_Header] = attrs.field(init=False)
     _tar: tarfile.TarFile = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.listing = Listing(self.name)
+        self.listing = Listing(self.name, self._choice)
         self._headers = type("_OwnHeader", (_Header,), {})
         self._input.limit = _MOST_HEADERS
         try:  # the first header is read at once
@@ -111,17 +122,18 @@ class _Archive:
         except (_DamagedError, *_FAULTS) as error:
             raise self.damaged(error) from error
 
-    def next_disk(self) -> tuple[tarfile.TarInfo, Peekable] | None:
-        """Return header and content of the next disk; None at the end of the archive. Raises OperatorError."""
+    def next_wanted(self) -> tuple[tarfile.TarInfo, Peekable] | None:
+        """Return header and content of the next wanted file; None at the end of the archive. Raises OperatorError."""
         try:
             while (header := self._next()) is not None:
                 content = self._content(header)
                 is_disk = content is not None and (
                     has_disk_name(header.name) or has_disk_content(content.peek(HEAD_BYTES))
                 )
-                self.listing.add(header.name, header.size, is_disk=is_disk)
-                if is_disk and content is not None:
+                is_wanted = self.listing.take(header.name, header.size, is_disk=is_disk, is_file=content is not None)
+                if is_wanted and content is not None:
                     return header, content
+                self._count_other(self._tar.offset - header.offset_data)
         except (_DamagedError, *_FAULTS) as error:
             raise self.damaged(error) from error
         return None
@@ -138,6 +150,15 @@ class _Archive:
         elif header.size < 0:
             raise _DamagedError("a member has a negative size")
         return header
+
+    def _count_other(self, count: int) -> None:
+        """Count a member that is not wanted. Raises OperatorError if it would take too long to read past them."""
+        self._others += count
+        if self._others > self._choice.most_others:
+            raise OperatorError(
+                f"{self.name}: holds more than {format_size(self._choice.most_others)} beside the disk; "
+                "if it is no bomb, allow it with --max-size SIZE"
+            )
 
     def _content(self, header: tarfile.TarInfo) -> Peekable | None:
         """Return the content of a file; None for links, directories and devices, for empty files and for litter."""
@@ -176,7 +197,7 @@ class _Content:
 
 @attrs.define
 class _OnlyDisk:
-    """The content of the disk; its end comes once the rest of the archive was read, and holds no other disk."""
+    """The content of the disk; its end comes once the rest of the archive was read, and holds no other one."""
 
     _archive: _Archive
     _content: Peekable
@@ -186,7 +207,7 @@ class _OnlyDisk:
         data = b"" if self._is_over else self._content.read(most)
         if not data and not self._is_over:
             self._is_over = True
-            while self._archive.next_disk() is not None:
+            while self._archive.next_wanted() is not None:
                 self._archive.listing.refuse()
         return data
 
@@ -200,14 +221,14 @@ def is_tar(head: bytes) -> bool:
     return False
 
 
-def tar_disk(name: str, stream: Peekable) -> Member:
-    """Return the disk in the tar archive that is read from `stream`; `name` is the archive's in messages.
+def tar_disk(name: str, stream: Peekable, choice: Choice) -> Member:
+    """Return the wanted disk in the tar archive that is read from `stream`; `name` is the archive's in messages.
 
-    Raises OperatorError if there is none. At the end of the disk its stream raises it if there are others, or the
+    Raises OperatorError if it is not there. At the end of the disk its stream raises it if there are others, or the
     archive is damaged further on.
     """
-    archive = _Archive(name, _Input(stream))
-    found = archive.next_disk()
+    archive = _Archive(name, _Input(stream), choice)
+    found = archive.next_wanted()
     if found is None:
         archive.listing.refuse()
     header, content = found

@@ -8,8 +8,7 @@ from typing import Protocol
 
 import attrs
 
-from aero_storage.atomic_files import Directory
-from aero_storage.cli.sources.limits import FreeSpace
+from aero_storage.atomic_files import Directory, FreeSpace
 from aero_storage.cli.sources.stream import PIECE, Stream
 
 _BLOCK = 4096
@@ -48,7 +47,7 @@ class WorkFile:
     _space: FreeSpace = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._space = FreeSpace(self.descriptor)
+        self._space = FreeSpace.around(self.descriptor)
 
     @classmethod
     def create(cls, directory: Directory, name: str) -> WorkFile:

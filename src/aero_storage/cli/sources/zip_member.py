@@ -13,7 +13,15 @@ from typing import IO
 import attrs
 from typing_extensions import override
 
-from aero_storage.cli.sources.members import HEAD_BYTES, Listing, Member, has_disk_content, has_disk_name, is_litter
+from aero_storage.cli.sources.members import (
+    HEAD_BYTES,
+    Choice,
+    Listing,
+    Member,
+    has_disk_content,
+    has_disk_name,
+    is_litter,
+)
 from aero_storage.cli.sources.stream import Peekable
 from aero_storage.cli.terminal import printable
 from aero_storage.errors import OperatorError
@@ -45,8 +53,8 @@ def is_zip(head: bytes) -> bool:
 
 
 @contextmanager
-def zip_disk(name: str, descriptor: int) -> Iterator[Member]:
-    """Read the disk in a ZIP archive during a with block; `name` is the archive's in messages.
+def zip_disk(name: str, descriptor: int, choice: Choice) -> Iterator[Member]:
+    """Read the wanted disk in a ZIP archive during a with block; `name` is the archive's in messages.
 
     Raises OperatorError if there is not exactly one, or it cannot be read.
     """
@@ -56,23 +64,22 @@ def zip_disk(name: str, descriptor: int) -> Iterator[Member]:
         except _FAULTS as error:
             raise _damaged(name, error) from error
         with archive:
-            info = _only_disk(name, archive)
+            info = _wanted(name, archive, choice)
             _require_readable(name, info)
             with _opened(name, archive, info) as content:
                 yield Member(info.filename, info.file_size, Peekable(_Content(name, info.file_size, content)))
 
 
-def _only_disk(name: str, archive: zipfile.ZipFile) -> zipfile.ZipInfo:
-    listing, disks = Listing(name), list[zipfile.ZipInfo]()
+def _wanted(name: str, archive: zipfile.ZipFile, choice: Choice) -> zipfile.ZipInfo:
+    listing, found = Listing(name, choice), list[zipfile.ZipInfo]()
     for info in archive.infolist():
-        is_disk = not info.filename.endswith("/") and info.file_size > 0 and not is_litter(info.filename)
-        is_disk = is_disk and (has_disk_name(info.filename) or has_disk_content(_head(archive, info)))
-        listing.add(info.filename, info.file_size, is_disk=is_disk)
-        if is_disk:
-            disks.append(info)
-    if len(disks) != 1:
+        is_file = not info.filename.endswith("/") and info.file_size > 0 and not is_litter(info.filename)
+        is_disk = is_file and (has_disk_name(info.filename) or has_disk_content(_head(archive, info)))
+        if listing.take(info.filename, info.file_size, is_disk=is_disk, is_file=is_file):
+            found.append(info)
+    if len(found) != 1:
         listing.refuse()
-    return disks[0]
+    return found[0]
 
 
 def _head(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:

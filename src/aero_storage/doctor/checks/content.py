@@ -21,7 +21,7 @@ def _content(session: Session) -> Result:
             f"on the server, bring it in as raw: aero-storage import FILE --id {session.image}",
         )
     if seen.other:
-        return warning(f"the image is {seen.other.kind}", _MEANS, seen.other.remedy.replace("{}", "FILE"))
+        return warning(f"the image is {seen.other.kind}", _MEANS, seen.other.advice("FILE", session.image))
     return good(f"a raw disk: {seen.disk}" if seen.disk else "no sign of a container, an archive or another file")
 
 

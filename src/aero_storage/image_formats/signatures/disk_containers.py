@@ -49,7 +49,7 @@ _BACKUPS: tuple[Signature, ...] = (
     *by_magic("logical evidence (Lx01), no disk", "take the files out: ewfmount {} DIRECTORY", b"LEF2\x0d\x0a\x81\0"),
     *by_magic("a forensic image (AFF)", "convert it: affconvert -r -e raw {}", b"AFF10\r\n\0"),
     *by_magic("a memory dump (LiME)", "import a disk", b"EMiL"),
-    *by_magic("a memory dump of Windows", "import a disk", b"PAGEDUMP", b"PAGEDU64"),
+    *by_magic("a memory dump of Windows", "import a disk", b"PAGEDUMP", b"PAGEDU64", b"MDMP\x93\xa7"),
     *by_magic("a WIM archive", "apply it to a disk: wimapply {} 1 TARGET", b"MSWIM\0\0\0", b"WLPWM\0\0\0"),
     *by_magic("a Ghost image", f"{_RESTORE}by Ghost", b"\xfe\xef\x01"),
     *by_magic("an Acronis backup", f"{_RESTORE}by Acronis", b"\xb4\x6e\x68\x44", b"\xce\x24\xb9\xa2"),

@@ -7,6 +7,9 @@ from aero_storage.image_formats.signatures.signature import Signature, by_magic,
 _OTHER = "name the disk image in its place"
 _AGAIN = "download the image itself; look at the page for the reason: head {}"
 
+_JFFS2 = b"\x85\x19\x03\x20", b"\x85\x19\x01\xe0", b"\x85\x19\x02\xe0", b"\x19\x85\x20\x03", b"\x19\x85\xe0\x01"
+"""Its magic number with the kinds of a first node."""
+
 _PROGRAMS: tuple[Signature, ...] = (
     *by_magic("a program (ELF)", _OTHER, b"\x7fELF"),
     *by_magic(
@@ -24,6 +27,13 @@ _PROGRAMS: tuple[Signature, ...] = (
     *by_magic("a U-Boot image", "take it apart: dumpimage -l {}", b"\x27\x05\x19\x56", b"\xd0\x0d\xfe\xed"),
     *by_magic("an Android boot image", "unpack it: unpack_bootimg --boot_img {}", b"ANDROID!"),
     *by_magic("an image of flash memory (UBI), no disk", "read it by ubireader_extract_images {}", b"UBI#\1"),
+    *by_magic(
+        "an image of flash memory (UBIFS), no disk", "read it by ubireader_extract_files {}", b"\x31\x18\x10\6"
+    ),
+    *by_magic("firmware (UEFI), no disk", _OTHER, b"_FVH", at=40),
+    *by_magic("firmware (UF2), no disk", _OTHER, b"UF2\n\x57\x51\x5d\x9e"),
+    *by_magic("firmware (TRX), no disk", _OTHER, b"HDR0"),
+    *weakly("an image of flash memory (JFFS2), no disk", "read it by jefferson {}", *_JFFS2),
     *weakly("a program (PE, DOS)", "if it unpacks itself: 7z x {}", b"MZ"),
     *by_text("a script", _OTHER, b"#!"),
 )

@@ -17,7 +17,7 @@ class Signature:
     kind: str
     """Completes "the file is …"."""
     remedy: str
-    """The advice; `{}` stands for the file, as a word of the shell."""
+    """The advice; `{}` stands for the file, as a word of the shell, and `ID` for the image's id."""
     marks: tuple[Mark, ...] = ()
     """All of them are there."""
     opening: bytes = b""
@@ -26,6 +26,10 @@ class Signature:
     """A part of the first 4 KiB of a text, in lower case."""
     is_weak: bool = False
     """Whether a raw disk may have these bytes by chance: then a sign of a disk goes before it."""
+
+    def advice(self, word: str, image_id: str = "ID") -> str:
+        """Return the advice about a file, `word` as a word of the shell, that is or becomes the image `image_id`."""
+        return self.remedy.replace("--id ID", f"--id {image_id}").replace("{}", word)
 
 
 def by_magic(kind: str, remedy: str, *magics: bytes, at: int = 0) -> tuple[Signature, ...]:

@@ -30,13 +30,16 @@ _CLOSED_PER_SHORTAGE = 8
 
 
 class _ListeningSocket(socket.socket):
-    """A listening socket that calls `shed` when accept() runs out of descriptors."""
+    """A listening socket that accepts nobody while `is_full` says so, and calls `shed` when descriptors run out."""
 
     shed: Callable[[_ListeningSocket, OSError], None]
+    is_full: Callable[[], bool]
 
     @override
     def accept(self) -> tuple[socket.socket, object]:
         # A shortage of descriptors raises BlockingIOError, as if no client waited.
+        if self.is_full():
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
         try:
             return super().accept()
         except OSError as error:
@@ -55,11 +58,13 @@ class _ListeningSocket(socket.socket):
 class AcceptGuard:
     """Reserves one descriptor, with which clients are accepted and closed when there is no other left.
 
-    `make_room` closes an idle connection and returns False if there is none.
+    `make_room` closes an idle connection and returns False if there is none. While `is_full` says that no connection
+    more can be open in this turn of the reactor, clients wait in the kernel.
     """
 
     _clock: IReactorTime
     _make_room: Callable[[], bool]
+    _is_full: Callable[[], bool]
     _metrics: Metrics
     _log: EventLog
     _event: RateLimitedEvent = attrs.field(init=False)
@@ -77,6 +82,7 @@ class AcceptGuard:
         original = port.socket
         listening = _ListeningSocket(original.family, original.type, original.proto, original.detach())
         listening.settimeout(0)
+        listening.is_full = self._is_full
         listening.shed = lambda sock, error: self._shed(port, sock, error)
         port.socket = listening
         port.fileno = listening.fileno  # type: ignore[method-assign]

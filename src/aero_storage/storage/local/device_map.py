@@ -15,14 +15,14 @@ _MAX_PATHS = 65_536
 class DeviceMap:
     """Devices by path: an image's file, which may be a link to another disk, or a directory of chunk artifacts."""
 
-    _known: dict[str, int] = attrs.field(init=False, factory=dict)
+    _known: dict[str, Hashable] = attrs.field(init=False, factory=dict)
 
     def lane(self, path: str) -> Hashable:
         """Return the device of a path; a key of its directory until the device is known."""
         device = self._known.get(path)
         return ("at", str(PurePath(path).parent)) if device is None else device
 
-    def learn(self, path: str, device: int) -> None:
+    def learn(self, path: str, device: Hashable) -> None:
         """Record the device of a path; may be called from any thread."""
         if len(self._known) >= _MAX_PATHS:
             self._known.clear()

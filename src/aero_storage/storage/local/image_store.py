@@ -17,11 +17,15 @@ from aero_storage.errors import BlobNotFoundError, BlobUnreadableError, Descript
 from aero_storage.storage.blob import BlobStatus
 from aero_storage.storage.local.device_map import DeviceMap
 from aero_storage.storage.local.directory import ImageDirectory
-from aero_storage.storage.local.open_file_cache import OpenedFile, OpenFileCache
+from aero_storage.storage.open_file_cache import OpenedFile, OpenFileCache
 from aero_storage.storage.store import BlobRequest, EntryFault, Opened, Store, Survey
 
 _SURVEYS = "surveys"
 """The lane of looks at all images, whatever disks they are on."""
+
+
+FindDigest = Callable[[str, int], str | None]
+"""Looks up the digest of a chunk object, by its path relative to the root and its size; may wait for a disk."""
 
 
 @attrs.frozen
@@ -31,6 +35,7 @@ class LocalStore(Store):
     _directory: ImageDirectory
     _disk: Disk
     _files: OpenFileCache
+    _find_digest: FindDigest
     _devices: DeviceMap = attrs.field(init=False, factory=DeviceMap)
 
     @override
@@ -45,8 +50,8 @@ class LocalStore(Store):
             return self._files.lease(wanted.key)
         return self._files.lease(wanted.raw_key) or self._files.lease(wanted.key)
 
+    @override
     def close(self) -> None:
-        """Close every file that is not in use; the others follow with their last user."""
         self._files.close()
 
     @override
@@ -66,11 +71,19 @@ class LocalStore(Store):
     def _find(self, wanted: BlobRequest) -> OpenedFile:
         image, artifact = wanted.image, wanted.artifact
         if image is None or (artifact is not None and self._is_published(wanted.manifest)):
-            found = OpenedFile(self._directory.open(artifact or ""), raw=False)
+            found = self._open_artifact(artifact or "")
         else:
             found = OpenedFile(self._directory.open(image.file, follow_links=image.follow_links), raw=True)
-        self._devices.learn(wanted.place, found.blob.device)
+        self._devices.learn(wanted.place, found.blob.lane)
         return found
+
+    def _open_artifact(self, artifact: str) -> OpenedFile:
+        blob = self._directory.open(artifact)
+        try:
+            return OpenedFile(blob, raw=False, sha256=self._find_digest(artifact, blob.status.size))
+        except BaseException:
+            blob.close()
+            raise
 
     def _is_published(self, manifest: str | None) -> bool:
         try:
@@ -120,7 +133,7 @@ class LocalStore(Store):
 
     def _status(self, image: Image) -> BlobStatus:
         with closing(self._directory.open(image.file, follow_links=image.follow_links)) as blob:
-            self._devices.learn(image.file, blob.device)
+            self._devices.learn(image.file, blob.lane)
             return blob.status
 
 

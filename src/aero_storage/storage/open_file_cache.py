@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable
+from typing import Protocol
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -16,8 +17,8 @@ from twisted.python.failure import Failure
 from typing_extensions import override
 
 from aero_storage.disk import Disk
+from aero_storage.open_file import OpenFile
 from aero_storage.storage.blob import Blob, BlobStatus
-from aero_storage.storage.local.directory import LocalBlob
 
 FRESH_SECONDS = 0.9
 """Time after a revalidation for which a cached file is used: a change must take effect within one second."""
@@ -32,12 +33,38 @@ _IDLE_SECONDS = 5.0
 """A file unused for this long is closed: it may have been removed to free its space."""
 
 
+class CacheableFile(Blob, Protocol):
+    """A blob that several requests may use, one after the other or at once."""
+
+    __slots__ = ()
+
+    @property
+    def identity(self) -> Hashable:
+        """Equal only for the same version of the same file."""
+        ...
+
+    @property
+    def remote(self) -> bool:
+        """Whether `is_current` may wait: then it is not asked."""
+        ...
+
+    def is_current(self) -> bool:
+        """Return whether the file is as it was when it was opened."""
+        ...
+
+
 @attrs.frozen
 class OpenedFile:
     """An opened file; `raw` if it is an image from which a chunk is to be cut."""
 
-    blob: LocalBlob
+    blob: CacheableFile
     raw: bool
+    sha256: str | None = None
+    """The digest of a published chunk, in hex, where it is known."""
+
+    def is_as(self, other: OpenedFile) -> bool:
+        """Return whether both are the same, unchanged file with the same digest."""
+        return (self.blob.identity, self.sha256) == (other.blob.identity, other.sha256)
 
 
 Opener = Callable[[], OpenedFile]
@@ -76,18 +103,32 @@ class Lease(Blob):
         return self._file.opened.raw
 
     @property
-    @override
-    def device(self) -> int:
-        return self._file.opened.blob.device
+    def sha256(self) -> str | None:
+        """The digest of a published chunk, in hex, where it is known."""
+        return self._file.opened.sha256
 
     @property
     @override
-    def file(self) -> LocalBlob | None:
+    def lane(self) -> Hashable:
+        return self._file.opened.blob.lane
+
+    @property
+    @override
+    def piece_bytes(self) -> int:
+        return self._file.opened.blob.piece_bytes
+
+    @property
+    @override
+    def file(self) -> OpenFile | None:
         return self._file.opened.blob.file
 
     @override
     def read(self, offset: int, length: int) -> bytes:
         return self._file.opened.blob.read(offset, length)
+
+    @override
+    def read_later(self, disk: Disk, offset: int, length: int, *, background: bool) -> Deferred[bytes]:
+        return self._file.opened.blob.read_later(disk, offset, length, background=background)
 
     @override
     def close(self) -> None:
@@ -158,7 +199,7 @@ class OpenFileCache:
     def _cache(self, key: Hashable, opened: OpenedFile, opener: Opener, started: float) -> _File:
         """Return the cached file if it is the one found on disk, else the new one, which is cached now."""
         cached = self._cached.get(key)
-        if cached is not None and cached.opened.blob.identity == opened.blob.identity:
+        if cached is not None and cached.opened.is_as(opened):
             self._close(opened)
             cached.checked = max(cached.checked, started)
             return cached
@@ -178,7 +219,7 @@ class OpenFileCache:
         del self._cached[key]
         self._cached[key] = file
         started = self._clock.seconds()
-        revalidating = self._disk.run(file.opener, discard=_close, lane=file.opened.blob.device)
+        revalidating = self._disk.run(file.opener, discard=_close, lane=file.opened.blob.lane)
         revalidating.addCallbacks(
             lambda opened: self._checked(key, file, opened, started),
             lambda failure: self._on_open_failure(key, file, failure),
@@ -211,7 +252,7 @@ class OpenFileCache:
             self._close(file.opened)
 
     def _close(self, opened: OpenedFile) -> None:
-        self._disk.later(opened.blob.close, opened.blob.device)
+        self._disk.later(opened.blob.close, opened.blob.lane)
 
     def _close_idle(self) -> None:
         self._idle_timer = None

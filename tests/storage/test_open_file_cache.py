@@ -15,7 +15,7 @@ from twisted.internet.task import Clock
 
 from aero_storage.errors import BlobNotFoundError
 from aero_storage.storage.local.directory import ImageDirectory
-from aero_storage.storage.local.open_file_cache import (
+from aero_storage.storage.open_file_cache import (
     CHECK_SECONDS,
     COMPARE_SECONDS,
     FRESH_SECONDS,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from aero_storage.storage.blob import BlobStatus
+from aero_storage.storage.local.file_status import file_status
 
 
 @pytest.mark.parametrize(
@@ -20,5 +20,5 @@ from aero_storage.storage.blob import BlobStatus
 )
 def test_validators(size: int, mtime_ns: int, etag: str, last_modified: int | None) -> None:
     """The tag has size and mtime; an mtime that says nothing gives no date, and puts ctime and inode into the tag."""
-    validators = BlobStatus(size, mtime_ns, 1_000_000_002, 160).validators
+    validators = file_status(size, mtime_ns, 1_000_000_002, 160).validators
     assert (validators.etag, validators.last_modified) == (etag, last_modified)

@@ -1,0 +1,68 @@
+"""Where the digest of a chunk stands in a manifest that `publish` wrote: found without parsing all of it. Pure.
+
+`ChunkManifest.to_json` writes a head and entries whose lengths are known, so the place of each entry is. A manifest
+of another program is written in another way and is not taken.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from aero_storage.chunks.manifest import ChunkManifest, parse_chunk_manifest
+from aero_storage.errors import ChunkFormatError
+from aero_storage.http.digests import is_sha256
+
+MAX_HEAD_BYTES = 1024
+"""Length of the beginning of a manifest, in bytes, that has all of its head: two names and six numbers."""
+
+_BEFORE_ENTRIES = b',"chunks":['
+_DIGITS = 64
+_END = '"}'
+
+
+@attrs.frozen
+class PublishedForm:
+    """A manifest in the form of `publish`."""
+
+    manifest: ChunkManifest
+    """Without its digests."""
+    _first: int
+    """Offset of its first entry, in bytes."""
+    _width: int = attrs.field(init=False)
+    """Length of an entry, and of the comma after it; the last entry may be shorter."""
+
+    @_width.default
+    def _measure(self) -> int:
+        return len(_begin(self.manifest.chunk_size)) + _DIGITS + len(_END) + 1
+
+    @classmethod
+    def of(cls, beginning: bytes) -> PublishedForm | None:
+        """Return the form of a manifest that begins so, with up to MAX_HEAD_BYTES; None if `publish` wrote none."""
+        head, mark, _ = beginning.partition(_BEFORE_ENTRIES)
+        if not mark:
+            return None
+        try:
+            manifest = parse_chunk_manifest(head + b"}")
+        except ChunkFormatError:
+            return None
+        return cls(manifest, len(head + mark)) if manifest.to_json() == head + b"}" else None
+
+    def span(self, first: int, count: int) -> tuple[int, int]:
+        """Return offset and greatest length, in bytes, of up to `count` entries from index `first` on."""
+        return self._first + first * self._width, count * self._width
+
+    def sha256(self, index: int, size: int, entries: bytes, first: int) -> str | None:
+        """Return the digest of a chunk of `size` bytes, in hex; None if its entry is of another size, or is none.
+
+        `entries` is what stands at `span(first, …)`.
+        """
+        start = (index - first) * self._width
+        begin = _begin(size)
+        digest = entries[start + len(begin) : start + len(begin) + _DIGITS].decode("latin-1")
+        entry = f"{begin}{digest}{_END}{']' if index == self.manifest.chunk_count - 1 else ','}".encode("latin-1")
+        is_it = size == self.manifest.chunk_length(index) and entries.startswith(entry, start) and is_sha256(digest)
+        return digest if is_it else None
+
+
+def _begin(size: int) -> str:
+    return f'{{"size":{size},"sha256":"'

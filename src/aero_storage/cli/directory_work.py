@@ -1,0 +1,120 @@
+"""The work of a command on an image in a directory: imported files and chunks, placed by renames.
+
+Removals are planned before the catalog is changed; after a crash the next command goes on with them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import attrs
+from typing_extensions import override
+
+from aero_storage.atomic_files import Directory
+from aero_storage.catalog.model import Image, chunked_directory
+from aero_storage.chunks.publish.cutting import Advance
+from aero_storage.chunks.publish.publisher import publish
+from aero_storage.cli.foresight import foresee_publish
+from aero_storage.cli.image_digests import content_digest
+from aero_storage.cli.image_files import IMPORTED, image_path, is_imported, settle
+from aero_storage.cli.removals import NamedBy, Removal
+from aero_storage.cli.repository import Placed, PublishedVersion, Say, Work
+from aero_storage.cli.workplace import Workplace
+
+
+@attrs.frozen
+class DirectoryWork(Work):
+    """Work in the open images root, at a place of the image `image_id` alone."""
+
+    image_id: str
+    _place: Workplace
+    _say: Say
+
+    @property
+    @override
+    def staging(self) -> Directory:
+        return self._place.staging
+
+    @override
+    def foresee_publish(self, image: Image, say: Say) -> None:
+        foresee_publish(self._place, image_path(self._place.root.path, image).stat(), say)
+
+    @contextmanager
+    @override
+    def placed(self, staged: str, sha256: str | None) -> Iterator[Placed]:
+        digest = None if sha256 is None else content_digest(self.staging, staged, sha256)
+        yield Placed(self._moved(staged), digest)
+
+    def _moved(self, staged: str) -> str:
+        """Move a staged file to the first free name, which is returned; its removal is planned before."""
+        root, name = self._place.root, self._free_name()
+        file = f"{IMPORTED}/{self.image_id}/{name}"
+        self._plan(self._place.plan.file(file, self.staging.status(staged)))
+        with root.below(IMPORTED, self.image_id, create=True) as directory:
+            self.staging.move(staged, directory, name)
+            directory.sync()
+        with root.below(IMPORTED) as above:
+            above.sync()
+        root.sync()
+        return file
+
+    def _free_name(self) -> str:
+        with suppress(FileNotFoundError), self._place.root.below(IMPORTED, self.image_id) as directory:
+            return next(free for n in itertools.count(1) if directory.status(free := f"{n}.img") is None)
+        return "1.img"
+
+    def _plan(self, removal: Removal | None) -> bool:
+        if removal is not None:
+            self._place.plan.add(removal)
+        return removal is not None
+
+    @override
+    def condemn(self, file: str, *, own: bool = False) -> bool:
+        is_ours = own or is_imported(self._place.root.path, self.image_id, file)
+        return is_ours and self._plan(self._place.plan.file(file))
+
+    @override
+    def condemn_chunks(self, *, keeps_image: bool) -> None:
+        self._plan(self._place.plan.chunks(NamedBy.CHUNKS if keeps_image else NamedBy.IMAGE))
+
+    @override
+    def settle(self) -> None:
+        settle(self._say)
+
+    @override
+    def carry_out(self) -> int:
+        return self._place.plan.carry_out()
+
+    @override
+    def publish(
+        self,
+        image: Image,
+        *,
+        chunk_size: int,
+        version: str | None,
+        jobs: int,
+        advance: Advance,
+        digested: bool,
+    ) -> PublishedVersion:
+        root = self._place.root.path
+        made = publish(
+            root=root,
+            source=root / image_path(root, image).relative_to(os.path.realpath(root)),
+            image_id=image.id,
+            directory=root / chunked_directory(image.id, None),
+            chunk_size=chunk_size,
+            version=version,
+            jobs=jobs,
+            advance=advance,
+            say=self._say,
+            digested=digested,
+            placing=self._planned,
+        )
+        return PublishedVersion(made.version, made.manifest, str(made.directory), made.already_there, made.digest)
+
+    def _planned(self, version: str, status: os.stat_result) -> None:
+        path = str(chunked_directory(self.image_id, version))
+        self._plan(Removal.of(path, NamedBy.VERSION, status))

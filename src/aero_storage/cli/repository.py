@@ -1,0 +1,243 @@
+"""The images root as the commands see it: a directory, or the prefix of a bucket.
+
+A command decides and tells. A repository reads; it writes under names that nothing has yet, and switches the catalog,
+the one pointer, last. Files are named relative to the images root, as catalog entries name them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol, TypeVar
+
+import attrs
+
+from aero_storage.atomic_files import Directory, Waiting
+from aero_storage.catalog.content_digest import ContentDigest
+from aero_storage.catalog.documents import CatalogDocuments
+from aero_storage.catalog.draft import Draft, Entry
+from aero_storage.catalog.model import Catalog, Image
+from aero_storage.chunks.manifest import ChunkManifest
+from aero_storage.chunks.publish.cutting import Advance
+from aero_storage.chunks.verify.source import ChunkSource
+from aero_storage.image_formats.byte_source import Sample
+
+_T = TypeVar("_T")
+
+Say = Callable[[str], None]
+"""Tells the operator something, as one line."""
+
+
+@attrs.frozen
+class ImageSample:
+    """The beginning and the end of a raw image, with its size in bytes and its stamps as of the same moment."""
+
+    sample: Sample
+    size: int
+    stamps: tuple[str, ...]
+    constant_mtime_ns: int | None = None
+    """An mtime that says nothing of the content, so that the tag differs on every replica; else None."""
+
+
+@attrs.frozen
+class Leftover:
+    """A file or a directory that no entry of the catalog needs."""
+
+    path: str
+    """Relative to the images root."""
+    reason: str
+    command: str
+    """Removes it."""
+
+
+class StoredImage(Protocol):
+    """The raw image of a catalog entry, as it was when it was looked at."""
+
+    @property
+    def name(self) -> str:
+        """Its path or URL, for messages."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        ...
+
+    @property
+    def disk_usage(self) -> int:
+        """The bytes that it takes where it is stored."""
+        ...
+
+    @property
+    def stamps(self) -> tuple[str, ...]:
+        """The texts by which a catalog entry may name this version (http.md §16)."""
+        ...
+
+    def sample(self) -> ImageSample | None:
+        """Read a sample of it; None if it is no regular file any more. Raises OSError if it cannot be read."""
+        ...
+
+    def sha256(self, track: Callable[[int], AbstractContextManager[Advance]]) -> tuple[int, str]:
+        """Read all of it once; return its size and its SHA-256. `track` shows the progress through its size.
+
+        Raises OperatorError if it changes meanwhile.
+        """
+        ...
+
+
+@attrs.frozen
+class Placed:
+    """A new image under a name that no catalog entry has yet."""
+
+    file: str
+    digest: ContentDigest | None
+    """None if its SHA-256 is not known."""
+
+
+@attrs.frozen
+class PublishedVersion:
+    """A published version of an image's chunks."""
+
+    version: str
+    manifest: ChunkManifest
+    directory: str
+    """Path or URL of the directory of its manifest and its chunks."""
+    already_there: bool
+    """Whether it was published before; then nothing was changed."""
+    digest: ContentDigest | None = None
+    """Of the whole image, if it was asked for."""
+
+
+class Work(Protocol):
+    """The work of one command on one image, which no other command works on meanwhile."""
+
+    @property
+    def staging(self) -> Directory:
+        """A directory of this machine where the raw disk of an import is made; emptied at the end."""
+        ...
+
+    def foresee_publish(self, image: Image, say: Say) -> None:
+        """Raise the error that a publication would end with after its work; tell of what it will wait for or lack."""
+        ...
+
+    def placed(self, staged: str, sha256: str | None) -> AbstractContextManager[Placed]:
+        """Store a file of the staging directory durably; if the block fails, it is removed unless a catalog names it.
+
+        A killed command leaves something that the next one removes.
+        """
+        ...
+
+    def condemn(self, file: str, *, own: bool = False) -> bool:
+        """Plan to remove a file, if an import of this image made it, or else with `own`; return whether.
+
+        To be called before the catalog names it no more: after a crash the next command goes on with it.
+        """
+        ...
+
+    def condemn_chunks(self, *, keeps_image: bool) -> None:
+        """Plan to remove the chunks of all versions, likewise; `keeps_image`: the entry of the image stays."""
+        ...
+
+    def settle(self) -> None:
+        """Wait until running daemons have read the new catalog, before what the old one names is removed."""
+        ...
+
+    def carry_out(self) -> int:
+        """Remove what was planned to be, as far as the catalog does not name it; return the bytes freed by now."""
+        ...
+
+    def publish(  # noqa: PLR0913 - by name only
+        self,
+        image: Image,
+        *,
+        chunk_size: int,
+        version: str | None,
+        jobs: int,
+        advance: Advance,
+        digested: bool,
+    ) -> PublishedVersion:
+        """Cut the raw image into chunks; all of a version is there before its manifest is.
+
+        Without `version` the name is made from the content. `advance` counts the image's bytes, including holes. With
+        `digested` the SHA-256 of the whole image is computed beside. Raises ChunkFormatError if it cannot be cut so,
+        OperatorError if it changes meanwhile or the version's name is taken by other content. `carry_out` removes the
+        version again, unless the catalog names it by then.
+        """
+        ...
+
+
+class Repository(Protocol):
+    """One images root. All methods may wait."""
+
+    @property
+    def name(self) -> str:
+        """Its path or URL, for messages."""
+        ...
+
+    @property
+    def documents(self) -> CatalogDocuments:
+        """The documents of its catalog."""
+        ...
+
+    def change_catalog(self, change: Callable[[Draft], _T], *, listing: bool, waiting: Waiting) -> _T:
+        """Put what `change` makes of the catalog in its place, in one step; return what `change` returned.
+
+        `change` is called again, on a newer catalog, if another writer was faster. With `listing`, a new catalog
+        starts with the images of the listing. Raises CatalogError if the catalog is invalid, or would become so;
+        BusyError if another writer takes too long. An exception leaves the catalog unchanged.
+        """
+        ...
+
+    def at_work(self, image_id: str, say: Say) -> AbstractContextManager[Work]:
+        """Own an image for a with block; leftovers of interrupted commands are removed.
+
+        Raises BusyError if another command works on the image.
+        """
+        ...
+
+    def foresee_import(self, image_id: str, say: Say) -> None:
+        """Raise the error that an import would end with after its work; tell of what it will wait for or replace."""
+        ...
+
+    def stored(self, image: Image) -> StoredImage:
+        """Look at the raw image of an entry. Raises OperatorError if it cannot be served, OSError."""
+        ...
+
+    def has_file(self, file: str) -> bool:
+        """Return whether something is stored under this name."""
+        ...
+
+    def is_named(self, file: str, entries: Iterable[Entry]) -> bool:
+        """Return whether one of the entries names this file, by any way that leads to it."""
+        ...
+
+    def is_imported(self, image_id: str, file: str) -> bool:
+        """Return whether an import of this id made this file."""
+        ...
+
+    def is_removable(self, image: Image) -> bool:
+        """Return whether the raw file of an image may be removed: it can be served, and is not the catalog itself."""
+        ...
+
+    def leftovers(self, catalog: Catalog) -> Sequence[Leftover]:
+        """Return what no entry of the catalog needs, of imports, chunks and interrupted work."""
+        ...
+
+    def chunk_versions(self, image_id: str) -> list[str] | None:
+        """Return the names of the published versions, sorted; None if the image has no chunks at all."""
+        ...
+
+    def chunk_manifest(self, image: Image) -> bytes | None:
+        """Return the chunk manifest of the unversioned URLs, of a longer one its first MAX_MANIFEST_BYTES + 1 bytes.
+
+        None if there is none. Raises OSError if it cannot be read.
+        """
+        ...
+
+    def chunk_source(self, image: Image) -> ChunkSource | None:
+        """Return the chunks of the unversioned URLs; None if there is no manifest."""
+        ...
+
+    def chunk_manifest_name(self, image: Image) -> str:
+        """Return path or URL of the chunk manifest of the unversioned URLs, for messages."""
+        ...

@@ -1,0 +1,1 @@
+"""Images in an object store: the origin, to which requests go."""

@@ -1,0 +1,254 @@
+"""An origin by way of obstore: retries within a time limit, pinned reads, stored content compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import TypeVar
+
+import attrs
+from typing_extensions import Buffer, override
+
+from aero_storage.errors import (
+    AeroStorageError,
+    BlobNotFoundError,
+    ObjectChangedError,
+    ObjectTooLargeError,
+    OriginDeniedError,
+    OriginUnavailableError,
+    PreconditionFailedError,
+    PreconditionUnsupportedError,
+)
+from aero_storage.storage.objects import keys
+from aero_storage.storage.objects.conditional_put import ConditionalPut
+from aero_storage.storage.objects.content_tags import MIB, ContentDigests, content_tag, parts_of
+from aero_storage.storage.objects.listing import NotRepeated
+from aero_storage.storage.objects.origin import Listed, ObjectStatus, Origin, Pin
+from aero_storage.storage.objects.retries import Retries
+from aero_storage.storage.objects.store_client import StoreClient
+from aero_storage.storage.objects.store_failures import CHANGED, DENIED, ERROR, NOT_FOUND, StoreFailureError
+from aero_storage.storage.objects.stored_content import Source, is_stored
+
+T = TypeVar("T")
+_SLOWEST_UPLOAD = 256 * 1024
+"""Bytes a second, for which writes have more time than reads: an operator may have a slow link."""
+_DELETED_AT_ONCE = 1000
+_UNEXPLAINED = (400, 401, 403, 404)
+"""Statuses of HEAD that may mean several things."""
+
+
+@attrs.frozen(eq=False)
+class ObstoreOrigin(Origin):
+    """Objects below a prefix of a bucket. All calls block, and may be made in several threads at once."""
+
+    client: StoreClient
+    endpoint: str
+    seconds: float
+    """The time limit of one piece, all its tries together."""
+    retries: Retries
+    _conditional: ConditionalPut = attrs.field(init=False, factory=ConditionalPut)
+
+    @property
+    @override
+    def name(self) -> str:
+        return str(self.client.url)
+
+    @property
+    @override
+    def identity(self) -> str:
+        return f"{self.endpoint} {self.name}"
+
+    @override
+    def head(self, key: str) -> ObjectStatus:
+        full = self._full(key)
+        found = self._run("HEAD", key, lambda limit: self._explained_head(full, limit))
+        return attrs.evolve(found, key=key)
+
+    def _explained_head(self, full: str, limit: float) -> ObjectStatus:
+        try:
+            return self.client.head(full, limit)
+        except StoreFailureError as failure:
+            if failure.status in _UNEXPLAINED:
+                self.client.explain(full, limit)  # raises what it really is: no bucket, a skewed clock
+                raise StoreFailureError(ERROR, f"{failure} to HEAD, but not to GET") from None
+            raise
+
+    @override
+    def get(self, key: str, pin: Pin, offset: int, length: int) -> Buffer:
+        if length == 0:
+            return b""
+        full, bounds = self._full(key), (offset, offset + length)
+        try:
+            return self._run("GET", key, lambda limit: self.client.get(full, pin, bounds, limit)).data
+        except BlobNotFoundError as error:
+            raise ObjectChangedError(str(error)) from None
+
+    @override
+    def read(self, key: str, most: int) -> tuple[ObjectStatus, bytes]:
+        full = self._full(key)
+        found = self._run("GET", key, lambda limit: self.client.get_whole(full, most, limit))
+        if isinstance(found, ObjectStatus):
+            raise ObjectTooLargeError(self._message("GET", key, f"{found.size} bytes, over the {most} that are read"))
+        return attrs.evolve(found.status, key=key), bytes(found.data)
+
+    @override
+    def put(self, key: str, data: Buffer) -> Pin:
+        full = self._writable(key)
+        size = memoryview(data).nbytes
+
+        def attempt(limit: float) -> Pin:
+            pin = self.client.put(full, data, "overwrite", limit)
+            self._require_stored(key, data, pin)
+            return pin
+
+        return self._run("PUT", key, attempt, self._seconds_of(size))
+
+    @override
+    def put_if(self, key: str, data: Buffer, expected: Pin | None) -> Pin:
+        full = self._writable(key)
+        size = memoryview(data).nbytes
+        seconds = self._seconds_of(size)
+
+        def attempt(limit: float) -> Pin:
+            def write(mode: object) -> Pin:
+                pin = self.client.put(full, data, mode, limit)
+                self._require_stored(key, data, pin)
+                return pin
+
+            return self._conditional.attempt(write, lambda: self._present(key, size), data, expected)
+
+        try:
+            return self._run("PUT", key, attempt, seconds)
+        except (PreconditionFailedError, PreconditionUnsupportedError) as error:
+            raise type(error)(self._message("PUT", key, str(error))) from None
+
+    def _present(self, key: str, size: int) -> tuple[Pin | None, bytes | None]:
+        """Return the pin of what is stored, and its content if it may be of `size` bytes."""
+        try:
+            status, content = self.read(key, size)
+        except BlobNotFoundError:
+            return None, None
+        except ObjectTooLargeError:
+            return self.head(key).pin, None
+        return status.pin, content
+
+    def _require_stored(self, key: str, data: Buffer, pin: Pin) -> None:
+        """Compare what is stored with `data`: by the tag, or, if that is no digest or another, byte by byte."""
+        if pin.tag.lower() != content_tag(data) and not is_stored(data, lambda *part: self.get(key, pin, *part)):
+            raise StoreFailureError(ERROR, "other bytes were stored than were sent")
+
+    @override
+    def put_large(self, key: str, pieces: Iterable[Buffer], size: int) -> Pin:
+        if size == 0:
+            return self.put(key, b"".join(bytes(piece) for piece in pieces))
+        full, parts = self._writable(key), parts_of(size)
+        digests, source = ContentDigests(parts.part_bytes), Source(pieces, size)
+        limit = self.seconds + parts.part_bytes * parts.at_once / _SLOWEST_UPLOAD
+        try:
+            pin = self.client.put_parts(full, digests.watch(source), parts.part_bytes, parts.at_once, limit)
+        except StoreFailureError as failure:
+            if source.error is not None:
+                raise source.error from None
+            if digests.size != size:
+                raise self._error("PUT", key, failure) from None
+            pin = self._completed(key, size, failure)
+        self._require_uploaded(key, pin, digests)
+        return pin
+
+    def _completed(self, key: str, size: int, failure: StoreFailureError) -> Pin:
+        """Return what an upload has left whose last answer was lost: all of it, or nothing."""
+        try:
+            status = self.head(key)
+        except BlobNotFoundError:
+            raise self._error("PUT", key, failure) from None
+        if status.size != size:
+            raise self._error("PUT", key, failure)
+        return status.pin
+
+    def _require_uploaded(self, key: str, pin: Pin, digests: ContentDigests) -> None:
+        if pin.tag.lower() == digests.tag:
+            return
+        again = ContentDigests(digests.part_bytes)
+        step = min(digests.part_bytes, 8 * MIB)
+        for offset in range(0, digests.size, step):
+            again.update(self.get(key, pin, offset, min(step, digests.size - offset)))
+        if again.sha256 != digests.sha256:
+            raise OriginUnavailableError(self._message("PUT", key, "other bytes were stored than were sent"))
+
+    @override
+    def list(self, prefix: str, *, delimiter: bool) -> Iterator[Listed]:
+        base = self.client.url.prefix
+        full = keys.below(base, prefix)
+        pages = self._directory(full, prefix) if delimiter else self._flat(full, prefix)
+        for name, status in pages:
+            key = keys.relative(base, name)
+            if key is not None and keys.relative(full, name) is not None:  # a store may list what was not asked for
+                yield Listed(key, None if status is None else attrs.evolve(status, key=key))
+
+    def _directory(self, full: str, prefix: str) -> Iterator[tuple[str, ObjectStatus | None]]:
+        found, prefixes = self._run("LIST", prefix, lambda limit: self.client.list_directory(full, limit))
+        yield from ((status.key, status) for status in found)
+        yield from ((name, None) for name in prefixes)
+
+    def _flat(self, full: str, prefix: str) -> Iterator[tuple[str, ObjectStatus | None]]:
+        """Yield what is below a prefix; a listing that breaks goes on behind its last key."""
+        seen = NotRepeated()
+        pages: Iterator[list[ObjectStatus]] | None = None
+
+        def next_page(limit: float) -> list[ObjectStatus] | None:
+            nonlocal pages
+            if pages is None:
+                pages = self.client.list_flat(full, seen.last, limit)
+            try:
+                page = next(pages, None)
+                return None if page is None else seen.check(page)
+            except StoreFailureError:
+                pages = None
+                raise
+
+        while page := self._run("LIST", prefix, next_page):
+            yield from ((status.key, status) for status in page)
+
+    @override
+    def delete(self, keys: Iterable[str]) -> None:
+        left = iter(keys)
+        at_once = _DELETED_AT_ONCE if self.client.url.scheme == "s3" else 1
+        while some := [*islice(left, at_once)]:
+            full = [self._writable(key) for key in some]
+            try:
+                self._run("DELETE", some[0], lambda limit, full=full: self.client.delete(full, limit))  # type: ignore[misc]
+            except BlobNotFoundError:  # of Google and Azure, which say it of what is not there
+                continue
+
+    def _full(self, key: str) -> str:
+        full = keys.below(self.client.url.prefix, key)
+        if not keys.is_usable(key) or not keys.is_usable(full):
+            raise BlobNotFoundError(f"{self.name}: {keys.shown(key)} cannot be the key of an object")
+        return full
+
+    def _writable(self, key: str) -> str:
+        try:
+            return self._full(key)
+        except BlobNotFoundError as error:
+            raise ValueError(str(error)) from None
+
+    def _seconds_of(self, size: int) -> float:
+        """Return the time limit of a write; sizes are rounded up, as the client is made anew for each limit."""
+        rounded = -(-size // (8 * MIB)) * 8 * MIB
+        return self.seconds + 4 * rounded / _SLOWEST_UPLOAD
+
+    def _run(self, operation: str, key: str, attempt: Callable[[float], T], seconds: float | None = None) -> T:
+        """Return the result of `attempt(limit)`, repeated while it may succeed and there is time."""
+        whole = self.seconds if seconds is None else seconds
+        try:
+            return self.retries.run(lambda share: attempt(share * whole), whole)
+        except StoreFailureError as failure:
+            raise self._error(operation, key, failure) from None
+
+    def _error(self, operation: str, key: str, failure: StoreFailureError) -> AeroStorageError:
+        message = self._message(operation, key, str(failure))
+        kinds = {NOT_FOUND: BlobNotFoundError, CHANGED: ObjectChangedError, DENIED: OriginDeniedError}
+        return kinds.get(failure.result, OriginUnavailableError)(message)
+
+    def _message(self, operation: str, key: str, detail: str) -> str:
+        return f"{self.name}: {operation} {keys.shown(key)}: {detail}"

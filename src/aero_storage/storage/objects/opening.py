@@ -1,0 +1,43 @@
+"""Opens the origin that a URL names."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping
+
+from aero_storage.errors import SettingsError
+from aero_storage.settings.origin_url import OriginUrl
+from aero_storage.storage.objects.origin import NoObserver, Observer, Origin
+from aero_storage.storage.objects.retries import FULL_TRY, Retries
+from aero_storage.storage.objects.store_variables import check_credentials, endpoint_of
+
+EXTRA = "aero-storage[object]"
+"""The extra that brings the client of object stores."""
+
+
+def open_origin(
+    url: OriginUrl,
+    environ: Mapping[str, str],
+    seconds: float,
+    observer: Observer | None = None,
+    sleep: Callable[[float], object] = time.sleep,
+) -> Origin:
+    """Return the origin behind a URL; nothing is asked of it yet.
+
+    `environ` is that of the process, from which the client takes credentials by itself. `seconds` is the time limit
+    of one piece. Raises SettingsError, whose one line says what is missing: the extra, or credentials.
+    """
+    try:
+        from aero_storage.storage.objects.obstore_origin import ObstoreOrigin  # noqa: PLC0415 - an optional extra
+        from aero_storage.storage.objects.store_client import StoreClient  # noqa: PLC0415 - the same
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "obstore":
+            raise
+        raise SettingsError(f"{url} needs the client of object stores: pip install '{EXTRA}'") from None
+    endpoint = endpoint_of(url.scheme, environ)
+    check_credentials(url.scheme, environ)
+    client = StoreClient(url, endpoint.allow_http, observer or NoObserver(), time.monotonic)
+    client.prepare(FULL_TRY * seconds)
+    # Jitter: nothing that has to be unpredictable.
+    return ObstoreOrigin(client, endpoint.text, seconds, Retries(time.monotonic, sleep, random.random))

@@ -1,0 +1,106 @@
+"""Errors of the object store's client, sorted by what follows from them.
+
+The client's texts hold URLs, which may be signed, and what the store says, which may name an access key. Nothing of
+them is passed on but the status and the store's word, if both have the form of such.
+"""
+
+from __future__ import annotations
+
+import re
+
+from aero_storage.errors import AeroStorageError
+
+OK, NOT_FOUND, CHANGED, THROTTLED, TIMEOUT, DENIED, ERROR = (
+    "ok",
+    "not_found",
+    "changed",
+    "throttled",
+    "timeout",
+    "denied",
+    "error",
+)
+RETRIED = frozenset({THROTTLED, TIMEOUT, ERROR})
+"""Results after which the same request may succeed."""
+
+_STATUS = re.compile(r"status code: ([1-5][0-9]{2})\b", re.ASCII)
+_WORD = re.compile(r"(?:<Code>|\(code: )([A-Z][a-z][A-Za-z0-9.]{0,62})(?:</Code>|\))", re.ASCII)  # no id of a key
+_DENIED_WORDS = frozenset({
+    *("AccessDenied", "AccountProblem", "AllAccessDisabled", "AuthorizationHeaderMalformed", "ExpiredToken"),
+    *("InvalidAccessKeyId", "InvalidSecurity", "InvalidToken", "NotSignedUp", "RequestExpired"),
+    *("RequestTimeTooSkewed", "SignatureDoesNotMatch", "TokenRefreshRequired", "AuthenticationFailed"),
+    *("AuthorizationFailure", "AuthorizationPermissionMismatch", "InsufficientAccountPermissions"),
+})  # fmt: skip
+_THROTTLED_WORDS = frozenset({"SlowDown", "ServerBusy", "TooManyRequests", "RequestLimitExceeded", "Throttling"})
+_NO_BUCKET_WORDS = frozenset({"NoSuchBucket", "ContainerNotFound", "ContainerBeingDeleted"})
+_BY_STATUS = {
+    401: DENIED,
+    403: DENIED,
+    404: NOT_FOUND,
+    408: TIMEOUT,
+    412: CHANGED,
+    416: CHANGED,  # a range within the pinned size: the object has become shorter
+    429: THROTTLED,
+    503: THROTTLED,
+    504: TIMEOUT,
+}
+_BY_CLASS = {
+    "FileNotFoundError": NOT_FOUND,
+    "PreconditionError": CHANGED,
+    "NotModifiedError": CHANGED,
+    "PermissionDeniedError": DENIED,
+    "UnauthenticatedError": DENIED,
+}
+_TROUBLES = (
+    ("kind: Timeout", "no answer in time"),
+    ("kind: Connect", "no connection"),
+    ("kind: Interrupted", "the connection was cut"),
+    ("redirect without LOCATION", "a redirect, as to another region: set AWS_REGION"),
+    ("UnexpectedRange", "another range than was asked for"),
+    ("non-partial response", "200 to a request for a range"),
+    ("invalid path", "a key with an empty part, a dot as a part, or what cannot be printed"),
+    ("list response", "no listing"),
+    ("credential", "no credentials"),
+)
+
+
+class StoreFailureError(AeroStorageError):
+    """A request did not do what it was to do; `result` is a word of the metrics, the message has no secret."""
+
+    def __init__(self, result: str, detail: str, status: int | None = None, word: str | None = None) -> None:
+        super().__init__(detail)
+        self.result = result
+        self.status = status
+        self.word = word
+
+    @property
+    def is_retried(self) -> bool:
+        """Whether the same request may succeed."""
+        return self.result in RETRIED
+
+
+def failure_of(error: Exception) -> StoreFailureError:
+    """Return what an error of the client means."""
+    text = str(error)
+    found, worded = _STATUS.search(text), _WORD.search(text)
+    status = int(found[1]) if found else None
+    word = worded[1] if worded else None
+    result = _result_of(type(error).__name__, status, word, text)
+    return StoreFailureError(result, _detail(status, word, text), status, word)
+
+
+def _result_of(name: str, status: int | None, word: str | None, text: str) -> str:
+    if word in _DENIED_WORDS:
+        return DENIED
+    if word in _THROTTLED_WORDS:
+        return THROTTLED
+    if word in _NO_BUCKET_WORDS:  # 404 as well, but says nothing of the object
+        return ERROR
+    if status is not None:
+        return _BY_STATUS.get(status, ERROR)
+    return TIMEOUT if "kind: Timeout" in text else _BY_CLASS.get(name, ERROR)
+
+
+def _detail(status: int | None, word: str | None, text: str) -> str:
+    if status is not None:
+        return f"{status} {word}" if word else str(status)
+    return word or next((said for sign, said in _TROUBLES if sign in text), "no right answer")
