@@ -161,7 +161,7 @@ class Responder:
         try:
             await producer.start()
         except FileChangedError as error:
-            if self._in_flight.changed(file, response):
+            if response.aborted_by_us or self._in_flight.changed(file, response):  # the first has told of all
                 raise ConnectionAborted from error
             raise
         finally:
