@@ -322,24 +322,23 @@ def test_nothing_is_left(home: Callable[[str], Path]) -> None:
         until(lambda: Held.by(daemon) == before, 20.0)
 
 
-@pytest.mark.parametrize("kind", ["unix", "tls", "small bodies"])
+@pytest.mark.parametrize("kind", ["unix", "tls"])
 def test_one_line_for_copies(home: Callable[[str], Path], kind: str) -> None:
     """Connections that get copies of a file are told of in one line when it changes, as those that share it."""
-    path, length = home(f"copies-{kind[:4]}"), 256 * KIB if kind == "small bodies" else SIZE
+    path = home(f"copies-{kind}")
     write_certificate(path)
     image = path / "images" / "disk.img"
     image.parent.mkdir()
     image.write_bytes(OLD)
     tls = "ssl:0:interface=127.0.0.1:privateKey=key.pem:certKey=cert.pem"
-    flags = () if kind == "small bodies" else ("--endpoint", tls, "--endpoint", f"unix:{path / 'socket'}")
-    with running(path, *flags) as daemon, ExitStack() as stack:
+    with running(path, "--endpoint", tls, "--endpoint", f"unix:{path / 'socket'}") as daemon, ExitStack() as stack:
         conns = [stack.enter_context(connect(daemon, kind)) for _ in range(4)]
         for conn in conns:
-            conn.send(head("GET", "/v1/images/disk.img", {"Range": f"bytes=0-{length - 1}"}))
-            assert conn.reply_head().length == length
+            conn.send(head("GET", "/v1/images/disk.img"))
+            assert conn.reply_head().length == SIZE
         overwrite(image)
         for conn in conns:
-            assert len(conn.take(length)) < length
+            assert len(conn.take(SIZE)) < SIZE
         daemon.line(lambda line: line["message"] == RESETS)
         told = [line for line in daemon.lines() if line["level"] in {"warn", "error"}]
         assert [(line["message"], line.get("file"), line.get("connections")) for line in told] == [
@@ -369,9 +368,7 @@ def test_other_transports(home: Callable[[str], Path], kind: str, change: Callab
 
 
 def connect(daemon: Daemon, kind: str) -> RawConnection:
-    """Connect to the UNIX socket, the TLS port or the plain port of a daemon."""
-    if kind == "small bodies":
-        return daemon.dial(receive_buffer=SMALL_WINDOW)
+    """Connect to the UNIX socket or the TLS port of a daemon."""
     if kind == "unix":
         sock = socket.socket(socket.AF_UNIX)
         sock.settimeout(10)
