@@ -18,11 +18,17 @@ _LONGEST_EXPECTED = 0.005
 """A pause that was longer is not expected again."""
 
 _PATIENCE = 8
-_EARLIER = 0.8
+_EARLIER = 0.6
 """If all was read at the first look, the next first look comes so much earlier."""
 
-_FIRST_SPEED = 4e9
-"""Bytes a second that a program reads, until it is known better."""
+_SHARE = 4
+"""A program whose speed is not known yet is looked at again after such a share of its pause."""
+
+_TRUST = 3
+"""A speed that was seen is expected for so many times as long as the pause has lasted."""
+
+_MARGIN = 1.05
+"""So much later than a program should be finished it is looked at."""
 
 
 @attrs.define(eq=False)
@@ -40,7 +46,6 @@ class Looks:
     _began: float
     _unread: float = attrs.field(init=False, default=math.inf)
     _moved_at: float = attrs.field(init=False)
-    _delay: float = attrs.field(init=False, default=0.0)
 
     def __attrs_post_init__(self) -> None:
         self._moved_at = self._began
@@ -55,15 +60,14 @@ class Looks:
             self._learn(now - self._began)
             return 0.0
         wanted = self._progress(unread, now) if unread < self._unread else (now - self._moved_at) / _PATIENCE
-        self._delay = min(max(wanted, LEAST_WAIT), MOST_WAIT)
-        return self._delay
+        return min(max(wanted, LEAST_WAIT), MOST_WAIT)
 
     def _progress(self, unread: int, now: float) -> float:
-        before, since = self._unread, self._moved_at
+        before, since, pause = self._unread, self._moved_at, now - self._began
         self._unread, self._moved_at = unread, now
         if before == math.inf:
-            return unread / _FIRST_SPEED
-        return min(unread * (now - since) / (before - unread), 2 * self._delay)
+            return pause / _SHARE
+        return min(_MARGIN * unread * (now - since) / (before - unread), _TRUST * pause)
 
     def _learn(self, pause: float) -> None:
         expected = self._pauses.expected * _EARLIER if self._unread == math.inf else pause
