@@ -57,6 +57,14 @@ def test_proxy_of_https(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "s3cret" not in str(caught.value)
 
 
+def test_proxy_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy that wants a password is told of as such: the URL of the image is right."""
+    with HttpServer(lambda _: answer(b"", "407 Proxy Authentication Required")) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url.removesuffix("/disk.img"))
+        with pytest.raises(OperatorError, match="the proxy wants the name and password"):
+            fetched("http://images.invalid/disk.img")
+
+
 def test_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that no_proxy names is asked itself."""
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
