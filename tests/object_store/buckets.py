@@ -87,6 +87,13 @@ class Bucket:
         with self._lock:
             return sorted((key for key in self._versions if self.get(key)), key=str.encode)
 
+    def age(self, prefix: str, seconds: float) -> None:
+        """Have objects whose keys begin with `prefix` be older."""
+        with self._lock:
+            for key, versions in self._versions.items():
+                if key.startswith(prefix):
+                    versions[:] = [attrs.evolve(one, modified=one.modified - seconds) for one in versions]
+
     def put_if(self, key: str, data: bytes, match: str | None, none_match: str | None) -> Version | int:
         """Store under conditions; return the status of the refusal otherwise."""
         with self._lock:

@@ -12,11 +12,12 @@ from aero_storage.http.dates import usable_mtime
 _COUNT = r"(?:0|[1-9][0-9]{0,19})"
 _TIME = r"(?:0|-?[1-9][0-9]{0,19})"
 _STAMP = re.compile(rf"{_COUNT}-{_TIME}(-{_TIME}-{_COUNT})?")
+_OBJECT_STAMP = re.compile(rf'{_COUNT}-(?:"[\x21\x23-\x7e]*"|[0-9A-Za-z]{{16,128}}(?:-[0-9]{{1,5}})?)', re.ASCII)
 
 
 def is_stamp(text: str) -> bool:
-    """Return whether `text` has the form of one of `stamps`."""
-    return _STAMP.fullmatch(text) is not None
+    """Return whether `text` has the form of one of `stamps`, or of `object_stamps`."""
+    return (_STAMP.fullmatch(text) or _OBJECT_STAMP.fullmatch(text)) is not None
 
 
 def stamps(size: int, mtime_ns: int, ctime_ns: int, inode: int) -> tuple[str, str]:
@@ -26,6 +27,12 @@ def stamps(size: int, mtime_ns: int, ctime_ns: int, inode: int) -> tuple[str, st
     """
     short = f"{size}-{mtime_ns}"
     return short, f"{short}-{ctime_ns}-{inode}"
+
+
+def object_stamps(size: int, tag: str) -> tuple[str, str]:
+    """Return the two texts that name the state of an object: `<size>-<etag>`, the ETag with its quotes or without."""
+    bare = tag.strip('"')
+    return f"{size}-{tag}", f"{size}-{bare}"
 
 
 def stamps_of(status: os.stat_result) -> tuple[str, str]:
