@@ -62,6 +62,7 @@ LIBRARIES = {
     },
     "backports": {"cli.sources.decoders"},
     "lz4": {"cli.sources.decoders"},
+    "xxhash": {"storage.objects.block_cache"},
     "obstore": {"storage.objects.store_client"},
 }
 FRAMEWORKS = {"twisted", "klein", "prometheus_client"}

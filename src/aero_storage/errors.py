@@ -84,6 +84,12 @@ class CatalogError(ClientError):
     status, reason = 500, RefusalReason.CATALOG
 
 
+class CatalogUnavailableError(CatalogError):
+    """There is no catalog yet, as the object store that has it does not answer."""
+
+    status, reason, retry_after = 503, RefusalReason.ORIGIN, 5
+
+
 class BlobNotFoundError(ClientError):
     """There is no such regular file below the root."""
 
@@ -158,4 +164,8 @@ class ShortReadError(AeroStorageError):
 
 
 class FileChangedError(ShortReadError):
-    """A file was changed in place after it was opened."""
+    """The file `name`, as the log calls it, was changed in place after it was opened."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name}: the file has changed")
+        self.name = name

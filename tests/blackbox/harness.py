@@ -10,11 +10,12 @@ import subprocess
 import sys
 import time
 import uuid
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from attrs import define, frozen
+from attrs import define, field, frozen
+from tests.blackbox import bucket_roots
 from tests.blackbox.raw_http import Fields, RawConnection, Reply, head
 
 if TYPE_CHECKING:
@@ -104,7 +105,10 @@ class Daemon:
     process: subprocess.Popen[bytes]
     home: Path
     root: Path
+    """The directory that tests write to; what the daemon serves is this, or a bucket that is kept as it is."""
     port: int = 0
+    owned: ExitStack = field(factory=ExitStack)
+    """What ends with the daemon."""
 
     def dial(self, *, receive_buffer: int | None = None, source: str | None = None) -> RawConnection:
         return RawConnection.dial(self.port, receive_buffer=receive_buffer, source=source)
@@ -179,6 +183,10 @@ class Daemon:
 
     def stop(self) -> int:
         """End the process, by force if it must be, and return its exit status."""
+        with self.owned:
+            return self._stop()
+
+    def _stop(self) -> int:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         try:
@@ -199,19 +207,25 @@ def start(
     root = home / "images"
     given = [] if any(flag.startswith("--listen-addr") for flag in flags) else ["--listen-addr", "127.0.0.1:0"]
     named = any(flag.startswith("--images-root") for flag in flags) or "AERO_STORAGE_IMAGE_ROOT" in (env or {})
+    owned = ExitStack()
     if not named:
         root.mkdir(exist_ok=True)
         given += ["--images-root", str(root)]
+        if bucket_roots.MODE != "directory":
+            serving = bucket_roots.bucket_root(root, home, cached=bucket_roots.MODE == "cached")
+            bucket = owned.enter_context(serving)
+            given, env = [*given[:-2], *bucket.flags], {**bucket.environ, **(env or {})}
     with (home / "stdout").open("wb") as out, (home / "stderr").open("wb") as err:
         process = subprocess.Popen(
             [*prefix, *command(home, *given, *flags)], cwd=home, env=environment(env), stdout=out, stderr=err
         )
-    daemon = Daemon(process, home, root, port)
+    daemon = Daemon(process, home, root, port, owned)
     try:
         daemon.port = port or _listening_port(daemon)
     except BaseException:
         process.kill()
         process.wait()
+        owned.close()
         raise
     return daemon
 

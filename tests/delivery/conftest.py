@@ -6,7 +6,7 @@ Test modules name these types in annotations only, for mypy; at run time all com
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import attrs
 import pytest
@@ -150,6 +150,16 @@ class FakeBlob:
     file: None = None
     lane: int = 0
     piece_bytes: int = 128 * 1024
+    origin_bytes: int | None = None
+    beginnings: list[Deferred[None]] | None = None
+    """What `begin` returns, one after the other; None: nothing has to be brought in."""
+
+    def begins_now(self, _offset: int, _length: int) -> bool:
+        return self.beginnings is None
+
+    def begin(self, _offset: int, _length: int) -> Deferred[None]:
+        assert self.beginnings is not None
+        return self.beginnings.pop(0)
 
     def read(self, offset: int, length: int) -> bytes:
         raise AssertionError(f"nothing here reads: {length} bytes at {offset}")
@@ -192,6 +202,9 @@ class FakeStore:
 
     def close(self) -> None:
         raise AssertionError("the handler does not own the store")
+
+    def look_anew(self) -> None:
+        raise AssertionError("the handler has no such wish")
 
     def _find(self, name: str, *, raw: bool) -> Opened:
         if name in self.unreadable:
@@ -288,12 +301,19 @@ class Bench:
         return Reporter(self.clock, self.disk, self.metrics, self.log)
 
     def handler(
-        self, policy: Policy | None = None, metrics_token: str | None = None, total: Total | None = None
+        self,
+        policy: Policy | None = None,
+        metrics_token: str | None = None,
+        total: Total | None = None,
+        **given: Any,
     ) -> RequestHandler:
         store: Store = self.store
         policy = policy or policy_with()
         virtual = VirtualChunks(policy, self.log)
-        byte_handler = ByteHandler(policy, self.current_catalog, store, self.admission, virtual, lambda: self.now)
+        look_anew = given.get("look_anew")
+        byte_handler = ByteHandler(
+            policy, self.current_catalog, store, self.admission, virtual, lambda: self.now, look_anew=look_anew
+        )
         build = Build("1.2.3")
         return RequestHandler(
             policy,
@@ -305,6 +325,7 @@ class Bench:
             byte_handler,
             total=total,
             now=lambda: self.now,
+            **given,
         )
 
     def exchange(self, facts: Facts) -> Exchange:

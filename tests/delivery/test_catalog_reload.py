@@ -14,7 +14,8 @@ from twisted.internet.defer import CancelledError, Deferred
 from aero_storage.catalog.directory import DirectoryDocuments
 from aero_storage.catalog.reader import CatalogReader
 from aero_storage.errors import CatalogError
-from aero_storage.service.catalog_reload import POLL_SECONDS, CatalogReloader
+from aero_storage.service.catalog_reload import CatalogReloader
+from aero_storage.service.images_root import POLL_SECONDS
 
 if TYPE_CHECKING:
     from tests.delivery.conftest import Bench, Drive

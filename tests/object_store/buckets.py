@@ -7,6 +7,7 @@ import itertools
 import threading
 import time
 from bisect import bisect_right
+from typing import cast
 
 import attrs
 
@@ -69,6 +70,13 @@ class Bucket:
             new = Version(bytes(data), tag or f'"{plain}"', version, time.time())
             older = self._versions.get(key, []) if self.quirks.versioned else []
             self._versions[key] = [*older, new]
+            return new
+
+    def put_mapped(self, key: str, data: memoryview, tag: str) -> Version:
+        """Store what is not copied: an object that is larger than memory."""
+        with self._lock:
+            new = Version(cast("bytes", data), tag, None, time.time())
+            self._versions[key] = [new]
             return new
 
     def get(self, key: str, version: str | None = None) -> Version | None:

@@ -8,7 +8,7 @@ import attrs
 
 from aero_storage.catalog.model import Catalog
 from aero_storage.catalog.reader import Reading
-from aero_storage.errors import CatalogError
+from aero_storage.errors import CatalogError, CatalogUnavailableError
 
 
 class Change(enum.Enum):
@@ -43,6 +43,11 @@ class CurrentCatalog:
         return Change.LOADED
 
     @property
+    def is_invalid(self) -> bool:
+        """Whether the last reading found an invalid catalog, or none; an origin that did not answer says nothing."""
+        return self.error is not None and not isinstance(self.error, CatalogUnavailableError)
+
+    @property
     def has_catalog(self) -> bool:
         """Whether there is a current catalog."""
         return self._catalog is not None
@@ -52,5 +57,6 @@ class CurrentCatalog:
         """The current catalog. Raises CatalogError until a reading was valid."""
         if self._catalog is None:
             # A new exception each time: one that is raised again grows by a traceback each time.
-            raise CatalogError(str(self.error or "the catalog has not been read yet"))
+            kind = CatalogError if self.error is None else type(self.error)
+            raise kind(str(self.error or "the catalog has not been read yet"))
         return self._catalog

@@ -64,6 +64,7 @@ class PublishedDigests:
 
     _open_file: Callable[[str], ManifestFile]
     _now: Callable[[], float]
+    _fresh_seconds: float = FRESH_SECONDS
     _groups: dict[tuple[str, int], _Group] = attrs.field(init=False, factory=dict)
     _lock: threading.Lock = attrs.field(init=False, factory=threading.Lock)
 
@@ -85,7 +86,7 @@ class PublishedDigests:
         group = self._groups.get(key)
         if group is not None and now < group.until:
             return group
-        group = self._read(f"{directory}/{MANIFEST_NAME}", number * _ENTRIES, now + FRESH_SECONDS)
+        group = self._read(f"{directory}/{MANIFEST_NAME}", number * _ENTRIES, now + self._fresh_seconds)
         with self._lock:
             self._groups.pop(key, None)
             while len(self._groups) >= _MAX_GROUPS:

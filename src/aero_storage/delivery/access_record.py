@@ -7,7 +7,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from aero_storage.delivery.facts import Facts
 from aero_storage.delivery.reply import Refused, Reply
-from aero_storage.delivery.routes import Resource
+from aero_storage.delivery.routes import Plane, Resource
 from aero_storage.disk import Disk
 from aero_storage.errors import RefusalReason
 from aero_storage.http.ranges import Segment
@@ -18,7 +18,7 @@ from aero_storage.storage.store import Opened
 _PARTIAL = 206
 _RANGE_REFUSALS = frozenset({412, 413, 416})
 _BYTES = frozenset({Resource.IMAGE, Resource.CHUNK})
-_RANGE = "range"
+_RANGE, _ORIGIN = "range", "origin_bytes"
 _BLANKS = ("request_id", "status", "outcome", "bytes_sent", "latency_seconds", "client")
 
 
@@ -38,8 +38,8 @@ class AccessRecord:
 
     facts: Facts
     reporter: Reporter
-    _forms: dict[tuple[bool, Refused | None], Form] = attrs.field(init=False, factory=dict)
-    """By whether the line has a range, and what it says of a refusal."""
+    _forms: dict[tuple[tuple[str, ...], Refused | None], Form] = attrs.field(init=False, factory=dict)
+    """By what the line has beside the usual blanks, and what it says of a refusal."""
     _range_form: Form | None = attrs.field(init=False, default=None)
     """The form of a line with a range, which is no refusal; None before the first."""
     _route: str = attrs.field(init=False)
@@ -81,7 +81,7 @@ class AccessRecord:
         form = self._range_form if reason is None else None
         if form is not None and reply is not None and reply.status == _PARTIAL and reply.segment is not None:
             first = reply.segment.offset  # nearly all lines of a busy server: no further call
-            form(*blanks, f'"{first}-{first + reply.segment.length - 1}"')
+            form(*blanks, f'"{first}-{first + reply.segment.length - 1}"', *self._origin_bytes(opened))
         elif self.reporter.log is not None:
             self._write(self.reporter.log, reply, opened, blanks, reason)
 
@@ -96,13 +96,20 @@ class AccessRecord:
         part, refused = (None, None) if reply is None else (self._part(reply, opened), reply.refused)
         if reason is not None:
             refused = Refused(reason)
-        form = self._forms.get((part is not None, refused)) or self._make_form(log, part is not None, refused)
+        origin_bytes = self._origin_bytes(opened)
+        more = (*((_RANGE,) if part is not None else ()), *((_ORIGIN,) if origin_bytes else ()))
+        form = self._forms.get((more, refused)) or self._make_form(log, more, refused)
         if part is None:
-            form(*blanks)
+            form(*blanks, *origin_bytes)
             return
         if refused is None and self._is_image:
             self._range_form = form
-        form(*blanks, f'"{part.offset}-{part.offset + part.length - 1}"')
+        form(*blanks, f'"{part.offset}-{part.offset + part.length - 1}"', *origin_bytes)
+
+    def _origin_bytes(self, opened: Opened | None) -> tuple[int, ...]:
+        """The bytes that came from the origin, if a request is for bytes and there is an origin."""
+        count = None if opened is None or self.facts.plane is not Plane.DATA else opened.origin_bytes
+        return () if count is None else (count,)
 
     def _part(self, reply: Reply, opened: Opened | None) -> Segment | None:
         """The bytes of the image that the reply is about; None for the whole, and where they are unknown."""
@@ -110,10 +117,10 @@ class AccessRecord:
             return reply.segment if reply.status == _PARTIAL else None
         return reply.segment if opened is not None and opened.raw else None
 
-    def _make_form(self, log: EventLog, has_range: bool, refused: Refused | None) -> Form:  # noqa: FBT001
-        fields = self._fields() | ({_RANGE: None} if has_range else {}) | _refusal_fields(refused)
-        blanks = (*_BLANKS, _RANGE) if has_range else _BLANKS
-        form = self._forms[has_range, refused] = make_form(log, "info", "request complete", fields, blanks)
+    def _make_form(self, log: EventLog, more: tuple[str, ...], refused: Refused | None) -> Form:
+        fields = self._fields() | dict.fromkeys(more) | _refusal_fields(refused)
+        blanks = (*_BLANKS, *more)
+        form = self._forms[more, refused] = make_form(log, "info", "request complete", fields, blanks)
         return form
 
     def _fields(self) -> dict[str, object]:

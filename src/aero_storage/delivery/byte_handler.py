@@ -13,6 +13,7 @@ from aero_storage.delivery.admission import Admission
 from aero_storage.delivery.decision import Decision, judge
 from aero_storage.delivery.exchange import Exchange
 from aero_storage.delivery.facts import Facts
+from aero_storage.delivery.missing import LookAnew, open_named
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.reply import Reply, error
 from aero_storage.delivery.representation import (
@@ -23,7 +24,7 @@ from aero_storage.delivery.representation import (
     virtual_representation,
 )
 from aero_storage.delivery.routes import Resource
-from aero_storage.errors import BlobNotFoundError, RefusalReason
+from aero_storage.errors import BlobNotFoundError, ObjectChangedError, RefusalReason
 from aero_storage.storage.blob import BlobStatus
 from aero_storage.storage.store import BlobRequest, Opened, Store
 
@@ -38,6 +39,8 @@ class Memo:
     request: BlobRequest = BlobRequest()
     status: BlobStatus | None = None
     """Of the file that the decision was made for; the same object as long as it is the same file."""
+    sha256: str | None = None
+    """The digest that was known of it then: a manifest may be replaced after its chunks."""
     decision: Decision | None = None
 
 
@@ -54,6 +57,8 @@ class ByteHandler:
     _admission: Admission
     _virtual: VirtualChunks
     _now: Callable[[], float] = time.time
+    _look_anew: LookAnew | None = attrs.field(kw_only=True, default=None)
+    """Looks at the catalog before an object that it names is called missing."""
 
     async def answer(self, exchange: Exchange, range_value: str | None) -> Reply:
         """Return the reply to a request for bytes with that `Range`. Raises ClientError."""
@@ -61,10 +66,26 @@ class ByteHandler:
         if reply is not None:
             return reply
         await exchange.take_place(self._admission)
+        try:
+            return await self._begin(exchange, range_value)
+        except ObjectChangedError:  # opened anew, once, as nothing has been sent yet (http.md §11)
+            exchange.let_go()
+            return await self._begin(exchange, range_value)
+
+    async def _begin(self, exchange: Exchange, range_value: str | None) -> Reply:
+        """Open, decide, and have the first bytes brought in, so that a failing origin shows before the head."""
         facts = exchange.facts
-        image = self._find(facts)
-        exchange.blob = opened = await self._store.open(self._request(facts, image))
-        return self._judge(facts, image, opened).reply(range_value)
+
+        def request() -> tuple[Image, BlobRequest]:
+            image = self._find(facts)
+            return image, self._request(facts, image)
+
+        image, opened = await open_named(self._store, self._current_catalog, self._look_anew, request)
+        exchange.blob = opened
+        reply = self._judge(facts, image, opened).reply(range_value)
+        if not _begins_now(facts, reply, opened) and reply.segment is not None:
+            await opened.begin(reply.segment.offset, reply.segment.length)
+        return reply
 
     def answer_now(self, exchange: Exchange, range_value: str | None, memo: Memo) -> Reply | None:
         """Return the same, if nothing has to be waited for; see RequestHandler.answer_now."""
@@ -82,10 +103,15 @@ class ByteHandler:
         if opened is None:
             return None
         decision = memo.decision
-        if decision is None or memo.status is not opened.status or not decision.holds_at(self._now()):
+        is_known = memo.status is opened.status and memo.sha256 == opened.sha256
+        if decision is None or not is_known or not decision.holds_at(self._now()):
             memo.decision = decision = self._judge(facts, image, opened)
-            memo.status = opened.status
-        return decision.reply(range_value)
+            memo.status, memo.sha256 = opened.status, opened.sha256
+        reply = decision.reply(range_value)
+        if not _begins_now(facts, reply, opened):
+            exchange.let_go()
+            return None
+        return reply
 
     def _judge(self, facts: Facts, image: Image, opened: Opened) -> Decision:
         return judge(facts, self._policy, self._represent(facts, image, opened), self._now())
@@ -119,3 +145,11 @@ class ByteHandler:
             cut = self._virtual.cut(image, status)
             return virtual_representation(facts, self._policy, image, cut, status)
         return chunk_representation(facts, self._policy, image, status.size, status.validators, opened.sha256)
+
+
+def _begins_now(facts: Facts, reply: Reply, opened: Opened) -> bool:
+    """Whether the head may go out, as the bytes behind it are there or will be."""
+    segment = reply.segment
+    if segment is None or not segment.length or facts.method == "HEAD":
+        return True
+    return opened.begins_now(segment.offset, segment.length)

@@ -80,6 +80,12 @@ class Exchange:
         """Go on without the place, which another request gets; return False if it holds none."""
         return self.place is not None and self.place.give_up()
 
+    def let_go(self) -> None:
+        """Close what was opened: it will be opened anew."""
+        opened, self.blob = self.blob, None
+        if opened is not None:
+            opened.close()
+
     def end(self, ending: Ending, status: int, bytes_sent: int, reason: RefusalReason | None = None) -> None:
         """Release everything, count and log; a second call does nothing.
 

@@ -18,6 +18,7 @@ from aero_storage.delivery.exchange import Exchange
 from aero_storage.delivery.exposition import PacedExposition
 from aero_storage.delivery.facts import Facts
 from aero_storage.delivery.metadata import Listing
+from aero_storage.delivery.missing import LookAnew, open_named
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.reply import Reply, error, preflight
 from aero_storage.delivery.routes import Plane, Resource
@@ -29,13 +30,15 @@ from aero_storage.errors import (
     ClientError,
     DescriptorsError,
     DiskHangsError,
+    OriginDeniedError,
+    OriginUnavailableError,
     OverdrawnError,
     RefusalReason,
 )
 from aero_storage.http.cors import Headers
 from aero_storage.http.identifiers import NAME_RULE
 from aero_storage.metrics import Counts
-from aero_storage.storage.store import BlobRequest, Store, Survey
+from aero_storage.storage.store import BlobRequest, Opened, Store, Survey
 
 Total = Callable[[], Awaitable[Counts]]
 """Asks for the counts of all workers together."""
@@ -60,6 +63,12 @@ class RequestHandler:
     """Limits the requests of one client, if anything does."""
     _overdrawn: Callable[[], object] = attrs.field(kw_only=True, default=lambda: None)
     """Told when a client has too many."""
+    _look_anew: LookAnew | None = attrs.field(kw_only=True, default=None)
+    """Looks at the catalog before an object that it names is called missing."""
+    _is_stale: Callable[[], bool] = attrs.field(kw_only=True, default=lambda: False)
+    """Whether the origin of the catalog has not answered for too long."""
+    _origin_failed: Callable[[Facts, ClientError], object] = attrs.field(kw_only=True, default=lambda *_told: None)
+    """Told of requests that an origin has failed."""
     _now: Callable[[], float] = attrs.field(kw_only=True, default=time.time)
     """Seconds since the epoch."""
     shutting_down: bool = attrs.field(init=False, default=False)
@@ -122,10 +131,12 @@ class RequestHandler:
     def _explain(self, facts: Facts, failure: ClientError) -> Reply:
         if isinstance(failure, CatalogError):
             self.reporter.metrics.store_failed("manifest")
-        elif isinstance(failure, BlobUnreadableError):
+        elif isinstance(failure, (BlobUnreadableError, OriginUnavailableError, OriginDeniedError)):
             self.reporter.metrics.store_failed("open_range" if facts.plane is Plane.DATA else "meta")
         if isinstance(failure, DescriptorsError):
             self._ran_out()
+        if failure.reason is RefusalReason.ORIGIN:
+            self._origin_failed(facts, failure)
         return self.fail(facts, failure.status, failure.reason, failure.retry_after)
 
     async def _operations(self, exchange: Exchange) -> Reply:
@@ -159,11 +170,11 @@ class RequestHandler:
             images = self._current_catalog.current.images
         except CatalogError:
             return False
-        if self.shutting_down:
+        if self.shutting_down or self._is_stale():
             return False
         try:
             return await self._readiness.ask(images, lambda: self._store.complete(images)) and not self.shutting_down
-        except DiskHangsError:
+        except (DiskHangsError, OriginUnavailableError, OriginDeniedError):
             return False
 
     async def _metadata(self, exchange: Exchange) -> Reply:
@@ -175,10 +186,20 @@ class RequestHandler:
             images = self._current_catalog.current.images
             listing = await self._listings.ask(images, lambda: self._list(images))
             return metadata.list_reply(facts, self.policy, listing)
-        image = self._find(facts.names.image_id)
-        request = BlobRequest(image)
-        exchange.blob = opened = self._store.open_cached(request) or await self._store.open(request)
+        image, opened = await self._open(facts.names.image_id)
+        exchange.blob = opened
         return metadata.image_reply(facts, self.policy, image, opened.status, self._now())
+
+    async def _open(self, image_id: str) -> tuple[Image, Opened]:
+        def request() -> tuple[Image, BlobRequest]:
+            image = self._find(image_id)
+            return image, BlobRequest(image)
+
+        image, wanted = request()
+        opened = self._store.open_cached(wanted)
+        if opened is not None:
+            return image, opened
+        return await open_named(self._store, self._current_catalog, self._look_anew, request)
 
     def _find(self, image_id: str) -> Image:
         image = self._current_catalog.current.find(image_id)

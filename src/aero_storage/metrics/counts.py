@@ -17,8 +17,9 @@ BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 TALLIES = (
     *("requests", "bytes", "ranges", "store_errors", "reloads", "refusals", "slow"),
     *("delivered", "rejections", "broken_off", "lines_dropped"),
+    *("origin_requests", "origin_bytes", "cache_requests", "cache_evicted", "cache_damaged"),
 )
-HISTOGRAMS = ("durations", "queue_waits", "reactor_delays")
+HISTOGRAMS = ("durations", "queue_waits", "reactor_delays", "origin_durations")
 
 START_TIME, CPU_TIME = "process_start_time_seconds", "process_cpu_seconds_total"
 _OPEN_FILES, _MOST_FILES = "process_open_fds", "process_max_fds"
@@ -50,10 +51,18 @@ class Gauge(enum.StrEnum):
     WITHOUT_PLACE = "aero_storage_streams_without_place"
     CATALOG_INVALID = "aero_storage_catalog_invalid"
     DESCRIPTORS_USED = "aero_storage_descriptors_used_ratio"
+    ORIGIN_UP = "aero_storage_origin_up"
+    CACHE_BYTES = "aero_storage_cache_bytes"
+    CACHE_LIMIT = "aero_storage_cache_limit_bytes"
 
 
-_HIGHEST = frozenset({Gauge.PLACES_USED, Gauge.DESCRIPTORS_USED})
-"""Ratios: one full process matters, even if others have room."""
+_HIGHEST = frozenset(
+    {
+        *(Gauge.PLACES_USED, Gauge.DESCRIPTORS_USED),  # one full process matters, even if others have room
+        *(Gauge.ORIGIN_UP, Gauge.CACHE_BYTES, Gauge.CACHE_LIMIT),  # all processes have the same origin and cache
+    }
+)
+"""Gauges that are no sums."""
 
 
 def _zeros(values: Iterable[str]) -> Tally:
@@ -92,6 +101,16 @@ class Counts:
     refusals: Tally = attrs.field(factory=lambda: _zeros(_REFUSALS))
     rejections: Tally = attrs.field(factory=lambda: _zeros(_REJECTIONS))
     broken_off: Tally = attrs.field(factory=lambda: _zeros(_BROKEN_OFF))
+    origin_requests: Tally = attrs.field(factory=dict)
+    """By operation and result; with all that follows empty without an origin."""
+    origin_bytes: Tally = attrs.field(factory=dict)
+    cache_requests: Tally = attrs.field(factory=dict)
+    """Blocks by result."""
+    cache_evicted: Tally = attrs.field(factory=dict)
+    """Bytes."""
+    cache_damaged: Tally = attrs.field(factory=dict)
+    """Blocks."""
+    origin_durations: Histogram = attrs.field(factory=dict)
     lines_dropped: Tally = attrs.field(factory=lambda: {(): 0})
     queue_waits: Histogram = attrs.field(factory=_one_row)
     reactor_delays: Histogram = attrs.field(factory=_one_row)

@@ -33,6 +33,12 @@ _GAUGES = {
     Gauge.CATALOG_INVALID: "Processes for which the catalog on disk is invalid; the last good one serves on.",
     Gauge.DESCRIPTORS_USED: "Share of the allowed file descriptors that is open, in the fullest process.",
 }
+_ORIGIN_GAUGES = {
+    Gauge.ORIGIN_UP: "1 if the object store gave an answer when it was last asked, else 0.",
+    Gauge.CACHE_BYTES: "Bytes that the block cache takes of its disk.",
+    Gauge.CACHE_LIMIT: "Bytes that the block cache may take.",
+}
+"""Shown if there is an origin, or a cache."""
 _process = ProcessCollector(registry=None)
 
 
@@ -66,6 +72,7 @@ class Families(Collector):
             "When the catalog was last read and found good, in seconds since the epoch.",
             value=counts.reloaded_at,
         )
+        yield from _origin_families(counts)
         for gauge, text in _GAUGES.items():
             yield GaugeMetricFamily(gauge.value, text, value=counts.gauges.get(gauge, 0))
         build = GaugeMetricFamily(
@@ -115,6 +122,28 @@ def _trouble_families(counts: Counts) -> Iterator[Metric]:
     yield CounterMetricFamily("aero_storage_waiting_bodies_closed", bodies, value=counts.slow["waiting_body",])
     dropped = "Log lines that were dropped, as the log was taken too slowly or could not be written."
     yield _counter("aero_storage_log_lines_dropped", dropped, (), counts.lines_dropped)
+
+
+def _origin_families(counts: Counts) -> Iterator[Metric]:
+    if counts.origin_requests:
+        requests = "Requests to the object store, tries that were repeated among them."
+        labels = ("operation", "result")
+        yield _counter("aero_storage_origin_requests", requests, labels, counts.origin_requests)
+        seconds = "Seconds of a request to the object store, its body included."
+        yield _histogram("aero_storage_origin_request_seconds", seconds, ("operation",), counts.origin_durations)
+        yield _counter("aero_storage_origin_bytes", "Bytes read from the object store.", (), counts.origin_bytes)
+    if counts.cache_requests:
+        blocks = (
+            "Blocks that were there (hit), were read from the store (miss), or by somebody else meanwhile (wait)."
+        )
+        yield _counter("aero_storage_cache_requests", blocks, ("result",), counts.cache_requests)
+        evicted = "Bytes of blocks that made room for others."
+        yield _counter("aero_storage_cache_evicted_bytes", evicted, (), counts.cache_evicted)
+        damaged = "Blocks that did not have the bytes they were written with; they were read again."
+        yield _counter("aero_storage_cache_damaged", damaged, (), counts.cache_damaged)
+    for gauge, text in _ORIGIN_GAUGES.items():
+        if gauge.value in counts.gauges:
+            yield GaugeMetricFamily(gauge.value, text, value=counts.gauges[gauge.value])
 
 
 def _counter(name: str, text: str, labels: Labels, tally: Tally) -> Metric:

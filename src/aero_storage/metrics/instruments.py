@@ -39,20 +39,24 @@ class _BoundedLabel:
 class Metrics:
     """All counters of the daemon; its methods are named after the counted events.
 
-    `gauges` are evaluated on each exposition; `lines_dropped` returns how many lines the log has dropped so far.
+    `gauges` are evaluated on each exposition; `lines_dropped` returns how many lines the log has dropped so far;
+    `collect` puts in what is counted elsewhere, in threads.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the composition root has one call
         self,
         registry: Registry,
         version: str,
         max_image_ids: int,
         gauges: Gauges = MappingProxyType({}),
         lines_dropped: Callable[[], int] = lambda: 0,
+        *,
+        collect: Callable[[Counts], object] = lambda _counts: None,
     ) -> None:
         self.counts = Counts()
         self._gauges = gauges
         self._lines_dropped = lines_dropped
+        self._collect = collect
         self._registry = registry
         self._version = version
         self._image_label = _BoundedLabel(max_image_ids)
@@ -136,6 +140,7 @@ class Metrics:
         """Return the counts of this process, with gauges and process samples."""
         counts = self.counts
         counts.lines_dropped[()] = self._lines_dropped()
+        self._collect(counts)
         counts.process = process_samples()
         counts.gauges = {gauge.value: read() for gauge, read in self._gauges.items()}
         counts.gauges[Gauge.DESCRIPTORS_USED.value] = descriptors_used(counts.process)

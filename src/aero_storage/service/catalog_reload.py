@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import traceback
 from collections.abc import Callable
 from functools import partial
@@ -12,11 +13,12 @@ from twisted.internet.defer import DeferredLock
 from aero_storage.catalog.current import Change, CurrentCatalog
 from aero_storage.catalog.reader import CatalogReader, Reading
 from aero_storage.disk import Disk
+from aero_storage.errors import CatalogUnavailableError
 from aero_storage.logs.json_log import EventLog
 from aero_storage.metrics import Metrics
 
-POLL_SECONDS = 0.5
-"""Interval of the checks: a change must take effect within one second."""
+_JUST_NOW = 0.2
+"""A look that began within so many seconds is not made anew for a request that misses an object."""
 
 
 @attrs.define(eq=False)
@@ -32,6 +34,8 @@ class CatalogReloader:
     _metrics: Metrics
     _log: EventLog
     _now: Callable[[], float]
+    _looked_at: float = attrs.field(init=False, default=-math.inf)
+    """When the last look began."""
     _one_at_a_time: DeferredLock = attrs.field(init=False, factory=DeferredLock)
 
     def load(self) -> None:
@@ -41,6 +45,7 @@ class CatalogReloader:
     async def check(self, *, asked: bool = False) -> None:
         """Read the catalog if it has changed; if the operator `asked`, read it in any case and log that."""
         await self._one_at_a_time.acquire()
+        self._looked_at = self._now()
         try:
             reading = partial(self._reader.read_if_changed, force=asked)
             self._take(await self._disk.run(reading, lane="catalog"), asked=asked)
@@ -48,6 +53,11 @@ class CatalogReloader:
             self._log.event("critical", "reading the catalog failed", {"traceback": traceback.format_exc()})
         finally:
             self._one_at_a_time.release()
+
+    async def look_anew(self) -> None:
+        """Read the catalog if it has changed, unless that was looked at a moment ago."""
+        if not 0 <= self._now() - self._looked_at <= _JUST_NOW:
+            await self.check()
 
     def _take(self, reading: Reading | None, *, asked: bool) -> None:
         change = self._current_catalog.take(reading) if reading is not None else Change.NONE
@@ -61,7 +71,9 @@ class CatalogReloader:
             self._log.event("info", "catalog loaded", {"images": images, "changed": change is Change.LOADED})
 
     def _failed(self) -> None:
+        error = self._current_catalog.error
         self._metrics.catalog_failed()
         self._metrics.store_failed("manifest")
         serving = "the last good one" if self._current_catalog.has_catalog else "none"
-        self._log.event("error", "catalog invalid", {"reason": str(self._current_catalog.error), "serving": serving})
+        message = "catalog out of reach" if isinstance(error, CatalogUnavailableError) else "catalog invalid"
+        self._log.event("error", message, {"reason": str(error), "serving": serving})

@@ -25,20 +25,23 @@ from aero_storage.delivery.routes import routes
 from aero_storage.http.cors import CorsPolicy
 from aero_storage.http.forwarded import TrustedProxies
 from aero_storage.linux.inotify import Inotify
+from aero_storage.linux.short_timers import ShortTimers
+from aero_storage.linux.sock_diag import SockDiag
 from aero_storage.logs.json_log import EventLog
 from aero_storage.logs.rate_limited import RateLimitedEvent
 from aero_storage.metrics import Metrics, Registry
 from aero_storage.service.catalog_reload import CatalogReloader
 from aero_storage.service.disk_pools import DiskPools
-from aero_storage.service.images_root import open_images_root
+from aero_storage.service.images_root import ImagesRoot, open_images_root
 from aero_storage.service.listening.accept_guard import AcceptGuard
 from aero_storage.service.metric_sources import gauges_of, lines_dropped_by
+from aero_storage.service.origin_failures import OriginFailures
 from aero_storage.service.unserved_entries import UnservedEntries
 from aero_storage.settings import Settings
 from aero_storage.settings.original_variables import BUILD_VARIABLES, find_variable
-from aero_storage.storage.store import Store
 from aero_storage.streaming.fair_queue import FairQueue
 from aero_storage.streaming.files_in_flight import FilesInFlight
+from aero_storage.streaming.held_tail import SegmentKinds
 from aero_storage.streaming.throttle import throttle
 from aero_storage.streaming.transports import Sending
 from aero_storage.streaming.waiting_bodies import WaitingBodies
@@ -70,7 +73,7 @@ class Parts:
     handler: RequestHandler
     admission: Admission
     site: ImageSite
-    store: Store
+    root: ImagesRoot
     sending: Sending
     accept_guard: AcceptGuard
     drain: Drain
@@ -95,11 +98,14 @@ def compose(  # noqa: PLR0913 - what the settings do not say
     version = package_version("aero-storage")
     current_catalog = CurrentCatalog()
     gauges = gauges_of(lambda: admission, lambda: site, lambda: bodies, current_catalog)
-    metrics = Metrics(Registry(), version, settings.image_metrics_max_ids, gauges, lines_dropped_by(log))
-    root = open_images_root(settings.image_directory, pools.disk, reactor)
+    root = open_images_root(settings, pools, reactor, environ)
+    gauges = {**gauges, **root.gauges}
+    dropped = lines_dropped_by(log)
+    metrics = Metrics(Registry(), version, settings.image_metrics_max_ids, gauges, dropped, collect=root.collect)
     store, reader = root.store, CatalogReader(root.documents, settings.require_manifest)
     reloader = CatalogReloader(reader, current_catalog, pools.patient, metrics, log, time.time)
     reloader.load()
+    look_anew = reloader.look_anew if root.is_remote else None
     policy = policy_of(settings)
     limits = limits_of(settings, policy.trusted_proxy)
     refusals = Refusals(limits, metrics, log, reactor)
@@ -120,7 +126,10 @@ def compose(  # noqa: PLR0913 - what the settings do not say
         Reporter(reactor, pools.patient, metrics, log if settings.request_log else None),
         current_catalog,
         store,
-        ByteHandler(policy, current_catalog, store, admission, VirtualChunks(policy, log)),
+        ByteHandler(policy, current_catalog, store, admission, VirtualChunks(policy, log), look_anew=look_anew),
+        look_anew=look_anew,
+        is_stale=root.is_stale,
+        origin_failed=OriginFailures(log, reactor),
         total=total,
         ran_out=accept_guard.ran_out,
         client_limiter=client_limiter_of(limits),
@@ -128,7 +137,9 @@ def compose(  # noqa: PLR0913 - what the settings do not say
     )
     plans = ResponsePlans(handler.account, time.time, settings.express)
     bodies = WaitingBodies(settings.max_waiting_body_bytes, metrics.waiting_body_closed)
-    responder = Responder(handler, plans, FileSender(), pools.readers, bodies, reactor, log)
+    descriptors = cast("IReactorFDSet", reactor)
+    in_flight = FilesInFlight(reactor, pools.disk, Inotify(descriptors), log)
+    responder = Responder(handler, plans, FileSender(), pools.readers, bodies, in_flight, reactor, log)
     site = ImageSite(
         build_resource(routes(metrics=not settings.disable_metrics), responder.respond_routed),
         reactor,
@@ -141,10 +152,10 @@ def compose(  # noqa: PLR0913 - what the settings do not say
     )
     unserved = UnservedEntries(store, current_catalog, reactor, log)
     drain = Drain(settings.drain_delay_secs, settings.shutdown_grace_secs)
-    in_flight = FilesInFlight(reactor, pools.disk, Inotify(cast("IReactorFDSet", reactor)), log)
-    sending = Sending(pools.readers, FairQueue(reactor), in_flight)
+    kinds = SegmentKinds(SockDiag(), ShortTimers(reactor, descriptors))
+    sending = Sending(pools.readers, FairQueue(reactor), in_flight, kinds)
     return Parts(
-        reactor, log, pools, reloader, handler, admission, site, store, sending, accept_guard, drain, unserved
+        reactor, log, pools, reloader, handler, admission, site, root, sending, accept_guard, drain, unserved
     )
 
 

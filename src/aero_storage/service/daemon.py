@@ -12,7 +12,6 @@ from aero_storage.linux.descriptor_limit import warn_if_low
 from aero_storage.linux.malloc import TRIM_SECONDS, trim
 from aero_storage.linux.sd_notify import Notifier
 from aero_storage.linux.signal_handlers import set_signal
-from aero_storage.service.catalog_reload import POLL_SECONDS
 from aero_storage.service.composition import Parts
 from aero_storage.service.images_root import OPEN_FILES
 from aero_storage.service.listening.endpoints import address_text
@@ -53,9 +52,10 @@ class AeroService(SignalledService):
         super().startService()
         parts = self._parts
         parts.pools.start()
-        parts.sending.in_flight.start()
+        parts.root.start()
+        parts.sending.start()
         parts.reactor.addSystemEventTrigger("after", "shutdown", parts.pools.stop)
-        self._poll.start(POLL_SECONDS, now=False)
+        self._poll.start(parts.root.poll_seconds, now=False)
         self._trimming.start(TRIM_SECONDS, now=False)
         if self._tells_entries:
             self._entries.start(LOOK_SECONDS)
@@ -70,6 +70,7 @@ class AeroService(SignalledService):
 
     @override
     async def reload_catalog(self) -> None:
+        self._parts.root.store.look_anew()
         await self._parts.reloader.check(asked=True)
 
     async def _shut(self) -> None:
@@ -87,8 +88,9 @@ class AeroService(SignalledService):
         gone = parts.site.shut()
         gone.addTimeout(_STOP_SECONDS, parts.reactor, onTimeoutCancel=lambda _result, _seconds: None)
         await gone
-        parts.sending.in_flight.stop()
-        parts.store.close()
+        parts.sending.stop()
+        parts.root.store.close()
+        parts.root.stop()
         await parts.pools.wait_until_idle(parts.reactor, parts.log)
         self.end_log()
 

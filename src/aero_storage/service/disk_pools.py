@@ -30,6 +30,10 @@ other down."""
 _SHUTDOWN_SECONDS = 2.0
 """Time that shutdown waits for disks."""
 
+_ORIGIN_THREADS, _ORIGIN_LANES = 48, 4
+"""Calls of one kind that wait for an origin at once: looks, reads, listings; and work on the disk of its cache. No
+kind can take the last thread of another, and local disks have threads of their own."""
+
 
 class _LIFO(list[Any]):
     """A LIFO free list: reuse the thread that became idle last."""
@@ -46,8 +50,8 @@ class _Pool(ThreadPool):
 
     threadFactory = staticmethod(partial(Thread, daemon=True))  # type: ignore[assignment]
 
-    def __init__(self, number: int, name: str) -> None:
-        super().__init__(number, number, name)
+    def __init__(self, number: int, name: str, *, at_start: int | None = None) -> None:
+        super().__init__(number if at_start is None else at_start, number, name)
         self._team._idle = _LIFO()  # type: ignore[assignment]  # noqa: SLF001 - there is no other way
 
 
@@ -61,15 +65,19 @@ class DiskPools:
     disk: DiskThreads
     patient: DiskThreads
     readers: DiskThreads
+    origin: DiskThreads | None = None
+    """For an images root in a bucket."""
 
     @property
     def _all(self) -> tuple[DiskThreads, ...]:
-        return self.disk, self.patient, self.readers
+        return (self.disk, self.patient, self.readers, *(() if self.origin is None else (self.origin,)))
 
     def start(self) -> None:
         """Start all threads now, so that none has to be created under load."""
         for pool in (self.disk.pool, self.readers.pool):
             pool.start()
+        if self.origin is not None:
+            self.origin.pool.start()
 
     async def wait_until_idle(self, reactor: PosixReactorBase, log: EventLog) -> None:
         """Wait until all work has ended, at most _SHUTDOWN_SECONDS; log how much has not."""
@@ -86,15 +94,22 @@ class DiskPools:
         """Stop the pools; a pool with blocked threads ends with the process."""
         if not (self.disk.under_way or self.patient.under_way):
             self.disk.pool.stop()
-        if not self.readers.under_way:
-            self.readers.pool.stop()
+        for threads in (self.readers, self.origin):
+            if threads is not None and not threads.under_way:
+                threads.pool.stop()
 
 
-def make_disk_pools(reactor: PosixReactorBase) -> DiskPools:
-    """Return the pools, not yet started."""
+def make_disk_pools(reactor: PosixReactorBase, *, for_origin: bool = False) -> DiskPools:
+    """Return the pools, not yet started; for an images root in a bucket, `for_origin`, one more."""
     opens, reads = _Pool(_DISK_THREADS * _DISKS, "disk"), _Pool(_READ_THREADS * _READ_DISKS, "read")
     return DiskPools(
         DiskThreads(reactor, reactor, opens, _DISK_THREADS, _OPEN_SECONDS),
         DiskThreads(reactor, reactor, opens, _DISK_THREADS, math.inf),
         DiskThreads(reactor, reactor, reads, _READ_THREADS, _READ_SECONDS),
+        _origin_threads(reactor) if for_origin else None,
     )
+
+
+def _origin_threads(reactor: PosixReactorBase) -> DiskThreads:
+    pool = _Pool(_ORIGIN_THREADS * _ORIGIN_LANES, "origin", at_start=0)  # most daemons never need them all
+    return DiskThreads(reactor, reactor, pool, _ORIGIN_THREADS, math.inf)

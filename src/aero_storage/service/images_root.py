@@ -1,8 +1,9 @@
-"""Opens an images root for the daemon: the documents of its catalog, and its store."""
+"""Opens an images root for the daemon: the documents of its catalog, its store, and how they are watched."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import attrs
@@ -11,7 +12,10 @@ from twisted.internet.interfaces import IReactorTime
 from aero_storage.catalog.directory import DirectoryDocuments
 from aero_storage.catalog.documents import CatalogDocuments
 from aero_storage.chunks.published_digests import PublishedDigests
-from aero_storage.disk import Disk
+from aero_storage.metrics import Counts, Gauges
+from aero_storage.service.bucket_root import BucketRoot
+from aero_storage.service.disk_pools import DiskPools
+from aero_storage.settings import OriginUrl, Settings
 from aero_storage.storage.local.directory import ImageDirectory
 from aero_storage.storage.local.image_store import LocalStore
 from aero_storage.storage.open_file_cache import OpenFileCache
@@ -20,18 +24,57 @@ from aero_storage.storage.store import Store
 OPEN_FILES = 256
 """Files kept open for the next request: a quarter of the descriptors that a process may have by default."""
 
+POLL_SECONDS = 0.5
+"""Interval of the looks at the catalog of a directory: a change must take effect within one second."""
+
+
+def _nothing(*_args: object) -> None:
+    pass
+
 
 @attrs.frozen
 class ImagesRoot:
-    """The two sides of an images root in the daemon; its owner closes the store."""
+    """An images root in the daemon; its owner starts it, and closes it."""
 
     documents: CatalogDocuments
     store: Store
+    poll_seconds: float = POLL_SECONDS
+    is_remote: bool = False
+    is_stale: Callable[[], bool] = lambda: False
+    """Whether the catalog in force is too old, as its origin does not answer."""
+    gauges: Gauges = attrs.field(factory=dict)
+    collect: Callable[[Counts], object] = _nothing
+    start: Callable[[], object] = _nothing
+    """Begins what takes threads."""
+    stop: Callable[[], object] = _nothing
+    """Ends what is under way, once the store is closed."""
 
 
-def open_images_root(root: Path, disk: Disk, clock: IReactorTime) -> ImagesRoot:
-    """Return the images root at `root`; its files are opened and read by `disk`."""
-    files = OpenFileCache(disk, clock, OPEN_FILES)
+def open_images_root(
+    settings: Settings, pools: DiskPools, clock: IReactorTime, environ: Mapping[str, str]
+) -> ImagesRoot:
+    """Return the images root that the settings name. Raises SettingsError if it is a bucket that cannot be asked."""
+    if isinstance(settings.images_root, OriginUrl):
+        return _bucket(BucketRoot.of(settings.images_root, settings, pools, clock, environ))
+    return _directory(settings.images_root, pools, clock)
+
+
+def _directory(root: Path, pools: DiskPools, clock: IReactorTime) -> ImagesRoot:
+    files = OpenFileCache(pools.disk, clock, OPEN_FILES)
     directory = ImageDirectory(root)
     digests = PublishedDigests(directory.open, time.monotonic)
-    return ImagesRoot(DirectoryDocuments(root), LocalStore(directory, disk, files, digests.sha256))
+    return ImagesRoot(DirectoryDocuments(root), LocalStore(directory, pools.disk, files, digests.sha256))
+
+
+def _bucket(root: BucketRoot) -> ImagesRoot:
+    return ImagesRoot(
+        root.documents,
+        root.store(OPEN_FILES),
+        root.poll_seconds,
+        is_remote=True,
+        is_stale=root.is_stale,
+        gauges=root.gauges,
+        collect=root.counts.put_into,
+        start=root.start,
+        stop=root.stop,
+    )

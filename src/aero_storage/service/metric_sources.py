@@ -37,7 +37,7 @@ def gauges_of(
         Gauge.QUEUE: lambda: admission().waiting,
         Gauge.WAITING_BODIES: lambda: bodies().held,
         Gauge.WITHOUT_PLACE: lambda: admission().without_place,
-        Gauge.CATALOG_INVALID: lambda: current_catalog.error is not None,
+        Gauge.CATALOG_INVALID: lambda: current_catalog.is_invalid,
     }
 
 

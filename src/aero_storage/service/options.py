@@ -19,6 +19,8 @@ from aero_storage.errors import SettingsError
 from aero_storage.logs.json_log import DescriptorSink, JsonLines, LineLog, Sink, TwistedLog
 from aero_storage.settings import Resolved, Setting
 from aero_storage.settings.original_variables import BUILD_VARIABLES, warnings_of
+from aero_storage.storage.objects.block_cache.cache_directory import DirectoryClaim, claim_directory
+from aero_storage.storage.objects.opening import open_origin
 
 PROGRAM = "twistd aero-storage"
 
@@ -124,15 +126,17 @@ def _log_like(twistd: Mapping[str, object], level: str) -> JsonLines:
     return log
 
 
-def prepare_images_root(resolved: Resolved) -> None:
-    """Check the images root; raises SettingsError with one line if it cannot be read, or be created.
+def prepare_images_root(resolved: Resolved, environ: Mapping[str, str]) -> DirectoryClaim | None:
+    """Check the images root, and take its cache directory, if it has one; return the right to that.
+
+    Raises SettingsError with one line if it cannot be read, or be created.
 
     Only the default is created: one that was named and is missing is a mistake in its name, or a disk that is not
     mounted.
     """
     root, where = resolved.settings.images_root, resolved.origins["images_root"]
     if isinstance(root, settings.OriginUrl):
-        raise SettingsError(f"{where}: {root} is in an object store, from which images cannot be served yet")
+        return _prepare_bucket(root, resolved.settings, where, environ)
     try:
         if resolved.is_default("images_root"):
             root.mkdir(parents=True, exist_ok=True)
@@ -140,6 +144,18 @@ def prepare_images_root(resolved: Resolved) -> None:
             next(entries, None)
     except OSError as error:
         raise SettingsError(f"{where}: {root} cannot be used as images root: {error.strerror}") from error
+    return None
+
+
+def _prepare_bucket(
+    url: settings.OriginUrl, given: settings.Settings, where: str, environ: Mapping[str, str]
+) -> DirectoryClaim | None:
+    """Check that the bucket could be asked; whether it answers is found out later: a start does not hang on it."""
+    try:
+        open_origin(url, environ, given.origin_timeout_secs)
+    except SettingsError as error:
+        raise SettingsError(f"{where}: {error}") from error
+    return None if given.cache_dir is None else claim_directory(given.cache_dir)
 
 
 def _recorder(row: Setting, text: str | None) -> Callable[..., None]:

@@ -28,6 +28,8 @@ class SignalledService(Service):
     """
 
     name = "aero-storage"
+    claim: object = None
+    """The right to a cache directory, held as long as the process lives."""
 
     def __init__(
         self, reactor: PosixReactorBase, log: EventLog, notifier: Notifier, set_signal: SetSignal = set_signal

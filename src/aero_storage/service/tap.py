@@ -17,7 +17,7 @@ from aero_storage.service.monotonic_clock import use_monotonic_clock
 from aero_storage.service.options import Options, prepare_images_root, refuse
 from aero_storage.service.parent import ParentService, number_of_workers, supervise
 from aero_storage.service.twisted_internals import check_internals
-from aero_storage.settings import effective
+from aero_storage.settings import OriginUrl, effective
 
 __all__ = ["Options", "makeService"]
 
@@ -38,12 +38,13 @@ def makeService(options: Options, reactor: PosixReactorBase | None = None) -> Ae
     raise_limit(reactor)
     try:
         check_internals()
-        prepare_images_root(resolved)
+        claim = prepare_images_root(resolved, options.environ)
         service = _service_of(options, reactor)
     except SettingsError as error:
         refuse(error)
     # With workers the parent says it, once for all of them.
     options.log.event("info", "settings", {"settings": effective(resolved)})
+    service.claim = claim
     return service
 
 
@@ -52,7 +53,7 @@ def _service_of(options: Options, reactor: PosixReactorBase) -> AeroService | Pa
     workers = number_of_workers(resolved.settings)
     if workers > 1:
         return supervise(options, reactor, workers)
-    pools = make_disk_pools(reactor)
+    pools = make_disk_pools(reactor, for_origin=isinstance(resolved.settings.images_root, OriginUrl))
     parts = compose(resolved.settings, reactor, pools, options.log, options.environ)
     parts = attrs.evolve(parts, ports=listen(reactor, parts.site, resolved, parts.sending))
     return AeroService(parts, service_manager(options.environ, reactor, options.log))

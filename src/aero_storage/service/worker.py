@@ -26,6 +26,7 @@ from aero_storage.service.listening.sibling_sockets import SiblingSockets
 from aero_storage.service.listening.worker_sockets import WorkerSocket
 from aero_storage.service.monotonic_clock import use_monotonic_clock
 from aero_storage.service.parent import WorkerConfig
+from aero_storage.settings import OriginUrl
 from aero_storage.workers.control_client import PUSH_SECONDS, ControlClient
 from aero_storage.workers.control_protocol import open_channel
 from aero_storage.workers.worker_process import CHANNEL, LOG
@@ -46,7 +47,7 @@ def run() -> None:
 
 def serve(config: WorkerConfig, reactor: PosixReactorBase, log: JsonLines) -> None:
     """Build the daemon, and register its start and stop with the reactor."""
-    pools = make_disk_pools(reactor)
+    pools = make_disk_pools(reactor, for_origin=isinstance(config.settings.images_root, OriginUrl))
     parts = compose(
         config.settings,
         reactor,

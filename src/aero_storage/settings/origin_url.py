@@ -53,7 +53,7 @@ def parse_origin_url(text: str) -> OriginUrl:
 
 
 def _refuse_credentials(rest: str) -> None:
-    """Refuse what may be a credential: it belongs in the variables of the store (http.md §11)."""
+    """Refuse what may be a credential: it belongs in the variables of the store (http.md §10)."""
     if "@" in rest.partition("/")[0] or "?" in rest or "#" in rest:
         raise OriginUrlError(
             f"{RULE}, without user, password, query or fragment: credentials belong in the store's variables"

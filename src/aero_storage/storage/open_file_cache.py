@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable
 from typing import Protocol
 
 import attrs
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 from typing_extensions import override
@@ -106,6 +106,19 @@ class Lease(Blob):
     def sha256(self) -> str | None:
         """The digest of a published chunk, in hex, where it is known."""
         return self._file.opened.sha256
+
+    @property
+    def origin_bytes(self) -> None:
+        """Nothing comes from an origin."""
+        return
+
+    def begins_now(self, _offset: int, _length: int) -> bool:
+        """Return True: a disk is waited for once the head has been sent."""
+        return True
+
+    def begin(self, _offset: int, _length: int) -> Deferred[None]:
+        """Do nothing."""
+        return succeed(None)
 
     @property
     @override

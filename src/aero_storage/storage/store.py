@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import PurePath
 from typing import Protocol
 
@@ -11,6 +11,9 @@ from twisted.internet.defer import Deferred
 
 from aero_storage.catalog.model import Image
 from aero_storage.storage.blob import Blob, BlobStatus
+
+FindDigest = Callable[[str, int], str | None]
+"""Looks up the digest of a chunk object, by its path relative to the root and its size; may wait."""
 
 
 @attrs.frozen
@@ -72,6 +75,22 @@ class Opened(Blob, Protocol):
         """The digest of a published chunk, in hex, where its manifest has it (http.md §16)."""
         ...
 
+    @property
+    def origin_bytes(self) -> int | None:
+        """Bytes that came from the origin for this request so far; None for a file of this machine."""
+        ...
+
+    def begins_now(self, offset: int, length: int) -> bool:
+        """Return whether the head of a response with `length` > 0 bytes from `offset` on may be sent at once."""
+        ...
+
+    def begin(self, offset: int, length: int) -> Deferred[None]:
+        """Have the first bytes brought in; can be cancelled.
+
+        Fails with OriginUnavailableError, OriginDeniedError, and ObjectChangedError if it is to be opened anew.
+        """
+        ...
+
 
 class Store(Protocol):
     """A place of images. The caller closes what it has opened."""
@@ -82,6 +101,10 @@ class Store(Protocol):
 
     def open_cached(self, wanted: BlobRequest) -> Opened | None:
         """The same at once, from memory, or not at all: at most a second old (http.md §3)."""
+        ...
+
+    def look_anew(self) -> None:
+        """Believe nothing any more that is remembered of objects: the operator asks for it."""
         ...
 
     def survey(self, images: Iterable[Image]) -> Deferred[Survey]:

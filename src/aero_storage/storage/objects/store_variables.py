@@ -1,4 +1,4 @@
-"""The usual variables of each kind of store: where it is, and whether there are credentials for it (http.md §11).
+"""The usual variables of each kind of store: where it is, and whether there are credentials for it (http.md §10).
 
 The client reads credentials from the process's environment by itself. Without any it would ask the metadata service
 of a cloud, at an address that leads elsewhere to nowhere, or to somebody else: a variable has to name it.

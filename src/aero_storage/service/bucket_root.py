@@ -1,0 +1,111 @@
+"""An images root in a bucket: one origin and one block cache for each process (http.md §11)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+import attrs
+from twisted.internet.interfaces import IReactorTime
+
+from aero_storage.chunks.published_digests import PublishedDigests
+from aero_storage.disk import Disk
+from aero_storage.metrics import Gauge, Gauges
+from aero_storage.service.disk_pools import DiskPools
+from aero_storage.service.origin_counts import OriginCounts
+from aero_storage.settings import OriginUrl, Settings
+from aero_storage.storage.objects.block_cache.cache import BlockCache
+from aero_storage.storage.objects.block_cache.cache_directory import CacheDirectory
+from aero_storage.storage.objects.bucket_documents import BucketDocuments
+from aero_storage.storage.objects.bucket_listing import BucketListing
+from aero_storage.storage.objects.object_file import open_object
+from aero_storage.storage.objects.object_looks import ObjectLooks
+from aero_storage.storage.objects.open_objects import OpenObjects
+from aero_storage.storage.objects.opening import open_origin
+from aero_storage.storage.objects.origin import Origin
+from aero_storage.storage.objects.origin_threads import OriginThreads
+from aero_storage.storage.objects.remote_store import RemoteStore
+from aero_storage.storage.store import Store
+
+_FIRST_SECONDS = 3.0
+"""Time limit of the first look at the catalog, which a start waits for; a bucket that is away is awaited later."""
+
+_POLL_SHARE = 0.8
+"""The catalog is looked at so often that a change shows within `origin_refresh_secs`, the look included."""
+
+
+@attrs.frozen(eq=False)
+class BucketRoot:
+    """The parts of a bucket that an images root is made of."""
+
+    _origin: Origin
+    documents: BucketDocuments
+    counts: OriginCounts
+    _cache: BlockCache | None
+    _settings: Settings
+    _threads: Disk
+    _clock: IReactorTime
+
+    @classmethod
+    def of(
+        cls,
+        url: OriginUrl,
+        settings: Settings,
+        pools: DiskPools,
+        clock: IReactorTime,
+        environ: Mapping[str, str],
+    ) -> BucketRoot:
+        """Open the origin behind a URL, and the cache; nothing is asked yet. Raises SettingsError."""
+        counts, limit = OriginCounts(), settings.origin_timeout_secs
+        origin = open_origin(url, environ, limit, counts)
+        first = open_origin(url, environ, min(limit, _FIRST_SECONDS), counts)
+        threads = OriginThreads(pools.origin or pools.readers, clock, limit)
+        cache = None
+        if settings.cache_dir is not None:
+            limit_bytes, block_bytes = settings.cache_max_bytes, settings.cache_block_bytes
+            cache = BlockCache(CacheDirectory(settings.cache_dir), limit_bytes, block_bytes, threads, clock)
+            counts.cached = cache.counts
+        return cls(origin, BucketDocuments(origin, first), counts, cache, settings, threads, clock)
+
+    @property
+    def poll_seconds(self) -> float:
+        """Interval of the looks at the catalog."""
+        return self._settings.origin_refresh_secs * _POLL_SHARE
+
+    def is_stale(self) -> bool:
+        """Whether the last good look at the catalog was too long ago."""
+        silent = self.documents.silent_seconds()
+        return silent is None or silent > self._settings.origin_stale_secs + self._settings.origin_refresh_secs
+
+    @property
+    def gauges(self) -> Gauges:
+        """The gauges of origin and cache."""
+        gauges: dict[Gauge, Callable[[], float]] = {Gauge.ORIGIN_UP: lambda: self.counts.is_up}
+        cache = self._cache
+        if cache is not None:
+            gauges |= {Gauge.CACHE_BYTES: lambda: cache.used_bytes, Gauge.CACHE_LIMIT: lambda: cache.limit_bytes}
+        return gauges
+
+    def store(self, most_open: int) -> Store:
+        """Return the store; it keeps so many objects open."""
+        origin, threads, clock = self._origin, self._threads, self._clock
+        refresh, stale = self._settings.origin_refresh_secs, self._settings.origin_stale_secs
+        cache = self._cache
+        return RemoteStore(
+            origin,
+            threads,
+            ObjectLooks(origin, threads, clock, refresh, stale),
+            BucketListing(origin, threads, clock, refresh, stale),
+            PublishedDigests(lambda key: open_object(origin, key), time.monotonic, refresh).sha256,
+            None if cache is None else OpenObjects(cache, origin, threads, most_open),
+        )
+
+    def start(self) -> None:
+        """Begin: the cache is looked through in a thread."""
+        if self._cache is not None:
+            self._cache.start()
+
+    def stop(self) -> None:
+        """End what is under way in the cache."""
+        if self._cache is not None:
+            self._cache.stop()

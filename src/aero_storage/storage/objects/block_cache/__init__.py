@@ -1,0 +1,1 @@
+"""The block cache: bytes of objects on a local disk, shared by the workers of one daemon."""

@@ -1,0 +1,196 @@
+"""The block map of a cached file: state and checksum of each block.
+
+A header, then a record of 16 bytes for each block, then a byte for each block that says whether it was used. Records
+are written by `pwrite`, so a full disk is an error and no SIGBUS; they are read through a mapping, which takes 0.2 µs
+for any number of blocks. The checksum of a block covers its bytes; its seed names the object and the block, so the
+bytes of another block, or of another object, do not pass.
+"""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import struct
+from functools import cached_property
+
+import attrs
+import xxhash
+
+RECORD_BYTES = 16
+
+_ABSENT, _PRESENT = 0, 1
+_RECORD = struct.Struct("<B3xIQ")
+_HEADER = struct.Struct("<8sIIQ32sQ")
+"""Magic, bytes of a block, number of blocks, size of the object, digest of the identity, checksum of all before."""
+
+_MAGIC = b"AEROBLK1"
+_UNCHECKED = struct.Struct("<8sIIQ32s")
+
+
+@attrs.frozen
+class BlockRecord:
+    """The state of a block; `sequence` grows with each change."""
+
+    present: bool
+    sequence: int
+    checksum: int = 0
+    is_damaged: bool = False
+    """Whether the map has something here that nobody writes; the block counts as absent."""
+
+    def pack(self) -> bytes:
+        """Return it as the map has it."""
+        return _RECORD.pack(_PRESENT if self.present else _ABSENT, self.sequence, self.checksum)
+
+    def next(self, checksum: int | None) -> BlockRecord:
+        """Return the record that comes after this one: of a block with this checksum, or of none."""
+        return BlockRecord(checksum is not None, (self.sequence + 1) & 0xFFFFFFFF, checksum or 0)
+
+
+def unpack_record(data: bytes) -> BlockRecord:
+    """Return the record in 16 bytes."""
+    state, sequence, checksum = _RECORD.unpack(data)
+    is_damaged = state not in (_ABSENT, _PRESENT) or (state == _ABSENT and checksum != 0)
+    return BlockRecord(state == _PRESENT, sequence, checksum, is_damaged)
+
+
+@attrs.frozen
+class BlockLayout:
+    """Where what is of an object of `size` > 0 bytes; `digest` is that of its identity."""
+
+    digest: bytes
+    size: int
+    block_bytes: int
+
+    @cached_property
+    def count(self) -> int:
+        """Number of blocks."""
+        return -(-self.size // self.block_bytes)
+
+    @property
+    def name(self) -> str:
+        """The name of its files, without suffix."""
+        return self.digest[:16].hex()
+
+    @property
+    def map_bytes(self) -> int:
+        """Size of the map."""
+        return _HEADER.size + self.count * (RECORD_BYTES + 1)
+
+    def record_at(self, index: int) -> int:
+        """Return the place of a record in the map."""
+        return _HEADER.size + index * RECORD_BYTES
+
+    def visit_at(self, index: int) -> int:
+        """Return the place of the byte that says whether a block was used."""
+        return _HEADER.size + self.count * RECORD_BYTES + index
+
+    def offset(self, index: int) -> int:
+        """Return where a block begins."""
+        return index * self.block_bytes
+
+    def length(self, index: int) -> int:
+        """Return how many bytes a block has; the last one may have fewer than others."""
+        return min(self.block_bytes, self.size - self.offset(index))
+
+    def checksum(self, index: int, data: bytes | memoryview) -> int:
+        """Return the checksum of the bytes of a block."""
+        seed = int.from_bytes(self.digest[16:24], "little") ^ index
+        return int(xxhash.xxh3_64_intdigest(data, seed=seed))
+
+    def empty_map(self) -> bytes:
+        """Return a map of which no block is present."""
+        fields = _UNCHECKED.pack(_MAGIC, self.block_bytes, self.count, self.size, self.digest)
+        return (fields + struct.pack("<Q", xxhash.xxh3_64_intdigest(fields))).ljust(self.map_bytes, b"\0")
+
+
+def read_layout(descriptor: int) -> BlockLayout | None:
+    """Return the layout that the header of a map names; None if it is no whole map of ours. Raises OSError."""
+    data = os.pread(descriptor, _HEADER.size, 0)
+    if len(data) < _HEADER.size:
+        return None
+    magic, block_bytes, count, size, digest, checksum = _HEADER.unpack(data)
+    if magic != _MAGIC or xxhash.xxh3_64_intdigest(data[:-8]) != checksum or not size or not block_bytes:
+        return None
+    layout = BlockLayout(digest, size, block_bytes)
+    whole = layout.count == count and os.fstat(descriptor).st_size == layout.map_bytes
+    return layout if whole else None
+
+
+@attrs.define(eq=False)
+class BlockMap:
+    """An open map; it owns its descriptor. Its methods may wait for a disk, but for `records`."""
+
+    layout: BlockLayout
+    _descriptor: int
+
+    def record(self, index: int) -> BlockRecord:
+        """Return the record of a block. Raises OSError, also if the map has been cut short."""
+        data = os.pread(self._descriptor, RECORD_BYTES, self.layout.record_at(index))
+        if len(data) < RECORD_BYTES:
+            raise OSError(errno.EIO, "the block map has been cut short")
+        return unpack_record(data)
+
+    def write(self, index: int, record: BlockRecord) -> None:
+        """Write a record; its caller has the exclusive lock of the block."""
+        os.pwrite(self._descriptor, record.pack(), self.layout.record_at(index))
+
+    def present(self, first: int = 0, end: int | None = None) -> list[int]:
+        """Return the blocks that are present, of all or of a range."""
+        length = ((self.layout.count if end is None else end) - first) * RECORD_BYTES
+        states = os.pread(self._descriptor, length, self.layout.record_at(first))[::RECORD_BYTES]
+        return [index for index, state in enumerate(states, first) if state == _PRESENT]
+
+    def clear(self) -> None:
+        """Write a map of which no block is present. Raises OSError if the disk is full."""
+        empty = self.layout.empty_map()
+        if os.pwrite(self._descriptor, empty, 0) < len(empty):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def visit(self, index: int) -> None:
+        """Note that a block was used."""
+        os.pwrite(self._descriptor, b"\1", self.layout.visit_at(index))
+
+    def take_visit(self, index: int) -> bool:
+        """Return whether a block was used since the last call."""
+        at = self.layout.visit_at(index)
+        if os.pread(self._descriptor, 1, at) in {b"", b"\0"}:
+            return False
+        os.pwrite(self._descriptor, b"\0", at)
+        return True
+
+    def mapped(self) -> MappedRecords:
+        """Return the records in memory."""
+        flags = mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0)
+        mapping = mmap.mmap(self._descriptor, self.layout.map_bytes, flags, mmap.PROT_READ)
+        return MappedRecords(mapping, self.layout.map_bytes, self.layout.record_at(0))
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        os.close(self._descriptor)
+
+
+@attrs.define(eq=False)
+class MappedRecords:
+    """The records of a map in memory, as all processes see them; nothing here waits for a disk."""
+
+    _mapping: mmap.mmap
+    _bytes: int
+    _start: int
+
+    def __getitem__(self, between: tuple[int, int]) -> bytes:
+        """Return the records from one block up to another; nothing if the map was cut short or closed.
+
+        To touch a mapping behind the end of its file would end the process, so the size is looked at first.
+        """
+        try:
+            if self._mapping.size() < self._bytes:
+                return b""
+            first, end = between
+            return self._mapping[self._start + first * RECORD_BYTES : self._start + end * RECORD_BYTES]
+        except ValueError:  # closed meanwhile
+            return b""
+
+    def close(self) -> None:
+        """Unmap."""
+        self._mapping.close()

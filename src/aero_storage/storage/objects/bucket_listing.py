@@ -1,0 +1,153 @@
+"""Which images of a catalog are there, by listings of the bucket: never a request for each image (http.md §11)."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from functools import partial
+
+import attrs
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+
+from aero_storage.catalog.model import CHUNKED, Image
+from aero_storage.disk import Disk
+from aero_storage.errors import BlobNotFoundError, OriginUnavailableError
+from aero_storage.storage.objects.object_keys import key_of
+from aero_storage.storage.objects.origin import ObjectStatus, Origin
+from aero_storage.storage.objects.origin_threads import LIST_LANE
+from aero_storage.storage.objects.shared_look import LATE_SECONDS, Flight
+
+_SHARE_SECONDS = 0.5
+"""Answers made from a listing are shared for so long, beyond which no change may stay unseen."""
+
+_MOST_DIRECTORIES = 16
+"""If more of one branch have images, all of the branch is listed at once."""
+
+
+@attrs.frozen
+class ListedImages:
+    """The objects of a catalog that were found, and the ids of images that have a directory of chunks."""
+
+    began: float
+    objects: Mapping[str, ObjectStatus]
+    chunked: frozenset[str]
+
+    def raw(self, image: Image) -> ObjectStatus | None:
+        """Return the status of an image's object, if there is one."""
+        return self.objects.get(_key(image) or "")
+
+    def has(self, image: Image) -> bool:
+        """Return whether an image has its bytes, or may have a chunk manifest."""
+        return image.id in self.chunked or self.raw(image) is not None
+
+
+@attrs.define(eq=False)
+class BucketListing:
+    """The listing for one catalog at a time; used on the reactor's thread. LISTs are made while somebody asks."""
+
+    _origin: Origin
+    _threads: Disk
+    _clock: IReactorTime
+    _refresh_secs: float
+    _stale_secs: float
+    _images: object = attrs.field(init=False, default=None)
+    """Those that `_last` is about."""
+    _last: ListedImages | None = attrs.field(init=False, default=None)
+    _flight: Flight[ListedImages] | None = attrs.field(init=False, default=None)
+    _is_away: bool = attrs.field(init=False, default=False)
+    _is_outdated: bool = attrs.field(init=False, default=False)
+
+    def last(self, images: tuple[Image, ...]) -> ListedImages | None:
+        """Return the last listing for these images, however old."""
+        return self._last if self._images is images else None
+
+    def current(self, images: tuple[Image, ...]) -> Deferred[ListedImages]:
+        """Return a listing that may be believed; can be cancelled. Fails with the origin's errors."""
+        last, now = self.last(images), self._clock.seconds()
+        if last is not None and not self._is_outdated and now - last.began <= self._fresh_seconds:
+            return succeed(last)
+        flight = self._flight
+        if flight is None or flight.subject is not images:
+            flight = self._begin(images)
+        if last is None or now - last.began > self._stale_secs:
+            return flight.join()
+        if self._is_away:
+            return succeed(last)
+        waiter = flight.join()
+        if not waiter.called:
+            waiter.addTimeout(LATE_SECONDS, self._clock, onTimeoutCancel=partial(self._late, last))
+        return waiter.addErrback(partial(_instead, last))
+
+    def look_anew(self) -> None:
+        """Believe the last listing no longer, unless the origin does not answer."""
+        self._is_outdated, self._flight = True, None
+
+    @property
+    def _fresh_seconds(self) -> float:
+        return max(self._refresh_secs - _SHARE_SECONDS, self._refresh_secs / 2)
+
+    def _late(self, last: ListedImages, _result: object, _seconds: float) -> ListedImages:
+        self._is_away = True
+        return last
+
+    def _begin(self, images: tuple[Image, ...]) -> Flight[ListedImages]:
+        flight = self._flight = Flight(self._clock.seconds(), images)
+        listing = self._threads.run(partial(self._list, images, flight.began), lane=LIST_LANE)
+        listing.addCallbacks(partial(self._listed, flight), partial(self._failed, flight))
+        return flight
+
+    def _listed(self, flight: Flight[ListedImages], found: ListedImages) -> None:
+        self._is_away = False
+        if self._flight is flight:
+            self._images, self._last, self._flight, self._is_outdated = flight.subject, found, None, False
+        flight.end(found)
+
+    def _failed(self, flight: Flight[ListedImages], failure: Failure) -> None:
+        self._is_away = failure.check(OriginUnavailableError) is not None
+        if self._flight is flight:
+            self._flight = None
+        flight.end(failure)
+
+    # In a thread
+
+    def _list(self, images: tuple[Image, ...], began: float) -> ListedImages:
+        wanted = {key for image in images if (key := _key(image)) is not None}
+        objects: dict[str, ObjectStatus] = {}
+        for directory, is_flat in _places(wanted):
+            for listed in self._origin.list(directory, delimiter=not is_flat):
+                if listed.status is not None and listed.key in wanted:
+                    objects[listed.key] = listed.status
+        is_all = len(objects) == len(wanted) and all(_key(image) for image in images)
+        return ListedImages(began, objects, frozenset() if is_all else frozenset(self._chunked()))
+
+    def _chunked(self) -> Iterable[str]:
+        for listed in self._origin.list(CHUNKED, delimiter=True):
+            if listed.status is None:
+                yield listed.key.rpartition("/")[2]
+
+
+def _instead(last: ListedImages, failure: Failure) -> ListedImages:
+    failure.trap(OriginUnavailableError)
+    return last
+
+
+def _key(image: Image) -> str | None:
+    try:
+        return key_of(image.file)
+    except BlobNotFoundError:
+        return None
+
+
+def _places(keys: Iterable[str]) -> Iterable[tuple[str, bool]]:
+    """Yield the directories that are to be listed, and whether with all that is below them."""
+    branches: defaultdict[str, set[str]] = defaultdict(set)
+    for key in keys:
+        directory = key.rpartition("/")[0]
+        branches[directory.partition("/")[0]].add(directory)
+    for branch, directories in branches.items():
+        if branch and len(directories) > _MOST_DIRECTORIES:
+            yield branch, True
+        else:
+            yield from ((directory, False) for directory in sorted(directories))

@@ -1,0 +1,168 @@
+"""The store on a prefix of a bucket (http.md §11)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+
+import attrs
+from twisted.internet.defer import Deferred, succeed
+from typing_extensions import override
+
+from aero_storage.catalog.content_digest import disagreement
+from aero_storage.catalog.model import Image
+from aero_storage.disk import Disk
+from aero_storage.errors import BlobNotFoundError, ClientError
+from aero_storage.storage.objects.bucket_listing import BucketListing, ListedImages
+from aero_storage.storage.objects.object_keys import key_of
+from aero_storage.storage.objects.object_lease import ObjectLease
+from aero_storage.storage.objects.object_looks import Look, ObjectLooks
+from aero_storage.storage.objects.object_reads import ObjectReads
+from aero_storage.storage.objects.object_status import blob_status
+from aero_storage.storage.objects.open_objects import OpenObject, OpenObjects
+from aero_storage.storage.objects.origin import ORIGIN_LANE, ObjectStatus, Origin
+from aero_storage.storage.store import BlobRequest, EntryFault, FindDigest, Opened, Store, Survey
+
+
+@attrs.define(eq=False)
+class RemoteStore(Store):
+    """A Store on an Origin, with a block cache or without (`objects` is None)."""
+
+    _origin: Origin
+    _threads: Disk
+    _looks: ObjectLooks
+    _listing: BucketListing
+    _find_sha256: FindDigest
+    _objects: OpenObjects | None = None
+    _told: tuple[object, tuple[EntryFault, ...]] = attrs.field(init=False, default=(None, ()))
+    """The images whose faults were asked for last, and the answer."""
+
+    @override
+    def open(self, wanted: BlobRequest) -> Deferred[Opened]:
+        return Deferred.fromCoroutine(self._open(wanted))
+
+    @override
+    def open_cached(self, wanted: BlobRequest) -> Opened | None:
+        try:
+            key, raw = self._recall_choice(wanted)
+        except BlobNotFoundError:  # told by `open`
+            return None
+        look = None if key is None else self._looks.recall(key)
+        if look is None or look.found is None or (not raw and look.is_immutable and not look.has_digest):
+            return None
+        if self._objects is None or not look.found.size:
+            return self._lease(look, look.found, None, raw=raw)
+        used = self._objects.recall(look.found)
+        return None if used is None else self._lease(look, look.found, used, raw=raw)
+
+    @override
+    def close(self) -> None:
+        if self._objects is not None:
+            self._objects.close()
+
+    @override
+    def look_anew(self) -> None:
+        self._looks.look_anew()
+        self._listing.look_anew()
+
+    @override
+    def survey(self, images: Iterable[Image]) -> Deferred[Survey]:
+        images = tuple(images)
+        return self._listing.current(images).addCallback(partial(_survey, images))
+
+    @override
+    def complete(self, images: Iterable[Image]) -> Deferred[bool]:
+        images = tuple(images)
+        return self._listing.current(images).addCallback(lambda listed: all(map(listed.has, images)))
+
+    @override
+    def faults(self, images: Iterable[Image]) -> Deferred[tuple[EntryFault, ...]]:
+        # Nobody asks for them but the daemon itself: its own curiosity is worth one LIST for each catalog.
+        images = tuple(images)
+        last = self._listing.last(images)
+        if self._told[0] is images and last is not None:
+            return succeed(self._faults(images, last))
+        return self._listing.current(images).addCallback(partial(self._faults, images))
+
+    def _faults(self, images: tuple[Image, ...], listed: ListedImages) -> tuple[EntryFault, ...]:
+        self._told = images, _faults(images, listed)
+        return self._told[1]
+
+    # Opening
+
+    async def _open(self, wanted: BlobRequest) -> Opened:
+        image, artifact = wanted.image, wanted.artifact
+        if artifact is not None and (image is None or await self._exists(wanted.manifest)):
+            return await self._open_key(key_of(artifact), raw=False)
+        return await self._open_key(key_of("" if image is None else image.file), raw=True)
+
+    async def _exists(self, manifest: str | None) -> bool:
+        return (await self._looks.look(key_of(manifest or ""))).found is not None
+
+    def _recall_choice(self, wanted: BlobRequest) -> tuple[str | None, bool]:
+        """Return the key that is to be opened, and whether it is that of an image; None if that is not known."""
+        if wanted.artifact is None or wanted.image is None:
+            if wanted.artifact is not None:
+                return key_of(wanted.artifact), False
+            return key_of("" if wanted.image is None else wanted.image.file), True
+        manifest = self._looks.recall(key_of(wanted.manifest or ""))
+        if manifest is None:
+            return None, False
+        return (key_of(wanted.image.file), True) if manifest.found is None else (key_of(wanted.artifact), False)
+
+    async def _open_key(self, key: str, *, raw: bool) -> Opened:
+        look = await self._looks.look(key)
+        found = look.found
+        if found is None:
+            raise BlobNotFoundError(f"{key}: no such object")
+        if not raw and look.is_immutable and not look.has_digest:
+            await self._find_digest(look, found)
+        if self._objects is None or not found.size:
+            return self._lease(look, found, None, raw=raw)
+        used = self._objects.recall(found) or await self._objects.open(found)
+        return self._lease(look, found, used, raw=raw)
+
+    async def _find_digest(self, look: Look, found: ObjectStatus) -> None:
+        """Look the digest of a chunk up, once; a chunk is served without it where its manifest cannot be read."""
+        try:
+            find = partial(self._find_sha256, look.key, found.size)
+            look.sha256 = await self._threads.run(find, lane=ORIGIN_LANE)
+        except ClientError:
+            return
+        finally:
+            look.has_digest = True
+
+    def _lease(self, look: Look, found: ObjectStatus, used: OpenObject | None, *, raw: bool) -> ObjectLease:
+        reads = ObjectReads(self._origin, found)
+        file, objects = None, self._objects
+        if used is not None and objects is not None:
+            file = used.cached.another(reads.fetch, lambda: objects.release(used))
+        status = look.status or blob_status(found)
+        return ObjectLease(
+            status,
+            raw,
+            None if raw else look.sha256,
+            reads,
+            self._threads,
+            partial(self._looks.forget, look.key),
+            file,
+        )
+
+
+def _survey(images: tuple[Image, ...], listed: ListedImages) -> Survey:
+    found = ((image, listed.raw(image)) for image in images)
+    return Survey(tuple((image, blob_status(status)) for image, status in found if status is not None), 0)
+
+
+def _faults(images: tuple[Image, ...], listed: ListedImages) -> tuple[EntryFault, ...]:
+    return tuple(fault for image in images if (fault := _fault(image, listed)) is not None)
+
+
+def _fault(image: Image, listed: ListedImages) -> EntryFault | None:
+    found = listed.raw(image)
+    if found is None:
+        return None if listed.has(image) else EntryFault(image, f"{image.file}: no such object")
+    stamps = blob_status(found).stamps
+    if found.pin.tag and image.has_outdated_sha256(stamps):
+        return EntryFault(image, disagreement(image.sha256_of or "", stamps), is_served=True)
+    return None

@@ -1,0 +1,122 @@
+"""Images roots in a bucket: a mirror keeps the bucket as the directory is that tests write to.
+
+`BLACKBOX_ROOT=bucket` has every daemon of this suite that names no images root of its own serve a bucket, and
+`BLACKBOX_ROOT=cached` the same with a block cache. Tests write files as ever; `SHOWS_WITHIN` of the harness counts
+from there, so the mirror looks every few milliseconds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import os
+import threading
+import uuid
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING
+
+from attrs import define, field, frozen
+from tests.object_store.server import ObjectStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.object_store.buckets import Bucket
+
+MODE = os.environ.get("BLACKBOX_ROOT", "directory")
+LOOK_SECONDS = 0.02
+_HASHED_BYTES = 1 << 26
+_Seen = tuple[int, int, int, int]
+
+
+@frozen
+class BucketRoot:
+    """What a daemon over a bucket is started with."""
+
+    flags: tuple[str, ...]
+    environ: dict[str, str]
+
+
+@cache
+def store() -> ObjectStore:
+    """The store of this test run; its threads end with the process."""
+    return ObjectStore().__enter__()
+
+
+@define
+class Mirror:
+    """Copies a directory to a bucket, and what changes in it; links that stay inside are followed."""
+
+    directory: Path
+    bucket: Bucket
+    _seen: dict[str, _Seen] = field(init=False, factory=dict)
+    _ends: threading.Event = field(init=False, factory=threading.Event)
+
+    def look(self) -> None:
+        """Make the bucket as the directory is now."""
+        found = dict(self._files())
+        for key in self._seen.keys() - found.keys():
+            self.bucket.delete(key)
+            del self._seen[key]
+        for key, seen in found.items():
+            if self._seen.get(key) != seen and self._copy(key):
+                self._seen[key] = seen
+
+    def follow(self) -> None:
+        """Do so until `end`."""
+        while not self._ends.wait(LOOK_SECONDS):
+            self.look()
+
+    def end(self) -> None:
+        """Follow no longer."""
+        self._ends.set()
+
+    def _files(self) -> Iterator[tuple[str, _Seen]]:
+        inside = self.directory.resolve()
+        for at, _, names in os.walk(self.directory):
+            for name in names:
+                path = self.directory.__class__(at, name)
+                try:
+                    found = path.stat()
+                    if path.is_file() and path.resolve().is_relative_to(inside):
+                        seen = (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+                        yield str(path.relative_to(self.directory)), seen
+                except OSError:  # it has gone meanwhile
+                    continue
+
+    def _copy(self, key: str) -> bool:
+        try:
+            with (self.directory / key).open("rb") as file:
+                if os.fstat(file.fileno()).st_size <= _HASHED_BYTES:
+                    self.bucket.put(key, file.read())
+                else:  # sparse, and larger than memory
+                    self._map(key, file.fileno())
+        except OSError:
+            return False
+        return True
+
+    def _map(self, key: str, descriptor: int) -> None:
+        found = os.fstat(descriptor)
+        tag = hashlib.sha256(f"{found.st_ino} {found.st_size} {found.st_mtime_ns}".encode()).hexdigest()[:32]
+        mapped = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
+        self.bucket.put_mapped(key, memoryview(mapped), f'"{tag}"')
+
+
+@contextmanager
+def bucket_root(directory: Path, home: Path, *, cached: bool) -> Iterator[BucketRoot]:
+    """Give the flags and variables of a daemon over a bucket that is as the directory is, for a with block."""
+    name = f"b-{uuid.uuid4()}"
+    mirror = Mirror(directory, store().bucket(name))
+    mirror.look()
+    following = threading.Thread(target=mirror.follow, daemon=True)
+    following.start()
+    flags = ["--images-root", f"s3://{name}", "--origin-refresh-secs", "0.9", "--origin-timeout-secs", "5"]
+    if cached:
+        flags += ["--cache-dir", str(home / "cache")]
+    try:
+        yield BucketRoot(tuple(flags), store().environ)
+    finally:
+        mirror.end()
+        following.join(5)
