@@ -6,11 +6,12 @@ the one pointer, last. Files are named relative to the images root, as catalog e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol, TypeVar
 
 import attrs
+from typing_extensions import Buffer
 
 from aero_storage.atomic_files import Directory, Waiting
 from aero_storage.catalog.content_digest import ContentDigest
@@ -37,6 +38,21 @@ class ImageSample:
     stamps: tuple[str, ...]
     constant_mtime_ns: int | None = None
     """An mtime that says nothing of the content, so that the tag differs on every replica; else None."""
+
+
+GRACE_SECONDS = 24 * 3600.0
+"""Objects that nothing names stay in a bucket for so long, by default."""
+
+
+@attrs.frozen
+class Expired:
+    """Objects that were removed because nothing has named them for some time."""
+
+    removed: tuple[str, ...] = ()
+    """Keys of objects, or of directories of them."""
+    freed: int = 0
+    waiting: int = 0
+    """How many more are named by nothing, not long enough yet."""
 
 
 @attrs.frozen
@@ -75,6 +91,13 @@ class StoredImage(Protocol):
 
     def sample(self) -> ImageSample | None:
         """Read a sample of it; None if it is no regular file any more. Raises OSError if it cannot be read."""
+        ...
+
+    def contents(self) -> Iterator[Buffer]:
+        """Yield all of it, in order; each piece has bytes of its own.
+
+        Raises OperatorError, at the end at the latest, if it changes meanwhile.
+        """
         ...
 
     def sha256(self, track: Callable[[int], AbstractContextManager[Advance]]) -> tuple[int, str]:
@@ -127,6 +150,14 @@ class Work(Protocol):
         """
         ...
 
+    def received(self, contents: Iterable[Buffer], size: int, sha256: str | None) -> AbstractContextManager[Placed]:
+        """Store what comes from another images root, likewise; `sha256` is its digest, where that is known.
+
+        An object that an interrupted command has stored whole is taken. Raises OperatorError if the contents have
+        another size or digest.
+        """
+        ...
+
     def condemn(self, file: str, *, own: bool = False) -> bool:
         """Plan to remove a file, if an import of this image made it, or else with `own`; return whether.
 
@@ -165,6 +196,13 @@ class Work(Protocol):
         """
         ...
 
+    def adopt(self, manifest: ChunkManifest, source: ChunkSource, *, jobs: int, advance: Advance) -> bool:
+        """Store a published version of another images root, each chunk checked by its digest.
+
+        False if it is there already. It stays, whether the catalog names it or not.
+        """
+        ...
+
 
 class Repository(Protocol):
     """One images root. All methods may wait."""
@@ -197,6 +235,14 @@ class Repository(Protocol):
 
     def foresee_import(self, image_id: str, say: Say) -> None:
         """Raise the error that an import would end with after its work; tell of what it will wait for or replace."""
+        ...
+
+    def look_at_all(self, images: Iterable[Image]) -> None:
+        """Prepare for `stored` to be called for each of these images."""
+        ...
+
+    def remove_expired(self, grace_seconds: float) -> Expired:
+        """Remove what nothing has named for `grace_seconds`. Raises OperatorError if nothing is kept so long."""
         ...
 
     def stored(self, image: Image) -> StoredImage:

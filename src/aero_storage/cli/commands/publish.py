@@ -18,6 +18,7 @@ from aero_storage.cli.options import (
     with_lock_timeout,
     with_root,
     with_settings,
+    with_single_writer,
     without_digest,
 )
 from aero_storage.cli.progress import progress
@@ -58,6 +59,7 @@ def _version(_context: click.Context, _parameter: click.Parameter, value: str) -
 @with_root
 @with_settings("max_chunk_bytes")
 @with_lock_timeout
+@with_single_writer
 @with_json
 @click.pass_obj
 def publish_image(  # noqa: PLR0913, PLR0917 - the flags of a command
@@ -113,7 +115,7 @@ def _point_catalog(image: Image, published: PublishedVersion, draft: Draft) -> t
     if entry is None or entry["file"] != image.file:
         raise OperatorError(
             f"the catalog was edited while {image.id} was cut, and names another file for it, or none; it is left "
-            "as it is, and the chunks are removed: publish again"
+            "as it is, and nothing names the chunks: publish again"
         )
     entry["chunked_version"] = published.version
     entry.update({} if published.digest is None else published.digest.keys())
