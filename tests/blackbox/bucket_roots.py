@@ -89,19 +89,19 @@ class Mirror:
     def _copy(self, key: str) -> bool:
         try:
             with (self.directory / key).open("rb") as file:
-                if os.fstat(file.fileno()).st_size <= _HASHED_BYTES:
-                    self.bucket.put(key, file.read())
+                found = os.fstat(file.fileno())
+                if found.st_size <= _HASHED_BYTES:
+                    self.bucket.put(key, file.read(), modified=found.st_mtime)
                 else:  # sparse, and larger than memory
-                    self._map(key, file.fileno())
+                    self._map(key, file.fileno(), found)
         except OSError:
             return False
         return True
 
-    def _map(self, key: str, descriptor: int) -> None:
-        found = os.fstat(descriptor)
+    def _map(self, key: str, descriptor: int, found: os.stat_result) -> None:
         tag = hashlib.sha256(f"{found.st_ino} {found.st_size} {found.st_mtime_ns}".encode()).hexdigest()[:32]
         mapped = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
-        self.bucket.put_mapped(key, memoryview(mapped), f'"{tag}"')
+        self.bucket.put_mapped(key, memoryview(mapped), f'"{tag}"', found.st_mtime)
 
 
 @contextmanager
