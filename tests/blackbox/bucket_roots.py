@@ -20,12 +20,13 @@ from attrs import define, field, frozen
 from tests.object_store.server import ObjectStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.object_store.buckets import Bucket
 
 MODE = os.environ.get("BLACKBOX_ROOT", "directory")
+"""`directory`, `bucket` or `cached`."""
 LOOK_SECONDS = 0.02
 _HASHED_BYTES = 1 << 26
 _Seen = tuple[int, int, int, int]
@@ -37,6 +38,8 @@ class BucketRoot:
 
     flags: tuple[str, ...]
     environ: dict[str, str]
+    copy: Callable[[], None]
+    """Makes the bucket as the directory is, at once."""
 
 
 @cache
@@ -53,9 +56,14 @@ class Mirror:
     bucket: Bucket
     _seen: dict[str, _Seen] = field(init=False, factory=dict)
     _ends: threading.Event = field(init=False, factory=threading.Event)
+    _lock: threading.Lock = field(init=False, factory=threading.Lock)
 
     def look(self) -> None:
         """Make the bucket as the directory is now."""
+        with self._lock:
+            self._look()
+
+    def _look(self) -> None:
         found = dict(self._files())
         for key in self._seen.keys() - found.keys():
             self.bucket.delete(key)
@@ -75,11 +83,14 @@ class Mirror:
 
     def _files(self) -> Iterator[tuple[str, _Seen]]:
         inside = self.directory.resolve()
+        has_catalog = (self.directory / "manifest.json").exists()  # else links are no images
         for at, _, names in os.walk(self.directory):
             for name in names:
                 path = self.directory.__class__(at, name)
                 try:
                     found = path.stat()
+                    if path.is_symlink() and not has_catalog:
+                        continue
                     if path.is_file() and path.resolve().is_relative_to(inside):
                         seen = (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
                         yield str(path.relative_to(self.directory)), seen
@@ -89,19 +100,19 @@ class Mirror:
     def _copy(self, key: str) -> bool:
         try:
             with (self.directory / key).open("rb") as file:
-                if os.fstat(file.fileno()).st_size <= _HASHED_BYTES:
-                    self.bucket.put(key, file.read())
+                found = os.fstat(file.fileno())
+                if found.st_size <= _HASHED_BYTES:
+                    self.bucket.put(key, file.read(), modified=found.st_mtime)
                 else:  # sparse, and larger than memory
-                    self._map(key, file.fileno())
+                    self._map(key, file.fileno(), found)
         except OSError:
             return False
         return True
 
-    def _map(self, key: str, descriptor: int) -> None:
-        found = os.fstat(descriptor)
+    def _map(self, key: str, descriptor: int, found: os.stat_result) -> None:
         tag = hashlib.sha256(f"{found.st_ino} {found.st_size} {found.st_mtime_ns}".encode()).hexdigest()[:32]
         mapped = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
-        self.bucket.put_mapped(key, memoryview(mapped), f'"{tag}"')
+        self.bucket.put_mapped(key, memoryview(mapped), f'"{tag}"', found.st_mtime)
 
 
 @contextmanager
@@ -116,7 +127,7 @@ def bucket_root(directory: Path, home: Path, *, cached: bool) -> Iterator[Bucket
     if cached:
         flags += ["--cache-dir", str(home / "cache")]
     try:
-        yield BucketRoot(tuple(flags), store().environ)
+        yield BucketRoot(tuple(flags), store().environ, mirror.look)
     finally:
         mirror.end()
         following.join(5)

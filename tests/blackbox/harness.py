@@ -109,6 +109,13 @@ class Daemon:
     port: int = 0
     owned: ExitStack = field(factory=ExitStack)
     """What ends with the daemon."""
+    copy: Callable[[], None] = field(default=lambda: None)
+    """Makes the bucket as the directory is, if a bucket is served."""
+
+    def hang_up(self) -> None:
+        """Send SIGHUP: the daemon reads what lies in its directory now."""
+        self.copy()
+        self.process.send_signal(signal.SIGHUP)
 
     def dial(self, *, receive_buffer: int | None = None, source: str | None = None) -> RawConnection:
         return RawConnection.dial(self.port, receive_buffer=receive_buffer, source=source)
@@ -200,6 +207,10 @@ class Daemon:
         return "".join((self.home / name).read_text() for name in ("stdout", "stderr")) + self.log_text()
 
 
+def _copy_nothing() -> None:
+    """A directory is served as it is."""
+
+
 def start(
     home: Path, *flags: str, env: Mapping[str, str] | None = None, port: int = 0, prefix: tuple[str, ...] = ()
 ) -> Daemon:
@@ -207,7 +218,7 @@ def start(
     root = home / "images"
     given = [] if any(flag.startswith("--listen-addr") for flag in flags) else ["--listen-addr", "127.0.0.1:0"]
     named = any(flag.startswith("--images-root") for flag in flags) or "AERO_STORAGE_IMAGE_ROOT" in (env or {})
-    owned = ExitStack()
+    owned, copy = ExitStack(), _copy_nothing
     if not named:
         root.mkdir(exist_ok=True)
         given += ["--images-root", str(root)]
@@ -215,11 +226,12 @@ def start(
             serving = bucket_roots.bucket_root(root, home, cached=bucket_roots.MODE == "cached")
             bucket = owned.enter_context(serving)
             given, env = [*given[:-2], *bucket.flags], {**bucket.environ, **(env or {})}
+            copy = bucket.copy
     with (home / "stdout").open("wb") as out, (home / "stderr").open("wb") as err:
         process = subprocess.Popen(
             [*prefix, *command(home, *given, *flags)], cwd=home, env=environment(env), stdout=out, stderr=err
         )
-    daemon = Daemon(process, home, root, port, owned)
+    daemon = Daemon(process, home, root, port, owned, copy)
     try:
         daemon.port = port or _listening_port(daemon)
     except BaseException:

@@ -30,7 +30,19 @@ SIZE = 300_000
 DISK = random.Random(7).randbytes(SIZE)
 SECONDS, NANOS = 1_600_000_000, 123_456_789
 MODIFIED = "Sun, 13 Sep 2020 12:26:40 GMT"
-TAG = f'"{SIZE:x}-{SECONDS:x}-{NANOS:x}"'
+OVER_BUCKET = os.environ.get("BLACKBOX_ROOT", "directory") != "directory"
+"""Whether what daemons serve is a bucket that is kept as their directory is."""
+
+
+def tag_of(data: bytes, at: tuple[int, int] = (SECONDS, NANOS)) -> str:
+    """Return the tag that the daemon makes (http.md §3): of size and mtime, or, in a bucket, of the object's tag."""
+    if not OVER_BUCKET:
+        return f'"{len(data):x}-{at[0]:x}-{at[1]:x}"'
+    stored = f'"{hashlib.md5(data, usedforsecurity=False).hexdigest()}"'
+    return f'"{len(data):x}-{hashlib.sha256(stored.encode()).hexdigest()[:32]}"'
+
+
+TAG = tag_of(DISK)
 GIB = 1 << 30
 BIG_SIZE = 5 * GIB + 12_345
 MARK_AT = (1 << 32) - 8

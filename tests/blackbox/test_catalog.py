@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -174,7 +173,7 @@ class Breaches:
         """Put a document in place; return the error line that it led to."""
         since = self.daemon.log_size()
         put_catalog(self.root, document)
-        self.daemon.process.send_signal(signal.SIGHUP)
+        self.daemon.hang_up()
         return self.daemon.line(lambda line: line["level"] in {"error", "critical"}, since, seconds=3)
 
 
@@ -341,7 +340,7 @@ def fluid(home: Callable[[str], Path]) -> Iterator[Daemon]:
 def show(daemon: Daemon, document: object, image_id: str = "x") -> dict[str, Any]:
     """Put a good catalog in place; return the metadata of an image that the one before did not have."""
     put_catalog(daemon.root, document)
-    daemon.process.send_signal(signal.SIGHUP)
+    daemon.hang_up()
     until(lambda: daemon.ask(f"/v1/images/{image_id}/meta").status == 200, SHOWS_WITHIN)
     meta = daemon.ask(f"/v1/images/{image_id}/meta").json()
     assert isinstance(meta, dict)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.blackbox.harness import SHOWS_WITHIN, running, until
-from tests.blackbox.image_roots import DATA_EXPOSED, DISK, MODIFIED, NANOS, SECONDS, entry, put, put_catalog, write
+from tests.blackbox.image_roots import DATA_EXPOSED, DISK, MODIFIED, entry, put, put_catalog, tag_of, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,10 +45,6 @@ def artifacts(base: Path, image_id: str, version: str, salt: bytes = b"") -> Non
     for n in range(4):
         data = DISK[n * CHUNK : (n + 1) * CHUNK]
         write(base / "chunks" / f"{n:08}.bin", salt + data[len(salt) :])
-
-
-def tag(data: bytes) -> str:
-    return f'"{len(data):x}-{SECONDS:x}-{NANOS:x}"'
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +138,7 @@ def test_artifacts(chunked: Daemon, *, method: str, path: str, data: bytes, cach
     assert reply["Content-Type"] == ("application/octet-stream" if is_chunk else "application/json")
     assert reply["Content-Encoding"] == "identity"
     assert reply["X-Content-Type-Options"] == "nosniff"
-    assert reply["ETag"] == tag(data)
+    assert reply["ETag"] == tag_of(data)
     assert reply["Last-Modified"] == MODIFIED
     assert reply["Cache-Control"] == cache
     assert reply["Access-Control-Allow-Origin"] == "*"
@@ -174,7 +170,7 @@ def test_private_image(chunked: Daemon, path: str) -> None:
 def test_validators_are_those_of_the_file(chunked: Daemon, path: str) -> None:
     """Chunk objects use size and mtime of their own file, whatever the catalog says of the image."""
     reply = chunked.ask(f"/v1/images/tagged/chunked/{path}")
-    assert reply["ETag"] == tag(reply.body)
+    assert reply["ETag"] == tag_of(reply.body)
     assert reply["Last-Modified"] == MODIFIED
 
 

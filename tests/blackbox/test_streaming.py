@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.blackbox.harness import SHOWS_WITHIN, running, until
-from tests.blackbox.image_roots import DISK, NANOS, SECONDS, WIDE_SIZE, entry, put, small_root, wide_bytes
+from tests.blackbox.image_roots import DISK, NANOS, SECONDS, WIDE_SIZE, entry, put, small_root, tag_of, wide_bytes
 from tests.blackbox.raw_http import head
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def wide(daemon: Daemon) -> Path:
     """The wide image, made anew and seen by the daemon."""
     path = daemon.root / "wide.img"
     put(path, wide_bytes(), (SECONDS, NANOS))
-    tag = f'"{WIDE_SIZE:x}-{SECONDS:x}-{NANOS:x}"'
+    tag = tag_of(wide_bytes())
     until(lambda: daemon.ask("/v1/images/wide", "HEAD").get("ETag") == tag, SHOWS_WITHIN)
     return path
 

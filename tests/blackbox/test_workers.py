@@ -106,7 +106,7 @@ def loaded_by(daemon: Daemon, since: int = 0, *, images: int) -> set[int]:
 def test_reload_in_all(fresh: Daemon) -> None:
     """SIGHUP to the one process makes every worker read its catalog again."""
     since = fresh.log_size()
-    fresh.process.send_signal(signal.SIGHUP)
+    fresh.hang_up()
     until(lambda: loaded_by(fresh, since, images=len(fresh.ask("/v1/images").json())) == {1, 2})
 
 
@@ -114,11 +114,11 @@ def test_reload_counts_and_keeps(fresh: Daemon) -> None:
     """A SIGHUP counts once for each worker; an invalid catalog leaves the last good one in force in all of them."""
     reloads = "aero_storage_catalog_reload_total"
     before = fresh.metrics()
-    fresh.process.send_signal(signal.SIGHUP)
+    fresh.hang_up()
     fresh.rises(before, 2, reloads, result="success")
     put_catalog(fresh.root, "broken")
     until(lambda: fresh.metrics().value(reloads, result="failure") == 2)
-    fresh.process.send_signal(signal.SIGHUP)
+    fresh.hang_up()
     until(lambda: fresh.metrics().value(reloads, result="failure") == 4)
     assert fresh.metrics().value(reloads, result="success") == before.value(reloads, result="success") + 2
     for _ in range(8):
@@ -138,7 +138,7 @@ def test_reload_cuts_no_stream_of_any(fresh: Daemon) -> None:
             assert conn.reply_head().length == WIDE_SIZE
         put_catalog(fresh.root, [entry("disk")])
         since = fresh.log_size()
-        fresh.process.send_signal(signal.SIGHUP)
+        fresh.hang_up()
         until(lambda: loaded_by(fresh, since, images=1) == {1, 2})
         assert [conn.take(WIDE_SIZE, 30) == wide_bytes() for conn in conns] == [True] * 4
 

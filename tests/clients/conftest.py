@@ -30,7 +30,7 @@ from tests.clients.nginx_proxy import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 TWISTD = Path(sys.executable).parent / "twistd"
 COMMAND = Path(sys.executable).parent / "aero-storage"
@@ -112,10 +112,13 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 @pytest.fixture(scope="session")
 def start_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., tuple[str, int, Path]]]:
-    """Give a function that starts the daemon on an images root: (base URL, process id, log file)."""
+    """Give a function that starts the daemon on an images root: (base URL, process id, log file).
+
+    `variables` are the credentials of an object store.
+    """
     running: list[subprocess.Popen[bytes]] = []
 
-    def start(root: Path, *flags: str) -> tuple[str, int, Path]:
+    def start(root: Path | str, *flags: str, variables: Mapping[str, str] = {}) -> tuple[str, int, Path]:
         place = tmp_path_factory.mktemp("daemon")
         log = place / "log"
         daemon = [str(TWISTD), "--nodaemon", "--pidfile=", f"--logfile={log}", "aero-storage"]
@@ -126,7 +129,7 @@ def start_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
             process = subprocess.Popen(
                 [*daemon, *where, *flags],
                 cwd=place,
-                env=environment,
+                env={**environment, **variables},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -39,7 +39,7 @@ def look(
     proxy: FaultyProxy, *, image: str | None = None, origin: str | None = None, host: str = "127.0.0.1"
 ) -> DoctorReport:
     target = attrs.evolve(parse_target(proxy.url)[0], host=host)
-    with closing(HttpClient(target, now=lambda: proxy.clock)) as client:
+    with closing(HttpClient(target, now=lambda: proxy.clock, pause=proxy.wait)) as client:
         return run_checks(Session(client, image, origin))
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
+import re
 from collections.abc import Callable
 
 import attrs
 from tests.doctor.faulty_proxy import Answer, ProxyFault, Request
 
+OTHER_TAG = rb'"etag":"\\"x\\""'
 HTML = b"<!doctype html><title>Welcome</title>"
 
 
@@ -106,6 +108,25 @@ def tags_of_two_servers() -> Callable[[Request, Answer], Answer]:
     return on_image(lambda answer: answer.put(ETag=f'"{next(turns)}"'), 200, 206)
 
 
+def chunks_of_two_servers() -> Callable[[Request, Answer], Answer]:
+    """Replicas that cut virtual chunks otherwise."""
+    turns = itertools.cycle((b"a", b"b"))
+
+    def change(answer: Answer) -> Answer:
+        turn = next(turns)
+        version = b'"version":"virtual-' + turn + b'"'
+        body = re.sub(rb'"version": ?"[^"]*"', version, answer.body)
+        return attrs.evolve(answer, body=body).put(ETag=f'"manifest-{turn.decode()}"', Content_Length=str(len(body)))
+
+    return lambda request, answer: change(answer) if request.target.endswith("/chunked/manifest.json") else answer
+
+
+def in_list(change: Callable[[bytes], bytes]) -> Callable[[Request, Answer], Answer]:
+    return lambda request, answer: (
+        answer.filled(change(answer.body)) if (request.method, request.target) == ("GET", "/v1/images") else answer
+    )
+
+
 def allow_whoever_asks(request: Request, answer: Answer) -> Answer:
     origin = request.headers.get("origin", "null")
     return answer.put(Access_Control_Allow_Origin=origin, Access_Control_Allow_Credentials="true", Vary="Origin")
@@ -139,7 +160,17 @@ CASES: dict[str, FaultCase] = {
     "weakens ETag": failure("etag", "gzip off", after=everywhere(weaken)),
     "strips ETag": failure("etag", "proxy_hide_header", after=everywhere(put(ETag=None))),
     "two servers": failure(
-        "etag meta get if-range-right if-none-match compression", "same tags", after=tags_of_two_servers()
+        "etag meta get if-range-right if-none-match compression replica-tags",
+        "same tags",
+        after=tags_of_two_servers(),
+    ),
+    "two servers with other chunks": failure(
+        "replica-versions", "--virtual-chunk-bytes", after=chunks_of_two_servers()
+    ),
+    "the list of another server": failure(
+        "replica-tags",
+        "one bucket",
+        after=in_list(lambda body: re.sub(rb'"etag": ?"[^,]*"', OTHER_TAG, body)),
     ),
     "strips CORS": failure(
         "cors cors-preflight", "--cors-origin", after=everywhere(put(Access_Control_Allow_Origin=None))

@@ -100,6 +100,10 @@ class FaultyProxy:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    def wait(self, seconds: float) -> None:
+        """Let the client take it that so many seconds have passed."""
+        self.clock += seconds
+
     def answer(self, request: Request) -> Answer:
         with self._lock:
             self.asked.append(request)

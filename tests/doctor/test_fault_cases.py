@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import pytest
 from tests.doctor.fault_cases import CASES, FaultCase
 from tests.doctor.faulty_proxy import Answer, FaultyProxy, ProxyFault, Request
 
+from aero_storage.doctor.checks.replicas import PAUSE_SECONDS
 from aero_storage.doctor.result import Severity
 from aero_storage.doctor.runner import DoctorReport
 
@@ -22,6 +24,24 @@ def test_damage_is_found(case: FaultCase, examined: Callable[..., DoctorReport])
     assert case.remedy in told.remedy
     assert told.severity is (Severity.FAILURE if case.is_failure else Severity.WARNING)
     assert report.is_good is not case.is_failure
+
+
+@pytest.mark.parametrize("path", ["/v1/images/disk.img", "/v1/images/disk.img/chunked/manifest.json"])
+def test_replicas_that_follow(path: str, proxy: FaultyProxy, examined: Callable[..., DoctorReport]) -> None:
+    """Replicas that differ while a change reaches them are asked again, and are no fault once they agree."""
+    turns, waited = itertools.cycle("ab"), proxy.clock + PAUSE_SECONDS
+    heads = 0
+
+    def differ(request: Request, answer: Answer) -> Answer:
+        nonlocal heads
+        heads += request.target == path and request.method == "HEAD"
+        is_asked = request.target == path and heads > (0 if "chunked" in path else 2)
+        return answer.put(ETag=f'"{next(turns)}"') if is_asked and proxy.clock < waited else answer
+
+    report = examined(ProxyFault(after=differ))
+    complaints = {one.check for one in report.results if one.result.means}
+    assert proxy.clock >= waited
+    assert not complaints & {"replica-tags", "replica-versions"}
 
 
 @pytest.mark.parametrize(("times", "severity"), [(0, Severity.PASS), (1, Severity.PASS), (9, Severity.WARNING)])

@@ -15,7 +15,7 @@ from aero_storage.doctor.runner import CHECKS, DoctorReport
 
 Look = Callable[..., DoctorReport]
 CHUNKS = {"virtual_chunks": "true"}
-NO_CHUNKS = "chunk-manifest chunk chunk-caching"
+NO_CHUNKS = "chunk-manifest chunk chunk-caching replica-versions"
 CORS = "cors cors-exposed cors-preflight cors-credentials cors-errors"
 
 

@@ -62,20 +62,21 @@ class Bucket:
     _lock: threading.RLock = attrs.field(factory=threading.RLock)
     _numbers: itertools.count[int] = attrs.field(factory=lambda: itertools.count(1))
 
-    def put(self, key: str, data: bytes, tag: str | None = None) -> Version:
+    def put(self, key: str, data: bytes, tag: str | None = None, *, modified: float | None = None) -> Version:
+        """Store an object; `modified` in seconds since the epoch, None for now."""
         with self._lock:
             number = next(self._numbers)
             plain = f"opaque-{number}" if self.quirks.opaque_tags else md5(data)
             version = f"v{number}" if self.quirks.versioned else None
-            new = Version(bytes(data), tag or f'"{plain}"', version, time.time())
+            new = Version(bytes(data), tag or f'"{plain}"', version, time.time() if modified is None else modified)
             older = self._versions.get(key, []) if self.quirks.versioned else []
             self._versions[key] = [*older, new]
             return new
 
-    def put_mapped(self, key: str, data: memoryview, tag: str) -> Version:
+    def put_mapped(self, key: str, data: memoryview, tag: str, modified: float) -> Version:
         """Store what is not copied: an object that is larger than memory."""
         with self._lock:
-            new = Version(cast("bytes", data), tag, None, time.time())
+            new = Version(cast("bytes", data), tag, None, modified)
             self._versions[key] = [new]
             return new
 

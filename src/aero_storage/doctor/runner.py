@@ -7,7 +7,17 @@ from collections.abc import Callable
 import attrs
 
 from aero_storage.doctor.check import Check
-from aero_storage.doctor.checks import caching, chunked, content, cross_origin, images, ranges, server, validators
+from aero_storage.doctor.checks import (
+    caching,
+    chunked,
+    content,
+    cross_origin,
+    images,
+    ranges,
+    replicas,
+    server,
+    validators,
+)
 from aero_storage.doctor.result import CheckResult, Severity, skipped
 from aero_storage.doctor.session import Session
 
@@ -21,6 +31,7 @@ CHECKS: tuple[Check, ...] = (
     *caching.CHECKS,
     *cross_origin.CHECKS,
     *chunked.CHECKS,
+    *replicas.CHECKS,
 )
 
 _MAX_UNANSWERED = 3

@@ -63,6 +63,10 @@ class Session:
             raise found
         return found
 
+    def forget(self) -> None:
+        """Send requests again whose answers may be old by now."""
+        self._seen.clear()
+
     def listing(self) -> Response:
         """Return the answer to the list of images."""
         return self.fetch("GET", images_path(), most=MOST_JSON)

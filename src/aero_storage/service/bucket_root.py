@@ -96,7 +96,7 @@ class BucketRoot:
             threads,
             ObjectLooks(origin, threads, clock, refresh, stale),
             BucketListing(origin, threads, clock, refresh, stale),
-            PublishedDigests(lambda key: open_object(origin, key), time.monotonic, refresh).sha256,
+            PublishedDigests(lambda key: open_object(origin, key), time.monotonic, refresh / 2).sha256,
             None if cache is None else OpenObjects(cache, origin, threads, most_open),
         )
 

@@ -31,7 +31,8 @@ _BROKEN = (
 )
 
 
-def _manifest_answer(session: Session) -> Response:
+def manifest_answer(session: Session) -> Response:
+    """Return the answer to the request for the manifest. Raises SkippedError if the image has none."""
     answer = session.fetch("GET", images_path(session.image, "/chunked/manifest.json"), most=MOST_JSON)
     if answer.status == _NOT_FOUND:
         raise SkippedError(
@@ -43,7 +44,7 @@ def _manifest_answer(session: Session) -> Response:
 
 def _parsed(session: Session) -> ChunkManifest:
     """Return the manifest. Raises SkippedError."""
-    answer = _manifest_answer(session)
+    answer = manifest_answer(session)
     if answer.status == _OK and answer.is_complete:
         try:
             return parse_chunk_manifest(answer.body)
@@ -53,7 +54,7 @@ def _parsed(session: Session) -> ChunkManifest:
 
 
 def _manifest(session: Session) -> Result:
-    answer = _manifest_answer(session)
+    answer = manifest_answer(session)
     if answer.status != _OK:
         return wrong_status(answer, "200")
     if not answer.is_complete:

@@ -42,6 +42,8 @@ class Look:
     """The digest of a published chunk, in hex, once it is known."""
     has_digest: bool = False
     """Whether its digest was looked for."""
+    is_digest_due: bool = False
+    """Whether its digest has to be looked for again: its manifest may have changed since the last look."""
 
 
 @attrs.define(eq=False)
@@ -153,6 +155,7 @@ class ObjectLooks:
         known = self._known.pop(key, None)
         if known is not None and known.found == found:
             known.seen_at = max(known.seen_at, began)
+            known.is_digest_due = not known.is_immutable
             self._known[key] = known
             return known
         look = self._known[key] = _look_of(key, found, began)

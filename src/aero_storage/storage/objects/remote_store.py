@@ -47,7 +47,7 @@ class RemoteStore(Store):
         except BlobNotFoundError:  # told by `open`
             return None
         look = None if key is None else self._looks.recall(key)
-        if look is None or look.found is None or (not raw and look.is_immutable and not look.has_digest):
+        if look is None or look.found is None or (not raw and not look.has_digest):
             return None
         if self._objects is None or not look.found.size:
             return self._lease(look, look.found, None, raw=raw)
@@ -111,7 +111,7 @@ class RemoteStore(Store):
         found = look.found
         if found is None:
             raise BlobNotFoundError(f"{key}: no such object")
-        if not raw and look.is_immutable and not look.has_digest:
+        if not raw and not look.has_digest:
             await self._find_digest(look, found)
         if self._objects is None or not found.size:
             return self._lease(look, found, None, raw=raw)
@@ -119,7 +119,8 @@ class RemoteStore(Store):
         return self._lease(look, found, used, raw=raw)
 
     async def _find_digest(self, look: Look, found: ObjectStatus) -> None:
-        """Look the digest of a chunk up, once; a chunk is served without it where its manifest cannot be read."""
+        """Look the digest of a chunk up; a chunk is served without it where its manifest cannot be read."""
+        look.is_digest_due = False
         try:
             find = partial(self._find_sha256, look.key, found.size)
             look.sha256 = await self._threads.run(find, lane=ORIGIN_LANE)
@@ -131,6 +132,8 @@ class RemoteStore(Store):
     def _lease(self, look: Look, found: ObjectStatus, used: OpenObject | None, *, raw: bool) -> ObjectLease:
         reads = ObjectReads(self._origin, found)
         file, objects = None, self._objects
+        if not raw and look.is_digest_due:  # the client does not wait: the bytes are what they were
+            Deferred.fromCoroutine(self._find_digest(look, found))
         if used is not None and objects is not None:
             file = used.cached.another(reads.fetch, lambda: objects.release(used))
         status = look.status or blob_status(found)
