@@ -95,6 +95,25 @@ class Bucket:
         with self._lock:
             return sorted((key for key in self._versions if self.get(key)), key=str.encode)
 
+    def age(self, prefix: str, seconds: float) -> None:
+        """Have objects whose keys begin with `prefix` be older."""
+        with self._lock:
+            for key, versions in self._versions.items():
+                if key.startswith(prefix):
+                    versions[:] = [attrs.evolve(one, modified=one.modified - seconds) for one in versions]
+
+    def snapshot(self) -> dict[str, list[Version]]:
+        """Return what is in the bucket."""
+        with self._lock:
+            return {key: [*versions] for key, versions in self._versions.items()}
+
+    def restore(self, snapshot: dict[str, list[Version]]) -> None:
+        """Have the bucket hold what it held then, and no unfinished upload."""
+        with self._lock:
+            self.uploads.clear()
+            self._versions.clear()
+            self._versions.update({key: [*versions] for key, versions in snapshot.items()})
+
     def put_if(self, key: str, data: bytes, match: str | None, none_match: str | None) -> Version | int:
         """Store under conditions; return the status of the refusal otherwise."""
         with self._lock:

@@ -22,7 +22,7 @@ from aero_storage.cli.foresight import foresee_import
 from aero_storage.cli.image_files import image_path, is_catalog, is_imported, is_used
 from aero_storage.cli.image_in_directory import ImageInDirectory
 from aero_storage.cli.leftovers import leftovers
-from aero_storage.cli.repository import Leftover, Repository, Say
+from aero_storage.cli.repository import Expired, Leftover, Repository, Say
 from aero_storage.cli.workplace import at_work
 from aero_storage.errors import OperatorError
 from aero_storage.http.identifiers import is_version
@@ -60,6 +60,14 @@ class DirectoryRepository(Repository):
     @override
     def foresee_import(self, image_id: str, say: Say) -> None:
         foresee_import(self.root, image_id, say)
+
+    @override
+    def look_at_all(self, images: Iterable[Image]) -> None:
+        """Each look is cheap."""
+
+    @override
+    def remove_expired(self, grace_seconds: float) -> Expired:
+        raise OperatorError(f"{self.root} is a directory: its commands remove at once what nothing names")
 
     @override
     def stored(self, image: Image) -> ImageInDirectory:

@@ -15,8 +15,11 @@ from typing_extensions import override
 
 from aero_storage.atomic_files import Directory
 from aero_storage.catalog.model import Image, chunked_directory
+from aero_storage.chunks.manifest import ChunkManifest
+from aero_storage.chunks.publish.adoption import adopt
 from aero_storage.chunks.publish.cutting import Advance
 from aero_storage.chunks.publish.publisher import publish
+from aero_storage.chunks.verify.source import ChunkSource
 from aero_storage.cli.foresight import foresee_publish
 from aero_storage.cli.image_digests import content_digest
 from aero_storage.cli.image_files import IMPORTED, image_path, is_imported, settle
@@ -114,6 +117,12 @@ class DirectoryWork(Work):
             placing=self._planned,
         )
         return PublishedVersion(made.version, made.manifest, str(made.directory), made.already_there, made.digest)
+
+    @override
+    def adopt(self, manifest: ChunkManifest, source: ChunkSource, *, jobs: int, advance: Advance) -> bool:
+        root = self._place.root.path
+        directory = root / chunked_directory(self.image_id, None)
+        return adopt(root, directory, manifest, source, jobs=jobs, advance=advance, placing=self._planned)
 
     def _planned(self, version: str, status: os.stat_result) -> None:
         path = str(chunked_directory(self.image_id, version))

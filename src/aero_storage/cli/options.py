@@ -15,13 +15,17 @@ from aero_storage.atomic_files import LOCK_TIMEOUT, Waiting
 from aero_storage.catalog.draft import Draft
 from aero_storage.catalog.model import Catalog, Image
 from aero_storage.catalog.reader import load_manifest
+from aero_storage.cli.buckets.repository import BucketRepository
 from aero_storage.cli.directory_repository import DirectoryRepository
 from aero_storage.cli.output import Output
 from aero_storage.cli.repository import Repository
-from aero_storage.cli.sizes import parse_size
+from aero_storage.cli.sizes import parse_size, parse_span
 from aero_storage.errors import OperatorError
 from aero_storage.http.digests import is_sha256
 from aero_storage.http.identifiers import NAME_RULE, is_image_id
+from aero_storage.settings.origin_url import OriginUrl
+from aero_storage.settings.sources import Resolved
+from aero_storage.storage.objects.opening import open_origin
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _T = TypeVar("_T")
@@ -36,6 +40,9 @@ class CommandContext:
     """The texts of the flags on the command line, by the names of their settings."""
     lock_timeout: float = LOCK_TIMEOUT
     """Seconds to wait for another command that changes the catalog."""
+    single_writer: bool = False
+    """Whether nobody else writes, so that an object store needs no conditional writes."""
+    _opened: Repository | None = attrs.field(init=False, default=None)
     _warned: set[str] = attrs.field(init=False, factory=set)
 
     @property
@@ -53,24 +60,27 @@ class CommandContext:
         return self.resolved.settings
 
     @property
-    def root(self) -> Path:
-        """The images root. Raises OperatorError if there is no such directory."""
-        root = self.settings.image_directory
+    def repository(self) -> Repository:
+        """The images root. Raises OperatorError if there is none."""
+        if self._opened is None:
+            self._opened = self.repository_at(self.settings.images_root)
+        return self._opened
+
+    def repository_at(self, root: Path | OriginUrl) -> Repository:
+        """Return an images root, of any kind. Raises OperatorError if there is no such directory."""
+        if isinstance(root, OriginUrl):
+            origin = open_origin(root, os.environ, self.settings.origin_timeout_secs)
+            return BucketRepository(origin, self.single_writer)
         if not root.is_dir():
             raise OperatorError(
                 f"{root} is no directory; name the images root with --images-root DIR, or create it first"
             )
-        return root
-
-    @property
-    def repository(self) -> Repository:
-        """The images root. Raises OperatorError if there is none."""
-        return DirectoryRepository(self.root)
+        return DirectoryRepository(root)
 
     def make_repository(self) -> Repository:
         """Return the images root; the default is created if it is missing, one that was named must exist."""
         resolved = self.resolved
-        if resolved.is_default("images_root"):
+        if self._is_missing_default(resolved):
             resolved.settings.image_directory.mkdir(parents=True, exist_ok=True)
         return self.repository
 
@@ -81,8 +91,11 @@ class CommandContext:
     def repository_if_made(self) -> Repository | None:
         """Return the images root; None if it is the default, and missing. Raises OperatorError for a named one."""
         resolved = self.resolved
-        missing = resolved.is_default("images_root") and not resolved.settings.image_directory.exists()
-        return None if missing else self.repository
+        return None if self._is_missing_default(resolved) else self.repository
+
+    @staticmethod
+    def _is_missing_default(resolved: Resolved) -> bool:
+        return resolved.is_default("images_root") and not resolved.settings.image_directory.exists()
 
     @property
     def waiting(self) -> Waiting:
@@ -105,7 +118,7 @@ class CommandContext:
         """Return the image with this id. Raises OperatorError if there is none."""
         image = self.catalog().find(image_id)
         if image is None:
-            raise OperatorError(f"there is no image {image_id!r} in {self.root}; see: aero-storage list")
+            raise OperatorError(f"there is no image {image_id!r} in {self.repository.name}; see: aero-storage list")
         return image
 
 
@@ -166,6 +179,21 @@ def with_lock_timeout(command: _F) -> _F:
     )(command)
 
 
+def _take_single_writer(context: click.Context, _parameter: click.Parameter, value: bool) -> None:  # noqa: FBT001
+    context.find_object(CommandContext).single_writer = value  # type: ignore[union-attr]
+
+
+def with_single_writer(command: _F) -> _F:
+    """Add `--single-writer`, for commands that write to an object store."""
+    return click.option(
+        "--single-writer",
+        is_flag=True,
+        expose_value=False,
+        callback=_take_single_writer,
+        help="Nobody else writes to the bucket meanwhile: take a store without conditional writes.",
+    )(command)
+
+
 def without_digest(command: _F) -> _F:
     """Add `--no-sha256`, the parameter `digested`, for commands that record the digest of an image."""
     return click.option(
@@ -206,6 +234,21 @@ class SizeType(click.ParamType[int]):
             return value
         try:
             return parse_size(str(value))
+        except ValueError as error:
+            self.fail(f"{value!r} is {error}", param, ctx)
+
+
+class SpanType(click.ParamType[float]):
+    """A span of time, such as `24h`; it becomes seconds."""
+
+    name = "span"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Parse a span; a default is a number already."""
+        if isinstance(value, float):
+            return value
+        try:
+            return parse_span(str(value))
         except ValueError as error:
             self.fail(f"{value!r} is {error}", param, ctx)
 

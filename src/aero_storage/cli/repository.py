@@ -39,6 +39,21 @@ class ImageSample:
     """An mtime that says nothing of the content, so that the tag differs on every replica; else None."""
 
 
+GRACE_SECONDS = 24 * 3600.0
+"""What nothing names stays in a bucket for so long, by default."""
+
+
+@attrs.frozen
+class Expired:
+    """What was removed because nothing has named it for some time."""
+
+    removed: tuple[str, ...] = ()
+    """Keys of objects, or of directories of them."""
+    freed: int = 0
+    waiting: int = 0
+    """How many more are named by nothing, not long enough yet."""
+
+
 @attrs.frozen
 class Leftover:
     """A file or a directory that no entry of the catalog needs."""
@@ -165,6 +180,13 @@ class Work(Protocol):
         """
         ...
 
+    def adopt(self, manifest: ChunkManifest, source: ChunkSource, *, jobs: int, advance: Advance) -> bool:
+        """Store a published version of another images root, each chunk checked by its digest.
+
+        False if it is there already. As after `publish`, `carry_out` removes it again unless the catalog names it.
+        """
+        ...
+
 
 class Repository(Protocol):
     """One images root. All methods may wait."""
@@ -197,6 +219,14 @@ class Repository(Protocol):
 
     def foresee_import(self, image_id: str, say: Say) -> None:
         """Raise the error that an import would end with after its work; tell of what it will wait for or replace."""
+        ...
+
+    def look_at_all(self, images: Iterable[Image]) -> None:
+        """Prepare for `stored` to be called for each of these images."""
+        ...
+
+    def remove_expired(self, grace_seconds: float) -> Expired:
+        """Remove what nothing has named for `grace_seconds`. Raises OperatorError if nothing is kept so long."""
         ...
 
     def stored(self, image: Image) -> StoredImage:

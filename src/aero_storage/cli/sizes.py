@@ -1,4 +1,4 @@
-"""Parse and format sizes in bytes: `4MiB`, `20GB`, `512`."""
+"""Parse and format sizes in bytes, `4MiB`, `20GB`, `512`, and spans of time, `24h`, `90m`, `30s`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from fractions import Fraction
 _BINARY = "KMGTPE"
 _SIZE = re.compile(r"\s*([0-9]{1,20}(?:\.[0-9]{1,9})?)\s*(?:([KMGTPE])(iB|B)?|B)?\s*", re.ASCII | re.IGNORECASE)
 _MOST = 2**63
+_SPAN = re.compile(r"\s*([0-9]{1,9}(?:\.[0-9]{1,3})?)\s*([smhd]?)\s*", re.ASCII)
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def parse_size(text: str) -> int:
@@ -26,6 +28,22 @@ def parse_size(text: str) -> int:
     if size >= _MOST:
         raise ValueError("too large")
     return int(size)
+
+
+def parse_span(text: str) -> float:
+    """Return seconds: `90`, `90s`, `30m`, `24h` or `7d`. Raises ValueError, whose message completes "… is"."""
+    match = _SPAN.fullmatch(text)
+    if match is None:
+        raise ValueError("no span of time; write it like 24h, 30m or 90s")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+def format_span(seconds: float) -> str:
+    """Return a span of time: `24 h`, `30 min`, `1.5 s`."""
+    for unit, size in (("h", 3600), ("min", 60)):
+        if seconds >= size and not seconds % size:
+            return f"{seconds / size:g} {unit}"
+    return f"{seconds:g} s"
 
 
 def format_size(size: float) -> str:

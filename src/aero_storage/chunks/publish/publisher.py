@@ -118,7 +118,7 @@ class _Publication:
             place = self.directory.path / manifest.version
             already_there = is_published(place, manifest)
             if not already_there:
-                _write(work, manifest)
+                write_manifest(work, manifest)
         return Published(manifest.version, manifest, place, already_there)
 
 
@@ -156,7 +156,7 @@ def publish(  # noqa: PLR0913 - by name only
         draft = ChunkManifest(
             image_id=image_id, version=version or "", total_size=image.status.st_size, chunk_size=chunk_size
         )
-        with _made(top, directory) as place, staging_directory(place, STAGING_NAME) as staging:
+        with made(top, directory) as place, staging_directory(place, STAGING_NAME) as staging:
             _report_leftover(staging, say)
             if version is not None:
                 require_room(directory / version, draft)
@@ -185,7 +185,7 @@ def _opened(root: Directory, path: Path) -> Iterator[_Image]:
 
 
 @contextmanager
-def _made(root: Directory, path: Path) -> Iterator[Directory]:
+def made(root: Directory, path: Path) -> Iterator[Directory]:
     """Open a directory, which is made if it is missing; if the block fails, it is removed if it is empty."""
     *parents, name = path.relative_to(root.path).parts
     with root.below(*parents, create=True) as parent:
@@ -210,7 +210,8 @@ def _complete(draft: ChunkManifest, digests: bytes) -> ChunkManifest:
     return attrs.evolve(draft, digests=digests, version=draft.version or version)
 
 
-def _write(directory: Directory, manifest: ChunkManifest) -> None:
+def write_manifest(directory: Directory, manifest: ChunkManifest) -> None:
+    """Write the manifest of a version into its directory."""
     descriptor = directory.open_file(MANIFEST_NAME, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor
         file.writelines(manifest.pieces())

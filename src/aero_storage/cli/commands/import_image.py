@@ -24,6 +24,7 @@ from aero_storage.cli.options import (
     with_json,
     with_lock_timeout,
     with_root,
+    with_single_writer,
     without_digest,
 )
 from aero_storage.cli.output import Output
@@ -102,6 +103,7 @@ def _member(_context: click.Context, _parameter: click.Parameter, value: str | N
 @click.option("--no-unpack", is_flag=True, help="Take SOURCE as it is, even if it is compressed or an archive.")
 @with_root
 @with_lock_timeout
+@with_single_writer
 @with_json
 @click.pass_obj
 def import_image(  # noqa: PLR0913, PLR0917 - the flags of a command

@@ -136,6 +136,7 @@ def _survey(context: CommandContext) -> _Survey:
     catalog = context.catalog()
     images = catalog.images
     found: list[ListedImage] = []
+    repository.look_at_all(images)
     with watched(context.output.say) as work:
         for number, image in enumerate(images, 1):
             work.begin(f"Looking at {number} of {len(images)} images: {image.id}")
@@ -185,7 +186,7 @@ def show(context: CommandContext) -> None:
     """
     survey, output = _survey(context), context.output
     if output.as_json or not survey.found:
-        empty = f"{context.root} holds no image; bring one in with: aero-storage import"
+        empty = f"{context.repository.name} holds no image; bring one in with: aero-storage import"
         output.result([_row(one, survey.warnings) for one in survey.found], empty)
     else:
         write_table(_table(survey.found))

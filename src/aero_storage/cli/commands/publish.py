@@ -18,6 +18,7 @@ from aero_storage.cli.options import (
     with_lock_timeout,
     with_root,
     with_settings,
+    with_single_writer,
     without_digest,
 )
 from aero_storage.cli.progress import progress
@@ -58,6 +59,7 @@ def _version(_context: click.Context, _parameter: click.Parameter, value: str) -
 @with_root
 @with_settings("max_chunk_bytes")
 @with_lock_timeout
+@with_single_writer
 @with_json
 @click.pass_obj
 def publish_image(  # noqa: PLR0913, PLR0917 - the flags of a command

@@ -11,10 +11,19 @@ import click
 from aero_storage.catalog.draft import Draft
 from aero_storage.catalog.model import Image
 from aero_storage.chunks.manifest import is_content_version
-from aero_storage.cli.options import CommandContext, ImageIdType, with_json, with_lock_timeout, with_root
-from aero_storage.cli.repository import Repository, Work
-from aero_storage.cli.sizes import format_size
+from aero_storage.cli.options import (
+    CommandContext,
+    ImageIdType,
+    SpanType,
+    with_json,
+    with_lock_timeout,
+    with_root,
+    with_single_writer,
+)
+from aero_storage.cli.repository import GRACE_SECONDS, Repository, Work
+from aero_storage.cli.sizes import format_size, format_span
 from aero_storage.cli.terminal import confirm
+from aero_storage.cli.watching import watched
 from aero_storage.errors import OperatorError
 
 
@@ -32,18 +41,62 @@ class _Removal:
 
 
 @click.command("remove", short_help="Remove an image, or its chunks.")
-@click.argument("image_id", metavar="ID", type=ImageIdType())
+@click.argument("image_id", metavar="[ID]", required=False, type=ImageIdType())
 @click.option("--chunks-only", is_flag=True, help="Remove its published chunks of every version; keep the image.")
+@click.option(
+    "--expired", is_flag=True, help="Remove from a bucket what nothing has named for some time; without ID."
+)
+@click.option(
+    "--grace",
+    type=SpanType(),
+    default=GRACE_SECONDS,
+    metavar="TIME",
+    help="With --expired: the time for which nothing has named it, such as 24h (the default).",
+)
 @click.option("--yes", is_flag=True, help="Do not ask; remove a raw file too that no import made.")
 @with_root
 @with_lock_timeout
+@with_single_writer
 @with_json
 @click.pass_obj
-def remove(context: CommandContext, image_id: str, chunks_only: bool, yes: bool) -> None:  # noqa: FBT001 - click's
+def remove(  # noqa: PLR0913, PLR0917 - the flags of a command
+    context: CommandContext,
+    image_id: str | None,
+    chunks_only: bool,  # noqa: FBT001 - click's
+    expired: bool,  # noqa: FBT001 - click's
+    grace: float,
+    yes: bool,  # noqa: FBT001 - click's
+) -> None:
     """Remove the image ID: its catalog entry, its chunks, and its raw file if an import made it.
 
-    A raw file that no import made is kept, unless --yes is given.
+    A raw file that no import made is kept, unless --yes is given. In a bucket the entry alone goes at once. Objects
+    stay for those who still read them, until --expired deletes what nothing has named for a day.
     """
+    if expired and (image_id is not None or chunks_only):
+        raise click.UsageError("--expired takes no ID, and not --chunks-only")
+    if expired:
+        _remove_expired(context, grace)
+    elif image_id is None:
+        raise click.UsageError("Missing argument 'ID'.")
+    else:
+        _remove_image(context, image_id, chunks_only=chunks_only, yes=yes)
+
+
+def _remove_expired(context: CommandContext, grace: float) -> None:
+    repository, output = context.repository, context.output
+    with watched(output.say) as work:
+        work.begin(f"Looking for what nothing names in {repository.name}")
+        done = repository.remove_expired(grace)
+    waiting = f"; {done.waiting} more wait" if done.waiting else ""
+    output.result(
+        {"removed": list(done.removed), "freed": done.freed, "waiting": done.waiting},
+        *(f"removed {key}" for key in done.removed),
+        f"{len(done.removed)} removed that nothing had named for {format_span(grace)}: "
+        f"{format_size(done.freed)} freed{waiting}",
+    )
+
+
+def _remove_image(context: CommandContext, image_id: str, *, chunks_only: bool, yes: bool) -> None:
     repository, output = context.repository, context.output
     with repository.at_work(image_id, output.say) as work:
         sure = _is_sure(image_id, repository, yes, chunks_only)

@@ -1,0 +1,1 @@
+"""The images root of the commands below a prefix of a bucket."""

@@ -1,0 +1,124 @@
+"""What nothing names in a bucket: imported objects and versions of chunks that no catalog entry has.
+
+When it was first seen so, or given up, says a mark: an empty object. An object keeps its own age, which tells when it
+was written, and not since when nothing names it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+
+import attrs
+
+from aero_storage.catalog.model import CHUNKED, MANIFEST_NAME, Catalog
+from aero_storage.chunks.manifest import CHUNKS_DIRECTORY
+from aero_storage.cli.buckets.keys import (
+    OURS,
+    chunk_manifest_key,
+    chunks_of,
+    imported_directory,
+    is_imported_key,
+    named_by,
+)
+from aero_storage.cli.image_files import IMPORTED
+from aero_storage.errors import BlobNotFoundError
+from aero_storage.http.identifiers import is_image_id, is_version
+from aero_storage.storage.objects.origin import Listed, Origin
+
+MARKS = f"{OURS}/unnamed"
+"""The directory of the marks: below it, the key that a mark is about."""
+
+
+@attrs.frozen
+class Unit:
+    """An object, or with `is_directory` all below a key: what is named, or not, together."""
+
+    key: str
+    is_directory: bool = False
+
+    @property
+    def mark(self) -> str:
+        """The key of its mark."""
+        return f"{MARKS}/{self.key}"
+
+    def listed(self, origin: Origin) -> Iterator[Listed]:
+        """Yield its objects, a manifest first: a version whose manifest is gone is not served any more."""
+        if not self.is_directory:
+            with suppress(BlobNotFoundError):
+                yield Listed(self.key, origin.head(self.key))
+            return
+        manifest = chunk_manifest_key(self.key)
+        with suppress(BlobNotFoundError):
+            yield Listed(manifest, origin.head(manifest))
+        yield from (one for one in origin.list(self.key, delimiter=False) if one.status and one.key != manifest)
+
+
+@attrs.frozen
+class Survey:
+    """Looks for what a catalog does not name."""
+
+    origin: Origin
+    catalog: Catalog
+    _files: frozenset[str] = attrs.field(init=False)
+
+    @_files.default
+    def _named_files(self) -> frozenset[str]:
+        return named_by(self.catalog)
+
+    def units(self) -> Iterator[Unit]:
+        """Yield all units that nothing names."""
+        yield from self._imported(IMPORTED)
+        for listed in self.origin.list(CHUNKED, delimiter=True):
+            image_id = listed.key.rpartition("/")[2]
+            if listed.status is None and is_image_id(image_id):
+                yield from self._versions(image_id)
+
+    def units_of(self, image_id: str) -> Iterator[Unit]:
+        """Yield the units of one image's imports and chunks that nothing names."""
+        yield from self._imported(imported_directory(image_id))
+        yield from self._versions(image_id)
+
+    def is_named(self, unit: Unit) -> bool:
+        """Return whether an entry of the catalog names a unit."""
+        top, _, rest = unit.key.partition("/")
+        if top != CHUNKED or not unit.is_directory:
+            return unit.key in self._files
+        image_id, _, name = rest.partition("/")
+        image = self.catalog.find(image_id)
+        return image is not None and image.chunked_version == (None if name == CHUNKS_DIRECTORY else name)
+
+    def _imported(self, directory: str) -> Iterator[Unit]:
+        for listed in self.origin.list(directory, delimiter=False):
+            image_id = listed.key.removeprefix(f"{IMPORTED}/").partition("/")[0]
+            if is_imported_key(image_id, listed.key) and listed.key not in self._files:
+                yield Unit(listed.key)
+
+    def _versions(self, image_id: str) -> Iterator[Unit]:
+        found = [*self.origin.list(chunks_of(image_id), delimiter=True)]
+        has_manifest = any(one.status and one.key.endswith(f"/{MANIFEST_NAME}") for one in found)
+        for listed in found:
+            name = listed.key.rpartition("/")[2]
+            is_unit = listed.status is None and (is_version(name) or name == CHUNKS_DIRECTORY)
+            if not is_unit or (name == CHUNKS_DIRECTORY and has_manifest):  # its manifest is its pointer
+                continue
+            unit = Unit(listed.key, is_directory=True)
+            if name == CHUNKS_DIRECTORY or not self.is_named(unit):
+                yield unit
+
+
+def is_complete(origin: Origin, unit: Unit) -> bool:
+    """Return whether a unit is a version with its manifest, as `publish` leaves it."""
+    if not unit.is_directory:
+        return False
+    try:
+        origin.head(chunk_manifest_key(unit.key))
+    except BlobNotFoundError:
+        return False
+    return True
+
+
+def set_marks(origin: Origin, units: Iterable[Unit]) -> None:
+    """Mark units as unnamed from now on."""
+    for unit in units:
+        origin.put(unit.mark, b"")

@@ -1,0 +1,203 @@
+"""The work of a command on an image in a bucket: new keys, then the catalog; what is given up stays for a time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import attrs
+from typing_extensions import override
+
+from aero_storage.atomic_files import Directory
+from aero_storage.catalog.content_digest import ContentDigest, object_stamps
+from aero_storage.catalog.model import Image
+from aero_storage.chunks.manifest import CHUNKS_DIRECTORY, ChunkManifest
+from aero_storage.chunks.publish.cutting import Advance
+from aero_storage.chunks.verify.source import ChunkSource
+from aero_storage.cli.buckets.conditional import Tried
+from aero_storage.cli.buckets.keys import (
+    chunk_manifest_key,
+    chunks_of,
+    file_key,
+    imported_directory,
+    is_imported_key,
+    key_of,
+    named_by,
+    new_imported_key,
+    version_directory,
+)
+from aero_storage.cli.buckets.pointer import CatalogPointer
+from aero_storage.cli.buckets.publication import Publication
+from aero_storage.cli.buckets.unnamed import Survey, Unit, set_marks
+from aero_storage.cli.buckets.uploading import Place, Upload, is_published
+from aero_storage.cli.progress import progress
+from aero_storage.cli.repository import Placed, PublishedVersion, Say, Work
+from aero_storage.errors import AeroStorageError, BlobNotFoundError, OperatorError
+from aero_storage.http.identifiers import is_version
+from aero_storage.storage.objects.origin import Origin
+
+_PIECE = 1 << 20
+
+
+@attrs.frozen
+class _Given:
+    """What the command gives up, and what it makes."""
+
+    files: list[str] = attrs.field(factory=list)
+    new: list[Unit] = attrs.field(factory=list)
+    has_chunks: list[bool] = attrs.field(factory=list)
+    """Whether the entry of the image stays, if its chunks are given up."""
+
+
+@attrs.frozen
+class BucketWork(Work):
+    """Work on the image `image_id`."""
+
+    image_id: str
+    origin: Origin
+    pointer: CatalogPointer
+    tried: Tried
+    staging: Directory
+    _say: Say
+    _given: _Given = attrs.field(init=False, factory=_Given)
+
+    @override
+    def foresee_publish(self, image: Image, say: Say) -> None:
+        self.pointer.current()
+
+    @contextmanager
+    @override
+    def placed(self, staged: str, sha256: str | None) -> Iterator[Placed]:
+        present = (one.key for one in self.origin.list(imported_directory(self.image_id), delimiter=False))
+        key = new_imported_key(self.image_id, present)
+        digest = self._uploaded(staged, key, sha256)
+        try:
+            yield Placed(key, digest)
+        except BaseException:
+            with suppress(AeroStorageError):  # a later sweep does it
+                self._withdraw(key)
+            raise
+        self._given.new.append(Unit(key))
+
+    def _uploaded(self, staged: str, key: str, sha256: str | None) -> ContentDigest | None:
+        descriptor = self.staging.open_file(staged, os.O_RDONLY)
+        try:
+            size = os.fstat(descriptor).st_size
+            with progress(f"Uploading {key}", size) as advance:
+                pin = self.origin.put_large(key, _pieces(descriptor, size, advance), size)
+        finally:
+            os.close(descriptor)
+        return None if sha256 is None else ContentDigest(sha256, object_stamps(size, pin.tag)[0])
+
+    def _withdraw(self, key: str) -> None:
+        """Delete a new object, unless a catalog names it: the last write may have been done all the same."""
+        catalog = self.pointer.current()
+        if catalog is None or key not in named_by(catalog):
+            self.origin.delete([key])
+
+    @override
+    def condemn(self, file: str, *, own: bool = False) -> bool:
+        key = key_of(file)
+        is_ours = own or is_imported_key(self.image_id, key)
+        if is_ours:
+            self._given.files.append(key)
+        return is_ours
+
+    @override
+    def condemn_chunks(self, *, keeps_image: bool) -> None:
+        self._given.has_chunks.append(keeps_image)
+
+    @override
+    def settle(self) -> None:
+        """Nothing is removed that a daemon may still be reading."""
+
+    @override
+    def carry_out(self) -> int:
+        catalog = self.pointer.current()
+        given = [Unit(file) for file in dict.fromkeys(self._given.files)]
+        if self._given.has_chunks:
+            given += self._chunk_units()
+        if catalog is None:  # what is listed is served: there is no other pointer to take away
+            return self._deleted(given)
+        survey = Survey(self.origin, catalog)
+        left = [unit for unit in given if not survey.is_named(unit)]
+        set_marks(self.origin, left)
+        self.origin.delete(unit.mark for unit in self._given.new if survey.is_named(unit))
+        if self._given.has_chunks:
+            self.origin.delete([self._unversioned_manifest()])
+        if left:
+            self._say(
+                "What nothing names any more stays for those who still read it; 24 hours from now, "
+                "aero-storage remove --expired deletes it."
+            )
+        return 0
+
+    def _unversioned_manifest(self) -> str:
+        return chunk_manifest_key(version_directory(self.image_id, None))
+
+    def _chunk_units(self) -> Iterator[Unit]:
+        for listed in self.origin.list(chunks_of(self.image_id), delimiter=True):
+            name = listed.key.rpartition("/")[2]
+            if listed.status is None and (is_version(name) or name == CHUNKS_DIRECTORY):
+                yield Unit(listed.key, is_directory=True)
+
+    def _deleted(self, units: list[Unit]) -> int:
+        freed = 0
+        if self._given.has_chunks:
+            self.origin.delete([self._unversioned_manifest()])
+        for unit in units:
+            for listed in unit.listed(self.origin):
+                freed += 0 if listed.status is None else listed.status.size
+            self.origin.delete(listed.key for listed in unit.listed(self.origin))
+        return freed
+
+    @override
+    def publish(
+        self,
+        image: Image,
+        *,
+        chunk_size: int,
+        version: str | None,
+        jobs: int,
+        advance: Advance,
+        digested: bool,
+    ) -> PublishedVersion:
+        try:
+            status = self.origin.head(file_key(image))
+        except BlobNotFoundError as error:
+            raise OperatorError(f"{image.id}: there is no object {image.file} in {self.origin.name}") from error
+        publication = Publication(
+            self.origin, status, image.id, self.tried.is_conditional, self.tried.now_ns, jobs, advance
+        )
+        made = publication.carry_out(chunk_size, version, digested=digested)
+        self._made_version(made.version)
+        return made
+
+    def _made_version(self, version: str) -> None:
+        """Have a version that is named next be no longer marked as unnamed."""
+        unit = Unit(version_directory(self.image_id, version), is_directory=True)
+        self._given.new.append(unit)
+        self.origin.delete([unit.mark])
+
+    @override
+    def adopt(self, manifest: ChunkManifest, source: ChunkSource, *, jobs: int, advance: Advance) -> bool:
+        directory = version_directory(self.image_id, manifest.version)
+        place = Place(self.origin, directory, self.tried.is_conditional, self.tried.now_ns)
+        if is_published(place, manifest):
+            return False
+
+        def read(index: int) -> bytes:
+            with source.chunk(manifest.chunk_name(index)) as content:
+                return b"".join(content.pieces)
+
+        Upload(place, manifest, read, advance, jobs).carry_out()
+        self._made_version(manifest.version)
+        return True
+
+
+def _pieces(descriptor: int, size: int, advance: Advance) -> Iterator[bytes]:
+    for offset in range(0, size, _PIECE):
+        piece = os.pread(descriptor, _PIECE, offset)
+        yield piece
+        advance(len(piece))
