@@ -41,7 +41,7 @@ class Bench:
         objects = None if self.cache is None else OpenObjects(self.cache, origin, disk, 4)
         looks, listing = ObjectLooks(origin, disk, clock, 5.0, 60.0), BucketListing(origin, disk, clock, 5.0, 60.0)
         digests = PublishedDigests(lambda key: open_object(origin, key), clock.seconds, 5.0)
-        self.store = RemoteStore(origin, disk, looks, listing, digests, objects)
+        self.store = RemoteStore(origin, disk, looks, listing, digests.sha256, objects)
         self.origin.bucket.put("sub/disk.img", DISK)
 
     def open(self, wanted: BlobRequest = BlobRequest(IMAGE)) -> Opened:  # noqa: B008 - frozen

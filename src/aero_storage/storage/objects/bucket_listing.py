@@ -28,7 +28,7 @@ _MOST_DIRECTORIES = 16
 
 @attrs.frozen
 class ListedImages:
-    """What was found of the objects that a catalog names, and of which images there is a directory of chunks."""
+    """The objects of a catalog that were found, and the ids of images that have a directory of chunks."""
 
     began: float
     objects: Mapping[str, ObjectStatus]

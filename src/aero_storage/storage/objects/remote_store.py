@@ -11,7 +11,6 @@ from typing_extensions import override
 
 from aero_storage.catalog.content_digest import disagreement
 from aero_storage.catalog.model import Image
-from aero_storage.chunks.published_digests import PublishedDigests
 from aero_storage.disk import Disk
 from aero_storage.errors import BlobNotFoundError, ClientError
 from aero_storage.storage.objects.bucket_listing import BucketListing, ListedImages
@@ -22,7 +21,7 @@ from aero_storage.storage.objects.object_reads import ObjectReads
 from aero_storage.storage.objects.object_status import blob_status
 from aero_storage.storage.objects.open_objects import OpenObject, OpenObjects
 from aero_storage.storage.objects.origin import ORIGIN_LANE, ObjectStatus, Origin
-from aero_storage.storage.store import BlobRequest, EntryFault, Opened, Store, Survey
+from aero_storage.storage.store import BlobRequest, EntryFault, FindDigest, Opened, Store, Survey
 
 
 @attrs.define(eq=False)
@@ -33,7 +32,7 @@ class RemoteStore(Store):
     _threads: Disk
     _looks: ObjectLooks
     _listing: BucketListing
-    _digests: PublishedDigests
+    _find_sha256: FindDigest
     _objects: OpenObjects | None = None
     _told: tuple[object, tuple[EntryFault, ...]] = attrs.field(init=False, default=(None, ()))
     """The images whose faults were asked for last, and the answer."""
@@ -82,10 +81,10 @@ class RemoteStore(Store):
         images = tuple(images)
         last = self._listing.last(images)
         if self._told[0] is images and last is not None:
-            return succeed(self._tell(images, last))
-        return self._listing.current(images).addCallback(partial(self._tell, images))
+            return succeed(self._faults(images, last))
+        return self._listing.current(images).addCallback(partial(self._faults, images))
 
-    def _tell(self, images: tuple[Image, ...], listed: ListedImages) -> tuple[EntryFault, ...]:
+    def _faults(self, images: tuple[Image, ...], listed: ListedImages) -> tuple[EntryFault, ...]:
         self._told = images, _faults(images, listed)
         return self._told[1]
 
@@ -126,7 +125,7 @@ class RemoteStore(Store):
     async def _find_digest(self, look: Look, found: ObjectStatus) -> None:
         """Look the digest of a chunk up, once; a chunk is served without it where its manifest cannot be read."""
         try:
-            find = partial(self._digests.sha256, look.key, found.size)
+            find = partial(self._find_sha256, look.key, found.size)
             look.sha256 = await self._threads.run(find, lane=ORIGIN_LANE)
         except ClientError:
             return
