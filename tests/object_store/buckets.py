@@ -32,6 +32,8 @@ class Quirks:
     """Tags are no MD5, as with encryption by keys of the store."""
     if_match_unquoted: bool = False
     """A PUT with If-Match takes a tag without its quotes alone, as Ceph does."""
+    upload_has_no_tag: bool = False
+    """The answer to the end of an upload tells no tag, as a client reads that of Ceph."""
     conditional_put: str = "obeyed"
     """`obeyed`, `ignored` or `refused` (501)."""
     accepted_key: str | None = None

@@ -111,7 +111,8 @@ def _complete_upload(bucket: Bucket, asked: Asked) -> Answer:
     stored = bucket.complete(asked.query["uploadId"], numbers)
     if stored is None:
         return error_answer(404, "NoSuchUpload")
-    names = f"<Bucket>{asked.bucket}</Bucket><Key>{escape(asked.key)}</Key><ETag>{escape(stored.tag)}</ETag>"
+    tag = "" if bucket.quirks.upload_has_no_tag else stored.tag
+    names = f"<Bucket>{asked.bucket}</Bucket><Key>{escape(asked.key)}</Key><ETag>{escape(tag)}</ETag>"
     version = {} if stored.version is None else {"x-amz-version-id": stored.version}
     text = f"<CompleteMultipartUploadResult>{names}</CompleteMultipartUploadResult>"
     return Answer(200, {**_XML, **version}, text.encode())

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 
 import attrs
-from typing_extensions import override
+from typing_extensions import Buffer, override
 
 from aero_storage.atomic_files import Directory
 from aero_storage.catalog.model import Image, chunked_directory
@@ -23,9 +23,14 @@ from aero_storage.chunks.verify.source import ChunkSource
 from aero_storage.cli.foresight import foresee_publish
 from aero_storage.cli.image_digests import content_digest
 from aero_storage.cli.image_files import IMPORTED, image_path, is_imported, settle
+from aero_storage.cli.received import Received
 from aero_storage.cli.removals import NamedBy, Removal
 from aero_storage.cli.repository import Placed, PublishedVersion, Say, Work
+from aero_storage.cli.sources.target import WorkFile, pour_all
 from aero_storage.cli.workplace import Workplace
+
+_RECEIVED = "received.raw"
+"""The name, in the staging directory, of what comes from another images root."""
 
 
 @attrs.frozen
@@ -50,6 +55,14 @@ class DirectoryWork(Work):
     def placed(self, staged: str, sha256: str | None) -> Iterator[Placed]:
         digest = None if sha256 is None else content_digest(self.staging, staged, sha256)
         yield Placed(self._moved(staged), digest)
+
+    @contextmanager
+    @override
+    def received(self, contents: Iterable[Buffer], size: int, sha256: str | None) -> Iterator[Placed]:
+        found = Received(contents, size, sha256)
+        pour_all(found, WorkFile.create(self.staging, _RECEIVED))
+        with self.placed(_RECEIVED, found.require()) as placed:
+            yield placed
 
     def _moved(self, staged: str) -> str:
         """Move a staged file to the first free name, which is returned; its removal is planned before."""
@@ -122,7 +135,7 @@ class DirectoryWork(Work):
     def adopt(self, manifest: ChunkManifest, source: ChunkSource, *, jobs: int, advance: Advance) -> bool:
         root = self._place.root.path
         directory = root / chunked_directory(self.image_id, None)
-        return adopt(root, directory, manifest, source, jobs=jobs, advance=advance, placing=self._planned)
+        return adopt(root, directory, manifest, source, jobs=jobs, advance=advance)
 
     def _planned(self, version: str, status: os.stat_result) -> None:
         path = str(chunked_directory(self.image_id, version))

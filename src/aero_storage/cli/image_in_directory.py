@@ -19,6 +19,7 @@ from aero_storage.errors import OperatorError
 from aero_storage.http.dates import usable_mtime
 from aero_storage.image_formats.byte_source import short_sample
 
+_PIECE = 1 << 20
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -57,15 +58,25 @@ class ImageInDirectory(StoredImage):
         return ImageSample(sample, status.st_size, stamps_of(status), constant)
 
     @override
+    def contents(self) -> Iterator[bytes]:
+        with _opened(self.path, _FLAGS) as descriptor:
+            before = os.fstat(descriptor)
+            for offset in range(0, before.st_size, _PIECE):
+                yield os.pread(descriptor, _PIECE, offset)
+            self._require_same(before, os.fstat(descriptor))
+
+    @override
     def sha256(self, track: Callable[[int], AbstractContextManager[Advance]]) -> tuple[int, str]:
         with _opened(self.path, _FLAGS) as descriptor:
             before = os.fstat(descriptor)
             with track(before.st_size) as advance:
                 found = hash_file(descriptor, before.st_size, advance)
-            after = os.fstat(descriptor)
-        if stamps_of(before)[0] != stamps_of(after)[0]:
-            raise OperatorError(f"{self.path} was changed while it was checked; try again when nothing writes to it")
+            self._require_same(before, os.fstat(descriptor))
         return before.st_size, found
+
+    def _require_same(self, before: os.stat_result, after: os.stat_result) -> None:
+        if stamps_of(before)[0] != stamps_of(after)[0]:
+            raise OperatorError(f"{self.path} was changed while it was read; try again when nothing writes to it")
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import NoReturn
 
 import click
 
+from aero_storage.cli.commands.copy import copy_images
 from aero_storage.cli.commands.doctor import examine_server
 from aero_storage.cli.commands.import_image import import_image
 from aero_storage.cli.commands.list_images import catalog, show
@@ -45,7 +46,7 @@ def command() -> None:
     """  # noqa: D301 - click's mark for text that is not wrapped
 
 
-for _command in (import_image, publish_image, verify_chunks, show, remove, catalog, examine_server):
+for _command in (import_image, publish_image, verify_chunks, show, copy_images, remove, catalog, examine_server):
     command.add_command(_command)
 
 

@@ -109,7 +109,11 @@ class CommandContext:
 
     def catalog(self) -> Catalog:
         """Return the catalog that the daemon would read now. Raises CatalogError."""
-        documents = self.repository.documents
+        return self.catalog_of(self.repository)
+
+    def catalog_of(self, repository: Repository) -> Catalog:
+        """Return the catalog that a daemon would read of an images root now. Raises CatalogError."""
+        documents = repository.documents
         if documents.has_manifest():
             return load_manifest(documents)[0]
         return documents.list_images() if self.listing else Catalog(())
@@ -156,10 +160,15 @@ def with_settings(*names: str) -> Callable[[_F], _F]:
 def with_root(command: _F) -> _F:
     """Add the flags that the catalog depends on: `--images-root`, `--require-manifest`, `--config`."""
     root = next(row for row in settings.table() if row.name == "images_root")
-    command = _setting_flag(settings.CONFIG, "Read the daemon's settings from this TOML file too.")(command)
-    command = with_settings("require_manifest")(command)
+    command = with_config(command)
     meaning = f"The images root; default: {root.variable}, the file {settings.CONFIG.variable}, or {root.default}."
     return _setting_flag(root, meaning)(command)
+
+
+def with_config(command: _F) -> _F:
+    """Add `--require-manifest` and `--config`, for commands that name the images root in another way."""
+    command = _setting_flag(settings.CONFIG, "Read the daemon's settings from this TOML file too.")(command)
+    return with_settings("require_manifest")(command)
 
 
 def _take_lock_timeout(context: click.Context, _parameter: click.Parameter, value: float) -> None:

@@ -6,11 +6,12 @@ the one pointer, last. Files are named relative to the images root, as catalog e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol, TypeVar
 
 import attrs
+from typing_extensions import Buffer
 
 from aero_storage.atomic_files import Directory, Waiting
 from aero_storage.catalog.content_digest import ContentDigest
@@ -92,6 +93,13 @@ class StoredImage(Protocol):
         """Read a sample of it; None if it is no regular file any more. Raises OSError if it cannot be read."""
         ...
 
+    def contents(self) -> Iterator[Buffer]:
+        """Yield all of it, in order; each piece has bytes of its own.
+
+        Raises OperatorError, at the end at the latest, if it changes meanwhile.
+        """
+        ...
+
     def sha256(self, track: Callable[[int], AbstractContextManager[Advance]]) -> tuple[int, str]:
         """Read all of it once; return its size and its SHA-256. `track` shows the progress through its size.
 
@@ -142,6 +150,13 @@ class Work(Protocol):
         """
         ...
 
+    def received(self, contents: Iterable[Buffer], size: int, sha256: str | None) -> AbstractContextManager[Placed]:
+        """Store what comes from another images root, likewise; `sha256` is its digest, where that is known.
+
+        What an interrupted command has stored whole is taken. Raises OperatorError if it has another size or digest.
+        """
+        ...
+
     def condemn(self, file: str, *, own: bool = False) -> bool:
         """Plan to remove a file, if an import of this image made it, or else with `own`; return whether.
 
@@ -183,7 +198,7 @@ class Work(Protocol):
     def adopt(self, manifest: ChunkManifest, source: ChunkSource, *, jobs: int, advance: Advance) -> bool:
         """Store a published version of another images root, each chunk checked by its digest.
 
-        False if it is there already. As after `publish`, `carry_out` removes it again unless the catalog names it.
+        False if it is there already. It stays, whether the catalog names it or not.
         """
         ...
 

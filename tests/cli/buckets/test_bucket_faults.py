@@ -16,7 +16,7 @@ from pathlib import Path
 import attrs
 import pytest
 from tests.cli.buckets.conftest import DISK, OTHER_DISK, Command, Root
-from tests.object_store.faults import INTERNAL_ERROR, LOST_ANSWER, RESETTING, Answer, Asked, Fault, cut
+from tests.object_store.faults import ACCESS_DENIED, INTERNAL_ERROR, LOST_ANSWER, RESETTING, Answer, Asked, Fault, cut
 from tests.object_store.server import ObjectStore
 
 from aero_storage.cli.main import run
@@ -151,7 +151,7 @@ def test_lost_answers(command: Command, root: Root, store: ObjectStore, source: 
 
 def test_upload_that_fails(command: Command, root: Root, store: ObjectStore, source: Path) -> None:
     """An upload that cannot be finished leaves the bucket as it was."""
-    store.faults.add(INTERNAL_ERROR, "complete_upload", times=math.inf)
+    store.faults.add(ACCESS_DENIED, "complete_upload", times=math.inf)
     said = command("import", source, "--id", "disk")
     assert (said.status, said.err.count("\n")) == (1, 1)
     assert root.found() == set()
@@ -207,7 +207,7 @@ class Victim:
 def test_killed_after_every_write(
     command: Command, root: Root, store: ObjectStore, source: Path, other: Path, name: str
 ) -> None:
-    """Whenever a command is killed, the catalog is sound, the command can be given again, and sweeps remove the rest."""
+    """Whenever a command is killed, the catalog is sound, the next one goes on, and sweeps remove what is left."""
     del other
     words, keys, fewest = WORDS[name]
     for image_id in ("disk", "cut"):

@@ -247,6 +247,17 @@ def test_put_large(origin: ObstoreOrigin, bucket: Bucket, store: ObjectStore, pi
     assert (store.count("get"), bucket.uploads) == (0, {})
 
 
+@pytest.mark.usefixtures("small_parts")
+def test_put_large_without_a_tag(make_origin: MakeOrigin, store: ObjectStore) -> None:
+    """The tag of an upload is that which reads have, also where a store does not tell it at its end."""
+    bucket = store.bucket("images", Quirks(upload_has_no_tag=True))
+    pin = make_origin().put_large(LARGE, pieces(2), 2 * MIB)
+    stored = bucket.get(LARGE)
+    assert stored is not None
+    assert stored.tag == pin.tag
+    assert store.count("get") == 0
+
+
 def test_put_large_of_nothing(origin: ObstoreOrigin, bucket: Bucket) -> None:
     """An image of no bytes is an object of no bytes."""
     origin.put_large(LARGE, [], 0)

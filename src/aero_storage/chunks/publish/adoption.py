@@ -14,7 +14,7 @@ from aero_storage.chunks.parallel import WorkItems, share_out
 from aero_storage.chunks.publish.cutting import Advance
 from aero_storage.chunks.publish.existing import is_published
 from aero_storage.chunks.publish.flushing import flushed
-from aero_storage.chunks.publish.publisher import STAGING_NAME, Placing, made, write_manifest
+from aero_storage.chunks.publish.publisher import STAGING_NAME, made, write_manifest
 from aero_storage.chunks.verify.source import ChunkSource
 from aero_storage.errors import OperatorError
 
@@ -30,7 +30,6 @@ def adopt(  # noqa: PLR0913 - by name, most of them
     *,
     jobs: int,
     advance: Advance,
-    placing: Placing,
 ) -> bool:
     """Store a version in `directory`, chunked/<image id> below `root`; False if it is there already.
 
@@ -49,9 +48,6 @@ def adopt(  # noqa: PLR0913 - by name, most of them
                 copier = _Copier(chunks, manifest, source, advance, space)
                 share_out(range(manifest.chunk_count), max(jobs, _FEWEST_AT_ONCE), copier.work)
             write_manifest(work, manifest)
-        status = staging.directory.status(_ARTIFACTS)
-        assert status is not None  # noqa: S101 - just made
-        placing(manifest.version, status)
         staging.directory.move(_ARTIFACTS, place, manifest.version)
         place.sync()
     return True

@@ -59,6 +59,11 @@ class StoredObject(StoredImage):
             return bytes(self.origin.get(self.status.key, self.status.pin, offset, length))
 
     @override
+    def contents(self) -> Iterator[Buffer]:
+        with changes_told(self.name):
+            yield from pieces_of(self.origin, self.status)
+
+    @override
     def sha256(self, track: Callable[[int], AbstractContextManager[Advance]]) -> tuple[int, str]:
         digest = hashlib.sha256()
         with track(self.size) as advance, changes_told(self.name):

@@ -103,8 +103,14 @@ class Survey:
             if not is_unit or (name == CHUNKS_DIRECTORY and has_manifest):  # its manifest is its pointer
                 continue
             unit = Unit(listed.key, is_directory=True)
-            if name == CHUNKS_DIRECTORY or not self.is_named(unit):
+            is_loose = name == CHUNKS_DIRECTORY or not self.is_named(unit)
+            if is_loose and has_objects(self.origin, unit.key):
                 yield unit
+
+
+def has_objects(origin: Origin, directory: str) -> bool:
+    """Return whether there is an object below a key: SeaweedFS keeps directories that are empty by now."""
+    return next((True for one in origin.list(directory, delimiter=False) if one.status is not None), False)
 
 
 def is_complete(origin: Origin, unit: Unit) -> bool:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 
 import attrs
-from typing_extensions import override
+from typing_extensions import Buffer, override
 
 from aero_storage.atomic_files import Directory
 from aero_storage.catalog.content_digest import ContentDigest, object_stamps
@@ -29,13 +29,15 @@ from aero_storage.cli.buckets.keys import (
 )
 from aero_storage.cli.buckets.pointer import CatalogPointer
 from aero_storage.cli.buckets.publication import Publication
+from aero_storage.cli.buckets.reading import StoredObject
 from aero_storage.cli.buckets.unnamed import Survey, Unit, set_marks
-from aero_storage.cli.buckets.uploading import Place, Upload, is_published
+from aero_storage.cli.buckets.uploading import FRESH_NS, Place, Upload, is_published
 from aero_storage.cli.progress import progress
+from aero_storage.cli.received import Received
 from aero_storage.cli.repository import Placed, PublishedVersion, Say, Work
 from aero_storage.errors import AeroStorageError, BlobNotFoundError, OperatorError
 from aero_storage.http.identifiers import is_version
-from aero_storage.storage.objects.origin import Origin
+from aero_storage.storage.objects.origin import ObjectStatus, Origin
 
 _PIECE = 1 << 20
 
@@ -69,9 +71,45 @@ class BucketWork(Work):
     @contextmanager
     @override
     def placed(self, staged: str, sha256: str | None) -> Iterator[Placed]:
-        present = (one.key for one in self.origin.list(imported_directory(self.image_id), delimiter=False))
-        key = new_imported_key(self.image_id, present)
-        digest = self._uploaded(staged, key, sha256)
+        key = new_imported_key(self.image_id, (status.key for status in self._imported()))
+        with self._kept_if_named(key, self._uploaded(staged, key, sha256)) as placed:
+            yield placed
+
+    @contextmanager
+    @override
+    def received(self, contents: Iterable[Buffer], size: int, sha256: str | None) -> Iterator[Placed]:
+        present = [*self._imported()]
+        key = None if sha256 is None else self._present(present, size, sha256)
+        if key is not None and sha256 is not None:
+            self.origin.delete([Unit(key).mark])
+            tag = next(status.pin.tag for status in present if status.key == key)
+        else:
+            key, found = (
+                new_imported_key(self.image_id, (status.key for status in present)),
+                Received(contents, size, sha256),
+            )
+            tag = self.origin.put_large(key, found, size).tag
+            sha256 = found.sha256
+        with self._kept_if_named(key, ContentDigest(sha256, object_stamps(size, tag)[0])) as placed:
+            yield placed
+
+    def _imported(self) -> Iterator[ObjectStatus]:
+        for listed in self.origin.list(imported_directory(self.image_id), delimiter=False):
+            if listed.status is not None:
+                yield listed.status
+
+    def _present(self, imported: Iterable[ObjectStatus], size: int, sha256: str) -> str | None:
+        """Return the key of what an earlier run has stored whole; an old one may be about to be removed."""
+        for status in imported:
+            is_young = self.tried.now_ns - status.modified_ns < FRESH_NS
+            if is_young and status.size == size and status.pin.tag:
+                stored = StoredObject(self.origin, status)
+                if stored.sha256(lambda total: progress("Comparing what is there", total))[1] == sha256:
+                    return status.key
+        return None
+
+    @contextmanager
+    def _kept_if_named(self, key: str, digest: ContentDigest | None) -> Iterator[Placed]:
         try:
             yield Placed(key, digest)
         except BaseException:
@@ -189,7 +227,7 @@ class BucketWork(Work):
 
         def read(index: int) -> bytes:
             with source.chunk(manifest.chunk_name(index)) as content:
-                return b"".join(content.pieces)
+                return b"".join(map(bytes, content.pieces))  # a piece is valid until the next one
 
         Upload(place, manifest, read, advance, jobs).carry_out()
         self._made_version(manifest.version)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 import attrs
+from typing_extensions import Buffer
 
 from aero_storage.atomic_files import Directory, FreeSpace
 from aero_storage.cli.sources.stream import PIECE, Stream
@@ -100,6 +101,17 @@ def data_runs(data: bytes, position: int) -> Iterator[tuple[int, int]]:
         at = end
     if begin >= 0:
         yield begin, at
+
+
+def pour_all(pieces: Iterable[Buffer], target: Target) -> None:
+    """Write all pieces to a target, and finish it; on any exception the target is given up."""
+    try:
+        for piece in pieces:
+            target.write(bytes(piece))
+        target.finish()
+    except BaseException:
+        target.give_up()
+        raise
 
 
 def pour(stream: Stream, target: Target) -> None:
