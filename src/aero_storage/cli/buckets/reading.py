@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from itertools import islice
 
 import attrs
 from typing_extensions import Buffer, override
@@ -95,7 +96,7 @@ def pieces_of(origin: Origin, status: ObjectStatus, piece_bytes: int = PIECE) ->
             length = min(piece_bytes, status.size - offset)
             return threads.submit(origin.get, status.key, status.pin, offset, length)
 
-        waiting = deque(begun(offset) for offset, _ in zip(offsets, range(at_once), strict=False))
+        waiting = deque(begun(offset) for offset in islice(offsets, at_once))
         try:
             while waiting:
                 piece = waiting.popleft().result()
