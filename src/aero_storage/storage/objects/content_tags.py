@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import attrs
 from typing_extensions import Buffer
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
 
 MIB = 1 << 20
 MAX_PARTS = 10_000
@@ -44,8 +48,8 @@ class ContentDigests:
     part_bytes: int
     size: int = 0
     _parts: list[bytes] = attrs.field(factory=list)
-    _part: hashlib._Hash = attrs.field(factory=lambda: hashlib.md5(usedforsecurity=False))
-    _whole: hashlib._Hash = attrs.field(factory=hashlib.sha256)
+    _part: _Hash = attrs.field(factory=lambda: hashlib.md5(usedforsecurity=False))
+    _whole: _Hash = attrs.field(factory=hashlib.sha256)
 
     def watch(self, pieces: Iterable[Buffer]) -> Iterator[Buffer]:
         """Yield the pieces, and take them in."""
