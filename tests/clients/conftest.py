@@ -115,7 +115,7 @@ def start_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
     """Give a function that starts the daemon on an images root: (base URL, process id, log file)."""
     running: list[subprocess.Popen[bytes]] = []
 
-    def start(root: Path, *flags: str) -> tuple[str, int, Path]:
+    def start(root: Path | str, *flags: str) -> tuple[str, int, Path]:
         place = tmp_path_factory.mktemp("daemon")
         log = place / "log"
         daemon = [str(TWISTD), "--nodaemon", "--pidfile=", f"--logfile={log}", "aero-storage"]
