@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import attrs
 import pytest
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from tests.clients.prometheus_server import Prometheus, fetched, filled_in, prometheus_of, selectors
+from tests.object_store.server import ObjectStore
 
 PROJECT = Path(__file__).parents[2]
 RULES = PROJECT / "etc/prometheus/aero-storage-origin.rules.yml"
@@ -19,18 +20,67 @@ DASHBOARD: dict[str, Any] = json.loads((PROJECT / "etc/grafana/aero-storage-orig
 MAIN: dict[str, Any] = json.loads((PROJECT / "etc/grafana/aero-storage.json").read_text(encoding="utf-8"))
 PANELS: list[dict[str, Any]] = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
 ALERTS = re.findall(r"^ +- alert: (\w+)$", RULES.read_text(encoding="utf-8"), re.MULTILINE)
-METRICS = {
-    "aero_storage_bytes_sent_total",
-    "aero_storage_cache_bytes",
-    "aero_storage_cache_damaged_total",
-    "aero_storage_cache_evicted_bytes_total",
-    "aero_storage_cache_limit_bytes",
-    "aero_storage_cache_requests_total",
-    "aero_storage_origin_bytes_total",
-    "aero_storage_origin_request_seconds_bucket",
-    "aero_storage_origin_requests_total",
-    "aero_storage_origin_up",
-}
+QUERIES = {f"{panel['title']} {one['refId']}": one["expr"] for panel in PANELS for one in panel["targets"]}
+METRICS = re.findall(
+    r"^\| `(aero_storage_(?:origin|cache)_\w+)` ",
+    (PROJECT / "docs/reference/metrics.md").read_text(encoding="utf-8"),
+    re.MULTILINE,
+)
+BLOCK = 65_536
+BLOCKS = 256
+
+
+@attrs.define
+class Readers:
+    """Clients of a daemon over a bucket; each time they come they read a block anew, and then again."""
+
+    url: str
+    next: int = 0
+
+    def come(self) -> None:
+        """Read a block that no client has read yet, and again."""
+        first = BLOCK * (self.next % BLOCKS)
+        self.next += 1
+        for _ in range(2):
+            fetched(f"{self.url}/v1/images/disk", {"Range": f"bytes={first}-{first + 99}"})
+
+
+@pytest.fixture(scope="module")
+def prometheus(
+    start_daemon: Callable[..., tuple[str, int, Path]],
+    require_tool: Callable[..., str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Prometheus]:
+    """A Prometheus with our rules; it scrapes a daemon over a bucket, with a cache, every second."""
+    program = require_tool("prometheus", package="prometheus")
+    place = tmp_path_factory.mktemp("prometheus")
+    with ObjectStore() as store, pytest.MonkeyPatch.context() as patch:
+        for name, value in store.environ.items():
+            patch.setenv(name, value)
+        store.bucket("images").put("disk", bytes(BLOCK * BLOCKS))
+        cache = ("--cache-dir", str(place / "cache"), "--cache-block-bytes", str(BLOCK))
+        readers = Readers(start_daemon("s3://images", *cache)[0])
+        with prometheus_of(program, place, RULES, readers.url, readers.come) as running:
+            yield running
+
+
+@pytest.mark.parametrize("query", QUERIES.values(), ids=QUERIES)
+def test_dashboard_query(prometheus: Prometheus, query: str) -> None:
+    """Every query of the dashboard is a valid one, and has numbers to show."""
+    assert prometheus.answer(filled_in(query))
+
+
+def test_rules_are_evaluated(prometheus: Prometheus) -> None:
+    """Prometheus loads all alerts, and evaluates them without an error."""
+    rules = prometheus.rules()
+    assert [rule["name"] for rule in rules] == ALERTS
+    assert [rule for rule in rules if rule["health"] != "ok"] == []
+
+
+@pytest.mark.parametrize("selector", sorted(selectors(RULES)))
+def test_alerts_look_at_what_exists(prometheus: Prometheus, selector: str) -> None:
+    """Each series that an alert hangs on is there: a misspelt one would keep it silent for ever."""
+    assert prometheus.answer(f"count({selector})")
 
 
 @pytest.mark.parametrize("words", [("check", "rules", RULES), ("test", "rules", TESTS)], ids=str)
@@ -48,11 +98,11 @@ def test_every_alert_is_tested(alert: str) -> None:
     assert sorted(tested) == ["", " []", " []"]
 
 
-def test_metrics_are_known() -> None:
-    """Alerts and panels ask for no other metrics than these, and for each of them somewhere."""
-    panels = " ".join(target["expr"] for panel in PANELS for target in panel["targets"])
-    expressions = RULES.read_text(encoding="utf-8") + panels
-    assert set(re.findall(r"\b(aero_storage_\w+)\{", expressions)) == METRICS
+def test_every_metric_is_shown() -> None:
+    """Each metric of object stores and of the cache that is documented has a panel."""
+    assert len(METRICS) >= 9
+    shown = set(re.findall(r"(\w+?)(?:_bucket)?\{", " ".join(QUERIES.values())))
+    assert sorted(set(METRICS) - shown) == []
 
 
 @pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel["title"])

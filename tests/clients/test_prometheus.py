@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 import socket
 import struct
-import subprocess
-import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -18,46 +15,20 @@ from typing import Any
 
 import attrs
 import pytest
+from tests.clients.prometheus_server import Prometheus, fetched, filled_in, prometheus_of, selectors, until
 
 PROJECT = Path(__file__).parents[2]
 RULES = PROJECT / "etc/prometheus/aero-storage.rules.yml"
 SAMPLE = PROJECT / "etc/prometheus/prometheus.yml"
 DASHBOARD: dict[str, Any] = json.loads((PROJECT / "etc/grafana/aero-storage.json").read_text(encoding="utf-8"))
+ORIGIN_DASHBOARD = (PROJECT / "etc/grafana/aero-storage-origin.json").read_text(encoding="utf-8")
 METRICS = PROJECT / "docs/reference/metrics.md"
 ALERT_TESTS = Path(__file__).with_name("alerts.test.yml")
 PANELS: list[dict[str, Any]] = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
 QUERIES = {f"{panel['title']} {one['refId']}": one["expr"] for panel in PANELS for one in panel["targets"]}
 VARIABLES: list[dict[str, Any]] = [one for one in DASHBOARD["templating"]["list"] if one["type"] == "query"]
-STANDS_FOR = {"$__rate_interval": "5s", "$__range": "1m", "$job": "aero-storage", "$instance": ".*"}
-PATIENCE = 15.0
-"""Seconds for an answer: rates take two scrapes, which are a second apart."""
-
 BIG = 64 << 20
 """More than the buffers of a connection take."""
-
-CONFIG = """
-global: {{scrape_interval: 1s, evaluation_interval: 1s}}
-rule_files: [{rules}]
-scrape_configs:
-  - job_name: aero-storage
-    static_configs: [{{targets: ["{target}"]}}]
-"""
-
-
-def until(check: Callable[[], Any], between: Callable[[], object] = lambda: None) -> Any:
-    """Ask again and again until there is an answer."""
-    deadline = time.monotonic() + PATIENCE
-    while not (answer := check()):
-        assert time.monotonic() < deadline, f"no answer in {PATIENCE} s"
-        between()
-        time.sleep(0.05)
-    return answer
-
-
-def fetched(url: str, headers: dict[str, str] | None = None) -> bytes:
-    with urllib.request.urlopen(urllib.request.Request(url, headers=headers or {}), timeout=10) as response:
-        data: bytes = response.read()
-        return data
 
 
 @attrs.frozen
@@ -99,34 +70,6 @@ class Clients:
         return client
 
 
-@attrs.frozen
-class Prometheus:
-    """A Prometheus that scrapes a daemon, and the clients of that."""
-
-    url: str
-    clients: Clients
-
-    def asked(self, path: str, **parameters: str) -> Any:
-        url = f"{self.url}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
-        try:
-            answer = json.loads(fetched(url))
-        except urllib.error.HTTPError as error:
-            with error:
-                pytest.fail(f"{path} {parameters}: {error.read().decode()}")
-        assert answer["status"] == "success"
-        return answer["data"]
-
-    def numbers(self, query: str) -> list[float]:
-        """What a query gives now; nothing as long as there is a result that is no number yet."""
-        found = [float(one["value"][1]) for one in self.asked("query", query=query)["result"]]
-        return found if all(map(math.isfinite, found)) else []
-
-    def answer(self, query: str) -> list[float]:
-        """Have clients come until a query has a result, and give it."""
-        found: list[float] = until(lambda: self.numbers(query), self.clients.come)
-        return found
-
-
 @pytest.fixture(scope="module")
 def clients(
     start_daemon: Callable[..., tuple[str, int, Path]],
@@ -153,39 +96,8 @@ def prometheus(
 ) -> Iterator[Prometheus]:
     """A Prometheus with our rules that scrapes the daemon every second."""
     program = require_tool("prometheus", package="prometheus")
-    place = tmp_path_factory.mktemp("prometheus")
-    target = clients.url.removeprefix("http://")
-    (place / "prometheus.yml").write_text(CONFIG.format(rules=json.dumps(str(RULES)), target=target))
-    flags = ["--config.file=prometheus.yml", "--storage.tsdb.path=data", "--web.listen-address=127.0.0.1:0"]
-    log = place / "log"
-    with log.open("wb") as output:
-        process = subprocess.Popen([program, *flags, "--log.format=json"], cwd=place, stdout=output, stderr=output)
-    try:
-        address = until(lambda: listening(process, log))
-        yield Prometheus(f"http://{address}", clients)
-    finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def listening(process: subprocess.Popen[bytes], log: Path) -> str | None:
-    """The address of a Prometheus that has begun to answer."""
-    text = log.read_text(encoding="utf-8")
-    assert process.poll() is None, f"prometheus has ended:\n{text}"
-    lines = [json.loads(line) for line in text.rpartition("\n")[0].splitlines() if line.startswith("{")]
-    addresses = [str(line["address"]) for line in lines if line.get("msg") == "Listening on"]
-    return addresses[0] if addresses and any("ready to receive" in line.get("msg", "") for line in lines) else None
-
-
-def filled_in(query: str) -> str:
-    for name, value in STANDS_FOR.items():
-        query = query.replace(name, value)
-    assert "$" not in query
-    return query
+    with prometheus_of(program, tmp_path_factory.mktemp("prometheus"), RULES, clients.url, clients.come) as running:
+        yield running
 
 
 @pytest.mark.parametrize("query", QUERIES.values(), ids=QUERIES)
@@ -195,7 +107,7 @@ def test_dashboard_query(prometheus: Prometheus, query: str) -> None:
 
 
 @pytest.mark.parametrize("variable", VARIABLES, ids=lambda one: one["name"])
-def test_dashboard_variable(prometheus: Prometheus, variable: dict[str, Any]) -> None:
+def test_dashboard_variable(prometheus: Prometheus, clients: Clients, variable: dict[str, Any]) -> None:
     """The dashboard finds the job and the instance."""
     query = variable["query"]["query"]
     assert query == variable["definition"]
@@ -203,35 +115,28 @@ def test_dashboard_variable(prometheus: Prometheus, variable: dict[str, Any]) ->
     assert match
     prometheus.answer("aero_storage_server_build_info")
     values = prometheus.asked(f"label/{match[2]}/values", **{"match[]": filled_in(match[1])})
-    assert values == {"job": ["aero-storage"], "instance": [prometheus.clients.url.removeprefix("http://")]}[match[2]]
+    assert values == {"job": ["aero-storage"], "instance": [clients.url.removeprefix("http://")]}[match[2]]
 
 
 def test_delivery_modes(prometheus: Prometheus) -> None:
     """Bytes of all four delivery modes arrive in Prometheus, as many as are counted by image."""
-    assert len(until(lambda: prometheus.numbers("aero_storage_bytes_sent_total > 0"), prometheus.clients.come)) == 4
+    assert len(until(lambda: prometheus.numbers("aero_storage_bytes_sent_total > 0"), prometheus.come)) == 4
     assert prometheus.numbers("sum(aero_storage_bytes_sent_total) - sum(image_bytes_served_total)") == [0.0]
 
 
 def test_rules_are_evaluated(prometheus: Prometheus) -> None:
     """Prometheus loads all alerts, and evaluates them without an error."""
-
-    def evaluated() -> list[dict[str, Any]]:
-        (group,) = prometheus.asked("rules")["groups"]
-        rules: list[dict[str, Any]] = group["rules"]
-        return [] if any(rule["health"] == "unknown" for rule in rules) else rules
-
-    rules = until(evaluated)
+    rules = prometheus.rules()
     assert {rule["name"] for rule in rules} == set(alerts())
     assert [rule for rule in rules if rule["health"] != "ok"] == []
 
 
-def selectors() -> set[str]:
+def looked_at() -> set[str]:
     """The series that alerts look at, but for a status that no request to this daemon gets."""
-    found = re.findall(r"[a-z_]+\{[^{}]*\}", re.sub(r"\{\{.*?\}\}", "", RULES.read_text(encoding="utf-8")))
-    return {one.replace(', status=~"5.."', "") for one in found if not one.startswith("labels")}
+    return {one.replace(', status=~"5.."', "") for one in selectors(RULES)}
 
 
-@pytest.mark.parametrize("selector", sorted(selectors()))
+@pytest.mark.parametrize("selector", sorted(looked_at()))
 def test_alerts_look_at_what_exists(prometheus: Prometheus, selector: str) -> None:
     """Each series that an alert hangs on is there: a misspelt one would keep it silent for ever."""
     assert prometheus.answer(f"count({selector})")
@@ -271,10 +176,10 @@ def test_every_alert_explains_itself() -> None:
 
 
 def test_every_metric_is_shown() -> None:
-    """Each metric of ours that is documented has a panel."""
+    """Each metric of ours that is documented has a panel, here or in the dashboard of object stores."""
     documented = re.findall(r"^\| `(\w+)` ", METRICS.read_text(encoding="utf-8"), re.MULTILINE)
     assert len(documented) > 20
-    shown = set(re.findall(r"(\w+?)(?:_bucket)?\{", " ".join(QUERIES.values())))
+    shown = set(re.findall(r"(\w+?)(?:_bucket)?\{", " ".join([*QUERIES.values(), ORIGIN_DASHBOARD])))
     assert sorted(set(documented) - shown) == []
 
 
