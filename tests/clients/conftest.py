@@ -118,11 +118,7 @@ def start_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
     """
     running: list[subprocess.Popen[bytes]] = []
 
-<<<<<<< HEAD
     def start(root: Path | str, *flags: str, variables: Mapping[str, str] = {}) -> tuple[str, int, Path]:
-=======
-    def start(root: Path | str, *flags: str) -> tuple[str, int, Path]:
->>>>>>> storedocs
         place = tmp_path_factory.mktemp("daemon")
         log = place / "log"
         daemon = [str(TWISTD), "--nodaemon", "--pidfile=", f"--logfile={log}", "aero-storage"]
