@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING
 import click
 
 from aero_storage.cli.main import command
-from aero_storage.metrics import Metrics, Registry
+from aero_storage.metrics import Gauge, Metrics, Registry
+from aero_storage.service.origin_counts import OriginCounts
 from aero_storage.settings import markdown_table
 from aero_storage.settings.original_variables import BUILD_VARIABLES, ORIGINAL_VARIABLES
+from aero_storage.storage.objects.block_cache.counts import CacheCounts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -62,7 +64,8 @@ _METRICS = """\
 # Metrics
 
 `/metrics` shows these in the Prometheus text format 0.0.4. Counters and histograms with fixed labels exist from the
-start with 0. With several workers every worker shows the sum of all, and of ratios the highest.
+start with 0; those of `aero_storage_origin_…` only over an object store, those of `aero_storage_cache_…` only with
+`--cache-dir`. With several workers every worker shows the sum of all, and of ratios the highest.
 [HTTP interface §9](http.md#9-metrics) has the rules for label values,
 [Metrics and alerts](../how-to/metrics-and-alerts.md) says what to watch.
 
@@ -107,7 +110,8 @@ def metrics_page() -> str:
 def _families() -> Iterable[Metric]:
     """Return every family, once something has happened that gives it all its labels."""
     registry = Registry()
-    metrics = Metrics(registry, "0", 1)
+    origin = OriginCounts(CacheCounts())
+    metrics = Metrics(registry, "0", 1, dict.fromkeys(Gauge, lambda: 0), collect=origin.put_into)
     metrics.request_ended("/", "GET", 200, 0.0)
     metrics.bytes_sent("image", 1)
     return registry.collect()

@@ -164,4 +164,8 @@ class ShortReadError(AeroStorageError):
 
 
 class FileChangedError(ShortReadError):
-    """A file was changed in place after it was opened."""
+    """The file `name`, as the log calls it, was changed in place after it was opened."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name}: the file has changed")
+        self.name = name

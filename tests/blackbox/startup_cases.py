@@ -55,10 +55,15 @@ FAILING: dict[str, StartupCase] = {
     "workers-that-cannot-share": StartupCase(
         ("--workers", "2", "--endpoint", "systemd:domain=INET:index=0"), names=("flag --endpoint",)
     ),
-    "bucket": _flag("--images-root", "s3://bucket/prefix", "s3://bucket/prefix", "object store"),
+    "bucket": _flag("--images-root", "s3://bucket/prefix", "credentials", "AWS_ACCESS_KEY_ID"),
     "bucket-in-a-variable": _variable("AERO_STORAGE_IMAGE_ROOT", "s3://bucket"),
     "bucket-with-workers": StartupCase(
-        ("--workers", "2", "--images-root", "s3://bucket"), names=("flag --images-root", "s3://bucket")
+        ("--workers", "2", "--images-root", "s3://bucket"), names=("flag --images-root", "credentials")
+    ),
+    "cache-in-a-file": StartupCase(
+        ("--images-root", "s3://bucket", "--cache-dir", "file"),
+        env={"AWS_SKIP_SIGNATURE": "true", "AWS_REGION": "us-east-1"},
+        names=("--cache-dir", "file"),
     ),
     "bucket-with-a-password": _flag("--images-root", "s3://user:secret@bucket", "@bucket", "variables"),
     "bucket-of-another-kind": _flag("--images-root", "http://bucket", "s3://bucket/prefix"),

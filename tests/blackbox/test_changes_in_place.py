@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import mmap
 import os
 import random
 import re
 import socket
 import ssl
+import struct
+import termios
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -62,7 +66,7 @@ def daemon(home: Callable[[str], Path]) -> Iterator[Daemon]:
 @pytest.fixture
 def image(daemon: Daemon, request: pytest.FixtureRequest) -> Iterator[Image]:
     """An image for one test."""
-    name = re.sub(r"[^a-z-]", "-", request.node.name.lower())[:60]
+    name = re.sub(r"[^a-z0-9-]", "-", request.node.name.lower())[:60]
     made = Image(daemon, daemon.root / f"{name}.img")
     made.path.write_bytes(OLD)
     until(lambda: daemon.ask(made.target, "HEAD").status == 200)
@@ -125,23 +129,75 @@ def test_body_that_nobody_reads(image: Image, change: Callable[[Path], None]) ->
     assert image.daemon.complete(request_id)["outcome"] == "aborted"
 
 
-@pytest.mark.parametrize("how", ["keep-alive", "close", "half-closed"])
+def read_much(image: Image, conn: RawConnection, megabytes: int = 64) -> None:
+    """Read at full speed, so that the client's system takes megabytes that its program does not read."""
+    for _ in range(megabytes * MIB // SIZE):
+        assert conn.ask("GET", image.target).body == OLD
+
+
+def waiting(conn: RawConnection) -> int:
+    """Return how many bytes have come that the client has not read."""
+    (count,) = struct.unpack("i", fcntl.ioctl(conn.sock, termios.FIONREAD, bytes(4)))
+    return int(count)
+
+
+def wait_until_still(conn: RawConnection) -> None:
+    """Wait until no more bytes come to a client that does not read."""
+    seen = [-1] * 10
+
+    def is_still() -> bool:
+        seen[:] = [*seen[1:], waiting(conn)]
+        return len(set(seen)) == 1
+
+    until(is_still)
+
+
+@pytest.mark.parametrize("length", [300 * KIB, MIB, 4 * MIB, SIZE])
 @pytest.mark.parametrize("change", CHANGES)
-def test_complete_response(image: Image, change: Callable[[Path], None], how: str) -> None:
-    """A response that counts as complete is reset too, as long as its client has not acknowledged all."""
-    since, request_id = image.daemon.log_size(), f"complete-{change.__name__}-{how}"
+def test_fast_client_on_this_machine(image: Image, change: Callable[[Path], None], length: int) -> None:
+    """A client whose system acknowledges a whole body that it has not read has no clean end with other bytes."""
+    request_id = f"pages-{change.__name__}-{length}"
+    with image.daemon.dial() as conn:
+        read_much(image, conn)
+        image.ask(conn, {"Range": f"bytes=0-{length - 1}", "X-Request-Id": request_id})
+        wait_until_still(conn)
+        change(image.path)
+        assert conn.reply_head().length == length
+        assert len(conn.take(length)) < length
+        assert conn.ending == "reset"
+    assert image.daemon.complete(request_id)["outcome"] == "aborted"
+
+
+@pytest.mark.parametrize("length", [300 * KIB, MIB, SIZE])
+def test_held_tails_come(image: Image, length: int) -> None:
+    """The end of a body that was held back comes as soon as the client has read the rest; what is behind it, too."""
+    with image.daemon.dial() as conn:
+        read_much(image, conn)
+        image.ask(conn, {"Range": f"bytes=0-{length - 1}"})
+        conn.send(head("GET", "/healthz"))
+        wait_until_still(conn)
+        assert waiting(conn) < length
+        assert conn.reply().body == OLD[:length]
+        assert conn.reply().status == 200
+
+
+@pytest.mark.parametrize("how", ["close", "half-closed"])
+@pytest.mark.parametrize("change", CHANGES)
+def test_last_response(image: Image, change: Callable[[Path], None], how: str) -> None:
+    """A response that is the last of its connection is reset too, also when the client has closed its half."""
+    since, request_id = image.daemon.log_size(), f"last-{change.__name__}-{how}"
     fields = {"Range": f"bytes=0-{MIB - 1}", "X-Request-Id": request_id}
     with image.daemon.dial(receive_buffer=SMALL_WINDOW) as conn:
         run_fast(image, conn)
         image.ask(conn, fields | ({"Connection": "close"} if how == "close" else {}))
         if how == "half-closed":
             conn.sock.shutdown(socket.SHUT_WR)
-        assert image.daemon.complete(request_id)["outcome"] == "complete"
         change(image.path)
         assert image.resets(since)["connections"] == 1
         length = conn.reply_head().length
         assert len(conn.take(length)) < length
         assert conn.ending == "reset"
+    assert image.daemon.complete(request_id)["outcome"] == "aborted"
 
 
 def test_several_connections(image: Image) -> None:
@@ -264,6 +320,30 @@ def test_nothing_is_left(home: Callable[[str], Path]) -> None:
                     CHANGES[number % 4](image.path)
                     assert is_right(conn)
         until(lambda: Held.by(daemon) == before, 20.0)
+
+
+@pytest.mark.parametrize("kind", ["unix", "tls"])
+def test_one_line_for_copies(home: Callable[[str], Path], kind: str) -> None:
+    """Connections that get copies of a file are told of in one line when it changes, as those that share it."""
+    path = home(f"copies-{kind}")
+    write_certificate(path)
+    image = path / "images" / "disk.img"
+    image.parent.mkdir()
+    image.write_bytes(OLD)
+    tls = "ssl:0:interface=127.0.0.1:privateKey=key.pem:certKey=cert.pem"
+    with running(path, "--endpoint", tls, "--endpoint", f"unix:{path / 'socket'}") as daemon, ExitStack() as stack:
+        conns = [stack.enter_context(connect(daemon, kind)) for _ in range(4)]
+        for conn in conns:
+            conn.send(head("GET", "/v1/images/disk.img"))
+            assert conn.reply_head().length == SIZE
+        overwrite(image)
+        for conn in conns:
+            assert len(conn.take(SIZE)) < SIZE
+        daemon.line(lambda line: line["message"] == RESETS)
+        told = [line for line in daemon.lines() if line["level"] in {"warn", "error"}]
+        assert [(line["message"], line.get("file"), line.get("connections")) for line in told] == [
+            (RESETS, "disk.img", 4)
+        ]
 
 
 @pytest.mark.parametrize("change", [overwrite, truncate])

@@ -228,3 +228,14 @@ def test_chunks_published_anew(daemon: Daemon) -> None:
     put_chunks(daemon, "anew", chunk_manifest(b"".join((NEW[:CHUNK], *PARTS[1:])), CHUNK), (NEW[:CHUNK], *PARTS[1:]))
     until(lambda: daemon.ask(f"{chunks}/00000000.bin").body == NEW[:CHUNK], SHOWS_WITHIN)
     until(lambda: daemon.ask(f"{chunks}/00000000.bin").get("Repr-Digest") == field(NEW[:CHUNK]), SHOWS_WITHIN)
+
+
+def test_chunk_published_before_its_manifest(daemon: Daemon) -> None:
+    """A chunk that is served already when its manifest is replaced has its new digest within a second."""
+    parts = NEW[:CHUNK], *PARTS[1:]
+    put_chunks(daemon, "later", MANIFEST)
+    target = put_chunks(daemon, "later", MANIFEST, parts) + "/00000000.bin"
+    until(lambda: daemon.ask(target).body == parts[0], SHOWS_WITHIN)
+    assert [daemon.ask(target)["Repr-Digest"] for _ in range(2)] == [field(PARTS[0])] * 2
+    write(daemon.root / "chunked/later/manifest.json", chunk_manifest(b"".join(parts), CHUNK))
+    until(lambda: daemon.ask(target).get("Repr-Digest") == field(parts[0]), SHOWS_WITHIN)

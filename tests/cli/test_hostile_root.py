@@ -266,6 +266,87 @@ def test_catalog_by_a_link_of_others(command: Command, hostile: HostileRoot) -> 
     assert hostile.tree() == before
 
 
+# The plan of removals
+
+
+def make_plan(hostile: HostileRoot, *rows: list[Any], name: str = "evil") -> Path:
+    """Make a list of removals, as one who may rename a directory of the operator can."""
+    place = hostile.root / ".aero-storage~"
+    place.mkdir()
+    plan = place / f"{name}~"
+    plan.write_text(json.dumps({"has_catalog": True, "removals": rows}))
+    plan.chmod(0o600)
+    return plan
+
+
+def state_of(path: Path) -> list[int]:
+    return [path.stat().st_ino, path.stat().st_mtime_ns]
+
+
+@pytest.mark.parametrize("named_by", ["image", "chunks", "version"])
+@pytest.mark.parametrize("is_absolute", [False, True], ids=["relative", "absolute"])
+def test_plan_to_remove_what_is_outside(
+    command: Command, hostile: HostileRoot, named_by: str, *, is_absolute: bool
+) -> None:
+    """A list of removals that names a directory outside the images root removes nothing, and is told of."""
+    path = str(hostile.precious) if is_absolute else "../precious"
+    plan = make_plan(hostile, [path, named_by, hostile.precious.stat().st_ino, 0])
+    before = hostile.tree()
+    said = command(*COMMANDS["import another"])
+    assert (said.status, str(plan) in said.err) == (0, True)
+    assert hostile.tree() == before
+
+
+@pytest.mark.parametrize("path", ["imported", "chunked", "chunked/disk", "disks"])
+def test_plan_to_remove_what_is_of_other_images(command: Command, hostile: HostileRoot, path: str) -> None:
+    """A list of removals has power over the chunks of its own image alone."""
+    kept = hostile.root / path / "kept"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.write_bytes(DISK)
+    plan = make_plan(hostile, [path, "image", kept.parent.stat().st_ino, 0])
+    said = command(*COMMANDS["import another"])
+    assert (said.status, str(plan) in said.err, kept.exists()) == (0, True, True)
+
+
+def give_away(plan: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root gives files away")
+    os.chown(plan, 4711, 4711)
+
+
+def let_others_write(plan: Path) -> None:
+    plan.chmod(0o660)
+
+
+def name_twice(plan: Path) -> None:
+    plan.with_name("mine").hardlink_to(plan)
+
+
+def make_it_a_directory(plan: Path) -> None:
+    plan.unlink()
+    plan.mkdir()
+
+
+@pytest.mark.parametrize("spoil", [give_away, let_others_write, name_twice, make_it_a_directory])
+def test_plan_of_others(command: Command, hostile: HostileRoot, spoil: Callable[[Path], None]) -> None:
+    """A list of removals that others may have written removes nothing, and is told of."""
+    mine = hostile.root / "mine.img"
+    mine.write_bytes(DISK)
+    plan = make_plan(hostile, ["mine.img", "file", *state_of(mine)])
+    spoil(plan)
+    said = command(*COMMANDS["import another"])
+    assert (said.status, str(plan) in said.err, mine.exists()) == (0, True, True)
+
+
+@pytest.mark.parametrize("row", [["a\0b", "file", 1, 1], ["\ud800", "file", 1, 1], ["a", "file", 1e999, 1]])
+def test_damaged_plan(command: Command, hostile: HostileRoot, row: list[Any]) -> None:
+    """A list of removals with impossible values ends no command; it is told of."""
+    plan = make_plan(hostile, row)
+    plan.write_text(plan.read_text().replace("Infinity", "1e999"))
+    said = command(*COMMANDS["import another"])
+    assert (said.status, str(plan) in said.err) == (0, True)
+
+
 # The lock
 
 

@@ -6,7 +6,7 @@ Test modules name these types in annotations only, for mypy; at run time all com
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import attrs
 import pytest
@@ -301,12 +301,19 @@ class Bench:
         return Reporter(self.clock, self.disk, self.metrics, self.log)
 
     def handler(
-        self, policy: Policy | None = None, metrics_token: str | None = None, total: Total | None = None
+        self,
+        policy: Policy | None = None,
+        metrics_token: str | None = None,
+        total: Total | None = None,
+        **given: Any,
     ) -> RequestHandler:
         store: Store = self.store
         policy = policy or policy_with()
         virtual = VirtualChunks(policy, self.log)
-        byte_handler = ByteHandler(policy, self.current_catalog, store, self.admission, virtual, lambda: self.now)
+        look_anew = given.get("look_anew")
+        byte_handler = ByteHandler(
+            policy, self.current_catalog, store, self.admission, virtual, lambda: self.now, look_anew=look_anew
+        )
         build = Build("1.2.3")
         return RequestHandler(
             policy,
@@ -318,6 +325,7 @@ class Bench:
             byte_handler,
             total=total,
             now=lambda: self.now,
+            **given,
         )
 
     def exchange(self, facts: Facts) -> Exchange:

@@ -30,7 +30,9 @@ def shown(stack: Any) -> Mapping[str, float]:
 
 def test_all_are_known(stack: Any) -> None:
     """The daemon over a directory knows every gauge there is but those of an origin."""
-    assert set(stack.parts.handler.reporter.metrics.snapshot().gauges) == {gauge.value for gauge in Gauge if gauge not in ORIGIN}
+    assert set(stack.parts.handler.reporter.metrics.snapshot().gauges) == {
+        gauge.value for gauge in Gauge if gauge not in ORIGIN
+    }
 
 
 def test_at_rest(stack: Any) -> None:

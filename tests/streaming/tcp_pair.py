@@ -316,12 +316,13 @@ def connect(
     protocol: Any = None,
     like: ConnectionPair | None = None,
     in_flight: FilesInFlight | None = None,
+    kinds: Any = None,
 ) -> ConnectionPair:
     """A connection whose sockets take about `buffers` bytes each, and of the same port as the one that it is like."""
     port: Any = Port(0, cast("Any", None), reactor=reactor)
     with socket.socket() as listener:
         port.socket = listener
-        use_tracked_transports(port, sending(reactor, disk, in_flight))
+        use_tracked_transports(port, sending(reactor, disk, in_flight, kinds))
         accepted, peer = _sockets(listener, buffers)
     accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     protocol = protocol or RecordingProtocol()

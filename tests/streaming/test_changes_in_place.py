@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from tests.streaming.tcp_pair import KIB, MIB, ConnectionPair, FakeFile, pattern, result_of
-from twisted.internet.error import ConnectionAborted
+from twisted.internet.error import ConnectionAborted, ConnectionLost
 
-from aero_storage.errors import FileChangedError, ShortReadError
+from aero_storage.errors import FileChangedError
 from aero_storage.streaming.fair_queue import TURN_BYTES
 from aero_storage.streaming.file_segment import COPIED_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+def reported(pair: ConnectionPair) -> dict[str, int]:
+    """Return for each file how many connections were reset, as the log will tell."""
+    return pair.server.in_flight.reports._resets  # noqa: SLF001
 
 
 def change(file: FakeFile) -> None:
@@ -63,8 +68,7 @@ def test_what_is_watched(pair: ConnectionPair, file: FakeFile, length: int, watc
     in_flight = pair.server.in_flight
     pair.server.send_file(file, 0, length)
     pair.stall()
-    assert len(in_flight) == watched
-    assert in_flight.has(pair.server) is bool(watched)
+    assert file.holders == watched
     pair.run()
     assert not in_flight.has(pair.server)
     assert (len(in_flight), file.holders) == (0, 0)
@@ -94,19 +98,36 @@ def test_a_change_that_a_sender_notices(pair: ConnectionPair, file: FakeFile) ->
     pair.run()
     assert pair.was_reset
     assert [type(error) for error in seen] == [ConnectionAborted]
-    log: Any = pair.server.in_flight._log  # noqa: SLF001
-    ((_, message, fields),) = log.events
-    assert (message, fields) == ("file changed in place: connections reset", {"file": "disk.img", "connections": 1})
+    assert reported(pair) == {"disk.img": 1}
 
 
-def test_a_copied_body_that_notices(pair: ConnectionPair, file: FakeFile) -> None:
-    """A small body whose file has changed fails with the file's own error: nobody has told of it."""
-    seen = result_of(pair.server.send_file(file, 0, COPIED_BYTES))
-    pair.stall()
+def test_copied_bodies_that_notice(make_pair: Callable[..., ConnectionPair], file: FakeFile) -> None:
+    """The first connection that finds its file changed has the others reset too, and one report tells of all."""
+    first = make_pair()
+    others = [make_pair(like=first) for _ in range(3)]
+    seen = [result_of(pair.server.send_file(file, 0, COPIED_BYTES)) for pair in (first, *others)]
+    first.stall()
     change(file)
-    pair.run()
-    assert [isinstance(error, ShortReadError) for error in seen] == [True]
-    assert pair.was_reset
+    first.run()
+    for pair in others:
+        pair.run()
+    assert [type(errors[0]) for errors in seen] == [ConnectionAborted] + 3 * [ConnectionLost]
+    assert all(pair.was_reset for pair in (first, *others))
+    assert reported(first) == {"disk.img": 4}
+    assert (len(first.server.in_flight), file.holders) == (0, 0)
+
+
+def test_shared_and_copied_bytes(make_pair: Callable[..., ConnectionPair], file: FakeFile) -> None:
+    """A copy behind shared bytes of the same file does not end their watch: the client has not acknowledged them."""
+    wide = make_pair(buffers=256 * KIB)
+    wide.server.send_file(file, 0, COPIED_BYTES + 1)
+    wide.server.send_file(file, 0, 1)
+    wide.turn(20)
+    assert not wide.server.unsent
+    assert file.holders == 1
+    wide.run()
+    assert not wide.server.in_flight.has(wide.server)
+    assert file.holders == 0
 
 
 def test_large_responses_have_turns(pair: ConnectionPair) -> None:

@@ -252,7 +252,7 @@ def test_pipelined_requests_share_a_turn(
 def test_a_new_request_is_a_new_turn(pair: ConnectionPair, file: FakeFile, monkeypatch: pytest.MonkeyPatch) -> None:
     """Once a turn's worth is sent the next answer waits for the reactor, unless a new request has come since."""
     monkeypatch.setattr(os, "sendfile", lambda _out, _file, _offset, count: count)
-    monkeypatch.setattr("aero_storage.streaming.sendfile.COPIED_BYTES", 0)
+    monkeypatch.setattr("tests.streaming.watched_files.COPIED_BYTES", 0)
     pair.server.send_file(file, 0, TURN_BYTES)
     pair.server.write_through(b"too much")
     assert pair.server.unsent == len(b"too much")

@@ -9,6 +9,7 @@ from tests.conftest import Log
 from twisted.internet.task import Clock
 
 from aero_storage.streaming.fair_queue import FairQueue
+from aero_storage.streaming.file_segment import COPIED_BYTES, CopiedSegment, FileSegment
 from aero_storage.streaming.files_in_flight import FilesInFlight
 from aero_storage.streaming.transports import Sending
 
@@ -67,6 +68,14 @@ class Flights:
         self.files.start()
 
 
-def sending(reactor: Any, disk: Any, in_flight: FilesInFlight | None = None) -> Sending:
+class RemoteKinds:
+    """Chooses segments as for a client on another machine, though all peers here are on this one."""
+
+    def choose(self, _source: object, length: int, _connection: object) -> Callable[..., FileSegment]:
+        return CopiedSegment if length <= COPIED_BYTES else FileSegment
+
+
+def sending(reactor: Any, disk: Any, in_flight: FilesInFlight | None = None, kinds: Any = None) -> Sending:
     """What the connections of one port share."""
-    return Sending(disk, FairQueue(reactor), Flights().files if in_flight is None else in_flight)
+    files = Flights().files if in_flight is None else in_flight
+    return Sending(disk, FairQueue(reactor), files, kinds or cast("Any", RemoteKinds()))

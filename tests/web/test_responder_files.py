@@ -13,6 +13,7 @@ from tests.streaming.tcp_pair import MIB, ConnectionPair, ManualReactor, closing
 from twisted.internet.address import IPv4Address
 
 from aero_storage.storage.local.local_blob import LocalBlob
+from aero_storage.streaming.change_reports import REPORT_SECONDS
 
 IMAGE = pattern(6 * MIB)
 URL = "/v1/images/disk.img"
@@ -173,6 +174,7 @@ def test_file_changes(stack: Any, dial: Dial, how: str) -> None:
     assert (kind, status) == ("aborted", 200)
     assert len(bodies(pair)[0]) <= sent < len(IMAGE)
     assert IMAGE.startswith(bodies(pair)[0])
+    stack.reactor.advance(REPORT_SECONDS)
     told = [message for level, message, _ in stack.log.events if level in {"warn", "error"}]
     assert told == ["a file in use cannot be watched: changes in place are found by looks alone", RESETS]
 

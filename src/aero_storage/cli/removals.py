@@ -10,6 +10,7 @@ import enum
 import errno
 import json
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import PurePath
@@ -22,6 +23,7 @@ from aero_storage.catalog.model import Catalog, Image, chunked_directory
 from aero_storage.catalog.reader import load_manifest
 from aero_storage.cli.image_files import IMPORTED, is_used
 from aero_storage.errors import JsonError, OperatorError
+from aero_storage.http.identifiers import is_image_id, is_version
 from aero_storage.strict_json import load
 
 MARK = "~"
@@ -175,17 +177,43 @@ class Plan:
 
     def _read(self) -> None:
         name = self.image_id + MARK
-        with open(self._place.open_file(name, os.O_RDONLY), "rb") as file:  # noqa: PTH123 - a descriptor
-            data = file.read(_MOST_BYTES + 1)
         try:
-            document = load(data, _MOST_VALUES)
+            document = load(_read_own(self._place, name), _MOST_VALUES)
             self._has_catalog = bool(document["has_catalog"])  # type: ignore[index]
-            rows = document["removals"]  # type: ignore[index]
-            self._removals = [Removal(str(path), NamedBy(word), int(n), int(t)) for path, word, n, t in rows]
-        except (JsonError, LookupError, TypeError, ValueError) as error:
+            self._removals = [self._removal(*row) for row in document["removals"]]  # type: ignore[index]
+        except (JsonError, LookupError, TypeError, ValueError, OverflowError) as error:
             raise OperatorError(
                 f"{self._place.path / name} is no list of removals of ours; look what it is and move it away"
             ) from error
+
+    def _removal(self, path: str, word: str, inode: int, mtime_ns: int) -> Removal:
+        """Return a removal that was written down. Raises ValueError if no plan of this image has such a one."""
+        removal = Removal(str(path), NamedBy(word), int(inode), int(mtime_ns))
+        if not self._is_possible(removal):
+            raise ValueError(path)
+        return removal
+
+    def _is_possible(self, removal: Removal) -> bool:
+        """Return whether a plan of this image may have this removal."""
+        path = PurePath(removal.path)
+        if removal.named_by is NamedBy.FILE:
+            return not (path.is_absolute() or ".." in path.parts or b"\0" in removal.path.encode())
+        version = path.name if removal.named_by is NamedBy.VERSION else None
+        is_sound = is_image_id(self.image_id) and (version is None or is_version(version))
+        return is_sound and path == chunked_directory(self.image_id, version)
+
+
+def _read_own(place: Directory, name: str) -> bytes:
+    """Read a file that nobody but us can have written. Raises ValueError if it is none."""
+    descriptor = place.open_file(name, os.O_RDONLY)
+    try:
+        status = os.fstat(descriptor)
+        is_ours = stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid() and status.st_nlink == 1
+        if not is_ours or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise ValueError
+        return os.read(descriptor, _MOST_BYTES + 1)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

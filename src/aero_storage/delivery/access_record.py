@@ -107,7 +107,7 @@ class AccessRecord:
         form(*blanks, f'"{part.offset}-{part.offset + part.length - 1}"', *origin_bytes)
 
     def _origin_bytes(self, opened: Opened | None) -> tuple[int, ...]:
-        """What the origin was asked for, where a request is for bytes and there is an origin."""
+        """The bytes that came from the origin, if a request is for bytes and there is an origin."""
         count = None if opened is None or self.facts.plane is not Plane.DATA else opened.origin_bytes
         return () if count is None else (count,)
 

@@ -39,6 +39,8 @@ class Memo:
     request: BlobRequest = BlobRequest()
     status: BlobStatus | None = None
     """Of the file that the decision was made for; the same object as long as it is the same file."""
+    sha256: str | None = None
+    """The digest that was known of it then: a manifest may be replaced after its chunks."""
     decision: Decision | None = None
 
 
@@ -101,9 +103,10 @@ class ByteHandler:
         if opened is None:
             return None
         decision = memo.decision
-        if decision is None or memo.status is not opened.status or not decision.holds_at(self._now()):
+        is_known = memo.status is opened.status and memo.sha256 == opened.sha256
+        if decision is None or not is_known or not decision.holds_at(self._now()):
             memo.decision = decision = self._judge(facts, image, opened)
-            memo.status = opened.status
+            memo.status, memo.sha256 = opened.status, opened.sha256
         reply = decision.reply(range_value)
         if not _begins_now(facts, reply, opened):
             exchange.let_go()

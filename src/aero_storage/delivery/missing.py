@@ -1,4 +1,4 @@
-"""Opens what the catalog names; what is missing may be so because the catalog has changed (http.md §11)."""
+"""Opens images of the catalog; a missing one may be missing because the catalog has changed (http.md §11)."""
 
 from __future__ import annotations
 

@@ -41,6 +41,7 @@ class BucketRoot:
     _origin: Origin
     documents: BucketDocuments
     counts: OriginCounts
+    _cache: BlockCache | None
     _settings: Settings
     _threads: Disk
     _clock: IReactorTime
@@ -59,10 +60,12 @@ class BucketRoot:
         origin = open_origin(url, environ, limit, counts)
         first = open_origin(url, environ, min(limit, _FIRST_SECONDS), counts)
         threads = OriginThreads(pools.origin or pools.readers, clock, limit)
+        cache = None
         if settings.cache_dir is not None:
-            directory = CacheDirectory(settings.cache_dir)
-            counts.cache = BlockCache(directory, settings.cache_max_bytes, settings.cache_block_bytes, threads, clock)
-        return cls(origin, BucketDocuments(origin, first), counts, settings, threads, clock)
+            limit_bytes, block_bytes = settings.cache_max_bytes, settings.cache_block_bytes
+            cache = BlockCache(CacheDirectory(settings.cache_dir), limit_bytes, block_bytes, threads, clock)
+            counts.cached = cache.counts
+        return cls(origin, BucketDocuments(origin, first), counts, cache, settings, threads, clock)
 
     @property
     def poll_seconds(self) -> float:
@@ -78,7 +81,7 @@ class BucketRoot:
     def gauges(self) -> Gauges:
         """The gauges of origin and cache."""
         gauges: dict[Gauge, Callable[[], float]] = {Gauge.ORIGIN_UP: lambda: self.counts.is_up}
-        cache = self.counts.cache
+        cache = self._cache
         if cache is not None:
             gauges |= {Gauge.CACHE_BYTES: lambda: cache.used_bytes, Gauge.CACHE_LIMIT: lambda: cache.limit_bytes}
         return gauges
@@ -87,22 +90,22 @@ class BucketRoot:
         """Return the store; it keeps so many objects open."""
         origin, threads, clock = self._origin, self._threads, self._clock
         refresh, stale = self._settings.origin_refresh_secs, self._settings.origin_stale_secs
-        cache = self.counts.cache
+        cache = self._cache
         return RemoteStore(
             origin,
             threads,
             ObjectLooks(origin, threads, clock, refresh, stale),
             BucketListing(origin, threads, clock, refresh, stale),
-            PublishedDigests(lambda key: open_object(origin, key), time.monotonic, refresh),
+            PublishedDigests(lambda key: open_object(origin, key), time.monotonic, refresh).sha256,
             None if cache is None else OpenObjects(cache, origin, threads, most_open),
         )
 
     def start(self) -> None:
-        """Begin: what is in the cache is looked through in a thread."""
-        if self.counts.cache is not None:
-            self.counts.cache.start()
+        """Begin: the cache is looked through in a thread."""
+        if self._cache is not None:
+            self._cache.start()
 
     def stop(self) -> None:
         """End what is under way in the cache."""
-        if self.counts.cache is not None:
-            self.counts.cache.stop()
+        if self._cache is not None:
+            self._cache.stop()

@@ -25,6 +25,8 @@ from aero_storage.delivery.routes import routes
 from aero_storage.http.cors import CorsPolicy
 from aero_storage.http.forwarded import TrustedProxies
 from aero_storage.linux.inotify import Inotify
+from aero_storage.linux.short_timers import ShortTimers
+from aero_storage.linux.sock_diag import SockDiag
 from aero_storage.logs.json_log import EventLog
 from aero_storage.logs.rate_limited import RateLimitedEvent
 from aero_storage.metrics import Metrics, Registry
@@ -39,6 +41,7 @@ from aero_storage.settings import Settings
 from aero_storage.settings.original_variables import BUILD_VARIABLES, find_variable
 from aero_storage.streaming.fair_queue import FairQueue
 from aero_storage.streaming.files_in_flight import FilesInFlight
+from aero_storage.streaming.held_tail import SegmentKinds
 from aero_storage.streaming.throttle import throttle
 from aero_storage.streaming.transports import Sending
 from aero_storage.streaming.waiting_bodies import WaitingBodies
@@ -134,7 +137,9 @@ def compose(  # noqa: PLR0913 - what the settings do not say
     )
     plans = ResponsePlans(handler.account, time.time, settings.express)
     bodies = WaitingBodies(settings.max_waiting_body_bytes, metrics.waiting_body_closed)
-    responder = Responder(handler, plans, FileSender(), pools.readers, bodies, reactor, log)
+    descriptors = cast("IReactorFDSet", reactor)
+    in_flight = FilesInFlight(reactor, pools.disk, Inotify(descriptors), log)
+    responder = Responder(handler, plans, FileSender(), pools.readers, bodies, in_flight, reactor, log)
     site = ImageSite(
         build_resource(routes(metrics=not settings.disable_metrics), responder.respond_routed),
         reactor,
@@ -147,8 +152,8 @@ def compose(  # noqa: PLR0913 - what the settings do not say
     )
     unserved = UnservedEntries(store, current_catalog, reactor, log)
     drain = Drain(settings.drain_delay_secs, settings.shutdown_grace_secs)
-    in_flight = FilesInFlight(reactor, pools.disk, Inotify(cast("IReactorFDSet", reactor)), log)
-    sending = Sending(pools.readers, FairQueue(reactor), in_flight)
+    kinds = SegmentKinds(SockDiag(), ShortTimers(reactor, descriptors))
+    sending = Sending(pools.readers, FairQueue(reactor), in_flight, kinds)
     return Parts(
         reactor, log, pools, reloader, handler, admission, site, root, sending, accept_guard, drain, unserved
     )

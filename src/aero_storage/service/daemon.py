@@ -53,7 +53,7 @@ class AeroService(SignalledService):
         parts = self._parts
         parts.pools.start()
         parts.root.start()
-        parts.sending.in_flight.start()
+        parts.sending.start()
         parts.reactor.addSystemEventTrigger("after", "shutdown", parts.pools.stop)
         self._poll.start(parts.root.poll_seconds, now=False)
         self._trimming.start(TRIM_SECONDS, now=False)
@@ -88,7 +88,7 @@ class AeroService(SignalledService):
         gone = parts.site.shut()
         gone.addTimeout(_STOP_SECONDS, parts.reactor, onTimeoutCancel=lambda _result, _seconds: None)
         await gone
-        parts.sending.in_flight.stop()
+        parts.sending.stop()
         parts.root.store.close()
         parts.root.stop()
         await parts.pools.wait_until_idle(parts.reactor, parts.log)

@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from aero_storage.metrics import Counts
 from aero_storage.metrics.counts import empty_row, observe
-from aero_storage.storage.objects.block_cache.cache import BlockCache
+from aero_storage.storage.objects.block_cache.counts import CacheCounts
 from aero_storage.storage.objects.origin import Observer
 
 _OPERATIONS = ("get", "head", "list")
@@ -25,7 +25,8 @@ def _zeros() -> dict[tuple[str, ...], float]:
 class OriginCounts(Observer):
     """The requests of this process to its origin."""
 
-    cache: BlockCache | None = None
+    cached: CacheCounts | None = None
+    """Those of its block cache, if it has one."""
     _requests: dict[tuple[str, ...], float] = attrs.field(init=False, factory=_zeros)
     _seconds: dict[tuple[str, ...], list[float]] = attrs.field(init=False)
     _bytes: float = attrs.field(init=False, default=0)
@@ -55,8 +56,8 @@ class OriginCounts(Observer):
             counts.origin_requests = dict(self._requests)
             counts.origin_durations = {labels: [*row] for labels, row in self._seconds.items()}
             counts.origin_bytes = {(): self._bytes}
-        if self.cache is not None:
-            cached = self.cache.counts
+        cached = self.cached
+        if cached is not None:
             counts.cache_requests = {(result.value,): count for result, count in cached.requests.items()}
             counts.cache_evicted = {(): cached.evicted_bytes}
             counts.cache_damaged = {(): cached.damaged_blocks}

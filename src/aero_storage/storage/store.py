@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import PurePath
 from typing import Protocol
 
@@ -11,6 +11,9 @@ from twisted.internet.defer import Deferred
 
 from aero_storage.catalog.model import Image
 from aero_storage.storage.blob import Blob, BlobStatus
+
+FindDigest = Callable[[str, int], str | None]
+"""Looks up the digest of a chunk object, by its path relative to the root and its size; may wait."""
 
 
 @attrs.frozen

@@ -63,8 +63,17 @@ class FileSegment(QueuedSegment):
 
     @property
     @override
-    def watched(self) -> OpenFile | None:
+    def is_shared(self) -> bool:
+        return True
+
+    @property
+    @override
+    def file(self) -> OpenFile | None:
         return self.source if self.source.is_watched else None
+
+    @override
+    def unread(self) -> int | None:
+        return None
 
     @override
     def ready(self) -> int:
@@ -95,11 +104,26 @@ class FileSegment(QueuedSegment):
         return sent
 
     def _transfer(self, socket: int, most: int) -> int:
+        return self._share(socket, most)
+
+    def _share(self, socket: int, most: int) -> int:
         """Send by `sendfile`. Bytes in the socket are still the file's, so the file is verified after it."""
-        sent = self.source.transmit(socket, self.offset, most)
+        sent = self._advance(self.source.transmit(socket, self.offset, most))
+        self.source.verify()
+        return sent
+
+    def _copy(self, socket: int, most: int) -> int:
+        """Read, verify and write: none of these bytes changes any more once the kernel has them.
+
+        The rest that a full socket does not take is read again.
+        """
+        piece = _PIECE[:most]
+        count = self.source.read_sendable_into(self.offset, piece)
+        return self._advance(os.write(socket, piece[:count])) if count else 0
+
+    def _advance(self, sent: int) -> int:
         self.offset += sent
         self.left -= sent
-        self.source.verify()
         return sent
 
     @override
@@ -162,15 +186,12 @@ class FileSegment(QueuedSegment):
 
 
 class CopiedSegment(FileSegment):
-    """A segment that is read, verified and then written: none of its bytes changes any more once the kernel has it.
-
-    The rest that a full socket does not take waits in the file, and is read again.
-    """
+    """A segment that is copied; the rest that a full socket does not take waits in the file."""
 
     @property
     @override
-    def watched(self) -> None:
-        return None
+    def is_shared(self) -> bool:
+        return False
 
     @override
     def ready(self) -> int:
@@ -178,9 +199,4 @@ class CopiedSegment(FileSegment):
 
     @override
     def _transfer(self, socket: int, most: int) -> int:
-        piece = _PIECE[:most]
-        count = self.source.read_sendable_into(self.offset, piece)
-        sent = os.write(socket, piece[:count]) if count else 0
-        self.offset += sent
-        self.left -= sent
-        return sent
+        return self._copy(socket, most)

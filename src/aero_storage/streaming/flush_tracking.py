@@ -47,12 +47,12 @@ class FlushTracking(FileDescriptor):
 
     def progress(self) -> int | None:
         """Return how many bytes the peer has acknowledged; None if none are outstanding."""
-        outstanding = _outstanding(self.fileno())
-        return self.taken - outstanding if outstanding else None
+        unacknowledged = outstanding(self.fileno())
+        return self.taken - unacknowledged if unacknowledged else None
 
     def acknowledged(self) -> int:
         """Return how many bytes the peer has acknowledged."""
-        return self.taken - _outstanding(self.fileno())
+        return self.taken - outstanding(self.fileno())
 
     def max_unacknowledged_read(self) -> int:
         """Return an upper bound on the bytes read but not acknowledged; 0 if the peer's system does not answer."""
@@ -115,7 +115,7 @@ class FlushTracking(FileDescriptor):
             super().stopWriting()
 
 
-def _outstanding(descriptor: int) -> int:
+def outstanding(descriptor: int) -> int:
     """Return the bytes in the socket that the peer has not acknowledged (tcp(7), unix(7): SIOCOUTQ = TIOCOUTQ)."""
     try:
         (count,) = struct.unpack("i", fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4)))

@@ -32,7 +32,16 @@ class MemorySegment(QueuedSegment):
 
     @property
     @override
-    def watched(self) -> None:
+    def is_shared(self) -> bool:
+        return False
+
+    @property
+    @override
+    def file(self) -> None:
+        return None
+
+    @override
+    def unread(self) -> None:
         return None
 
     @override

@@ -1,11 +1,11 @@
 """A TCP transport for Twisted that sends segments: of files by `sendfile`, and of bodies that connections share.
 
-To use it, give a listening port a subclass with `disk`, `fair_queue` and `in_flight` set: `port.transport = …`.
+To use it, give a listening port a subclass with the class variables set: `port.transport = …`.
 Bytes are sent in the order of the calls of `write`, `writeSequence`, `send_file` and `send_body`. The reactor's
 thread makes no read that could wait for a disk.
 
 The kernel copies as late as it can: a file that is changed in place also changes those of its bytes that wait in a
-socket. Then `in_flight` has the connection reset. Small bodies are copied.
+socket. Then `in_flight` has the connection reset. `segment_kinds` tells what is copied.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ from aero_storage.errors import FileChangedError
 from aero_storage.linux import notsent_lowat
 from aero_storage.open_file import OpenFile
 from aero_storage.streaming.fair_queue import TURN_BYTES, FairQueue
-from aero_storage.streaming.file_segment import COPIED_BYTES, CopiedSegment, FileSegment
+from aero_storage.streaming.file_segment import FileSegment
 from aero_storage.streaming.files_in_flight import FilesInFlight
+from aero_storage.streaming.held_tail import SegmentKinds
 from aero_storage.streaming.memory_segment import MemorySegment
 from aero_storage.streaming.stream_place import StreamPlace
 from aero_storage.streaming.throttle import Pace
@@ -53,6 +54,7 @@ class SendfileServer(WriteQueue):
     disk: ClassVar[Disk]
     fair_queue: ClassVar[FairQueue]
     in_flight: ClassVar[FilesInFlight]
+    segment_kinds: ClassVar[SegmentKinds]
     on_file_changed: Callable[[], object] | None = None
     """Resets the connection, in place of `abortConnection`, when bytes in flight have changed."""
     pace: Pace | None = None
@@ -76,11 +78,10 @@ class SendfileServer(WriteQueue):
     ) -> Deferred[None]:
         """Send `head` and `length` bytes of a file from `offset` on, behind everything written before.
 
-        If nothing is queued, as much as the socket takes is sent at once. Up to COPIED_BYTES are copied. The Deferred
-        fires when the kernel has the last byte. It fails with the exceptions of `source`, with ConnectionAborted if
-        `in_flight` has told of a change, and with ConnectionLost if the connection is lost first.
+        If nothing is queued, as much as the socket takes is sent at once. The Deferred fires when the kernel has all,
+        and fails with the exceptions of `source`, ConnectionAborted (`in_flight` has told why), or ConnectionLost.
         """
-        kind = CopiedSegment if length <= COPIED_BYTES else FileSegment
+        kind = self.segment_kinds.choose(source, length, self)
         segment = kind(source, offset, length, self.disk, self._has_read, self.abortConnection, place=place)
         return self._enqueue(segment, head)
 
@@ -94,8 +95,8 @@ class SendfileServer(WriteQueue):
         self._queued += segment.left
         if not self.connected or self._aborting or self._writeDisconnected:
             return fail(ConnectionLost())
-        if segment.watched is not None:
-            self.in_flight.begin(self, segment.watched)
+        if segment.file is not None:
+            self.in_flight.begin(self, segment.file, shared=segment.is_shared)
         done = segment.done
         assert done is not None  # noqa: S101
         self._append(segment, head)
@@ -215,8 +216,8 @@ class SendfileServer(WriteQueue):
         if ready and not self._send_segment(segment, min(allowed, room, self.fair_queue.left)):
             return False
         if not segment.left:
-            if segment.watched is not None:
-                self.in_flight.end(self, segment.watched, self.taken)
+            if segment.file is not None:
+                self.in_flight.end(self, segment.file, self.taken if segment.is_shared else 0)
             self._complete(segment)
             return True
         self._awaiting_read = asked and not ready
@@ -281,7 +282,7 @@ class SendfileServer(WriteQueue):
             self._push()
 
     def _fail_segment(self, segment: QueuedSegment, failure: Failure) -> None:
-        changed = segment.watched if failure.check(FileChangedError) else None
+        changed = segment.file if failure.check(FileChangedError) else None
         if changed is not None and self.in_flight.changed(changed, self):
             failure = Failure(ConnectionAborted())
         self.abortConnection()
@@ -291,7 +292,7 @@ class SendfileServer(WriteQueue):
     def connectionLost(self, reason: Failure) -> None:
         segments, self._segments = self._segments, deque()
         self.in_flight.leave(self)
-        self.on_file_changed = None
+        self.on_file_changed = self.reader = None
         try:
             super().connectionLost(reason)
         finally:

@@ -19,6 +19,7 @@ from aero_storage.linux import notsent_lowat
 from aero_storage.streaming.fair_queue import FairQueue
 from aero_storage.streaming.files_in_flight import FilesInFlight
 from aero_storage.streaming.flush_tracking import FlushTracking
+from aero_storage.streaming.held_tail import SegmentKinds
 from aero_storage.streaming.receive_buffer import SharedReceiveBuffer
 from aero_storage.streaming.sendfile import SendfileServer
 
@@ -85,6 +86,17 @@ class Sending:
     """The threads that read into the page cache."""
     fair_queue: FairQueue
     in_flight: FilesInFlight
+    segment_kinds: SegmentKinds
+
+    def start(self) -> None:
+        """Begin to watch files and peers."""
+        self.in_flight.start()
+        self.segment_kinds.start()
+
+    def stop(self) -> None:
+        """End that: no connection is left."""
+        self.in_flight.stop()
+        self.segment_kinds.stop()
 
 
 def use_tracked_transports(port: object, sending: Sending | None = None) -> None:
@@ -104,6 +116,7 @@ def use_tracked_transports(port: object, sending: Sending | None = None) -> None
 def _transport_of(sending: Sending) -> type[SendfileServer]:
     class SharingServer(SendfileServer):
         disk, fair_queue, in_flight = sending.disk, sending.fair_queue, sending.in_flight
+        segment_kinds = sending.segment_kinds
 
     return SharingServer
 

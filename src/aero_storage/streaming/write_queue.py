@@ -17,6 +17,7 @@ from typing_extensions import override
 
 from aero_storage.open_file import OpenFile
 from aero_storage.streaming.flush_tracking import FlushTracking
+from aero_storage.streaming.local_reader import LocalReader, Unseen
 from aero_storage.streaming.receive_buffer import SharedReceiveBuffer
 
 
@@ -35,8 +36,17 @@ class QueuedSegment(Protocol):
     """Whether the speed limits are for it."""
 
     @property
-    def watched(self) -> OpenFile | None:
-        """The file whose bytes these stay until they are acknowledged; None for copies."""
+    def is_shared(self) -> bool:
+        """Whether bytes that were sent stay the file's until they are acknowledged."""
+        ...
+
+    @property
+    def file(self) -> OpenFile | None:
+        """The file that the bytes come from."""
+        ...
+
+    def unread(self) -> int | None:
+        """Return how many bytes of the connection the client's program has not read; None if nobody tells."""
         ...
 
     def ready(self) -> int:
@@ -63,6 +73,9 @@ class WriteQueue(FlushTracking, SharedReceiveBuffer, tcp.Server):  # type: ignor
     _lost = False
     """Whether a system call reported the connection lost; `doWrite` tells the reactor."""
 
+    reader: LocalReader | Unseen | None = None
+    """The program at the other end, once it matters which it is."""
+
     def __init__(self, *arguments: Any) -> None:
         self._segments: deque[QueuedSegment] = deque()
         super().__init__(*arguments)
@@ -72,6 +85,14 @@ class WriteQueue(FlushTracking, SharedReceiveBuffer, tcp.Server):  # type: ignor
     def unsent(self) -> int:
         # Bytes of segments count too.
         return super().unsent + self._queued
+
+    @override
+    def progress(self) -> int | None:
+        # A program on this machine may have read far less than its system has acknowledged.
+        unread = self._segments[0].unread() if self._segments else None
+        if unread is None:
+            return super().progress()
+        return self.taken - unread if unread else None
 
     def is_idle(self) -> bool:
         """Return whether nothing is unsent and more may be sent."""

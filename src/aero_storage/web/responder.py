@@ -10,6 +10,7 @@ from typing import Any
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectionAborted
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
@@ -19,9 +20,11 @@ from aero_storage.delivery.handler import RequestHandler
 from aero_storage.delivery.reply import Reply
 from aero_storage.delivery.routes import Plane, Route
 from aero_storage.disk import Disk
-from aero_storage.errors import StatusAndReason
+from aero_storage.errors import FileChangedError, StatusAndReason
 from aero_storage.http.request_head import RequestHead
 from aero_storage.logs.json_log import EventLog
+from aero_storage.open_file import OpenFile
+from aero_storage.streaming.files_in_flight import FilesInFlight
 from aero_storage.streaming.producer import SegmentProducer
 from aero_storage.streaming.waiting_bodies import WaitingBodies
 from aero_storage.web.file_sender import FileSender
@@ -44,6 +47,7 @@ class Responder:
     _sender: FileSender
     _readers: Disk
     _bodies: WaitingBodies
+    _in_flight: FilesInFlight
     _clock: IReactorTime
     _log: EventLog
     _now: Callable[[], float] = time.time
@@ -91,7 +95,7 @@ class Responder:
         return self._handler.fail(exchange.facts, HTTPStatus.INTERNAL_SERVER_ERROR, None)
 
     def _wait(self, plan: ResponsePlan, exchange: Exchange, waiting: Deferred[Reply], client: Client) -> None:
-        response = Response(exchange, client, self._log)
+        response = Response(exchange, client, self._log, self._in_flight.reports)
 
         def failed(failure: Failure) -> Reply:
             if failure.check(CancelledError):
@@ -131,7 +135,7 @@ class Responder:
 
     def _response(self, exchange: Exchange, reply: Reply, client: Client, response: Response | None) -> Response:
         """The response under way, now that its reply is known."""
-        response = response or Response(exchange, client, self._log)
+        response = response or Response(exchange, client, self._log, self._in_flight.reports)
         response.status, response.length = reply.status, reply.length or 0
         return response
 
@@ -145,8 +149,23 @@ class Responder:
             producer = SegmentProducer(
                 self._readers, blob, response, segment.offset, segment.length, client.pace, response.exchange.place
             )
-            await producer.start()
+            await self._copy_file(producer, blob.file, response)
         await self._flushed(client)
+
+    async def _copy_file(self, producer: SegmentProducer, file: OpenFile | None, response: Response) -> None:
+        """Send the bytes of a file; if it has changed, reset all connections that get copies of it."""
+        if file is None:
+            await producer.start()
+            return
+        self._in_flight.begin(response, file, shared=False)
+        try:
+            await producer.start()
+        except FileChangedError as error:
+            if response.aborted_by_us or self._in_flight.changed(file, response):  # the first has told of all
+                raise ConnectionAborted from error
+            raise
+        finally:
+            self._in_flight.end(response, file)
 
     async def _write_body(self, head: bytes, body: bytes, response: Response, client: Client) -> None:
         """Write a body piece by piece: each is copied when the kernel has the one before it."""

@@ -16,6 +16,7 @@ from zope.interface import implementer
 from aero_storage.delivery.exchange import Ending, Exchange
 from aero_storage.errors import (
     DiskHangsError,
+    FileChangedError,
     ObjectChangedError,
     OriginDeniedError,
     OriginUnavailableError,
@@ -24,6 +25,7 @@ from aero_storage.errors import (
     StatusAndReason,
 )
 from aero_storage.logs.json_log import EventLog
+from aero_storage.streaming.change_reports import ChangeReports
 from aero_storage.streaming.sendfile import SendfileServer
 from aero_storage.streaming.throttle import Pace
 from aero_storage.streaming.transports import TrackedTransport
@@ -100,6 +102,7 @@ class Response:
     exchange: Exchange
     _client: Client
     _log: EventLog
+    _reports: ChangeReports
     status: int = _CLIENT_CLOSED_REQUEST
     length: int = 0
     """Bytes of the body that were given to the transport."""
@@ -134,16 +137,22 @@ class Response:
 
     def break_off(self, error: BaseException) -> None:
         """Reset the connection: the response cannot be finished, as its file has failed, or by a defect of ours."""
+        self._tell(error)
+        try:
+            self._end(Ending.ABORTED)
+        finally:
+            self._client.abort()
+
+    def _tell(self, error: BaseException) -> None:
+        if isinstance(error, FileChangedError):
+            self._reports.add(error.name)
+            return
         message, fields = "response broken off", {"request_id": self.exchange.request_id}
         if isinstance(error, _FILE_FAILURES):
             message = f"{message}: {error}"
         else:
             fields["traceback"] = "".join(traceback.format_exception(error))
         self._log.event("error", message, fields)
-        try:
-            self._end(Ending.ABORTED)
-        finally:
-            self._client.abort()
 
     def _complete(self, _result: object) -> None:
         if self.exchange.ended:
@@ -208,6 +217,16 @@ class Response:
         """Reset the connection."""
         self.aborted_by_us = True
         self._client.abort()
+
+    # A Sender of FilesInFlight, where bytes are copied
+
+    def acknowledged(self) -> int:
+        """Nothing is shared with a socket."""
+        return 0
+
+    def file_changed(self) -> None:
+        """Reset the connection: the file has changed of which bytes were still to be read."""
+        self.shut()
 
     # IConsumer, for a producer of the body
 

@@ -57,6 +57,14 @@ def test_proxy_of_https(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "s3cret" not in str(caught.value)
 
 
+def test_proxy_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy that wants a password is told of as such: the URL of the image is right."""
+    with HttpServer(lambda _: answer(b"", "407 Proxy Authentication Required")) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url.removesuffix("/disk.img"))
+        with pytest.raises(OperatorError, match="the proxy wants the name and password"):
+            fetched("http://images.invalid/disk.img")
+
+
 def test_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that no_proxy names is asked itself."""
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
@@ -65,7 +73,31 @@ def test_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
         assert fetched(server.url) == DATA
 
 
-@pytest.mark.parametrize("proxy", ["socks5://me:s3cret@127.0.0.1:9", "ftp://127.0.0.1:9", "http://"])
+def test_password_of_any_characters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy gets a user's name and password as they are, in UTF-8."""
+    with HttpServer(lambda _: answer(DATA)) as proxy:
+        address = proxy.url.removeprefix("http://").removesuffix("/disk.img")
+        monkeypatch.setenv("http_proxy", f"http://mé:10€%ff@{address}")
+        assert fetched("http://images.invalid/disk.img") == DATA
+    sent = proxy.requests[0].headers["proxy-authorization"].removeprefix("Basic ")
+    assert base64.b64decode(sent) == "mé:10€".encode() + b"\xff"
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        "socks5://me:s3cret@127.0.0.1:9",
+        "ftp://127.0.0.1:9",
+        "http://",
+        "http://me:s3cret/more@127.0.0.1:9",
+        "http://s3cret:80/more@127.0.0.1:9",
+        "http://s3cret:80?more@127.0.0.1:9",
+        "http://s3cret#more@127.0.0.1:9",
+        "http://me:s3cret@[::1",
+        "http://me:s3cret@127.0.0.1:99999",
+        "me:s3cret/more@127.0.0.1:9",
+    ],
+)
 def test_other_proxies(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
     """A proxy that cannot be asked is an error that says how to go on, without a password in it."""
     monkeypatch.setenv("all_proxy", proxy)

@@ -115,6 +115,15 @@ def test_chosen_member(wanted: str) -> None:
     }
 
 
+@pytest.mark.parametrize("top", ["one.img", "./one.img"])
+@pytest.mark.parametrize("is_first", [False, True])
+def test_chosen_member_at_the_top(top: str, *, is_first: bool) -> None:
+    """A file at the top of the archive can be chosen, also where one in a folder has its name."""
+    members = [("a/one.img", DISK + b"2"), (top, DISK)]
+    data = tar(*(reversed(members) if is_first else members))
+    assert only(data, choice=Choice("./one.img")) == (top, DISK)
+
+
 def test_chosen_member_that_is_not_there() -> None:
     """A name that no file has is told of with the names that there are, as is one that two files have."""
     data = tar(("a/one.vmdk", DISK), ("b/one.vmdk", DISK), (header("link.img", tarfile.SYMTYPE, link="x"), b""))
@@ -122,7 +131,7 @@ def test_chosen_member_that_is_not_there() -> None:
     assert complaint(data, Choice("two\x1b.img")) == f"IT: holds no file two\\x1b.img; its disk images: {there}"
     assert complaint(data, Choice("link.img")) == f"IT: holds no file link.img; its disk images: {there}"
     assert complaint(data, Choice("one.vmdk")) == (
-        f"IT: holds more than one file one.vmdk; name it as the archive does; its disk images: {there}"
+        f"IT: holds more than one file one.vmdk; name it with its folder, ./ for the top; its disk images: {there}"
     )
     assert (
         complaint(tar(("n.txt", b"x")), Choice("y")) == "IT: holds no file y; its disk images: none, but n.txt (1 B)"

@@ -80,6 +80,12 @@ def test_chosen_member(tmp_path: Path, wanted: str) -> None:
     assert (name.endswith(wanted), content) == (True, members[name])
 
 
+def test_chosen_member_at_the_top(tmp_path: Path) -> None:
+    """A file at the top of the archive can be chosen, also where one in a folder has its name."""
+    data = zipped(("a/one.img", DISK[:999]), ("one.img", DISK))
+    assert only(tmp_path, data, "./one.img") == ("one.img", DISK)
+
+
 def test_chosen_member_that_is_not_there(tmp_path: Path) -> None:
     """A name that no file has is told of; a folder is no file."""
     data = zipped(("a.img", DISK), ("b/", b""))

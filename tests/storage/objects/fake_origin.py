@@ -67,12 +67,12 @@ class FakeOrigin(Origin):
         yield from (Listed(name.rstrip("/"), None) for name in page.prefixes)
 
     def put(self, key: str, data: Buffer) -> Pin:
-        raise AssertionError("the daemon writes nothing")
+        raise AssertionError(f"the daemon writes nothing: {key}, {data!r}")
 
     put_if = put_large = put  # type: ignore[assignment]
 
     def delete(self, keys: object) -> None:
-        raise AssertionError("the daemon deletes nothing")
+        raise AssertionError(f"the daemon deletes nothing: {keys}")
 
 
 def _status(key: str, found: Version) -> ObjectStatus:

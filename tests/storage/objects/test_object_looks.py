@@ -46,7 +46,7 @@ def result_of(deferred: Deferred[T]) -> T:
     result = results[0]
     if isinstance(result, Failure):
         result.raiseException()
-    return result  # type: ignore[return-value]
+    return result
 
 
 @pytest.fixture

@@ -252,6 +252,11 @@ def open_url(url: str, say: Say, clock: Clock = _CLOCK) -> HttpBody:
 def _require_whole(name: str, answer: Answer) -> None:
     """Raise OperatorError unless an answer brings the whole file, and its end can be told from a cut."""
     require_identity(name, answer)
+    if answer.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+        raise OperatorError(
+            f"{name}: the proxy wants the name and password of a user; put them into the variable that names it: "
+            "http_proxy=http://NAME:PASSWORD@HOST:PORT"
+        )
     if answer.status != HTTPStatus.OK:
         raise OperatorError(f"{name}: is answered with status {answer.status}; is that the URL of the image?")
     require_framing(name, answer)

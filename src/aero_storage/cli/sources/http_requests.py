@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from http.client import HTTPException
 from typing import Any
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import SplitResult, unquote_to_bytes, urljoin, urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
 import attrs
@@ -143,18 +144,29 @@ def _pools_for(url: str, **options: Any) -> urllib3.PoolManager:
     proxy = _proxy_for(url)
     if proxy is None:
         return urllib3.PoolManager(**options)
-    parts = urlsplit(proxy)
-    if parts.scheme.lower() not in _PROXY_SCHEMES or not parts.hostname:
+    parts = _proxy_parts(proxy)
+    if parts is None:
         raise OperatorError(
             f"{printable(shown_url(proxy))} is named as a proxy by the environment, and is no http(s) URL of one; "
             "unset the variable, or name the server in no_proxy"
         )
     headers = {}
     if parts.username is not None:
-        user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        headers = urllib3.make_headers(proxy_basic_auth=user)
+        user = b"%b:%b" % (unquote_to_bytes(parts.username), unquote_to_bytes(parts.password or ""))
+        headers["proxy-authorization"] = f"Basic {base64.b64encode(user).decode()}"
     address = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
     return urllib3.ProxyManager(address, proxy_headers=headers, **options)
+
+
+def _proxy_parts(proxy: str) -> SplitResult | None:
+    """Return the parts of a proxy's URL, None if it cannot be one."""
+    try:
+        parts = urlsplit(proxy)
+        is_one = parts.scheme.lower() in _PROXY_SCHEMES and parts.hostname and parts.port != 0
+    except ValueError:
+        return None
+    # An `@` behind the host is the end of a password that has a `/`, `?` or `#` in it; the "host" is a part of it.
+    return parts if is_one and "@" not in parts.path + parts.query + parts.fragment else None
 
 
 def _proxy_for(url: str) -> str | None:

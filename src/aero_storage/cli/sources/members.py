@@ -70,13 +70,20 @@ class Choice:
     """Which member of an archive is wanted, and how much there may be beside it."""
 
     wanted: str | None = None
-    """Its name, or the last part of it; None: the only disk."""
+    """Its name, or the last part of it, unless this has a `/` in it; None: the only disk."""
     most_others: int = 1 << 40
     """Limit of the bytes of other members that are read past."""
 
     def is_met_by(self, name: str, *, is_disk: bool) -> bool:
         """Return whether a file of the archive is the one that is wanted."""
-        return is_disk if self.wanted is None else self.wanted in {name, printable(name, None), last_of(name)}
+        if self.wanted is None:
+            return is_disk
+        named = _from_top if "/" in self.wanted else last_of
+        return named(self.wanted) in {named(name), named(printable(name, None))}
+
+
+def _from_top(name: str) -> str:
+    return name.removeprefix("./")
 
 
 def last_of(name: str) -> str:
@@ -124,7 +131,7 @@ class Listing:
     def _reason_for_choice(self) -> str | None:
         if self.choice.wanted is None:
             return None
-        many = "more than one file {}; name it as the archive does" if self.found else "no file {}"
+        many = "more than one file {}; name it with its folder, ./ for the top" if self.found else "no file {}"
         disks = self._names_of_disks() if self._disks else f"none, but {self._names_of_all()}"
         return f"holds {many.format(printable(self.choice.wanted))}; its disk images: {disks}"
 

@@ -18,14 +18,10 @@ from aero_storage.storage.blob import BlobStatus
 from aero_storage.storage.local.device_map import DeviceMap
 from aero_storage.storage.local.directory import ImageDirectory
 from aero_storage.storage.open_file_cache import OpenedFile, OpenFileCache
-from aero_storage.storage.store import BlobRequest, EntryFault, Opened, Store, Survey
+from aero_storage.storage.store import BlobRequest, EntryFault, FindDigest, Opened, Store, Survey
 
 _SURVEYS = "surveys"
 """The lane of looks at all images, whatever disks they are on."""
-
-
-FindDigest = Callable[[str, int], str | None]
-"""Looks up the digest of a chunk object, by its path relative to the root and its size; may wait for a disk."""
 
 
 @attrs.frozen

@@ -27,7 +27,6 @@ READ_BYTES = 128 * 1024
 
 _CLOSED = -1
 _IS_CLOSED = "the blob is closed"
-_HAS_CHANGED = "the file has changed"
 
 _NULL = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
 
@@ -112,7 +111,7 @@ class LocalBlob(Blob, OpenFile):
     def verify(self) -> None:
         self.fileno()
         if not self.is_current():
-            raise FileChangedError(_HAS_CHANGED)
+            raise FileChangedError(self._name)
 
     @override
     def is_sendable(self, offset: int, length: int) -> bool:
@@ -192,8 +191,10 @@ class LocalBlob(Blob, OpenFile):
         data = os.pread(self._descriptor, length, offset)
         while 0 < len(data) < length and (more := os.pread(self._descriptor, length - len(data), offset + len(data))):
             data += more
-        if len(data) < length or not self.is_current():
-            raise ShortReadError(f"{len(data)} of {length} bytes at {offset}: {_HAS_CHANGED}")
+        if not self.is_current():
+            raise FileChangedError(self._name)
+        if len(data) < length:
+            raise ShortReadError(f"{len(data)} of {length} bytes at {offset}")
         return data
 
 

@@ -1,6 +1,6 @@
 """Looks at objects, remembered: HEADs are made once for all who ask, and believed for a while (http.md §11).
 
-Everything runs on the reactor's thread but the HEADs. What does not exist is remembered, too.
+Everything runs on the reactor's thread but the HEADs. Missing objects are remembered, too.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _MAX_LOOKS = 16_384
 
 @attrs.define(eq=False)
 class Look:
-    """What was seen of an object, and when the last look that saw it so began."""
+    """The state of an object as it was seen, and when the last look that saw it so began."""
 
     key: str
     found: ObjectStatus | None

@@ -21,7 +21,7 @@ LOOK_LANE = "origin looks"
 LIST_LANE = "origin lists"
 
 GRACE_SECONDS = 1.0
-"""An origin ends a call by itself at its time limit; what has not ended so much later is given up."""
+"""An origin ends a call by itself at its time limit; a call that goes on for longer is given up."""
 
 
 def _ignore(_result: object) -> None:

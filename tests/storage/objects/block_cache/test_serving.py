@@ -30,8 +30,11 @@ def test_whole_object(worker: Worker, origin: Origin) -> None:
     opened = worker.open(origin)
     assert worker.sent(opened) == DATA
     assert sorted(origin.fetched) == [(at, min(BLOCK, len(DATA) - at)) for at in range(0, len(DATA), BLOCK)]
+    assert opened.origin_bytes == len(DATA)
     origin.fetched.clear()
-    assert worker.sent(opened.another()) == DATA
+    again = opened.another()
+    assert worker.sent(again) == DATA
+    assert again.origin_bytes == 0
     assert origin.fetched == []
     opened.close()
     assert worker.cache.counts.misses == worker.cache.counts.hits == 11

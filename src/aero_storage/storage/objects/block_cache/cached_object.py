@@ -34,6 +34,8 @@ class CachedObject(OpenFile, ByteSource):
     _fetch: Fetch
     _on_close: Callable[[], object]
     """Called once, in the thread of the last holder."""
+    origin_bytes: int = attrs.field(init=False, default=0)
+    """Bytes that were fetched for this stream, for the log."""
     _holders: int = attrs.field(init=False, default=1)
     _is_closed: bool = attrs.field(init=False, default=False)
     _mutex: Lock = attrs.field(init=False, factory=Lock)
@@ -113,10 +115,9 @@ class CachedObject(OpenFile, ByteSource):
 
     def _is_sendable_in_parts(self, offset: int, length: int) -> bool:
         """Return whether each block is on disk and resident, or in memory."""
-        file, end = self._file, offset + length
+        file = self._file
         for index in range(*self._blocks(offset, length)):
-            start = max(offset, index << self._shift)
-            size = min(end, (index + 1) << self._shift) - start
+            start, size = self._part(index, offset, length)
             is_on_disk = file is not None and file.is_sendable(start, size, index, index + 1)
             if not is_on_disk and self._cached.in_memory(index) is None:
                 return False
@@ -147,22 +148,11 @@ class CachedObject(OpenFile, ByteSource):
     def read_now_into(self, offset: int, target: memoryview) -> bool:
         """Fill `target` from `offset` on, if that takes no waiting; return whether it did."""
         first, end = self._blocks(offset, len(target))
-        file = self._file
-        if not (file is not None and file.read_now_into(offset, target, first, end)) and not self._read_parts(
-            offset, target
-        ):
-            return False
-        self._touch(first, end - 1)
-        return True
-
-    def _read_parts(self, offset: int, target: memoryview) -> bool:
-        """Fill `target` from memory and disk, if there is something in memory."""
-        if not self._cached.shared.memory.bytes or not self._is_sendable_in_parts(offset, len(target)):
-            return False
-        done = 0
-        while done < len(target) and (count := self._read_first(offset + done, target[done:])):
-            done += count
-        return done == len(target)
+        if self._file is not None and self._file.read_now_into(offset, target, first, end):
+            self._touch(first, end - 1)
+            return True
+        is_there = bool(self._cached.shared.memory.bytes) and self._is_sendable_in_parts(offset, len(target))
+        return is_there and self._read_all(offset, target)
 
     @override
     def read_sendable_into(self, offset: int, target: memoryview) -> int:
@@ -195,7 +185,7 @@ class CachedObject(OpenFile, ByteSource):
         first, end = self._blocks(offset, length)
         bringing = gatherResults(
             [
-                self._cached.bring(index, self._fetch, background=background)
+                self._cached.bring(index, self._fetch_counted, background=background)
                 for index in range(first, end)
                 if not self._is_sendable_in_parts(*self._part(index, offset, length))
             ],
@@ -213,7 +203,7 @@ class CachedObject(OpenFile, ByteSource):
         first, end = self._blocks(offset, length)
         if self._file is not None and self._file.read_into(offset, target, first, end) == length:
             return bytes(target)
-        return bytes(self._fetch(offset, length))
+        return bytes(self._fetch_counted(offset, length))
 
     @override
     def read_later(self, disk: Disk, offset: int, length: int, *, background: bool) -> Deferred[bytes]:
@@ -228,7 +218,7 @@ class CachedObject(OpenFile, ByteSource):
             await self.warm(disk, offset, len(target), background=background)
             if self._read_all(offset, target):
                 return bytes(target)
-        fetching = partial(self._fetch, offset, len(target))
+        fetching = partial(self._fetch_counted, offset, len(target))
         lane = self._cached.shared.origin_lane
         return bytes(await self._cached.shared.disk.run(fetching, lane=lane, background=background))
 
@@ -269,6 +259,11 @@ class CachedObject(OpenFile, ByteSource):
 
     # Blocks
 
+    def _fetch_counted(self, offset: int, length: int) -> bytes | memoryview:
+        data = self._fetch(offset, length)
+        self.origin_bytes += len(data)
+        return data
+
     def _blocks(self, offset: int, length: int) -> tuple[int, int]:
         """Return the first block of a range, and the first one behind it."""
         return offset >> self._shift, ((offset + length - 1) >> self._shift) + 1
@@ -287,7 +282,7 @@ class CachedObject(OpenFile, ByteSource):
         if not self._cached.is_failing:
             for index in blocks:
                 if not self._cached.is_there(index):
-                    self._cached.bring_ahead(index, self._fetch)
+                    self._cached.bring_ahead(index, self._fetch_counted)
 
     def _gone(self, bringing: Deferred[list[None]]) -> None:
         self.stop()
