@@ -92,12 +92,6 @@ def _move_blocks(_directory: CacheDirectory, pair: FilePair, _rng: random.Random
             file.write(data)
 
 
-def _link_data(directory: CacheDirectory, pair: FilePair, _rng: random.Random) -> None:
-    path = directory.data(pair.layout.name)
-    path.rename(path.with_suffix(".moved"))
-    path.symlink_to(path.with_suffix(".moved"))
-
-
 def _remove_data(directory: CacheDirectory, pair: FilePair, _rng: random.Random) -> None:
     directory.data(pair.layout.name).unlink()
 
@@ -120,14 +114,14 @@ STOPPED = (
     Damage("flipped bits in the map's header", _flip_header),
     Damage("a map cut short", _cut_map),
     Damage("no data", _remove_data, is_counted=False),
-    Damage("a link in place of the data", _link_data, is_counted=False),
     Damage("a journal of random bytes", _scribble, is_counted=False),
 )
 RUNNING = (
     Damage("data cut short under readers", _cut_data, is_counted=False, allowed=(CUT,)),
     Damage("a map cut short under readers", _cut_map, is_counted=False, allowed=(CUT,)),
-    Damage("files removed under readers", _remove_both, is_counted=False),
     Damage("a journal of random bytes under readers", _scribble, is_counted=False),
+    # Last: what is removed goes on being used, and no other damage finds it.
+    Damage("files removed under readers", _remove_both, is_counted=False),
 )
 
 
