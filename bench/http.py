@@ -10,24 +10,24 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import attrs
 
-from bench import data, loads, machine, memory, suites
+from bench import bucket, data, loads, machine, memory, suites
 from bench.errors import BenchError
 from bench.latency import ALONE
 from bench.loads import Aim
 from bench.plot import draw
 from bench.report import report
-from bench.results import Results, from_json
+from bench.results import BucketRow, Results, from_json
 from bench.servers import AERO, KINDS, NGINX, NO_EXPRESS, NO_LOG, Kind, daemon_flags
 from bench.streams import COLD, PACED, WARM
 from bench.suites import Bench, say
 from bench.targets import SLOW_CLIENTS
 
-PARTS = ("throughput", "workers", "memory", "latency")
+PARTS = ("throughput", "workers", "memory", "latency", "bucket")
 NAMES = tuple(kind.name for kind in KINDS)
 QUICK = (AERO, NO_EXPRESS, NGINX)
 
@@ -130,7 +130,15 @@ def _parts(given: argparse.Namespace, bench: Bench, results: Results, *, has_wor
     if "latency" in given.only:
         states = (ALONE, COLD) if given.quick else (ALONE, WARM, COLD, PACED)
         results = attrs.evolve(results, latency=list(suites.latencies(bench, states, 1.0 if given.quick else 4.0)))
+    if "bucket" in given.only:
+        results = attrs.evolve(results, bucket=list(_bucket(bench)))
     return results
+
+
+def _bucket(bench: Bench) -> Iterator[BucketRow]:
+    for row in bucket.measure(bench.scratch, bench.cores):
+        say(f"bucket: {row.work}: {row.shown} ({row.wanted})")
+        yield row
 
 
 def _kinds(given: argparse.Namespace, help_text: str) -> list[Kind]:

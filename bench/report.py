@@ -37,6 +37,7 @@ def report(results: Results) -> str:
         _section("Memory", texts.MEMORY, memory(results)),
         _section("Memory of one of 1,000 streams, by range size", texts.STREAMS, per_stream(results)),
         _section("A hot 4 KiB request beside cold streams", texts.LATENCY, latency(results)),
+        _section("Over a bucket", texts.BUCKET, over_a_bucket(results)),
         texts.MEANING,
         _section("Machine, versions, flags", "", tables.listing(["What", "Here"], results.facts.items())),
         _section("Notes", "", "\n".join(f"- {note}" for note in notes(results))),
@@ -49,6 +50,12 @@ def targets(results: Results) -> str:
     """Each figure to reach, what was reached, and the word for it."""
     rows = [[target.work, target.wanted, *target.verdict(results)] for target in TARGETS]
     return tables.listing(["Work", "At least", "Here", ""], rows)
+
+
+def over_a_bucket(results: Results) -> str:
+    """Each figure of the daemon over a bucket; empty if none was measured."""
+    rows = [[row.work, row.wanted, row.shown, row.verdict] for row in results.bucket]
+    return tables.listing(["Work", "Wanted", "Here", ""], rows) if rows else ""
 
 
 def throughput(results: Results, cell: Callable[[str, str], str]) -> str:

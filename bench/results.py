@@ -89,6 +89,27 @@ class Latency:
 
 
 @attrs.frozen
+class BucketRow:
+    """A figure of the daemon over a bucket, and what is wanted of it."""
+
+    work: str
+    wanted: str
+    figure: float
+    unit: str
+    is_reached: bool
+
+    @property
+    def shown(self) -> str:
+        """The figure as people read it."""
+        return f"{self.figure:.3g} {self.unit}"
+
+    @property
+    def verdict(self) -> str:
+        """Whether it is reached."""
+        return "reached" if self.is_reached else "**missed**"
+
+
+@attrs.frozen
 class Results:
     """A run of the benchmark."""
 
@@ -97,6 +118,7 @@ class Results:
     memory: Sequence[Memory] = ()
     latency: Sequence[Latency] = ()
     notes: Sequence[str] = ()
+    bucket: Sequence[BucketRow] = ()
 
     def runs(self, server: str, load: str, suite: str = ONE_CORE, workers: int = 1) -> dict[int, Sample]:
         """Samples by round."""
@@ -167,4 +189,5 @@ def from_json(data: Mapping[str, Any]) -> Results:
         [Memory(**one) for one in data["memory"]],
         [Latency(**one) for one in data["latency"]],
         data["notes"],
+        [BucketRow(**one) for one in data.get("bucket", ())],
     )

@@ -59,3 +59,8 @@ make bench BENCH_ARGS=--help      # other sizes, offsets, connections, parts, se
 
 All figures of this page are in [benchmarks.json](benchmarks.json).
 """
+
+BUCKET = """\
+The daemon over a bucket of the tests' own object store, which shares a core with the load. Ratios are medians of
+pairs, taken in turn. The cold streams beside hot requests get 8 MiB a second each from the store.
+"""

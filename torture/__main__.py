@@ -12,6 +12,8 @@ from pathlib import Path
 import attrs
 
 from torture.faults.absent_workers import absent_workers
+from torture.faults.cache_files import RUNNING, STOPPED, damaged_caches, full_cache_disk
+from torture.faults.cache_processes import kills_in_fills, replicas
 from torture.faults.catalog import catalogs
 from torture.faults.clients import made_bodies_nobody_reads, resets, slowloris, stalled
 from torture.faults.clock import clock_steps
@@ -19,6 +21,7 @@ from torture.faults.floods import pipelined_floods
 from torture.faults.hostile_servers import SERVERS, hostile_servers
 from torture.faults.image_files import files
 from torture.faults.images_root import hostile_root
+from torture.faults.origin import CASES, bucket_gone, origin_faults
 from torture.faults.processes import descriptors, full_disk, kills
 from torture.faults.slow_disk import slow_disk
 from torture.faults.slow_readers import slow_readers_that_move
@@ -48,6 +51,10 @@ faults:
   clock        steps of the wall clock (needs libfaketime)
   absent-workers   workers stopped and killed in turn      hostile-root   links put into the images root
   hostile-servers  what `verify` and `doctor` may meet     key-updates    floods of TLS KeyUpdate
+  store        an object store that is slow, hangs, refuses, cuts, lies; objects replaced and deleted in mid-stream
+  bucket-gone  no bucket for a minute under load     replicas     one of three killed
+  cache-files  flipped bits, holes, files cut short  cache-disk   full, read-only (needs root)
+  cache-kills  kill -9 of what fills a block cache
   fuzz         request lines, headers, ranges and smuggling shapes, mutated and pipelined, to both lanes
 
 examples:
@@ -112,6 +119,12 @@ def _faults(given: argparse.Namespace, deadline: float) -> dict[str, Fault]:
         "hostile-root": Fault(hostile_root, 30, 12),
         "hostile-servers": Fault(hostile_servers, len(SERVERS), 4),
         "key-updates": Fault(key_updates, 200_000, 20_000),
+        "store": Fault(origin_faults, 2 * len(CASES), len(CASES) // 2),
+        "bucket-gone": Fault(bucket_gone, 60, 3),
+        "cache-files": Fault(damaged_caches, len(STOPPED) + len(RUNNING), 8),
+        "cache-disk": Fault(full_cache_disk, 400, 60),
+        "cache-kills": Fault(kills_in_fills, 200, 20),
+        "replicas": Fault(replicas, 4, 1),
         "fuzz": Fault(fuzzed, _FUZZED, 30_000),
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from bench import tables
 from bench.report import report
-from bench.results import BOTH_CORES, WHOLE_IMAGE, Latency, Memory, Results
+from bench.results import BOTH_CORES, WHOLE_IMAGE, BucketRow, Latency, Memory, Results
 from bench.servers import AERO, NGINX
 from tests.bench.test_results import sample
 
@@ -87,6 +87,14 @@ def test_report() -> None:
     ):
         assert line in text.splitlines()
     assert text.index("| aero-storage | 60 |") < text.index("| nginx | 100 |")
+
+
+def test_report_over_a_bucket() -> None:
+    """Each figure, what is wanted of it, and whether it is reached; no section where none was measured."""
+    row = BucketRow("64 clients on one cold block", "1 GET", 2, "GETs", is_reached=False)
+    text = report(Results({}, bucket=[row]))
+    assert "| 64 clients on one cold block | 1 GET | 2 GETs | **missed** |" in text.splitlines()
+    assert "## Over a bucket" not in report(Results({}))
 
 
 def test_mark_of_the_load() -> None:

@@ -11,6 +11,7 @@ from bench.results import (
     BOTH_CORES,
     ONE_CORE,
     WHOLE_IMAGE,
+    BucketRow,
     Latency,
     Memory,
     Results,
@@ -103,5 +104,6 @@ def test_json_and_back() -> None:
         [Memory("a", 100, WHOLE_IMAGE, 3, 2, 1)],
         [Latency("a", "cold", 0, 9, 1.0, 2.0, 3.0, 4, 5.0, 0.9, 6)],
         ["a note"],
+        [BucketRow("cold", "fast", 0.7, "×", is_reached=True)],
     )
     assert from_json(json.loads(json.dumps(attrs.asdict(results)))) == results

@@ -13,6 +13,15 @@ import sys
 from tests.object_store.buckets import Quirks
 from tests.object_store.server import ObjectStore
 
+_PIECE = 1 << 26
+"""More than four such pieces are more bits than `randbytes` can have."""
+
+
+def content(key: str, size: int) -> bytes:
+    """Return random bytes that follow from the key."""
+    rng = random.Random(key)
+    return b"".join(rng.randbytes(min(_PIECE, size - start)) for start in range(0, size, _PIECE))
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -24,7 +33,7 @@ def main() -> None:
         bucket = store.bucket(options.bucket, Quirks(bytes_per_second=options.bytes_per_second))
         for text in options.object:
             key, _, size = text.rpartition("=")
-            bucket.put(key, random.Random(key).randbytes(int(size)))
+            bucket.put(key, content(key, int(size)))
         print(json.dumps(store.environ), flush=True)
         sys.stdin.read()
 

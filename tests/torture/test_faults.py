@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.torture.outcomes import assert_passed
 from torture.faults import fuse
+from torture.faults.cache_files import damaged_caches, full_cache_disk
+from torture.faults.cache_processes import kills_in_fills, replicas
 from torture.faults.catalog import catalogs
 from torture.faults.clients import made_bodies_nobody_reads, resets
 from torture.faults.floods import pipelined_floods
 from torture.faults.hostile_servers import hostile_servers
 from torture.faults.image_files import files
 from torture.faults.images_root import hostile_root
+from torture.faults.origin import bucket_gone, origin_faults
 from torture.faults.processes import descriptors, full_disk
 from torture.faults.slow_disk import slow_disk
 from torture.faults.slow_readers import slow_readers_that_move
@@ -52,6 +55,12 @@ def test_hostile_requests() -> None:
         (hostile_root, 6),
         (hostile_servers, 2),
         (key_updates, 5000),
+        (origin_faults, 7),
+        (bucket_gone, 2),
+        (damaged_caches, 6),
+        (full_cache_disk, 40),
+        (kills_in_fills, 10),
+        (replicas, 1),
         pytest.param(slow_disk, 2, marks=pytest.mark.skipif(fuse.missing() != "", reason=fuse.missing())),
     ],
 )

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import random
-import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 from tests.blackbox.harness import until
 from tests.blackbox.raw_http import RawConnection, head
 from tests.blackbox.worker_processes import is_serving, wait_for_replacement, worker_pids
 
+from torture.mounts import fill, small_disk
 from torture.outcome import MIB, Outcome
 from torture.trial import IMAGE, Trial, run_trial
 
@@ -99,7 +97,7 @@ def _served(trial: Trial) -> bool:
 def full_disk(count: int) -> Outcome:
     """Fill the file system of the log: requests are answered as ever, and the log goes on when there is room."""
     fault, tried = "full disk under the log", f"requests, with a log on a file system of {_ROOM // 1024} KiB"
-    with tempfile.TemporaryDirectory(prefix="aero-torture-") as name, small_disk(Path(name)) as mounted:
+    with tempfile.TemporaryDirectory(prefix="aero-torture-") as name, small_disk(Path(name), _ROOM) as mounted:
         if not mounted:
             return Outcome(fault, tried, skipped="mounting a tmpfs needs root")
         return _fill(Path(name), fault, tried, count)
@@ -109,8 +107,8 @@ def _fill(home: Path, fault: str, tried: str, count: int) -> Outcome:
     with run_trial(home=home, size=64 * 1024) as trial:
         before = trial.footprint()
         ballast = home / "ballast"
-        with trial.with_live_clients(), ballast.open("wb") as file:
-            _write_all(file.fileno())
+        with trial.with_live_clients():
+            fill(ballast)
             for _ in range(count):
                 trial.check(trial.daemon.ask("/healthz").status == 200, "/healthz is not 200 on a full disk")
         size = trial.daemon.log_size()
@@ -120,25 +118,3 @@ def _fill(home: Path, fault: str, tried: str, count: int) -> Outcome:
         trial.check_alive()
     saw = "answered as ever; the log went on when there was room again"
     return trial.outcome(fault, tried, count, saw, (before, after))
-
-
-def _write_all(descriptor: int) -> None:
-    """Write until there is no room."""
-    try:
-        while True:
-            os.write(descriptor, bytes(4096))
-    except OSError:
-        return
-
-
-@contextmanager
-def small_disk(place: Path) -> Iterator[bool]:
-    """Mount a small tmpfs for the length of a with block; False where that is not allowed."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    allowed = libc.mount(b"tmpfs", os.fsencode(place), b"tmpfs", 0, f"size={_ROOM}".encode("ascii")) == 0
-    try:
-        yield allowed
-    finally:
-        if allowed:
-            shutil.rmtree(place / "images", ignore_errors=True)
-            libc.umount2(os.fsencode(place), 2)

@@ -62,6 +62,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], int]] = {
     "a file that is gone": (lambda place: _file(place, ".data").unlink(), 0),
     "a flipped bit in a checksum": (lambda place: _flip(_file(place, ".map"), MAP_HEADER + 9), 1),
     "a flipped bit in a state": (lambda place: _flip(_file(place, ".map"), MAP_HEADER), 1),
+    "a flipped bit in the padding of a record": (lambda place: _flip(_file(place, ".map"), MAP_HEADER + 2), 1),
     "a flipped bit in the header": (lambda place: _flip(_file(place, ".map"), 20), 1),
     "a map cut short": (lambda place: os.truncate(_file(place, ".map"), MAP_HEADER + 40), 1),
     "a map that is gone": (lambda place: _file(place, ".map").unlink(), 0),

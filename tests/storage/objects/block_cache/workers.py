@@ -27,6 +27,7 @@ from aero_storage.storage.objects.block_cache.identity import ObjectIdentity
 T = TypeVar("T")
 KIB = 1024
 BLOCK = 64 * KIB
+_MOST_WARMINGS = 100
 _TURNS = 10_000
 
 
@@ -134,11 +135,13 @@ class Worker:
     def sent(self, opened: CachedObject, offset: int = 0, length: int | None = None) -> bytes:
         """What a client gets of a range by `transmit`, as the transport asks for it."""
         left = opened.size - offset if length is None else length
-        got = bytearray()
+        got, warmings = bytearray(), 0
         with pair_of_sockets() as (ours, peer):
             while left:
                 piece = min(left, BLOCK)
                 if not opened.is_sendable(offset, piece):
+                    warmings += 1
+                    assert warmings < _MOST_WARMINGS, f"{piece} bytes at {offset} do not become sendable"
                     self.warm(opened, offset, piece)
                     continue
                 count = opened.transmit(ours.fileno(), offset, piece)

@@ -97,7 +97,7 @@ class BlockFile:
             sent = os.sendfile(socket, self._descriptor, offset, most)
         finally:
             self._lock.release()
-        self.is_lost = not sent
+        self.is_lost = self.is_lost or not sent
         return sent
 
     def read_now_into(self, offset: int, target: memoryview, first: int, end: int) -> bool:

@@ -20,7 +20,8 @@ import xxhash
 RECORD_BYTES = 16
 
 _ABSENT, _PRESENT = 0, 1
-_RECORD = struct.Struct("<B3xIQ")
+_RECORD = struct.Struct("<B3sIQ")
+_PADDING = bytes(3)
 _HEADER = struct.Struct("<8sIIQ32sQ")
 """Magic, bytes of a block, number of blocks, size of the object, digest of the identity, checksum of all before."""
 
@@ -40,7 +41,7 @@ class BlockRecord:
 
     def pack(self) -> bytes:
         """Return it as the map has it."""
-        return _RECORD.pack(_PRESENT if self.present else _ABSENT, self.sequence, self.checksum)
+        return _RECORD.pack(_PRESENT if self.present else _ABSENT, _PADDING, self.sequence, self.checksum)
 
     def next(self, checksum: int | None) -> BlockRecord:
         """Return the record that comes after this one: of a block with this checksum, or of none."""
@@ -48,10 +49,13 @@ class BlockRecord:
 
 
 def unpack_record(data: bytes) -> BlockRecord:
-    """Return the record in 16 bytes."""
-    state, sequence, checksum = _RECORD.unpack(data)
-    is_damaged = state not in (_ABSENT, _PRESENT) or (state == _ABSENT and checksum != 0)
-    return BlockRecord(state == _PRESENT, sequence, checksum, is_damaged)
+    """Return the record in 16 bytes; one that `pack` does not return is damaged.
+
+    Records are compared as bytes: one with damaged padding would be sound for ever, and never trusted.
+    """
+    state, padding, sequence, checksum = _RECORD.unpack(data)
+    is_damaged = state not in (_ABSENT, _PRESENT) or padding != _PADDING or (state == _ABSENT and checksum != 0)
+    return BlockRecord(state == _PRESENT and not is_damaged, sequence, checksum, is_damaged)
 
 
 @attrs.frozen
