@@ -29,8 +29,8 @@ class RefusalReason(enum.StrEnum):
     UNREADABLE = "unreadable"
     DESCRIPTORS = "descriptors"
     DISK = "disk"
-    WAITING_BODIES = "waiting_bodies"
     ORIGIN = "origin"
+    WAITING_BODIES = "waiting_bodies"
 
 
 StatusAndReason = tuple[int, RefusalReason]

@@ -212,7 +212,7 @@ def test_range_of_a_client_that_leaves(stack: Any) -> None:
     """A range that is broken off is told as well: that is what was asked for."""
     connection = stack.connect()
     stack.ask(IMAGE, (RANGE, "bytes=0-0"))
-    stack.parts.store.close()
+    stack.parts.root.store.close()
     stack.pool.held = True
     connection.get(IMAGE, (RANGE, "bytes=5-9"))
     while stack.pool.jobs and not connection.transport.value():

@@ -32,7 +32,7 @@ def places(stack: Any) -> int:
 
 
 def assert_nothing_is_held(stack: Any) -> None:
-    stack.parts.store.close()  # what is still in use stays open
+    stack.parts.root.store.close()  # what is still in use stays open
     stack.pool.release()
     assert open_images(stack) == 0
     assert places(stack) == 0
@@ -193,7 +193,7 @@ def test_no_thread_to_be_had(stack: Any, monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(type(stack.pool), "callInThread", refuse)
     connection.lose()
-    stack.parts.store.close()
+    stack.parts.root.store.close()
     assert places(stack) == 0
     assert open_images(stack) == 0
     assert stack.log.requests[-1]["outcome"] == "disconnected"

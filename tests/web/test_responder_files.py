@@ -49,7 +49,7 @@ def dial(stack: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Dial]:
             return exits.enter_context(closing(pair))
 
         yield make
-    stack.parts.store.close()  # what is still in use stays open
+    stack.parts.root.store.close()  # what is still in use stays open
     stack.pool.release()
     assert descriptors() == before
     assert stack.parts.admission.taken == 0

@@ -157,7 +157,7 @@ class Responses:
     def assert_over(self) -> dict[str, Any]:
         """Nothing is held any more, and there is one line in the log."""
         assert self.stack.parts.handler._bytes._admission.taken == 0  # noqa: SLF001
-        self.stack.parts.store.close()
+        self.stack.parts.root.store.close()
         self.stack.pool.release()
         links = Path("/proc/self/fd").iterdir()
         assert not [link for link in links if os.path.realpath(link).startswith(str(self.stack.root))]
