@@ -51,4 +51,6 @@ def reason_to_skip(test_id: str, parameters: str = "") -> str | None:
     table = DIRECTORY_ONLY | (OWN_STORE_ONLY if REAL_STORE else {})
     if REAL_STORE and any(date in parameters for date in _DATES):
         return OWN_DATES
+    if REAL_STORE and "'big'" in parameters:
+        return TOO_LARGE
     return next((why for start, why in table.items() if name.startswith(start)), None)

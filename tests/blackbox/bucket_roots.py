@@ -2,7 +2,8 @@
 
 `BLACKBOX_ROOT=bucket` has every daemon of this suite that names no images root of its own serve a bucket, and
 `BLACKBOX_ROOT=cached` the same with a block cache. Tests write files as ever; `SHOWS_WITHIN` of the harness counts
-from there, so the mirror looks every few milliseconds.
+from there, so the mirror looks every few milliseconds. `BLACKBOX_STORE=ceph` or `seaweedfs` takes a real store
+instead of the tests' own. `bucket_differences` has the tests that a bucket has no place for.
 """
 
 from __future__ import annotations
