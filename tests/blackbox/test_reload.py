@@ -214,6 +214,8 @@ def test_chunk_of_constant_mtime(daemon: Daemon) -> None:
     chunk.parent.mkdir(parents=True, exist_ok=True)
     target = "/v1/images/one/chunked/chunks/00000000.bin"
     put(chunk, b"old", (1, 0))
+    daemon.copy()
+    until(lambda: daemon.ask(target).body == b"old", SHOWS_WITHIN)
     old = daemon.ask(target)
     put(chunk, b"new", (1, 0))
     until(lambda: daemon.ask(target).body == b"new", SHOWS_WITHIN)
