@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 SOURCES = Path(__file__).parents[1] / "src" / "aero_storage"
 TOUCHED_BY = {
+    ("cli/sources/http_requests.py", "proxy-authorization"),  # sends it to the proxy that the environment names
     ("delivery/facts.py", "authorization"),  # reads it from the head
     ("delivery/facts.py", "cookie"),  # asks whether there is one
     ("delivery/operations.py", "authorization"),  # compares it

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import partial
 
 import attrs
@@ -11,13 +11,17 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
+from aero_storage.catalog.content_digest import disagreement
 from aero_storage.catalog.model import CHUNKED, Image
 from aero_storage.disk import Disk
 from aero_storage.errors import BlobNotFoundError, OriginUnavailableError
+from aero_storage.storage.blob import BlobStatus
 from aero_storage.storage.objects.object_keys import key_of
+from aero_storage.storage.objects.object_status import blob_status
 from aero_storage.storage.objects.origin import ObjectStatus, Origin
 from aero_storage.storage.objects.origin_threads import LIST_LANE
 from aero_storage.storage.objects.shared_look import LATE_SECONDS, Flight
+from aero_storage.storage.store import EntryFault, Survey
 
 _SHARE_SECONDS = 0.5
 """Answers made from a listing are shared for so long, beyond which no change may stay unseen."""
@@ -28,19 +32,13 @@ _MOST_DIRECTORIES = 16
 
 @attrs.frozen
 class ListedImages:
-    """The objects of a catalog that were found, and the ids of images that have a directory of chunks."""
+    """The state of the images of one catalog; it is made in a thread, as 10,000 tags take 50 ms."""
 
     began: float
-    objects: Mapping[str, ObjectStatus]
-    chunked: frozenset[str]
-
-    def raw(self, image: Image) -> ObjectStatus | None:
-        """Return the status of an image's object, if there is one."""
-        return self.objects.get(_key(image) or "")
-
-    def has(self, image: Image) -> bool:
-        """Return whether an image has its bytes, or may have a chunk manifest."""
-        return image.id in self.chunked or self.raw(image) is not None
+    survey: Survey
+    faults: tuple[EntryFault, ...]
+    is_complete: bool
+    """Whether each image has its bytes, or may have a chunk manifest."""
 
 
 @attrs.define(eq=False)
@@ -120,12 +118,32 @@ class BucketListing:
                 if listed.status is not None and listed.key in wanted:
                     objects[listed.key] = listed.status
         is_all = len(objects) == len(wanted) and all(_key(image) for image in images)
-        return ListedImages(began, objects, frozenset() if is_all else frozenset(self._chunked()))
+        chunked = frozenset() if is_all else frozenset(self._chunked())
+        return _judged(began, [(image, objects.get(_key(image) or "")) for image in images], chunked)
 
     def _chunked(self) -> Iterable[str]:
         for listed in self._origin.list(CHUNKED, delimiter=True):
             if listed.status is None:
                 yield listed.key.rpartition("/")[2]
+
+
+def _judged(
+    began: float, images: Iterable[tuple[Image, ObjectStatus | None]], chunked: frozenset[str]
+) -> ListedImages:
+    found: list[tuple[Image, BlobStatus]] = []
+    faults: list[EntryFault] = []
+    is_complete = True
+    for image, listed in images:
+        if listed is not None:
+            status = blob_status(listed)
+            found.append((image, status))
+            if listed.pin.tag and image.has_outdated_sha256(status.stamps):
+                reason = disagreement(image.sha256_of or "", status.stamps)
+                faults.append(EntryFault(image, reason, is_served=True))
+        elif image.id not in chunked:
+            is_complete = False
+            faults.append(EntryFault(image, f"{image.file}: no such object"))
+    return ListedImages(began, Survey(tuple(found), 0), tuple(faults), is_complete)
 
 
 def _instead(last: ListedImages, failure: Failure) -> ListedImages:

@@ -9,11 +9,10 @@ import attrs
 from twisted.internet.defer import Deferred, succeed
 from typing_extensions import override
 
-from aero_storage.catalog.content_digest import disagreement
 from aero_storage.catalog.model import Image
 from aero_storage.disk import Disk
 from aero_storage.errors import BlobNotFoundError, ClientError
-from aero_storage.storage.objects.bucket_listing import BucketListing, ListedImages
+from aero_storage.storage.objects.bucket_listing import BucketListing
 from aero_storage.storage.objects.object_keys import key_of
 from aero_storage.storage.objects.object_lease import ObjectLease
 from aero_storage.storage.objects.object_looks import Look, ObjectLooks
@@ -34,8 +33,8 @@ class RemoteStore(Store):
     _listing: BucketListing
     _find_sha256: FindDigest
     _objects: OpenObjects | None = None
-    _told: tuple[object, tuple[EntryFault, ...]] = attrs.field(init=False, default=(None, ()))
-    """The images whose faults were asked for last, and the answer."""
+    _asked_about: object = attrs.field(init=False, default=None)
+    """The images whose faults were asked for last."""
 
     @override
     def open(self, wanted: BlobRequest) -> Deferred[Opened]:
@@ -68,25 +67,22 @@ class RemoteStore(Store):
     @override
     def survey(self, images: Iterable[Image]) -> Deferred[Survey]:
         images = tuple(images)
-        return self._listing.current(images).addCallback(partial(_survey, images))
+        return self._listing.current(images).addCallback(lambda listed: listed.survey)
 
     @override
     def complete(self, images: Iterable[Image]) -> Deferred[bool]:
         images = tuple(images)
-        return self._listing.current(images).addCallback(lambda listed: all(map(listed.has, images)))
+        return self._listing.current(images).addCallback(lambda listed: listed.is_complete)
 
     @override
     def faults(self, images: Iterable[Image]) -> Deferred[tuple[EntryFault, ...]]:
         # Nobody asks for them but the daemon itself: its own curiosity is worth one LIST for each catalog.
         images = tuple(images)
         last = self._listing.last(images)
-        if self._told[0] is images and last is not None:
-            return succeed(self._faults(images, last))
-        return self._listing.current(images).addCallback(partial(self._faults, images))
-
-    def _faults(self, images: tuple[Image, ...], listed: ListedImages) -> tuple[EntryFault, ...]:
-        self._told = images, _faults(images, listed)
-        return self._told[1]
+        if self._asked_about is images and last is not None:
+            return succeed(last.faults)
+        self._asked_about = images
+        return self._listing.current(images).addCallback(lambda listed: listed.faults)
 
     # Opening
 
@@ -147,22 +143,3 @@ class RemoteStore(Store):
             partial(self._looks.forget, look.key),
             file,
         )
-
-
-def _survey(images: tuple[Image, ...], listed: ListedImages) -> Survey:
-    found = ((image, listed.raw(image)) for image in images)
-    return Survey(tuple((image, blob_status(status)) for image, status in found if status is not None), 0)
-
-
-def _faults(images: tuple[Image, ...], listed: ListedImages) -> tuple[EntryFault, ...]:
-    return tuple(fault for image in images if (fault := _fault(image, listed)) is not None)
-
-
-def _fault(image: Image, listed: ListedImages) -> EntryFault | None:
-    found = listed.raw(image)
-    if found is None:
-        return None if listed.has(image) else EntryFault(image, f"{image.file}: no such object")
-    stamps = blob_status(found).stamps
-    if found.pin.tag and image.has_outdated_sha256(stamps):
-        return EntryFault(image, disagreement(image.sha256_of or "", stamps), is_served=True)
-    return None

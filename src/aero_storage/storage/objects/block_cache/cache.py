@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from aero_storage.disk import Disk
-from aero_storage.errors import BusyError
+from aero_storage.errors import BusyError, OriginUnavailableError
 from aero_storage.storage.objects.block_cache.block_file import BlockFile
 from aero_storage.storage.objects.block_cache.block_map import BlockLayout
 from aero_storage.storage.objects.block_cache.cache_directory import CacheDirectory
@@ -175,6 +175,8 @@ class BlockCache:
     async def _start(self) -> None:
         try:
             await self._disk.run(self._space.start, lane=self._cache_lane)
+        except OriginUnavailableError:  # it takes longer than other work may, and goes on in its thread
+            return
         except (OSError, BusyError) as error:
             self.counts.failed(error)
             if not self._is_stopped:
