@@ -266,7 +266,7 @@ def test_other_formats(
         assert said.status == 0, said.err
         assert said.json["format"] == form
         assert imported()[: len(DISK)] == DISK
-        assert said.err.count("a temporary file in the images root holds it") == 1
+        assert said.err.count("a temporary file holds it") == 1
     assert left_behind() == []
 
 

@@ -33,7 +33,7 @@ class Switch:
 
 @attrs.frozen
 class Copied:
-    """What was done for an image."""
+    """The work that was done for an image."""
 
     id: str
     file_copied: bool
@@ -59,7 +59,7 @@ class Copying:
     say: Say
 
     def copy(self, image: Image, entry: Entry, present: Image | None) -> Copied:
-        """Copy an image; `present` is that of the same id in the target. What is there is not copied again.
+        """Copy an image; `present` is that of the same id in the target. Nothing that is there is copied again.
 
         Raises OperatorError if it is not what its digests say.
         """

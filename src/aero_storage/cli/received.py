@@ -29,7 +29,7 @@ class Received:
         for piece in self._pieces:
             digest.update(piece)
             size += memoryview(piece).nbytes
-            if size == self._size:  # what takes the pieces may stop at the last one
+            if size == self._size:  # a taker of the pieces may stop at the last one
                 self._check(size, digest.hexdigest())
             yield piece
         self._check(size, digest.hexdigest())

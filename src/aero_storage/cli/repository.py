@@ -41,12 +41,12 @@ class ImageSample:
 
 
 GRACE_SECONDS = 24 * 3600.0
-"""What nothing names stays in a bucket for so long, by default."""
+"""Objects that nothing names stay in a bucket for so long, by default."""
 
 
 @attrs.frozen
 class Expired:
-    """What was removed because nothing has named it for some time."""
+    """Objects that were removed because nothing has named them for some time."""
 
     removed: tuple[str, ...] = ()
     """Keys of objects, or of directories of them."""
@@ -153,7 +153,8 @@ class Work(Protocol):
     def received(self, contents: Iterable[Buffer], size: int, sha256: str | None) -> AbstractContextManager[Placed]:
         """Store what comes from another images root, likewise; `sha256` is its digest, where that is known.
 
-        What an interrupted command has stored whole is taken. Raises OperatorError if it has another size or digest.
+        An object that an interrupted command has stored whole is taken. Raises OperatorError if the contents have
+        another size or digest.
         """
         ...
 

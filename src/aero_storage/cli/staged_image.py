@@ -121,7 +121,7 @@ def look_ahead(source: Source, format_override: str | None) -> str:
 
 
 def _tell(source: Source, name: str, say: Say) -> None:
-    say(f"{source.name} is {name}: a temporary file in the images root holds it for the conversion.")
+    say(f"{source.name} is {name}: a temporary file holds it for the conversion.")
 
 
 def _write_content(source: Source, staging: Directory, *, hashed: bool) -> str | None:

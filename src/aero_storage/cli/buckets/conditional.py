@@ -6,6 +6,7 @@ refused is tried too.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 
 import attrs
@@ -22,12 +23,13 @@ from aero_storage.storage.objects.origin import Origin, Pin
 PROBES = f"{OURS}/probe"
 """The directory of keys of the writes that try the store."""
 
+_LONG_NS = 3600 * 10**9
 _OTHER = Pin('"00000000000000000000000000000000"')
 
 
 @attrs.frozen
 class Tried:
-    """What writes have shown of a store."""
+    """Facts of a store that writes to it have shown."""
 
     is_conditional: bool
     now_ns: int
@@ -39,10 +41,18 @@ def try_store(origin: Origin) -> Tried:
     key = f"{PROBES}/{new_token()}"
     try:
         is_conditional = _obeys(origin, key)
-        return Tried(is_conditional, origin.head(key).modified_ns)
+        now_ns = origin.head(key).modified_ns
+        origin.delete(_left_by_killed_commands(origin, now_ns))
+        return Tried(is_conditional, now_ns)
     finally:
         with suppress(AeroStorageError):
             origin.delete([key])
+
+
+def _left_by_killed_commands(origin: Origin, now_ns: int) -> Iterator[str]:
+    for listed in origin.list(PROBES, delimiter=False):
+        if listed.status is not None and now_ns - listed.status.modified_ns > _LONG_NS:
+            yield listed.key
 
 
 def _obeys(origin: Origin, key: str) -> bool:

@@ -14,7 +14,7 @@ from aero_storage.catalog.model import CHUNKED, MANIFEST_NAME, Catalog, Image, c
 from aero_storage.cli.image_files import IMPORTED
 
 OURS = ".aero-storage~"
-"""What the commands keep for themselves: no listing shows it, and no id contains `~`."""
+"""The directory of objects of the commands alone: no listing shows it, and no id contains `~`."""
 
 _SUFFIX = ".img"
 _TOKEN_BYTES = 6

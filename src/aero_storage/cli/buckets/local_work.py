@@ -17,7 +17,7 @@ from aero_storage.errors import BusyError, OperatorError
 
 @contextmanager
 def local_work(identity: str, image_id: str, say: Say) -> Iterator[Directory]:
-    """Own a directory for work on one image of one bucket; what killed commands have left there is removed.
+    """Own a directory for work on one image of one bucket; leftovers of killed commands are removed.
 
     Raises BusyError if another command of this machine works on the image, OperatorError if it is not ours.
     """

@@ -41,7 +41,7 @@ class CatalogPointer:
         return None if found is None else parse_named(found[1], documents.manifest_name)
 
     def change(self, change: Callable[[Draft], _T], *, listing: bool, waiting: Waiting) -> _T:
-        """See Repository.change_catalog."""
+        """Change the catalog as `Repository.change_catalog` says; `change` is called anew on a newer one."""
         deadline, pause = self.clock() + waiting.timeout, _FIRST_PAUSE
         while True:
             pin, draft = self._draft(listing=listing)

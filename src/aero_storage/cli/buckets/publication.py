@@ -62,7 +62,7 @@ class Publication:
     advance: Advance
 
     def carry_out(self, chunk_size: int, version: str | None, *, digested: bool) -> PublishedVersion:
-        """See Work.publish."""
+        """Cut the object into chunks, as `Work.publish` says."""
         if version is not None and is_virtual_version(version):
             raise OperatorError(f"{version} is a name for chunks that are cut on request; choose another name")
         check_geometry(self.status.size, chunk_size)

@@ -12,7 +12,7 @@ from aero_storage.storage.objects.origin import ObjectStatus, Origin
 
 @attrs.frozen
 class Statuses:
-    """What listings have told of some objects."""
+    """The statuses of some objects as listings have told them."""
 
     _found: Mapping[str, ObjectStatus]
 

@@ -1,4 +1,4 @@
-"""What nothing names in a bucket: imported objects and versions of chunks that no catalog entry has.
+"""Objects of a bucket that nothing names: imported ones, and versions of chunks, that no catalog entry has.
 
 When it was first seen so, or given up, says a mark: an empty object. An object keeps its own age, which tells when it
 was written, and not since when nothing names it.
@@ -32,7 +32,7 @@ MARKS = f"{OURS}/unnamed"
 
 @attrs.frozen
 class Unit:
-    """An object, or with `is_directory` all below a key: what is named, or not, together."""
+    """An object, or with `is_directory` all below a key: they are named, or not, together."""
 
     key: str
     is_directory: bool = False

@@ -1,7 +1,7 @@
 """Uploads the chunks of a version, several at a time, then its manifest: all of a version is there before that is.
 
 A key is never written with other content than what it has, so two commands that publish one version at once do no
-harm. What an earlier run has uploaded is kept, unless it is so old that a sweep may be removing it.
+harm. Chunks of an earlier run are kept, unless they are so old that a sweep may be removing them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The work of a command on an image in a bucket: new keys, then the catalog; what is given up stays for a time."""
+"""The work of a command on an image in a bucket: new keys, then the catalog; replaced objects stay for a time."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _PIECE = 1 << 20
 
 @attrs.frozen
 class _Given:
-    """What the command gives up, and what it makes."""
+    """The objects that the command gives up, and those that it makes."""
 
     files: list[str] = attrs.field(factory=list)
     new: list[Unit] = attrs.field(factory=list)
@@ -156,7 +156,7 @@ class BucketWork(Work):
         given = [Unit(file) for file in dict.fromkeys(self._given.files)]
         if self._given.has_chunks:
             given += self._chunk_units()
-        if catalog is None:  # what is listed is served: there is no other pointer to take away
+        if catalog is None:  # a listing serves all that is there: no other pointer can be taken away
             return self._deleted(given)
         survey = Survey(self.origin, catalog)
         left = [unit for unit in given if not survey.is_named(unit)]

@@ -36,7 +36,7 @@ def copy_images(context: CommandContext, source: str, target: str, ids: tuple[st
     """Copy images from the images root FROM to the images root TO: raw files, published versions, catalog entries.
 
     Each is a directory, or s3://bucket/prefix, gs://bucket/prefix or az://container/prefix. Content is checked by its
-    SHA-256. What is there already and has the digest is not copied again: an interrupted copy goes on where it was.
+    SHA-256. Nothing that is there with the same digest is copied again: an interrupted copy goes on where it was.
     An entry keeps the keys that it has. An image of the same id is replaced; other images stay.
     """
     before, after = _opened(context, source), _opened(context, target)

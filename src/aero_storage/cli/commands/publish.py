@@ -115,7 +115,7 @@ def _point_catalog(image: Image, published: PublishedVersion, draft: Draft) -> t
     if entry is None or entry["file"] != image.file:
         raise OperatorError(
             f"the catalog was edited while {image.id} was cut, and names another file for it, or none; it is left "
-            "as it is, and the chunks are removed: publish again"
+            "as it is, and nothing names the chunks: publish again"
         )
     entry["chunked_version"] = published.version
     entry.update({} if published.digest is None else published.digest.keys())
