@@ -99,10 +99,12 @@ def test_a_stop_waits_for_work_that_other_work_brings() -> None:
 def test_what_does_not_answer_is_named(*, has_origin: bool, silent: str) -> None:
     """A stop that leaves work behind names the object store where there is one: it may be what hangs."""
     clock, queue, log = ReactorClock(), Queue(), FakeLog()
-    pools = [DiskThreads(cast("Any", clock), clock, cast("Any", queue), 1, 60.0) for _ in range(4)]
-    pools[0].run(bool)
+    disk, patient, readers, origin = (
+        DiskThreads(cast("Any", clock), clock, cast("Any", queue), 1, 60.0) for _ in range(4)
+    )
+    disk.run(bool)
     waiting = Deferred.fromCoroutine(
-        DiskPools(*pools[:3], pools[3] if has_origin else None).wait_until_idle(cast("Any", clock), log)
+        DiskPools(disk, patient, readers, origin if has_origin else None).wait_until_idle(cast("Any", clock), log)
     )
     clock.advance(60)
     assert waiting.called
