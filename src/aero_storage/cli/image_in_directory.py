@@ -76,7 +76,7 @@ class ImageInDirectory(StoredImage):
 
     def _require_same(self, before: os.stat_result, after: os.stat_result) -> None:
         if stamps_of(before)[0] != stamps_of(after)[0]:
-            raise OperatorError(f"{self.path} was changed while it was read; try again when nothing writes to it")
+            raise OperatorError(f"{self.path} was changed while it was checked; try again when nothing writes to it")
 
 
 @contextmanager
