@@ -93,3 +93,19 @@ def test_a_stop_waits_for_work_that_other_work_brings() -> None:
         queue.work()
     assert waiting.called
     assert not log.events
+
+
+@pytest.mark.parametrize(("has_origin", "silent"), [(False, "a disk"), (True, "a disk or the object store")])
+def test_what_does_not_answer_is_named(*, has_origin: bool, silent: str) -> None:
+    """A stop that leaves work behind names the object store where there is one: it may be what hangs."""
+    clock, queue, log = ReactorClock(), Queue(), FakeLog()
+    disk, patient, readers, origin = (
+        DiskThreads(cast("Any", clock), clock, cast("Any", queue), 1, 60.0) for _ in range(4)
+    )
+    disk.run(bool)
+    waiting = Deferred.fromCoroutine(
+        DiskPools(disk, patient, readers, origin if has_origin else None).wait_until_idle(cast("Any", clock), log)
+    )
+    clock.advance(60)
+    assert waiting.called
+    assert [message for _, message, _ in log.events] == [f"{silent} does not answer: ending all the same"]

@@ -54,7 +54,8 @@ class DirectoryWork(Work):
     @override
     def placed(self, staged: str, sha256: str | None) -> Iterator[Placed]:
         digest = None if sha256 is None else content_digest(self.staging, staged, sha256)
-        yield Placed(self._moved(staged), digest)
+        used = self.staging.disk_usage(staged)
+        yield Placed(self._moved(staged), digest, used)
 
     @contextmanager
     @override

@@ -115,6 +115,8 @@ class Placed:
     file: str
     digest: ContentDigest | None
     """None if its SHA-256 is not known."""
+    disk_usage: int
+    """Bytes that it takes; an object has no holes."""
 
 
 @attrs.frozen

@@ -88,7 +88,8 @@ class DiskPools:
             idle.addTimeout(left, reactor, onTimeoutCancel=lambda _result, _seconds: None)
             await idle
         if waiting := sum(threads.under_way for threads in self._all):
-            log.event("warn", "a disk does not answer: ending all the same", {"waiting": waiting})
+            silent = "a disk" if self.origin is None else "a disk or the object store"
+            log.event("warn", f"{silent} does not answer: ending all the same", {"waiting": waiting})
 
     def stop(self) -> None:
         """Stop the pools; a pool with blocked threads ends with the process."""

@@ -28,6 +28,7 @@ def test_import(command: Command, root: Root, source: Path, tmp_path: Path) -> N
     assert re.fullmatch(r"imported/disk/1-[0-9a-f]{12}\.img", file)
     assert root.found() == {file, "manifest.json"}
     assert root.data(file) == DISK
+    assert said.json["disk_usage"] == len(DISK), "an object has no holes"
     digest = hashlib.sha256(DISK).hexdigest()
     stamp = f"{len(DISK)}-{root.tag(file)}"
     expected = {"id": "disk", "file": file, "name": "A disk", "sha256": digest, "sha256_of": stamp}

@@ -72,7 +72,9 @@ class BucketWork(Work):
     @override
     def placed(self, staged: str, sha256: str | None) -> Iterator[Placed]:
         key = new_imported_key(self.image_id, (status.key for status in self._imported()))
-        with self._kept_if_named(key, self._uploaded(staged, key, sha256)) as placed:
+        size, tag = self._uploaded(staged, key)
+        digest = None if sha256 is None else ContentDigest(sha256, object_stamps(size, tag)[0])
+        with self._kept_if_named(key, digest, size) as placed:
             yield placed
 
     @contextmanager
@@ -90,7 +92,7 @@ class BucketWork(Work):
             )
             tag = self.origin.put_large(key, found, size).tag
             sha256 = found.sha256
-        with self._kept_if_named(key, ContentDigest(sha256, object_stamps(size, tag)[0])) as placed:
+        with self._kept_if_named(key, ContentDigest(sha256, object_stamps(size, tag)[0]), size) as placed:
             yield placed
 
     def _imported(self) -> Iterator[ObjectStatus]:
@@ -109,24 +111,24 @@ class BucketWork(Work):
         return None
 
     @contextmanager
-    def _kept_if_named(self, key: str, digest: ContentDigest | None) -> Iterator[Placed]:
+    def _kept_if_named(self, key: str, digest: ContentDigest | None, size: int) -> Iterator[Placed]:
         try:
-            yield Placed(key, digest)
+            yield Placed(key, digest, size)
         except BaseException:
             with suppress(AeroStorageError):  # a later sweep does it
                 self._withdraw(key)
             raise
         self._given.new.append(Unit(key))
 
-    def _uploaded(self, staged: str, key: str, sha256: str | None) -> ContentDigest | None:
+    def _uploaded(self, staged: str, key: str) -> tuple[int, str]:
+        """Upload a file, and return its size and the object's tag."""
         descriptor = self.staging.open_file(staged, os.O_RDONLY)
         try:
             size = os.fstat(descriptor).st_size
             with progress(f"Uploading {key}", size) as advance:
-                pin = self.origin.put_large(key, _pieces(descriptor, size, advance), size)
+                return size, self.origin.put_large(key, _pieces(descriptor, size, advance), size).tag
         finally:
             os.close(descriptor)
-        return None if sha256 is None else ContentDigest(sha256, object_stamps(size, pin.tag)[0])
 
     def _withdraw(self, key: str) -> None:
         """Delete a new object, unless a catalog names it: the last write may have been done all the same."""

@@ -167,7 +167,7 @@ def _import_incoming(
 
 @attrs.frozen
 class _Done:
-    """A finished import: its image, its new `file` in the root, the new catalog, and the bytes taken on disk."""
+    """A finished import: its image, its new `file` in the root, the new catalog, and the bytes that it takes."""
 
     image: ReadyImage
     file: str
@@ -201,12 +201,11 @@ def _import(
     with repository.at_work(options.id, context.output.say) as work:
         with ready(work) as image:
             sha256 = write_disk(work.staging, image, options)
-        on_disk = work.staging.disk_usage(STAGED)
         with work.placed(STAGED, sha256) as placed:
             change = partial(_switch, repository, work, options, placed)
             switch = context.change_catalog(repository, change)
         _remove_replaced(context.output.say, repository, work, switch)
-    return _Done(image, placed.file, switch.draft, on_disk, sha256)
+    return _Done(image, placed.file, switch.draft, placed.disk_usage, sha256)
 
 
 def _switch(repository: Repository, work: Work, options: ImportOptions, placed: Placed, draft: Draft) -> _Switch:
