@@ -17,6 +17,7 @@ from torture.faults.cache_processes import kills_in_fills, replicas
 from torture.faults.catalog import catalogs
 from torture.faults.clients import made_bodies_nobody_reads, resets, slowloris, stalled
 from torture.faults.clock import clock_steps
+from torture.faults.clusters import stopped_cluster
 from torture.faults.floods import pipelined_floods
 from torture.faults.hostile_servers import SERVERS, hostile_servers
 from torture.faults.image_files import files
@@ -54,7 +55,7 @@ faults:
   store        an object store that is slow, hangs, refuses, cuts, lies; objects replaced and deleted in mid-stream
   bucket-gone  no bucket for a minute under load     replicas     one of three killed
   cache-files  flipped bits, holes, files cut short  cache-disk   full, read-only (needs root)
-  cache-kills  kill -9 of what fills a block cache
+  cache-kills  kill -9 of what fills a block cache   cluster      an OSD and a gateway of Ceph stopped
   fuzz         request lines, headers, ranges and smuggling shapes, mutated and pipelined, to both lanes
 
 examples:
@@ -125,6 +126,7 @@ def _faults(given: argparse.Namespace, deadline: float) -> dict[str, Fault]:
         "cache-disk": Fault(full_cache_disk, 400, 60),
         "cache-kills": Fault(kills_in_fills, 200, 20),
         "replicas": Fault(replicas, 4, 1),
+        "cluster": Fault(stopped_cluster, 12, 4),
         "fuzz": Fault(fuzzed, _FUZZED, 30_000),
     }
 

@@ -11,6 +11,7 @@ from torture.faults.cache_files import damaged_caches, full_cache_disk
 from torture.faults.cache_processes import kills_in_fills, replicas
 from torture.faults.catalog import catalogs
 from torture.faults.clients import made_bodies_nobody_reads, resets
+from torture.faults.clusters import stopped_cluster
 from torture.faults.floods import pipelined_floods
 from torture.faults.hostile_servers import hostile_servers
 from torture.faults.image_files import files
@@ -61,6 +62,7 @@ def test_hostile_requests() -> None:
         (full_cache_disk, 40),
         (kills_in_fills, 10),
         (replicas, 1),
+        (stopped_cluster, 3),
         pytest.param(slow_disk, 2, marks=pytest.mark.skipif(fuse.missing() != "", reason=fuse.missing())),
     ],
 )

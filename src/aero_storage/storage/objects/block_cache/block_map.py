@@ -129,9 +129,12 @@ class BlockMap:
     _descriptor: int
 
     def record(self, index: int) -> BlockRecord:
-        """Return the record of a block. Raises OSError, also if the map has been cut short."""
+        """Return the record of a block. Raises OSError, also if the map has been cut short.
+
+        That holds for a map of which only the end is missing, too: `MappedRecords` shows no block of such a map.
+        """
         data = os.pread(self._descriptor, RECORD_BYTES, self.layout.record_at(index))
-        if len(data) < RECORD_BYTES:
+        if len(data) < RECORD_BYTES or os.fstat(self._descriptor).st_size < self.layout.map_bytes:
             raise OSError(errno.EIO, "the block map has been cut short")
         return unpack_record(data)
 

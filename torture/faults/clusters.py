@@ -1,0 +1,65 @@
+"""Faults of a real cluster: processes of Ceph that stand still."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from contextlib import ExitStack
+
+from tests.blackbox.harness import running
+from tools.stores import ceph as stores
+from tools.stores.ceph import Ceph
+
+from aero_storage.settings.origin_url import OriginUrl
+from aero_storage.storage.objects.opening import open_origin
+from torture.bucket_readers import CUT, SERVED, Readers, Sightings, live_result, two_versions
+from torture.bucket_trial import BUCKET, FLAGS, KEY, SIZE, home
+from torture.outcome import MIB, Outcome
+from torture.trial import IMAGE
+
+_READERS, _STEADY, _RECOVERY_SECONDS = 3, 12, 60.0
+_STOPPED = ("osd.0", "gateway.0")
+
+
+def stopped_cluster(count: int) -> Outcome:
+    """Stop an OSD, then the gateway, for so many seconds each: nothing wrong, and all is well once they go on."""
+    fault, tried = "a cluster that stands still", f"seconds for which {' and '.join(_STOPPED)} of Ceph stood still"
+    if reason := stores.missing():
+        return Outcome(fault, tried, skipped=reason)
+    complaints: list[str] = []
+    with home() as place, ExitStack() as held:
+        cluster = held.enter_context(stores.ceph(place / "ceph"))
+        readers = held.enter_context(_readers(cluster, held).reading(_READERS))
+        seen = [_stop(cluster, name, readers, count, complaints) for name in _STOPPED]
+    saw = "; ".join(f"{name}: {one}" for name, one in zip(_STOPPED, seen, strict=True))
+    return Outcome(fault, tried, count, saw, live_result(seen), complaints=tuple(complaints))
+
+
+def _readers(cluster: Ceph, held: ExitStack) -> Readers:
+    """Store the image and run a daemon without a cache over it."""
+    access, version = cluster.access, two_versions(SIZE)[0]
+    access.make_bucket(BUCKET)
+    os.environ.update(access.environment)
+    pin = open_origin(OriginUrl("s3", BUCKET, ""), access.environment, 20.0).put(KEY, version.data)
+    daemon = held.enter_context(
+        running(held.enter_context(home()), f"--images-root={access.url(BUCKET)}", *FLAGS, env=access.environment)
+    )
+    return Readers([daemon.port], {version.tag_of(pin.tag): version}, IMAGE, SIZE, MIB)
+
+
+def _stop(cluster: Ceph, name: str, readers: Readers, seconds: int, complaints: list[str]) -> Sightings:
+    if not readers.wait_until_served(_STEADY, _RECOVERY_SECONDS):
+        complaints.append(f"{name}: not served before: {readers.seen}")
+    process, seen = cluster.processes.running[name], readers.count_from_now()
+    process.send_signal(signal.SIGSTOP)
+    try:
+        time.sleep(seconds)
+    finally:
+        process.send_signal(signal.SIGCONT)
+    if not readers.wait_until_served(_STEADY, _RECOVERY_SECONDS):
+        complaints.append(f"{name}: not served again: {readers.seen}")
+    if set(seen.ends) - {SERVED, CUT, "503"}:
+        complaints.append(f"{name}: readers saw {seen}")
+    complaints.extend(f"{name}: {text}" for text in (*seen.wrongs, *readers.seen.wrongs))
+    return seen
