@@ -12,7 +12,7 @@ SOAK_ARGS ?=
 
 # The tests of the black-box suite that depend on what is served; the others are about processes and connections.
 CONTRACT_OF_BYTES := ranges chunks digests catalog reload
-CONTRACT := $(CONTRACT_OF_BYTES) virtual_chunks metadata streaming routes identifiers made_bodies express_equivalence
+CONTRACT := $(CONTRACT_OF_BYTES) virtual_chunks metadata routes identifiers
 
 VENV := .venv
 BIN := $(VENV)/bin

@@ -15,7 +15,8 @@ import struct
 from functools import cached_property
 
 import attrs
-import xxhash
+
+from aero_storage.storage.objects.block_cache.checksums import xxh3_64
 
 RECORD_BYTES = 16
 
@@ -100,12 +101,12 @@ class BlockLayout:
     def checksum(self, index: int, data: bytes | memoryview) -> int:
         """Return the checksum of the bytes of a block."""
         seed = int.from_bytes(self.digest[16:24], "little") ^ index
-        return int(xxhash.xxh3_64_intdigest(data, seed=seed))
+        return xxh3_64(data, seed)
 
     def empty_map(self) -> bytes:
         """Return a map of which no block is present."""
         fields = _UNCHECKED.pack(_MAGIC, self.block_bytes, self.count, self.size, self.digest)
-        return (fields + struct.pack("<Q", xxhash.xxh3_64_intdigest(fields))).ljust(self.map_bytes, b"\0")
+        return (fields + struct.pack("<Q", xxh3_64(fields))).ljust(self.map_bytes, b"\0")
 
 
 def read_layout(descriptor: int) -> BlockLayout | None:
@@ -114,7 +115,7 @@ def read_layout(descriptor: int) -> BlockLayout | None:
     if len(data) < _HEADER.size:
         return None
     magic, block_bytes, count, size, digest, checksum = _HEADER.unpack(data)
-    if magic != _MAGIC or xxhash.xxh3_64_intdigest(data[:-8]) != checksum or not size or not block_bytes:
+    if magic != _MAGIC or xxh3_64(data[:-8]) != checksum or not size or not block_bytes:
         return None
     layout = BlockLayout(digest, size, block_bytes)
     whole = layout.count == count and os.fstat(descriptor).st_size == layout.map_bytes

@@ -15,9 +15,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import attrs
-import xxhash
 
 from aero_storage.storage.objects.block_cache.cache_directory import RUN_ID_BYTES
+from aero_storage.storage.objects.block_cache.checksums import xxh3_64
 
 _RECORD = struct.Struct("<BxxxII16sI")
 """Kind, index, length, name, and the lower half of the checksum of all before."""
@@ -73,7 +73,7 @@ def _unpack(record: bytes) -> Entry | None:
 
 
 def _checksum(data: bytes) -> bytes:
-    return struct.pack("<I", xxhash.xxh3_64_intdigest(data) & 0xFFFFFFFF)
+    return struct.pack("<I", xxh3_64(data) & 0xFFFFFFFF)
 
 
 @attrs.define(eq=False)
