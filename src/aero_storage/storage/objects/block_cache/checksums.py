@@ -10,7 +10,7 @@ try:
     from xxhash import xxh3_64_intdigest as _digest
 except ModuleNotFoundError:  # the daemon serves directories without it
 
-    def _digest(_data: Buffer, _seed: int = 0) -> int:
+    def _digest(data: Buffer, seed: int = 0) -> int:  # noqa: ARG001 - as the package has it
         raise SettingsError("the block cache needs its checksums: pip install 'aero-storage[object]'")
 
 
