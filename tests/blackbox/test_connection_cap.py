@@ -16,6 +16,8 @@ from tests.blackbox.image_roots import entry, put, small_root, wide_bytes
 from tests.blackbox.raw_http import NoReplyError, RawConnection, head
 from tests.certificates import write_certificate
 
+from aero_storage.streaming.file_segment import COPIED_BYTES
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -114,10 +116,10 @@ def asks(request: bytes) -> Callable[[RawConnection], None]:
 
 
 def reads_one_and_leaves_one(conn: RawConnection) -> None:
-    """Show that the client is fast: it may leave a megabyte of the file's pages in the socket then."""
+    """Show that the client is fast, then leave the longest response that is complete before it is read."""
     conn.send(part(FAST))
     conn.reply()
-    conn.send(part(FAST // 2))
+    conn.send(part(COPIED_BYTES))
 
 
 CASES = {
@@ -131,6 +133,8 @@ CASES = {
 }
 
 
+# `SSLContext.wrap_socket` leaves its socket open if the connection is reset before the handshake (CPython 3.11).
+@pytest.mark.filterwarnings("ignore:.*SSLSocket:pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize(("dial", "ask"), CASES.values(), ids=CASES)
 def test_responses_left_unread(
     daemon: Daemon, dial: Callable[[Daemon], RawConnection], ask: Callable[[RawConnection], None]
