@@ -45,7 +45,7 @@ def test_order(reactor: ManualReactor, timers: ShortTimers, monkeypatch: pytest.
     with monkeypatch.context() as patch:
         patch.setattr(
             reactor, "seconds", lambda: began
-        )  # all are asked for at one moment, however busy the machine is
+        )  # one moment for all, however busy the machine is
         for delay in (900, 300, 600):
             timers.call_later(delay * 1e-6, lambda delay=delay: calls.append(delay))  # type: ignore[misc]
     turn_until(reactor, calls, 3)
