@@ -43,9 +43,7 @@ def test_order(reactor: ManualReactor, timers: ShortTimers, monkeypatch: pytest.
     calls: list[int] = []
     began = reactor.seconds()
     with monkeypatch.context() as patch:
-        patch.setattr(
-            reactor, "seconds", lambda: began
-        )  # one moment for all, however busy the machine is
+        patch.setattr(reactor, "seconds", lambda: began)  # one moment for all, however busy the machine is
         for delay in (900, 300, 600):
             timers.call_later(delay * 1e-6, lambda delay=delay: calls.append(delay))  # type: ignore[misc]
     turn_until(reactor, calls, 3)
