@@ -11,11 +11,11 @@ import attrs
 from typing_extensions import override
 
 from aero_storage.catalog.documents import CatalogDocuments, DocumentState
-from aero_storage.catalog.model import CHUNKED, MANIFEST_NAME, Catalog, Image
+from aero_storage.catalog.listing import is_listed_name, listing_of, why_not_listed
+from aero_storage.catalog.model import CHUNKED, MANIFEST_NAME, Catalog
 from aero_storage.catalog.parser import MAX_MANIFEST_BYTES
 from aero_storage.errors import CatalogError
 from aero_storage.http.dates import NANOSECONDS
-from aero_storage.http.identifiers import NAME_RULE, is_image_id
 
 _SETTLED_NS = 2 * NANOSECONDS
 """A file younger than this may change again with the same mtime: time stamps have the resolution of a kernel tick."""
@@ -70,8 +70,7 @@ class DirectoryDocuments(CatalogDocuments):
                 names = sorted(entry.name for entry in entries if _is_listed(entry))
         except OSError as error:
             raise CatalogError(f"{self.root}: {error.strerror}") from error
-        images = tuple(Image(id=name, file=name, name=name, follow_links=False) for name in names)
-        return Catalog(images, listing=True)
+        return listing_of(names)
 
     @override
     def left_out(self) -> dict[str, str]:
@@ -103,8 +102,7 @@ def read_manifest_file(path: Path, *, shown: Path) -> bytes:
 
 
 def _is_listed(entry: os.DirEntry[str]) -> bool:
-    hidden = entry.name.startswith((".", MANIFEST_NAME))
-    return not hidden and is_image_id(entry.name) and entry.is_file(follow_symlinks=False)
+    return is_listed_name(entry.name) and entry.is_file(follow_symlinks=False)
 
 
 def _reason_left_out(root: Path, entry: os.DirEntry[str]) -> str | None:
@@ -116,9 +114,7 @@ def _reason_left_out(root: Path, entry: os.DirEntry[str]) -> str | None:
         return f"the directory listing shows no folders; name the images in it in {MANIFEST_NAME}"
     if not entry.is_file(follow_symlinks=False):
         return "it is no regular file"
-    if entry.name.startswith(MANIFEST_NAME):
-        return f"names that begin with {MANIFEST_NAME} are kept for the catalog; rename it if it is an image"
-    return f"its name is no image id: that {NAME_RULE}; rename it, or name it in {MANIFEST_NAME}"
+    return why_not_listed(entry.name)
 
 
 def _reason_for_link(root: Path, entry: os.DirEntry[str]) -> str:

@@ -41,7 +41,7 @@ class AccessRecord:
     _forms: dict[tuple[tuple[str, ...], Refused | None], Form] = attrs.field(init=False, factory=dict)
     """By what the line has beside the usual blanks, and what it says of a refusal."""
     _range_form: Form | None = attrs.field(init=False, default=None)
-    """The form of a line with a range, which is no refusal; None before the first."""
+    """The form of a line with a range, which is no refusal, and no origin's; None before the first."""
     _route: str = attrs.field(init=False)
     _method: str = attrs.field(init=False)
     _counted_image: str | None = attrs.field(init=False)
@@ -81,7 +81,7 @@ class AccessRecord:
         form = self._range_form if reason is None else None
         if form is not None and reply is not None and reply.status == _PARTIAL and reply.segment is not None:
             first = reply.segment.offset  # nearly all lines of a busy server: no further call
-            form(*blanks, f'"{first}-{first + reply.segment.length - 1}"', *self._origin_bytes(opened))
+            form(*blanks, f'"{first}-{first + reply.segment.length - 1}"')
         elif self.reporter.log is not None:
             self._write(self.reporter.log, reply, opened, blanks, reason)
 
@@ -102,7 +102,7 @@ class AccessRecord:
         if part is None:
             form(*blanks, *origin_bytes)
             return
-        if refused is None and self._is_image:
+        if refused is None and self._is_image and not origin_bytes:
             self._range_form = form
         form(*blanks, f'"{part.offset}-{part.offset + part.length - 1}"', *origin_bytes)
 

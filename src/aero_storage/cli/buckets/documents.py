@@ -8,7 +8,8 @@ import attrs
 from typing_extensions import override
 
 from aero_storage.catalog.documents import CatalogDocuments, DocumentState
-from aero_storage.catalog.model import CHUNKED, MANIFEST_NAME, Catalog, Image
+from aero_storage.catalog.listing import is_listed_name, listing_of
+from aero_storage.catalog.model import MANIFEST_NAME, Catalog
 from aero_storage.catalog.parser import MAX_MANIFEST_BYTES
 from aero_storage.errors import (
     BlobNotFoundError,
@@ -17,7 +18,7 @@ from aero_storage.errors import (
     OriginDeniedError,
     OriginUnavailableError,
 )
-from aero_storage.http.identifiers import NAME_RULE, is_image_id
+from aero_storage.storage.objects.bucket_documents import left_out_of
 from aero_storage.storage.objects.origin import ObjectStatus, Origin, Pin
 
 _ORIGIN_ERRORS = (OriginDeniedError, OriginUnavailableError)
@@ -74,35 +75,14 @@ class BucketDocuments(CatalogDocuments):
 
     @override
     def list_images(self) -> Catalog:
-        names = sorted(status.key for status in self._objects() if _is_listed(status.key))
-        images = tuple(Image(id=name, file=name, name=name, follow_links=False) for name in names)
-        return Catalog(images, listing=True)
+        return listing_of(sorted(status.key for status in self._objects() if is_listed_name(status.key)))
 
     @override
     def left_out(self) -> dict[str, str]:
-        found: dict[str, str] = {}
-        for listed in self.origin.list("", delimiter=True):
-            reason = _reason_left_out(listed.key, is_object=listed.status is not None)
-            if reason is not None:
-                found[listed.key] = reason
-        return dict(sorted(found.items()))
+        return left_out_of(self.origin)
 
     def _objects(self) -> list[ObjectStatus]:
         try:
             return [one.status for one in self.origin.list("", delimiter=True) if one.status is not None]
         except _ORIGIN_ERRORS as error:
             raise CatalogError(str(error)) from error
-
-
-def _is_listed(name: str) -> bool:
-    return not name.startswith((".", MANIFEST_NAME)) and is_image_id(name)
-
-
-def _reason_left_out(name: str, *, is_object: bool) -> str | None:
-    if name.startswith(".") or name == CHUNKED or (is_object and _is_listed(name)):
-        return None
-    if not is_object:
-        return f"the listing shows nothing below a slash; name the images there in {MANIFEST_NAME}"
-    if name.startswith(MANIFEST_NAME):
-        return f"names that begin with {MANIFEST_NAME} are kept for the catalog; rename it if it is an image"
-    return f"its name is no image id: that {NAME_RULE}; rename it, or name it in {MANIFEST_NAME}"

@@ -10,7 +10,8 @@ import attrs
 from typing_extensions import override
 
 from aero_storage.catalog.documents import CatalogDocuments, DocumentState
-from aero_storage.catalog.model import CHUNKED, MANIFEST_NAME, Catalog, Image
+from aero_storage.catalog.listing import is_listed_name, listing_of, why_not_listed
+from aero_storage.catalog.model import CHUNKED, MANIFEST_NAME, Catalog
 from aero_storage.catalog.parser import MAX_MANIFEST_BYTES
 from aero_storage.errors import (
     BlobNotFoundError,
@@ -20,7 +21,6 @@ from aero_storage.errors import (
     OriginDeniedError,
     OriginUnavailableError,
 )
-from aero_storage.http.identifiers import NAME_RULE, is_image_id
 from aero_storage.storage.objects.origin import Listed, Origin
 
 
@@ -82,17 +82,12 @@ class BucketDocuments(CatalogDocuments):
 
     @override
     def list_images(self) -> Catalog:
-        names = filter(_is_listed, self._listed)
-        return Catalog(
-            tuple(Image(id=name, file=name, name=name, follow_links=False) for name in names), listing=True
-        )
+        return listing_of(filter(is_listed_name, self._listed))
 
     @override
     def left_out(self) -> dict[str, str]:
         with _told_as_ours():
-            found = sorted(self._origin.list("", delimiter=True), key=lambda listed: listed.key)
-        reasons = {listed.key: _reason_left_out(listed) for listed in found if not listed.key.startswith(".")}
-        return {name: reason for name, reason in reasons.items() if reason is not None}
+            return left_out_of(self._origin)
 
 
 @contextmanager
@@ -105,18 +100,17 @@ def _told_as_ours() -> Iterator[None]:
         raise CatalogError(str(error)) from error
 
 
-def _is_listed(name: str) -> bool:
-    return not name.startswith((".", MANIFEST_NAME)) and is_image_id(name)
+def left_out_of(origin: Origin) -> dict[str, str]:
+    """Return what the listing of an origin leaves out → why; names with a dot in front are not told."""
+    found = sorted(origin.list("", delimiter=True), key=lambda listed: listed.key)
+    reasons = {listed.key: _reason_left_out(listed) for listed in found}
+    return {name: reason for name, reason in reasons.items() if reason is not None}
 
 
 def _reason_left_out(listed: Listed) -> str | None:
-    name = listed.key
-    if listed.status is None:
-        if name == CHUNKED:
-            return None
-        return f"the listing shows nothing below a further slash; name the images there in {MANIFEST_NAME}"
-    if _is_listed(name):
+    name, is_object = listed.key, listed.status is not None
+    if name.startswith(".") or name == CHUNKED or (is_object and is_listed_name(name)):
         return None
-    if name.startswith(MANIFEST_NAME):
-        return f"names that begin with {MANIFEST_NAME} are kept for the catalog; rename it if it is an image"
-    return f"its name is no image id: that {NAME_RULE}; rename it, or name it in {MANIFEST_NAME}"
+    if not is_object:
+        return f"the listing shows nothing below a slash; name the images there in {MANIFEST_NAME}"
+    return why_not_listed(name)

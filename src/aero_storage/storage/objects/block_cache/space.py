@@ -13,10 +13,10 @@ import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from threading import Lock
-from typing import Protocol
 
 import attrs
 
+from aero_storage.atomic_files import FileSystemStatus
 from aero_storage.storage.objects.block_cache.block_queue import BlockQueue, charged
 from aero_storage.storage.objects.block_cache.cache_directory import CacheDirectory
 from aero_storage.storage.objects.block_cache.counts import CacheCounts
@@ -42,25 +42,6 @@ _JOURNAL_BYTES = 8 * 1024 * 1024
 
 _MEASURE_EVERY = 512
 """After so many arrivals the allocated bytes are measured anew: 3 µs a file."""
-
-
-class FileSystemStatus(Protocol):
-    """A part of the result of `os.statvfs`."""
-
-    @property
-    def f_frsize(self) -> int:
-        """Bytes of a block."""
-        ...
-
-    @property
-    def f_blocks(self) -> int:
-        """Number of blocks."""
-        ...
-
-    @property
-    def f_bavail(self) -> int:
-        """Number of blocks that we may use."""
-        ...
 
 
 Statvfs = Callable[[str], FileSystemStatus]
