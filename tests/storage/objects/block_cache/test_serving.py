@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import pytest
 from tests.storage.objects.block_cache.workers import (
@@ -63,7 +64,7 @@ def test_bytes_go_before_they_are_stored(make_worker: Callable[..., Worker], ori
     waiting: list[Deferred[bytes]] = []
 
     def statvfs(path: str) -> os.statvfs_result:
-        early.extend(one.result for one in waiting if one.called)
+        early.extend(cast("bytes", one.result) for one in waiting if one.called)
         return os.statvfs(path)
 
     worker = make_worker(statvfs=statvfs)
