@@ -93,8 +93,8 @@ class ObjectLease(Opened):
         if self._file is not None:
             return self._file.read_later(disk, offset, length, background=background)
         beginning, self._beginning = self._beginning, None
-        if beginning is not None and beginning[0] == offset and len(beginning[1]) == length:
-            return succeed(beginning[1])
+        if beginning is not None and beginning[0] == offset and len(beginning[1]) >= length:
+            return succeed(beginning[1][:length])
         return self._threads.run(partial(self._reads.read, offset, length), lane=ORIGIN_LANE, background=background)
 
     @override
