@@ -80,7 +80,9 @@ class Replica:
 
     def is_sending(self) -> bool:
         said = self.ask("GET", "/metrics")[2].decode().splitlines()
-        return float(next(line.split()[1] for line in said if line.startswith("aero_storage_requests_in_flight "))) > 1
+        return (
+            float(next(line.split()[1] for line in said if line.startswith("aero_storage_requests_in_flight "))) > 1
+        )
 
     def has_answered(self, request_id: str) -> bool:
         return f'"{request_id}"' in self.log.read_text(encoding="utf-8")
