@@ -118,3 +118,21 @@ def test_a_head_that_tells_another_size(object_store: ObjectStore, home: Callabl
         assert daemon.ask("/v1/images/disk").body == DISK
         object_store.faults.add(faults.headers(content_length="0"), "head", key="root/sub/small.img", times=math.inf)
         assert daemon.ask("/v1/images/small").body == DISK[:70_000]
+
+
+def test_no_more_is_asked_for_than_is_sent(object_store: ObjectStore, home: Callable[[str], Path]) -> None:
+    """Without a cache the store is asked for the bytes of the body, in pieces of 1 MiB, and for no others."""
+    path = home("exact")
+    with running(path, *over_bucket(object_store, path), env=object_store.environ) as daemon:
+
+        def asked(method: str, fields: dict[str, str]) -> list[str]:
+            before = len(object_store.requests)
+            daemon.ask("/v1/images/disk", method, fields)
+            return [one.headers["range"] for one in object_store.requests[before:] if one.operation == "get"]
+
+        tag = daemon.ask("/v1/images/disk", "HEAD")["ETag"]
+        assert asked("HEAD", {}) == asked("HEAD", {"Range": "bytes=0-99"}) == []
+        assert asked("GET", {"If-None-Match": tag}) == asked("GET", {"Range": "bytes=99999999-"}) == []
+        assert asked("GET", {"Range": "bytes=7-99"}) == ["bytes=7-99"]
+        assert asked("GET", {"Range": "bytes=7-1500006"}) == ["bytes=7-1048582", "bytes=1048583-1500006"]
+        assert object_store.count("head", key=KEY) == 1

@@ -48,7 +48,7 @@ class SegmentProducer(QueuedStream):
     _granted: int = attrs.field(init=False, default=0)
     """Bytes of `_large` that this stream may hold, having lost its place."""
     _writing: memoryview = attrs.field(init=False, default=memoryview(b""))
-    """What is left of the piece that is being written."""
+    """The rest of the piece that is being written."""
     _ready: deque[bytes] = attrs.field(init=False, factory=deque)
     _reading: Deferred[bytes] | None = attrs.field(init=False, default=None)
     _paused: bool = attrs.field(init=False, default=False)
