@@ -6,10 +6,11 @@ import math
 import os
 from collections.abc import Callable
 
+import attrs
 import pytest
 from tests.object_store import faults
 from tests.object_store.buckets import Bucket, Quirks
-from tests.object_store.faults import Fault
+from tests.object_store.faults import Answer, Asked, Fault
 from tests.object_store.server import ObjectStore
 from tests.storage.objects.conftest import MakeOrigin, Requests, SkippedTime
 
@@ -168,6 +169,51 @@ def test_lasting_faults(
     assert 14 < skipped.clock() - before < 20
     assert len(skipped.pauses) > 5
     assert result
+
+
+def test_endless_body(origin: ObstoreOrigin, store: ObjectStore, pin: Pin) -> None:
+    """A body that goes on behind the range is not held in memory: its connection is closed, and the read repeated."""
+    behind, sent = bytes(64 << 20), []  # far more than the buffers of a connection hold
+
+    def alter(_asked: Asked, answer: Answer) -> Answer:
+        whole = answer.body + behind
+        return attrs.evolve(answer, body=whole, pause=(len(whole), lambda: sent.append(len(whole))))
+
+    store.faults.add(Fault("endless", alter), "get")
+    assert bytes(origin.get(KEY, pin, 7, 1000)) == CONTENT[7:1007]
+    store.close()  # which waits for the sender
+    assert not sent
+
+
+@pytest.mark.parametrize("size", [len(CONTENT) - 1, len(CONTENT) + 1])
+def test_a_head_that_tells_another_size(origin: ObstoreOrigin, store: ObjectStore, bucket: Bucket, size: int) -> None:
+    """Where HEAD and GET tell different sizes of one object, it has to be looked at anew."""
+    bucket.put(KEY, CONTENT)
+    store.faults.add(faults.headers(content_length=str(size)), "head")
+    found = origin.head(KEY)
+    assert found.size == size
+    with pytest.raises(ObjectChangedError, match="another size"):
+        origin.get(KEY, found.pin, 0, 100)
+    assert bytes(origin.get(KEY, origin.head(KEY).pin, 0, 100)) == CONTENT[:100]
+
+
+def test_a_get_that_tells_another_size(origin: ObstoreOrigin, store: ObjectStore, bucket: Bucket) -> None:
+    """Where HEAD says again what was seen, the answer to GET was wrong, and the read is repeated."""
+    bucket.put(KEY, CONTENT)
+    found = origin.head(KEY)
+    store.faults.add(faults.headers(content_range=f"bytes 0-99/{len(CONTENT) + 1}"), "get", times=2)
+    assert bytes(origin.get(KEY, found.pin, 0, 100)) == CONTENT[:100]
+    assert (store.count("get"), store.count("head")) == (3, 3)
+
+
+def test_a_head_without_its_length(origin: ObstoreOrigin, store: ObjectStore, bucket: Bucket) -> None:
+    """A HEAD that tells of no bytes is no proof: some proxies answer all of them so, and a GET tells the size."""
+    bucket.put(KEY, CONTENT)
+    store.faults.add(faults.headers(content_length="0"), "head", times=math.inf)
+    found = origin.head(KEY)
+    assert (found.key, found.size) == (KEY, len(CONTENT))
+    bucket.put(KEY, b"")
+    assert origin.head(KEY).size == 0
 
 
 def test_versions_that_differ(make_origin: MakeOrigin, store: ObjectStore) -> None:

@@ -146,6 +146,14 @@ def test_beginning_is_read_once(bench: Bench) -> None:
     assert len(DISK) <= PIECE_BYTES
 
 
+def test_a_shorter_first_piece(bench: Bench) -> None:
+    """A stream that has lost its place meanwhile asks for less than what was read before the head: no GET for it."""
+    opened = bench.open()
+    result_of(opened.begin(0, 100))
+    assert result_of(opened.read_later(bench.threads.disk, 0, 40, background=True)) == DISK[:40]
+    assert bench.count("get") == 1
+
+
 @pytest.mark.parametrize("name", ["bench", "cached"])
 @pytest.mark.parametrize("gone", [True, False])
 def test_replaced_object(name: str, gone: bool, request: pytest.FixtureRequest) -> None:  # noqa: FBT001

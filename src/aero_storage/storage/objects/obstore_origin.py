@@ -25,8 +25,15 @@ from aero_storage.storage.objects.content_tags import MIB, ContentDigests, conte
 from aero_storage.storage.objects.listing import NotRepeated
 from aero_storage.storage.objects.origin import Listed, ObjectStatus, Origin, Pin
 from aero_storage.storage.objects.retries import Retries
-from aero_storage.storage.objects.store_client import StoreClient
-from aero_storage.storage.objects.store_failures import CHANGED, DENIED, ERROR, NOT_FOUND, StoreFailureError
+from aero_storage.storage.objects.store_client import Answer, StoreClient
+from aero_storage.storage.objects.store_failures import (
+    CHANGED,
+    DENIED,
+    ERROR,
+    NOT_FOUND,
+    OtherSizeError,
+    StoreFailureError,
+)
 from aero_storage.storage.objects.stored_content import Source, is_stored
 
 T = TypeVar("T")
@@ -66,12 +73,13 @@ class ObstoreOrigin(Origin):
 
     def _explained_head(self, full: str, limit: float) -> ObjectStatus:
         try:
-            return self.client.head(full, limit)
+            found = self.client.head(full, limit)
         except StoreFailureError as failure:
             if failure.status in _UNEXPLAINED:
                 self.client.explain(full, limit)  # raises what it really is: no bucket, a skewed clock
                 raise StoreFailureError(ERROR, f"{failure} to HEAD, but not to GET") from None
             raise
+        return found if found.size else self.client.find_size(full, limit)
 
     @override
     def get(self, key: str, pin: Pin, offset: int, length: int) -> Buffer:
@@ -79,9 +87,17 @@ class ObstoreOrigin(Origin):
             return b""
         full, bounds = self._full(key), (offset, offset + length)
         try:
-            return self._run("GET", key, lambda limit: self.client.get(full, pin, bounds, limit)).data
+            return self._run("GET", key, lambda limit: self._pinned_get(full, pin, bounds, limit)).data
         except BlobNotFoundError as error:
             raise ObjectChangedError(str(error)) from None
+
+    def _pinned_get(self, full: str, pin: Pin, bounds: tuple[int, int], limit: float) -> Answer:
+        try:
+            return self.client.get(full, pin, bounds, limit)
+        except OtherSizeError as failure:
+            if self._explained_head(full, limit).size != pin.size:  # it was seen wrongly
+                raise StoreFailureError(CHANGED, str(failure)) from None
+            raise
 
     @override
     def read(self, key: str, most: int) -> tuple[ObjectStatus, bytes]:

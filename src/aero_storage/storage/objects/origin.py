@@ -14,10 +14,14 @@ ORIGIN_LANE = "origin"
 
 @attrs.frozen
 class Pin:
-    """The state of an object that reads are bound to: its ETag as received, and its version id where there is one."""
+    """The state of an object that reads are bound to: its ETag as received, and its version id where there is one.
+
+    Where the `size` was seen, reads are bound to it, too. It is no part of the identity.
+    """
 
     tag: str
     version: str | None = None
+    size: int | None = attrs.field(default=None, eq=False)
 
 
 @attrs.frozen

@@ -21,7 +21,7 @@ from typing_extensions import Buffer
 from aero_storage.errors import SettingsError
 from aero_storage.settings.origin_url import OriginUrl
 from aero_storage.storage.objects.origin import ObjectStatus, Observer, Pin
-from aero_storage.storage.objects.store_failures import ERROR, OK, StoreFailureError, failure_of
+from aero_storage.storage.objects.store_failures import ERROR, OK, OtherSizeError, StoreFailureError, failure_of
 
 _Store = S3Store | GCSStore | AzureStore
 _PAGE = 1000
@@ -65,7 +65,7 @@ class StoreClient:
             return _status(obstore.head(self._store(limit), key))
 
     def get(self, key: str, pin: Pin, bounds: tuple[int, int], limit: float) -> Answer:
-        """Get a range, from the first offset up to the second, of a pinned object; tag and length are checked."""
+        """Get a range, from the first offset up to the second, of a pinned object; tag and sizes are checked."""
         options: obstore.GetOptions = {"range": bounds, "if_match": pin.tag}
         if pin.version is not None:
             options["version"] = pin.version
@@ -74,6 +74,8 @@ class StoreClient:
             status = _status(result.meta)
             _require(status.pin.tag == pin.tag, "another ETag than was asked for")
             _require(pin.version is None or status.pin.version in (None, pin.version), "another version")
+            if pin.size not in (None, status.size):
+                raise OtherSizeError
             return self._content(result, status, bounds, done)
 
     def get_whole(self, key: str, most: int, limit: float) -> Answer | ObjectStatus:
@@ -86,10 +88,17 @@ class StoreClient:
     @staticmethod
     def _content(result: obstore.GetResult, status: ObjectStatus, bounds: tuple[int, int], done: list[int]) -> Answer:
         _require(result.range == bounds, "another range than was asked for")
-        data = result.bytes()
-        _require(len(data) == bounds[1] - bounds[0], "a body of another length than was asked for")
-        done.append(len(data))
+        length = bounds[1] - bounds[0]
+        pieces = iter(result.stream(min_chunk_size=max(1, length)))  # `bytes()` would hold all that comes
+        data = next(pieces, b"")
+        _require(len(data) == length and next(pieces, None) is None, "a body of another length than was asked for")
+        done.append(length)
         return Answer(status, data)
+
+    def find_size(self, key: str, limit: float) -> ObjectStatus:
+        """Look at an object by GET, as a proxy may answer each HEAD with a length of 0."""
+        found = self.get_whole(key, 0, limit)
+        return found.status if isinstance(found, Answer) else found
 
     def explain(self, key: str, limit: float) -> None:
         """Get one byte of an object to which HEAD was refused: answers to HEAD have no words."""
@@ -180,7 +189,8 @@ class StoreClient:
 
 
 def _status(meta: obstore.ObjectMeta) -> ObjectStatus:
-    return ObjectStatus(meta["path"], meta["size"], _pin(meta), _modified_ns(meta))
+    pin = attrs.evolve(_pin(meta), size=meta["size"])
+    return ObjectStatus(meta["path"], meta["size"], pin, _modified_ns(meta))
 
 
 def _listed_status(meta: obstore.ObjectMeta) -> ObjectStatus:

@@ -78,6 +78,13 @@ class StoreFailureError(AeroStorageError):
         return self.result in RETRIED
 
 
+class OtherSizeError(StoreFailureError):
+    """An answer to GET tells another size of the pinned object than was seen: this answer or that look is wrong."""
+
+    def __init__(self) -> None:
+        super().__init__(ERROR, "another size than was seen")
+
+
 def failure_of(error: Exception) -> StoreFailureError:
     """Return what an error of the client means."""
     text = str(error)
