@@ -284,6 +284,29 @@ def test_start_without_the_store(object_store: ObjectStore, home: Callable[[str]
         assert daemon.ask("/v1/images/disk").body == DISK
 
 
+def test_denied_catalog(over: Over) -> None:
+    """A store that refuses to tell the catalog has not made it invalid: the log says denied, by which operation."""
+    since = over.daemon.log_size()
+    over.store.faults.add(faults.ACCESS_DENIED, "head", "get", key="root/manifest.json", times=math.inf)
+    line = over.daemon.line(lambda line: line["message"].startswith("catalog "), since)
+    assert (line["message"], line["serving"]) == ("catalog refused: access denied", "the last good one")
+    assert "HEAD 'manifest.json': 403 AccessDenied" in line["reason"]
+    assert over.daemon.metrics().value("aero_storage_catalog_invalid") == 0
+    over.store.faults.clear()
+    over.daemon.line(lambda line: line["message"] == "catalog loaded", since)
+
+
+def test_start_without_the_bucket(object_store: ObjectStore, home: Callable[[str], Path]) -> None:
+    """A daemon whose bucket does not exist says so at its start, in one line, and does not go on asking first."""
+    given = ("--images-root", "s3://nowhere", "--origin-timeout-secs", "60")
+    before = object_store.count("head")
+    with running(home("nowhere"), *given, env=object_store.environ) as daemon:
+        line = daemon.line(lambda line: line["message"] == "catalog out of reach")
+        assert "404 NoSuchBucket: the bucket does not exist" in line["reason"]
+        assert object_store.count("head") - before == 1
+        assert daemon.ask("/readyz").status == 503
+
+
 def test_listing(object_store: ObjectStore, home: Callable[[str], Path]) -> None:
     """Without a manifest the objects directly below the prefix are the images, unless one is required."""
     path = home("listing")

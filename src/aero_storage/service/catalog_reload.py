@@ -13,7 +13,7 @@ from twisted.internet.defer import DeferredLock
 from aero_storage.catalog.current import Change, CurrentCatalog
 from aero_storage.catalog.reader import CatalogReader, Reading
 from aero_storage.disk import Disk
-from aero_storage.errors import CatalogUnavailableError
+from aero_storage.errors import CatalogDeniedError, CatalogError, CatalogUnavailableError
 from aero_storage.logs.json_log import EventLog
 from aero_storage.metrics import Metrics
 
@@ -75,5 +75,10 @@ class CatalogReloader:
         self._metrics.catalog_failed()
         self._metrics.store_failed("manifest")
         serving = "the last good one" if self._current_catalog.has_catalog else "none"
-        message = "catalog out of reach" if isinstance(error, CatalogUnavailableError) else "catalog invalid"
-        self._log.event("error", message, {"reason": str(error), "serving": serving})
+        self._log.event("error", _message_of(error), {"reason": str(error), "serving": serving})
+
+
+def _message_of(error: CatalogError | None) -> str:
+    if isinstance(error, CatalogUnavailableError):
+        return "catalog out of reach"
+    return "catalog refused: access denied" if isinstance(error, CatalogDeniedError) else "catalog invalid"

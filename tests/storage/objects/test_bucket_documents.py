@@ -7,7 +7,7 @@ import pytest
 from tests.storage.objects.fake_origin import FakeOrigin
 
 from aero_storage.catalog.reader import CatalogReader
-from aero_storage.errors import CatalogError, CatalogUnavailableError, OriginDeniedError
+from aero_storage.errors import CatalogDeniedError, CatalogUnavailableError, OriginDeniedError
 from aero_storage.storage.objects.bucket_documents import BucketDocuments
 
 GOOD = b'[{"id": "a", "file": "a.img", "name": "A"}]'
@@ -111,8 +111,7 @@ def test_denied(bench: Bench) -> None:
     bench.origin.error = OriginDeniedError("AccessDenied")
     reading = bench.reader().read_if_changed()
     assert reading is not None
-    assert isinstance(reading.error, CatalogError)
-    assert not isinstance(reading.error, CatalogUnavailableError)
+    assert isinstance(reading.error, CatalogDeniedError)
     assert not bench.documents.has_manifest()
 
 

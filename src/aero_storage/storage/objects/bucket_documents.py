@@ -15,6 +15,7 @@ from aero_storage.catalog.model import CHUNKED, MANIFEST_NAME, Catalog
 from aero_storage.catalog.parser import MAX_MANIFEST_BYTES
 from aero_storage.errors import (
     BlobNotFoundError,
+    CatalogDeniedError,
     CatalogError,
     CatalogUnavailableError,
     ObjectTooLargeError,
@@ -97,7 +98,7 @@ def _told_as_ours() -> Iterator[None]:
     except OriginUnavailableError as error:
         raise CatalogUnavailableError(str(error)) from error
     except OriginDeniedError as error:
-        raise CatalogError(str(error)) from error
+        raise CatalogDeniedError(str(error)) from error
 
 
 def left_out_of(origin: Origin) -> dict[str, str]:

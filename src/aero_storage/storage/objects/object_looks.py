@@ -42,8 +42,8 @@ class Look:
     """The digest of a published chunk, in hex, once it is known."""
     has_digest: bool = False
     """Whether its digest was looked for."""
-    is_digest_due: bool = False
-    """Whether its digest has to be looked for again: its manifest may have changed since the last look."""
+    digest_due_at: float = math.inf
+    """When its digest has to be looked for again: its manifest may have changed, or could not be read."""
 
 
 @attrs.define(eq=False)
@@ -94,6 +94,14 @@ class ObjectLooks:
         if not waiter.called:
             waiter.addTimeout(LATE_SECONDS, self._clock, onTimeoutCancel=partial(self._late, known))
         return waiter.addErrback(partial(self._instead, known))
+
+    def is_digest_due(self, look: Look) -> bool:
+        """Return whether the digest of a chunk has to be looked for again."""
+        return self._clock.seconds() >= look.digest_due_at
+
+    def digest_failed(self, look: Look) -> None:
+        """Have the digest looked for again after a while."""
+        look.digest_due_at = self._clock.seconds() + self._refresh_secs
 
     def forget(self, key: str) -> None:
         """The object is no longer as it was seen, nor as a look sees it that has begun."""
@@ -155,7 +163,8 @@ class ObjectLooks:
         known = self._known.pop(key, None)
         if known is not None and known.found == found:
             known.seen_at = max(known.seen_at, began)
-            known.is_digest_due = not known.is_immutable
+            if not known.is_immutable:
+                known.digest_due_at = began
             self._known[key] = known
             return known
         look = self._known[key] = _look_of(key, found, began)

@@ -74,8 +74,8 @@ class StoreFailureError(AeroStorageError):
 
     @property
     def is_retried(self) -> bool:
-        """Whether the same request may succeed."""
-        return self.result in RETRIED
+        """Whether the same request may succeed in a moment; a bucket that does not exist is not made in one."""
+        return self.result in RETRIED and self.word not in _NO_BUCKET_WORDS
 
 
 def failure_of(error: Exception) -> StoreFailureError:
@@ -102,5 +102,6 @@ def _result_of(name: str, status: int | None, word: str | None, text: str) -> st
 
 def _detail(status: int | None, word: str | None, text: str) -> str:
     if status is not None:
-        return f"{status} {word}" if word else str(status)
+        said = f"{status} {word}" if word else str(status)
+        return f"{said}: the bucket does not exist" if word in _NO_BUCKET_WORDS else said
     return word or next((said for sign, said in _TROUBLES if sign in text), "no right answer")
