@@ -42,12 +42,15 @@ class CatalogReloader:
         """Read the catalog now. Waits for the disk: call it before the reactor runs."""
         self._take(self._reader.read_if_changed(force=True), asked=False)
 
-    async def check(self, *, asked: bool = False) -> None:
-        """Read the catalog if it has changed; if the operator `asked`, read it in any case and log that."""
+    async def check(self, *, asked: bool = False, anew: bool = False) -> None:
+        """Read the catalog if it has changed; if the operator `asked`, read it in any case and log that.
+
+        With `anew`, or if the operator asked, nothing is believed that was seen before now.
+        """
         await self._one_at_a_time.acquire()
         self._looked_at = self._now()
         try:
-            reading = partial(self._reader.read_if_changed, force=asked)
+            reading = partial(self._reader.read_if_changed, force=asked, anew=asked or anew)
             self._take(await self._disk.run(reading, lane="catalog"), asked=asked)
         except Exception:  # noqa: BLE001 - a defect of ours must not end the watch; the catalog in force stays
             self._log.event("critical", "reading the catalog failed", {"traceback": traceback.format_exc()})
@@ -57,7 +60,7 @@ class CatalogReloader:
     async def look_anew(self) -> None:
         """Read the catalog if it has changed, unless that was looked at a moment ago."""
         if not 0 <= self._now() - self._looked_at <= _JUST_NOW:
-            await self.check()
+            await self.check(anew=True)
 
     def _take(self, reading: Reading | None, *, asked: bool) -> None:
         change = self._current_catalog.take(reading) if reading is not None else Change.NONE

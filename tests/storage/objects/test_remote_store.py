@@ -8,7 +8,7 @@ from pathlib import Path
 
 import attrs
 import pytest
-from tests.storage.objects.fake_origin import FakeOrigin, Threads
+from tests.storage.objects.fake_origin import FakeOrigin, Threads, common_looks
 from tests.storage.objects.test_object_looks import result_of
 
 from aero_storage.catalog.model import Image
@@ -39,7 +39,8 @@ class Bench:
     def begin(self, find_sha256: FindDigest | None = None) -> None:
         origin, disk, clock = self.origin, self.threads.disk, self.threads.clock
         objects = None if self.cache is None else OpenObjects(self.cache, origin, disk, 4)
-        looks, listing = ObjectLooks(origin, disk, clock, 5.0, 60.0), BucketListing(origin, disk, clock, 5.0, 60.0)
+        common = common_looks(origin, clock)
+        looks, listing = ObjectLooks(common, disk, clock, 5.0, 60.0), BucketListing(common, disk, clock, 5.0, 60.0)
         digests = PublishedDigests(lambda key: open_object(origin, key), clock.seconds, 5.0)
         self.store = RemoteStore(origin, disk, looks, listing, find_sha256 or digests.sha256, objects)
         self.origin.bucket.put("sub/disk.img", DISK)
@@ -262,7 +263,7 @@ def test_listing_is_shared(bench: Bench) -> None:
     assert result_of(bench.store.faults(images)) == ()
     result_of(bench.store.survey(images))
     assert bench.count("list") == 1
-    bench.threads.clock.advance(5)
+    bench.threads.clock.advance(5.1)
     assert result_of(bench.store.faults(images)) == ()  # nobody asks but the daemon
     assert bench.count("list") == 1
     assert result_of(bench.store.complete(images))

@@ -4,23 +4,35 @@ from __future__ import annotations
 
 import attrs
 import pytest
-from tests.storage.objects.fake_origin import FakeOrigin
+from tests.storage.objects.fake_origin import FakeOrigin, common_looks
+from twisted.internet.task import Clock
 
 from aero_storage.catalog.reader import CatalogReader
 from aero_storage.errors import CatalogDeniedError, CatalogUnavailableError, OriginDeniedError
-from aero_storage.storage.objects.bucket_documents import BucketDocuments
+from aero_storage.storage.objects.looks_file import LooksFile
+from aero_storage.storage.objects.polled_documents import PolledDocuments
 
 GOOD = b'[{"id": "a", "file": "a.img", "name": "A"}]'
 
 
 @attrs.define(eq=False)
 class Bench:
-    now: float = 0.0
+    clock: Clock = attrs.field(factory=Clock)
     origin: FakeOrigin = attrs.field(factory=FakeOrigin)
-    documents: BucketDocuments = attrs.field(init=False)
+    file: LooksFile = attrs.field(factory=LooksFile.create)
+    documents: PolledDocuments = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.documents = BucketDocuments(self.origin, self.origin, lambda: self.now)
+        self.documents = self.of_a_worker()
+
+    def of_a_worker(self, first: FakeOrigin | None = None) -> PolledDocuments:
+        """Return the documents as one more worker of the daemon has them."""
+        common = common_looks(self.origin, self.clock, self.file)
+        at_first = common_looks(first or self.origin, self.clock, self.file)
+        return PolledDocuments(common, at_first, 5.0, self.clock.seconds)
+
+    def count(self, operation: str) -> int:
+        return sum(asked == operation for asked, _ in self.origin.asked)
 
     def reader(self, *, require_manifest: bool = False) -> CatalogReader:
         return CatalogReader(self.documents, require_manifest)
@@ -44,7 +56,11 @@ def test_manifest(bench: Bench) -> None:
     reader = bench.reader()
     assert ids(reader) == ["a"]
     assert reader.read_if_changed() is None
+    assert [asked for asked, _ in bench.origin.asked] == ["head", "get"]
+    bench.clock.advance(4)
+    assert reader.read_if_changed() is None
     assert [asked for asked, _ in bench.origin.asked] == ["head", "get", "head"]
+    bench.clock.advance(4)
     bench.origin.bucket.put("manifest.json", GOOD.replace(b'"id": "a"', b'"id": "b"'))
     assert ids(reader) == ["b"]
 
@@ -58,6 +74,8 @@ def test_listing(bench: Bench) -> None:
     assert reader.read_if_changed() is None
     assert bench.documents.left_out().keys() == {"manifest.json.bak", "no id", "sub"}
     bench.origin.bucket.put("c.img", b"x")
+    bench.clock.advance(0.1)
+    reader.documents.look_anew()
     assert ids(reader) == ["a.img", "b.img", "c.img"]
 
 
@@ -74,7 +92,8 @@ def test_manifest_that_goes(bench: Bench) -> None:
     reader = bench.reader()
     ids(reader)
     bench.origin.bucket.delete("manifest.json")
-    reading = reader.read_if_changed()
+    bench.clock.advance(0.1)
+    reading = reader.read_if_changed(anew=True)
     assert reading is not None
     assert reading.error is not None
 
@@ -94,7 +113,7 @@ def test_origin_away(bench: Bench) -> None:
     reader = bench.reader()
     ids(reader)
     bench.origin.away()
-    bench.now = 7
+    bench.clock.advance(7)
     for is_new in (True, False):
         reading = reader.read_if_changed()
         assert reading is not None
@@ -102,6 +121,7 @@ def test_origin_away(bench: Bench) -> None:
         assert reading.is_new is is_new
     assert bench.documents.silent_seconds() == 7
     bench.origin.error = None
+    bench.clock.advance(4)
     assert ids(reader) == ["a"]
     assert bench.documents.silent_seconds() == 0
 
@@ -119,8 +139,67 @@ def test_first_look(bench: Bench) -> None:
     """The first look, which a start waits for, has an origin with a shorter time limit."""
     hurried = FakeOrigin(bench.origin.bucket)
     bench.origin.bucket.put("manifest.json", GOOD)
-    documents = BucketDocuments(bench.origin, hurried)
+    documents = bench.of_a_worker(hurried)
     documents.state()
     assert (len(hurried.asked), len(bench.origin.asked)) == (1, 0)
+    bench.clock.advance(4)
     documents.state()
     assert (len(hurried.asked), len(bench.origin.asked)) == (1, 1)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "a.img"])
+def test_one_looks_for_all_workers(bench: Bench, name: str) -> None:
+    """The store is asked once in a refresh time for all workers, and a change shows in each within that time."""
+    bench.origin.bucket.put(name, GOOD)
+    readers = [CatalogReader(bench.of_a_worker(), require_manifest=False) for _ in range(4)]
+    assert {tuple(ids(reader)) for reader in readers} == {("a",) if name == "manifest.json" else ("a.img",)}
+    first = ["head", "get"] if name == "manifest.json" else ["head", "list"]
+    assert [asked for asked, _ in bench.origin.asked] == first
+    bench.origin.bucket.put("b.img", b"x")
+    bench.origin.bucket.delete("manifest.json")
+    bench.origin.bucket.put(name, GOOD.replace(b'"id": "a"', b'"id": "b"'))
+    changed: list[float] = []
+    while len(changed) < len(readers):
+        bench.clock.advance(0.5)
+        for reader in readers:
+            reader.documents.is_asked = True  # type: ignore[attr-defined]
+            if reader.read_if_changed() is not None:
+                changed.append(bench.clock.seconds())
+    assert max(changed) <= (
+        4.5 if name == "manifest.json" else 5.5
+    )  # a request that finds a listing old waits for it
+    assert bench.count(first[1]) == 2
+    assert bench.count("head") <= 1 + max(changed) / 3.75
+
+
+def test_a_listing_that_nobody_asks_for(bench: Bench) -> None:
+    """A bucket without a manifest is listed at the start, and then only if somebody asks."""
+    bench.origin.bucket.put("a.img", b"x")
+    reader = bench.reader()
+    ids(reader)
+    bench.origin.bucket.put("b.img", b"x")
+    for _ in range(100):
+        bench.clock.advance(0.5)
+        assert reader.read_if_changed() is None
+    assert bench.count("list") == 1
+    assert bench.count("head") <= 1 + 50 / 3.75
+    assert (bench.documents.silent_seconds() or 0) < 5
+    assert bench.documents.is_old()
+    bench.documents.is_asked = True
+    assert ids(reader) == ["a.img", "b.img"]
+    assert not bench.documents.is_old()
+
+
+def test_a_failure_of_another_worker(bench: Bench) -> None:
+    """A look that failed counts for all polls of its time: a store that refuses us is not asked by each."""
+    bench.origin.error = OriginDeniedError("AccessDenied")
+    readers = [CatalogReader(bench.of_a_worker(), require_manifest=False) for _ in range(4)]
+    for reader in readers * 2:
+        reading = reader.read_if_changed()
+        assert reading is not None
+        assert isinstance(reading.error, CatalogDeniedError)
+    assert len(bench.origin.asked) == 1
+    bench.origin.error = None
+    bench.origin.bucket.put("manifest.json", GOOD)
+    bench.clock.advance(4)
+    assert {tuple(ids(reader)) for reader in readers} == {("a",)}
