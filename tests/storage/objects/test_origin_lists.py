@@ -169,7 +169,7 @@ def test_key_on_top_that_cannot_be_named(
 
 @pytest.mark.usefixtures("filled")
 def test_too_many_in_one_directory(origin: ObstoreOrigin) -> None:
-    """A directory with more keys than there is room for fails in words that say what to do; a flat listing has pages."""
+    """A directory with more keys than there is room for fails in words that help; a flat listing has pages."""
     small = attrs.evolve(origin, most_listed=6)
     with pytest.raises(OriginUnavailableError, match="LIST '': over 6 keys in one directory: use directories"):
         names(small, delimiter=True)
