@@ -202,7 +202,7 @@ class ObstoreOrigin(Origin):
     def _flat(self, full: str, prefix: str) -> Iterator[tuple[str, ObjectStatus | None]]:
         """Yield what is below a prefix; a listing that breaks goes on behind its last key.
 
-        A page with a key that the client cannot name is lost whole: what is left is listed directory by directory.
+        A page is lost whole if the client cannot name a key of it. The rest is listed directory by directory then.
         """
         seen, is_unnameable = NotRepeated(), False
         pages: Iterator[list[ObjectStatus]] | None = None
