@@ -35,7 +35,7 @@ class CatalogReloader:
     _log: EventLog
     _now: Callable[[], float]
     _looked_at: float = attrs.field(init=False, default=-math.inf)
-    """When the last look began."""
+    """When the last look began that believed nothing seen before."""
     _one_at_a_time: DeferredLock = attrs.field(init=False, factory=DeferredLock)
 
     def load(self) -> None:
@@ -48,7 +48,8 @@ class CatalogReloader:
         With `anew`, or if the operator asked, nothing is believed that was seen before now.
         """
         await self._one_at_a_time.acquire()
-        self._looked_at = self._now()
+        if anew or asked:
+            self._looked_at = self._now()
         try:
             reading = partial(self._reader.read_if_changed, force=asked, anew=asked or anew)
             self._take(await self._disk.run(reading, lane="catalog"), asked=asked)
