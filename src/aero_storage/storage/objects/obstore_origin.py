@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TypeVar
 
@@ -53,6 +53,8 @@ class ObstoreOrigin(Origin):
     seconds: float
     """The time limit of one piece, all its tries together."""
     retries: Retries
+    most_listed: int = 250_000
+    """Keys that a listing with a delimiter may have: the client has all of them in memory, at 0.7 KiB each."""
     _conditional: ConditionalPut = attrs.field(init=False, factory=ConditionalPut)
 
     @property
@@ -205,27 +207,60 @@ class ObstoreOrigin(Origin):
 
     def _directory(self, full: str, prefix: str) -> Iterator[tuple[str, ObjectStatus | None]]:
         found, prefixes = self._run("LIST", prefix, lambda limit: self.client.list_directory(full, limit))
+        if len(found) + len(prefixes) > self.most_listed:
+            detail = (
+                f"over {self.most_listed:,} keys in one directory: use directories, and name images in a manifest"
+            )
+            raise OriginUnavailableError(self._message("LIST", prefix, detail))
         yield from ((status.key, status) for status in found)
         yield from ((name, None) for name in prefixes)
 
     def _flat(self, full: str, prefix: str) -> Iterator[tuple[str, ObjectStatus | None]]:
-        """Yield what is below a prefix; a listing that breaks goes on behind its last key."""
-        seen = NotRepeated()
+        """Yield what is below a prefix; a listing that breaks goes on behind its last key.
+
+        A page is lost whole if the client cannot name a key of it. The rest is listed directory by directory then.
+        """
+        seen, is_unnameable = NotRepeated(), False
         pages: Iterator[list[ObjectStatus]] | None = None
 
         def next_page(limit: float) -> list[ObjectStatus] | None:
-            nonlocal pages
+            nonlocal pages, is_unnameable
             if pages is None:
                 pages = self.client.list_flat(full, seen.last, limit)
             try:
                 page = next(pages, None)
                 return None if page is None else seen.check(page)
-            except StoreFailureError:
-                pages = None
+            except StoreFailureError as failure:
+                pages, is_unnameable = None, failure.is_unnameable
+                if is_unnameable:
+                    return None
                 raise
 
         while page := self._run("LIST", prefix, next_page):
             yield from ((status.key, status) for status in page)
+        if is_unnameable:
+            yield from self._walk(full, prefix, seen.last or "")
+
+    def _walk(self, full: str, prefix: str, after: str) -> Iterator[tuple[str, ObjectStatus | None]]:
+        """Yield what is below a prefix, behind a key; without status the directories that cannot be listed."""
+        directories = [full]
+
+        def attempt(limit: float) -> tuple[list[ObjectStatus], Sequence[str]] | None:
+            try:
+                return self.client.list_directory(directory, limit)
+            except StoreFailureError as failure:
+                if failure.is_unnameable and directory != full:
+                    return None
+                raise
+
+        while directories:
+            directory = directories.pop()
+            found = self._run("LIST", prefix, attempt)
+            if found is None:
+                yield directory, None
+                continue
+            directories += (name for name in found[1] if keys.relative(directory, name))
+            yield from ((one.key, one) for one in found[0] if one.key.encode() > after.encode())
 
     @override
     def delete(self, keys: Iterable[str]) -> None:

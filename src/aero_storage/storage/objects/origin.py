@@ -120,7 +120,11 @@ class Origin(Protocol):
         ...
 
     def list(self, prefix: str, *, delimiter: bool) -> Iterator[Listed]:
-        """List the objects in a directory of keys, `` for all; with `delimiter` not those below a further slash."""
+        """List the objects in a directory of keys, `` for all; with `delimiter` not those below a further slash.
+
+        Directories that cannot be listed, as a key there cannot be named, are left out of a listing without
+        `delimiter`, and told without status.
+        """
         ...
 
     def delete(self, keys: Iterable[str]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from aero_storage.errors import AeroStorageError
+from aero_storage.storage.objects.keys import shown
 
 OK, NOT_FOUND, CHANGED, THROTTLED, TIMEOUT, DENIED, ERROR = (
     "ok",
@@ -24,6 +25,8 @@ RETRIED = frozenset({THROTTLED, TIMEOUT, ERROR})
 
 _STATUS = re.compile(r"status code: ([1-5][0-9]{2})\b", re.ASCII)
 _WORD = re.compile(r"(?:<Code>|\(code: )([A-Z][a-z][A-Za-z0-9.]{0,62})(?:</Code>|\))", re.ASCII)  # no id of a key
+_UNNAMEABLE = re.compile(r'invalid path: (?:Error parsing )?Path "(.*?)"(?:: | contained )', re.DOTALL)
+_UNNAMEABLE_DETAIL = "a key with an empty part, a dot as a part, or what cannot be printed: {}"
 _DENIED_WORDS = frozenset({
     *("AccessDenied", "AccountProblem", "AllAccessDisabled", "AuthorizationHeaderMalformed", "ExpiredToken"),
     *("InvalidAccessKeyId", "InvalidSecurity", "InvalidToken", "NotSignedUp", "RequestExpired"),
@@ -57,7 +60,6 @@ _TROUBLES = (
     ("redirect without LOCATION", "a redirect, as to another region: set AWS_REGION"),
     ("UnexpectedRange", "another range than was asked for"),
     ("non-partial response", "200 to a request for a range"),
-    ("invalid path", "a key with an empty part, a dot as a part, or what cannot be printed"),
     ("list response", "no listing"),
     ("credential", "no credentials"),
 )
@@ -66,16 +68,26 @@ _TROUBLES = (
 class StoreFailureError(AeroStorageError):
     """A request did not do what it was to do; `result` is a word of the metrics, the message has no secret."""
 
-    def __init__(self, result: str, detail: str, status: int | None = None, word: str | None = None) -> None:
+    def __init__(
+        self,
+        result: str,
+        detail: str,
+        status: int | None = None,
+        word: str | None = None,
+        *,
+        is_unnameable: bool = False,
+    ) -> None:
         super().__init__(detail)
         self.result = result
         self.status = status
         self.word = word
+        self.is_unnameable = is_unnameable
+        """Whether a listing has a key that the client cannot name: it will have it the next time, too."""
 
     @property
     def is_retried(self) -> bool:
-        """Whether the same request may succeed."""
-        return self.result in RETRIED
+        """Whether the same request may succeed in a moment; a bucket that does not exist is not made in one."""
+        return self.result in RETRIED and self.word not in _NO_BUCKET_WORDS and not self.is_unnameable
 
 
 class OtherSizeError(StoreFailureError):
@@ -88,6 +100,9 @@ class OtherSizeError(StoreFailureError):
 def failure_of(error: Exception) -> StoreFailureError:
     """Return what an error of the client means."""
     text = str(error)
+    unnameable = _UNNAMEABLE.search(text)
+    if unnameable is not None:
+        return StoreFailureError(ERROR, _UNNAMEABLE_DETAIL.format(shown(unnameable[1])), is_unnameable=True)
     found, worded = _STATUS.search(text), _WORD.search(text)
     status = int(found[1]) if found else None
     word = worded[1] if worded else None
@@ -109,5 +124,6 @@ def _result_of(name: str, status: int | None, word: str | None, text: str) -> st
 
 def _detail(status: int | None, word: str | None, text: str) -> str:
     if status is not None:
-        return f"{status} {word}" if word else str(status)
+        said = f"{status} {word}" if word else str(status)
+        return f"{said}: the bucket does not exist" if word in _NO_BUCKET_WORDS else said
     return word or next((said for sign, said in _TROUBLES if sign in text), "no right answer")
