@@ -6,7 +6,7 @@ import os
 import stat
 from pathlib import Path
 
-from aero_storage.atomic_files import Directory, FreeSpace, is_at_work
+from aero_storage.atomic_files import IMAGES_ROOT, Directory, FreeSpace, is_at_work
 from aero_storage.catalog.directory import DirectoryDocuments
 from aero_storage.catalog.model import CHUNKED, MANIFEST_NAME, chunked_directory
 from aero_storage.catalog.reader import load_manifest
@@ -37,12 +37,15 @@ def foresee_import(root: Path, image_id: str, say: Say) -> None:
 def foresee_publish(work: Workplace, source: os.stat_result, say: Say) -> None:
     """Raise the error that a publication would end with after its work; tell of what it will wait for or lack."""
     _require_changeable(work.root, work.plan.image_id, CHUNKED, say)
-    foretell_space(work.root, source.st_blocks * 512, say)
+    foretell_space(work.root, source.st_blocks * 512, IMAGES_ROOT, say)
 
 
-def foretell_space(directory: Directory, most: int, say: Say) -> None:
-    """Say that the disk may become too full; raise OperatorError if it is. `most` may hold zeros, which take none."""
-    free = FreeSpace.around(directory.descriptor).require()
+def foretell_space(directory: Directory, most: int, disk: str, say: Say) -> None:
+    """Say that the disk may become too full; raise OperatorError if it is. `most` may hold zeros, which take none.
+
+    `disk` is its name in messages.
+    """
+    free = FreeSpace.around(directory.descriptor, disk).require()
     if most > free:
         say(
             f"Up to {format_size(most)} have to be written, and {format_size(free)} are free for them: the command "

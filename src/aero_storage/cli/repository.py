@@ -133,12 +133,45 @@ class PublishedVersion:
     """Of the whole image, if it was asked for."""
 
 
+class HashedContents(Protocol):
+    """Content that is computed a digest of while it passes, once."""
+
+    def __iter__(self) -> Iterator[Buffer]:
+        """Yield all of it, in order. Raises OperatorError before the last piece if it is not what it has to be."""
+        ...
+
+    @property
+    def sha256(self) -> str | None:
+        """The SHA-256, in hex, once all has passed; None if it is not computed."""
+        ...
+
+
 class Work(Protocol):
     """The work of one command on one image, which no other command works on meanwhile."""
 
     @property
     def staging(self) -> Directory:
         """A directory of this machine where the raw disk of an import is made; emptied at the end."""
+        ...
+
+    @property
+    def staging_disk(self) -> str:
+        """The disk of the staging directory, for messages."""
+        ...
+
+    def foretell_staging(self, most: int, say: Say) -> None:
+        """Say that up to `most` bytes go into the staging directory, if that is news, and whether there is room.
+
+        Raises OperatorError if the disk is full already.
+        """
+        ...
+
+    @property
+    def send(self) -> Callable[[HashedContents, int], AbstractContextManager[Placed]] | None:
+        """Stores content of a size while it is read, so that it needs no file in the staging directory.
+
+        None where files of the staging directory are moved. Otherwise as `placed`.
+        """
         ...
 
     def foresee_publish(self, image: Image, say: Say) -> None:

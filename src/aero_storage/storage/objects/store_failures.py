@@ -32,6 +32,17 @@ _DENIED_WORDS = frozenset({
 })  # fmt: skip
 _THROTTLED_WORDS = frozenset({"SlowDown", "ServerBusy", "TooManyRequests", "RequestLimitExceeded", "Throttling"})
 _NO_BUCKET_WORDS = frozenset({"NoSuchBucket", "ContainerNotFound", "ContainerBeingDeleted"})
+_MENDING = {
+    "NoSuchBucket": "look at the bucket's name and at AWS_ENDPOINT_URL, or make the bucket",
+    "ContainerNotFound": "look at the container's name and at AZURE_STORAGE_ACCOUNT_NAME, or make the container",
+    "InvalidAccessKeyId": "the store does not know the key; look at AWS_ACCESS_KEY_ID and AWS_ENDPOINT_URL",
+    "SignatureDoesNotMatch": "the secret is another than the store has; look at AWS_SECRET_ACCESS_KEY",
+    "RequestTimeTooSkewed": "the clocks of this machine and of the store differ; set them",
+    "AccessDenied": "these credentials may not do this; look at the bucket's policy",
+    "ExpiredToken": "the credentials have lapsed; get new ones",
+}
+"""What to do about a store's word."""
+
 _BY_STATUS = {
     401: DENIED,
     403: DENIED,
@@ -74,8 +85,8 @@ class StoreFailureError(AeroStorageError):
 
     @property
     def is_retried(self) -> bool:
-        """Whether the same request may succeed."""
-        return self.result in RETRIED
+        """Whether the same request may succeed soon: not where there is no bucket."""
+        return self.result in RETRIED and self.word not in _NO_BUCKET_WORDS
 
 
 def failure_of(error: Exception) -> StoreFailureError:
@@ -102,5 +113,6 @@ def _result_of(name: str, status: int | None, word: str | None, text: str) -> st
 
 def _detail(status: int | None, word: str | None, text: str) -> str:
     if status is not None:
-        return f"{status} {word}" if word else str(status)
+        said = f"{status} {word}" if word else str(status)
+        return f"{said}: {_MENDING[word]}" if word in _MENDING else said
     return word or next((said for sign, said in _TROUBLES if sign in text), "no right answer")
