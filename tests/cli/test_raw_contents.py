@@ -30,8 +30,8 @@ def test_pieces_are_the_file(
             file.seek(offset)
             file.write(random.Random(offset).randbytes(count))
         file.truncate(size)
-    with path.open("rb") as file:
-        assert b"".join(pieces_of(file.fileno(), size)) == path.read_bytes()
+    with path.open("rb") as stored:
+        assert b"".join(pieces_of(stored.fileno(), size)) == path.read_bytes()
 
 
 def test_holes_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,9 +42,14 @@ def test_holes_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         file.write(b"x" * PIECE)
         file.truncate(64 * PIECE)
     read = os.pread
-    monkeypatch.setattr(os, "pread", lambda fd, count, offset: asked.append(offset) or read(fd, count, offset))
-    with path.open("rb") as file:
-        pieces = [*pieces_of(file.fileno(), 64 * PIECE)]
+
+    def noting(descriptor: int, count: int, offset: int) -> bytes:
+        asked.append(offset)
+        return read(descriptor, count, offset)
+
+    monkeypatch.setattr(os, "pread", noting)
+    with path.open("rb") as stored:
+        pieces = [*pieces_of(stored.fileno(), 64 * PIECE)]
     assert asked == [10 * PIECE]
     assert len({id(piece) for piece in pieces}) == 2
 

@@ -21,23 +21,12 @@ from aero_storage.catalog.model import Catalog, Image
 from aero_storage.chunks.manifest import ChunkManifest
 from aero_storage.chunks.publish.cutting import Advance
 from aero_storage.chunks.verify.source import ChunkSource
-from aero_storage.image_formats.byte_source import Sample
+from aero_storage.cli.stored_image import StoredImage
 
 _T = TypeVar("_T")
 
 Say = Callable[[str], None]
 """Tells the operator something, as one line."""
-
-
-@attrs.frozen
-class ImageSample:
-    """The beginning and the end of a raw image, with its size in bytes and its stamps as of the same moment."""
-
-    sample: Sample
-    size: int
-    stamps: tuple[str, ...]
-    constant_mtime_ns: int | None = None
-    """An mtime that says nothing of the content, so that the tag differs on every replica; else None."""
 
 
 GRACE_SECONDS = 24 * 3600.0
@@ -64,48 +53,6 @@ class Leftover:
     reason: str
     command: str
     """Removes it."""
-
-
-class StoredImage(Protocol):
-    """The raw image of a catalog entry, as it was when it was looked at."""
-
-    @property
-    def name(self) -> str:
-        """Its path or URL, for messages."""
-        ...
-
-    @property
-    def size(self) -> int:
-        """In bytes."""
-        ...
-
-    @property
-    def disk_usage(self) -> int:
-        """The bytes that it takes where it is stored."""
-        ...
-
-    @property
-    def stamps(self) -> tuple[str, ...]:
-        """The texts by which a catalog entry may name this version (http.md §16)."""
-        ...
-
-    def sample(self) -> ImageSample | None:
-        """Read a sample of it; None if it is no regular file any more. Raises OSError if it cannot be read."""
-        ...
-
-    def contents(self) -> Iterator[Buffer]:
-        """Yield all of it, in order; each piece has bytes of its own.
-
-        Raises OperatorError, at the end at the latest, if it changes meanwhile.
-        """
-        ...
-
-    def sha256(self, track: Callable[[int], AbstractContextManager[Advance]]) -> tuple[int, str]:
-        """Read all of it once; return its size and its SHA-256. `track` shows the progress through its size.
-
-        Raises OperatorError if it changes meanwhile.
-        """
-        ...
 
 
 @attrs.frozen
@@ -273,7 +220,16 @@ class Repository(Protocol):
         ...
 
     def look_at_all(self, images: Iterable[Image]) -> None:
-        """Prepare for `stored` to be called for each of these images."""
+        """Prepare for `stored` and `chunk_manifest` to be called for each of these images."""
+        ...
+
+    @property
+    def looks_at_once(self) -> int:
+        """The number of threads that may call `stored` and `chunk_manifest` at once to be fast."""
+        ...
+
+    def needs_sample(self, image: Image, stored: StoredImage) -> bool:
+        """Return whether a sample of an image may tell something that was not found out when it came in."""
         ...
 
     def remove_expired(self, grace_seconds: float) -> Expired:
@@ -300,8 +256,11 @@ class Repository(Protocol):
         """Return whether the raw file of an image may be removed: it can be served, and is not the catalog itself."""
         ...
 
-    def leftovers(self, catalog: Catalog) -> Sequence[Leftover]:
-        """Return what no entry of the catalog needs, of imports, chunks and interrupted work."""
+    def leftovers(self, catalog: Catalog, *, thorough: bool = True) -> Sequence[Leftover]:
+        """Return what no entry of the catalog needs, of imports, chunks and interrupted work.
+
+        Without `thorough` what takes a request for each image is left out.
+        """
         ...
 
     def chunk_versions(self, image_id: str) -> list[str] | None:
