@@ -20,12 +20,13 @@ from aero_storage.chunks.publish.adoption import adopt
 from aero_storage.chunks.publish.cutting import Advance
 from aero_storage.chunks.publish.publisher import publish
 from aero_storage.chunks.verify.source import ChunkSource
+from aero_storage.cli.foreign_files import refuse_foreign_files
 from aero_storage.cli.foresight import foresee_publish, foretell_space
 from aero_storage.cli.image_digests import content_digest
 from aero_storage.cli.image_files import IMPORTED, image_path, is_imported, settle
 from aero_storage.cli.received import Received
 from aero_storage.cli.removals import NamedBy, Removal
-from aero_storage.cli.repository import Placed, PublishedVersion, Say, Work
+from aero_storage.cli.repository import Freed, Placed, PublishedVersion, Say, Work
 from aero_storage.cli.sources.target import WorkFile, pour_all
 from aero_storage.cli.workplace import Workplace
 
@@ -109,6 +110,7 @@ class DirectoryWork(Work):
 
     @override
     def condemn_chunks(self, *, keeps_image: bool) -> None:
+        refuse_foreign_files(self._place.root, self.image_id)
         self._plan(self._place.plan.chunks(NamedBy.CHUNKS if keeps_image else NamedBy.IMAGE))
 
     @override
@@ -116,8 +118,8 @@ class DirectoryWork(Work):
         settle(self._say)
 
     @override
-    def carry_out(self) -> int:
-        return self._place.plan.carry_out()
+    def carry_out(self) -> Freed:
+        return Freed(self._place.plan.carry_out())
 
     @override
     def publish(

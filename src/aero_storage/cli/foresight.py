@@ -62,15 +62,15 @@ def _require_changeable(root: Directory, image_id: str, place: str, say: Say) ->
 
 def _require_place(root: Directory, *names: str) -> None:
     """Raise OperatorError unless these directories, one in the other, are there and writable, or can be made."""
-    place = root.path.joinpath(*names)
-    try:
-        for count in range(1, len(names) + 1):
+    for count in range(1, len(names) + 1):
+        place = root.path.joinpath(*names[:count])
+        try:
             with root.below(*names[:count]) as directory:
                 _require_writable(directory)
-    except FileNotFoundError:
-        return
-    except NotADirectoryError as error:
-        raise OperatorError(f"{place} cannot be made: a file of such a name is in the way; move it") from error
+        except FileNotFoundError:
+            return
+        except NotADirectoryError as error:
+            raise OperatorError(f"{place} is a file where a directory is needed; move it away") from error
 
 
 def _require_writable(directory: Directory) -> None:

@@ -34,6 +34,14 @@ GRACE_SECONDS = 24 * 3600.0
 
 
 @attrs.frozen
+class Freed:
+    """Bytes that were freed, and those of objects that stay for a time, as somebody may still be reading them."""
+
+    now: int = 0
+    later: int = 0
+
+
+@attrs.frozen
 class Expired:
     """Objects that were removed because nothing has named them for some time."""
 
@@ -148,15 +156,18 @@ class Work(Protocol):
         ...
 
     def condemn_chunks(self, *, keeps_image: bool) -> None:
-        """Plan to remove the chunks of all versions, likewise; `keeps_image`: the entry of the image stays."""
+        """Plan to remove the chunks of all versions, likewise; `keeps_image`: the entry of the image stays.
+
+        Raises OperatorError if something else would be removed with them.
+        """
         ...
 
     def settle(self) -> None:
         """Wait until running daemons have read the new catalog, before what the old one names is removed."""
         ...
 
-    def carry_out(self) -> int:
-        """Remove what was planned to be, as far as the catalog does not name it; return the bytes freed by now."""
+    def carry_out(self) -> Freed:
+        """Remove what was planned to be, as far as the catalog does not name it, or let it be removed later."""
         ...
 
     def publish(  # noqa: PLR0913 - by name only

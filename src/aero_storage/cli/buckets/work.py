@@ -36,7 +36,7 @@ from aero_storage.cli.foresight import foretell_space
 from aero_storage.cli.progress import progress
 from aero_storage.cli.raw_contents import pieces_of
 from aero_storage.cli.received import Received
-from aero_storage.cli.repository import HashedContents, Placed, PublishedVersion, Say, Work
+from aero_storage.cli.repository import Freed, HashedContents, Placed, PublishedVersion, Say, Work
 from aero_storage.cli.sizes import format_size
 from aero_storage.errors import AeroStorageError, BlobNotFoundError, OperatorError
 from aero_storage.http.identifiers import is_version
@@ -179,25 +179,29 @@ class BucketWork(Work):
         """Nothing is removed that a daemon may still be reading."""
 
     @override
-    def carry_out(self) -> int:
+    def carry_out(self) -> Freed:
         catalog = self.pointer.current()
         given = [Unit(file) for file in dict.fromkeys(self._given.files)]
         if self._given.has_chunks:
             given += self._chunk_units()
         if catalog is None:  # a listing serves all that is there: no other pointer can be taken away
-            return self._deleted(given)
+            return Freed(self._deleted(given))
         survey = Survey(self.origin, catalog)
         left = [unit for unit in given if not survey.is_named(unit)]
         set_marks(self.origin, left)
         self.origin.delete(unit.mark for unit in self._given.new if survey.is_named(unit))
         if self._given.has_chunks:
             self.origin.delete([self._unversioned_manifest()])
+        kept = self._size(left)
         if left:
             self._say(
-                "What nothing names any more stays for those who still read it; 24 hours from now, "
-                "aero-storage remove --expired deletes it."
+                f"{format_size(kept)} that nothing names any more stay for those who still read them; "
+                "24 hours from now, aero-storage remove --expired deletes them."
             )
-        return 0
+        return Freed(0, kept)
+
+    def _size(self, units: Iterable[Unit]) -> int:
+        return sum(one.status.size for unit in units for one in unit.listed(self.origin) if one.status is not None)
 
     def _unversioned_manifest(self) -> str:
         return chunk_manifest_key(version_directory(self.image_id, None))
