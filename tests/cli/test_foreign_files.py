@@ -38,7 +38,7 @@ def test_file_among_the_chunks(
     file.write_text("why these chunks are here")
     before = (root / "manifest.json").read_bytes()
     said = command(*words)
-    assert (said.status, said.err.count("\n")) == (1, 1), said.err
+    assert said.status == 1
     assert f"{file} is no chunk, and would be removed with them; move it away first" in said.err
     assert (root / "manifest.json").read_bytes() == before
     assert file.read_text() == "why these chunks are here"
