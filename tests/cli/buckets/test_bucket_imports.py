@@ -109,3 +109,11 @@ def test_catalog_that_cannot_be_written(command: Command, store: ObjectStore, so
     assert time.monotonic() - began < 8
     assert said.status == 1
     assert "PUT 'manifest.json': 500 InternalError; trying again, for 3 s at most" in said.err, said.err
+
+
+@pytest.mark.usefixtures("store")
+def test_secret_that_is_missing(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable that is missing is told of by its name."""
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    said = command("list")
+    assert (said.status, "AWS_SECRET_ACCESS_KEY is not set" in said.err) == (1, True), said.err

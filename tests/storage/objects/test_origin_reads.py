@@ -241,7 +241,7 @@ def test_hanging_for_good(make_origin: MakeOrigin, store: ObjectStore, pin: Pin,
 def test_no_store(origin: ObstoreOrigin, store: ObjectStore, pin: Pin) -> None:
     """A store that is not there gives OriginUnavailableError, whose message says so."""
     store.close()
-    with pytest.raises(OriginUnavailableError, match=r"GET 'disk.img': no connection"):
+    with pytest.raises(OriginUnavailableError, match=r"GET 'disk.img': no connection at http://"):
         origin.get(KEY, pin, 0, 10)
 
 

@@ -271,7 +271,8 @@ def check(context: CommandContext) -> int:
     lines += _warning_lines(survey.warnings)
     lines += [f"remark: {one.path}: {one.reason}; to remove it: {one.command}" for one in survey.leftovers]
     wrong = "nothing" if not problems else f"{len(problems)} of them"
-    lines.append(f"{len(survey.found)} images by {source}: {wrong} wrong")
+    noun = "image" if len(survey.found) == 1 else "images"
+    lines.append(f"{len(survey.found)} {noun} by {source}: {wrong} wrong")
     document = {
         "images": len(survey.found),
         "problems": problems,

@@ -90,7 +90,7 @@ def _remove_expired(context: CommandContext, grace: float) -> None:
     with watched(output.say) as work:
         work.begin(f"Looking for what nothing names in {repository.name}")
         done = repository.remove_expired(grace)
-    waiting = f"; {done.waiting} more wait" if done.waiting else ""
+    waiting = f"; {done.waiting} more have not waited for so long yet" if done.waiting else ""
     output.result(
         {"removed": list(done.removed), "freed": done.freed, "waiting": done.waiting},
         *(f"removed {key}" for key in done.removed),

@@ -241,7 +241,7 @@ class ObstoreOrigin(Origin):
         """Return the result of `attempt(limit)`, repeated while that may help; `sent` is the bytes of a write."""
 
         def waits(failure: StoreFailureError) -> None:
-            self.waits(self._message(operation, key, str(failure)))
+            self.waits(self._message(operation, key, self._said(failure)))
 
         try:
             return self.retries.run(attempt, self.seconds, transfer=_seconds_of(sent), waits=waits)
@@ -249,9 +249,13 @@ class ObstoreOrigin(Origin):
             raise self._error(operation, key, failure) from None
 
     def _error(self, operation: str, key: str, failure: StoreFailureError) -> AeroStorageError:
-        message = self._message(operation, key, str(failure))
+        message = self._message(operation, key, self._said(failure))
         kinds = {NOT_FOUND: BlobNotFoundError, CHANGED: ObjectChangedError, DENIED: OriginDeniedError}
         return kinds.get(failure.result, OriginUnavailableError)(message)
+
+    def _said(self, failure: StoreFailureError) -> str:
+        """Return the failure, and where it was where nothing answered: the endpoint may be the mistake."""
+        return f"{failure} at {self.endpoint}" if failure.is_silence else str(failure)
 
     def _message(self, operation: str, key: str, detail: str) -> str:
         return f"{self.name}: {operation} {keys.shown(key)}: {detail}"

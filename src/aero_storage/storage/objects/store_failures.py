@@ -61,9 +61,10 @@ _BY_CLASS = {
     "PermissionDeniedError": DENIED,
     "UnauthenticatedError": DENIED,
 }
+_SILENCE = ("no answer in time", "no connection")
 _TROUBLES = (
-    ("kind: Timeout", "no answer in time"),
-    ("kind: Connect", "no connection"),
+    ("kind: Timeout", _SILENCE[0]),
+    ("kind: Connect", _SILENCE[1]),
     ("kind: Interrupted", "the connection was cut"),
     ("redirect without LOCATION", "a redirect, as to another region: set AWS_REGION"),
     ("UnexpectedRange", "another range than was asked for"),
@@ -82,6 +83,11 @@ class StoreFailureError(AeroStorageError):
         self.result = result
         self.status = status
         self.word = word
+
+    @property
+    def is_silence(self) -> bool:
+        """Whether no answer came at all."""
+        return str(self) in _SILENCE
 
     @property
     def is_retried(self) -> bool:
