@@ -1,7 +1,7 @@
 """A cached file on the reactor's thread: brings blocks in, from the disk or the origin, once for all who want them.
 
-The origin's bytes go this way: fetch, check, checksum, write, present. A block that the disk does not take is kept
-in memory.
+The origin's bytes go this way: fetch, check, checksum, write, present. Those who wait for a block have it from memory
+as soon as it is fetched and checked; one that the disk does not take stays there.
 """
 
 from __future__ import annotations
@@ -113,13 +113,21 @@ class CachedFile:
             brought = await self._attempt(flight, index, fetch)
             if brought is Outcome.BUSY:
                 brought = await self._wait_for_other(flight, index, fetch)
-        except CancelledError:
-            raise
-        except Exception:
-            self._credit.pop(index, None)
+        except BaseException as error:
+            self.shared.memory.drop(self, index)
+            if not isinstance(error, CancelledError):
+                self._credit.pop(index, None)
             raise
         if isinstance(brought, memoryview):
             self.shared.memory.put(self, index, brought)
+        else:
+            self.shared.memory.drop(self, index)
+
+    def _arrived(self, flight: Flight, index: int, data: memoryview) -> None:
+        """Let those go on who wait for a block that is not stored yet."""
+        if self.flights.is_under_way(index, flight):
+            self.shared.memory.put(self, index, data)
+            self.flights.arrived(flight)
 
     async def _wait_for_other(self, flight: Flight, index: int, fetch: Fetch) -> Brought:
         """Wait for the process that has the block's lock, or for its end, and take its place then."""
@@ -144,7 +152,7 @@ class CachedFile:
             checked = await self._run(flight, lambda: self._check(file, index), shared.cache_lane)
             if checked is not Outcome.ABSENT:
                 return checked
-        filled = await self._run(flight, lambda: self._fill(file, index, fetch), shared.origin_lane)
+        filled = await self._run(flight, lambda: self._fill(file, index, flight, fetch), shared.origin_lane)
         return Outcome.BUSY if filled is Outcome.ABSENT else filled
 
     async def _run(self, flight: Flight, work: Callable[[], Brought], lane: object) -> Brought:
@@ -172,11 +180,11 @@ class CachedFile:
             file.trust(index, record)
         return outcome
 
-    def _fill(self, file: BlockFile, index: int, fetch: Fetch) -> Brought:
+    def _fill(self, file: BlockFile, index: int, flight: Flight, fetch: Fetch) -> Brought:
         """Fetch and write a block under its lock. ABSENT: it has come meanwhile, and is to be checked."""
-        return _using(file, partial(self._fill_open, file, index, fetch))
+        return _using(file, partial(self._fill_open, file, index, flight, fetch))
 
-    def _fill_open(self, file: BlockFile, index: int, fetch: Fetch) -> Brought:
+    def _fill_open(self, file: BlockFile, index: int, flight: Flight, fetch: Fetch) -> Brought:
         try:
             lock = file.pair.locked(index)
             if lock is None:
@@ -185,9 +193,9 @@ class CachedFile:
             self.shared.failed(error)
             return self._fetch(index, fetch)
         with lock:
-            return self._fill_locked(file, lock, fetch)
+            return self._fill_locked(file, lock, flight, fetch)
 
-    def _fill_locked(self, file: BlockFile, lock: BlockLock, fetch: Fetch) -> Brought:
+    def _fill_locked(self, file: BlockFile, lock: BlockLock, flight: Flight, fetch: Fetch) -> Brought:
         record = self._record(file, lock.index)
         if record is not None and record.present:
             return Outcome.ABSENT
@@ -195,6 +203,8 @@ class CachedFile:
         data = self._fetch(lock.index, fetch)
         if self.shared.is_failing:
             return data
+        if flight.waiters:
+            self.shared.on_reactor(partial(self._arrived, flight, lock.index, data))
         try:
             self.shared.space.reserve(BlockKey(self.layout.digest[:16], lock.index), len(data))
             file.trust(lock.index, lock.write(data))
