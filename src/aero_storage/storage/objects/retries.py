@@ -40,9 +40,9 @@ class Retries:
     ) -> T:
         """Return the result of `attempt(limit)`, which takes at most so many seconds, under a third of `seconds`.
 
-        With `transfer` each try has so many seconds more for its content. What tries have taken of them does not
-        count, for three of them; a store that fails at once is not tried for longer. `waits` is told of a failure
-        before the pause after it.
+        With `transfer` each try has so many seconds more for its content; they do not count for the first three slow
+        tries. A store that fails at once is not tried for longer. `waits` is told of a failure before the pause after
+        it.
 
         Raises the last StoreFailureError when no further try would end in time, or none would help.
         """

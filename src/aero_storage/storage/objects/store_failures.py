@@ -41,7 +41,7 @@ _MENDING = {
     "AccessDenied": "these credentials may not do this; look at the bucket's policy",
     "ExpiredToken": "the credentials have lapsed; get new ones",
 }
-"""What to do about a store's word."""
+"""The remedy for a word of a store."""
 
 _BY_STATUS = {
     401: DENIED,
