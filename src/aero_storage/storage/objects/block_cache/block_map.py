@@ -72,6 +72,11 @@ class BlockLayout:
         """Number of blocks."""
         return -(-self.size // self.block_bytes)
 
+    @cached_property
+    def shift(self) -> int:
+        """The power of two that a block's length is."""
+        return self.block_bytes.bit_length() - 1
+
     @property
     def name(self) -> str:
         """The name of its files, without suffix."""
@@ -198,6 +203,15 @@ class MappedRecords:
             return self._mapping[self._start + first * RECORD_BYTES : self._start + end * RECORD_BYTES]
         except ValueError:  # closed meanwhile
             return b""
+
+    def are_equal(self, first: int, end: int, records: bytearray) -> bool:
+        """Return whether these records are as in `records`, which has all of a map."""
+        start, stop, begin = first * RECORD_BYTES, end * RECORD_BYTES, self._start
+        try:
+            is_whole = self._mapping.size() >= self._bytes
+            return is_whole and self._mapping[begin + start : begin + stop] == records[start:stop]
+        except ValueError:  # closed meanwhile
+            return False
 
     def close(self) -> None:
         """Unmap."""
