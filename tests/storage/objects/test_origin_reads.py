@@ -253,7 +253,7 @@ def test_denied(
         "head": lambda: origin.head(KEY),
     }
     shown = "HEAD" if operation == "head" else "GET"
-    with pytest.raises(OriginDeniedError, match=rf"^s3://images: {shown} 'disk\.img': {words}$"):
+    with pytest.raises(OriginDeniedError, match=rf"^s3://images: {shown} 'disk\.img': {words}(: .+)?$"):
         calls[operation]()
     assert skipped.pauses == []
 
@@ -287,7 +287,7 @@ def test_hanging_for_good(make_origin: MakeOrigin, store: ObjectStore, pin: Pin,
 def test_no_store(origin: ObstoreOrigin, store: ObjectStore, pin: Pin) -> None:
     """A store that is not there gives OriginUnavailableError, whose message says so."""
     store.close()
-    with pytest.raises(OriginUnavailableError, match=r"GET 'disk.img': no connection"):
+    with pytest.raises(OriginUnavailableError, match=r"GET 'disk.img': no connection at http://"):
         origin.get(KEY, pin, 0, 10)
 
 
@@ -308,12 +308,17 @@ def test_missing(origin: ObstoreOrigin, bucket: Bucket, skipped: SkippedTime) ->
 
 
 def test_no_bucket(make_origin: MakeOrigin, skipped: SkippedTime) -> None:
-    """A bucket that is gone does not make its objects missing: that would be a 404 for images that are cached."""
+    """A bucket that is gone does not make its objects missing: that would be a 404 for images that are cached.
+
+    It is told of at once: a bucket does not come within seconds, and a misspelt one never.
+    """
     origin = make_origin("s3://gone")
     for call in (lambda: origin.head(KEY), lambda: origin.read(KEY, 10), lambda: [*origin.list("", delimiter=True)]):
-        with pytest.raises(OriginUnavailableError, match="404 NoSuchBucket: the bucket does not exist"):
+        with pytest.raises(
+            OriginUnavailableError, match="404 NoSuchBucket: the bucket does not exist; look at the bucket's name"
+        ):
             call()
-    assert skipped.pauses == []  # nobody makes it in a moment
+    assert skipped.pauses == []
 
 
 def test_head_that_contradicts(origin: ObstoreOrigin, store: ObjectStore, pin: Pin) -> None:

@@ -39,6 +39,8 @@ from aero_storage.storage.objects.stored_content import Source, is_stored
 T = TypeVar("T")
 _SLOWEST_UPLOAD = 256 * 1024
 """Bytes a second, for which writes have more time than reads: an operator may have a slow link."""
+_SMALL = 64 * 1024
+"""Bytes that need no time of their own."""
 _DELETED_AT_ONCE = 1000
 _UNEXPLAINED = (400, 401, 403, 404)
 """Statuses of HEAD that may mean several things."""
@@ -55,6 +57,8 @@ class ObstoreOrigin(Origin):
     retries: Retries
     most_listed: int = 250_000
     """Keys that a listing with a delimiter may have: the client has all of them in memory, at 0.7 KiB each."""
+    waits: Callable[[str], object] = str
+    """Is told of a request that failed, in one line, before the pause after which it is tried again."""
     _conditional: ConditionalPut = attrs.field(init=False, factory=ConditionalPut)
 
     @property
@@ -119,13 +123,12 @@ class ObstoreOrigin(Origin):
             self._require_stored(key, data, pin)
             return pin
 
-        return self._run("PUT", key, attempt, self._seconds_of(size))
+        return self._run("PUT", key, attempt, size)
 
     @override
     def put_if(self, key: str, data: Buffer, expected: Pin | None) -> Pin:
         full = self._writable(key)
         size = memoryview(data).nbytes
-        seconds = self._seconds_of(size)
 
         def attempt(limit: float) -> Pin:
             def write(mode: object) -> Pin:
@@ -136,7 +139,7 @@ class ObstoreOrigin(Origin):
             return self._conditional.attempt(write, lambda: self._present(key, size), data, expected)
 
         try:
-            return self._run("PUT", key, attempt, seconds)
+            return self._run("PUT", key, attempt, size)
         except (PreconditionFailedError, PreconditionUnsupportedError) as error:
             raise type(error)(self._message("PUT", key, str(error))) from None
 
@@ -285,23 +288,30 @@ class ObstoreOrigin(Origin):
         except BlobNotFoundError as error:
             raise ValueError(str(error)) from None
 
-    def _seconds_of(self, size: int) -> float:
-        """Return the time limit of a write; sizes are rounded up, as the client is made anew for each limit."""
-        rounded = -(-size // (8 * MIB)) * 8 * MIB
-        return self.seconds + 4 * rounded / _SLOWEST_UPLOAD
+    def _run(self, operation: str, key: str, attempt: Callable[[float], T], sent: int = 0) -> T:
+        """Return the result of `attempt(limit)`, repeated while that may help; `sent` is the bytes of a write."""
 
-    def _run(self, operation: str, key: str, attempt: Callable[[float], T], seconds: float | None = None) -> T:
-        """Return the result of `attempt(limit)`, repeated while it may succeed and there is time."""
-        whole = self.seconds if seconds is None else seconds
+        def waits(failure: StoreFailureError) -> None:
+            self.waits(self._message(operation, key, self._said(failure)))
+
         try:
-            return self.retries.run(lambda share: attempt(share * whole), whole)
+            return self.retries.run(attempt, self.seconds, transfer=_seconds_of(sent), waits=waits)
         except StoreFailureError as failure:
             raise self._error(operation, key, failure) from None
 
     def _error(self, operation: str, key: str, failure: StoreFailureError) -> AeroStorageError:
-        message = self._message(operation, key, str(failure))
+        message = self._message(operation, key, self._said(failure))
         kinds = {NOT_FOUND: BlobNotFoundError, CHANGED: ObjectChangedError, DENIED: OriginDeniedError}
         return kinds.get(failure.result, OriginUnavailableError)(message)
 
+    def _said(self, failure: StoreFailureError) -> str:
+        """Return the failure, and where it was where nothing answered: the endpoint may be the mistake."""
+        return f"{failure} at {self.endpoint}" if failure.is_silence else str(failure)
+
     def _message(self, operation: str, key: str, detail: str) -> str:
         return f"{self.name}: {operation} {keys.shown(key)}: {detail}"
+
+
+def _seconds_of(size: int) -> float:
+    """Return the time that the content of a write may take; rounded up, as the client is made anew for each limit."""
+    return 0.0 if size <= _SMALL else 2 ** (size - 1).bit_length() / _SLOWEST_UPLOAD

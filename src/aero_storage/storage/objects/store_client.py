@@ -28,6 +28,7 @@ _PAGE = 1000
 _CONNECT_SECONDS = 5.0
 _IDLE_SECONDS = 55.0  # below the 60 s after which gateways close
 _PART_RETRIES = 8
+_VARIABLES = {"SecretAccessKey": "AWS_SECRET_ACCESS_KEY", "AccessKeyId": "AWS_ACCESS_KEY_ID"}
 _MISSING = re.compile(r"\bMissing ([A-Za-z]{1,40})\b", re.ASCII)
 
 
@@ -56,7 +57,7 @@ class StoreClient:
             self._store(limit)
         except (obstore.exceptions.BaseError, OSError, ValueError) as error:
             missing = _MISSING.search(str(error))
-            said = f": there is no {missing[1]}" if missing else ""
+            said = f": {_VARIABLES.get(missing[1], missing[1])} is not set" if missing else ""
             raise SettingsError(f"{self.url}: the store's variables cannot be used{said}") from None
 
     def head(self, key: str, limit: float) -> ObjectStatus:

@@ -35,6 +35,17 @@ _DENIED_WORDS = frozenset({
 })  # fmt: skip
 _THROTTLED_WORDS = frozenset({"SlowDown", "ServerBusy", "TooManyRequests", "RequestLimitExceeded", "Throttling"})
 _NO_BUCKET_WORDS = frozenset({"NoSuchBucket", "ContainerNotFound", "ContainerBeingDeleted"})
+_MENDING = {
+    "NoSuchBucket": "the bucket does not exist; look at the bucket's name and at AWS_ENDPOINT_URL, or make the bucket",
+    "ContainerNotFound": "the container does not exist; look at the container's name and at AZURE_STORAGE_ACCOUNT_NAME, or make the container",
+    "InvalidAccessKeyId": "the store does not know the key; look at AWS_ACCESS_KEY_ID and AWS_ENDPOINT_URL",
+    "SignatureDoesNotMatch": "the secret is another than the store has; look at AWS_SECRET_ACCESS_KEY",
+    "RequestTimeTooSkewed": "the clocks of this machine and of the store differ; set them",
+    "AccessDenied": "these credentials may not do this; look at the bucket's policy",
+    "ExpiredToken": "the credentials have lapsed; get new ones",
+}
+"""The remedy for a word of a store."""
+
 _BY_STATUS = {
     401: DENIED,
     403: DENIED,
@@ -53,9 +64,10 @@ _BY_CLASS = {
     "PermissionDeniedError": DENIED,
     "UnauthenticatedError": DENIED,
 }
+_SILENCE = ("no answer in time", "no connection")
 _TROUBLES = (
-    ("kind: Timeout", "no answer in time"),
-    ("kind: Connect", "no connection"),
+    ("kind: Timeout", _SILENCE[0]),
+    ("kind: Connect", _SILENCE[1]),
     ("kind: Interrupted", "the connection was cut"),
     ("redirect without LOCATION", "a redirect, as to another region: set AWS_REGION"),
     ("UnexpectedRange", "another range than was asked for"),
@@ -85,8 +97,13 @@ class StoreFailureError(AeroStorageError):
         """Whether a listing has a key that the client cannot name: it will have it the next time, too."""
 
     @property
+    def is_silence(self) -> bool:
+        """Whether no answer came at all."""
+        return str(self) in _SILENCE
+
+    @property
     def is_retried(self) -> bool:
-        """Whether the same request may succeed in a moment; a bucket that does not exist is not made in one."""
+        """Whether the same request may succeed in a moment; not where there is no bucket."""
         return self.result in RETRIED and self.word not in _NO_BUCKET_WORDS and not self.is_unnameable
 
 
@@ -125,5 +142,5 @@ def _result_of(name: str, status: int | None, word: str | None, text: str) -> st
 def _detail(status: int | None, word: str | None, text: str) -> str:
     if status is not None:
         said = f"{status} {word}" if word else str(status)
-        return f"{said}: the bucket does not exist" if word in _NO_BUCKET_WORDS else said
+        return f"{said}: {_MENDING[word]}" if word in _MENDING else said
     return word or next((said for sign, said in _TROUBLES if sign in text), "no right answer")
