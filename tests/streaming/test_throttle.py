@@ -38,9 +38,15 @@ def test_never_faster(rate: int, steps: list[tuple[float, float]]) -> None:
             assert total <= (rate * (at - since) + depth) * (1 + ROUNDING)
 
 
-@given(rate=RATES, waits=st.lists(st.floats(TICK_SECONDS, BURST_SECONDS - TICK_SECONDS / 2), min_size=1, max_size=40))
+@given(
+    rate=st.integers(40, 10**9),
+    waits=st.lists(st.floats(TICK_SECONDS, BURST_SECONDS - TICK_SECONDS / 2), min_size=1, max_size=40),
+)
 def test_hardly_slower(rate: int, waits: list[float]) -> None:
-    """Who takes all there is at ticks, and late ones too, loses none of what flowed in."""
+    """Who takes all there is at ticks, and late ones too, loses none of what flowed in.
+
+    From 40 bytes a second on: below, the byte that a bucket keeps of each tick is more than it has room for.
+    """
     clock = Clock()
     bucket = TokenBucket(rate, clock.seconds)
     total = 0

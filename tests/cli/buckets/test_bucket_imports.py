@@ -87,9 +87,7 @@ def test_misspelt_bucket(command: Command, source: Path, words: list[str], monke
     said = command(*words, "--images-root", "s3://imagse/root")
     assert (said.status, said.err.count("\n")) == (1, 1), said.err
     assert "s3://imagse/root: " in said.err
-    assert (
-        "404 NoSuchBucket: the bucket does not exist; look at the bucket's name and at AWS_ENDPOINT_URL" in said.err
-    )
+    assert "404 NoSuchBucket: the bucket does not exist; look at its name and at AWS_ENDPOINT_URL" in said.err
     assert time.monotonic() - began < 2
 
 

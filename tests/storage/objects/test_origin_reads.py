@@ -315,7 +315,7 @@ def test_no_bucket(make_origin: MakeOrigin, skipped: SkippedTime) -> None:
     origin = make_origin("s3://gone")
     for call in (lambda: origin.head(KEY), lambda: origin.read(KEY, 10), lambda: [*origin.list("", delimiter=True)]):
         with pytest.raises(
-            OriginUnavailableError, match="404 NoSuchBucket: the bucket does not exist; look at the bucket's name"
+            OriginUnavailableError, match="404 NoSuchBucket: the bucket does not exist; look at its name"
         ):
             call()
     assert skipped.pauses == []
