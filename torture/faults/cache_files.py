@@ -14,7 +14,8 @@ from tests.object_store.server import ObjectStore
 
 from aero_storage.linux.hole_punching import punch_hole
 from aero_storage.storage.objects.block_cache.cache_directory import CacheDirectory
-from aero_storage.storage.objects.block_cache.file_pair import FilePair, find_pair
+from aero_storage.storage.objects.block_cache.file_pair import FilePair
+from aero_storage.storage.objects.block_cache.pair_files import find_pair
 from torture.bucket_readers import CUT, SERVED, Readers, Sightings, live_result, seen_until
 from torture.bucket_trial import SIZE, BucketTrial, Root, home, run_bucket_trial
 from torture.mounts import fill, small_disk

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,10 @@ from tests.storage.objects.block_cache.workers import BLOCK, Origin, Worker, beg
 
 from aero_storage.linux.hole_punching import punch_hole
 from aero_storage.storage.objects.block_cache.block_file import BlockFile
+from aero_storage.storage.objects.block_cache.cache_directory import CacheDirectory
+from aero_storage.storage.objects.block_cache.cached_object import CachedObject
 from aero_storage.storage.objects.block_cache.file_pair import FilePair
+from aero_storage.storage.objects.block_cache.pair_files import find_pair
 
 DATA = pattern(4 * BLOCK)
 MAP_HEADER = 64
@@ -105,13 +109,121 @@ def test_a_file_is_cut_short_in_use(
     assert worker.sent(opened) == DATA
     cut(_file(place, suffix))
     assert worker.sent(opened) == DATA
+    _pass_seconds(worker)
     assert not opened.is_current()
-    again = worker.open(origin)
+    _assert_cached_anew(worker, place, origin, opened)
+
+
+def _pass_seconds(worker: Worker) -> None:
+    """Let the time go by after which a worker looks at the files that it uses, and writes again after a failure."""
     worker.clock.advance(2)
+    worker.settle()
+
+
+def _assert_cached_anew(worker: Worker, place: Path, origin: Origin, lost: CachedObject) -> None:
+    """Open the object once more: it gets files of its own, whole and in their place."""
+    again = worker.open(origin)
+    assert worker.sent(again) == DATA
+    origin.fetched.clear()
     assert worker.sent(again) == DATA
     assert again.is_current()
-    opened.close()
+    assert origin.fetched == []
+    pair = find_pair(CacheDirectory(place), _file(place, ".data").stem)
+    assert pair is not None
+    assert pair.is_in_place(CacheDirectory(place))
+    assert len(pair.map.present()) == 4
+    pair.close()
+    lost.close()
     again.close()
+
+
+def _replace_by_link(path: Path, linked: Path) -> None:
+    linked.write_bytes(bytes(path.stat().st_size))
+    path.unlink()
+    path.symlink_to(linked)
+
+
+def _replace_by_hard_link(path: Path, linked: Path) -> None:
+    linked.write_bytes(bytes(path.stat().st_size))
+    path.unlink()
+    path.hardlink_to(linked)
+
+
+def _replace_by_directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+REPLACEMENTS: dict[str, Callable[[Path, Path], object]] = {
+    "no data": lambda place, _: _file(place, ".data").unlink(),
+    "no map": lambda place, _: _file(place, ".map").unlink(),
+    "neither": lambda place, _: [path.unlink() for path in (place / "objects").iterdir()],
+    "no files at all": lambda place, _: shutil.rmtree(place / "objects"),
+    "no directory": lambda place, _: shutil.rmtree(place),
+    "data elsewhere": lambda place, other: _file(place, ".data").rename(other),
+    "a link in place of the data": lambda place, other: _replace_by_link(_file(place, ".data"), other),
+    "a link in place of the map": lambda place, other: _replace_by_link(_file(place, ".map"), other),
+    "another's file in place of the data": lambda place, other: _replace_by_hard_link(_file(place, ".data"), other),
+    "another's file in place of the map": lambda place, other: _replace_by_hard_link(_file(place, ".map"), other),
+    "a directory in place of the data": lambda place, _: _replace_by_directory(_file(place, ".data")),
+}
+
+
+@pytest.mark.parametrize("what", REPLACEMENTS)
+def test_files_are_removed_or_replaced_in_use(
+    make_worker: Callable[..., Worker], place: Path, origin: Origin, tmp_path: Path, what: str
+) -> None:
+    """Files that workers use are removed or replaced: each notices it, and one pair is made anew for all of them."""
+    one, other = make_worker(), make_worker()
+    here, there = one.open(origin), other.open(origin)
+    assert one.sent(here) == one.sent(here) == other.sent(there) == other.sent(there) == DATA
+    REPLACEMENTS[what](place, tmp_path / "elsewhere")
+    assert one.sent(here) == other.sent(there) == DATA
+    _pass_seconds(one)
+    _pass_seconds(other)
+    assert not here.is_current()
+    assert not there.is_current()
+    _assert_cached_anew(one, place, origin, here)
+    _assert_cached_anew(other, place, origin, there)
+    elsewhere = tmp_path / "elsewhere"
+    assert "place of" not in what or not elsewhere.exists() or not any(elsewhere.read_bytes()), "it was written"
+
+
+def test_a_file_that_is_written_to_is_removed(worker: Worker, place: Path, origin: Origin) -> None:
+    """Nothing is written into files that have no name: nobody would find the space that it takes."""
+    opened = worker.open(origin)
+    worker.sent(opened, 0, BLOCK)
+    for path in (place / "objects").iterdir():
+        path.unlink()
+    assert worker.sent(opened) == DATA
+    assert not opened.is_current()
+    _pass_seconds(worker)
+    _assert_cached_anew(worker, place, origin, opened)
+
+
+@pytest.mark.parametrize("name", ["0" * 32 + ".data", "0" * 32 + ".map", "notes.txt", "lost+found"])
+def test_start_beside_files_of_others(
+    make_worker: Callable[..., Worker], place: Path, origin: Origin, tmp_path: Path, name: str
+) -> None:
+    """A link or a file of somebody else among the cached files does not keep the cache from its start."""
+    (tmp_path / "theirs").write_bytes(b"theirs")
+    (place / "objects" / name).symlink_to(tmp_path / "theirs")
+    worker = make_worker()
+    opened = worker.open(origin)
+    assert worker.sent(opened) == DATA
+    assert opened.is_current()
+    assert (tmp_path / "theirs").read_bytes() == b"theirs"
+    opened.close()
+
+
+def test_a_directory_that_was_removed_can_be_claimed_by_its_next_run(worker: Worker, place: Path) -> None:
+    """After all was removed, workers make the lock anew: later workers begin with the same run."""
+    shutil.rmtree(place)
+    with worker.directory.journal_locked():
+        first = worker.directory.run_id()
+    with worker.directory.journal_locked():
+        assert worker.directory.run_id() == first
+    assert len(first) == 16
 
 
 def test_a_block_that_another_worker_replaces(
@@ -156,5 +268,4 @@ def test_eviction_while_bytes_are_copied(worker: Worker, origin: Origin, looks: 
     file.looks = list(looks)
     assert file.read_now_into(5, target, 0, 1) is looks[1]
     os.close(pair.descriptor)
-    file._records.close()  # noqa: SLF001 - the map is the other's
     opened.close()

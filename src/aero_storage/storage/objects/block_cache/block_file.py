@@ -8,13 +8,14 @@ lock, because the records are looked at again before they go.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from threading import Lock
 
 import attrs
 
 from aero_storage.linux.ofd_locks import SharedLock
 from aero_storage.linux.page_cache import is_resident, read_resident_into
-from aero_storage.storage.objects.block_cache.block_map import RECORD_BYTES, BlockLayout, BlockRecord, MappedRecords
+from aero_storage.storage.objects.block_cache.block_map import RECORD_BYTES, BlockLayout, BlockRecord
 from aero_storage.storage.objects.block_cache.file_pair import FilePair
 
 _UNTRUSTED = b"\xff"
@@ -27,10 +28,10 @@ class BlockFile:
 
     pair: FilePair
     is_lost: bool = attrs.field(init=False, default=False)
-    """Whether the file was cut short, or cannot be read: nothing of it is trusted any more."""
+    """Whether the file was cut short or removed, or cannot be read: nothing of it is trusted any more."""
     layout: BlockLayout = attrs.field(init=False)
     _descriptor: int = attrs.field(init=False)
-    _records: MappedRecords = attrs.field(init=False)
+    _records: Callable[[int, int], bytes] = attrs.field(init=False)
     _trusted: bytearray = attrs.field(init=False)
     _lock: SharedLock = attrs.field(init=False)
     _users: int = attrs.field(init=False, default=1)
@@ -38,7 +39,7 @@ class BlockFile:
 
     def __attrs_post_init__(self) -> None:
         self.layout, self._descriptor = self.pair.layout, self.pair.descriptor
-        self._records = self.pair.map.mapped()
+        self._records = self.pair.map.records
         self._trusted = bytearray(_UNTRUSTED * (self.layout.count * RECORD_BYTES))
         self._lock = SharedLock(self._descriptor)
 
@@ -58,7 +59,6 @@ class BlockFile:
             self._users -= 1
             is_last = not self._users
         if is_last:
-            self._records.close()
             self.pair.close()
 
     # Trust
@@ -71,11 +71,11 @@ class BlockFile:
         """Return whether all blocks from one up to another are trusted."""
         if self.is_lost:
             return False
-        return self._records[first, end] == self._trusted[first * RECORD_BYTES : end * RECORD_BYTES]
+        return self._records(first, end) == self._trusted[first * RECORD_BYTES : end * RECORD_BYTES]
 
     def is_present(self, index: int) -> bool:
         """Return whether a block is present, trusted or not."""
-        record = self._records[index, index + 1]
+        record = self._records(index, index + 1)
         return bool(record) and record[0] == 1
 
     # Sending

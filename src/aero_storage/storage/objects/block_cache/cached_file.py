@@ -68,6 +68,18 @@ class CachedFile:
         """Return whether a block need not be fetched; it may have to be read or checked."""
         return (self.file is not None and self.file.is_present(index)) or self.in_memory(index) is not None
 
+    def look_at_files(self) -> None:
+        """Give the files up if they were cut, removed or replaced; called in a thread."""
+        file = self.file
+        if file is None or file.is_lost or not file.use():
+            return
+        try:
+            file.is_lost = file.is_lost or not file.pair.is_in_place(self.shared.directory)
+        except OSError as error:
+            self.shared.failed(error)
+        finally:
+            file.leave()
+
     def bring(self, index: int, fetch: Fetch, *, background: bool) -> Deferred[None]:
         """Return a Deferred that fires when a block can be sent. Fails with the origin's errors; can be cancelled."""
         if not self.is_there(index):
