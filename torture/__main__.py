@@ -12,7 +12,8 @@ from pathlib import Path
 import attrs
 
 from torture.faults.absent_workers import absent_workers
-from torture.faults.cache_files import RUNNING, STOPPED, damaged_caches, full_cache_disk
+from torture.faults.cache_damages import RUNNING, STOPPED
+from torture.faults.cache_files import damaged_caches, full_cache_disk
 from torture.faults.cache_processes import kills_in_fills, replicas
 from torture.faults.catalog import catalogs
 from torture.faults.clients import made_bodies_nobody_reads, resets, slowloris, stalled
@@ -122,7 +123,7 @@ def _faults(given: argparse.Namespace, deadline: float) -> dict[str, Fault]:
         "key-updates": Fault(key_updates, 200_000, 20_000),
         "store": Fault(origin_faults, 2 * len(CASES), len(CASES) // 2),
         "bucket-gone": Fault(bucket_gone, 60, 3),
-        "cache-files": Fault(damaged_caches, len(STOPPED) + len(RUNNING), 8),
+        "cache-files": Fault(damaged_caches, len(STOPPED) + 2 * len(RUNNING), 12),
         "cache-disk": Fault(full_cache_disk, 400, 60),
         "cache-kills": Fault(kills_in_fills, 200, 20),
         "replicas": Fault(replicas, 4, 1),

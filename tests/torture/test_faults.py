@@ -58,7 +58,7 @@ def test_hostile_requests() -> None:
         (key_updates, 5000),
         (origin_faults, 7),
         (bucket_gone, 2),
-        (damaged_caches, 6),
+        (damaged_caches, 9),
         (full_cache_disk, 40),
         (kills_in_fills, 10),
         (replicas, 1),

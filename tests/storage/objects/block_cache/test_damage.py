@@ -149,6 +149,11 @@ def _replace_by_hard_link(path: Path, linked: Path) -> None:
     path.hardlink_to(linked)
 
 
+def _remove_both(place: Path) -> None:
+    for path in (place / "objects").iterdir():
+        path.unlink()
+
+
 def _replace_by_directory(path: Path) -> None:
     path.unlink()
     path.mkdir()
@@ -157,7 +162,7 @@ def _replace_by_directory(path: Path) -> None:
 REPLACEMENTS: dict[str, Callable[[Path, Path], object]] = {
     "no data": lambda place, _: _file(place, ".data").unlink(),
     "no map": lambda place, _: _file(place, ".map").unlink(),
-    "neither": lambda place, _: [path.unlink() for path in (place / "objects").iterdir()],
+    "neither": lambda place, _: _remove_both(place),
     "no files at all": lambda place, _: shutil.rmtree(place / "objects"),
     "no directory": lambda place, _: shutil.rmtree(place),
     "data elsewhere": lambda place, other: _file(place, ".data").rename(other),
@@ -193,12 +198,35 @@ def test_a_file_that_is_written_to_is_removed(worker: Worker, place: Path, origi
     """Nothing is written into files that have no name: nobody would find the space that it takes."""
     opened = worker.open(origin)
     worker.sent(opened, 0, BLOCK)
-    for path in (place / "objects").iterdir():
-        path.unlink()
+    _remove_both(place)
     assert worker.sent(opened) == DATA
     assert not opened.is_current()
     _pass_seconds(worker)
     _assert_cached_anew(worker, place, origin, opened)
+
+
+def test_blocks_in_memory_go_to_the_disk(worker: Worker, place: Path, origin: Origin) -> None:
+    """Blocks that memory took while the disk failed are written when they are used again, without the origin."""
+    lost = worker.open(origin)
+    worker.sent(lost)
+    _cut(_file(place, ".map"))
+    worker.sent(lost)
+    opened = worker.open(origin)
+    assert worker.sent(opened) == DATA
+    assert worker.cache._common.memory.bytes >= len(DATA)  # noqa: SLF001 - not on the disk
+    _pass_seconds(worker)
+    lost.close()
+    worker.settle()
+    origin.fetched.clear()
+    assert worker.sent(opened) == DATA
+    worker.settle()
+    pair = find_pair(CacheDirectory(place), _file(place, ".data").stem)
+    assert pair is not None
+    assert len(pair.map.present()) == 4
+    pair.close()
+    assert worker.sent(opened) == DATA
+    assert origin.fetched == []
+    opened.close()
 
 
 @pytest.mark.parametrize("name", ["0" * 32 + ".data", "0" * 32 + ".map", "notes.txt", "lost+found"])

@@ -30,6 +30,9 @@ WAIT_SECONDS = 30.0
 _LEAST_PAUSE, _MOST_PAUSE = 0.002, 0.05
 """Between looks at a block that another process reads; each is twice as long as the last."""
 
+Load = Callable[[], memoryview]
+"""Returns the bytes of a block, checked."""
+
 Brought = Outcome | memoryview
 """A block as it is on disk, or its bytes, if the disk did not take them."""
 
@@ -93,6 +96,8 @@ class CachedFile:
 
     def touch(self, index: int) -> None:
         """A request begins to use a block that is there."""
+        if self.shared.memory.bytes:
+            self._keep_on_disk(index)
         if self._credit and (credit := self._credit.pop(index, 0)):
             if credit > 1:
                 self._credit[index] = credit - 1
@@ -118,6 +123,12 @@ class CachedFile:
             return
         self._credit[index] = self._credit.get(index, 0) + 1
 
+    def _keep_on_disk(self, index: int) -> None:
+        """Write a block that the disk did not take, now that it takes blocks again."""
+        data = self.in_memory(index)
+        if data is not None and not self.is_failing:
+            self.flights.begin_ahead(index, lambda flight: self._write(flight, index, data))
+
     # Bringing in
 
     async def _bring(self, flight: Flight, index: int, fetch: Fetch) -> None:
@@ -132,6 +143,13 @@ class CachedFile:
             raise
         if isinstance(brought, memoryview):
             self.shared.memory.put(self, index, brought)
+
+    async def _write(self, flight: Flight, index: int, data: memoryview) -> None:
+        file, shared = self.file, self.shared
+        if file is not None:
+            written = await self._run(flight, lambda: self._fill(file, index, lambda: data), shared.cache_lane)
+            if written is Outcome.PRESENT or written is Outcome.ABSENT:  # memory has no use for it any more
+                shared.memory.drop(self, index)
 
     async def _wait_for_other(self, flight: Flight, index: int, fetch: Fetch) -> Brought:
         """Wait for the process that has the block's lock, or for its end, and take its place then."""
@@ -156,7 +174,9 @@ class CachedFile:
             checked = await self._run(flight, lambda: self._check(file, index), shared.cache_lane)
             if checked is not Outcome.ABSENT:
                 return checked
-        filled = await self._run(flight, lambda: self._fill(file, index, fetch), shared.origin_lane)
+        filled = await self._run(
+            flight, lambda: self._fill(file, index, partial(self._fetch, index, fetch)), shared.origin_lane
+        )
         return Outcome.BUSY if filled is Outcome.ABSENT else filled
 
     async def _run(self, flight: Flight, work: Callable[[], Brought], lane: object) -> Brought:
@@ -184,27 +204,27 @@ class CachedFile:
             file.trust(index, record)
         return outcome
 
-    def _fill(self, file: BlockFile, index: int, fetch: Fetch) -> Brought:
-        """Fetch and write a block under its lock. ABSENT: it has come meanwhile, and is to be checked."""
-        return _using(file, partial(self._fill_open, file, index, fetch))
+    def _fill(self, file: BlockFile, index: int, load: Load) -> Brought:
+        """Get a block and write it under its lock. ABSENT: it has come meanwhile, and is to be checked."""
+        return _using(file, partial(self._fill_open, file, index, load))
 
-    def _fill_open(self, file: BlockFile, index: int, fetch: Fetch) -> Brought:
+    def _fill_open(self, file: BlockFile, index: int, load: Load) -> Brought:
         try:
             lock = file.pair.locked(index)
             if lock is None:
                 return Outcome.BUSY
         except OSError as error:
             self.shared.failed(error)
-            return self._fetch(index, fetch)
+            return load()
         with lock:
-            return self._fill_locked(file, lock, fetch)
+            return self._fill_locked(file, lock, load)
 
-    def _fill_locked(self, file: BlockFile, lock: BlockLock, fetch: Fetch) -> Brought:
+    def _fill_locked(self, file: BlockFile, lock: BlockLock, load: Load) -> Brought:
         record = self._record(file, lock.index)
         if record is not None and record.present:
             return Outcome.ABSENT
         self.shared.counts.damaged(record is not None and record.is_damaged)
-        data = self._fetch(lock.index, fetch)
+        data = load()
         if self.shared.is_failing:
             return data
         try:
