@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 
 from aero_storage.errors import SettingsError
 from aero_storage.settings.origin_url import OriginUrl
+from aero_storage.storage.objects.credentials_file import CredentialsFile
 from aero_storage.storage.objects.origin import NoObserver, Observer, Origin
 from aero_storage.storage.objects.retries import FULL_TRY, Retries
 from aero_storage.storage.objects.store_variables import check_credentials, endpoint_of
@@ -25,7 +26,8 @@ def open_origin(
 ) -> Origin:
     """Return the origin behind a URL; nothing is asked of it yet.
 
-    `environ` is that of the process, from which the client takes credentials by itself. `seconds` is the time limit
+    `environ` is that of the process, from which the client takes credentials by itself, but for those in a file.
+    `seconds` is the time limit
     of one piece. Raises SettingsError, whose one line says what is missing: the extra, or credentials.
     """
     try:
@@ -37,7 +39,8 @@ def open_origin(
         raise SettingsError(f"{url} needs the client of object stores: pip install '{EXTRA}'") from None
     endpoint = endpoint_of(url.scheme, environ)
     check_credentials(url.scheme, environ)
-    client = StoreClient(url, endpoint.allow_http, observer or NoObserver(), time.monotonic)
+    credentials = CredentialsFile.of(url.scheme, environ)
+    client = StoreClient(url, endpoint.allow_http, observer or NoObserver(), time.monotonic, credentials)
     client.prepare(FULL_TRY * seconds)
     # Jitter: nothing that has to be unpredictable.
     return ObstoreOrigin(client, endpoint.text, seconds, Retries(time.monotonic, sleep, random.random))
