@@ -19,12 +19,14 @@ from torture.faults.catalog import catalogs
 from torture.faults.clients import made_bodies_nobody_reads, resets, slowloris, stalled
 from torture.faults.clock import clock_steps
 from torture.faults.clusters import stopped_cluster
+from torture.faults.credentials import renewed_credentials
 from torture.faults.floods import pipelined_floods
 from torture.faults.hostile_servers import SERVERS, hostile_servers
 from torture.faults.image_files import files
 from torture.faults.images_root import hostile_root
 from torture.faults.origin import CASES, bucket_gone, origin_faults
 from torture.faults.processes import descriptors, full_disk, kills
+from torture.faults.publishers import publishers
 from torture.faults.slow_disk import slow_disk
 from torture.faults.slow_readers import slow_readers_that_move
 from torture.faults.tls import key_updates
@@ -54,6 +56,7 @@ faults:
   absent-workers   workers stopped and killed in turn      hostile-root   links put into the images root
   hostile-servers  what `verify` and `doctor` may meet     key-updates    floods of TLS KeyUpdate
   store        an object store that is slow, hangs, refuses, cuts, lies; objects replaced and deleted in mid-stream
+  credentials  keys that lapse and are renewed       publishers   commands that write at once, some of them killed
   bucket-gone  no bucket for a minute under load     replicas     one of three killed
   cache-files  flipped bits, holes, files cut short  cache-disk   full, read-only (needs root)
   cache-kills  kill -9 of what fills a block cache   cluster      an OSD and a gateway of Ceph stopped
@@ -123,6 +126,8 @@ def _faults(given: argparse.Namespace, deadline: float) -> dict[str, Fault]:
         "key-updates": Fault(key_updates, 200_000, 20_000),
         "store": Fault(origin_faults, 2 * len(CASES), len(CASES) // 2),
         "bucket-gone": Fault(bucket_gone, 60, 3),
+        "credentials": Fault(renewed_credentials, 20, 4),
+        "publishers": Fault(publishers, 8, 2),
         "cache-files": Fault(damaged_caches, len(STOPPED) + 2 * len(RUNNING), 12),
         "cache-disk": Fault(full_cache_disk, 400, 60),
         "cache-kills": Fault(kills_in_fills, 200, 20),

@@ -43,6 +43,11 @@ class Version:
         """Return the daemon's tag for an object that the store has under this one (http.md §11)."""
         return f'"{self.content.size:x}-{hashlib.sha256(stored_tag.encode("ascii")).hexdigest()[:32]}"'
 
+    @property
+    def tag_of_digest(self) -> str:
+        """The daemon's tag once the catalog has the digest of the image (http.md §16)."""
+        return f'"sha256-{hashlib.sha256(self.data).hexdigest()}"'
+
     def is_right(self, body: bytes, offset: int) -> bool:
         """Whether bytes from an offset on are those of this version."""
         return body == self.content.part(self.shift + offset, len(body))

@@ -12,12 +12,14 @@ from torture.faults.cache_processes import kills_in_fills, replicas
 from torture.faults.catalog import catalogs
 from torture.faults.clients import made_bodies_nobody_reads, resets
 from torture.faults.clusters import stopped_cluster
+from torture.faults.credentials import renewed_credentials
 from torture.faults.floods import pipelined_floods
 from torture.faults.hostile_servers import hostile_servers
 from torture.faults.image_files import files
 from torture.faults.images_root import hostile_root
 from torture.faults.origin import bucket_gone, origin_faults
 from torture.faults.processes import descriptors, full_disk
+from torture.faults.publishers import publishers
 from torture.faults.slow_disk import slow_disk
 from torture.faults.slow_readers import slow_readers_that_move
 from torture.faults.tls import key_updates
@@ -58,6 +60,8 @@ def test_hostile_requests() -> None:
         (key_updates, 5000),
         (origin_faults, 7),
         (bucket_gone, 2),
+        (renewed_credentials, 4),
+        (publishers, 2),
         (damaged_caches, 9),
         (full_cache_disk, 40),
         (kills_in_fills, 10),
