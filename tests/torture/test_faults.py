@@ -11,7 +11,7 @@ from torture.faults.cache_files import damaged_caches, full_cache_disk
 from torture.faults.cache_processes import kills_in_fills, replicas
 from torture.faults.catalog import catalogs
 from torture.faults.clients import made_bodies_nobody_reads, resets
-from torture.faults.clusters import stopped_cluster
+from torture.faults.clusters import stopped_cluster, wrong_clock
 from torture.faults.credentials import renewed_credentials
 from torture.faults.floods import pipelined_floods
 from torture.faults.hostile_servers import hostile_servers
@@ -67,6 +67,7 @@ def test_hostile_requests() -> None:
         (kills_in_fills, 10),
         (replicas, 1),
         (stopped_cluster, 3),
+        (wrong_clock, 1),
         pytest.param(slow_disk, 2, marks=pytest.mark.skipif(fuse.missing() != "", reason=fuse.missing())),
     ],
 )
