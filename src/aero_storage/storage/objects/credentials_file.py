@@ -1,7 +1,7 @@
 """The shared credentials file of AWS: read again whenever it changes, so that a daemon that runs gets new keys.
 
 The client of object stores does not read this file. Web identities and the credentials of containers it renews by
-itself; what stands in variables is fixed for a process.
+itself. Keys in variables are fixed for a process.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class CredentialsFile:
     _path: Path
     _profile: str
     _seen: tuple[int, ...] = attrs.field(init=False, default=())
-    """What told the content that was read last from others."""
+    """State of the file when it was read last."""
     _last: Credentials | None = attrs.field(init=False, default=None, repr=False)
     _lock: Lock = attrs.field(init=False, factory=Lock, repr=False)
 
