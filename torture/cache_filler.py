@@ -63,7 +63,7 @@ def opened(directory: CacheDirectory, data: bytes) -> tuple[CachedObject, DiskTh
     """Open the image in a cache whose work is done at once, in the thread that asks for it."""
     reactor, pool, clock = cast("IReactorFromThreads", _Reactor()), cast("ThreadPool", _Pool()), Clock()
     threads = DiskThreads(reactor, clock, pool, 8, 60.0)
-    cache = BlockCache(directory, LIMIT, BLOCK, threads, clock)
+    cache = BlockCache(directory, LIMIT, BLOCK, threads, clock, lambda call: call())
     cache.start()
     identity = ObjectIdentity("http://store", "s3://images", "disk", '"1"')
     return cache.open(identity, SIZE, lambda offset, length: data[offset : offset + length]), threads

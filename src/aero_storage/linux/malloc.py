@@ -7,10 +7,14 @@ import ctypes
 TRIM_SECONDS = 10.0
 """Interval at which free memory is returned to the kernel."""
 
-_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 """Options of mallopt(3), from glibc's malloc.h."""
 _LARGE = 128 * 1024
 """Threshold of mmap in bytes: glibc's initial value, which it raises when the first block of that size is freed."""
+_LARGEST = 32 * 1024 * 1024
+"""The highest threshold that glibc takes."""
+_KEPT = 64 * 1024 * 1024
+"""Bytes that stay free at the end of the heap between two trims."""
 
 
 def limit_arenas() -> None:
@@ -24,6 +28,18 @@ def limit_arenas() -> None:
     if hasattr(libc, "gnu_get_libc_version"):
         libc.mallopt(_M_ARENA_MAX, 1)
         libc.mallopt(_M_MMAP_THRESHOLD, _LARGE)
+
+
+def reuse_buffers(size: int) -> None:
+    """Keep freed buffers of up to `size` bytes for the next ones, until the next `trim`.
+
+    A buffer by mmap is made of new pages each time: 1 MiB of an object took 510 page faults in two buffers, a quarter
+    of the time of a read from the origin.
+    """
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "gnu_get_libc_version"):
+        libc.mallopt(_M_MMAP_THRESHOLD, min(size + _LARGE, _LARGEST))
+        libc.mallopt(_M_TRIM_THRESHOLD, _KEPT)
 
 
 def trim() -> None:

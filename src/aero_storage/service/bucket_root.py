@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from aero_storage.chunks.published_digests import PublishedDigests
 from aero_storage.disk import Disk
+from aero_storage.linux.malloc import reuse_buffers
 from aero_storage.metrics import Gauge, Gauges
 from aero_storage.service.disk_pools import DiskPools
 from aero_storage.service.origin_counts import OriginCounts
@@ -19,6 +20,7 @@ from aero_storage.storage.objects.block_cache.cache_directory import CacheDirect
 from aero_storage.storage.objects.bucket_documents import BucketDocuments
 from aero_storage.storage.objects.bucket_listing import BucketListing
 from aero_storage.storage.objects.object_file import open_object
+from aero_storage.storage.objects.object_lease import PIECE_BYTES
 from aero_storage.storage.objects.object_looks import ObjectLooks
 from aero_storage.storage.objects.open_objects import OpenObjects
 from aero_storage.storage.objects.opening import open_origin
@@ -63,7 +65,9 @@ class BucketRoot:
         cache = None
         if settings.cache_dir is not None:
             limit_bytes, block_bytes = settings.cache_max_bytes, settings.cache_block_bytes
-            cache = BlockCache(CacheDirectory(settings.cache_dir), limit_bytes, block_bytes, threads, clock)
+            directory = CacheDirectory(settings.cache_dir)
+            on_reactor = pools.readers.reactor.callFromThread
+            cache = BlockCache(directory, limit_bytes, block_bytes, threads, clock, on_reactor)
             counts.cached = cache.counts
         return cls(origin, BucketDocuments(origin, first), counts, cache, settings, threads, clock)
 
@@ -102,6 +106,7 @@ class BucketRoot:
 
     def start(self) -> None:
         """Begin: the cache is looked through in a thread."""
+        reuse_buffers(PIECE_BYTES if self._cache is None else self._settings.cache_block_bytes)
         if self._cache is not None:
             self._cache.start()
 

@@ -69,7 +69,7 @@ def cached(tmp_path: Path) -> Iterator[Bench]:
     made = Bench()
     claim = claim_directory(tmp_path / "cache")
     directory = CacheDirectory(tmp_path / "cache")
-    made.cache = BlockCache(directory, 1 << 26, 1 << 16, made.threads.disk, made.threads.clock)
+    made.cache = BlockCache(directory, 1 << 26, 1 << 16, made.threads.disk, made.threads.clock, lambda call: call())
     made.begin()
     made.cache.start()
     yield made

@@ -180,7 +180,7 @@ def drained(peer: socket.socket) -> bytes:
 def worker_of(path: Path, limit: int = 1024 * BLOCK, *, start: bool = True, **given: Any) -> Worker:
     """Make a worker over a directory that is claimed."""
     directory, threads, clock = CacheDirectory(path), Threads(), Clock()
-    cache = BlockCache(directory, limit, BLOCK, threads, clock, **given)
+    cache = BlockCache(directory, limit, BLOCK, threads, clock, lambda call: call(), **given)
     worker = Worker(directory, cache, threads, clock)
     if start:
         worker.finish(cache.start())

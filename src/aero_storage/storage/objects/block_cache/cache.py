@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from functools import partial
 from threading import Lock
 
@@ -49,6 +49,8 @@ class BlockCache:
     _block_bytes: int
     _disk: Disk
     _clock: IReactorTime
+    _on_reactor: Callable[[Callable[[], object]], object]
+    """Has the reactor's thread call a function soon (`callFromThread`)."""
     counts: CacheCounts = attrs.field(factory=CacheCounts)
     _statvfs: Statvfs = os.statvfs
     _cache_lane: Hashable = CACHE_LANE
@@ -71,6 +73,7 @@ class BlockCache:
             self.counts,
             self._directory,
             self._has_visits,
+            self._on_reactor,
             cache_lane=self._cache_lane,
             origin_lane=self._origin_lane,
         )

@@ -1,7 +1,7 @@
 """A cached file on the reactor's thread: brings blocks in, from the disk or the origin, once for all who want them.
 
-The origin's bytes go this way: fetch, check, checksum, write, present. A block that the disk does not take is kept
-in memory.
+The origin's bytes go this way: fetch, check, checksum, write, present. Those who wait for a block have it from memory
+as soon as it is fetched and checked; one that the disk does not take stays there.
 """
 
 from __future__ import annotations
@@ -136,18 +136,27 @@ class CachedFile:
             brought = await self._attempt(flight, index, fetch)
             if brought is Outcome.BUSY:
                 brought = await self._wait_for_other(flight, index, fetch)
-        except CancelledError:
-            raise
-        except Exception:
-            self._credit.pop(index, None)
+        except BaseException as error:
+            self.shared.memory.drop(self, index)
+            if not isinstance(error, CancelledError):
+                self._credit.pop(index, None)
             raise
         if isinstance(brought, memoryview):
             self.shared.memory.put(self, index, brought)
+        else:
+            self.shared.memory.drop(self, index)
+
+    def _arrived(self, flight: Flight, index: int, data: memoryview) -> None:
+        """Let those go on who wait for a block that is not stored yet."""
+        if self.flights.is_under_way(index, flight):
+            self.shared.memory.put(self, index, data)
+            self.flights.arrived(flight)
 
     async def _write(self, flight: Flight, index: int, data: memoryview) -> None:
         file, shared = self.file, self.shared
         if file is not None:
-            written = await self._run(flight, lambda: self._fill(file, index, lambda: data), shared.cache_lane)
+            work = partial(self._fill, file, index, flight, lambda: data)
+            written = await self._run(flight, work, shared.cache_lane)
             if written is Outcome.PRESENT or written is Outcome.ABSENT:  # memory has no use for it any more
                 shared.memory.drop(self, index)
 
@@ -174,9 +183,8 @@ class CachedFile:
             checked = await self._run(flight, lambda: self._check(file, index), shared.cache_lane)
             if checked is not Outcome.ABSENT:
                 return checked
-        filled = await self._run(
-            flight, lambda: self._fill(file, index, partial(self._fetch, index, fetch)), shared.origin_lane
-        )
+        load = partial(self._fetch, index, fetch)
+        filled = await self._run(flight, lambda: self._fill(file, index, flight, load), shared.origin_lane)
         return Outcome.BUSY if filled is Outcome.ABSENT else filled
 
     async def _run(self, flight: Flight, work: Callable[[], Brought], lane: object) -> Brought:
@@ -204,11 +212,11 @@ class CachedFile:
             file.trust(index, record)
         return outcome
 
-    def _fill(self, file: BlockFile, index: int, load: Load) -> Brought:
+    def _fill(self, file: BlockFile, index: int, flight: Flight, load: Load) -> Brought:
         """Get a block and write it under its lock. ABSENT: it has come meanwhile, and is to be checked."""
-        return _using(file, partial(self._fill_open, file, index, load))
+        return _using(file, partial(self._fill_open, file, index, flight, load))
 
-    def _fill_open(self, file: BlockFile, index: int, load: Load) -> Brought:
+    def _fill_open(self, file: BlockFile, index: int, flight: Flight, load: Load) -> Brought:
         try:
             lock = file.pair.locked(index)
             if lock is None:
@@ -217,9 +225,9 @@ class CachedFile:
             self.shared.failed(error)
             return load()
         with lock:
-            return self._fill_locked(file, lock, load)
+            return self._fill_locked(file, lock, flight, load)
 
-    def _fill_locked(self, file: BlockFile, lock: BlockLock, load: Load) -> Brought:
+    def _fill_locked(self, file: BlockFile, lock: BlockLock, flight: Flight, load: Load) -> Brought:
         record = self._record(file, lock.index)
         if record is not None and record.present:
             return Outcome.ABSENT
@@ -227,6 +235,8 @@ class CachedFile:
         data = load()
         if self.shared.is_failing:
             return data
+        if flight.waiters:
+            self.shared.on_reactor(partial(self._arrived, flight, lock.index, data))
         try:
             self.shared.space.reserve(BlockKey(self.layout.digest[:16], lock.index), len(data))
             file.trust(lock.index, lock.write(data))

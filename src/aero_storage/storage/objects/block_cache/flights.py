@@ -21,6 +21,8 @@ class Flight:
     work: Deferred[None] | None = None
     has_begun: bool = False
     """Whether a thread is at work on it."""
+    has_arrived: bool = False
+    """Whether its bytes are in memory; they are being stored."""
 
 
 Load = Callable[[Flight], Coroutine[Deferred[Any], Any, None]]
@@ -73,6 +75,17 @@ class Flights:
             flight.is_ahead = False
             self._end_if_unwanted(index, flight)
 
+    def is_under_way(self, index: int, flight: Flight) -> bool:
+        """Return whether a block is being brought in by this flight."""
+        return self._under_way.get(index) is flight
+
+    def arrived(self, flight: Flight) -> None:
+        """Fire what waits for a block whose bytes can be sent now, from memory; they are stored to the end."""
+        flight.has_arrived = True
+        waiters, flight.waiters = flight.waiters, {}
+        for waiter in waiters:
+            waiter.callback(None)
+
     def cancel_all(self) -> None:
         """End all flights; those that still wait get a CancelledError."""
         for flight in tuple(self._under_way.values()):
@@ -108,7 +121,8 @@ class Flights:
             self._end_if_unwanted(index, flight)
 
     def _end_if_unwanted(self, index: int, flight: Flight) -> None:
-        if not (flight.waiters or flight.is_ahead) and flight.work is not None:
+        is_wanted = flight.waiters or flight.is_ahead or flight.has_arrived
+        if not is_wanted and flight.work is not None:
             if self._under_way.get(index) is flight:
                 del self._under_way[index]
             flight.work.cancel()

@@ -35,6 +35,8 @@ class CacheShared:
     directory: CacheDirectory
     on_visit: Callable[[Any], object]
     """Told of a CachedFile that has visits to be noted in its map."""
+    on_reactor: Callable[[Callable[[], object]], object]
+    """Has the reactor's thread call a function soon; called in any thread."""
     memory: MemoryBlocks = attrs.field(factory=MemoryBlocks)
     cache_lane: Hashable = CACHE_LANE
     origin_lane: Hashable = ORIGIN_LANE
