@@ -229,6 +229,21 @@ def test_blocks_in_memory_go_to_the_disk(worker: Worker, place: Path, origin: Or
     opened.close()
 
 
+def test_a_file_that_was_closed(worker: Worker, origin: Origin) -> None:
+    """A file that is closed shows no block, though its descriptors may be those of another one by now."""
+    opened = worker.open(origin)
+    worker.sent(opened)
+    file = opened._file  # noqa: SLF001 - what a late look has in hand
+    assert file is not None
+    assert file.is_trusted(0, 4)
+    opened.close()
+    again = worker.open(origin)
+    worker.sent(again)
+    assert not file.is_trusted(0, 1)
+    assert not file.is_present(0)
+    again.close()
+
+
 @pytest.mark.parametrize("name", ["0" * 32 + ".data", "0" * 32 + ".map", "notes.txt", "lost+found"])
 def test_start_beside_files_of_others(
     make_worker: Callable[..., Worker], place: Path, origin: Origin, tmp_path: Path, name: str

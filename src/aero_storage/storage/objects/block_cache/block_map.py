@@ -26,6 +26,7 @@ _PADDING = bytes(3)
 _HEADER = struct.Struct("<8sIIQ32sQ")
 """Magic, bytes of a block, number of blocks, size of the object, digest of the identity, checksum of all before."""
 
+_CLOSED = -1
 _MAGIC = b"AEROBLK1"
 _UNCHECKED = struct.Struct("<8sIIQ32s")
 
@@ -182,8 +183,9 @@ class BlockMap:
         return True
 
     def close(self) -> None:
-        """Close the descriptor."""
-        os.close(self._descriptor)
+        """Close the descriptor; `records` returns nothing afterwards, though its number may be another file's then."""
+        descriptor, self._descriptor = self._descriptor, _CLOSED
+        os.close(descriptor)
 
 
 def is_sole_file(status: os.stat_result, size: int) -> bool:
