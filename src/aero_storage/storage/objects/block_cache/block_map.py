@@ -183,7 +183,7 @@ class BlockMap:
         return True
 
     def close(self) -> None:
-        """Close the descriptor; `records` returns nothing afterwards, though its number may be another file's then."""
+        """Close the descriptor; `records` returns nothing afterwards, whatever file has its number then."""
         descriptor, self._descriptor = self._descriptor, _CLOSED
         os.close(descriptor)
 
