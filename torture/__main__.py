@@ -38,7 +38,7 @@ _OUTPUT = Path("docs/measurements/reliability.md")
 _FUZZED = 2_000_000
 """Answers, half of them by either lane."""
 _SECONDS, _LEAST_FUZZ_SECONDS = 900.0, 60.0
-"""Of all faults together; `make torture` ends them after 1,200. Fuzz goes last, and has what the others leave."""
+"""Of all faults together; `make torture` ends them after 1,500. Fuzz goes last, and has what the others leave."""
 _EPILOG = """
 Each fault has daemons of its own, on free ports of 127.0.0.1, over images in a temporary directory; live clients
 ask for ranges all the while and compare every byte. A fault fails if a live client was not served, a byte was wrong,

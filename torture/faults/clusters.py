@@ -21,6 +21,7 @@ from torture.outcome import MIB, Outcome
 from torture.trial import IMAGE
 
 _READERS, _STEADY, _RECOVERY_SECONDS = 3, 12, 60.0
+_NOTICED_SECONDS = 0.5
 _SKEWS = ("+30m", "-30m")
 _STOPPED = ("osd.0", "gateway.0")
 
@@ -109,5 +110,7 @@ def _stop(cluster: Ceph, name: str, readers: Readers, seconds: int, complaints: 
         complaints.append(f"{name}: not served again: {readers.seen}")
     if set(seen.ends) - {SERVED, CUT, "503"}:
         complaints.append(f"{name}: readers saw {seen}")
+    if set(seen.ends) == {SERVED} and max(seen.took) < _NOTICED_SECONDS:
+        complaints.append(f"{name}: nobody noticed that it stood still: {seen}")
     complaints.extend(f"{name}: {text}" for text in (*seen.wrongs, *readers.seen.wrongs))
     return seen
