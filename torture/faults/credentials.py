@@ -74,6 +74,8 @@ def _lapse(trial: BucketTrial, readers: Readers, file: Path, key: str, *, is_lat
         begun = len(root.store.requests)
         trial.check(seen_until(lambda: _signs_with(root, key, begun), _SECONDS), f"{name}: the key is not used")
         _accept(root, key)
+        enough = sum(seen.ends.values()) + _STEADY
+        trial.check(seen_until(lambda: sum(seen.ends.values()) >= enough, _SECONDS), f"{name}: readers saw {seen}")
     trial.check(readers.wait_until_served(_STEADY, _SECONDS), f"{name}: not served again: {readers.seen}")
     for text in (*seen.wrongs, *readers.seen.wrongs):
         trial.check(holds=False, text=f"{name}: {text}")
