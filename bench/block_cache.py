@@ -84,7 +84,7 @@ def compared(one: Source, other: Source, work: Callable[[Source, int], object], 
 def _cached(directory: Path, data: bytes) -> tuple[BlockCache, Source]:
     reactor, clock, pool = cast("IReactorFromThreads", _Reactor()), cast("IReactorTime", Clock()), _Pool()
     threads = DiskThreads(reactor, clock, cast("ThreadPool", pool), 8, 60.0)
-    cache = BlockCache(CacheDirectory(directory), 4 * SIZE, BLOCK, threads, clock, reactor.callFromThread)
+    cache = BlockCache(CacheDirectory(directory), 4 * SIZE, BLOCK, threads, clock, lambda call: call())
     cache.start()
     identity = ObjectIdentity("http://store", "bucket", "disk.img", '"1"')
     opened = cache.open(identity, SIZE, lambda offset, length: data[offset : offset + length])

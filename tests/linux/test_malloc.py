@@ -68,3 +68,38 @@ def test_holes_are_given_back() -> None:
         pytest.skip("the C library does not tell of its heaps")
     done = subprocess.run([sys.executable, "-c", HOLES], capture_output=True, text=True, check=True)
     assert int(done.stdout) > 10_000_000
+
+
+BUFFERS = """
+import ctypes, resource, sys
+from aero_storage.linux.malloc import limit_arenas, reuse_buffers, trim
+
+SIZE, ROUNDS, PAGE = 1 << 20, 50, resource.getpagesize()
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+libc.free.argtypes = [ctypes.c_void_p]
+libc.memset.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]
+limit_arenas()
+if sys.argv[1] == "reused":
+    reuse_buffers(SIZE)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(ROUNDS):
+    buffer = libc.malloc(SIZE)
+    libc.memset(buffer, 1, SIZE)
+    libc.free(buffer)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) * PAGE // SIZE)
+"""
+
+
+def new_buffers(how: str) -> int:
+    done = subprocess.run([sys.executable, "-c", BUFFERS, how], capture_output=True, text=True, check=True)
+    return int(done.stdout)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc alone is told anything")
+def test_buffers_are_used_again() -> None:
+    """Of 50 buffers, one after the other, the first alone is made of new pages; without it nearly all are."""
+    if not heaps("as it is"):
+        pytest.skip("the C library does not tell of its heaps")
+    assert new_buffers("as it is") > 40
+    assert new_buffers("reused") < 5

@@ -41,7 +41,9 @@ class AccessRecord:
     _forms: dict[tuple[tuple[str, ...], Refused | None], Form] = attrs.field(init=False, factory=dict)
     """By what the line has beside the usual blanks, and what it says of a refusal."""
     _range_form: Form | None = attrs.field(init=False, default=None)
-    """The form of a line with a range, which is no refusal, and no origin's; None before the first."""
+    """The form of a line with a range, which is no refusal; None before the first."""
+    _has_origin: bool = attrs.field(init=False, default=False)
+    """Whether `_range_form` has a blank for the bytes of an origin."""
     _route: str = attrs.field(init=False)
     _method: str = attrs.field(init=False)
     _counted_image: str | None = attrs.field(init=False)
@@ -81,7 +83,11 @@ class AccessRecord:
         form = self._range_form if reason is None else None
         if form is not None and reply is not None and reply.status == _PARTIAL and reply.segment is not None:
             first = reply.segment.offset  # nearly all lines of a busy server: no further call
-            form(*blanks, f'"{first}-{first + reply.segment.length - 1}"')
+            part = f'"{first}-{first + reply.segment.length - 1}"'
+            if opened is not None and self._has_origin:
+                form(*blanks, part, opened.origin_bytes)
+            else:
+                form(*blanks, part)
         elif self.reporter.log is not None:
             self._write(self.reporter.log, reply, opened, blanks, reason)
 
@@ -102,8 +108,8 @@ class AccessRecord:
         if part is None:
             form(*blanks, *origin_bytes)
             return
-        if refused is None and self._is_image and not origin_bytes:
-            self._range_form = form
+        if refused is None and self._is_image and opened is not None:
+            self._range_form, self._has_origin = form, bool(origin_bytes)
         form(*blanks, f'"{part.offset}-{part.offset + part.length - 1}"', *origin_bytes)
 
     def _origin_bytes(self, opened: Opened | None) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from aero_storage.catalog.model import CHUNKED, MANIFEST_NAME
 from aero_storage.errors import BlobNotFoundError
@@ -13,6 +14,7 @@ _VERSIONED_MANIFEST, _VERSIONED_CHUNK = 4, 5
 """Parts of the paths chunked/<id>/<version>/manifest.json and chunked/<id>/<version>/chunks/<number>.bin."""
 
 
+@lru_cache(maxsize=16_384)
 def key_of(path: str) -> str:
     """Return the key of a path relative to the root. Raises BlobNotFoundError if no object can lie there."""
     parts: list[str] = []

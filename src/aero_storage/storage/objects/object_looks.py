@@ -69,7 +69,8 @@ class ObjectLooks:
         look = self._known.get(key)
         if look is None:
             return None
-        age = self._age(look)
+        seen_at, now = look.seen_at, self._clock.seconds()
+        age = now - seen_at if seen_at >= self._all_anew_from else self._age(look)
         self._known.move_to_end(key)
         if look.is_immutable and look.found is not None:
             return look

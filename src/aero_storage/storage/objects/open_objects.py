@@ -54,7 +54,8 @@ class OpenObjects:
     def release(self, used: OpenObject) -> None:
         """A user has left."""
         used.users -= 1
-        self._close_if_unused(used)
+        if not used.is_kept:
+            self._close_if_unused(used)
 
     def close(self) -> None:
         """Close what nobody uses; the rest is closed with its last user."""

@@ -14,7 +14,7 @@ from aero_storage.disk import Disk
 from aero_storage.errors import BlobNotFoundError, ClientError
 from aero_storage.storage.objects.bucket_listing import BucketListing
 from aero_storage.storage.objects.object_keys import key_of
-from aero_storage.storage.objects.object_lease import ObjectLease
+from aero_storage.storage.objects.object_lease import CachedLease, UncachedLease
 from aero_storage.storage.objects.object_looks import Look, ObjectLooks
 from aero_storage.storage.objects.object_reads import ObjectReads
 from aero_storage.storage.objects.object_status import blob_status
@@ -129,20 +129,12 @@ class RemoteStore(Store):
         finally:
             look.has_digest = True
 
-    def _lease(self, look: Look, found: ObjectStatus, used: OpenObject | None, *, raw: bool) -> ObjectLease:
-        reads = ObjectReads(self._origin, found)
-        file, objects = None, self._objects
+    def _lease(self, look: Look, found: ObjectStatus, used: OpenObject | None, *, raw: bool) -> Opened:
         if not raw and look.is_digest_due:  # the client does not wait: the bytes are what they were
             Deferred.fromCoroutine(self._find_digest(look, found))
-        if used is not None and objects is not None:
-            file = used.cached.another(reads.fetch, lambda: objects.release(used))
-        status = look.status or blob_status(found)
-        return ObjectLease(
-            status,
-            raw,
-            None if raw else look.sha256,
-            reads,
-            self._threads,
-            partial(self._looks.forget, look.key),
-            file,
-        )
+        status, sha256 = look.status or blob_status(found), None if raw else look.sha256
+        forget = partial(self._looks.forget, look.key)
+        if used is None or self._objects is None:
+            return UncachedLease(status, raw, sha256, forget, ObjectReads(self._origin, found), self._threads)
+        file = used.cached.another(partial(self._objects.release, used))
+        return CachedLease(status, raw, sha256, forget, file, self._threads)

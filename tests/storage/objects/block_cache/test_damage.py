@@ -313,7 +313,7 @@ def test_eviction_while_bytes_are_copied(worker: Worker, origin: Origin, looks: 
     target = memoryview(bytearray(100))
     file.looks = list(looks)
     assert file.read_into(5, target, 0, 1) == (100 if looks[1] else 0)
-    file.looks = list(looks)
+    file.looks = looks[1:]  # the records change before the bytes do: one look, behind the read, is enough
     assert file.read_now_into(5, target, 0, 1) is looks[1]
     os.close(pair.descriptor)
     opened.close()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import pytest
 from tests.storage.objects.block_cache.workers import (
@@ -15,7 +17,9 @@ from tests.storage.objects.block_cache.workers import (
     pair_of_sockets,
     pattern,
 )
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred
+
+from aero_storage.storage.objects.block_cache.cached_object import CachedObject
 
 DATA = pattern(10 * BLOCK + 1234)
 
@@ -52,6 +56,43 @@ def test_ranges(worker: Worker, origin: Origin, offset: int, length: int) -> Non
     assert target == DATA[offset:end]
     assert opened.read(offset, length) == DATA[offset:end]
     opened.close()
+
+
+def test_bytes_go_before_they_are_stored(make_worker: Callable[..., Worker], origin: Origin) -> None:
+    """Who waits for a block has it from memory while room is made for it; once it is stored memory has it no more."""
+    early: list[bytes] = []
+    waiting: list[Deferred[bytes]] = []
+
+    def statvfs(path: str) -> os.statvfs_result:
+        early.extend(cast("bytes", one.result) for one in waiting if one.called)
+        return os.statvfs(path)
+
+    worker = make_worker(statvfs=statvfs)
+    opened = worker.open(origin)
+    waiting.append(opened.read_later(worker.threads, 5, 100, background=False))
+    worker.settle()
+    assert early == [DATA[5:105]]
+    assert worker.cache._common.memory.bytes == 0  # noqa: SLF001 - what no client can see
+    assert opened.read_now_into(5, memoryview(bytearray(100)))
+    opened.close()
+
+
+def test_who_leaves_before_the_end_does_not_end_it(make_worker: Callable[..., Worker], origin: Origin) -> None:
+    """A block that has arrived is stored, also if its client is served and leaves meanwhile."""
+    opened: list[CachedObject] = []
+
+    def statvfs(path: str) -> os.statvfs_result:
+        for one in opened:
+            one.stop()
+        return os.statvfs(path)
+
+    worker = make_worker(statvfs=statvfs)
+    opened.append(worker.open(origin))
+    worker.warm(opened[0], 0, BLOCK)
+    worker.settle()
+    assert opened[0].is_sendable(0, BLOCK)
+    assert [at for at, _ in origin.fetched].count(0) == 1
+    opened[0].close()
 
 
 def test_nothing_is_sendable_before_it_is_there(worker: Worker, origin: Origin) -> None:

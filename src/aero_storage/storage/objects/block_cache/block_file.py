@@ -101,12 +101,11 @@ class BlockFile:
         return sent
 
     def read_now_into(self, offset: int, target: memoryview, first: int, end: int) -> bool:
-        """Fill `target` with trusted bytes that are in the page cache; return whether that was possible."""
-        return (
-            self.is_trusted(first, end)
-            and read_resident_into(self._descriptor, offset, target)
-            and self.is_trusted(first, end)
-        )
+        """Fill `target` with trusted bytes that are in the page cache; return whether that was possible.
+
+        The records are looked at behind the read: they change before the bytes do.
+        """
+        return read_resident_into(self._descriptor, offset, target) and self.is_trusted(first, end)
 
     def read_into(self, offset: int, target: memoryview, first: int, end: int) -> int:
         """Copy trusted bytes into `target`, from the disk if need be; return how many, 0 if they cannot be had."""

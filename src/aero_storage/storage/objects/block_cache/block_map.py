@@ -73,6 +73,11 @@ class BlockLayout:
         """Number of blocks."""
         return -(-self.size // self.block_bytes)
 
+    @cached_property
+    def shift(self) -> int:
+        """The power of two that a block's length is."""
+        return self.block_bytes.bit_length() - 1
+
     @property
     def name(self) -> str:
         """The name of its files, without suffix."""

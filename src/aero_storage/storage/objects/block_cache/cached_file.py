@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from threading import Lock
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred
@@ -46,6 +47,8 @@ class CachedFile:
     shared: CacheShared
     file: BlockFile | None
     flights: Flights = attrs.field(init=False, factory=Flights)
+    mutex: Lock = attrs.field(init=False, factory=Lock)
+    """Of the counts of its streams: for a few instructions each time."""
     visits: set[int] = attrs.field(init=False, factory=set)
     """Blocks whose use is to be noted in the map."""
     _visited: set[int] = attrs.field(init=False, factory=set)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Hashable
 from functools import partial
-from threading import Lock
 
 import attrs
 from twisted.internet.defer import Deferred, FirstError, gatherResults, succeed
@@ -38,24 +37,22 @@ class CachedObject(OpenFile, ByteSource):
     """Bytes that were fetched for this stream, for the log."""
     _holders: int = attrs.field(init=False, default=1)
     _is_closed: bool = attrs.field(init=False, default=False)
-    _mutex: Lock = attrs.field(init=False, factory=Lock)
     _file: BlockFile | None = attrs.field(init=False)
     _shift: int = attrs.field(init=False)
-    _ahead: ReadAhead = attrs.field(init=False)
+    _ahead: ReadAhead | None = attrs.field(init=False, default=None)
+    """None as long as all that was asked for was there."""
     _touched: int = attrs.field(init=False, default=-1)
     """The block that was used last."""
 
     def __attrs_post_init__(self) -> None:
-        layout = self._cached.layout
-        self._file, self._shift = self._cached.file, layout.block_bytes.bit_length() - 1
-        self._ahead = ReadAhead(layout.count)
+        self._file, self._shift = self._cached.file, self._cached.layout.shift
 
-    def another(self, fetch: Fetch | None = None, on_close: Callable[[], object] = lambda: None) -> CachedObject:
+    def another(self, on_close: Callable[[], object] = lambda: None) -> CachedObject:
         """Return the same object for another stream, valid as long as this one is open.
 
-        It may read by a `fetch` of its own. If it is closed, `on_close` is called once nobody holds it.
+        If it is closed, `on_close` is called once nobody holds it.
         """
-        return CachedObject(self._cached, fetch or self._fetch, on_close)
+        return CachedObject(self._cached, self._fetch, on_close)
 
     @property
     @override
@@ -102,11 +99,18 @@ class CachedObject(OpenFile, ByteSource):
 
     # Sending
 
+    def is_at_hand(self, offset: int, length: int) -> bool:
+        """Return whether `length` > 0 bytes from `offset` on need nothing of the origin; they may be on disk only."""
+        first, end = self._blocks(offset, length)
+        if self._file is not None and self._file.is_trusted(first, end):
+            return True
+        return bool(self._cached.shared.memory.bytes) and self._is_sendable_in_parts(offset, length)
+
     @override
     def is_sendable(self, offset: int, length: int) -> bool:
         """Return whether `length` > 0 bytes from `offset` on can be sent without waiting."""
         first, end = self._blocks(offset, length)
-        if self._ahead.depth:
+        if self._ahead is not None and self._ahead.depth:
             self._read_ahead(self._ahead.passed(end - 1))
         file = self._file
         if file is not None and file.is_sendable(offset, length, first, end):
@@ -191,6 +195,8 @@ class CachedObject(OpenFile, ByteSource):
             ],
             consumeErrors=True,
         )
+        if self._ahead is None:
+            self._ahead = ReadAhead(self._cached.layout.count)
         self._read_ahead(self._ahead.missed(first, end - 1))
         warming: Deferred[None] = Deferred(lambda _: self._gone(bringing))
         bringing.addCallbacks(lambda _: warming.callback(None), lambda failure: _fail(warming, failure))
@@ -233,13 +239,13 @@ class CachedObject(OpenFile, ByteSource):
     @override
     def hold(self) -> None:
         """Keep the object open until `release`, whoever closes it."""
-        with self._mutex:
+        with self._cached.mutex:
             self._holders += 1
 
     @override
     def release(self) -> None:
         """Undo `hold`."""
-        with self._mutex:
+        with self._cached.mutex:
             self._holders -= 1
             is_last = not self._holders
         if is_last:
@@ -247,21 +253,27 @@ class CachedObject(OpenFile, ByteSource):
 
     def close(self) -> None:
         """Close it, once nobody holds it; a second call does nothing. May wait for a disk."""
-        with self._mutex:
-            was_closed, self._is_closed = self._is_closed, True
-        if not was_closed:
-            self.release()
+        with self._cached.mutex:
+            if self._is_closed:
+                return
+            self._is_closed = True
+            self._holders -= 1
+            is_last = not self._holders
+        if is_last:
+            self._on_close()
 
     def stop(self) -> None:
         """End the read-ahead: its client has gone."""
-        for index in self._ahead.stop():
-            self._cached.flights.end_ahead(index)
+        if self._ahead is not None:
+            for index in self._ahead.stop():
+                self._cached.flights.end_ahead(index)
 
     # Blocks
 
     def _fetch_counted(self, offset: int, length: int) -> bytes | memoryview:
         data = self._fetch(offset, length)
-        self.origin_bytes += len(data)
+        with self._cached.mutex:
+            self.origin_bytes += len(data)
         return data
 
     def _blocks(self, offset: int, length: int) -> tuple[int, int]:
