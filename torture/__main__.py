@@ -133,7 +133,7 @@ def _faults(given: argparse.Namespace, deadline: float) -> dict[str, Fault]:
         "cache-disk": Fault(full_cache_disk, 400, 60),
         "cache-kills": Fault(kills_in_fills, 200, 20),
         "replicas": Fault(replicas, 4, 1),
-        "cluster": Fault(stopped_cluster, 12, 4),
+        "cluster": Fault(stopped_cluster, 8, 4),
         "wrong-clock": Fault(wrong_clock, 6, 2),
         "fuzz": Fault(fuzzed, _FUZZED, 30_000),
     }
