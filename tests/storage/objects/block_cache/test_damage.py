@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.storage.objects.block_cache.workers import BLOCK, Origin, Worker, begin_new_run, pattern
@@ -14,7 +15,6 @@ from aero_storage.linux.hole_punching import punch_hole
 from aero_storage.storage.objects.block_cache.block_file import BlockFile
 from aero_storage.storage.objects.block_cache.cache_directory import CacheDirectory
 from aero_storage.storage.objects.block_cache.cached_object import CachedObject
-from aero_storage.storage.objects.block_cache.file_pair import FilePair
 from aero_storage.storage.objects.block_cache.pair_files import find_pair
 
 DATA = pattern(4 * BLOCK)
@@ -291,29 +291,66 @@ def test_a_block_that_another_worker_replaces(
     there.close()
 
 
-class _Overtaken(BlockFile):
-    """A file whose blocks are evicted between two looks."""
-
-    looks: list[bool]
-
-    def is_trusted(self, first: int, end: int) -> bool:
-        return self.looks.pop(0) and super().is_trusted(first, end)
+def _evict(file: BlockFile) -> None:
+    lock = file.pair.locked(0)
+    assert lock is not None
+    with lock:
+        lock.erase()
 
 
-@pytest.mark.parametrize("looks", [[True, True], [True, False]])
-def test_eviction_while_bytes_are_copied(worker: Worker, origin: Origin, looks: list[bool]) -> None:
-    """Bytes that were copied do not go if their block is no longer the same after it."""
+def _fill(file: BlockFile) -> None:
+    lock = file.pair.locked(0)
+    assert lock is not None
+    with lock:
+        file.trust(0, lock.write(DATA[:BLOCK]))
+
+
+def _evict_and_fill(file: BlockFile) -> None:
+    _evict(file)
+    _fill(file)
+
+
+CHANGES: list[tuple[Callable[[BlockFile], object], Callable[[BlockFile], object]]] = [
+    (lambda _: None, _evict),
+    (lambda _: None, _evict_and_fill),
+    (_evict, _fill),
+]
+"""What is done before a read of the first block, and during it."""
+
+
+@pytest.mark.parametrize(("before", "during"), CHANGES)
+def test_changes_while_bytes_are_copied(
+    worker: Worker,
+    origin: Origin,
+    monkeypatch: pytest.MonkeyPatch,
+    before: Callable[[BlockFile], object],
+    during: Callable[[BlockFile], object],
+) -> None:
+    """Bytes that were copied do not go if their block was evicted, filled, or both meanwhile."""
     opened = worker.open(origin)
     worker.sent(opened)
-    original = opened._file  # noqa: SLF001 - what the test replaces
-    assert original is not None
-    pair = FilePair(os.dup(original.pair.descriptor), original.pair.map)
-    file = _Overtaken(pair)
-    file._trusted[:] = original._trusted  # noqa: SLF001 - as if it had checked them
+    file = opened._file  # noqa: SLF001 - what reads
+    assert file is not None
     target = memoryview(bytearray(100))
-    file.looks = list(looks)
-    assert file.read_into(5, target, 0, 1) == (100 if looks[1] else 0)
-    file.looks = looks[1:]  # the records change before the bytes do: one look, behind the read, is enough
-    assert file.read_now_into(5, target, 0, 1) is looks[1]
-    os.close(pair.descriptor)
+    for read in (file.read_now_into, file.read_into):
+        assert read(5, target, 0, 1)
+        before(file)
+        with monkeypatch.context() as patched:
+            _change_in_reads(patched, lambda: during(file))
+            assert not read(5, target, 0, 1)
+        _evict_and_fill(file)
     opened.close()
+
+
+def _change_in_reads(patched: pytest.MonkeyPatch, change: Callable[[], object]) -> None:
+    """Have something happen once the first read has taken its bytes."""
+    changes = [change]
+    preadv = os.preadv
+
+    def read(*arguments: Any) -> int:
+        count = preadv(*arguments)
+        if changes:
+            changes.pop()()
+        return count
+
+    patched.setattr(os, "preadv", read)

@@ -69,9 +69,14 @@ class BlockFile:
 
     def is_trusted(self, first: int, end: int) -> bool:
         """Return whether all blocks from one up to another are trusted."""
+        return self._trusted_records(first, end) is not None
+
+    def _trusted_records(self, first: int, end: int) -> bytes | None:
+        """Return the records of blocks, as the map has them, if all are trusted."""
         if self.is_lost:
-            return False
-        return self._records(first, end) == self._trusted[first * RECORD_BYTES : end * RECORD_BYTES]
+            return None
+        records = self._records(first, end)
+        return records if records == self._trusted[first * RECORD_BYTES : end * RECORD_BYTES] else None
 
     def is_present(self, index: int) -> bool:
         """Return whether a block is present, trusted or not."""
@@ -103,14 +108,21 @@ class BlockFile:
     def read_now_into(self, offset: int, target: memoryview, first: int, end: int) -> bool:
         """Fill `target` with trusted bytes that are in the page cache; return whether that was possible.
 
-        The records are looked at behind the read: they change before the bytes do.
+        The records are looked at before the read and behind it, and have to be the same: a block may be evicted
+        meanwhile, or a hole may have been read that a thread has filled and trusted since.
         """
-        return read_resident_into(self._descriptor, offset, target) and self.is_trusted(first, end)
+        records = self._trusted_records(first, end)
+        return (
+            records is not None
+            and read_resident_into(self._descriptor, offset, target)
+            and self._records(first, end) == records
+        )
 
     def read_into(self, offset: int, target: memoryview, first: int, end: int) -> int:
         """Copy trusted bytes into `target`, from the disk if need be; return how many, 0 if they cannot be had."""
-        if not self.is_trusted(first, end):
+        records = self._trusted_records(first, end)
+        if records is None:
             return 0
         count = os.preadv(self._descriptor, (target,), offset)
         self.is_lost = self.is_lost or not count
-        return count if self.is_trusted(first, end) else 0
+        return count if self._records(first, end) == records else 0
