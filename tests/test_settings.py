@@ -228,7 +228,6 @@ GOOD = [
     ("images_root", " S3://my.bucket/a b/c/ ", OriginUrl("s3", "my.bucket", "a b/c")),
     ("images_root", "gs://my_bucket", OriginUrl("gs", "my_bucket", "")),
     ("images_root", "az://container/ä", OriginUrl("az", "container", "ä")),
-    ("images_root", "s3:bucket", CWD / "s3:bucket"),
     ("cache_dir", "cache", CWD / "cache"),
     ("cache_block_bytes", "16777216", 16 << 20),
     ("origin_stale_secs", "0", 0.0),
@@ -812,3 +811,10 @@ def test_order_of_the_original(name: str) -> None:
         resolved = resolve({}, given | rest, CWD)
         assert getattr(resolved.settings, name) == rows[count][3]
         assert [warning.split()[0] for warning in resolved.warnings] == [rows[count][0]]
+
+
+@pytest.mark.parametrize("text", ["s3:/images", "s3:images", "GS:/x/y", "az:"])
+def test_mistyped_url_is_no_directory(text: str) -> None:
+    """A URL of a bucket with too few slashes is told of as such: nobody has a directory of such a name."""
+    with pytest.raises(SettingsError, match="two slashes follow the colon"):
+        resolve({"images_root": [text]}, {}, Path("/"))

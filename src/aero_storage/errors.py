@@ -90,6 +90,12 @@ class CatalogUnavailableError(CatalogError):
     status, reason, retry_after = 503, RefusalReason.ORIGIN, 5
 
 
+class CatalogDeniedError(CatalogError):
+    """The object store refuses to tell the catalog; the message has the operation and the store's own word."""
+
+    status, reason = 500, RefusalReason.ORIGIN
+
+
 class BlobNotFoundError(ClientError):
     """There is no such regular file below the root."""
 

@@ -1,4 +1,4 @@
-"""What a bucket does not have, by its nature: these tests are of directories alone."""
+"""Which tests of this suite are not made over a bucket: some cannot be, and others would show nothing more."""
 
 from __future__ import annotations
 
@@ -15,6 +15,35 @@ NO_MTIME_IN_TAGS = "the tag of an object comes from its tag in the store, whatev
 
 OWN_DATES = "a real store gives an object the date of its upload"
 TOO_LARGE = "images over 64 MiB are not uploaded to a real store"
+
+NO_BYTES = "it asks for no bytes of an image"
+ACCEPTING = "it is about who accepts connections; a bucket is behind that"
+HEADS = "it is about heads of requests and responses, which are made before a store is asked"
+OWN_BUCKET = "it has buckets of its own"
+
+LEFT_OUT = {
+    "absent_workers": ACCEPTING,
+    "bucket_processes": OWN_BUCKET,
+    "changes_in_place": IN_PLACE,
+    "concurrency_limit": "places are given before a store is asked; CI makes it once",
+    "connection_cap": ACCEPTING,
+    "connections": ACCEPTING,
+    "cors": HEADS,
+    "express_equivalence": "what is remembered of a request is the same over both kinds of roots",
+    "forwarded": HEADS,
+    "framing": HEADS,
+    "logs": "lines are made from the request; test_object_store.py has the fields that a bucket adds",
+    "made_bodies": NO_BYTES,
+    "metrics": "test_object_store.py has the metrics that a bucket adds",
+    "object_store": OWN_BUCKET,
+    "real_store": OWN_BUCKET,
+    "service_manager": ACCEPTING,
+    "settings": NO_BYTES,
+    "worker_shutdown": "test_bucket_processes.py stops workers beside a store that hangs",
+    "worker_sockets": "a socket is passed before a store is asked; CI makes it once",
+    "workers": "test_bucket_processes.py has workers with one cache; CI makes it once",
+}
+"""Modules that `make contract` leaves out. Those that no word of a bucket keeps out pass over one; they take time."""
 
 DIRECTORY_ONLY = {
     "test_changes_in_place.py::": IN_PLACE,

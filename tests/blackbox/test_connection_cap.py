@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from attrs import define, field
 from tests.blackbox.harness import Daemon, running, until
-from tests.blackbox.image_roots import entry, put, small_root, wide_bytes
+from tests.blackbox.image_roots import OVER_BUCKET, entry, put, small_root, wide_bytes
 from tests.blackbox.raw_http import NoReplyError, RawConnection, head
 from tests.certificates import write_certificate
 
@@ -70,9 +70,16 @@ def dial_tls(daemon: Daemon) -> RawConnection:
         raise
 
 
+def outgoing() -> set[str]:
+    """Return the TCP sockets of this machine that were dialled, such as those to an object store."""
+    rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    listening = {row[1].rpartition(":")[2] for row in rows if row[3] == "0A"}
+    return {f"socket:[{row[9]}]" for row in rows if row[1].rpartition(":")[2] not in listening}
+
+
 @define
 class Sockets:
-    """The open sockets of a daemon beside those that it has without clients."""
+    """The open sockets of a daemon beside those that it has without clients, and those to its bucket."""
 
     daemon: Daemon
     most: int = 0
@@ -83,11 +90,15 @@ class Sockets:
 
     def count(self) -> int:
         descriptors = Path(f"/proc/{self.daemon.process.pid}/fd")
-        found = 0
+        found = set()
         for name in os.listdir(descriptors):  # noqa: PTH208 - they vanish meanwhile
             with suppress(FileNotFoundError):
-                found += os.readlink(descriptors / name).startswith("socket:")  # noqa: PTH115
-        return found - self._own
+                found.add(os.readlink(descriptors / name))  # noqa: PTH115
+        return len({one for one in found if one.startswith("socket:")} - self._dialled()) - self._own
+
+    @staticmethod
+    def _dialled() -> set[str]:
+        return outgoing() if OVER_BUCKET else set()
 
     def look(self) -> None:
         self.most = max(self.most, self.count())

@@ -7,6 +7,7 @@ import json
 import math
 import random
 import subprocess
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -284,6 +285,29 @@ def test_start_without_the_store(object_store: ObjectStore, home: Callable[[str]
         assert daemon.ask("/v1/images/disk").body == DISK
 
 
+def test_denied_catalog(over: Over) -> None:
+    """A store that refuses to tell the catalog has not made it invalid: the log says denied, by which operation."""
+    since = over.daemon.log_size()
+    over.store.faults.add(faults.ACCESS_DENIED, "head", "get", key="root/manifest.json", times=math.inf)
+    line = over.daemon.line(lambda line: line["message"].startswith("catalog "), since)
+    assert (line["message"], line["serving"]) == ("catalog refused: access denied", "the last good one")
+    assert "HEAD 'manifest.json': 403 AccessDenied" in line["reason"]
+    assert over.daemon.metrics().value("aero_storage_catalog_invalid") == 0
+    over.store.faults.clear()
+    over.daemon.line(lambda line: line["message"] == "catalog loaded", since)
+
+
+def test_start_without_the_bucket(object_store: ObjectStore, home: Callable[[str], Path]) -> None:
+    """A daemon whose bucket does not exist says so at its start, in one line, and does not go on asking first."""
+    given = ("--images-root", "s3://nowhere", "--origin-timeout-secs", "60")
+    before = object_store.count("head")
+    with running(home("nowhere"), *given, env=object_store.environ) as daemon:
+        line = daemon.line(lambda line: line["message"] == "catalog out of reach")
+        assert "404 NoSuchBucket: the bucket does not exist" in line["reason"]
+        assert object_store.count("head") - before == 1
+        assert daemon.ask("/readyz").status == 503
+
+
 def test_listing(object_store: ObjectStore, home: Callable[[str], Path]) -> None:
     """Without a manifest the objects directly below the prefix are the images, unless one is required."""
     path = home("listing")
@@ -326,6 +350,38 @@ def test_ten_thousand_images(object_store: ObjectStore, home: Callable[[str], Pa
         until(lambda: daemon.ask("/readyz").status == 200, 3)
         assert object_store.count("head") - before < 10
         assert len(daemon.ask("/v1/images").json()) == 10_000
+
+
+def asked_since(store: ObjectStore, start: int, operation: str) -> list[str]:
+    """Return the keys, or prefixes, of the requests of a kind since there were `start`."""
+    return [one.key or one.query.get("prefix", "") for one in store.requests[start:] if one.operation == operation]
+
+
+def test_one_of_four_workers_looks(object_store: ObjectStore, home: Callable[[str], Path]) -> None:
+    """Four workers make one LIST in a refresh time, and only while somebody asks, and one HEAD for an open object."""
+    path = home("four")
+    bucket = filled(object_store, path.name.lower())
+    bucket.delete("root/manifest.json")
+    given = flags(path.name.lower(), "--workers", "4", "--origin-refresh-secs", "2")
+    start, began = len(object_store.requests), time.monotonic()
+    with running(path, *given, env=object_store.environ) as daemon:
+        until(lambda: sum(line["message"] == "catalog loaded" for line in daemon.lines()) == 4)
+        took = time.monotonic() - began
+        assert len(asked_since(object_store, start, "list")) <= took / 2 + 1
+        assert len(asked_since(object_store, start, "head")) <= took / 1.5 + 1
+        idle = len(object_store.requests)
+        until(lambda: len(asked_since(object_store, idle, "head")) >= 3, 8)
+        assert asked_since(object_store, idle, "list") == []
+        bucket.put("root/new.img", SMALL)
+        assert daemon.ask("/v1/images/new.img").body == SMALL  # the first request waits for the listing
+        busy, began = len(object_store.requests), time.monotonic()
+        while (seconds := time.monotonic() - began) < 5:  # a refresh time cannot be told by anything but the clock
+            assert len(daemon.ask("/v1/images").json()) == 2
+            assert daemon.ask("/v1/images/disk.img", "HEAD").status == 200
+        lists, heads = (asked_since(object_store, busy, one) for one in ("list", "head"))
+        assert 1 <= len(lists) <= seconds / 2 + 1
+        assert heads.count("root/disk.img") <= 2 * seconds / 2 + 1
+        assert heads.count("root/manifest.json") <= seconds / 1.5 + 1
 
 
 def test_workers_share_a_cache(object_store: ObjectStore, home: Callable[[str], Path]) -> None:

@@ -63,6 +63,12 @@ def file_in_the_way(root: Path) -> Iterator[None]:
 
 
 @contextmanager
+def file_as_imported(root: Path) -> Iterator[None]:
+    (root / "imported").write_bytes(b"")
+    yield
+
+
+@contextmanager
 def link_in_the_way(root: Path) -> Iterator[None]:
     (root / "imported").symlink_to("/")
     yield
@@ -98,7 +104,8 @@ def read_only_imports(root: Path) -> Iterator[None]:
 IN_THE_WAY: dict[Way, str] = {
     busy: "another process is at work in ",
     broken_catalog: "/manifest.json: ",
-    file_in_the_way: "/imported/disk cannot be made: a file of such a name is in the way",
+    file_in_the_way: "/imported/disk is a file where a directory is needed; move it away",
+    file_as_imported: "/images/imported is a file where a directory is needed; move it away",
     link_in_the_way: "/imported is a symbolic link",
     no_lock_of_ours: "/.aero-storage.lock is no regular file",
     stale_chunks: "/chunked/disk/manifest.json is of older content",

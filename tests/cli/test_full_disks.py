@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import attrs
@@ -101,6 +102,27 @@ def test_publish_fills_no_disk(command: Callable[..., CommandResult], small_root
         assert (small_root / "manifest.json").read_text() == catalog
         left = {path.name for path in small_root.rglob("*")}
         assert left <= {"disk.img", "manifest.json", "chunked", ".aero-storage.lock"}
+
+
+@pytest.mark.usefixtures("alone")
+def test_remove_on_a_full_disk(command: Callable[..., CommandResult], small_root: Path) -> None:
+    """A removal that has no room for the new catalog says how to make it, changes nothing, and succeeds then."""
+    Path("disk.raw").write_bytes(noise_disk(1, 2 * MIB))
+    with mounted_tmpfs(small_root, "20m"):
+        for image_id in ("one", "two"):
+            assert command("import", "disk.raw", "--id", image_id).status == 0
+        catalog = (small_root / "manifest.json").read_bytes()
+        with (small_root / "filler").open("wb") as filler, suppress(OSError):
+            while True:
+                os.write(filler.fileno(), b"x" * 4096)
+        said = command("remove", "one")
+        assert (said.status, said.err.count("\n")) == (1, 1), said.err
+        assert "no space left: before a file may go, a new catalog" in said.err
+        assert (small_root / "manifest.json").read_bytes() == catalog
+        assert (small_root / "imported/one/1.img").exists()
+        os.truncate(small_root / "filler", (small_root / "filler").stat().st_size - 128 * 1024)
+        assert command("remove", "one").status == 0
+        assert not (small_root / "imported/one").exists()
 
 
 def test_reserve() -> None:

@@ -226,7 +226,7 @@ def test_progress(command: Command, root: Path, monkeypatch: pytest.MonkeyPatch)
         say(output, remark)
         told.set()
 
-    def wait_for_notice(*_: object) -> list[str]:
+    def wait_for_notice(*_: object, **__: object) -> list[str]:
         assert told.wait(20)
         return []
 

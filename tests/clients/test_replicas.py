@@ -26,7 +26,7 @@ from aero_storage.doctor.session import Session
 from aero_storage.doctor.target import Target
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from tests.clients.nginx_proxy import Curl
@@ -78,6 +78,12 @@ class Replica:
             answer = connection.getresponse()
             return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
 
+    def is_sending(self) -> bool:
+        said = self.ask("GET", "/metrics")[2].decode().splitlines()
+        return (
+            float(next(line.split()[1] for line in said if line.startswith("aero_storage_requests_in_flight "))) > 1
+        )
+
     def has_answered(self, request_id: str) -> bool:
         return f'"{request_id}"' in self.log.read_text(encoding="utf-8")
 
@@ -88,12 +94,12 @@ def start_replica(
 ) -> Callable[..., Replica]:
     """Give a function that starts a daemon over a bucket, with a cache of its own or one that is there."""
 
-    def start(bucket: str = "replicas", cache: Path | None = None, *flags: str) -> Replica:
+    def start(bucket: str = "replicas", cache: Path | None = None, block_bytes: int = 65_536) -> Replica:
         place = cache or tmp_path_factory.mktemp("replica") / "cache"
-        caching = ("--cache-dir", str(place), "--cache-block-bytes", "65536")
+        caching = ("--cache-dir", str(place), "--cache-block-bytes", str(block_bytes))
         times = ("--origin-refresh-secs", str(REFRESH), "--trusted-proxy", "127.0.0.1")
         own = ("--virtual-chunks", "--max-bytes-per-second", str(BYTES_PER_SECOND))
-        given = (*caching, *times, *own, *flags)
+        given = (*caching, *times, *own)
         return Replica(*start_daemon(f"s3://{bucket}/root", *given, variables=store.environ), place)
 
     return start
@@ -109,8 +115,8 @@ class Cluster:
 
 @pytest.fixture(scope="module")
 def cluster(start_replica: Callable[..., Replica], start_nginx: StartNginx) -> Cluster:
-    """Three replicas behind nginx."""
-    return behind_nginx([start_replica() for _ in range(3)], start_nginx)
+    """Three replicas behind nginx, one of them with larger blocks: an operator changes one after the other."""
+    return behind_nginx([start_replica(block_bytes=size) for size in (65_536, 65_536, MIB)], start_nginx)
 
 
 def behind_nginx(replicas: list[Replica], start_nginx: StartNginx) -> Cluster:
@@ -265,26 +271,67 @@ def home_of(cluster: Cluster, image_id: str) -> Replica:
     return until(lambda: [one for one in cluster.replicas if one.has_answered(mark)], mark)[0]
 
 
+@attrs.frozen
+class Load:
+    """Clients of nginx, one for each image."""
+
+    readers: list[Reader]
+    threads: list[threading.Thread]
+
+    @classmethod
+    def begin(cls, cluster: Cluster, victim: Replica) -> Load:
+        """Begin, and return when the victim is sending."""
+        readers = [Reader(cluster.port, number) for number in range(CLIENTS)]
+        load = cls(readers, [threading.Thread(target=reader.run) for reader in readers])
+        for thread in load.threads:
+            thread.start()
+        until(lambda: readers[0].served >= WISHES // 3, "load")
+        until(lambda: readers[0].served % 4 == 0 and victim.is_sending(), "a whole image under way")
+        return load
+
+    def wait(self, numbers: Iterable[int]) -> None:
+        """Wait until some clients are done."""
+        for number in numbers:
+            self.threads[number].join(PATIENCE)
+            assert not self.threads[number].is_alive()
+
+    def end(self) -> Counter[str]:
+        """Wait until all have what they wanted, byte for byte; return how their requests ended."""
+        self.wait(range(CLIENTS))
+        seen = sum((reader.seen for reader in self.readers), Counter[str]())
+        assert [reader.wrong for reader in self.readers if reader.wrong] == []
+        assert all(reader.served == WISHES for reader in self.readers)
+        return seen
+
+
+def is_complete(replica: Replica) -> bool:
+    return all(replica.ask("GET", f"/v1/images/{image_id}")[2] == data for image_id, data in IMAGES.items())
+
+
+def test_one_stopped_under_load(cluster: Cluster) -> None:
+    """A replica that hangs (SIGSTOP) holds up nobody else's images; its own clients get all when it goes on."""
+    homes = [home_of(cluster, f"image-{number}") for number in range(CLIENTS)]
+    victim = homes[0]
+    load = Load.begin(cluster, victim)
+    os.kill(victim.process_id, signal.SIGSTOP)
+    try:
+        load.wait(number for number, home in enumerate(homes) if home is not victim)
+        assert load.threads[0].is_alive()
+    finally:
+        os.kill(victim.process_id, signal.SIGCONT)
+    seen = load.end()
+    assert {name for name in seen if name.isdigit()} == {"206"}, seen
+    assert is_complete(victim)
+
+
 def test_one_killed_under_load(
     cluster: Cluster, start_replica: Callable[..., Replica]
 ) -> None:  # the last: one replica is gone afterwards
     """A replica that is killed costs its clients a repeat: no byte is wrong, and all that was asked for comes."""
     victim = home_of(cluster, "image-0")
-    readers = [Reader(cluster.port, number) for number in range(CLIENTS)]
-    threads = [threading.Thread(target=reader.run) for reader in readers]
-    for thread in threads:
-        thread.start()
-    until(lambda: readers[0].served >= WISHES // 3, "load")
-    until(lambda: readers[0].served % 4 == 0, "a whole image under way")
+    load = Load.begin(cluster, victim)
     os.kill(victim.process_id, signal.SIGKILL)
-    for thread in threads:
-        thread.join(PATIENCE)
-        assert not thread.is_alive()
-    seen = sum((reader.seen for reader in readers), Counter[str]())
-    assert [reader.wrong for reader in readers if reader.wrong] == []
-    assert all(reader.served == WISHES for reader in readers)
+    seen = load.end()
     assert {name for name in seen if name.isdigit()} == {"206"}, seen
     assert seen["broken off"] + sum(count for name, count in seen.items() if "Err" in name or "Dis" in name) > 0, seen
-    again = start_replica("replicas", victim.cache)
-    for image_id, data in IMAGES.items():
-        assert again.ask("GET", f"/v1/images/{image_id}")[2] == data
+    assert is_complete(start_replica("replicas", victim.cache))

@@ -105,7 +105,7 @@ def test_the_image_is_brought_in(printed: str) -> None:
     shown = next(block for block in blocks(TUTORIAL, "text") if block.startswith("ID "))
     assert shown.splitlines()[1] in re.sub(r" +$", "", printed, flags=re.MULTILINE)
     assert printed.count(": good; ") == 2
-    assert "1 images by s3://images/manifest.json: nothing wrong" in printed
+    assert "1 image by s3://images/manifest.json: nothing wrong" in printed
 
 
 def test_the_replicas_agree(printed: str) -> None:

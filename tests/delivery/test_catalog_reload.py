@@ -293,6 +293,18 @@ def test_cancelled_look(tmp_path: Path, manifest: Manifest, bench: Bench, which:
     assert bench.current_catalog.has_catalog
 
 
+def test_look_for_a_missing_object(watch: CatalogReloader, manifest: Manifest, bench: Bench) -> None:
+    """A poll, which may believe what was seen before, does not stand for the look before a 404; such a look does."""
+    manifest.write(GOOD)
+    Deferred.fromCoroutine(watch.check())
+    manifest.write(BETTER)
+    Deferred.fromCoroutine(watch.look_anew())
+    assert len(bench.current_catalog.current.images) == 2
+    manifest.write(GOOD)
+    Deferred.fromCoroutine(watch.look_anew())
+    assert len(bench.current_catalog.current.images) == 2
+
+
 def test_pace() -> None:
     """A change shows within a second: the watch looks at least twice in that time."""
     assert POLL_SECONDS <= 0.5

@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import threading
 import time
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from typing import cast
 
 import attrs
@@ -59,6 +59,8 @@ class Bucket:
     uploads: dict[str, tuple[str, dict[int, bytes]]] = attrs.field(factory=dict)
     """Unfinished uploads: key and parts, by id."""
     _versions: dict[str, list[Version]] = attrs.field(factory=dict)
+    _sorted: list[str] | None = attrs.field(init=False, default=None)
+    """What `keys` returned last, until something changes."""
     _lock: threading.RLock = attrs.field(factory=threading.RLock)
     _numbers: itertools.count[int] = attrs.field(factory=lambda: itertools.count(1))
 
@@ -71,13 +73,14 @@ class Bucket:
             new = Version(bytes(data), tag or f'"{plain}"', version, time.time() if modified is None else modified)
             older = self._versions.get(key, []) if self.quirks.versioned else []
             self._versions[key] = [*older, new]
+            self._sorted = None
             return new
 
     def put_mapped(self, key: str, data: memoryview, tag: str, modified: float) -> Version:
         """Store what is not copied: an object that is larger than memory."""
         with self._lock:
             new = Version(cast("bytes", data), tag, None, modified)
-            self._versions[key] = [new]
+            self._versions[key], self._sorted = [new], None
             return new
 
     def get(self, key: str, version: str | None = None) -> Version | None:
@@ -89,14 +92,16 @@ class Bucket:
 
     def delete(self, key: str) -> None:
         with self._lock:
-            versions = self._versions.pop(key, [])
+            versions, self._sorted = self._versions.pop(key, []), None
             if self.quirks.versioned and versions:
                 marker = Version(b"", "", f"v{next(self._numbers)}", time.time())
                 self._versions[key] = [*versions, marker]
 
     def keys(self) -> list[str]:
         with self._lock:
-            return sorted((key for key in self._versions if self.get(key)), key=str.encode)
+            if self._sorted is None:
+                self._sorted = sorted((key for key in self._versions if self.get(key)), key=str.encode)
+            return self._sorted
 
     def age(self, prefix: str, seconds: float) -> None:
         """Have objects whose keys begin with `prefix` be older."""
@@ -115,6 +120,7 @@ class Bucket:
         with self._lock:
             self.uploads.clear()
             self._versions.clear()
+            self._sorted = None
             self._versions.update({key: [*versions] for key, versions in snapshot.items()})
 
     def put_if(self, key: str, data: bytes, match: str | None, none_match: str | None) -> Version | int:
@@ -165,9 +171,12 @@ class Bucket:
     def page(self, prefix: str, delimiter: str, after: str, most: int) -> Page:
         """List what comes after the key or common prefix `after`, in the order of UTF-8."""
         with self._lock:
-            keys = [key for key in self.keys() if key.startswith(prefix)]
+            keys = self.keys()
             found: dict[str, Version | None] = {}
-            for key in keys[bisect_right(keys, after.encode(), key=str.encode) :]:
+            first = bisect_left(keys, prefix.encode(), key=str.encode)
+            for key in itertools.islice(keys, max(first, bisect_right(keys, after.encode(), key=str.encode)), None):
+                if not key.startswith(prefix):
+                    break
                 end = key.find(delimiter, len(prefix)) if delimiter else -1
                 name = key if end < 0 else key[: end + len(delimiter)]
                 if name == after or name in found:

@@ -282,3 +282,12 @@ def test_the_dropin_names_the_service() -> None:
     assert maker.module == "aero_storage.service.tap"
     assert maker.options is Options
     assert sys.modules[maker.module].makeService is makeService
+
+
+def test_cache_without_a_bucket(parse: Callable[..., Options], capfd: pytest.CaptureFixture[str]) -> None:
+    """A cache directory beside a directory of images is told of in one warning: nothing is cached there."""
+    parse("--images-root", ".", "--cache-dir", "cache", twistd={"nodaemon": True})
+    (line,) = (text for text in capfd.readouterr().out.splitlines() if "no effect" in text)
+    assert "flag --cache-dir: cache_dir has no effect" in line
+    parse("--images-root", "s3://images", "--cache-dir", "cache", twistd={"nodaemon": True})
+    assert "no effect" not in capfd.readouterr().out

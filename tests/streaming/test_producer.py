@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import attrs
@@ -17,7 +18,8 @@ from zope.interface import implementer
 
 from aero_storage.disk import Disk
 from aero_storage.errors import ShortReadError
-from aero_storage.streaming.producer import BACKGROUND_READ_BYTES, READ_AHEAD, SegmentProducer
+from aero_storage.streaming.large_pieces import SMALL_PIECE_BYTES, LargePieces
+from aero_storage.streaming.producer import READ_AHEAD, WRITE_BYTES, SegmentProducer
 from aero_storage.streaming.stream_place import StreamPlace
 from aero_storage.streaming.throttle import BURST_SECONDS, TICK_SECONDS, Pace, Throttle
 
@@ -76,6 +78,8 @@ class Stream:
     picky: bool = False
     pace: Pace | None = None
     place: StreamPlace | None = None
+    piece_bytes: int = READ_BYTES
+    large: LargePieces = attrs.field(factory=lambda: LargePieces(0))
     disk: ManualDisk = attrs.field(factory=ManualDisk)
     source: Source = attrs.field(init=False)
     consumer: Consumer = attrs.field(init=False)
@@ -84,11 +88,13 @@ class Stream:
     done: Deferred[None] = attrs.field(init=False)
 
     def start(self, offset: int = 0, length: int | None = None) -> Stream:
-        self.source = Source(bytes(index % 251 for index in range(self.size)))
+        self.source = Source((bytes(range(251)) * (self.size // 251 + 1))[: self.size], piece_bytes=self.piece_bytes)
         self.consumer = Consumer(self.picky)
         length = self.size - offset if length is None else length
         consumer = cast("Any", self.consumer)
-        self.producer = SegmentProducer(self.disk, self.source, consumer, offset, length, self.pace, self.place)
+        self.producer = SegmentProducer(
+            self.disk, self.source, consumer, offset, length, self.pace, self.place, self.large
+        )
         self.done = self.producer.start()
         self.done.addBoth(self.results.append)
         return self
@@ -251,6 +257,18 @@ def test_stopped_while_held_back() -> None:
 @attrs.define(eq=False)
 class Place:
     is_held: bool = True
+    on_given_up: Callable[[], object] | None = None
+
+    def give_up(self) -> None:
+        self.is_held = False
+        assert self.on_given_up is not None
+        self.on_given_up()
+
+
+def resume_to_the_end(stream: Stream) -> None:
+    while stream.consumer.producer is not None:
+        stream.consumer.producer.resumeProducing()
+        stream.run()
 
 
 def test_a_stream_that_has_lost_its_place() -> None:
@@ -259,12 +277,81 @@ def test_a_stream_that_has_lost_its_place() -> None:
     stream = Stream(picky=True, place=place).start()
     stream.run()
     assert stream.disk.background == [False, False]
-    place.is_held, kept = False, len(stream.consumer.written)
+    place.give_up()
     while stream.consumer.producer is not None:
         stream.consumer.producer.resumeProducing()
         stream.run()
-        assert len(stream.producer._ready) <= (0 if len(stream.consumer.written) > kept + 1 else 1)  # noqa: SLF001
+        assert held_by(stream) <= SMALL_PIECE_BYTES
     assert stream.disk.background[2:] == [True] * (len(stream.disk.background) - 2)
-    assert {length for _, length in stream.source.reads[2:-1]} == {BACKGROUND_READ_BYTES}
+    assert {length for _, length in stream.source.reads[2:-1]} == {SMALL_PIECE_BYTES}
     assert b"".join(stream.consumer.written) == stream.source.data
     assert stream.results == [None]
+
+
+LARGE = 1 << 20
+
+
+def held_by(stream: Stream) -> int:
+    producer = stream.producer
+    return len(producer._writing) + sum(map(len, producer._ready))  # noqa: SLF001 - what is in memory
+
+
+def test_large_pieces_are_written_bit_by_bit() -> None:
+    """A transport, which copies what it keeps, gets no more of a large piece than of others; one piece is ahead."""
+    stream = Stream(5 * LARGE + 7, picky=True, piece_bytes=LARGE).start()
+    stream.run()
+    assert [length for _, length in stream.source.reads] == [LARGE] * (1 + READ_AHEAD)
+    resume_to_the_end(stream)
+    assert max(map(len, stream.consumer.written)) == WRITE_BYTES
+    assert b"".join(stream.consumer.written) == stream.source.data
+
+
+def test_large_pieces_without_a_place() -> None:
+    """Where each read is a request, a stream that has lost its place has pieces of its source, one at a time."""
+    place, large = Place(), LargePieces(64 * LARGE)
+    stream = Stream(8 * LARGE, picky=True, place=place, piece_bytes=LARGE, large=large).start()
+    stream.run()
+    place.give_up()
+    assert held_by(stream) == 2 * LARGE - WRITE_BYTES == large.taken  # what is there is kept while there is room
+    while stream.consumer.producer is not None:
+        stream.consumer.producer.resumeProducing()
+        stream.run()
+        assert held_by(stream) <= large.taken
+    assert [length for _, length in stream.source.reads] == [LARGE] * 8
+    assert stream.disk.background == [False, False, *[True] * 6]
+    assert b"".join(stream.consumer.written) == stream.source.data
+    assert large.taken == 0
+
+
+@pytest.mark.parametrize("in_flight", [False, True])
+def test_many_streams_without_a_place(in_flight: bool) -> None:  # noqa: FBT001
+    """However many lose their places, what all of them hold is bounded; all bytes arrive in order all the same."""
+    large = LargePieces(8 * LARGE)
+    streams, places = [], []
+    for _ in range(64):
+        places.append(place := Place())
+        streams.append(stream := Stream(4 * LARGE, picky=True, place=place, piece_bytes=LARGE, large=large).start())
+        stream.disk.step()
+        if not in_flight:
+            stream.run()
+    for place in places:
+        place.give_up()
+    for stream in streams:
+        stream.run()
+    assert sum(map(held_by, streams)) <= 8 * LARGE + 64 * SMALL_PIECE_BYTES
+    assert large.taken <= 8 * LARGE
+    for stream in streams:
+        resume_to_the_end(stream)
+        assert b"".join(stream.consumer.written) == stream.source.data
+        assert stream.results == [None]
+    assert large.taken == 0
+
+
+def test_what_was_granted_is_given_back() -> None:
+    """A stream without a place that is stopped gives back what it was granted; its place is its own no more."""
+    place, large = Place(), LargePieces(64 * LARGE)
+    stream = Stream(8 * LARGE, picky=True, place=place, piece_bytes=LARGE, large=large).start()
+    stream.run()
+    place.give_up()
+    stream.producer.stopProducing()
+    assert (large.taken, place.on_given_up) == (0, None)

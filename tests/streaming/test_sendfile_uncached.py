@@ -217,6 +217,7 @@ def test_reads_of_a_stream_without_a_place(pair: ConnectionPair, file: FakeFile)
 
     class Place:
         is_held = True
+        on_given_up: Callable[[], object] | None = None
 
     place = Place()
     pair.evict_everything()

@@ -8,12 +8,13 @@ their holder ends. All functions may wait for a disk.
 from __future__ import annotations
 
 from aero_storage.atomic_files.directory import Directory, disk_usage, sync_directory
-from aero_storage.atomic_files.free_space import WATCH_SECONDS, FileSystemStatus, FreeSpace
+from aero_storage.atomic_files.free_space import IMAGES_ROOT, WATCH_SECONDS, FileSystemStatus, FreeSpace
 from aero_storage.atomic_files.locks import LOCK_TIMEOUT, Waiting, is_locked, locked
 from aero_storage.atomic_files.replacing import Replaceable, replace_file, replaceable
 from aero_storage.atomic_files.staging import StagingDirectory, is_at_work, staging_directory
 
 __all__ = [
+    "IMAGES_ROOT",
     "LOCK_TIMEOUT",
     "WATCH_SECONDS",
     "Directory",

@@ -10,6 +10,8 @@ import attrs
 
 from aero_storage.errors import OperatorError
 
+IMAGES_ROOT = "the disk of the images root"
+
 RESERVE = 256 * 1024 * 1024
 """So many bytes stay free; of a file system of less than 5 GiB a twentieth."""
 
@@ -42,13 +44,15 @@ class FreeSpace:
     """The free space of a file system, by `look`, above what stays free. Raises OperatorError if it is used up."""
 
     _look: Callable[[], FileSystemStatus]
+    disk: str = IMAGES_ROOT
+    """Its name in messages."""
     _granted: int = attrs.field(init=False, default=0)
     """Bytes that may be written before the next look."""
 
     @classmethod
-    def around(cls, descriptor: int) -> FreeSpace:
-        """Return the free space of the file system that an open file is on."""
-        return cls(lambda: os.fstatvfs(descriptor))
+    def around(cls, descriptor: int, disk: str = IMAGES_ROOT) -> FreeSpace:
+        """Return the free space of the file system that an open file is on; messages call it `disk`."""
+        return cls(lambda: os.fstatvfs(descriptor), disk)
 
     def take(self, count: int) -> None:
         """Ask before `count` bytes are written."""
@@ -64,7 +68,7 @@ class FreeSpace:
         if free - kept < count:
             needed = f", and {_shown(count)} are needed" if count > _STEP else ""
             raise OperatorError(
-                f"the disk of the images root is too full: {_shown(free)} are free, of which {_shown(kept)} stay free"
+                f"{self.disk} is too full: {_shown(free)} are free, of which {_shown(kept)} stay free"
                 f"{needed}; nothing was changed, and what was written is removed again"
             )
         return free - kept

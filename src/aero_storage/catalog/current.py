@@ -8,7 +8,7 @@ import attrs
 
 from aero_storage.catalog.model import Catalog
 from aero_storage.catalog.reader import Reading
-from aero_storage.errors import CatalogError, CatalogUnavailableError
+from aero_storage.errors import CatalogDeniedError, CatalogError, CatalogUnavailableError
 
 
 class Change(enum.Enum):
@@ -44,8 +44,8 @@ class CurrentCatalog:
 
     @property
     def is_invalid(self) -> bool:
-        """Whether the last reading found an invalid catalog, or none; an origin that did not answer says nothing."""
-        return self.error is not None and not isinstance(self.error, CatalogUnavailableError)
+        """Whether the last reading found an invalid catalog, or none; an origin that did not tell it says nothing."""
+        return self.error is not None and not isinstance(self.error, (CatalogUnavailableError, CatalogDeniedError))
 
     @property
     def has_catalog(self) -> bool:

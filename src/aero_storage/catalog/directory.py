@@ -56,6 +56,10 @@ class DirectoryDocuments(CatalogDocuments):
         return all(abs(now - moment) > _SETTLED_NS for moment in (status.st_mtime_ns, status.st_ctime_ns))
 
     @override
+    def look_anew(self) -> None:
+        pass  # each look is a new one
+
+    @override
     def has_manifest(self) -> bool:
         return os.path.lexists(self.path)
 

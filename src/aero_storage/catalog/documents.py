@@ -31,6 +31,10 @@ class CatalogDocuments(Protocol):
         """Return the state of the manifest, or of the listing where there is none. Raises CatalogError."""
         ...
 
+    def look_anew(self) -> None:
+        """Have the next `state` be that of a look which begins after now."""
+        ...
+
     def has_manifest(self) -> bool:
         """Return whether there is an entry with the manifest's name, valid or not; False if that is unknown."""
         ...

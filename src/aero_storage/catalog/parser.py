@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Callable, Mapping
-from pathlib import PurePosixPath
 from typing import TypeVar
 
 from aero_storage.catalog.content_digest import is_stamp
@@ -77,9 +76,7 @@ def _require_unique_ids(images: tuple[Image, ...]) -> None:
 def _parse_entry(index: int, entry: object) -> Image:
     if not isinstance(entry, dict):
         raise CatalogError(f"images[{index}]: must be an object, not {show(entry)}")
-    given = entry.get("id")
-    label = f"images[{index}]" + (f" ({given})" if isinstance(given, str) and is_image_id(given) else "")
-    fields = _Fields(label, entry)
+    fields = _Fields(index, entry)
     return Image(
         id=fields.required("id", _image_id),
         file=fields.required("file", _file),
@@ -99,9 +96,15 @@ def _parse_entry(index: int, entry: object) -> Image:
 class _Fields:
     """The fields of one entry, checked as they are taken; every error message begins with the entry's label."""
 
-    def __init__(self, label: str, entry: _Entry) -> None:
-        self._label = label
+    def __init__(self, index: int, entry: _Entry) -> None:
+        self._index = index
         self._entry = entry
+
+    @property
+    def _label(self) -> str:
+        given = self._entry.get("id")
+        named = f" ({given})" if isinstance(given, str) and is_image_id(given) else ""
+        return f"images[{self._index}]{named}"
 
     def required(self, key: str, check: Callable[[object], _T]) -> _T:
         if key not in self._entry:
@@ -161,8 +164,7 @@ def _file(value: object) -> str:
         raise ValueError(f"must be 1 to {_MAX_FILE_BYTES} bytes long")
     if "\0" in text:
         raise ValueError("must not contain NUL")
-    path = PurePosixPath(text)
-    if path.is_absolute() or ".." in path.parts:
+    if text.startswith("/") or (".." in text and ".." in text.split("/")):
         raise ValueError("must be a path relative to the images root without '..'")
     return text
 

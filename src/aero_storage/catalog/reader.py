@@ -38,8 +38,13 @@ class CatalogReader:
     _certain: bool = attrs.field(init=False, default=False)
     _rootless: bool = attrs.field(init=False, default=False)
 
-    def read_if_changed(self, *, force: bool = False) -> Reading | None:
-        """Return the catalog as stored, or None if it is certainly the one that was read last."""
+    def read_if_changed(self, *, force: bool = False, anew: bool = False) -> Reading | None:
+        """Return the catalog as stored, or None if it is certainly the one that was read last.
+
+        With `force` it is read even then; with `anew` no look is believed that was made before now.
+        """
+        if anew:
+            self.documents.look_anew()
         try:
             state = self.documents.state()
         except CatalogError as error:

@@ -13,7 +13,8 @@ from aero_storage.catalog.model import Catalog, Image
 from aero_storage.chunks.manifest import ChunkManifest, parse_chunk_manifest
 from aero_storage.chunks.verify.source import ChunkSource
 from aero_storage.cli.progress import Advance, progress
-from aero_storage.cli.repository import Placed, Repository, Say, StoredImage, Work
+from aero_storage.cli.repository import Placed, Repository, Say, Work
+from aero_storage.cli.stored_image import StoredImage
 from aero_storage.errors import ChunkFormatError, OperatorError
 
 _OF_THE_PLACE = ("file", "sha256", "sha256_of")

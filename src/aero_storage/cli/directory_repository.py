@@ -23,6 +23,7 @@ from aero_storage.cli.image_files import image_path, is_catalog, is_imported, is
 from aero_storage.cli.image_in_directory import ImageInDirectory
 from aero_storage.cli.leftovers import leftovers
 from aero_storage.cli.repository import Expired, Leftover, Repository, Say
+from aero_storage.cli.stored_image import StoredImage
 from aero_storage.cli.workplace import at_work
 from aero_storage.errors import OperatorError
 from aero_storage.http.identifiers import is_version
@@ -65,6 +66,15 @@ class DirectoryRepository(Repository):
     def look_at_all(self, images: Iterable[Image]) -> None:
         """Each look is cheap."""
 
+    @property
+    @override
+    def looks_at_once(self) -> int:
+        return 1
+
+    @override
+    def needs_sample(self, image: Image, stored: StoredImage) -> bool:
+        return True
+
     @override
     def remove_expired(self, grace_seconds: float) -> Expired:
         raise OperatorError(f"{self.root} is a directory: its commands remove at once what nothing names")
@@ -95,7 +105,7 @@ class DirectoryRepository(Repository):
         return not is_catalog(self.root, self.root / image.file)
 
     @override
-    def leftovers(self, catalog: Catalog) -> Sequence[Leftover]:
+    def leftovers(self, catalog: Catalog, *, thorough: bool = True) -> Sequence[Leftover]:
         return leftovers(self.root, catalog)
 
     @override

@@ -13,19 +13,20 @@ from contextlib import contextmanager, suppress
 import attrs
 from typing_extensions import Buffer, override
 
-from aero_storage.atomic_files import Directory
+from aero_storage.atomic_files import IMAGES_ROOT, Directory
 from aero_storage.catalog.model import Image, chunked_directory
 from aero_storage.chunks.manifest import ChunkManifest
 from aero_storage.chunks.publish.adoption import adopt
 from aero_storage.chunks.publish.cutting import Advance
 from aero_storage.chunks.publish.publisher import publish
 from aero_storage.chunks.verify.source import ChunkSource
-from aero_storage.cli.foresight import foresee_publish
+from aero_storage.cli.foreign_files import refuse_foreign_files
+from aero_storage.cli.foresight import foresee_publish, foretell_space
 from aero_storage.cli.image_digests import content_digest
 from aero_storage.cli.image_files import IMPORTED, image_path, is_imported, settle
 from aero_storage.cli.received import Received
 from aero_storage.cli.removals import NamedBy, Removal
-from aero_storage.cli.repository import Placed, PublishedVersion, Say, Work
+from aero_storage.cli.repository import Freed, Placed, PublishedVersion, Say, Work
 from aero_storage.cli.sources.target import WorkFile, pour_all
 from aero_storage.cli.workplace import Workplace
 
@@ -45,6 +46,20 @@ class DirectoryWork(Work):
     @override
     def staging(self) -> Directory:
         return self._place.staging
+
+    @property
+    @override
+    def staging_disk(self) -> str:
+        return IMAGES_ROOT
+
+    @override
+    def foretell_staging(self, most: int, say: Say) -> None:
+        foretell_space(self.staging, most, self.staging_disk, say)
+
+    @property
+    @override
+    def send(self) -> None:
+        return None
 
     @override
     def foresee_publish(self, image: Image, say: Say) -> None:
@@ -95,6 +110,7 @@ class DirectoryWork(Work):
 
     @override
     def condemn_chunks(self, *, keeps_image: bool) -> None:
+        refuse_foreign_files(self._place.root, self.image_id)
         self._plan(self._place.plan.chunks(NamedBy.CHUNKS if keeps_image else NamedBy.IMAGE))
 
     @override
@@ -102,8 +118,8 @@ class DirectoryWork(Work):
         settle(self._say)
 
     @override
-    def carry_out(self) -> int:
-        return self._place.plan.carry_out()
+    def carry_out(self) -> Freed:
+        return Freed(self._place.plan.carry_out())
 
     @override
     def publish(

@@ -6,7 +6,7 @@ import os
 import stat
 from pathlib import Path
 
-from aero_storage.atomic_files import Directory, FreeSpace, is_at_work
+from aero_storage.atomic_files import IMAGES_ROOT, Directory, FreeSpace, is_at_work
 from aero_storage.catalog.directory import DirectoryDocuments
 from aero_storage.catalog.model import CHUNKED, MANIFEST_NAME, chunked_directory
 from aero_storage.catalog.reader import load_manifest
@@ -37,12 +37,15 @@ def foresee_import(root: Path, image_id: str, say: Say) -> None:
 def foresee_publish(work: Workplace, source: os.stat_result, say: Say) -> None:
     """Raise the error that a publication would end with after its work; tell of what it will wait for or lack."""
     _require_changeable(work.root, work.plan.image_id, CHUNKED, say)
-    foretell_space(work.root, source.st_blocks * 512, say)
+    foretell_space(work.root, source.st_blocks * 512, IMAGES_ROOT, say)
 
 
-def foretell_space(directory: Directory, most: int, say: Say) -> None:
-    """Say that the disk may become too full; raise OperatorError if it is. `most` may hold zeros, which take none."""
-    free = FreeSpace.around(directory.descriptor).require()
+def foretell_space(directory: Directory, most: int, disk: str, say: Say) -> None:
+    """Say that the disk may become too full; raise OperatorError if it is. `most` may hold zeros, which take none.
+
+    `disk` is its name in messages.
+    """
+    free = FreeSpace.around(directory.descriptor, disk).require()
     if most > free:
         say(
             f"Up to {format_size(most)} have to be written, and {format_size(free)} are free for them: the command "
@@ -59,15 +62,15 @@ def _require_changeable(root: Directory, image_id: str, place: str, say: Say) ->
 
 def _require_place(root: Directory, *names: str) -> None:
     """Raise OperatorError unless these directories, one in the other, are there and writable, or can be made."""
-    place = root.path.joinpath(*names)
-    try:
-        for count in range(1, len(names) + 1):
+    for count in range(1, len(names) + 1):
+        place = root.path.joinpath(*names[:count])
+        try:
             with root.below(*names[:count]) as directory:
                 _require_writable(directory)
-    except FileNotFoundError:
-        return
-    except NotADirectoryError as error:
-        raise OperatorError(f"{place} cannot be made: a file of such a name is in the way; move it") from error
+        except FileNotFoundError:
+            return
+        except NotADirectoryError as error:
+            raise OperatorError(f"{place} is a file where a directory is needed; move it away") from error
 
 
 def _require_writable(directory: Directory) -> None:

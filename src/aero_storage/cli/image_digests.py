@@ -13,7 +13,8 @@ from aero_storage.catalog.model import MANIFEST_NAME, Image
 from aero_storage.chunks.file_digest import hash_file
 from aero_storage.cli.disk_images.convert import ImportSource
 from aero_storage.cli.progress import progress
-from aero_storage.cli.repository import ImageSample, Repository
+from aero_storage.cli.repository import Repository
+from aero_storage.cli.stored_image import ImageSample
 from aero_storage.errors import OperatorError
 from aero_storage.http.dates import NANOSECONDS
 

@@ -14,7 +14,7 @@ from typing_extensions import override
 from aero_storage.catalog.content_digest import stamps_of
 from aero_storage.chunks.file_digest import hash_file
 from aero_storage.chunks.publish.cutting import Advance
-from aero_storage.cli.repository import ImageSample, StoredImage
+from aero_storage.cli.stored_image import ImageSample, StoredImage
 from aero_storage.errors import OperatorError
 from aero_storage.http.dates import usable_mtime
 from aero_storage.image_formats.byte_source import short_sample

@@ -9,15 +9,21 @@ from pathlib import PurePath
 from aero_storage.catalog.model import Image
 from aero_storage.cli.disk_images.raw_disks import described
 from aero_storage.cli.image_digests import digest_warnings
-from aero_storage.cli.repository import StoredImage
+from aero_storage.cli.stored_image import StoredImage
 from aero_storage.cli.terminal import printable
 from aero_storage.image_formats.byte_source import Sample
 from aero_storage.image_formats.recognition import recognise
 from aero_storage.settings import Settings
 
 
-def image_warnings(image: Image, stored: StoredImage, settings: Settings) -> Iterator[str]:
-    """Yield the warnings about an image whose raw file is `stored`. Raises OSError if the file cannot be read."""
+def image_warnings(image: Image, stored: StoredImage, settings: Settings, *, sampled: bool = True) -> Iterator[str]:
+    """Yield the warnings about an image whose raw file is `stored`. Raises OSError if the file cannot be read.
+
+    Without `sampled` its content is not looked at: an import has done that.
+    """
+    if not sampled:
+        yield from _range_limit(stored.size, settings)
+        return
     found = stored.sample()
     if found is None:
         return

@@ -16,6 +16,7 @@ from aero_storage.catalog.draft import Draft
 from aero_storage.catalog.model import Catalog, Image
 from aero_storage.catalog.reader import load_manifest
 from aero_storage.cli.buckets.repository import BucketRepository
+from aero_storage.cli.buckets.wait_notices import WaitNotices
 from aero_storage.cli.directory_repository import DirectoryRepository
 from aero_storage.cli.output import Output
 from aero_storage.cli.repository import Repository
@@ -69,7 +70,8 @@ class CommandContext:
     def repository_at(self, root: Path | OriginUrl) -> Repository:
         """Return an images root, of any kind. Raises OperatorError if there is no such directory."""
         if isinstance(root, OriginUrl):
-            origin = open_origin(root, os.environ, self.settings.origin_timeout_secs)
+            seconds = self.settings.origin_timeout_secs
+            origin = open_origin(root, os.environ, seconds, waits=WaitNotices(self.output.say, seconds))
             return BucketRepository(origin, self.single_writer)
         if not root.is_dir():
             raise OperatorError(
@@ -158,7 +160,7 @@ def with_settings(*names: str) -> Callable[[_F], _F]:
 
 
 def with_root(command: _F) -> _F:
-    """Add the flags that the catalog depends on: `--images-root`, `--require-manifest`, `--config`."""
+    """Add the flags that the catalog depends on: `--images-root` and those of `with_config`."""
     root = next(row for row in settings.table() if row.name == "images_root")
     command = with_config(command)
     meaning = f"The images root; default: {root.variable}, the file {settings.CONFIG.variable}, or {root.default}."
@@ -166,9 +168,9 @@ def with_root(command: _F) -> _F:
 
 
 def with_config(command: _F) -> _F:
-    """Add `--require-manifest` and `--config`, for commands that name the images root in another way."""
+    """Add `--require-manifest`, `--origin-timeout-secs` and `--config`, for commands that name the root otherwise."""
     command = _setting_flag(settings.CONFIG, "Read the daemon's settings from this TOML file too.")(command)
-    return with_settings("require_manifest")(command)
+    return with_settings("require_manifest", "origin_timeout_secs")(command)
 
 
 def _take_lock_timeout(context: click.Context, _parameter: click.Parameter, value: float) -> None:

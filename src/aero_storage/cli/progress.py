@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import attrs
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
 from aero_storage.cli.sizes import format_size
 from aero_storage.cli.terminal import error_console, printable, write_line
+from aero_storage.cli.watching import NOTICE_SECONDS, watched
 
 LINE_SECONDS = 3.0
 """Interval of plain lines."""
@@ -71,3 +81,32 @@ def progress(task: str, total: int | None) -> Iterator[Advance]:
     with Progress(*columns, console=console, transient=True) as bar:
         bar_task = bar.add_task(printable(task, None), total=total)
         yield lambda count: bar.advance(bar_task, count)
+
+
+@contextmanager
+def counted(task: str, total: int, noun: str, say: Callable[[str], None]) -> Iterator[Callable[[str], None]]:
+    """Show the progress of `task` through `total` things, if it takes over two seconds; call with each one's name.
+
+    The name is that of what is being worked on, so that one which hangs is told of. May be called from any thread.
+    """
+    console, numbers = error_console(), itertools.count(1)
+    if console is None:
+        with watched(say) as work:
+            yield lambda name: work.begin(f"{task} {next(numbers)} of {total} {noun}: {name}")
+        return
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    bar = Progress(*columns, console=console, transient=True)
+    bar_task = bar.add_task(task, total=total)
+    begin = threading.Timer(NOTICE_SECONDS, bar.start)
+    begin.start()
+    try:
+        yield lambda name: bar.update(bar_task, advance=1, description=printable(f"{task} {name}"))
+    finally:
+        begin.cancel()
+        begin.join()
+        bar.stop()

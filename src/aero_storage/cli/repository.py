@@ -21,7 +21,7 @@ from aero_storage.catalog.model import Catalog, Image
 from aero_storage.chunks.manifest import ChunkManifest
 from aero_storage.chunks.publish.cutting import Advance
 from aero_storage.chunks.verify.source import ChunkSource
-from aero_storage.image_formats.byte_source import Sample
+from aero_storage.cli.stored_image import StoredImage
 
 _T = TypeVar("_T")
 
@@ -29,19 +29,16 @@ Say = Callable[[str], None]
 """Tells the operator something, as one line."""
 
 
-@attrs.frozen
-class ImageSample:
-    """The beginning and the end of a raw image, with its size in bytes and its stamps as of the same moment."""
-
-    sample: Sample
-    size: int
-    stamps: tuple[str, ...]
-    constant_mtime_ns: int | None = None
-    """An mtime that says nothing of the content, so that the tag differs on every replica; else None."""
-
-
 GRACE_SECONDS = 24 * 3600.0
 """Objects that nothing names stay in a bucket for so long, by default."""
+
+
+@attrs.frozen
+class Freed:
+    """Bytes that were freed, and those of objects that stay for a time, as somebody may still be reading them."""
+
+    now: int = 0
+    later: int = 0
 
 
 @attrs.frozen
@@ -64,48 +61,6 @@ class Leftover:
     reason: str
     command: str
     """Removes it."""
-
-
-class StoredImage(Protocol):
-    """The raw image of a catalog entry, as it was when it was looked at."""
-
-    @property
-    def name(self) -> str:
-        """Its path or URL, for messages."""
-        ...
-
-    @property
-    def size(self) -> int:
-        """In bytes."""
-        ...
-
-    @property
-    def disk_usage(self) -> int:
-        """The bytes that it takes where it is stored."""
-        ...
-
-    @property
-    def stamps(self) -> tuple[str, ...]:
-        """The texts by which a catalog entry may name this version (http.md §16)."""
-        ...
-
-    def sample(self) -> ImageSample | None:
-        """Read a sample of it; None if it is no regular file any more. Raises OSError if it cannot be read."""
-        ...
-
-    def contents(self) -> Iterator[Buffer]:
-        """Yield all of it, in order; each piece has bytes of its own.
-
-        Raises OperatorError, at the end at the latest, if it changes meanwhile.
-        """
-        ...
-
-    def sha256(self, track: Callable[[int], AbstractContextManager[Advance]]) -> tuple[int, str]:
-        """Read all of it once; return its size and its SHA-256. `track` shows the progress through its size.
-
-        Raises OperatorError if it changes meanwhile.
-        """
-        ...
 
 
 @attrs.frozen
@@ -133,12 +88,45 @@ class PublishedVersion:
     """Of the whole image, if it was asked for."""
 
 
+class HashedContents(Protocol):
+    """Content that is computed a digest of while it passes, once."""
+
+    def __iter__(self) -> Iterator[Buffer]:
+        """Yield all of it, in order. Raises OperatorError before the last piece if it is not what it has to be."""
+        ...
+
+    @property
+    def sha256(self) -> str | None:
+        """The SHA-256, in hex, once all has passed; None if it is not computed."""
+        ...
+
+
 class Work(Protocol):
     """The work of one command on one image, which no other command works on meanwhile."""
 
     @property
     def staging(self) -> Directory:
         """A directory of this machine where the raw disk of an import is made; emptied at the end."""
+        ...
+
+    @property
+    def staging_disk(self) -> str:
+        """The disk of the staging directory, for messages."""
+        ...
+
+    def foretell_staging(self, most: int, say: Say) -> None:
+        """Say that up to `most` bytes go into the staging directory, if that is news, and whether there is room.
+
+        Raises OperatorError if the disk is full already.
+        """
+        ...
+
+    @property
+    def send(self) -> Callable[[HashedContents, int], AbstractContextManager[Placed]] | None:
+        """Stores content of a size while it is read, so that it needs no file in the staging directory.
+
+        None where files of the staging directory are moved. Otherwise as `placed`.
+        """
         ...
 
     def foresee_publish(self, image: Image, say: Say) -> None:
@@ -168,15 +156,18 @@ class Work(Protocol):
         ...
 
     def condemn_chunks(self, *, keeps_image: bool) -> None:
-        """Plan to remove the chunks of all versions, likewise; `keeps_image`: the entry of the image stays."""
+        """Plan to remove the chunks of all versions, likewise; `keeps_image`: the entry of the image stays.
+
+        Raises OperatorError if something else would be removed with them.
+        """
         ...
 
     def settle(self) -> None:
         """Wait until running daemons have read the new catalog, before what the old one names is removed."""
         ...
 
-    def carry_out(self) -> int:
-        """Remove what was planned to be, as far as the catalog does not name it; return the bytes freed by now."""
+    def carry_out(self) -> Freed:
+        """Remove what was planned to be, as far as the catalog does not name it, or let it be removed later."""
         ...
 
     def publish(  # noqa: PLR0913 - by name only
@@ -240,7 +231,16 @@ class Repository(Protocol):
         ...
 
     def look_at_all(self, images: Iterable[Image]) -> None:
-        """Prepare for `stored` to be called for each of these images."""
+        """Prepare for `stored` and `chunk_manifest` to be called for each of these images."""
+        ...
+
+    @property
+    def looks_at_once(self) -> int:
+        """The number of threads that may call `stored` and `chunk_manifest` at once to be fast."""
+        ...
+
+    def needs_sample(self, image: Image, stored: StoredImage) -> bool:
+        """Return whether a sample of an image may tell something that was not found out when it came in."""
         ...
 
     def remove_expired(self, grace_seconds: float) -> Expired:
@@ -267,8 +267,11 @@ class Repository(Protocol):
         """Return whether the raw file of an image may be removed: it can be served, and is not the catalog itself."""
         ...
 
-    def leftovers(self, catalog: Catalog) -> Sequence[Leftover]:
-        """Return what no entry of the catalog needs, of imports, chunks and interrupted work."""
+    def leftovers(self, catalog: Catalog, *, thorough: bool = True) -> Sequence[Leftover]:
+        """Return what no entry of the catalog needs, of imports, chunks and interrupted work.
+
+        Without `thorough` what takes a request for each image is left out.
+        """
         ...
 
     def chunk_versions(self, image_id: str) -> list[str] | None:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import attrs
 
-from aero_storage.atomic_files import Directory
+from aero_storage.atomic_files import Directory, FreeSpace
 from aero_storage.chunks.file_digest import TrailingDigest
 from aero_storage.cli.disk_images import formats, vmdk_extents
 from aero_storage.cli.disk_images.convert import (
@@ -26,11 +27,11 @@ from aero_storage.cli.disk_images.convert import (
 )
 from aero_storage.cli.disk_images.formats import ImageFile
 from aero_storage.cli.disk_images.raw_disks import refuse_other
-from aero_storage.cli.foresight import foretell_space
 from aero_storage.cli.image_digests import result_sha256, source_sha256
 from aero_storage.cli.import_options import ImportOptions
 from aero_storage.cli.progress import progress
-from aero_storage.cli.repository import Say
+from aero_storage.cli.raw_contents import RawContents
+from aero_storage.cli.repository import Placed, Say, Work
 from aero_storage.cli.sources.limits import require_size
 from aero_storage.cli.sources.opening import Source, SourceOptions
 from aero_storage.cli.sources.target import WorkFile, pour
@@ -62,24 +63,24 @@ class ReadyImage:
 
 
 @contextmanager
-def examined_in(staging: Directory, image: Candidate | ImportSource, say: Say) -> Iterator[ReadyImage]:
+def examined_in(work: Work, image: Candidate | ImportSource, say: Say) -> Iterator[ReadyImage]:
     """Examine the image of a plain file for a with block, as a private copy where nothing confines qemu-img."""
     if isinstance(image, ImportSource):
         if not image.is_raw:  # the size of a raw file is known, and required, when it is copied
-            foretell_space(staging, image.size, say)
+            work.foretell_staging(image.size, say)
         yield ReadyImage(image)
         return
     file = image.image.file
     say(f"Landlock cannot confine qemu-img here, so it gets a private copy of {file.path.name}.")
     with ExitStack() as stack:
         with progress(f"Copying {file.path.name}", file.size) as advance:
-            copy = stack.enter_context(private_copy(image, staging, advance))
+            copy = stack.enter_context(private_copy(image, work.staging, advance))
         yield ReadyImage(examine(copy))
 
 
 @contextmanager
 def arrived(
-    source: Source, staging: Directory, format_override: str | None, options: SourceOptions, *, hashed: bool
+    source: Source, work: Work, format_override: str | None, options: SourceOptions, *, hashed: bool
 ) -> Iterator[ReadyImage]:
     """Write what comes from a source to the staging directory, and examine it as an image, for a with block.
 
@@ -88,8 +89,9 @@ def arrived(
     expected = look_ahead(source, format_override)
     if expected != formats.RAW:
         _tell(source, expected, options.say)
-    foretell_space(staging, source.size or 0, options.say)
-    sha256 = _write_content(source, staging, hashed=hashed)
+    work.foretell_staging(source.size or 0, options.say)
+    staging = work.staging
+    sha256 = _write_content(source, work, hashed=hashed)
     incoming = source.sha256() if options.digested else None
     with _opened(source, staging) as file:
         name = formats.choose(file, format_override)
@@ -124,9 +126,9 @@ def _tell(source: Source, name: str, say: Say) -> None:
     say(f"{source.name} is {name}: a temporary file holds it for the conversion.")
 
 
-def _write_content(source: Source, staging: Directory, *, hashed: bool) -> str | None:
+def _write_content(source: Source, work: Work, *, hashed: bool) -> str | None:
     """Write the content to the staging directory, and return its digest if it is to be hashed."""
-    file = WorkFile.create(staging, _CONTENT)
+    file = WorkFile.create(work.staging, _CONTENT, work.staging_disk)
     with ExitStack() as stack:
         digest = stack.enter_context(_digest_of(file)) if hashed else None
         if digest is not None:
@@ -161,11 +163,40 @@ def _opened(source: Source, staging: Directory) -> Iterator[ImageFile]:
         os.close(descriptor)
 
 
-def write_disk(staging: Directory, image: ReadyImage, options: ImportOptions) -> str | None:
+@attrs.frozen
+class StoredDisk:
+    """An image whose disk is stored under a name that no catalog entry has yet."""
+
+    image: ReadyImage
+    placed: Placed
+    sha256: str | None
+    """None if it was not computed."""
+
+
+@contextmanager
+def stored(work: Work, image: ReadyImage, options: ImportOptions) -> Iterator[StoredDisk]:
+    """Store the disk of an image, as `Work.placed` says. Raises OperatorError if another SHA-256 is expected.
+
+    A raw disk that lies in a file of the operator's goes straight to where it is sent, if it is sent at all.
+    """
+    send, source = work.send, image.source
+    if send is not None and source.is_raw and not image.is_staged:
+        with ExitStack() as stack:
+            with progress(f"Uploading {source.path.name}", source.size) as advance:
+                contents = RawContents(source, options.sha256, options.digested, advance)
+                placed = stack.enter_context(send(contents, source.size))
+            yield StoredDisk(image, placed, contents.sha256)
+        return
+    sha256 = _write_disk(work, image, options)
+    with work.placed(STAGED, sha256) as placed:
+        yield StoredDisk(image, placed, sha256)
+
+
+def _write_disk(work: Work, image: ReadyImage, options: ImportOptions) -> str | None:
     """Write the disk to the staging directory; return its SHA-256. Raises OperatorError if another is expected."""
     source = image.source
     is_known = options.sha256 is not None and options.sha256 in _digests_of_source(image)
-    sha256 = _write(staging, image, options)
+    sha256 = _write(work, image, options)
     if options.sha256 is not None and not is_known and sha256 != options.sha256:
         of = "its SHA-256" if source.is_raw else "the SHA-256 of the disk in it"
         raise OperatorError(f"{source.path}: {of} is {sha256}, not {options.sha256}; nothing was imported")
@@ -178,14 +209,15 @@ def _digests_of_source(image: ReadyImage) -> tuple[str | None, ...]:
     return () if image.source.is_raw else (source_sha256(image.source),)
 
 
-def _write(staging: Directory, image: ReadyImage, options: ImportOptions) -> str | None:
-    source = image.source
+def _write(work: Work, image: ReadyImage, options: ImportOptions) -> str | None:
+    source, staging = image.source, work.staging
     if image.is_staged and source.is_raw:
         staging.move(_CONTENT, staging, STAGED)
         return image.sha256
     with progress(f"Importing {source.path.name}", source.size) as advance:
         target, shown = staging.reachable(STAGED), staging.path / STAGED
-        sha256 = import_to(source, target, advance, shown, digested=options.digested)
+        space = partial(FreeSpace.around, disk=work.staging_disk)
+        sha256 = import_to(source, target, advance, shown, digested=options.digested, space_around=space)
     if sha256 is None and options.digested:
         sha256 = result_sha256(staging, STAGED, f"Computing the SHA-256 of {source.path.name}")
     return sha256

@@ -26,6 +26,8 @@ class Place:
     """A place under the limit. Its holder releases it; a second release does nothing."""
 
     _admission: Admission | None
+    on_given_up: Callable[[], object] | None = None
+    """Called once the stream has given it up."""
 
     @property
     def is_held(self) -> bool:
@@ -38,6 +40,8 @@ class Place:
         if admission is None or not self.is_held:
             return False
         admission._take_from(self)  # noqa: SLF001
+        if self.on_given_up is not None:
+            self.on_given_up()
         return True
 
     def release(self) -> None:

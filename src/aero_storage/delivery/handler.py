@@ -18,11 +18,11 @@ from aero_storage.delivery.exchange import Exchange
 from aero_storage.delivery.exposition import PacedExposition
 from aero_storage.delivery.facts import Facts
 from aero_storage.delivery.metadata import Listing
-from aero_storage.delivery.missing import LookAnew, open_named
+from aero_storage.delivery.missing import LookAnew, Renewal, open_named
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.reply import Reply, error, preflight
 from aero_storage.delivery.routes import Plane, Resource
-from aero_storage.delivery.single_flight import SingleFlight
+from aero_storage.delivery.single_flight import FRESH_SECONDS, SingleFlight
 from aero_storage.errors import (
     BlobNotFoundError,
     BlobUnreadableError,
@@ -65,10 +65,14 @@ class RequestHandler:
     """Told when a client has too many."""
     _look_anew: LookAnew | None = attrs.field(kw_only=True, default=None)
     """Looks at the catalog before an object that it names is called missing."""
+    _renewal: Renewal | None = attrs.field(kw_only=True, default=None)
+    """Renews a catalog that is a listing of an origin before it is used; None if that is not needed."""
     _is_stale: Callable[[], bool] = attrs.field(kw_only=True, default=lambda: False)
     """Whether the origin of the catalog has not answered for too long."""
     _origin_failed: Callable[[Facts, ClientError], object] = attrs.field(kw_only=True, default=lambda *_told: None)
     """Told of requests that an origin has failed."""
+    _fresh_seconds: float = attrs.field(kw_only=True, default=FRESH_SECONDS)
+    """For how long a check of all images is used: 0 for a store that remembers them itself."""
     _now: Callable[[], float] = attrs.field(kw_only=True, default=time.time)
     """Seconds since the epoch."""
     shutting_down: bool = attrs.field(init=False, default=False)
@@ -77,10 +81,12 @@ class RequestHandler:
     _exposition: PacedExposition = attrs.field(init=False)
     _listing: Listing | None = attrs.field(init=False, default=None)
     """The one that was made last."""
+    _listed: Survey | None = attrs.field(init=False, default=None)
+    """The survey that it was made of."""
 
     def __attrs_post_init__(self) -> None:
         clock = self.reporter.clock
-        self._readiness, self._listings = SingleFlight(clock), SingleFlight(clock)
+        self._readiness, self._listings = (SingleFlight(clock, self._fresh_seconds) for _ in range(2))
         self._exposition = PacedExposition(clock, self._expose)
 
     def account(self, facts: Facts) -> AccessRecord:
@@ -110,6 +116,8 @@ class RequestHandler:
             return preflight(facts, self.policy)
         try:
             self._take_share(exchange)
+            if self._renewal is not None and _uses_catalog(facts) and self._renewal.is_due():
+                await self._renewal.done()
             return await self._reply(exchange, range_value)
         except ClientError as failure:
             return self._explain(facts, failure)
@@ -209,10 +217,13 @@ class RequestHandler:
 
     async def _list(self, images: tuple[Image, ...]) -> Listing:
         survey = await self._survey(images)
+        if self._listing is not None and self._listed is survey:
+            return self._listing
         listing = await self.reporter.disk.run(lambda: metadata.make_listing(survey.found), lane="listing")
         # An equal list is the same object, of which many clients share the one copy while they read.
         if self._listing is None or self._listing.etag != listing.etag:
             self._listing = listing
+        self._listed = survey
         return self._listing
 
     async def _survey(self, images: tuple[Image, ...]) -> Survey:
@@ -228,11 +239,17 @@ class RequestHandler:
         nothing but their range.
         """
         facts = exchange.facts
+        if self._renewal is not None and self._renewal.is_due():
+            return None
         try:
             self._take_share(exchange)
             return self._bytes.answer_now(exchange, range_value, memo)
         except ClientError as failure:
             return self._explain(facts, failure)
+
+
+def _uses_catalog(facts: Facts) -> bool:
+    return facts.plane is not Plane.OPERATIONS or facts.resource is Resource.READINESS
 
 
 def _retry_after(status: int, seconds: int) -> Headers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 from aero_storage.catalog.current import CurrentCatalog
 from aero_storage.catalog.model import Image
@@ -11,6 +12,18 @@ from aero_storage.storage.store import BlobRequest, Opened, Store
 
 LookAnew = Callable[[], Awaitable[object]]
 """Looks at the catalog of an origin now, unless that was done a moment ago."""
+
+
+class Renewal(Protocol):
+    """Has a catalog that is too old read anew before it is used."""
+
+    def is_due(self) -> bool:
+        """Return whether the catalog is too old for a request that begins now."""
+        ...
+
+    async def done(self) -> None:
+        """Wait for the new one, for a moment."""
+        ...
 
 
 async def open_named(

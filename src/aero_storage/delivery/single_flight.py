@@ -44,15 +44,17 @@ class SingleFlight(Generic[_T]):
     """Runs checks of one kind: at most one at a time for a subject, shared by all callers."""
 
     _clock: IReactorTime
+    _fresh_seconds: float = FRESH_SECONDS
+    """0 for checks that have a memory of their own."""
     _last: _Check[_T] | None = attrs.field(init=False, default=None)
 
     async def ask(self, subject: object, check: Callable[[], Awaitable[_T]]) -> _T:
-        """Return the result of `check`, or of one for the same subject that began within FRESH_SECONDS.
+        """Return the result of `check`, or of one for the same subject that began within `fresh_seconds`.
 
         Raises the error of the check. If an older one is still under way, wait for it, and share the next one.
         """
         while (last := self._last) is not None and last.subject is subject:
-            if 0 <= self._clock.seconds() - last.started <= FRESH_SECONDS:
+            if 0 <= self._clock.seconds() - last.started <= self._fresh_seconds:
                 return await self._outcome(last)
             if not last.under_way:
                 break

@@ -17,8 +17,9 @@ from aero_storage.service.origin_counts import OriginCounts
 from aero_storage.settings import OriginUrl, Settings
 from aero_storage.storage.objects.block_cache.cache import BlockCache
 from aero_storage.storage.objects.block_cache.cache_directory import CacheDirectory
-from aero_storage.storage.objects.bucket_documents import BucketDocuments
 from aero_storage.storage.objects.bucket_listing import BucketListing
+from aero_storage.storage.objects.common_looks import CommonLooks
+from aero_storage.storage.objects.looks_file import LooksFile
 from aero_storage.storage.objects.object_file import open_object
 from aero_storage.storage.objects.object_lease import PIECE_BYTES
 from aero_storage.storage.objects.object_looks import ObjectLooks
@@ -26,14 +27,15 @@ from aero_storage.storage.objects.open_objects import OpenObjects
 from aero_storage.storage.objects.opening import open_origin
 from aero_storage.storage.objects.origin import Origin
 from aero_storage.storage.objects.origin_threads import OriginThreads
+from aero_storage.storage.objects.polled_documents import PolledDocuments
 from aero_storage.storage.objects.remote_store import RemoteStore
 from aero_storage.storage.store import Store
 
 _FIRST_SECONDS = 3.0
 """Time limit of the first look at the catalog, which a start waits for; a bucket that is away is awaited later."""
 
-_POLL_SHARE = 0.8
-"""The catalog is looked at so often that a change shows within `origin_refresh_secs`, the look included."""
+_POLL_SHARE, _LEAST_POLL = 0.1, 0.05
+"""Part of the refresh time, and seconds, between polls: for what another worker has seen, or a look that is due."""
 
 
 @attrs.frozen(eq=False)
@@ -41,7 +43,8 @@ class BucketRoot:
     """The parts of a bucket that an images root is made of."""
 
     _origin: Origin
-    documents: BucketDocuments
+    _common: CommonLooks
+    documents: PolledDocuments
     counts: OriginCounts
     _cache: BlockCache | None
     _settings: Settings
@@ -49,13 +52,14 @@ class BucketRoot:
     _clock: IReactorTime
 
     @classmethod
-    def of(
+    def of(  # noqa: PLR0913, PLR0917 - what the settings do not say
         cls,
         url: OriginUrl,
         settings: Settings,
         pools: DiskPools,
         clock: IReactorTime,
         environ: Mapping[str, str],
+        looks: LooksFile,
     ) -> BucketRoot:
         """Open the origin behind a URL, and the cache; nothing is asked yet. Raises SettingsError."""
         counts, limit = OriginCounts(), settings.origin_timeout_secs
@@ -69,12 +73,14 @@ class BucketRoot:
             on_reactor = pools.readers.reactor.callFromThread
             cache = BlockCache(directory, limit_bytes, block_bytes, threads, clock, on_reactor)
             counts.cached = cache.counts
-        return cls(origin, BucketDocuments(origin, first), counts, cache, settings, threads, clock)
+        common, at_first = (CommonLooks(one, looks, clock.seconds) for one in (origin, first))
+        documents = PolledDocuments(common, at_first, settings.origin_refresh_secs, clock.seconds)
+        return cls(origin, common, documents, counts, cache, settings, threads, clock)
 
     @property
     def poll_seconds(self) -> float:
         """Interval of the looks at the catalog."""
-        return self._settings.origin_refresh_secs * _POLL_SHARE
+        return max(self._settings.origin_refresh_secs * _POLL_SHARE, _LEAST_POLL)
 
     def is_stale(self) -> bool:
         """Whether the last good look at the catalog was too long ago."""
@@ -98,8 +104,8 @@ class BucketRoot:
         return RemoteStore(
             origin,
             threads,
-            ObjectLooks(origin, threads, clock, refresh, stale),
-            BucketListing(origin, threads, clock, refresh, stale),
+            ObjectLooks(self._common, threads, clock, refresh, stale),
+            BucketListing(self._common, threads, clock, refresh, stale),
             PublishedDigests(lambda key: open_object(origin, key), time.monotonic, refresh / 2).sha256,
             None if cache is None else OpenObjects(cache, origin, threads, most_open),
         )

@@ -22,6 +22,7 @@ from aero_storage.delivery.operations import Build
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.representation import VirtualChunks
 from aero_storage.delivery.routes import routes
+from aero_storage.delivery.single_flight import FRESH_SECONDS
 from aero_storage.http.cors import CorsPolicy
 from aero_storage.http.forwarded import TrustedProxies
 from aero_storage.linux.inotify import Inotify
@@ -34,11 +35,13 @@ from aero_storage.service.catalog_reload import CatalogReloader
 from aero_storage.service.disk_pools import DiskPools
 from aero_storage.service.images_root import ImagesRoot, open_images_root
 from aero_storage.service.listening.accept_guard import AcceptGuard
+from aero_storage.service.listing_on_demand import ListingOnDemand
 from aero_storage.service.metric_sources import gauges_of, lines_dropped_by
 from aero_storage.service.origin_failures import OriginFailures
 from aero_storage.service.unserved_entries import UnservedEntries
 from aero_storage.settings import Settings
 from aero_storage.settings.original_variables import BUILD_VARIABLES, find_variable
+from aero_storage.storage.objects.looks_file import LooksFile
 from aero_storage.streaming.fair_queue import FairQueue
 from aero_storage.streaming.files_in_flight import FilesInFlight
 from aero_storage.streaming.held_tail import SegmentKinds
@@ -89,16 +92,18 @@ def compose(  # noqa: PLR0913 - what the settings do not say
     environ: Mapping[str, str],
     *,
     total: Total | None = None,
+    looks: LooksFile | None = None,
 ) -> Parts:
     """Build everything that the settings ask for, upwards from the disk, and read the catalog.
 
-    `total` asks for the counts of all workers, where this process is one of several. The site is made last; the parts
+    `total` asks for the counts of all workers, where this process is one of several; `looks` has their looks at a
+    bucket. The site is made last; the parts
     that call it are made before it, with functions that look it up when the daemon serves.
     """
     version = package_version("aero-storage")
     current_catalog = CurrentCatalog()
     gauges = gauges_of(lambda: admission, lambda: site, lambda: bodies, current_catalog)
-    root = open_images_root(settings, pools, reactor, environ)
+    root = open_images_root(settings, pools, reactor, environ, looks)
     gauges = {**gauges, **root.gauges}
     dropped = lines_dropped_by(log)
     metrics = Metrics(Registry(), version, settings.image_metrics_max_ids, gauges, dropped, collect=root.collect)
@@ -128,7 +133,9 @@ def compose(  # noqa: PLR0913 - what the settings do not say
         store,
         ByteHandler(policy, current_catalog, store, admission, VirtualChunks(policy, log), look_anew=look_anew),
         look_anew=look_anew,
+        renewal=None if root.polled is None else ListingOnDemand(root.polled, reloader.check, reactor),
         is_stale=root.is_stale,
+        fresh_seconds=0 if root.is_remote else FRESH_SECONDS,
         origin_failed=OriginFailures(log, reactor),
         total=total,
         ran_out=accept_guard.ran_out,

@@ -18,6 +18,8 @@ from aero_storage.service.disk_pools import DiskPools
 from aero_storage.settings import OriginUrl, Settings
 from aero_storage.storage.local.directory import ImageDirectory
 from aero_storage.storage.local.image_store import LocalStore
+from aero_storage.storage.objects.looks_file import LooksFile
+from aero_storage.storage.objects.polled_documents import PolledDocuments
 from aero_storage.storage.open_file_cache import OpenFileCache
 from aero_storage.storage.store import Store
 
@@ -42,6 +44,8 @@ class ImagesRoot:
     is_remote: bool = False
     is_stale: Callable[[], bool] = lambda: False
     """Whether the catalog in force is too old, as its origin does not answer."""
+    polled: PolledDocuments | None = None
+    """The documents of a bucket."""
     gauges: Gauges = attrs.field(factory=dict)
     collect: Callable[[Counts], object] = _nothing
     start: Callable[[], object] = _nothing
@@ -51,11 +55,19 @@ class ImagesRoot:
 
 
 def open_images_root(
-    settings: Settings, pools: DiskPools, clock: IReactorTime, environ: Mapping[str, str]
+    settings: Settings,
+    pools: DiskPools,
+    clock: IReactorTime,
+    environ: Mapping[str, str],
+    looks: LooksFile | None = None,
 ) -> ImagesRoot:
-    """Return the images root that the settings name. Raises SettingsError if it is a bucket that cannot be asked."""
+    """Return the images root that the settings name. Raises SettingsError if it is a bucket that cannot be asked.
+
+    `looks` has the looks at a bucket that all workers have in common; None where there is but this process.
+    """
     if isinstance(settings.images_root, OriginUrl):
-        return _bucket(BucketRoot.of(settings.images_root, settings, pools, clock, environ))
+        looks = looks or LooksFile.create()
+        return _bucket(BucketRoot.of(settings.images_root, settings, pools, clock, environ, looks))
     return _directory(settings.images_root, pools, clock)
 
 
@@ -73,6 +85,7 @@ def _bucket(root: BucketRoot) -> ImagesRoot:
         root.poll_seconds,
         is_remote=True,
         is_stale=root.is_stale,
+        polled=root.documents,
         gauges=root.gauges,
         collect=root.counts.put_into,
         start=root.start,

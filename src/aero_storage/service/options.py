@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn, cast
@@ -62,7 +62,8 @@ class Options(UsageOptions):
             self.resolved = settings.resolve(self.given, self.environ, Path.cwd())
         except SettingsError as error:
             refuse(error)
-        warnings = (*self.resolved.warnings, *warnings_of(self.environ, BUILD_VARIABLES))
+        build = warnings_of(self.environ, BUILD_VARIABLES)
+        warnings = (*self.resolved.warnings, *build, *without_effect(self.resolved))
         if self._check_only:
             for warning in warnings:
                 print(f"aero-storage: {warning}", file=sys.stderr)  # noqa: T201
@@ -102,6 +103,19 @@ class Options(UsageOptions):
         if parent.get("logger") is not None or parent.get("syslog"):
             return TwistedLog()
         return _log_like(parent, level)
+
+
+def without_effect(resolved: Resolved) -> Iterator[str]:
+    """Yield a warning of a setting that was given and does nothing with this images root.
+
+    It is no error: an operator may serve a directory for a time, and leave the cache configured.
+    """
+    given = resolved.settings
+    if given.cache_dir is not None and not isinstance(given.images_root, settings.OriginUrl):
+        yield (
+            f"{resolved.origins['cache_dir']}: cache_dir has no effect: {given.images_root} is a directory, "
+            "and only objects of a bucket are cached"
+        )
 
 
 def _log_like(twistd: Mapping[str, object], level: str) -> JsonLines:

@@ -26,7 +26,8 @@ from aero_storage.service.listening.worker_sockets import (
 from aero_storage.service.metric_sources import lines_dropped_by
 from aero_storage.service.options import Options
 from aero_storage.service.signals import SetSignal, SignalledService
-from aero_storage.settings import Settings
+from aero_storage.settings import OriginUrl, Settings
+from aero_storage.storage.objects.looks_file import LooksFile
 from aero_storage.workers.control_protocol import Kind
 from aero_storage.workers.metric_totals import MetricTotals
 from aero_storage.workers.readiness import Readiness
@@ -44,6 +45,8 @@ class WorkerConfig:
     number: int
     settings: Settings
     worker_sockets: tuple[WorkerSocket, ...]
+    looks: int | None = None
+    """The descriptor of the looks at a bucket that all workers have in common."""
 
 
 def number_of_workers(settings: Settings) -> int:
@@ -88,6 +91,7 @@ class WorkerCommands:
         path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)  # noqa: PTH100 - no links resolved
         ours = {name: value for name, value in options.environ.items() if name not in VARIABLES}
         self._environ = {**ours, "PYTHONPATH": path}
+        self._looks = LooksFile.create() if isinstance(self._settings.images_root, OriginUrl) else None
 
     def command_for(self, number: int) -> WorkerCommand:
         """Return the command for the worker of this number."""
@@ -96,13 +100,15 @@ class WorkerCommands:
             WorkerSocket(FIRST + index, one.family, address.tls, is_own=address.backlog is not None)
             for index, (one, address) in enumerate(zip(sockets, self._addresses, strict=True))
         )
-        config = WorkerConfig(number, self._settings, worker_sockets)
+        shared = () if self._looks is None else (self._looks.descriptor,)
+        looks = FIRST + len(sockets) if shared else None
+        config = WorkerConfig(number, self._settings, worker_sockets, looks)
         return WorkerCommand(
             # -P: the working directory is not searched for modules. The number is for `ps`.
             command=[sys.executable, "-P", "-m", _LAUNCH, self._reactor, str(number)],
             environ=self._environ,
             config=pickle.dumps(config),
-            descriptors=[one.fileno() for one in sockets],
+            descriptors=[*(one.fileno() for one in sockets), *shared],
         )
 
 

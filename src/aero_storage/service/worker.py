@@ -27,6 +27,7 @@ from aero_storage.service.listening.worker_sockets import WorkerSocket
 from aero_storage.service.monotonic_clock import use_monotonic_clock
 from aero_storage.service.parent import WorkerConfig
 from aero_storage.settings import OriginUrl
+from aero_storage.storage.objects.looks_file import LooksFile
 from aero_storage.workers.control_client import PUSH_SECONDS, ControlClient
 from aero_storage.workers.control_protocol import open_channel
 from aero_storage.workers.worker_process import CHANNEL, LOG
@@ -55,6 +56,7 @@ def serve(config: WorkerConfig, reactor: PosixReactorBase, log: JsonLines) -> No
         log,
         os.environ,
         total=lambda: control.total(),  # noqa: PLW0108 - made below
+        looks=None if config.looks is None else LooksFile(config.looks),
     )
     ports = tuple(worker_socket.open(reactor, parts.site, parts.sending) for worker_socket in config.worker_sockets)
 

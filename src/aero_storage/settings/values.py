@@ -21,6 +21,7 @@ _MAX_INTEGER = 2**63 - 1
 _MAX_PORT = 65535
 _SECTOR, _MAX_CHUNK_SIZE = 512, 64 * 1024 * 1024  # limits of the chunked format and of its clients (http.md §6)
 _MIN_BLOCK, _MAX_BLOCK = 64 * 1024, 16 * 1024 * 1024
+_MISTYPED = re.compile(r"(?:s3|gs|az):(?!//)", re.IGNORECASE)
 NONE = "none"
 """The value of a limit that is none."""
 
@@ -99,6 +100,8 @@ def _is_bindable(address: ListenAddress) -> bool:
 
 def images_root(text: str) -> Path | OriginUrl:
     """Parse a directory, or the URL of a prefix in an object store."""
+    if _MISTYPED.match(text):
+        raise UnfitError("a URL such as s3://bucket/prefix: two slashes follow the colon", shown_url(text))
     if not is_like_url(text):
         return path(text)
     try:

@@ -14,14 +14,18 @@ from zope.interface import implementer
 from aero_storage.disk import Disk
 from aero_storage.open_file import ByteSource
 from aero_storage.streaming.fair_queue import QueuedStream
+from aero_storage.streaming.large_pieces import SMALL_PIECE_BYTES, LargePieces
 from aero_storage.streaming.stream_place import StreamPlace, has_no_place
 from aero_storage.streaming.throttle import Pace
 
 READ_AHEAD = 1
-"""Reads kept ready while the consumer is paused. A stream holds two pieces, and the transport's buffer."""
+"""Pieces kept ready behind the one that is being written. A stream holds two pieces, and the transport's buffer.
 
-BACKGROUND_READ_BYTES = 32 * 1024
-"""Bytes per read of a stream that has lost its place; nothing is read ahead for it, as there may be thousands."""
+A stream that has lost its place holds one, of SMALL_PIECE_BYTES or what `LargePieces` grants; nothing is read ahead.
+"""
+
+WRITE_BYTES = 128 * 1024
+"""Most bytes of one write: a piece from an object store is larger, and a transport copies all that it has to keep."""
 
 
 @implementer(IPushProducer)
@@ -40,6 +44,11 @@ class SegmentProducer(QueuedStream):
     _left: int
     _pace: Pace | None = None
     _place: StreamPlace | None = None
+    _large: LargePieces = attrs.field(factory=LargePieces)
+    _granted: int = attrs.field(init=False, default=0)
+    """Bytes of `_large` that this stream may hold, having lost its place."""
+    _writing: memoryview = attrs.field(init=False, default=memoryview(b""))
+    """The rest of the piece that is being written."""
     _ready: deque[bytes] = attrs.field(init=False, factory=deque)
     _reading: Deferred[bytes] | None = attrs.field(init=False, default=None)
     _paused: bool = attrs.field(init=False, default=False)
@@ -50,6 +59,8 @@ class SegmentProducer(QueuedStream):
         """Register with the consumer and begin to read."""
         done: Deferred[None] = Deferred(lambda _: self._end())
         self._done = done
+        if self._place is not None:
+            self._place.on_given_up = self._hold_less
         self._consumer.registerProducer(self, True)  # noqa: FBT003 - IConsumer's interface
         self._pump()
         return done
@@ -68,13 +79,13 @@ class SegmentProducer(QueuedStream):
         self._finish(Failure(CancelledError()))
 
     def _pump(self) -> None:
-        while self._ready and not self._paused and self._done and self._may_write():
+        while (self._writing or self._ready) and not self._paused and self._done and self._may_write():
             self._consumer.write(self._take_piece())
         if self._done is None or self._reading is not None:
             return
         if self._left and len(self._ready) < READ_AHEAD:
             self._read_next()
-        elif not self._left and not self._ready:
+        elif not (self._left or self._writing or self._ready):
             self._finish(None)
 
     @override
@@ -92,20 +103,20 @@ class SegmentProducer(QueuedStream):
 
     def _take_piece(self) -> bytes:
         """Take as many of the bytes read as may be written now."""
-        piece = self._ready.popleft()
+        if not self._writing:
+            self._writing = memoryview(self._ready.popleft())
+        most = WRITE_BYTES if self._pace is None else min(WRITE_BYTES, self._pace.left)
+        piece, self._writing = self._writing[:most], self._writing[most:]
         if self._pace is not None:
-            most = self._pace.left
-            if most < len(piece):
-                self._ready.appendleft(piece[most:])
-                piece = piece[:most]
             self._pace.spend(len(piece))
-        return piece
+        whole = piece.obj
+        return whole if isinstance(whole, bytes) and len(whole) == len(piece) else bytes(piece)
 
     def _read_next(self) -> None:
         background = has_no_place(self._place)
-        if background and self._paused:
+        if background and (self._paused or self._writing):
             return
-        length = min(self._left, BACKGROUND_READ_BYTES if background else self._source.piece_bytes)
+        length = min(self._left, self._small_or_granted() if background else self._source.piece_bytes)
         self._reading = self._source.read_later(self._disk, self._next, length, background=background)
         self._reading.addCallbacks(self._on_read, self._finish)
 
@@ -115,6 +126,37 @@ class SegmentProducer(QueuedStream):
         self._left -= len(data)
         self._ready.append(data)
         self._pump()
+        if self._reading is None and has_no_place(self._place):
+            self._hold_less()
+
+    # Without a place
+
+    def _small_or_granted(self) -> int:
+        """Return how many bytes to read: nothing is held now."""
+        self._give_back()
+        self._granted = self._large.take(min(self._source.piece_bytes, self._left))
+        return max(self._granted, SMALL_PIECE_BYTES)
+
+    def _give_back(self) -> None:
+        granted, self._granted = self._granted, 0
+        self._large.give_back(granted)
+
+    def _hold_less(self) -> None:
+        """Drop what is too much for a stream without a place; it is read again when it can be written."""
+        held = len(self._writing) + sum(map(len, self._ready))
+        if self._reading is not None or held <= max(self._granted, SMALL_PIECE_BYTES):
+            return
+        self._give_back()
+        self._granted = self._large.take(held)
+        if self._granted < held:
+            self._keep_first(max(self._granted, SMALL_PIECE_BYTES))
+
+    def _keep_first(self, most: int) -> None:
+        held = b"".join((self._writing, *self._ready))
+        self._writing = memoryview(held[:most])
+        self._ready.clear()
+        self._next -= len(held) - most
+        self._left += len(held) - most
 
     def _finish(self, result: Failure | None) -> None:
         done = self._done
@@ -126,6 +168,10 @@ class SegmentProducer(QueuedStream):
         """Drop the bytes read, cancel the read and unregister: every ending comes here."""
         self._done = None
         self._ready.clear()
+        self._writing = memoryview(b"")
+        self._give_back()
+        if self._place is not None:
+            self._place.on_given_up = None
         reading, self._reading = self._reading, None
         if reading is not None:
             reading.cancel()

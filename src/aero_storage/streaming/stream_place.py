@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 
 class StreamPlace(Protocol):
     """The place of a stream, which it may have to go on without."""
+
+    on_given_up: Callable[[], object] | None
+    """Called once the stream has lost it; set by the stream."""
 
     @property
     def is_held(self) -> bool:

@@ -25,6 +25,7 @@ from aero_storage.http.request_head import RequestHead
 from aero_storage.logs.json_log import EventLog
 from aero_storage.open_file import OpenFile
 from aero_storage.streaming.files_in_flight import FilesInFlight
+from aero_storage.streaming.large_pieces import LargePieces
 from aero_storage.streaming.producer import SegmentProducer
 from aero_storage.streaming.waiting_bodies import WaitingBodies
 from aero_storage.web.file_sender import FileSender
@@ -51,6 +52,7 @@ class Responder:
     _clock: IReactorTime
     _log: EventLog
     _now: Callable[[], float] = time.time
+    _large: LargePieces = attrs.field(init=False, factory=LargePieces)
 
     def respond_routed(
         self, head: RequestHead, raw: bytes, route: Route | None, names: Names, client: Client
@@ -147,7 +149,14 @@ class Responder:
             if client.tracked is not None:
                 client.tracked.mark_unfinished()
             producer = SegmentProducer(
-                self._readers, blob, response, segment.offset, segment.length, client.pace, response.exchange.place
+                self._readers,
+                blob,
+                response,
+                segment.offset,
+                segment.length,
+                client.pace,
+                response.exchange.place,
+                self._large,
             )
             await self._copy_file(producer, blob.file, response)
         await self._flushed(client)

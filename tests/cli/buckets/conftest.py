@@ -34,6 +34,7 @@ def store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, alone: None) -> Itera
         monkeypatch.setenv("AERO_STORAGE_IMAGE_ROOT", ROOT)
         monkeypatch.setenv("AERO_STORAGE_ORIGIN_TIMEOUT_SECS", "5")
         (tmp_path / "tmp").mkdir()
+        monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
         monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
         yield running
 

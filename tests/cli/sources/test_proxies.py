@@ -57,6 +57,19 @@ def test_proxy_of_https(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "s3cret" not in str(caught.value)
 
 
+@pytest.mark.parametrize("interim", ["100 Continue", "102 Processing", "103 Early Hints"])
+def test_interim_response_to_connect(monkeypatch: pytest.MonkeyPatch, interim: str) -> None:
+    """An interim response before a proxy's answer to CONNECT is skipped: what follows counts."""
+
+    def refuse(_request: Request) -> bytes:
+        return f"HTTP/1.1 {interim}\r\nLink: x\r\n\r\n".encode() + answer(b"", "403 Forbidden")
+
+    with HttpServer(refuse) as proxy:
+        monkeypatch.setenv("https_proxy", proxy.url.removesuffix("/disk.img"))
+        with pytest.raises(OperatorError, match="403 Forbidden"):
+            fetched("https://images.invalid/disk.img")
+
+
 def test_proxy_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
     """A proxy that wants a password is told of as such: the URL of the image is right."""
     with HttpServer(lambda _: answer(b"", "407 Proxy Authentication Required")) as proxy:

@@ -14,6 +14,8 @@ from typing_extensions import Buffer
 
 from aero_storage.disk import DiskThreads
 from aero_storage.errors import BlobNotFoundError, ObjectChangedError, OriginUnavailableError
+from aero_storage.storage.objects.common_looks import CommonLooks
+from aero_storage.storage.objects.looks_file import LooksFile
 from aero_storage.storage.objects.origin import Listed, ObjectStatus, Origin, Pin
 
 
@@ -92,3 +94,8 @@ class Threads:
 
     def callFromThread(self, work: Any, *args: object) -> None:
         work(*args)
+
+
+def common_looks(origin: Origin, clock: Clock, file: LooksFile | None = None) -> CommonLooks:
+    """Return the looks of a worker; those with the same file are of one daemon."""
+    return CommonLooks(origin, file or LooksFile.create(), clock.seconds, clock.advance)

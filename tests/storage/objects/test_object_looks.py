@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import attrs
 import pytest
-from tests.storage.objects.fake_origin import FakeOrigin, Threads
+from tests.storage.objects.fake_origin import FakeOrigin, Threads, common_looks
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
@@ -25,7 +25,9 @@ class Bench:
     looks: ObjectLooks = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.looks = ObjectLooks(self.origin, self.threads.disk, self.threads.clock, 5.0, 3600.0)
+        self.looks = ObjectLooks(
+            common_looks(self.origin, self.threads.clock), self.threads.disk, self.threads.clock, 5.0, 3600.0
+        )
         self.origin.bucket.put("disk.img", b"one")
 
     @property

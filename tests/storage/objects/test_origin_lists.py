@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 
+import attrs
 import pytest
 from tests.object_store import faults
 from tests.object_store.buckets import Bucket, Quirks
 from tests.object_store.server import ObjectStore
-from tests.storage.objects.conftest import MakeOrigin
+from tests.storage.objects.conftest import MakeOrigin, SkippedTime
 
 from aero_storage.errors import OriginDeniedError, OriginUnavailableError
 from aero_storage.storage.objects.obstore_origin import ObstoreOrigin
@@ -140,12 +141,39 @@ def test_what_was_not_asked_for(make_origin: MakeOrigin, store: ObjectStore, *, 
     assert not any("secrets" in name for name in names(origin, delimiter=delimiter))
 
 
-@pytest.mark.parametrize("key", ["x//y", "x/../y", "./y", "x\ny"])
-def test_keys_that_cannot_be_named(origin: ObstoreOrigin, filled: Bucket, key: str) -> None:
-    """A key that the client cannot name fails the listing, with a reason: it cannot leave it out."""
+@pytest.mark.parametrize("key", ["x//y", "x/../y", "x/./y", "x/a\ny", "x/\x7f"])
+def test_keys_that_cannot_be_named(origin: ObstoreOrigin, filled: Bucket, skipped: SkippedTime, key: str) -> None:
+    """A flat listing goes on without the directory of a key that the client cannot name, and tells which that is."""
+    whole = names(origin, delimiter=False)
     filled.put(key, b"")
-    with pytest.raises(OriginUnavailableError, match=r"LIST '': a key with an empty part|LIST '': no listing"):
-        names(origin, delimiter=False)
+    filled.put("x/b.img", b"")
+    filled.put("x/sub/b.img", b"")
+    seen = names(origin, delimiter=False)
+    assert [name for name in seen if name not in whole] in (["x/"], ["x//", "x/b.img", "x/sub/b.img"])
+    assert [name for name in seen if name in whole] == whole
+    assert skipped.pauses == []
+
+
+@pytest.mark.parametrize("delimiter", [False, True])
+@pytest.mark.parametrize(("key", "said"), [("./y", r"'\./"), ("x\ny", r"'x\\ny'"), ("\x1b[31m", r"'\\x1b\[31m'")])
+def test_key_on_top_that_cannot_be_named(
+    origin: ObstoreOrigin, filled: Bucket, skipped: SkippedTime, key: str, said: str, *, delimiter: bool
+) -> None:
+    """Such a key in the directory that is listed fails it at once, and is shown without control characters."""
+    filled.put(key, b"")
+    with pytest.raises(OriginUnavailableError, match=rf"LIST '': a key with an empty part.*: {said}") as raised:
+        names(origin, delimiter=delimiter)
+    assert str(raised.value).isprintable()
+    assert skipped.pauses == []
+
+
+@pytest.mark.usefixtures("filled")
+def test_too_many_in_one_directory(origin: ObstoreOrigin) -> None:
+    """A directory with more keys than there is room for fails in words that help; a flat listing has pages."""
+    small = attrs.evolve(origin, most_listed=6)
+    with pytest.raises(OriginUnavailableError, match="LIST '': over 6 keys in one directory: use directories"):
+        names(small, delimiter=True)
+    assert len(names(small, delimiter=False)) == len(KEYS)
 
 
 @pytest.mark.usefixtures("filled")

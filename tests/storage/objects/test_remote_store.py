@@ -8,7 +8,7 @@ from pathlib import Path
 
 import attrs
 import pytest
-from tests.storage.objects.fake_origin import FakeOrigin, Threads
+from tests.storage.objects.fake_origin import FakeOrigin, Threads, common_looks
 from tests.storage.objects.test_object_looks import result_of
 
 from aero_storage.catalog.model import Image
@@ -23,7 +23,7 @@ from aero_storage.storage.objects.object_lease import PIECE_BYTES
 from aero_storage.storage.objects.object_looks import ObjectLooks
 from aero_storage.storage.objects.open_objects import OpenObjects
 from aero_storage.storage.objects.remote_store import RemoteStore
-from aero_storage.storage.store import BlobRequest, Opened
+from aero_storage.storage.store import BlobRequest, FindDigest, Opened
 
 DISK = bytes(range(256)) * 1024
 IMAGE = Image(id="disk", file="sub/./disk.img", name="Disk")
@@ -36,12 +36,13 @@ class Bench:
     threads: Threads = attrs.field(factory=Threads)
     store: RemoteStore = attrs.field(init=False)
 
-    def begin(self) -> None:
+    def begin(self, find_sha256: FindDigest | None = None) -> None:
         origin, disk, clock = self.origin, self.threads.disk, self.threads.clock
         objects = None if self.cache is None else OpenObjects(self.cache, origin, disk, 4)
-        looks, listing = ObjectLooks(origin, disk, clock, 5.0, 60.0), BucketListing(origin, disk, clock, 5.0, 60.0)
+        common = common_looks(origin, clock)
+        looks, listing = ObjectLooks(common, disk, clock, 5.0, 60.0), BucketListing(common, disk, clock, 5.0, 60.0)
         digests = PublishedDigests(lambda key: open_object(origin, key), clock.seconds, 5.0)
-        self.store = RemoteStore(origin, disk, looks, listing, digests.sha256, objects)
+        self.store = RemoteStore(origin, disk, looks, listing, find_sha256 or digests.sha256, objects)
         self.origin.bucket.put("sub/disk.img", DISK)
 
     def open(self, wanted: BlobRequest = BlobRequest(IMAGE)) -> Opened:  # noqa: B008 - frozen
@@ -146,6 +147,14 @@ def test_beginning_is_read_once(bench: Bench) -> None:
     assert len(DISK) <= PIECE_BYTES
 
 
+def test_a_shorter_first_piece(bench: Bench) -> None:
+    """A stream that has lost its place meanwhile asks for less than what was read before the head: no GET for it."""
+    opened = bench.open()
+    result_of(opened.begin(0, 100))
+    assert result_of(opened.read_later(bench.threads.disk, 0, 40, background=True)) == DISK[:40]
+    assert bench.count("get") == 1
+
+
 @pytest.mark.parametrize("name", ["bench", "cached"])
 @pytest.mark.parametrize("gone", [True, False])
 def test_replaced_object(name: str, gone: bool, request: pytest.FixtureRequest) -> None:  # noqa: FBT001
@@ -214,6 +223,31 @@ def test_chunks_or_the_image(bench: Bench) -> None:
     assert opened.status.size == 5
 
 
+def test_a_digest_that_could_not_be_read() -> None:
+    """The digest of a chunk that never changes is looked for again after the refresh time, once it failed."""
+    bench, chunk, digest = Bench(), "chunked/disk/v1/chunks/00000000.bin", "ab" * 32
+    bench.origin.bucket.put(chunk, b"chunk")
+    answers: list[str | Exception] = [OriginUnavailableError("no answer in time"), digest, "cd" * 32]
+
+    def find(_artifact: str, _size: int) -> str:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    bench.begin(find)
+    wanted = BlobRequest(None, chunk)
+    assert bench.open(wanted).sha256 is None
+    bench.threads.clock.advance(4.9)
+    assert bench.open(wanted).sha256 is None
+    assert len(answers) == 2
+    bench.threads.clock.advance(0.2)
+    bench.open(wanted)
+    assert bench.open(wanted).sha256 == digest
+    bench.threads.clock.advance(60)
+    assert bench.open(wanted).sha256 == digest
+
+
 def test_survey(bench: Bench) -> None:
     """All images are found by one LIST for each directory, whatever their number, and with the tags of HEAD."""
     images = [Image(id=f"i{number}", file=f"many/i{number}", name="I") for number in range(3000)]
@@ -237,7 +271,7 @@ def test_listing_is_shared(bench: Bench) -> None:
     assert result_of(bench.store.faults(images)) == ()
     result_of(bench.store.survey(images))
     assert bench.count("list") == 1
-    bench.threads.clock.advance(5)
+    bench.threads.clock.advance(5.1)
     assert result_of(bench.store.faults(images)) == ()  # nobody asks but the daemon
     assert bench.count("list") == 1
     assert result_of(bench.store.complete(images))

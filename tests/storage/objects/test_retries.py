@@ -35,11 +35,12 @@ class Attempts:
     takes: Callable[[float], float]
     result: str = ERROR
     failures: float = float("inf")
+    transfer: float = 0.0
     shares: list[float] = attrs.field(factory=list)
 
-    def __call__(self, share: float) -> str:
-        self.shares.append(share)
-        self.time.now += min(self.takes(share), share * self.seconds)
+    def __call__(self, limit: float) -> str:
+        self.shares.append(round((limit - self.transfer) / self.seconds, 9))
+        self.time.now += min(self.takes(self.shares[-1]), limit)
         if len(self.shares) <= self.failures:
             raise StoreFailureError(self.result, f"failure {len(self.shares)}")
         return "done"
@@ -47,7 +48,7 @@ class Attempts:
 
 def run(attempts: Attempts, random: float = 1.0) -> str:
     time = attempts.time
-    return Retries(time.clock, time.sleep, lambda: random).run(attempts, attempts.seconds)
+    return Retries(time.clock, time.sleep, lambda: random).run(attempts, attempts.seconds, transfer=attempts.transfer)
 
 
 def test_success_needs_one() -> None:
@@ -94,9 +95,9 @@ def test_a_store_that_comes_back_late() -> None:
     attempts = Attempts(time, 20, lambda _: 0)
     start = time.now
 
-    def attempt(share: float) -> str:
+    def attempt(limit: float) -> str:
         attempts.failures = 0 if time.now - start >= 17 else float("inf")
-        return attempts(share)
+        return attempts(limit)
 
     assert Retries(time.clock, time.sleep, lambda: 1.0).run(attempt, 20) == "done"
     assert attempts.shares[-1] == LAST_TRY
@@ -114,3 +115,30 @@ def test_the_time_is_kept(seconds: float, random: float, speeds: list[float], fa
     except StoreFailureError:
         assert time.now - start >= 0.3 * seconds
     assert time.now - start <= seconds * (1 + 1e-6)
+
+
+def test_content_that_takes_long() -> None:
+    """A write has more time for each try by its content; three tries fit, each as slow as it may be."""
+    attempts = Attempts(Time(), 20, lambda _: 999, transfer=32)
+    start = attempts.time.now
+    with pytest.raises(StoreFailureError, match="failure 3"):
+        run(attempts)
+    assert attempts.time.now - start <= 20 + 3 * 32
+
+
+def test_content_that_is_refused_at_once() -> None:
+    """A large write that fails at once is tried for no longer than a read."""
+    attempts = Attempts(Time(), 20, lambda _: 0.01, transfer=128)
+    start = attempts.time.now
+    with pytest.raises(StoreFailureError):
+        run(attempts)
+    assert attempts.time.now - start <= 21
+
+
+def test_waits_are_told_of() -> None:
+    """Each failure that is followed by another try is told of, before the pause."""
+    attempts, told = Attempts(Time(), 20, lambda _: 0, failures=2), list[tuple[str, int]]()
+    time = attempts.time
+    retries = Retries(time.clock, time.sleep, lambda: 1.0)
+    retries.run(attempts, 20, waits=lambda failure: told.append((str(failure), len(time.pauses))))
+    assert told == [("failure 1", 0), ("failure 2", 1)]

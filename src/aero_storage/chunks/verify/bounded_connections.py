@@ -17,7 +17,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 MAX_INTERIM_RESPONSES = 10
 """Limit of interim (1xx) responses before one final response (RFC 9110 §15.2)."""
 
-_SKIPPED = range(102, 200)  # http.client skips 100 itself; a 101, which nobody asked for, is the end of HTTP
+_SKIPPED = frozenset(range(100, 200)) - {101}  # a 101, which nobody asked for, is the end of HTTP
 _MOST_FIELDS = 100
 _LONGEST_LINE = 65536
 
@@ -124,7 +124,10 @@ def _shut(descriptor: int, inode: int) -> None:
 
 
 class FewInterimResponses(http.client.HTTPResponse):
-    """A response before which at most MAX_INTERIM_RESPONSES interim ones may come; http.client skips 100 alone."""
+    """A response before which at most MAX_INTERIM_RESPONSES interim ones may come.
+
+    http.client skips 100 alone, and not before the answer of a proxy to CONNECT.
+    """
 
     _interim = 0
 

@@ -18,8 +18,8 @@ from aero_storage.errors import (
     OriginDeniedError,
     OriginUnavailableError,
 )
-from aero_storage.storage.objects.bucket_documents import left_out_of
 from aero_storage.storage.objects.origin import ObjectStatus, Origin, Pin
+from aero_storage.storage.objects.polled_documents import left_out_of
 
 _ORIGIN_ERRORS = (OriginDeniedError, OriginUnavailableError)
 
@@ -47,6 +47,10 @@ class BucketDocuments(CatalogDocuments):
         except _ORIGIN_ERRORS as error:
             raise CatalogError(str(error)) from error
         return DocumentState((True, status.pin), is_settled=True)
+
+    @override
+    def look_anew(self) -> None:
+        pass  # each look is a new one
 
     @override
     def has_manifest(self) -> bool:
@@ -79,7 +83,7 @@ class BucketDocuments(CatalogDocuments):
 
     @override
     def left_out(self) -> dict[str, str]:
-        return left_out_of(self.origin)
+        return left_out_of(self.origin.list("", delimiter=True))
 
     def _objects(self) -> list[ObjectStatus]:
         try:

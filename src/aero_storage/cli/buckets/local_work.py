@@ -21,7 +21,7 @@ def local_work(identity: str, image_id: str, say: Say) -> Iterator[Directory]:
 
     Raises BusyError if another command of this machine works on the image, OperatorError if it is not ours.
     """
-    place, parent = Path(tempfile.gettempdir()), f"aero-storage-{os.geteuid()}~"
+    place, parent = _temporary_place(), f"aero-storage-{os.geteuid()}~"
     name = hashlib.sha256(f"{identity} {image_id}".encode()).hexdigest()[:16]
     with Directory.opened(place) as top:
         freed = _swept(top, parent)
@@ -29,6 +29,13 @@ def local_work(identity: str, image_id: str, say: Say) -> Iterator[Directory]:
             say(f"An interrupted command had left {format_size(freed)} in {place / parent}; removed it.")
         with staging_directory(top, parent, name) as staging:
             yield staging.directory
+
+
+def _temporary_place() -> Path:
+    """Return the directory for temporary files: /var/tmp, where TMPDIR names none, as /tmp is often in memory."""
+    large = Path("/var/tmp")  # noqa: S108 - below it, a directory of ours that nobody else can write to
+    is_chosen = any(os.environ.get(name) for name in ("TMPDIR", "TEMP", "TMP"))
+    return large if not is_chosen and os.access(large, os.W_OK | os.X_OK) else Path(tempfile.gettempdir())
 
 
 def _swept(top: Directory, parent: str) -> int:

@@ -14,7 +14,7 @@ from typing_extensions import Buffer, override
 
 from aero_storage.catalog.content_digest import object_stamps
 from aero_storage.chunks.publish.cutting import Advance
-from aero_storage.cli.repository import ImageSample, StoredImage
+from aero_storage.cli.stored_image import ImageSample, StoredImage
 from aero_storage.errors import ObjectChangedError, OperatorError
 from aero_storage.image_formats.byte_source import short_sample
 from aero_storage.storage.objects.origin import ObjectStatus, Origin

@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from aero_storage.atomic_files import Waiting
 from aero_storage.catalog.draft import Draft, Entry
-from aero_storage.catalog.model import MANIFEST_NAME, Catalog, Image
+from aero_storage.catalog.model import CHUNKED, MANIFEST_NAME, Catalog, Image
 from aero_storage.chunks.manifest import MAX_MANIFEST_BYTES
 from aero_storage.cli.buckets.chunk_source import BucketSource, beginning_of
 from aero_storage.cli.buckets.conditional import Tried, require_conditional
@@ -29,10 +29,11 @@ from aero_storage.cli.buckets.local_work import local_work
 from aero_storage.cli.buckets.pointer import CatalogPointer
 from aero_storage.cli.buckets.reading import StoredObject
 from aero_storage.cli.buckets.statuses import Statuses
-from aero_storage.cli.buckets.unnamed import Survey, Unit, has_objects, is_complete
+from aero_storage.cli.buckets.unnamed import LOOKS_AT_ONCE, Survey, Unit, has_objects, is_complete
 from aero_storage.cli.buckets.work import BucketWork
 from aero_storage.cli.repository import GRACE_SECONDS, Expired, Leftover, Repository, Say
 from aero_storage.cli.sizes import format_size
+from aero_storage.cli.stored_image import StoredImage
 from aero_storage.cli.terminal import printable
 from aero_storage.errors import AeroStorageError, BlobNotFoundError, OperatorError
 from aero_storage.http.identifiers import is_version
@@ -52,6 +53,8 @@ class BucketRepository(Repository):
     single_writer: bool = False
     _tried: Tried | None = attrs.field(init=False, default=None)
     _statuses: Statuses | None = attrs.field(init=False, default=None)
+    _chunked: frozenset[str] | None = attrs.field(init=False, default=None)
+    """The ids of all images that have chunks, once all were looked at."""
 
     @property
     @override
@@ -112,6 +115,19 @@ class BucketRepository(Repository):
     @override
     def look_at_all(self, images: Iterable[Image]) -> None:
         self._statuses = Statuses.listed(self.origin, {file_key(image) for image in images})
+        below = self.origin.list(CHUNKED, delimiter=True)
+        self._chunked = frozenset(one.key.rpartition("/")[2] for one in below if one.status is None)
+
+    @property
+    @override
+    def looks_at_once(self) -> int:
+        return LOOKS_AT_ONCE
+
+    @override
+    def needs_sample(self, image: Image, stored: StoredImage) -> bool:
+        """Each sample takes two requests. An import looks at the content, and the digest says that it is the same."""
+        is_examined = self.is_imported(image.id, image.file) and image.known_sha256(stored.stamps) is not None
+        return not is_examined
 
     @override
     def stored(self, image: Image) -> StoredObject:
@@ -148,10 +164,11 @@ class BucketRepository(Repository):
         return file_key(image) != MANIFEST_NAME and self._has_object(file_key(image))
 
     @override
-    def leftovers(self, catalog: Catalog) -> Sequence[Leftover]:
+    def leftovers(self, catalog: Catalog, *, thorough: bool = True) -> Sequence[Leftover]:
         if catalog.listing:
             return ()
-        return [self._leftover(unit) for unit in Survey(self.origin, catalog).units()]
+        survey = Survey(self.origin, catalog)
+        return [self._leftover(unit) for unit in (survey.units() if thorough else survey.imports())]
 
     def _leftover(self, unit: Unit) -> Leftover:
         is_unfinished = unit.is_directory and not is_complete(self.origin, unit)
@@ -166,6 +183,8 @@ class BucketRepository(Repository):
 
     @override
     def chunk_manifest(self, image: Image) -> bytes | None:
+        if self._chunked is not None and image.id not in self._chunked:
+            return None
         try:
             return beginning_of(self.origin, self._chunk_manifest_key(image), MAX_MANIFEST_BYTES)
         except BlobNotFoundError:

@@ -13,6 +13,7 @@ import attrs
 
 from aero_storage.catalog.model import CHUNKED, MANIFEST_NAME, Catalog
 from aero_storage.chunks.manifest import CHUNKS_DIRECTORY
+from aero_storage.chunks.parallel import WorkItems, share_out
 from aero_storage.cli.buckets.keys import (
     OURS,
     chunk_manifest_key,
@@ -25,6 +26,9 @@ from aero_storage.cli.image_files import IMPORTED
 from aero_storage.errors import BlobNotFoundError
 from aero_storage.http.identifiers import is_image_id, is_version
 from aero_storage.storage.objects.origin import Listed, Origin
+
+LOOKS_AT_ONCE = 16
+"""Requests about as many images are made at the same time: each waits for the store more than it works."""
 
 MARKS = f"{OURS}/unnamed"
 """The directory of the marks: below it, the key that a mark is about."""
@@ -68,11 +72,23 @@ class Survey:
 
     def units(self) -> Iterator[Unit]:
         """Yield all units that nothing names."""
-        yield from self._imported(IMPORTED)
-        for listed in self.origin.list(CHUNKED, delimiter=True):
-            image_id = listed.key.rpartition("/")[2]
-            if listed.status is None and is_image_id(image_id):
-                yield from self._versions(image_id)
+        yield from self.imports()
+        below = (
+            one.key.rpartition("/")[2] for one in self.origin.list(CHUNKED, delimiter=True) if one.status is None
+        )
+        image_ids, found = [name for name in below if is_image_id(name)], dict[str, list[Unit]]()
+
+        def work(share: WorkItems[str]) -> None:
+            for image_id in share:
+                found[image_id] = [*self._versions(image_id)]
+
+        share_out(image_ids, LOOKS_AT_ONCE, work)
+        for image_id in image_ids:
+            yield from found[image_id]
+
+    def imports(self) -> Iterator[Unit]:
+        """Yield the imported files that nothing names: one listing for all images."""
+        return self._imported(IMPORTED)
 
     def units_of(self, image_id: str) -> Iterator[Unit]:
         """Yield the units of one image's imports and chunks that nothing names."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 
 import attrs
 from typing_extensions import Buffer, override
@@ -32,14 +32,15 @@ from aero_storage.cli.buckets.publication import Publication
 from aero_storage.cli.buckets.reading import StoredObject
 from aero_storage.cli.buckets.unnamed import Survey, Unit, set_marks
 from aero_storage.cli.buckets.uploading import FRESH_NS, Place, Upload, is_published
+from aero_storage.cli.foresight import foretell_space
 from aero_storage.cli.progress import progress
+from aero_storage.cli.raw_contents import pieces_of
 from aero_storage.cli.received import Received
-from aero_storage.cli.repository import Placed, PublishedVersion, Say, Work
+from aero_storage.cli.repository import Freed, HashedContents, Placed, PublishedVersion, Say, Work
+from aero_storage.cli.sizes import format_size
 from aero_storage.errors import AeroStorageError, BlobNotFoundError, OperatorError
 from aero_storage.http.identifiers import is_version
 from aero_storage.storage.objects.origin import ObjectStatus, Origin
-
-_PIECE = 1 << 20
 
 
 @attrs.frozen
@@ -64,6 +65,32 @@ class BucketWork(Work):
     _say: Say
     _given: _Given = attrs.field(init=False, factory=_Given)
 
+    @property
+    @override
+    def staging_disk(self) -> str:
+        return f"the disk of {self.staging.path}"
+
+    @override
+    def foretell_staging(self, most: int, say: Say) -> None:
+        of = f" of up to {format_size(most)}" if most else ""
+        say(f"A temporary file{of} is made in {self.staging.path}; TMPDIR names another place.")
+        foretell_space(self.staging, most, self.staging_disk, say)
+
+    @property
+    @override
+    def send(self) -> Callable[[HashedContents, int], AbstractContextManager[Placed]]:
+        return self._sent
+
+    @contextmanager
+    def _sent(self, contents: HashedContents, size: int) -> Iterator[Placed]:
+        key = self._new_key()
+        tag = self.origin.put_large(key, contents, size).tag
+        with self._kept_if_named(key, _digest(contents.sha256, size, tag), size) as placed:
+            yield placed
+
+    def _new_key(self) -> str:
+        return new_imported_key(self.image_id, (status.key for status in self._imported()))
+
     @override
     def foresee_publish(self, image: Image, say: Say) -> None:
         self.pointer.current()
@@ -71,10 +98,9 @@ class BucketWork(Work):
     @contextmanager
     @override
     def placed(self, staged: str, sha256: str | None) -> Iterator[Placed]:
-        key = new_imported_key(self.image_id, (status.key for status in self._imported()))
+        key = self._new_key()
         size, tag = self._uploaded(staged, key)
-        digest = None if sha256 is None else ContentDigest(sha256, object_stamps(size, tag)[0])
-        with self._kept_if_named(key, digest, size) as placed:
+        with self._kept_if_named(key, _digest(sha256, size, tag), size) as placed:
             yield placed
 
     @contextmanager
@@ -92,7 +118,7 @@ class BucketWork(Work):
             )
             tag = self.origin.put_large(key, found, size).tag
             sha256 = found.sha256
-        with self._kept_if_named(key, ContentDigest(sha256, object_stamps(size, tag)[0]), size) as placed:
+        with self._kept_if_named(key, _digest(sha256, size, tag), size) as placed:
             yield placed
 
     def _imported(self) -> Iterator[ObjectStatus]:
@@ -126,7 +152,7 @@ class BucketWork(Work):
         try:
             size = os.fstat(descriptor).st_size
             with progress(f"Uploading {key}", size) as advance:
-                return size, self.origin.put_large(key, _pieces(descriptor, size, advance), size).tag
+                return size, self.origin.put_large(key, _told(pieces_of(descriptor, size), advance), size).tag
         finally:
             os.close(descriptor)
 
@@ -153,25 +179,29 @@ class BucketWork(Work):
         """Nothing is removed that a daemon may still be reading."""
 
     @override
-    def carry_out(self) -> int:
+    def carry_out(self) -> Freed:
         catalog = self.pointer.current()
         given = [Unit(file) for file in dict.fromkeys(self._given.files)]
         if self._given.has_chunks:
             given += self._chunk_units()
         if catalog is None:  # a listing serves all that is there: no other pointer can be taken away
-            return self._deleted(given)
+            return Freed(self._deleted(given))
         survey = Survey(self.origin, catalog)
         left = [unit for unit in given if not survey.is_named(unit)]
         set_marks(self.origin, left)
         self.origin.delete(unit.mark for unit in self._given.new if survey.is_named(unit))
         if self._given.has_chunks:
             self.origin.delete([self._unversioned_manifest()])
+        kept = self._size(left)
         if left:
             self._say(
-                "What nothing names any more stays for those who still read it; 24 hours from now, "
-                "aero-storage remove --expired deletes it."
+                f"{format_size(kept)} that nothing names any more stay for those who still read them; "
+                "24 hours from now, aero-storage remove --expired deletes them."
             )
-        return 0
+        return Freed(0, kept)
+
+    def _size(self, units: Iterable[Unit]) -> int:
+        return sum(one.status.size for unit in units for one in unit.listed(self.origin) if one.status is not None)
 
     def _unversioned_manifest(self) -> str:
         return chunk_manifest_key(version_directory(self.image_id, None))
@@ -236,8 +266,11 @@ class BucketWork(Work):
         return True
 
 
-def _pieces(descriptor: int, size: int, advance: Advance) -> Iterator[bytes]:
-    for offset in range(0, size, _PIECE):
-        piece = os.pread(descriptor, _PIECE, offset)
+def _digest(sha256: str | None, size: int, tag: str) -> ContentDigest | None:
+    return None if sha256 is None else ContentDigest(sha256, object_stamps(size, tag)[0])
+
+
+def _told(pieces: Iterator[bytes], advance: Advance) -> Iterator[bytes]:
+    for piece in pieces:
         yield piece
         advance(len(piece))

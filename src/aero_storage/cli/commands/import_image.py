@@ -33,7 +33,7 @@ from aero_storage.cli.sizes import format_size
 from aero_storage.cli.sources.limits import MAX_SIZE
 from aero_storage.cli.sources.members import last_of
 from aero_storage.cli.sources.opening import NO_ARCHIVE, SourceOptions, open_source, plain_file
-from aero_storage.cli.staged_image import STAGED, ReadyImage, arrived, examined_in, write_disk
+from aero_storage.cli.staged_image import ReadyImage, arrived, examined_in, stored
 from aero_storage.errors import OperatorError
 
 
@@ -150,7 +150,7 @@ def import_image(  # noqa: PLR0913, PLR0917 - the flags of a command
 def _import_file(context: CommandContext, path: Path, given_format: str | None, options: ImportOptions) -> _Done:
     with opened(path, given_format) as candidate:
         examined = candidate if candidate.needs_copy else examine(candidate)
-        return _import(context, lambda work: examined_in(work.staging, examined, context.output.say), options)
+        return _import(context, lambda work: examined_in(work, examined, context.output.say), options)
 
 
 def _import_incoming(
@@ -160,7 +160,7 @@ def _import_incoming(
     with open_source(named, wanted) as source:
         return _import(
             context,
-            lambda work: arrived(source, work.staging, given_format, wanted, hashed=options.digested),
+            lambda work: arrived(source, work, given_format, wanted, hashed=options.digested),
             options,
         )
 
@@ -199,13 +199,11 @@ def _import(
     """Import the image that `ready` gives, in the work place."""
     repository = context.make_repository()
     with repository.at_work(options.id, context.output.say) as work:
-        with ready(work) as image:
-            sha256 = write_disk(work.staging, image, options)
-        with work.placed(STAGED, sha256) as placed:
-            change = partial(_switch, repository, work, options, placed)
+        with ready(work) as image, stored(work, image, options) as disk:
+            change = partial(_switch, repository, work, options, disk.placed)
             switch = context.change_catalog(repository, change)
         _remove_replaced(context.output.say, repository, work, switch)
-    return _Done(image, placed.file, switch.draft, placed.disk_usage, sha256)
+    return _Done(image, disk.placed.file, switch.draft, disk.placed.disk_usage, disk.sha256)
 
 
 def _switch(repository: Repository, work: Work, options: ImportOptions, placed: Placed, draft: Draft) -> _Switch:

@@ -13,8 +13,10 @@ from aero_storage.catalog.model import MANIFEST_NAME, Image
 from aero_storage.catalog.reader import load_manifest
 from aero_storage.catalog.unknown_keys import UnknownKey, unknown_keys
 from aero_storage.chunks.manifest import check_geometry, parse_chunk_manifest
+from aero_storage.chunks.parallel import WorkItems, share_out
 from aero_storage.cli.image_warnings import image_warnings
 from aero_storage.cli.options import CommandContext, with_json, with_root, with_settings
+from aero_storage.cli.progress import counted
 from aero_storage.cli.repository import Leftover, Repository
 from aero_storage.cli.sizes import format_size
 from aero_storage.cli.terminal import add_row, new_table, printable, write_table
@@ -49,7 +51,7 @@ def inspect(repository: Repository, settings: Settings, image: Image) -> ListedI
     try:
         stored = repository.stored(image)
         size, used, sha256 = stored.size, stored.disk_usage, image.known_sha256(stored.stamps)
-        warnings += image_warnings(image, stored, settings)
+        warnings += image_warnings(image, stored, settings, sampled=repository.needs_sample(image, stored))
     except OperatorError as error:
         problems.append(str(error).removeprefix(f"{image.id}: "))
     except OSError as error:
@@ -129,22 +131,36 @@ class _Survey:
     leftovers: tuple[Leftover, ...]
 
 
-def _survey(context: CommandContext) -> _Survey:
-    """Inspect all images, and what the catalog does not show."""
-    repository, settings = context.repository, context.settings
+def _survey(context: CommandContext, *, thorough: bool) -> _Survey:
+    """Inspect all images, and what the catalog does not show; `thorough` as for `Repository.leftovers`."""
+    repository = context.repository
     documents = repository.documents
     catalog = context.catalog()
     images = catalog.images
-    found: list[ListedImage] = []
-    repository.look_at_all(images)
-    with watched(context.output.say) as work:
-        for number, image in enumerate(images, 1):
-            work.begin(f"Looking at {number} of {len(images)} images: {image.id}")
-            found.append(inspect(repository, settings, image))
+    found = _inspected(context, images)
     warnings: dict[str, list[str]] = {}
     for name, text in _all_warnings(documents, found, is_listed=context.listing and not documents.has_manifest()):
         warnings.setdefault(name, []).append(text)
-    return _Survey(tuple(found), warnings, tuple(repository.leftovers(catalog)))
+    with watched(context.output.say) as work:
+        work.begin(f"Looking for what nothing names in {repository.name}")
+        left = repository.leftovers(catalog, thorough=thorough)
+    return _Survey(tuple(found), warnings, tuple(left))
+
+
+def _inspected(context: CommandContext, images: Sequence[Image]) -> list[ListedImage]:
+    """Inspect images, several at a time where each look waits for a store; they keep their order."""
+    repository, settings = context.repository, context.settings
+    repository.look_at_all(images)
+    found: dict[str, ListedImage] = {}
+    with counted("Looking at", len(images), "images", context.output.say) as begin:
+
+        def work(share: WorkItems[Image]) -> None:
+            for image in share:
+                begin(image.id)
+                found[image.id] = inspect(repository, settings, image)
+
+        share_out(images, repository.looks_at_once, work)
+    return [found[image.id] for image in images]
 
 
 def _all_warnings(
@@ -183,8 +199,9 @@ def show(context: CommandContext) -> None:
     """List the images that the daemon serves.
 
     Warnings, also of what the directory listing leaves out and of files that no image needs, are on standard error.
+    Of a bucket, chunks that no image needs are looked for by catalog check alone.
     """
-    survey, output = _survey(context), context.output
+    survey, output = _survey(context, thorough=False), context.output
     if output.as_json or not survey.found:
         empty = f"{context.repository.name} holds no image; bring one in with: aero-storage import"
         output.result([_row(one, survey.warnings) for one in survey.found], empty)
@@ -242,7 +259,7 @@ def check(context: CommandContext) -> int:
     leaves out, keys that nobody knows, and limits. Remarks are about what no image needs, or an interrupted command
     has left, with the command that removes it.
     """
-    repository, survey = context.repository, _survey(context)
+    repository, survey = context.repository, _survey(context, thorough=True)
     documents = repository.documents
     problems = {one.image.id: list(one.problems) for one in survey.found if one.problems}
     source = (
@@ -254,7 +271,8 @@ def check(context: CommandContext) -> int:
     lines += _warning_lines(survey.warnings)
     lines += [f"remark: {one.path}: {one.reason}; to remove it: {one.command}" for one in survey.leftovers]
     wrong = "nothing" if not problems else f"{len(problems)} of them"
-    lines.append(f"{len(survey.found)} images by {source}: {wrong} wrong")
+    noun = "image" if len(survey.found) == 1 else "images"
+    lines.append(f"{len(survey.found)} {noun} by {source}: {wrong} wrong")
     document = {
         "images": len(survey.found),
         "problems": problems,

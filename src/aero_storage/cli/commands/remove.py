@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import attrs
@@ -87,7 +90,7 @@ def _remove_expired(context: CommandContext, grace: float) -> None:
     with watched(output.say) as work:
         work.begin(f"Looking for what nothing names in {repository.name}")
         done = repository.remove_expired(grace)
-    waiting = f"; {done.waiting} more wait" if done.waiting else ""
+    waiting = f"; {done.waiting} more have not waited for so long yet" if done.waiting else ""
     output.result(
         {"removed": list(done.removed), "freed": done.freed, "waiting": done.waiting},
         *(f"removed {key}" for key in done.removed),
@@ -98,7 +101,7 @@ def _remove_expired(context: CommandContext, grace: float) -> None:
 
 def _remove_image(context: CommandContext, image_id: str, *, chunks_only: bool, yes: bool) -> None:
     repository, output = context.repository, context.output
-    with repository.at_work(image_id, output.say) as work:
+    with _room_told(), repository.at_work(image_id, output.say) as work:
         sure = _is_sure(image_id, repository, yes, chunks_only)
         removal = _plan_removal(context, repository, image_id, chunks_only=chunks_only, sure=sure)
         _warn(context, removal)
@@ -106,10 +109,26 @@ def _remove_image(context: CommandContext, image_id: str, *, chunks_only: bool, 
         work.settle()
         freed = work.carry_out()
     what = "chunks" if chunks_only else "image"
+    ended = f"{format_size(freed.later)} to be freed later" if freed.later else f"{format_size(freed.now)} freed"
     output.result(
-        {"id": image_id, "removed": what, "freed": freed},
-        f"Removed the {what} {image_id}: {format_size(freed)} freed",
+        {"id": image_id, "removed": what, "freed": freed.now, "freed_later": freed.later},
+        f"Removed the {what} {image_id}: {ended}",
     )
+
+
+@contextmanager
+def _room_told() -> Iterator[None]:
+    """Tell what to do on a full disk: nothing may go before the catalog that names it, and a new one takes room."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        raise OperatorError(
+            "no space left: before a file may go, a new catalog that does not name it has to be written, and nothing "
+            "was changed; make room for it elsewhere on this disk (as much as manifest.json takes, and 64 KiB), or "
+            "run the command as root, for whom many file systems keep some"
+        ) from error
 
 
 def _is_sure(image_id: str, repository: Repository, yes: bool, chunks_only: bool) -> bool:  # noqa: FBT001 - passed on

@@ -9,7 +9,7 @@ from typing import Protocol
 import attrs
 from typing_extensions import Buffer
 
-from aero_storage.atomic_files import Directory, FreeSpace
+from aero_storage.atomic_files import IMAGES_ROOT, Directory, FreeSpace
 from aero_storage.cli.sources.stream import PIECE, Stream
 
 _BLOCK = 4096
@@ -41,6 +41,8 @@ class WorkFile:
     _directory: Directory
     _name: str
     descriptor: int
+    disk: str = IMAGES_ROOT
+    """The name of its disk in messages."""
     followed: Callable[[int, int], None] = _nobody_follows
     """Is told how many bytes were left out as a hole, and how many were written behind it then."""
     size: int = attrs.field(init=False, default=0)
@@ -48,14 +50,14 @@ class WorkFile:
     _space: FreeSpace = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._space = FreeSpace.around(self.descriptor)
+        self._space = FreeSpace.around(self.descriptor, self.disk)
 
     @classmethod
-    def create(cls, directory: Directory, name: str) -> WorkFile:
+    def create(cls, directory: Directory, name: str, disk: str = IMAGES_ROOT) -> WorkFile:
         """Create the file, which must not exist."""
         descriptor = directory.open_file(name, os.O_RDWR | os.O_CREAT | os.O_EXCL, _MODE)
         os.fchmod(descriptor, _MODE)  # independent of the umask: the daemon is another user
-        return cls(directory, name, descriptor)
+        return cls(directory, name, descriptor, disk)
 
     def write(self, data: bytes, /) -> None:
         """Append bytes."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
 
 import attrs
@@ -16,15 +17,13 @@ from aero_storage.catalog.model import CHUNKED, Image
 from aero_storage.disk import Disk
 from aero_storage.errors import BlobNotFoundError, OriginUnavailableError
 from aero_storage.storage.blob import BlobStatus
+from aero_storage.storage.objects.common_looks import CommonLooks, Seen
 from aero_storage.storage.objects.object_keys import key_of
 from aero_storage.storage.objects.object_status import blob_status
-from aero_storage.storage.objects.origin import ObjectStatus, Origin
+from aero_storage.storage.objects.origin import Listed, ObjectStatus
 from aero_storage.storage.objects.origin_threads import LIST_LANE
 from aero_storage.storage.objects.shared_look import LATE_SECONDS, Flight
 from aero_storage.storage.store import EntryFault, Survey
-
-_SHARE_SECONDS = 0.5
-"""Answers made from a listing are shared for so long, beyond which no change may stay unseen."""
 
 _MOST_DIRECTORIES = 16
 """If more of one branch have images, all of the branch is listed at once."""
@@ -45,7 +44,7 @@ class ListedImages:
 class BucketListing:
     """The listing for one catalog at a time; used on the reactor's thread. LISTs are made while somebody asks."""
 
-    _origin: Origin
+    _common: CommonLooks
     _threads: Disk
     _clock: IReactorTime
     _refresh_secs: float
@@ -55,7 +54,8 @@ class BucketListing:
     _last: ListedImages | None = attrs.field(init=False, default=None)
     _flight: Flight[ListedImages] | None = attrs.field(init=False, default=None)
     _is_away: bool = attrs.field(init=False, default=False)
-    _is_outdated: bool = attrs.field(init=False, default=False)
+    _anew_from: float = attrs.field(init=False, default=-math.inf)
+    """Listings that began before are not believed."""
 
     def last(self, images: tuple[Image, ...]) -> ListedImages | None:
         """Return the last listing for these images, however old."""
@@ -64,7 +64,7 @@ class BucketListing:
     def current(self, images: tuple[Image, ...]) -> Deferred[ListedImages]:
         """Return a listing that may be believed; can be cancelled. Fails with the origin's errors."""
         last, now = self.last(images), self._clock.seconds()
-        if last is not None and not self._is_outdated and now - last.began <= self._fresh_seconds:
+        if last is not None and last.began >= self._since(now):
             return succeed(last)
         flight = self._flight
         if flight is None or flight.subject is not images:
@@ -80,11 +80,10 @@ class BucketListing:
 
     def look_anew(self) -> None:
         """Believe the last listing no longer, unless the origin does not answer."""
-        self._is_outdated, self._flight = True, None
+        self._anew_from, self._flight = math.nextafter(self._clock.seconds(), math.inf), None
 
-    @property
-    def _fresh_seconds(self) -> float:
-        return max(self._refresh_secs - _SHARE_SECONDS, self._refresh_secs / 2)
+    def _since(self, now: float) -> float:
+        return max(now - self._refresh_secs, self._anew_from)
 
     def _late(self, last: ListedImages, _result: object, _seconds: float) -> ListedImages:
         self._is_away = True
@@ -92,14 +91,14 @@ class BucketListing:
 
     def _begin(self, images: tuple[Image, ...]) -> Flight[ListedImages]:
         flight = self._flight = Flight(self._clock.seconds(), images)
-        listing = self._threads.run(partial(self._list, images, flight.began), lane=LIST_LANE)
+        listing = self._threads.run(partial(self._list, images, self._since(flight.began)), lane=LIST_LANE)
         listing.addCallbacks(partial(self._listed, flight), partial(self._failed, flight))
         return flight
 
     def _listed(self, flight: Flight[ListedImages], found: ListedImages) -> None:
         self._is_away = False
         if self._flight is flight:
-            self._images, self._last, self._flight, self._is_outdated = flight.subject, found, None, False
+            self._images, self._last, self._flight = flight.subject, found, None
         flight.end(found)
 
     def _failed(self, flight: Flight[ListedImages], failure: Failure) -> None:
@@ -110,21 +109,28 @@ class BucketListing:
 
     # In a thread
 
-    def _list(self, images: tuple[Image, ...], began: float) -> ListedImages:
+    def _list(self, images: tuple[Image, ...], since: float) -> ListedImages:
         wanted = {key for image in images if (key := _key(image)) is not None}
         objects: dict[str, ObjectStatus] = {}
-        for directory, is_flat in _places(wanted):
-            for listed in self._origin.list(directory, delimiter=not is_flat):
-                if listed.status is not None and listed.key in wanted:
-                    objects[listed.key] = listed.status
-        is_all = len(objects) == len(wanted) and all(_key(image) for image in images)
-        chunked = frozenset() if is_all else frozenset(self._chunked())
-        return _judged(began, [(image, objects.get(_key(image) or "")) for image in images], chunked)
+        began: list[float] = []
 
-    def _chunked(self) -> Iterable[str]:
-        for listed in self._origin.list(CHUNKED, delimiter=True):
-            if listed.status is None:
-                yield listed.key.rpartition("/")[2]
+        def listed(directory: str, *, is_flat: bool) -> Iterator[Listed]:
+            seen: Seen[Iterator[Listed]] = self._common.list(directory, delimiter=not is_flat, since=since)
+            began.append(seen.began)
+            return seen.value
+
+        for directory, is_flat in _places(wanted):
+            for one in listed(directory, is_flat=is_flat):
+                if one.status is not None and one.key in wanted:
+                    objects[one.key] = one.status
+        is_all = len(objects) == len(wanted) and all(_key(image) for image in images)
+        chunked = frozenset() if is_all else frozenset(_directories(listed(CHUNKED, is_flat=False)))
+        found = [(image, objects.get(_key(image) or "")) for image in images]
+        return _judged(min(began, default=since), found, chunked)
+
+
+def _directories(listed: Iterable[Listed]) -> Iterable[str]:
+    return (one.key.rpartition("/")[2] for one in listed if one.status is None)
 
 
 def _judged(

@@ -138,8 +138,8 @@ class UncachedLease(_ObjectLease):
     @override
     def read_later(self, disk: Disk, offset: int, length: int, *, background: bool) -> Deferred[bytes]:
         beginning, self._beginning = self._beginning, None
-        if beginning is not None and beginning[0] == offset and len(beginning[1]) == length:
-            return succeed(beginning[1])
+        if beginning is not None and beginning[0] == offset and len(beginning[1]) >= length:
+            return succeed(beginning[1][:length])
         return self._threads.run(partial(self._reads.read, offset, length), lane=ORIGIN_LANE, background=background)
 
     @override

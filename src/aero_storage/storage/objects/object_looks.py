@@ -1,6 +1,7 @@
 """Looks at objects, remembered: HEADs are made once for all who ask, and believed for a while (http.md §11).
 
-Everything runs on the reactor's thread but the HEADs. Missing objects are remembered, too.
+Everything runs on the reactor's thread but the HEADs, of which the workers of a daemon make one for all. Missing
+objects are remembered, too.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from aero_storage.disk import Disk
-from aero_storage.errors import BlobNotFoundError, OriginUnavailableError
+from aero_storage.errors import OriginUnavailableError
 from aero_storage.storage.blob import BlobStatus
+from aero_storage.storage.objects.common_looks import CommonLooks, Seen
 from aero_storage.storage.objects.object_keys import is_immutable
 from aero_storage.storage.objects.object_status import blob_status
-from aero_storage.storage.objects.origin import ObjectStatus, Origin
+from aero_storage.storage.objects.origin import ObjectStatus
 from aero_storage.storage.objects.origin_threads import LOOK_LANE
 from aero_storage.storage.objects.shared_look import LATE_SECONDS, Flight
 
@@ -42,8 +44,8 @@ class Look:
     """The digest of a published chunk, in hex, once it is known."""
     has_digest: bool = False
     """Whether its digest was looked for."""
-    is_digest_due: bool = False
-    """Whether its digest has to be looked for again: its manifest may have changed since the last look."""
+    digest_due_at: float = math.inf
+    """When its digest has to be looked for again: its manifest may have changed, or could not be read."""
 
 
 @attrs.define(eq=False)
@@ -53,7 +55,7 @@ class ObjectLooks:
     A look is believed for `refresh_secs`, and, while the origin does not answer, for `stale_secs`.
     """
 
-    _origin: Origin
+    _common: CommonLooks
     _threads: Disk
     _clock: IReactorTime
     _refresh_secs: float
@@ -63,6 +65,8 @@ class ObjectLooks:
     _is_away: bool = attrs.field(init=False, default=False)
     """Whether the last look that ended, or was late, had no answer."""
     _all_anew_from: float = attrs.field(init=False, default=-math.inf)
+    _anew_from: dict[str, float] = attrs.field(init=False, factory=dict)
+    """Of objects that have been found changed: no look before then is believed."""
 
     def recall(self, key: str) -> Look | None:
         """Return the last look at an object if it may be believed now; asks anew in time, without waiting."""
@@ -96,14 +100,25 @@ class ObjectLooks:
             waiter.addTimeout(LATE_SECONDS, self._clock, onTimeoutCancel=partial(self._late, known))
         return waiter.addErrback(partial(self._instead, known))
 
+    def is_digest_due(self, look: Look) -> bool:
+        """Return whether the digest of a chunk has to be looked for again."""
+        return self._clock.seconds() >= look.digest_due_at
+
+    def digest_failed(self, look: Look) -> None:
+        """Have the digest looked for again after a while."""
+        look.digest_due_at = self._clock.seconds() + self._refresh_secs
+
     def forget(self, key: str) -> None:
         """The object is no longer as it was seen, nor as a look sees it that has begun."""
         self._known.pop(key, None)
         self._flights.pop(key, None)
+        self._anew_from[key] = math.nextafter(self._clock.seconds(), math.inf)
+        while len(self._anew_from) > _MAX_LOOKS:
+            del self._anew_from[next(iter(self._anew_from))]
 
     def look_anew(self) -> None:
         """Believe nothing any more that was seen before now, unless the origin does not answer."""
-        self._all_anew_from = self._clock.seconds()
+        self._all_anew_from = math.nextafter(self._clock.seconds(), math.inf)
         self._flights.clear()
 
     def _age(self, look: Look) -> float:
@@ -125,21 +140,17 @@ class ObjectLooks:
         return known
 
     def _begin(self, key: str) -> Flight[Look]:
-        flight = self._flights[key] = Flight(self._clock.seconds())
-        looking = self._threads.run(partial(self._head, key), lane=LOOK_LANE)
+        now = self._clock.seconds()
+        since = max(now - self._refresh_secs / 2, self._all_anew_from, self._anew_from.get(key, -math.inf))
+        flight = self._flights[key] = Flight(now)
+        looking = self._threads.run(partial(self._common.head, key, since), lane=LOOK_LANE)
         looking.addCallbacks(partial(self._seen, key, flight), partial(self._failed, key, flight))
         return flight
 
-    def _head(self, key: str) -> ObjectStatus | None:
-        try:
-            return self._origin.head(key)
-        except BlobNotFoundError:
-            return None
-
-    def _seen(self, key: str, flight: Flight[Look], found: ObjectStatus | None) -> None:
+    def _seen(self, key: str, flight: Flight[Look], seen: Seen[ObjectStatus | None]) -> None:
         self._is_away = False
         is_last_word = self._flights.get(key) is flight
-        look = self._remember(key, found, flight.began) if is_last_word else _look_of(key, found, flight.began)
+        look = (self._remember if is_last_word else _look_of)(key, seen.value, seen.began)
         self._end(key, flight, look)
 
     def _failed(self, key: str, flight: Flight[Look], failure: Failure) -> None:
@@ -153,10 +164,12 @@ class ObjectLooks:
         flight.end(outcome)
 
     def _remember(self, key: str, found: ObjectStatus | None, began: float) -> Look:
+        self._anew_from.pop(key, None)
         known = self._known.pop(key, None)
         if known is not None and known.found == found:
             known.seen_at = max(known.seen_at, began)
-            known.is_digest_due = not known.is_immutable
+            if not known.is_immutable:
+                known.digest_due_at = began
             self._known[key] = known
             return known
         look = self._known[key] = _look_of(key, found, began)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TypeVar
 
@@ -25,13 +25,22 @@ from aero_storage.storage.objects.content_tags import MIB, ContentDigests, conte
 from aero_storage.storage.objects.listing import NotRepeated
 from aero_storage.storage.objects.origin import Listed, ObjectStatus, Origin, Pin
 from aero_storage.storage.objects.retries import Retries
-from aero_storage.storage.objects.store_client import StoreClient
-from aero_storage.storage.objects.store_failures import CHANGED, DENIED, ERROR, NOT_FOUND, StoreFailureError
+from aero_storage.storage.objects.store_client import Answer, StoreClient
+from aero_storage.storage.objects.store_failures import (
+    CHANGED,
+    DENIED,
+    ERROR,
+    NOT_FOUND,
+    OtherSizeError,
+    StoreFailureError,
+)
 from aero_storage.storage.objects.stored_content import Source, is_stored
 
 T = TypeVar("T")
 _SLOWEST_UPLOAD = 256 * 1024
 """Bytes a second, for which writes have more time than reads: an operator may have a slow link."""
+_SMALL = 64 * 1024
+"""Bytes that need no time of their own."""
 _DELETED_AT_ONCE = 1000
 _UNEXPLAINED = (400, 401, 403, 404)
 """Statuses of HEAD that may mean several things."""
@@ -46,6 +55,10 @@ class ObstoreOrigin(Origin):
     seconds: float
     """The time limit of one piece, all its tries together."""
     retries: Retries
+    most_listed: int = 250_000
+    """Keys that a listing with a delimiter may have: the client has all of them in memory, at 0.7 KiB each."""
+    waits: Callable[[str], object] = str
+    """Is told of a request that failed, in one line, before the pause after which it is tried again."""
     _conditional: ConditionalPut = attrs.field(init=False, factory=ConditionalPut)
 
     @property
@@ -66,12 +79,13 @@ class ObstoreOrigin(Origin):
 
     def _explained_head(self, full: str, limit: float) -> ObjectStatus:
         try:
-            return self.client.head(full, limit)
+            found = self.client.head(full, limit)
         except StoreFailureError as failure:
             if failure.status in _UNEXPLAINED:
                 self.client.explain(full, limit)  # raises what it really is: no bucket, a skewed clock
                 raise StoreFailureError(ERROR, f"{failure} to HEAD, but not to GET") from None
             raise
+        return found if found.size else self.client.find_size(full, limit)
 
     @override
     def get(self, key: str, pin: Pin, offset: int, length: int) -> Buffer:
@@ -79,9 +93,17 @@ class ObstoreOrigin(Origin):
             return b""
         full, bounds = self._full(key), (offset, offset + length)
         try:
-            return self._run("GET", key, lambda limit: self.client.get(full, pin, bounds, limit)).data
+            return self._run("GET", key, lambda limit: self._pinned_get(full, pin, bounds, limit)).data
         except BlobNotFoundError as error:
             raise ObjectChangedError(str(error)) from None
+
+    def _pinned_get(self, full: str, pin: Pin, bounds: tuple[int, int], limit: float) -> Answer:
+        try:
+            return self.client.get(full, pin, bounds, limit)
+        except OtherSizeError as failure:
+            if self._explained_head(full, limit).size != pin.size:  # it was seen wrongly
+                raise StoreFailureError(CHANGED, str(failure)) from None
+            raise
 
     @override
     def read(self, key: str, most: int) -> tuple[ObjectStatus, bytes]:
@@ -101,13 +123,12 @@ class ObstoreOrigin(Origin):
             self._require_stored(key, data, pin)
             return pin
 
-        return self._run("PUT", key, attempt, self._seconds_of(size))
+        return self._run("PUT", key, attempt, size)
 
     @override
     def put_if(self, key: str, data: Buffer, expected: Pin | None) -> Pin:
         full = self._writable(key)
         size = memoryview(data).nbytes
-        seconds = self._seconds_of(size)
 
         def attempt(limit: float) -> Pin:
             def write(mode: object) -> Pin:
@@ -118,7 +139,7 @@ class ObstoreOrigin(Origin):
             return self._conditional.attempt(write, lambda: self._present(key, size), data, expected)
 
         try:
-            return self._run("PUT", key, attempt, seconds)
+            return self._run("PUT", key, attempt, size)
         except (PreconditionFailedError, PreconditionUnsupportedError) as error:
             raise type(error)(self._message("PUT", key, str(error))) from None
 
@@ -189,27 +210,60 @@ class ObstoreOrigin(Origin):
 
     def _directory(self, full: str, prefix: str) -> Iterator[tuple[str, ObjectStatus | None]]:
         found, prefixes = self._run("LIST", prefix, lambda limit: self.client.list_directory(full, limit))
+        if len(found) + len(prefixes) > self.most_listed:
+            detail = (
+                f"over {self.most_listed:,} keys in one directory: use directories, and name images in a manifest"
+            )
+            raise OriginUnavailableError(self._message("LIST", prefix, detail))
         yield from ((status.key, status) for status in found)
         yield from ((name, None) for name in prefixes)
 
     def _flat(self, full: str, prefix: str) -> Iterator[tuple[str, ObjectStatus | None]]:
-        """Yield what is below a prefix; a listing that breaks goes on behind its last key."""
-        seen = NotRepeated()
+        """Yield what is below a prefix; a listing that breaks goes on behind its last key.
+
+        A page is lost whole if the client cannot name a key of it. The rest is listed directory by directory then.
+        """
+        seen, is_unnameable = NotRepeated(), False
         pages: Iterator[list[ObjectStatus]] | None = None
 
         def next_page(limit: float) -> list[ObjectStatus] | None:
-            nonlocal pages
+            nonlocal pages, is_unnameable
             if pages is None:
                 pages = self.client.list_flat(full, seen.last, limit)
             try:
                 page = next(pages, None)
                 return None if page is None else seen.check(page)
-            except StoreFailureError:
-                pages = None
+            except StoreFailureError as failure:
+                pages, is_unnameable = None, failure.is_unnameable
+                if is_unnameable:
+                    return None
                 raise
 
         while page := self._run("LIST", prefix, next_page):
             yield from ((status.key, status) for status in page)
+        if is_unnameable:
+            yield from self._walk(full, prefix, seen.last or "")
+
+    def _walk(self, full: str, prefix: str, after: str) -> Iterator[tuple[str, ObjectStatus | None]]:
+        """Yield what is below a prefix, behind a key; without status the directories that cannot be listed."""
+        directories = [full]
+
+        def attempt(limit: float) -> tuple[list[ObjectStatus], Sequence[str]] | None:
+            try:
+                return self.client.list_directory(directory, limit)
+            except StoreFailureError as failure:
+                if failure.is_unnameable and directory != full:
+                    return None
+                raise
+
+        while directories:
+            directory = directories.pop()
+            found = self._run("LIST", prefix, attempt)
+            if found is None:
+                yield directory, None
+                continue
+            directories += (name for name in found[1] if keys.relative(directory, name))
+            yield from ((one.key, one) for one in found[0] if one.key.encode() > after.encode())
 
     @override
     def delete(self, keys: Iterable[str]) -> None:
@@ -234,23 +288,30 @@ class ObstoreOrigin(Origin):
         except BlobNotFoundError as error:
             raise ValueError(str(error)) from None
 
-    def _seconds_of(self, size: int) -> float:
-        """Return the time limit of a write; sizes are rounded up, as the client is made anew for each limit."""
-        rounded = -(-size // (8 * MIB)) * 8 * MIB
-        return self.seconds + 4 * rounded / _SLOWEST_UPLOAD
+    def _run(self, operation: str, key: str, attempt: Callable[[float], T], sent: int = 0) -> T:
+        """Return the result of `attempt(limit)`, repeated while that may help; `sent` is the bytes of a write."""
 
-    def _run(self, operation: str, key: str, attempt: Callable[[float], T], seconds: float | None = None) -> T:
-        """Return the result of `attempt(limit)`, repeated while it may succeed and there is time."""
-        whole = self.seconds if seconds is None else seconds
+        def waits(failure: StoreFailureError) -> None:
+            self.waits(self._message(operation, key, self._said(failure)))
+
         try:
-            return self.retries.run(lambda share: attempt(share * whole), whole)
+            return self.retries.run(attempt, self.seconds, transfer=_seconds_of(sent), waits=waits)
         except StoreFailureError as failure:
             raise self._error(operation, key, failure) from None
 
     def _error(self, operation: str, key: str, failure: StoreFailureError) -> AeroStorageError:
-        message = self._message(operation, key, str(failure))
+        message = self._message(operation, key, self._said(failure))
         kinds = {NOT_FOUND: BlobNotFoundError, CHANGED: ObjectChangedError, DENIED: OriginDeniedError}
         return kinds.get(failure.result, OriginUnavailableError)(message)
 
+    def _said(self, failure: StoreFailureError) -> str:
+        """Return the failure, and where it was where nothing answered: the endpoint may be the mistake."""
+        return f"{failure} at {self.endpoint}" if failure.is_silence else str(failure)
+
     def _message(self, operation: str, key: str, detail: str) -> str:
         return f"{self.name}: {operation} {keys.shown(key)}: {detail}"
+
+
+def _seconds_of(size: int) -> float:
+    """Return the time that the content of a write may take; rounded up, as the client is made anew for each limit."""
+    return 0.0 if size <= _SMALL else 2 ** (size - 1).bit_length() / _SLOWEST_UPLOAD

@@ -22,13 +22,13 @@ def open_origin(
     environ: Mapping[str, str],
     seconds: float,
     observer: Observer | None = None,
-    sleep: Callable[[float], object] = time.sleep,
+    waits: Callable[[str], object] = str,
 ) -> Origin:
     """Return the origin behind a URL; nothing is asked of it yet.
 
     `environ` is that of the process, from which the client takes credentials by itself, but for those in a file.
-    `seconds` is the time limit
-    of one piece. Raises SettingsError, whose one line says what is missing: the extra, or credentials.
+    `seconds` is the time limit of one piece. `waits` is told, in one line, of each request that failed and is tried
+    again. Raises SettingsError, whose one line says what is missing: the extra, or credentials.
     """
     try:
         from aero_storage.storage.objects.obstore_origin import ObstoreOrigin  # noqa: PLC0415 - an optional extra
@@ -43,4 +43,5 @@ def open_origin(
     client = StoreClient(url, endpoint.allow_http, observer or NoObserver(), time.monotonic, credentials)
     client.prepare(FULL_TRY * seconds)
     # Jitter: nothing that has to be unpredictable.
-    return ObstoreOrigin(client, endpoint.text, seconds, Retries(time.monotonic, sleep, random.random))
+    retries = Retries(time.monotonic, time.sleep, random.random)
+    return ObstoreOrigin(client, endpoint.text, seconds, retries, waits=waits)

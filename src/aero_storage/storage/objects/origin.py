@@ -14,10 +14,14 @@ ORIGIN_LANE = "origin"
 
 @attrs.frozen
 class Pin:
-    """The state of an object that reads are bound to: its ETag as received, and its version id where there is one."""
+    """The state of an object that reads are bound to: its ETag as received, and its version id where there is one.
+
+    Where the `size` was seen, reads are bound to it, too. It is no part of the identity.
+    """
 
     tag: str
     version: str | None = None
+    size: int | None = attrs.field(default=None, eq=False)
 
 
 @attrs.frozen
@@ -116,7 +120,11 @@ class Origin(Protocol):
         ...
 
     def list(self, prefix: str, *, delimiter: bool) -> Iterator[Listed]:
-        """List the objects in a directory of keys, `` for all; with `delimiter` not those below a further slash."""
+        """List the objects in a directory of keys, `` for all; with `delimiter` not those below a further slash.
+
+        Directories that cannot be listed, as a key there cannot be named, are left out of a listing without
+        `delimiter`, and told without status.
+        """
         ...
 
     def delete(self, keys: Iterable[str]) -> None:

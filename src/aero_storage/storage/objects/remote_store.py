@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from functools import partial
 
@@ -120,17 +121,17 @@ class RemoteStore(Store):
 
     async def _find_digest(self, look: Look, found: ObjectStatus) -> None:
         """Look the digest of a chunk up; a chunk is served without it where its manifest cannot be read."""
-        look.is_digest_due = False
+        look.digest_due_at = math.inf
         try:
             find = partial(self._find_sha256, look.key, found.size)
             look.sha256 = await self._threads.run(find, lane=ORIGIN_LANE)
         except ClientError:
-            return
+            self._looks.digest_failed(look)
         finally:
             look.has_digest = True
 
     def _lease(self, look: Look, found: ObjectStatus, used: OpenObject | None, *, raw: bool) -> Opened:
-        if not raw and look.is_digest_due:  # the client does not wait: the bytes are what they were
+        if not raw and self._looks.is_digest_due(look):  # the client does not wait: the bytes are what they were
             Deferred.fromCoroutine(self._find_digest(look, found))
         status, sha256 = look.status or blob_status(found), None if raw else look.sha256
         forget = partial(self._looks.forget, look.key)

@@ -13,7 +13,12 @@ T = TypeVar("T")
 FULL_TRY, LAST_TRY = 0.3, 0.1
 """Shares of the time limit that one try may take: three that hang fit with pauses between them."""
 
+_SLOW_TRIES = 3
 _FIRST_DELAY, _MOST_DELAY = 1 / 200, 1 / 10  # shares too: 0.1 s and 2 s of 20 s
+
+
+def ignore(_failure: StoreFailureError) -> None:
+    """Take no note of a failure after which there is another try."""
 
 
 @attrs.frozen
@@ -25,19 +30,34 @@ class Retries:
     random: Callable[[], float]
     """Returns a number from 0 to 1."""
 
-    def run(self, attempt: Callable[[float], T], seconds: float) -> T:
-        """Return the result of `attempt(share)`, which takes at most that share of `seconds`.
+    def run(
+        self,
+        attempt: Callable[[float], T],
+        seconds: float,
+        *,
+        transfer: float = 0.0,
+        waits: Callable[[StoreFailureError], object] = ignore,
+    ) -> T:
+        """Return the result of `attempt(limit)`, which takes at most so many seconds, under a third of `seconds`.
 
-        Raises the last StoreFailureError when no further try would end within `seconds`, or none would help.
+        With `transfer` each try has so many seconds more for its content; they do not count for the first three slow
+        tries. A store that fails at once is not tried for longer. `waits` is told of a failure before the pause after
+        it.
+
+        Raises the last StoreFailureError when no further try would end in time, or none would help.
         """
-        deadline, delay = self.clock() + seconds, _FIRST_DELAY * seconds
+        deadline, delay, uncounted = self.clock() + seconds, _FIRST_DELAY * seconds, _SLOW_TRIES * transfer
         while True:
-            left = deadline - self.clock()
+            began = self.clock()
+            share = FULL_TRY if deadline - began >= FULL_TRY * seconds else LAST_TRY
             try:
-                return attempt(FULL_TRY if left >= FULL_TRY * seconds else LAST_TRY)
+                return attempt(share * seconds + transfer)
             except StoreFailureError as failure:
+                taken = min(self.clock() - began, transfer, uncounted)
+                deadline, uncounted = deadline + taken, uncounted - taken
                 pause = delay * (0.5 + self.random() / 2)
                 if not failure.is_retried or self.clock() + pause + LAST_TRY * seconds > deadline:
                     raise
+                waits(failure)
             self.sleep(pause)
             delay = min(delay * 2, _MOST_DELAY * seconds)

@@ -22,13 +22,14 @@ from aero_storage.errors import SettingsError
 from aero_storage.settings.origin_url import OriginUrl
 from aero_storage.storage.objects.credentials_file import Credentials, CredentialsFile
 from aero_storage.storage.objects.origin import ObjectStatus, Observer, Pin
-from aero_storage.storage.objects.store_failures import ERROR, OK, StoreFailureError, failure_of
+from aero_storage.storage.objects.store_failures import ERROR, OK, OtherSizeError, StoreFailureError, failure_of
 
 _Store = S3Store | GCSStore | AzureStore
 _PAGE = 1000
 _CONNECT_SECONDS = 5.0
 _IDLE_SECONDS = 55.0  # below the 60 s after which gateways close
 _PART_RETRIES = 8
+_VARIABLES = {"SecretAccessKey": "AWS_SECRET_ACCESS_KEY", "AccessKeyId": "AWS_ACCESS_KEY_ID"}
 _MISSING = re.compile(r"\bMissing ([A-Za-z]{1,40})\b", re.ASCII)
 
 
@@ -63,7 +64,7 @@ class StoreClient:
             self._store(limit)
         except (obstore.exceptions.BaseError, OSError, ValueError) as error:
             missing = _MISSING.search(str(error))
-            said = f": there is no {missing[1]}" if missing else ""
+            said = f": {_VARIABLES.get(missing[1], missing[1])} is not set" if missing else ""
             raise SettingsError(f"{self.url}: the store's variables cannot be used{said}") from None
 
     def head(self, key: str, limit: float) -> ObjectStatus:
@@ -72,7 +73,7 @@ class StoreClient:
             return _status(obstore.head(self._store(limit), key))
 
     def get(self, key: str, pin: Pin, bounds: tuple[int, int], limit: float) -> Answer:
-        """Get a range, from the first offset up to the second, of a pinned object; tag and length are checked."""
+        """Get a range, from the first offset up to the second, of a pinned object; tag and sizes are checked."""
         options: obstore.GetOptions = {"range": bounds, "if_match": pin.tag}
         if pin.version is not None:
             options["version"] = pin.version
@@ -81,6 +82,8 @@ class StoreClient:
             status = _status(result.meta)
             _require(status.pin.tag == pin.tag, "another ETag than was asked for")
             _require(pin.version is None or status.pin.version in (None, pin.version), "another version")
+            if pin.size not in (None, status.size):
+                raise OtherSizeError
             return self._content(result, status, bounds, done)
 
     def get_whole(self, key: str, most: int, limit: float) -> Answer | ObjectStatus:
@@ -93,10 +96,17 @@ class StoreClient:
     @staticmethod
     def _content(result: obstore.GetResult, status: ObjectStatus, bounds: tuple[int, int], done: list[int]) -> Answer:
         _require(result.range == bounds, "another range than was asked for")
-        data = result.bytes()
-        _require(len(data) == bounds[1] - bounds[0], "a body of another length than was asked for")
-        done.append(len(data))
+        length = bounds[1] - bounds[0]
+        pieces = iter(result.stream(min_chunk_size=max(1, length)))  # `bytes()` would hold all that comes
+        data = next(pieces, b"")
+        _require(len(data) == length and next(pieces, None) is None, "a body of another length than was asked for")
+        done.append(length)
         return Answer(status, data)
+
+    def find_size(self, key: str, limit: float) -> ObjectStatus:
+        """Look at an object by GET, as a proxy may answer each HEAD with a length of 0."""
+        found = self.get_whole(key, 0, limit)
+        return found.status if isinstance(found, Answer) else found
 
     def explain(self, key: str, limit: float) -> None:
         """Get one byte of an object to which HEAD was refused: answers to HEAD have no words."""
@@ -193,7 +203,8 @@ class StoreClient:
 
 
 def _status(meta: obstore.ObjectMeta) -> ObjectStatus:
-    return ObjectStatus(meta["path"], meta["size"], _pin(meta), _modified_ns(meta))
+    pin = attrs.evolve(_pin(meta), size=meta["size"])
+    return ObjectStatus(meta["path"], meta["size"], pin, _modified_ns(meta))
 
 
 def _listed_status(meta: obstore.ObjectMeta) -> ObjectStatus:

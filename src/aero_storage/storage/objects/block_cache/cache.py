@@ -109,7 +109,8 @@ class BlockCache:
         """
         digest = identity.digest(size, self._block_bytes)
         shared = self._shared(digest) or self._add(digest, identity.key, BlockLayout(digest, size, self._block_bytes))
-        return CachedObject(shared.cached, fetch, partial(self._leave, digest, shared))
+        leave = partial(self._leave, digest, shared)
+        return CachedObject(shared.cached.mutex, leave, shared.cached, fetch)
 
     def _shared(self, digest: bytes) -> _Shared | None:
         """Use the file that is open already, unless the disk has lost it."""

@@ -15,6 +15,7 @@ from aero_storage.disk import Disk
 from aero_storage.open_file import ByteSource, OpenFile
 from aero_storage.storage.objects.block_cache.block_file import BlockFile
 from aero_storage.storage.objects.block_cache.cached_file import CachedFile, Fetch
+from aero_storage.storage.objects.block_cache.held import Held
 from aero_storage.storage.objects.block_cache.read_ahead import ReadAhead
 
 PIECE_BYTES = 128 * 1024
@@ -26,17 +27,13 @@ come from the origin."""
 
 
 @attrs.define(eq=False)
-class CachedObject(OpenFile, ByteSource):
+class CachedObject(Held, OpenFile, ByteSource):
     """One version of an object, open; its holder closes it once. Each stream has one of its own (`another`)."""
 
     _cached: CachedFile
     _fetch: Fetch
-    _on_close: Callable[[], object]
-    """Called once, in the thread of the last holder."""
     origin_bytes: int = attrs.field(init=False, default=0)
     """Bytes that were fetched for this stream, for the log."""
-    _holders: int = attrs.field(init=False, default=1)
-    _is_closed: bool = attrs.field(init=False, default=False)
     _file: BlockFile | None = attrs.field(init=False)
     _shift: int = attrs.field(init=False)
     _ahead: ReadAhead | None = attrs.field(init=False, default=None)
@@ -52,7 +49,7 @@ class CachedObject(OpenFile, ByteSource):
 
         If it is closed, `on_close` is called once nobody holds it.
         """
-        return CachedObject(self._cached, self._fetch, on_close)
+        return CachedObject(self._mutex, on_close, self._cached, self._fetch)
 
     @property
     @override
@@ -234,34 +231,6 @@ class CachedObject(OpenFile, ByteSource):
             done += count
         return done == len(target)
 
-    # Holders
-
-    @override
-    def hold(self) -> None:
-        """Keep the object open until `release`, whoever closes it."""
-        with self._cached.mutex:
-            self._holders += 1
-
-    @override
-    def release(self) -> None:
-        """Undo `hold`."""
-        with self._cached.mutex:
-            self._holders -= 1
-            is_last = not self._holders
-        if is_last:
-            self._on_close()
-
-    def close(self) -> None:
-        """Close it, once nobody holds it; a second call does nothing. May wait for a disk."""
-        with self._cached.mutex:
-            if self._is_closed:
-                return
-            self._is_closed = True
-            self._holders -= 1
-            is_last = not self._holders
-        if is_last:
-            self._on_close()
-
     def stop(self) -> None:
         """End the read-ahead: its client has gone."""
         if self._ahead is not None:
@@ -272,7 +241,7 @@ class CachedObject(OpenFile, ByteSource):
 
     def _fetch_counted(self, offset: int, length: int) -> bytes | memoryview:
         data = self._fetch(offset, length)
-        with self._cached.mutex:
+        with self._mutex:
             self.origin_bytes += len(data)
         return data
 

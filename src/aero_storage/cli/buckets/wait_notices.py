@@ -1,0 +1,46 @@
+"""Tells the operator that a command waits for the object store, and why."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import attrs
+
+from aero_storage.cli.repository import Say
+
+FIRST_SECONDS, INTERVAL_SECONDS = 2.0, 5.0
+"""A store that fails is told of after so long, and then so often."""
+
+
+@attrs.define(eq=False)
+class WaitNotices:
+    """Is told of each request that failed and is tried again, in any thread; tells of them now and then.
+
+    `seconds` is the time limit of one request.
+    """
+
+    say: Say
+    seconds: float
+    clock: Callable[[], float] = time.monotonic
+    _since: float = attrs.field(init=False, default=0.0)
+    _last: float = attrs.field(init=False, default=float("-inf"))
+    _told: float = attrs.field(init=False, default=float("-inf"))
+    _lock: threading.Lock = attrs.field(init=False, factory=threading.Lock)
+
+    def __call__(self, failure: str) -> None:
+        """Take note of a failure, in one line."""
+        if self._is_due():
+            self.say(f"{failure}; trying again, for {self.seconds:g} s at most")
+
+    def _is_due(self) -> bool:
+        with self._lock:
+            now = self.clock()
+            if now - self._last > INTERVAL_SECONDS + self.seconds / 3:  # the one before was another trouble
+                self._since = now
+            self._last = now
+            is_due = now - self._since >= FIRST_SECONDS and now - self._told >= INTERVAL_SECONDS
+            if is_due:
+                self._told = now
+            return is_due

@@ -1,0 +1,37 @@
+"""What the operator hears while a command waits for the store."""
+
+from __future__ import annotations
+
+import attrs
+
+from aero_storage.cli.buckets.wait_notices import WaitNotices
+
+
+@attrs.define
+class Time:
+    now: float = 100.0
+
+
+def test_short_trouble_is_not_told_of() -> None:
+    """What passes within two seconds is nobody's concern; what stays is told of, every five seconds."""
+    time, said = Time(), list[tuple[float, str]]()
+    notices = WaitNotices(lambda text: said.append((time.now, text)), 20.0, lambda: time.now)
+    for seconds in range(14):
+        time.now = 100.0 + seconds
+        notices(f"failure {seconds}")
+    assert [(when - 100, text.partition(";")[0]) for when, text in said] == [
+        (2, "failure 2"),
+        (7, "failure 7"),
+        (12, "failure 12"),
+    ]
+    assert said[0][1] == "failure 2; trying again, for 20 s at most"
+
+
+def test_single_failures_far_apart() -> None:
+    """Failures with success between them are not one trouble."""
+    time, said = Time(), list[str]()
+    notices = WaitNotices(said.append, 20.0, lambda: time.now)
+    for _ in range(5):
+        time.now += 60
+        notices("failure")
+    assert said == []
