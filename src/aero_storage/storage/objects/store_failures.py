@@ -36,8 +36,13 @@ _DENIED_WORDS = frozenset({
 _THROTTLED_WORDS = frozenset({"SlowDown", "ServerBusy", "TooManyRequests", "RequestLimitExceeded", "Throttling"})
 _NO_BUCKET_WORDS = frozenset({"NoSuchBucket", "ContainerNotFound", "ContainerBeingDeleted"})
 _MENDING = {
-    "NoSuchBucket": "the bucket does not exist; look at the bucket's name and at AWS_ENDPOINT_URL, or make the bucket",
-    "ContainerNotFound": "the container does not exist; look at the container's name and at AZURE_STORAGE_ACCOUNT_NAME, or make the container",
+    "NoSuchBucket": (
+        "the bucket does not exist; look at the bucket's name and at AWS_ENDPOINT_URL, or make the bucket"
+    ),
+    "ContainerNotFound": (
+        "the container does not exist; look at the container's name and at AZURE_STORAGE_ACCOUNT_NAME, or make the"
+        " container"
+    ),
     "InvalidAccessKeyId": "the store does not know the key; look at AWS_ACCESS_KEY_ID and AWS_ENDPOINT_URL",
     "SignatureDoesNotMatch": "the secret is another than the store has; look at AWS_SECRET_ACCESS_KEY",
     "RequestTimeTooSkewed": "the clocks of this machine and of the store differ; set them",
