@@ -43,8 +43,9 @@ aero-storage: large disk images over HTTP ranges, as a Twisted daemon.
   make bench   measure it beside nginx and others, some 20 minutes, into docs/measurements/benchmarks.md
                (Debian packages nginx-light and wrk); BENCH_ARGS=--quick takes under 3
   make torture
-               torment it with faults and hostile input, up to 10 minutes, into docs/measurements/reliability.md;
-               as root it tries a full and a failing disk too; TORTURE_ARGS=--quick takes under 2
+               torment it with faults and hostile input, some 15 minutes, into docs/measurements/reliability.md;
+               as root it tries a full and a failing disk too; TORTURE_ARGS=--quick takes under 5
+               (Debian packages libfaketime, ceph-mon, ceph-osd, ceph-common, radosgw for the faults that need them)
   make audit   look for known vulnerabilities in what $(VENV) runs with, and in the lowest versions that
                pyproject.toml allows; says so where no service can be asked
   make soak    all kinds of clients at once for an hour, with 0.4 of a core, into docs/measurements/soak.md;
@@ -91,7 +92,7 @@ bench: $(VENV)/.installed-bench
 	@PYTHONPATH=. $(BIN)/python -m bench.http $(BENCH_ARGS)
 
 torture: $(VENV)/.installed-test
-	@PYTHONPATH=. timeout --kill-after=20 600 $(BIN)/python -m torture $(TORTURE_ARGS)
+	@PYTHONPATH=. timeout --kill-after=20 1500 $(BIN)/python -m torture $(TORTURE_ARGS)
 
 audit: $(VENV)/.installed $(VENV)/.installed-audit
 	@$(VENV)/audit/bin/python tools/audit.py $(VENV)

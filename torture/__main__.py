@@ -12,18 +12,21 @@ from pathlib import Path
 import attrs
 
 from torture.faults.absent_workers import absent_workers
-from torture.faults.cache_files import RUNNING, STOPPED, damaged_caches, full_cache_disk
+from torture.faults.cache_damages import RUNNING, STOPPED
+from torture.faults.cache_files import damaged_caches, full_cache_disk
 from torture.faults.cache_processes import kills_in_fills, replicas
 from torture.faults.catalog import catalogs
 from torture.faults.clients import made_bodies_nobody_reads, resets, slowloris, stalled
 from torture.faults.clock import clock_steps
-from torture.faults.clusters import stopped_cluster
+from torture.faults.clusters import stopped_cluster, wrong_clock
+from torture.faults.credentials import renewed_credentials
 from torture.faults.floods import pipelined_floods
 from torture.faults.hostile_servers import SERVERS, hostile_servers
 from torture.faults.image_files import files
 from torture.faults.images_root import hostile_root
 from torture.faults.origin import CASES, bucket_gone, origin_faults
 from torture.faults.processes import descriptors, full_disk, kills
+from torture.faults.publishers import publishers
 from torture.faults.slow_disk import slow_disk
 from torture.faults.slow_readers import slow_readers_that_move
 from torture.faults.tls import key_updates
@@ -34,8 +37,8 @@ from torture.report import report
 _OUTPUT = Path("docs/measurements/reliability.md")
 _FUZZED = 2_000_000
 """Answers, half of them by either lane."""
-_SECONDS, _LEAST_FUZZ_SECONDS = 560.0, 30.0
-"""Of all faults together; `make torture` ends them after 600. Fuzz goes last, and has what the others leave."""
+_SECONDS, _LEAST_FUZZ_SECONDS = 900.0, 60.0
+"""Of all faults together; `make torture` ends them after 1,500. Fuzz goes last, and has what the others leave."""
 _EPILOG = """
 Each fault has daemons of its own, on free ports of 127.0.0.1, over images in a temporary directory; live clients
 ask for ranges all the while and compare every byte. A fault fails if a live client was not served, a byte was wrong,
@@ -53,14 +56,16 @@ faults:
   absent-workers   workers stopped and killed in turn      hostile-root   links put into the images root
   hostile-servers  what `verify` and `doctor` may meet     key-updates    floods of TLS KeyUpdate
   store        an object store that is slow, hangs, refuses, cuts, lies; objects replaced and deleted in mid-stream
+  credentials  keys that lapse and are renewed       publishers   commands that write at once, some of them killed
   bucket-gone  no bucket for a minute under load     replicas     one of three killed
   cache-files  flipped bits, holes, files cut short  cache-disk   full, read-only (needs root)
   cache-kills  kill -9 of what fills a block cache   cluster      an OSD and a gateway of Ceph stopped
+  wrong-clock  half an hour off, over Ceph (needs libfaketime)
   fuzz         request lines, headers, ranges and smuggling shapes, mutated and pipelined, to both lanes
 
 examples:
-  python -m torture                            all of it, within 10 minutes
-  python -m torture --quick                    a smaller part, within 2
+  python -m torture                            all of it, within 15 minutes on an idle machine
+  python -m torture --quick                    a smaller part, within 5
   python -m torture --only fuzz --seed 7       one fault, with another seed; writes nothing
 """
 
@@ -122,11 +127,14 @@ def _faults(given: argparse.Namespace, deadline: float) -> dict[str, Fault]:
         "key-updates": Fault(key_updates, 200_000, 20_000),
         "store": Fault(origin_faults, 2 * len(CASES), len(CASES) // 2),
         "bucket-gone": Fault(bucket_gone, 60, 3),
-        "cache-files": Fault(damaged_caches, len(STOPPED) + len(RUNNING), 8),
+        "credentials": Fault(renewed_credentials, 20, 4),
+        "publishers": Fault(publishers, 8, 2),
+        "cache-files": Fault(damaged_caches, len(STOPPED) + 2 * len(RUNNING), 12),
         "cache-disk": Fault(full_cache_disk, 400, 60),
         "cache-kills": Fault(kills_in_fills, 200, 20),
         "replicas": Fault(replicas, 4, 1),
-        "cluster": Fault(stopped_cluster, 12, 4),
+        "cluster": Fault(stopped_cluster, 8, 4),
+        "wrong-clock": Fault(wrong_clock, 6, 2),
         "fuzz": Fault(fuzzed, _FUZZED, 30_000),
     }
 

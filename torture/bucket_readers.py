@@ -43,6 +43,11 @@ class Version:
         """Return the daemon's tag for an object that the store has under this one (http.md §11)."""
         return f'"{self.content.size:x}-{hashlib.sha256(stored_tag.encode("ascii")).hexdigest()[:32]}"'
 
+    @property
+    def tag_of_digest(self) -> str:
+        """The daemon's tag once the catalog has the digest of the image (http.md §16)."""
+        return f'"sha256-{hashlib.sha256(self.data).hexdigest()}"'
+
     def is_right(self, body: bytes, offset: int) -> bool:
         """Whether bytes from an offset on are those of this version."""
         return body == self.content.part(self.shift + offset, len(body))
@@ -120,9 +125,9 @@ class Readers:
 
     def wait_until_served(self, count: int, seconds: float) -> bool:
         """Wait for so many whole responses in a row, of new requests; return whether they came in time."""
-        deadline = time.monotonic() + seconds
+        deadline, wrongs = time.monotonic() + seconds, list[str]()
         while time.monotonic() < deadline:
-            seen = self.count_from_now()
+            seen = self.seen = Sightings(wrongs=wrongs)  # no row, but a wrong byte counts in every one
             while time.monotonic() < deadline and set(seen.ends) <= {SERVED}:
                 if seen.ends[SERVED] >= count:
                     return True

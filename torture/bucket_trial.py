@@ -52,7 +52,7 @@ class Root:
     def put(self, version: Version) -> None:
         """Store a version of the image."""
         stored = self.bucket.put(KEY, version.data)
-        self.tags[version.tag_of(stored.tag)] = version
+        self.tags[version.tag_of(stored.tag)] = self.tags[version.tag_of_digest] = version
 
     def restore_catalog(self) -> None:
         """Store the catalog anew."""

@@ -25,8 +25,9 @@ from aero_storage.disk import DiskThreads
 from aero_storage.storage.objects.block_cache.cache import BlockCache
 from aero_storage.storage.objects.block_cache.cache_directory import CacheDirectory, claim_directory
 from aero_storage.storage.objects.block_cache.cached_object import CachedObject
-from aero_storage.storage.objects.block_cache.file_pair import Outcome, find_pair
+from aero_storage.storage.objects.block_cache.file_pair import Outcome
 from aero_storage.storage.objects.block_cache.identity import ObjectIdentity
+from aero_storage.storage.objects.block_cache.pair_files import find_pair
 from torture.bucket_readers import two_versions
 from torture.outcome import MIB
 

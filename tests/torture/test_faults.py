@@ -11,13 +11,15 @@ from torture.faults.cache_files import damaged_caches, full_cache_disk
 from torture.faults.cache_processes import kills_in_fills, replicas
 from torture.faults.catalog import catalogs
 from torture.faults.clients import made_bodies_nobody_reads, resets
-from torture.faults.clusters import stopped_cluster
+from torture.faults.clusters import stopped_cluster, wrong_clock
+from torture.faults.credentials import renewed_credentials
 from torture.faults.floods import pipelined_floods
 from torture.faults.hostile_servers import hostile_servers
 from torture.faults.image_files import files
 from torture.faults.images_root import hostile_root
 from torture.faults.origin import bucket_gone, origin_faults
 from torture.faults.processes import descriptors, full_disk
+from torture.faults.publishers import publishers
 from torture.faults.slow_disk import slow_disk
 from torture.faults.slow_readers import slow_readers_that_move
 from torture.faults.tls import key_updates
@@ -58,11 +60,14 @@ def test_hostile_requests() -> None:
         (key_updates, 5000),
         (origin_faults, 7),
         (bucket_gone, 2),
-        (damaged_caches, 6),
+        (renewed_credentials, 4),
+        (publishers, 2),
+        (damaged_caches, 9),
         (full_cache_disk, 40),
         (kills_in_fills, 10),
         (replicas, 1),
         (stopped_cluster, 3),
+        (wrong_clock, 1),
         pytest.param(slow_disk, 2, marks=pytest.mark.skipif(fuse.missing() != "", reason=fuse.missing())),
     ],
 )

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-import attrs
-from tests.blackbox.harness import running
+from tests.blackbox.harness import running, until
 from tests.blackbox.raw_http import NoReplyError
+from tests.blackbox.worker_processes import children_of, is_serving
 from tests.object_store.server import ObjectStore
 
-from aero_storage.linux.hole_punching import punch_hole
 from aero_storage.storage.objects.block_cache.cache_directory import CacheDirectory
-from aero_storage.storage.objects.block_cache.file_pair import FilePair, find_pair
+from aero_storage.storage.objects.block_cache.file_pair import FilePair
+from aero_storage.storage.objects.block_cache.pair_files import find_pair
 from torture.bucket_readers import CUT, SERVED, Readers, Sightings, live_result, seen_until
 from torture.bucket_trial import SIZE, BucketTrial, Root, home, run_bucket_trial
+from torture.faults.cache_damages import RUNNING, STOPPED, Damage
 from torture.mounts import fill, small_disk
 from torture.outcome import MIB, Outcome
 from torture.trial import IMAGE
@@ -24,105 +25,18 @@ from torture.trial import IMAGE
 _READERS = 3
 _STEADY = 40
 _SECONDS = 15.0
-_FLIPS = 12
 _ROOM = 16 * MIB
 """Of the cache's disk."""
 
 
-@attrs.frozen
-class Damage:
-    """Something that is done to the files of a cache which holds the whole image."""
-
-    name: str
-    do: Callable[[CacheDirectory, FilePair, random.Random], object]
-    is_counted: bool = True
-    """Whether the daemon counts damaged blocks."""
-    allowed: tuple[str, ...] = ()
-    """What readers may see, apart from whole responses, where it is done to a daemon that runs."""
-
-
-def _flip(path: Path, rng: random.Random, start: int, end: int) -> None:
-    with path.open("r+b") as file:
-        for _ in range(_FLIPS):
-            at = rng.randrange(start, end)
-            file.seek(at)
-            (byte,) = file.read(1)
-            file.seek(at)
-            file.write(bytes([byte ^ 1 << rng.randrange(8)]))
-
-
-def _flip_data(directory: CacheDirectory, pair: FilePair, rng: random.Random) -> None:
-    _flip(directory.data(pair.layout.name), rng, 0, pair.layout.size)
-
-
-def _flip_records(directory: CacheDirectory, pair: FilePair, rng: random.Random) -> None:
-    _flip(directory.map(pair.layout.name), rng, pair.layout.record_at(0), pair.layout.visit_at(0))
-
-
-def _flip_header(directory: CacheDirectory, pair: FilePair, rng: random.Random) -> None:
-    _flip(directory.map(pair.layout.name), rng, 0, pair.layout.record_at(0))
-
-
-def _punch(_directory: CacheDirectory, pair: FilePair, rng: random.Random) -> None:
-    for index in rng.sample(range(pair.layout.count), _FLIPS):
-        punch_hole(pair.descriptor, pair.layout.offset(index), pair.layout.length(index))
-
-
-def _cut(path: Path, rng: random.Random) -> None:
-    with path.open("r+b") as file:
-        file.truncate(rng.randrange(path.stat().st_size))
-
-
-def _cut_data(directory: CacheDirectory, pair: FilePair, rng: random.Random) -> None:
-    _cut(directory.data(pair.layout.name), rng)
-
-
-def _cut_map(directory: CacheDirectory, pair: FilePair, rng: random.Random) -> None:
-    _cut(directory.map(pair.layout.name), rng)
-
-
-def _move_blocks(_directory: CacheDirectory, pair: FilePair, _rng: random.Random) -> None:
-    """Exchange two blocks with their records: only the checksum's seed tells."""
-    first, second = pair.read(0), pair.read(1)
-    records = pair.map.record(0), pair.map.record(1)
-    for index, data, record in ((0, second, records[1]), (1, first, records[0])):
-        pair.map.write(index, record)
-        with Path(f"/proc/self/fd/{pair.descriptor}").open("r+b") as file:
-            file.seek(pair.layout.offset(index))
-            file.write(data)
-
-
-def _remove_data(directory: CacheDirectory, pair: FilePair, _rng: random.Random) -> None:
-    directory.data(pair.layout.name).unlink()
-
-
-def _scribble(directory: CacheDirectory, _pair: FilePair, rng: random.Random) -> None:
-    directory.journal.write_bytes(rng.randbytes(10_000))
-
-
-STOPPED = (
-    Damage("flipped bits in data", _flip_data),
-    Damage("flipped bits in the map", _flip_records),
-    Damage("a hole beside present blocks", _punch),
-    Damage("data cut short", _cut_data),
-    Damage("two blocks exchanged", _move_blocks),
-    Damage("flipped bits in the map's header", _flip_header),
-    Damage("a map cut short", _cut_map),
-    Damage("no data", _remove_data, is_counted=False),
-    Damage("a journal of random bytes", _scribble, is_counted=False),
-)
-RUNNING = (
-    Damage("data cut short under readers", _cut_data, is_counted=False, allowed=(CUT,)),
-    Damage("a journal of random bytes under readers", _scribble, is_counted=False),
-    Damage("a map cut short under readers", _cut_map, is_counted=False, allowed=(CUT,)),
-)
+_WORKERS = 2
 
 
 def damaged_caches(count: int, seed: str = "cache") -> Outcome:
     """Damage the files of a cache, between two runs of the daemon and beneath one: all bytes stay right."""
     rng, told, complaints = random.Random(seed), list[str](), list[str]()
     seen = Sightings()
-    stopped = STOPPED[: max(count - len(RUNNING), 1)]
+    stopped, running = _chosen(count)
     with ObjectStore() as store, home() as place:
         root = Root.filled(store)
         for damage in stopped:
@@ -130,13 +44,42 @@ def damaged_caches(count: int, seed: str = "cache") -> Outcome:
             with _pair(place / "cache") as (directory, pair):
                 damage.do(directory, pair, rng)
             told.append(_meet_stopped(root, place, damage, complaints))
-        with run_bucket_trial(root, cache=place / "cache", complaints=complaints) as trial:
-            told += [_meet_running(trial, damage, rng, seen) for damage in RUNNING]
+    for workers in (1, _WORKERS):
+        with ObjectStore() as store, home() as place:
+            told += _meet_all_running(Root.filled(store), place, running, rng, (seen, complaints), workers)
     tried = f"damages of a cache's files (seed {seed})"
-    count = len(stopped) + len(RUNNING)
-    return Outcome(
-        "a damaged cache", tried, count, "; ".join(told), live_result([seen]), complaints=tuple(complaints)
-    )
+    done = len(stopped) + 2 * len(running)
+    return Outcome("a damaged cache", tried, done, "; ".join(told), live_result([seen]), complaints=tuple(complaints))
+
+
+def _chosen(count: int) -> tuple[tuple[Damage, ...], tuple[Damage, ...]]:
+    """Return the damages of so many trials: a running daemon has each of its damages twice."""
+    running = RUNNING[: max(count // 3, 1)]
+    return STOPPED[: max(count - 2 * len(running), 1)], running
+
+
+def _meet_all_running(
+    root: Root,
+    place: Path,
+    damages: tuple[Damage, ...],
+    rng: random.Random,
+    found: tuple[Sightings, list[str]],
+    workers: int,
+) -> list[str]:
+    flags = () if workers == 1 else (f"--workers={workers}",)
+    with run_bucket_trial(root, *flags, cache=place / "cache", complaints=found[1]) as trial:
+        if workers > 1:
+            until(lambda: all(is_serving(trial.daemon, 1 + number) for number in range(workers)), _SECONDS)
+        processes = _processes(trial)
+        told = [_meet_running(trial, damage, rng, found[0]) for damage in damages]
+        trial.check(_processes(trial) == processes, f"{workers} workers: a process has ended")
+    return told
+
+
+def _processes(trial: BucketTrial) -> set[int]:
+    """Return all processes of the daemon; those that ended by a signal had others in their place."""
+    pid = trial.daemon.process.pid
+    return {pid, *children_of(pid)}
 
 
 def _fill(root: Root, place: Path, complaints: list[str]) -> None:
@@ -149,8 +92,10 @@ def _pair(cache: Path) -> Iterator[tuple[CacheDirectory, FilePair]]:
     """Open the one cached file."""
     directory = CacheDirectory(cache)
     pairs = [pair for name in directory.names() if (pair := find_pair(directory, name)) is not None]
-    pair = next(one for one in pairs if one.layout.size == SIZE)
+    pair = next((one for one in pairs if one.layout.size == SIZE), None)
     try:
+        if pair is None:
+            raise FileNotFoundError(f"{cache} has no whole pair of the image")
         yield directory, pair
     finally:
         for one in pairs:
@@ -191,21 +136,56 @@ def _is_cached_again(trial: BucketTrial) -> bool:
 
 
 def _meet_running(trial: BucketTrial, damage: Damage, rng: random.Random, total: Sightings) -> str:
-    """Damage the cache of a daemon that runs, under readers."""
+    """Damage the cache of a daemon that runs, under readers: it goes on, and makes a new pair of files."""
     _read_all(trial, damage.name)
     with trial.root.readers(trial.daemon).reading(_READERS) as readers:
         trial.check(readers.wait_until_served(_STEADY, _SECONDS), f"{damage.name}: not served before: {readers.seen}")
         seen = readers.count_from_now()
+        trial.check(not _mapped(trial), f"{damage.name}: a process maps a file of the cache: {_mapped(trial)}")
         with _pair(trial.cache) as (directory, pair):
             damage.do(directory, pair, rng)
         seen_until(lambda: sum(seen.ends.values()) >= _STEADY, _SECONDS)
         trial.check(readers.wait_until_served(_STEADY, _SECONDS), f"{damage.name}: not served again: {readers.seen}")
+        is_made_anew = seen_until(lambda: _is_in_use(trial), _SECONDS)
+        trial.check(is_made_anew, f"{damage.name}: no whole pair of files is made anew and used by all")
     for text in (*seen.wrongs, *readers.seen.wrongs):
         trial.check(holds=False, text=f"{damage.name}: {text}")
     trial.check(set(seen.ends) <= {SERVED, *damage.allowed}, f"{damage.name}: readers saw {seen}")
     trial.check(_is_cached_again(trial), f"{damage.name}: the cache is not whole again")
     total.took.extend(seen.took)
     return f"{damage.name}: {seen}"
+
+
+def _is_in_use(trial: BucketTrial) -> bool:
+    """Whether the pair on disk is whole and has all blocks, and every process that serves has just this one open."""
+    try:
+        with _pair(trial.cache) as (directory, pair):
+            is_whole = pair.is_in_place(directory) and len(pair.map.present()) == pair.layout.count
+            names = {directory.data(pair.layout.name), directory.map(pair.layout.name)}
+    except OSError:
+        return False
+    opened = [_files_below(trial.cache / "objects", pid) for pid in _processes(trial)]
+    return is_whole and all(set(map(str, names)) <= found for found in opened if found)
+
+
+def _files_below(place: Path, pid: int) -> set[str]:
+    """Return the files below a directory that a process has open; of one that was removed, the name says so."""
+    links = Path(f"/proc/{pid}/fd").iterdir()
+    found = set[str]()
+    for link in links:
+        with suppress(FileNotFoundError):
+            found.add(str(link.readlink()))
+    return {name for name in found if name.startswith(f"{place}/")}
+
+
+def _mapped(trial: BucketTrial) -> set[str]:
+    """Return the files of the cache that a process has mapped: when one is cut, a look at it ends the process."""
+    lines = (
+        line
+        for pid in _processes(trial)
+        for line in Path(f"/proc/{pid}/maps").read_text(encoding="utf-8", errors="replace").splitlines()
+    )
+    return {line.split()[-1] for line in lines if str(trial.cache) in line}
 
 
 def full_cache_disk(count: int) -> Outcome:

@@ -15,6 +15,7 @@ from torture.outcome import Outcome
 from torture.trial import IMAGE, Trial, run_trial
 
 _LIBRARY = "/usr/lib/*/faketime/libfaketimeMT.so.1"
+NO_LIBRARY = "there is no libfaketime; on Debian: apt-get install libfaketime"
 _STEPS = ("-4h", "+4h", "+0", "-365d", "+365d")
 _HEADER_SECONDS = 2
 _SOON = 10.0
@@ -26,14 +27,14 @@ def clock_steps(count: int) -> Outcome:
         "clock steps",
         f"steps to {', '.join(_STEPS)} of the true time in turn, amid a stream (libfaketime)",
     )
-    library = next(iter(glob(_LIBRARY)), None)  # noqa: PTH207 - an absolute pattern
+    library = faketime_library()
     if library is None:
-        return Outcome(fault, tried, skipped="there is no libfaketime; on Debian: apt-get install libfaketime")
+        return Outcome(fault, tried, skipped=NO_LIBRARY)
     with tempfile.TemporaryDirectory(prefix="aero-torture-") as name:
         offset = Path(name) / "offset"
         offset.write_text("+0", encoding="ascii")
         with run_trial(
-            f"--header-timeout-secs={_HEADER_SECONDS}", manifest=_catalog("before"), env=_faked(library, offset)
+            f"--header-timeout-secs={_HEADER_SECONDS}", manifest=_catalog("before"), env=faked_clock(library, offset)
         ) as trial:
             before = trial.footprint()
             with trial.with_live_clients():
@@ -45,8 +46,13 @@ def clock_steps(count: int) -> Outcome:
     return trial.outcome(fault, tried, count, saw, (before, after))
 
 
-def _faked(library: str, offset: Path) -> dict[str, str]:
-    """The variables that put a process's wall clock off by what the file says, and leave its monotonic one."""
+def faketime_library() -> str | None:
+    """Return where libfaketime is, if it is installed."""
+    return next(iter(glob(_LIBRARY)), None)  # noqa: PTH207 - an absolute pattern
+
+
+def faked_clock(library: str, offset: Path) -> dict[str, str]:
+    """Return the variables that put a process's wall clock off by what the file says, and leave its monotonic one."""
     plain = dict.fromkeys(("FAKETIME_NO_CACHE", "FAKETIME_DONT_FAKE_MONOTONIC", "NO_FAKE_STAT"), "1")
     return {"LD_PRELOAD": library, "FAKETIME_TIMESTAMP_FILE": str(offset), **plain}
 
@@ -63,7 +69,7 @@ def _step(trial: Trial, offset: Path, to: str, name: str) -> None:
         stream.reply_head()
         got = stream.take(100_000)
         trial.check(idle.ask("GET", "/healthz").status == 200, f"no answer before {to}")
-        _set(offset, to)
+        step_clock(offset, to)
         slow.send(b"GET / HTTP/1.1\r\n")
         fresh = trial.daemon.root / ".manifest"
         fresh.write_bytes(_catalog(name))
@@ -75,7 +81,8 @@ def _step(trial: Trial, offset: Path, to: str, name: str) -> None:
         trial.check(len(got) == trial.content.size, f"{to}: a stream was cut after {len(got)} bytes")
 
 
-def _set(offset: Path, to: str) -> None:
+def step_clock(offset: Path, to: str) -> None:
+    """Put the clock off by so much from now on."""
     fresh = offset.with_suffix(".new")
     fresh.write_text(to, encoding="ascii")
     fresh.replace(offset)

@@ -154,7 +154,8 @@ CASES = (
     Case("a clock that is wrong", _always(CLOCK_SKEWED), ("500", CUT), "500"),
     Case("a key that has lapsed", _lapse, ("500", CUT), "500", end=_let_in),
     Case("no bucket", _lose_bucket, _AWAY, "503", end=_find_bucket),
-    Case("replaced in mid-stream", lambda *_: None, (CUT,), change=_replace),
+    # A request starts over once: on a busy machine the object may be replaced again before its head is sent.
+    Case("replaced in mid-stream", lambda *_: None, ("503", CUT), change=_replace),
     Case("deleted in mid-stream, and put back", lambda *_: None, ("404", CUT), "404", change=_delete),
     Case("a catalog that is none", lambda *_: None, change=_break_catalog, end=lambda root: root.restore_catalog()),
 )  # fmt: skip

@@ -50,6 +50,7 @@ def test_without_the_extra(monkeypatch: pytest.MonkeyPatch, store: ObjectStore) 
     [
         ("s3", {"AWS_ACCESS_KEY_ID": "x"}),
         ("s3", {"AWS_SKIP_SIGNATURE": "TRUE"}),
+        ("s3", {"AWS_SHARED_CREDENTIALS_FILE": "/run/x"}),
         ("s3", {"AWS_WEB_IDENTITY_TOKEN_FILE": "/run/x"}),
         ("s3", {"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://169.254.170.2/x"}),
         ("s3", {"AWS_METADATA_ENDPOINT": "http://169.254.169.254"}),

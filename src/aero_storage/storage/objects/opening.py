@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 
 from aero_storage.errors import SettingsError
 from aero_storage.settings.origin_url import OriginUrl
+from aero_storage.storage.objects.credentials_file import CredentialsFile
 from aero_storage.storage.objects.origin import NoObserver, Observer, Origin
 from aero_storage.storage.objects.retries import FULL_TRY, Retries
 from aero_storage.storage.objects.store_variables import check_credentials, endpoint_of
@@ -25,9 +26,9 @@ def open_origin(
 ) -> Origin:
     """Return the origin behind a URL; nothing is asked of it yet.
 
-    `environ` is that of the process, from which the client takes credentials by itself. `seconds` is the time limit
-    of one piece. `waits` is told, in one line, of each request that failed and is tried again. Raises SettingsError,
-    whose one line says what is missing: the extra, or credentials.
+    `environ` is that of the process, from which the client takes credentials by itself, but for those in a file.
+    `seconds` is the time limit of one piece. `waits` is told, in one line, of each request that failed and is tried
+    again. Raises SettingsError, whose one line says what is missing: the extra, or credentials.
     """
     try:
         from aero_storage.storage.objects.obstore_origin import ObstoreOrigin  # noqa: PLC0415 - an optional extra
@@ -38,7 +39,8 @@ def open_origin(
         raise SettingsError(f"{url} needs the client of object stores: pip install '{EXTRA}'") from None
     endpoint = endpoint_of(url.scheme, environ)
     check_credentials(url.scheme, environ)
-    client = StoreClient(url, endpoint.allow_http, observer or NoObserver(), time.monotonic)
+    credentials = CredentialsFile.of(url.scheme, environ)
+    client = StoreClient(url, endpoint.allow_http, observer or NoObserver(), time.monotonic, credentials)
     client.prepare(FULL_TRY * seconds)
     # Jitter: nothing that has to be unpredictable.
     retries = Retries(time.monotonic, time.sleep, random.random)

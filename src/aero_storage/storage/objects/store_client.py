@@ -20,6 +20,7 @@ from typing_extensions import Buffer
 
 from aero_storage.errors import SettingsError
 from aero_storage.settings.origin_url import OriginUrl
+from aero_storage.storage.objects.credentials_file import Credentials, CredentialsFile
 from aero_storage.storage.objects.origin import ObjectStatus, Observer, Pin
 from aero_storage.storage.objects.store_failures import ERROR, OK, OtherSizeError, StoreFailureError, failure_of
 
@@ -48,11 +49,17 @@ class StoreClient:
     allow_http: bool
     observer: Observer
     clock: Callable[[], float]
+    credentials: CredentialsFile | None = None
+    """Where they are read if not by the client itself."""
+    _key: Credentials | None = attrs.field(init=False, default=None, repr=False)
+    """The one that the clients below sign with."""
     _stores: dict[tuple[float, int], _Store] = attrs.field(init=False, factory=dict, repr=False)
     _lock: Lock = attrs.field(init=False, factory=Lock, repr=False)
 
     def prepare(self, limit: float) -> None:
         """Make the client, as long as the variables of the store can be read. Raises SettingsError."""
+        if self.credentials is not None:
+            self.credentials.require()
         try:
             self._store(limit)
         except (obstore.exceptions.BaseError, OSError, ValueError) as error:
@@ -166,7 +173,11 @@ class StoreClient:
 
     def _store(self, limit: float, retries: int = 0) -> _Store:
         """Return the client whose requests end after `limit` seconds: obstore has no limit for a call."""
+        key = None if self.credentials is None else self.credentials.current()
         with self._lock:
+            if key != self._key:
+                self._key = key
+                self._stores.clear()
             if (limit, retries) not in self._stores:
                 self._stores[limit, retries] = self._new_store(limit, retries)
             return self._stores[limit, retries]
@@ -185,6 +196,8 @@ class StoreClient:
             return GCSStore(bucket, **given)
         if self.url.scheme == "az":
             return AzureStore(container_name=bucket, **given)
+        if self._key is not None:
+            given |= self._key.variables
         # The digest of what is stored is signed, whatever a variable says.
         return S3Store(bucket, unsigned_payload=False, **given)
 

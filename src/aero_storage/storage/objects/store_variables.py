@@ -39,6 +39,7 @@ _KINDS: Mapping[str, _Kind] = MappingProxyType({
         "AWS_SKIP_SIGNATURE",
         (
             "AWS_ACCESS_KEY_ID",
+            "AWS_SHARED_CREDENTIALS_FILE",
             "AWS_WEB_IDENTITY_TOKEN_FILE",
             "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
             "AWS_CONTAINER_CREDENTIALS_FULL_URI",

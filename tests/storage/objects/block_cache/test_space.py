@@ -154,17 +154,34 @@ def test_before_the_start(place: Path, origin: Origin) -> None:
 
 
 def test_a_directory_that_goes_away(worker: Worker, place: Path, origin: Origin) -> None:
-    """When the directory is removed under the daemon, answers go on."""
+    """When the directory is moved away under the daemon, answers go on, and a new one is made."""
     opened = worker.open(origin)
     worker.sent(opened, 0, BLOCK)
     place.rename(place.with_name("away"))
+    assert worker.sent(opened) == worker.sent(opened) == DATA
+    worker.clock.advance(1)
+    worker.settle()
+    assert not opened.is_current()
+    opened.close()
+    other = worker.open(origin, "other.img")
+    assert worker.sent(other) == DATA
+    assert other.is_current()
+    assert worker.directory.allocated() >= len(origin.data)
+    other.close()
+
+
+def test_a_directory_that_cannot_be_made_anew(worker: Worker, place: Path, origin: Origin) -> None:
+    """When the directory is gone for good, answers go on through memory."""
+    opened = worker.open(origin)
+    worker.sent(opened, 0, BLOCK)
+    place.rename(place.with_name("away"))
+    place.write_bytes(b"")
     assert worker.sent(opened) == DATA
     assert worker.cache.counts.failures
     opened.close()
     other = worker.open(origin, "other.img")
     assert worker.sent(other) == DATA
     other.close()
-    place.with_name("away").rename(place)
 
 
 def test_queue_survives_a_new_journal(

@@ -8,13 +8,14 @@ lock, because the records are looked at again before they go.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from threading import Lock
 
 import attrs
 
 from aero_storage.linux.ofd_locks import SharedLock
 from aero_storage.linux.page_cache import is_resident, read_resident_into
-from aero_storage.storage.objects.block_cache.block_map import RECORD_BYTES, BlockLayout, BlockRecord, MappedRecords
+from aero_storage.storage.objects.block_cache.block_map import RECORD_BYTES, BlockLayout, BlockRecord
 from aero_storage.storage.objects.block_cache.file_pair import FilePair
 
 _UNTRUSTED = b"\xff"
@@ -27,10 +28,10 @@ class BlockFile:
 
     pair: FilePair
     is_lost: bool = attrs.field(init=False, default=False)
-    """Whether the file was cut short, or cannot be read: nothing of it is trusted any more."""
+    """Whether the file was cut short or removed, or cannot be read: nothing of it is trusted any more."""
     layout: BlockLayout = attrs.field(init=False)
     _descriptor: int = attrs.field(init=False)
-    _records: MappedRecords = attrs.field(init=False)
+    _records: Callable[[int, int], bytes] = attrs.field(init=False)
     _trusted: bytearray = attrs.field(init=False)
     _lock: SharedLock = attrs.field(init=False)
     _users: int = attrs.field(init=False, default=1)
@@ -38,7 +39,7 @@ class BlockFile:
 
     def __attrs_post_init__(self) -> None:
         self.layout, self._descriptor = self.pair.layout, self.pair.descriptor
-        self._records = self.pair.map.mapped()
+        self._records = self.pair.map.records
         self._trusted = bytearray(_UNTRUSTED * (self.layout.count * RECORD_BYTES))
         self._lock = SharedLock(self._descriptor)
 
@@ -58,7 +59,6 @@ class BlockFile:
             self._users -= 1
             is_last = not self._users
         if is_last:
-            self._records.close()
             self.pair.close()
 
     # Trust
@@ -69,11 +69,18 @@ class BlockFile:
 
     def is_trusted(self, first: int, end: int) -> bool:
         """Return whether all blocks from one up to another are trusted."""
-        return not self.is_lost and self._records.are_equal(first, end, self._trusted)
+        return self._trusted_records(first, end) is not None
+
+    def _trusted_records(self, first: int, end: int) -> bytes | None:
+        """Return the records of blocks, as the map has them, if all are trusted."""
+        if self.is_lost:
+            return None
+        records = self._records(first, end)
+        return records if records == self._trusted[first * RECORD_BYTES : end * RECORD_BYTES] else None
 
     def is_present(self, index: int) -> bool:
         """Return whether a block is present, trusted or not."""
-        record = self._records[index, index + 1]
+        record = self._records(index, index + 1)
         return bool(record) and record[0] == 1
 
     # Sending
@@ -101,14 +108,21 @@ class BlockFile:
     def read_now_into(self, offset: int, target: memoryview, first: int, end: int) -> bool:
         """Fill `target` with trusted bytes that are in the page cache; return whether that was possible.
 
-        The records are looked at behind the read: they change before the bytes do.
+        The records are looked at before the read and behind it, and have to be the same: a block may be evicted
+        meanwhile, or a hole may have been read that a thread has filled and trusted since.
         """
-        return read_resident_into(self._descriptor, offset, target) and self.is_trusted(first, end)
+        records = self._trusted_records(first, end)
+        return (
+            records is not None
+            and read_resident_into(self._descriptor, offset, target)
+            and self._records(first, end) == records
+        )
 
     def read_into(self, offset: int, target: memoryview, first: int, end: int) -> int:
         """Copy trusted bytes into `target`, from the disk if need be; return how many, 0 if they cannot be had."""
-        if not self.is_trusted(first, end):
+        records = self._trusted_records(first, end)
+        if records is None:
             return 0
         count = os.preadv(self._descriptor, (target,), offset)
         self.is_lost = self.is_lost or not count
-        return count if self.is_trusted(first, end) else 0
+        return count if self._records(first, end) == records else 0

@@ -1,16 +1,16 @@
 """The block map of a cached file: state and checksum of each block.
 
-A header, then a record of 16 bytes for each block, then a byte for each block that says whether it was used. Records
-are written by `pwrite`, so a full disk is an error and no SIGBUS; they are read through a mapping, which takes 0.2 µs
-for any number of blocks. The checksum of a block covers its bytes; its seed names the object and the block, so the
-bytes of another block, or of another object, do not pass.
+A header, then a record of 16 bytes for each block, then a byte for each block that says whether it was used. It is
+written by `pwrite` and read by `pread`: a full disk, a disk that cannot be read and a map that was cut short are
+errors then, where a mapping would end the process by SIGBUS. The checksum of a block covers its bytes; its seed names
+the object and the block, so the bytes of another block, or of another object, do not pass.
 """
 
 from __future__ import annotations
 
 import errno
-import mmap
 import os
+import stat
 import struct
 from functools import cached_property
 
@@ -26,6 +26,7 @@ _PADDING = bytes(3)
 _HEADER = struct.Struct("<8sIIQ32sQ")
 """Magic, bytes of a block, number of blocks, size of the object, digest of the identity, checksum of all before."""
 
+_CLOSED = -1
 _MAGIC = b"AEROBLK1"
 _UNCHECKED = struct.Struct("<8sIIQ32s")
 
@@ -123,26 +124,40 @@ def read_layout(descriptor: int) -> BlockLayout | None:
     if magic != _MAGIC or xxh3_64(data[:-8]) != checksum or not size or not block_bytes:
         return None
     layout = BlockLayout(digest, size, block_bytes)
-    whole = layout.count == count and os.fstat(descriptor).st_size == layout.map_bytes
+    whole = layout.count == count and is_sole_file(os.fstat(descriptor), layout.map_bytes)
     return layout if whole else None
 
 
 @attrs.define(eq=False)
 class BlockMap:
-    """An open map; it owns its descriptor. Its methods may wait for a disk, but for `records`."""
+    """An open map; it owns its descriptor. Its methods may wait for a disk, `records` only if the map left memory."""
 
     layout: BlockLayout
     _descriptor: int
 
     def record(self, index: int) -> BlockRecord:
-        """Return the record of a block. Raises OSError, also if the map has been cut short.
-
-        That holds for a map of which only the end is missing, too: `MappedRecords` shows no block of such a map.
-        """
+        """Return the record of a block. Raises OSError, also if the map has been cut short or removed."""
         data = os.pread(self._descriptor, RECORD_BYTES, self.layout.record_at(index))
-        if len(data) < RECORD_BYTES or os.fstat(self._descriptor).st_size < self.layout.map_bytes:
-            raise OSError(errno.EIO, "the block map has been cut short")
+        if len(data) < RECORD_BYTES or not is_sole_file(os.fstat(self._descriptor), self.layout.map_bytes):
+            raise OSError(errno.EIO, "the block map has been cut short or removed")
         return unpack_record(data)
+
+    def records(self, first: int, end: int) -> bytes:
+        """Return the records from one block up to another as they are; fewer if the map cannot be read.
+
+        One `pread` takes 0.26 µs. A look at a mapping takes 0.07 µs, but 0.31 with the look at the file's size that
+        has to come before, and it can still end the process.
+        """
+        length = (end - first) * RECORD_BYTES
+        try:
+            return os.pread(self._descriptor, length, self.layout.record_at(first))
+        except OSError:
+            return b""
+
+    @property
+    def status(self) -> os.stat_result:
+        """The status of its open file."""
+        return os.fstat(self._descriptor)
 
     def write(self, index: int, record: BlockRecord) -> None:
         """Write a record; its caller has the exclusive lock of the block."""
@@ -172,47 +187,12 @@ class BlockMap:
         os.pwrite(self._descriptor, b"\0", at)
         return True
 
-    def mapped(self) -> MappedRecords:
-        """Return the records in memory."""
-        flags = mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0)
-        mapping = mmap.mmap(self._descriptor, self.layout.map_bytes, flags, mmap.PROT_READ)
-        return MappedRecords(mapping, self.layout.map_bytes, self.layout.record_at(0))
-
     def close(self) -> None:
-        """Close the descriptor."""
-        os.close(self._descriptor)
+        """Close the descriptor; `records` returns nothing afterwards, whatever file has its number then."""
+        descriptor, self._descriptor = self._descriptor, _CLOSED
+        os.close(descriptor)
 
 
-@attrs.define(eq=False)
-class MappedRecords:
-    """The records of a map in memory, as all processes see them; nothing here waits for a disk."""
-
-    _mapping: mmap.mmap
-    _bytes: int
-    _start: int
-
-    def __getitem__(self, between: tuple[int, int]) -> bytes:
-        """Return the records from one block up to another; nothing if the map was cut short or closed.
-
-        To touch a mapping behind the end of its file would end the process, so the size is looked at first.
-        """
-        try:
-            if self._mapping.size() < self._bytes:
-                return b""
-            first, end = between
-            return self._mapping[self._start + first * RECORD_BYTES : self._start + end * RECORD_BYTES]
-        except ValueError:  # closed meanwhile
-            return b""
-
-    def are_equal(self, first: int, end: int, records: bytearray) -> bool:
-        """Return whether these records are as in `records`, which has all of a map."""
-        start, stop, begin = first * RECORD_BYTES, end * RECORD_BYTES, self._start
-        try:
-            is_whole = self._mapping.size() >= self._bytes
-            return is_whole and self._mapping[begin + start : begin + stop] == records[start:stop]
-        except ValueError:  # closed meanwhile
-            return False
-
-    def close(self) -> None:
-        """Unmap."""
-        self._mapping.close()
+def is_sole_file(status: os.stat_result, size: int) -> bool:
+    """Return whether this is a regular file of this size that has one name: neither removed, nor linked elsewhere."""
+    return stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and status.st_size == size

@@ -19,14 +19,14 @@ from aero_storage.storage.objects.block_cache.cache_directory import CacheDirect
 from aero_storage.storage.objects.block_cache.cached_file import CachedFile, Fetch
 from aero_storage.storage.objects.block_cache.cached_object import CachedObject
 from aero_storage.storage.objects.block_cache.counts import CacheCounts
-from aero_storage.storage.objects.block_cache.file_pair import open_pair, remove_if_unused
 from aero_storage.storage.objects.block_cache.identity import ObjectIdentity
 from aero_storage.storage.objects.block_cache.journal import BlockKey
+from aero_storage.storage.objects.block_cache.pair_files import open_pair, remove_if_unused
 from aero_storage.storage.objects.block_cache.shared import CACHE_LANE, ORIGIN_LANE, CacheShared
 from aero_storage.storage.objects.block_cache.space import CacheSpace, Statvfs
 
 _NOTE_SECONDS = 1.0
-"""Uses of blocks are noted in the maps this long after the first of them."""
+"""Uses of blocks are noted in the maps this long after the first of them; the files are looked at then, too."""
 
 _RETRY_SECONDS = 5.0
 """If the directory cannot be used at the start, it is tried again after so long; until then memory serves."""
@@ -71,6 +71,7 @@ class BlockCache:
             self._clock,
             self._space,
             self.counts,
+            self._directory,
             self._has_visits,
             self._on_reactor,
             cache_lane=self._cache_lane,
@@ -172,7 +173,13 @@ class BlockCache:
         self._noting = None
         visited, self._visited = self._visited, set()
         keys: list[BlockKey] = [key for cached in visited for key in cached.take_visits()]
-        self._disk.later(partial(self._space.touch, keys), self._cache_lane)
+        self._disk.later(partial(self._look_after, visited, keys), self._cache_lane)
+
+    def _look_after(self, used: set[CachedFile], keys: list[BlockKey]) -> None:
+        """Give up files that somebody has removed or replaced: all that was used of them may be in memory."""
+        for cached in used:
+            cached.look_at_files()
+        self._space.touch(keys)
 
     # Start
 

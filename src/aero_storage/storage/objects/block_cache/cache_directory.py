@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import tempfile
 import time
@@ -26,6 +27,8 @@ _DAEMON, _JOURNAL, _FILES = 0, 1, 16
 """Bytes of the lock file: of the daemon, of the journal, and from which on those of single files begin."""
 
 RUN_ID_BYTES = 16
+
+_CACHED = re.compile(r"([0-9a-f]{32})\.(?:data|map)", re.ASCII)
 
 _LOCK_SECONDS = 2.0
 """How long short work of another process is waited for: it takes milliseconds, but a process may be stopped in it."""
@@ -86,7 +89,7 @@ class CacheDirectory:
     def names(self) -> Iterator[str]:
         """Yield the names of the cached files, also of those of which only one of the two files is there."""
         with os.scandir(self.objects) as entries:
-            yield from {entry.name.partition(".")[0] for entry in entries}
+            yield from {found[1] for entry in entries if (found := _CACHED.fullmatch(entry.name))}
 
     def allocated(self) -> int:
         """Return the allocated bytes of all below the directory."""
@@ -110,12 +113,22 @@ class CacheDirectory:
 
     @contextmanager
     def _locked(self, byte: int) -> Iterator[None]:
-        descriptor = os.open(self._lock, os.O_RDWR | os.O_CLOEXEC)
+        descriptor = self._open_lock()
         try:
             _wait(descriptor, byte)
             yield
         finally:
             os.close(descriptor)
+
+    def _open_lock(self) -> int:
+        """Open the lock file; if all was removed under a daemon that runs, it is made anew."""
+        try:
+            return os.open(self._lock, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            self.objects.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            os.pwrite(descriptor, secrets.token_bytes(RUN_ID_BYTES), 0)
+            return descriptor
 
 
 def _wait(descriptor: int, byte: int) -> None:
@@ -127,8 +140,11 @@ def _wait(descriptor: int, byte: int) -> None:
 
 
 def _allocated_in(path: Path) -> int:
-    with os.scandir(path) as entries:
-        return sum(map(_allocated_of, entries))
+    try:
+        with os.scandir(path) as entries:
+            return sum(map(_allocated_of, entries))
+    except FileNotFoundError:  # somebody has removed it
+        return 0
 
 
 def _allocated_of(entry: os.DirEntry[str]) -> int:
@@ -214,7 +230,10 @@ def _no_locks(path: Path) -> SettingsError:
 
 
 def remove_quietly(*paths: Path) -> None:
-    """Remove files that may be missing, or may not be removable."""
+    """Remove files that may be missing, or may not be removable; an empty directory in place of one, too."""
     for path in paths:
-        with suppress(OSError):
+        try:
             path.unlink()
+        except OSError:
+            with suppress(OSError):
+                path.rmdir()

@@ -31,6 +31,9 @@ WAIT_SECONDS = 30.0
 _LEAST_PAUSE, _MOST_PAUSE = 0.002, 0.05
 """Between looks at a block that another process reads; each is twice as long as the last."""
 
+Load = Callable[[], memoryview]
+"""Returns the bytes of a block, checked."""
+
 Brought = Outcome | memoryview
 """A block as it is on disk, or its bytes, if the disk did not take them."""
 
@@ -71,6 +74,18 @@ class CachedFile:
         """Return whether a block need not be fetched; it may have to be read or checked."""
         return (self.file is not None and self.file.is_present(index)) or self.in_memory(index) is not None
 
+    def look_at_files(self) -> None:
+        """Give the files up if they were cut, removed or replaced; called in a thread."""
+        file = self.file
+        if file is None or file.is_lost or not file.use():
+            return
+        try:
+            file.is_lost = file.is_lost or not file.pair.is_in_place(self.shared.directory)
+        except OSError as error:
+            self.shared.failed(error)
+        finally:
+            file.leave()
+
     def bring(self, index: int, fetch: Fetch, *, background: bool) -> Deferred[None]:
         """Return a Deferred that fires when a block can be sent. Fails with the origin's errors; can be cancelled."""
         if not self.is_there(index):
@@ -84,6 +99,8 @@ class CachedFile:
 
     def touch(self, index: int) -> None:
         """A request begins to use a block that is there."""
+        if self.shared.memory.bytes:
+            self._keep_on_disk(index)
         if self._credit and (credit := self._credit.pop(index, 0)):
             if credit > 1:
                 self._credit[index] = credit - 1
@@ -109,6 +126,12 @@ class CachedFile:
             return
         self._credit[index] = self._credit.get(index, 0) + 1
 
+    def _keep_on_disk(self, index: int) -> None:
+        """Write a block that the disk did not take, now that it takes blocks again."""
+        data = self.in_memory(index)
+        if data is not None and not self.is_failing:
+            self.flights.begin_ahead(index, lambda flight: self._write(flight, index, data))
+
     # Bringing in
 
     async def _bring(self, flight: Flight, index: int, fetch: Fetch) -> None:
@@ -131,6 +154,14 @@ class CachedFile:
         if self.flights.is_under_way(index, flight):
             self.shared.memory.put(self, index, data)
             self.flights.arrived(flight)
+
+    async def _write(self, flight: Flight, index: int, data: memoryview) -> None:
+        file, shared = self.file, self.shared
+        if file is not None:
+            work = partial(self._fill, file, index, flight, lambda: data)
+            written = await self._run(flight, work, shared.cache_lane)
+            if written is Outcome.PRESENT or written is Outcome.ABSENT:  # memory has no use for it any more
+                shared.memory.drop(self, index)
 
     async def _wait_for_other(self, flight: Flight, index: int, fetch: Fetch) -> Brought:
         """Wait for the process that has the block's lock, or for its end, and take its place then."""
@@ -155,7 +186,8 @@ class CachedFile:
             checked = await self._run(flight, lambda: self._check(file, index), shared.cache_lane)
             if checked is not Outcome.ABSENT:
                 return checked
-        filled = await self._run(flight, lambda: self._fill(file, index, flight, fetch), shared.origin_lane)
+        load = partial(self._fetch, index, fetch)
+        filled = await self._run(flight, lambda: self._fill(file, index, flight, load), shared.origin_lane)
         return Outcome.BUSY if filled is Outcome.ABSENT else filled
 
     async def _run(self, flight: Flight, work: Callable[[], Brought], lane: object) -> Brought:
@@ -183,27 +215,27 @@ class CachedFile:
             file.trust(index, record)
         return outcome
 
-    def _fill(self, file: BlockFile, index: int, flight: Flight, fetch: Fetch) -> Brought:
-        """Fetch and write a block under its lock. ABSENT: it has come meanwhile, and is to be checked."""
-        return _using(file, partial(self._fill_open, file, index, flight, fetch))
+    def _fill(self, file: BlockFile, index: int, flight: Flight, load: Load) -> Brought:
+        """Get a block and write it under its lock. ABSENT: it has come meanwhile, and is to be checked."""
+        return _using(file, partial(self._fill_open, file, index, flight, load))
 
-    def _fill_open(self, file: BlockFile, index: int, flight: Flight, fetch: Fetch) -> Brought:
+    def _fill_open(self, file: BlockFile, index: int, flight: Flight, load: Load) -> Brought:
         try:
             lock = file.pair.locked(index)
             if lock is None:
                 return Outcome.BUSY
         except OSError as error:
             self.shared.failed(error)
-            return self._fetch(index, fetch)
+            return load()
         with lock:
-            return self._fill_locked(file, lock, flight, fetch)
+            return self._fill_locked(file, lock, flight, load)
 
-    def _fill_locked(self, file: BlockFile, lock: BlockLock, flight: Flight, fetch: Fetch) -> Brought:
+    def _fill_locked(self, file: BlockFile, lock: BlockLock, flight: Flight, load: Load) -> Brought:
         record = self._record(file, lock.index)
         if record is not None and record.present:
             return Outcome.ABSENT
         self.shared.counts.damaged(record is not None and record.is_damaged)
-        data = self._fetch(lock.index, fetch)
+        data = load()
         if self.shared.is_failing:
             return data
         if flight.waiters:

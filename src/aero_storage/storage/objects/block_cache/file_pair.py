@@ -17,17 +17,12 @@ import attrs
 
 from aero_storage.errors import ShortReadError
 from aero_storage.linux.hole_punching import punch_hole
-from aero_storage.linux.ofd_locks import lock_exclusive, lock_shared
-from aero_storage.storage.objects.block_cache.block_map import BlockLayout, BlockMap, BlockRecord, read_layout
-from aero_storage.storage.objects.block_cache.cache_directory import CacheDirectory, remove_quietly
-
-_IN_USE = 1 << 62
-"""The byte of the data file that each process which has it open locks; blocks have the bytes from 0 on."""
+from aero_storage.linux.ofd_locks import lock_exclusive
+from aero_storage.storage.objects.block_cache.block_map import BlockLayout, BlockMap, BlockRecord, is_sole_file
+from aero_storage.storage.objects.block_cache.cache_directory import CacheDirectory
 
 _SLACK_BYTES = 64 * 1024
 """Bytes that the file system may take for itself, in a file."""
-
-_FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 class Outcome(enum.Enum):
@@ -61,8 +56,26 @@ class FilePair:
         return os.fstat(self.descriptor).st_blocks * 512
 
     def is_whole(self) -> bool:
-        """Return whether the data file still is as long as the object; a write to a shorter one would make holes."""
-        return os.fstat(self.descriptor).st_size == self.layout.size
+        """Return whether the data file still has its name, and is as long as the object.
+
+        A write to a shorter one would make holes; one to a file without a name would take space that nobody finds.
+        """
+        return is_sole_file(os.fstat(self.descriptor), self.layout.size)
+
+    def is_in_place(self, directory: CacheDirectory) -> bool:
+        """Return whether both files are whole, and still those that their names lead to. Raises OSError."""
+        name, status = self.layout.name, self.map.status
+        try:
+            found = directory.data(name).lstat(), directory.map(name).lstat()
+        except FileNotFoundError:
+            return False
+        is_ours = os.path.samestat(found[0], os.fstat(self.descriptor)) and os.path.samestat(found[1], status)
+        return is_ours and self.is_whole() and is_sole_file(status, self.layout.map_bytes)
+
+    def require_whole(self) -> None:
+        """Raise OSError unless the data file is whole."""
+        if not self.is_whole():
+            raise OSError(errno.EIO, "the cached file has been cut short or removed")
 
     def locked(self, index: int) -> BlockLock | None:
         """Return the exclusive lock of a block, which its caller closes; None if somebody else has one of it."""
@@ -123,8 +136,7 @@ class FilePair:
             data = self.read(index)
         except OSError:  # the disk cannot read it
             return None
-        if not self.is_whole():
-            raise OSError(errno.EIO, "the cached file has been cut short")
+        self.require_whole()
         is_sound = len(data) == self.layout.length(index) and self.layout.checksum(index, data) == record.checksum
         return record if is_sound and self.map.record(index) == record else None
 
@@ -164,8 +176,7 @@ class BlockLock:
 
         The range is punched before: pages that an earlier block of it has in sockets stay as they are.
         """
-        if not self.pair.is_whole():
-            raise OSError(errno.EIO, "the cached file has been cut short")
+        self.pair.require_whole()
         layout, view = self.pair.layout, memoryview(data)
         record = self.pair.map.record(self.index).next(layout.checksum(self.index, view))
         self._punch()
@@ -196,95 +207,3 @@ def fetched(layout: BlockLayout, index: int, fetch: Callable[[int, int], bytes |
     if len(data) != length:
         raise ShortReadError(f"{len(data)} of {length} bytes at {layout.offset(index)}")
     return data
-
-
-def open_pair(directory: CacheDirectory, layout: BlockLayout) -> tuple[FilePair, int]:
-    """Open the files of an object, made if they are missing; also return how many damaged blocks were thrown away.
-
-    The pair is in use until it is closed. Files that are not as they were made are thrown away as a whole, never
-    mended: another process may have them open. Raises OSError and BusyError.
-    """
-    name = layout.name
-    with directory.file_locked(name):
-        found, damaged = _existing(directory, name, layout)
-        if found is None:
-            remove_quietly(directory.map(name), directory.data(name))
-            found = _made(directory, layout)
-        _use(found)
-    return found, damaged
-
-
-def _use(pair: FilePair) -> None:
-    try:
-        lock_shared(pair.descriptor, _IN_USE)
-    except BaseException:
-        pair.close()
-        raise
-
-
-def _existing(directory: CacheDirectory, name: str, layout: BlockLayout) -> tuple[FilePair | None, int]:
-    """Return the pair that is there, if it is whole, else how many blocks it has lost."""
-    try:
-        pair = find_pair(directory, name)
-    except FileNotFoundError:
-        return None, 0
-    if pair is None:
-        return None, 1
-    if pair.layout == layout and pair.is_whole():
-        return pair, 0
-    lost = len(pair.map.present())
-    pair.close()
-    return None, lost
-
-
-def find_pair(directory: CacheDirectory, name: str) -> FilePair | None:
-    """Open the pair with this name; None if its map is damaged. Raises FileNotFoundError and OSError."""
-    descriptor = os.open(directory.map(name), _FLAGS)
-    try:
-        layout = read_layout(descriptor)
-        if layout is None or layout.name != name:
-            os.close(descriptor)
-            return None
-        return FilePair(os.open(directory.data(name), _FLAGS), BlockMap(layout, descriptor))
-    except BaseException:
-        os.close(descriptor)
-        raise
-
-
-def _made(directory: CacheDirectory, layout: BlockLayout) -> FilePair:
-    new = _FLAGS | os.O_CREAT | os.O_EXCL
-    data = os.open(directory.data(layout.name), new, 0o600)
-    try:
-        os.ftruncate(data, layout.size)
-        descriptor = os.open(directory.map(layout.name), new, 0o600)
-        try:
-            made = BlockMap(layout, descriptor)
-            made.clear()
-            return FilePair(data, made)
-        except BaseException:
-            os.close(descriptor)
-            raise
-    except BaseException:
-        os.close(data)
-        remove_quietly(directory.map(layout.name), directory.data(layout.name))
-        raise
-
-
-def remove_if_unused(directory: CacheDirectory, name: str) -> bool:
-    """Remove the files of an object if no process has it open and no block is present; return whether it did."""
-    with directory.file_locked(name):
-        try:
-            pair = find_pair(directory, name)
-        except FileNotFoundError:
-            remove_quietly(directory.map(name), directory.data(name))
-            return True
-        if pair is None:
-            remove_quietly(directory.map(name), directory.data(name))
-            return True
-        try:
-            unused = lock_exclusive(pair.descriptor, _IN_USE) and not pair.map.present()
-            if unused:
-                remove_quietly(directory.map(name), directory.data(name))
-            return unused
-        finally:
-            pair.close()

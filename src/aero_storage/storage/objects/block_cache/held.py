@@ -1,4 +1,4 @@
-"""What is open as long as somebody holds it."""
+"""A count of holders: an object is open as long as somebody holds it."""
 
 from __future__ import annotations
 

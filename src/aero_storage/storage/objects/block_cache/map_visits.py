@@ -6,8 +6,9 @@ import attrs
 from typing_extensions import override
 
 from aero_storage.storage.objects.block_cache.cache_directory import CacheDirectory
-from aero_storage.storage.objects.block_cache.file_pair import FilePair, find_pair
+from aero_storage.storage.objects.block_cache.file_pair import FilePair
 from aero_storage.storage.objects.block_cache.journal import BlockKey
+from aero_storage.storage.objects.block_cache.pair_files import find_pair
 from aero_storage.storage.objects.block_cache.sieve import Visits
 
 

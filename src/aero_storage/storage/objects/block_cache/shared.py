@@ -9,6 +9,7 @@ import attrs
 from twisted.internet.interfaces import IReactorTime
 
 from aero_storage.disk import Disk
+from aero_storage.storage.objects.block_cache.cache_directory import CacheDirectory
 from aero_storage.storage.objects.block_cache.counts import CacheCounts
 from aero_storage.storage.objects.block_cache.memory_blocks import MemoryBlocks
 from aero_storage.storage.objects.block_cache.space import CacheSpace
@@ -31,6 +32,7 @@ class CacheShared:
     clock: IReactorTime
     space: CacheSpace
     counts: CacheCounts
+    directory: CacheDirectory
     on_visit: Callable[[Any], object]
     """Told of a CachedFile that has visits to be noted in its map."""
     on_reactor: Callable[[Callable[[], object]], object]

@@ -20,9 +20,10 @@ from aero_storage.atomic_files import FileSystemStatus
 from aero_storage.storage.objects.block_cache.block_queue import BlockQueue, charged
 from aero_storage.storage.objects.block_cache.cache_directory import CacheDirectory
 from aero_storage.storage.objects.block_cache.counts import CacheCounts
-from aero_storage.storage.objects.block_cache.file_pair import FilePair, find_pair, remove_if_unused
+from aero_storage.storage.objects.block_cache.file_pair import FilePair
 from aero_storage.storage.objects.block_cache.journal import BlockKey, Change, Entry, Journal
 from aero_storage.storage.objects.block_cache.map_visits import MapVisits, pair_of
+from aero_storage.storage.objects.block_cache.pair_files import find_pair, remove_if_unused
 from aero_storage.storage.objects.block_cache.sieve import Sieve
 
 FREE_SHARE = 0.05
@@ -228,6 +229,9 @@ class CacheSpace:
             self._counts.damaged(pair is None)
         except FileNotFoundError:
             pair = None
+        except OSError as error:  # of these files alone
+            self._counts.failed(error)
+            return None
         if pair is None:
             remove_if_unused(self._directory, name)
         return pair
