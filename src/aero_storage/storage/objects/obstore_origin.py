@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import islice
 from typing import TypeVar
 
@@ -22,7 +23,7 @@ from aero_storage.errors import (
 from aero_storage.storage.objects import keys
 from aero_storage.storage.objects.conditional_put import ConditionalPut
 from aero_storage.storage.objects.content_tags import MIB, ContentDigests, content_tag, parts_of
-from aero_storage.storage.objects.listing import NotRepeated
+from aero_storage.storage.objects.listing import MOST_LISTED, Listing
 from aero_storage.storage.objects.origin import Listed, ObjectStatus, Origin, Pin
 from aero_storage.storage.objects.retries import Retries
 from aero_storage.storage.objects.store_client import Answer, StoreClient
@@ -55,8 +56,8 @@ class ObstoreOrigin(Origin):
     seconds: float
     """The time limit of one piece, all its tries together."""
     retries: Retries
-    most_listed: int = 250_000
-    """Keys that a listing with a delimiter may have: the client has all of them in memory, at 0.7 KiB each."""
+    most_listed: int = MOST_LISTED
+    """Keys that a listing with a delimiter may have."""
     waits: Callable[[str], object] = str
     """Is told of a request that failed, in one line, before the pause after which it is tried again."""
     _conditional: ConditionalPut = attrs.field(init=False, factory=ConditionalPut)
@@ -202,68 +203,16 @@ class ObstoreOrigin(Origin):
     def list(self, prefix: str, *, delimiter: bool) -> Iterator[Listed]:
         base = self.client.url.prefix
         full = keys.below(base, prefix)
-        pages = self._directory(full, prefix) if delimiter else self._flat(full, prefix)
-        for name, status in pages:
-            key = keys.relative(base, name)
-            if key is not None and keys.relative(full, name) is not None:  # a store may list what was not asked for
-                yield Listed(key, None if status is None else attrs.evolve(status, key=key))
-
-    def _directory(self, full: str, prefix: str) -> Iterator[tuple[str, ObjectStatus | None]]:
-        found, prefixes = self._run("LIST", prefix, lambda limit: self.client.list_directory(full, limit))
-        if len(found) + len(prefixes) > self.most_listed:
-            detail = (
-                f"over {self.most_listed:,} keys in one directory: use directories, and name images in a manifest"
-            )
-            raise OriginUnavailableError(self._message("LIST", prefix, detail))
-        yield from ((status.key, status) for status in found)
-        yield from ((name, None) for name in prefixes)
-
-    def _flat(self, full: str, prefix: str) -> Iterator[tuple[str, ObjectStatus | None]]:
-        """Yield what is below a prefix; a listing that breaks goes on behind its last key.
-
-        A page is lost whole if the client cannot name a key of it. The rest is listed directory by directory then.
-        """
-        seen, is_unnameable = NotRepeated(), False
-        pages: Iterator[list[ObjectStatus]] | None = None
-
-        def next_page(limit: float) -> list[ObjectStatus] | None:
-            nonlocal pages, is_unnameable
-            if pages is None:
-                pages = self.client.list_flat(full, seen.last, limit)
-            try:
-                page = next(pages, None)
-                return None if page is None else seen.check(page)
-            except StoreFailureError as failure:
-                pages, is_unnameable = None, failure.is_unnameable
-                if is_unnameable:
-                    return None
-                raise
-
-        while page := self._run("LIST", prefix, next_page):
-            yield from ((status.key, status) for status in page)
-        if is_unnameable:
-            yield from self._walk(full, prefix, seen.last or "")
-
-    def _walk(self, full: str, prefix: str, after: str) -> Iterator[tuple[str, ObjectStatus | None]]:
-        """Yield what is below a prefix, behind a key; without status the directories that cannot be listed."""
-        directories = [full]
-
-        def attempt(limit: float) -> tuple[list[ObjectStatus], Sequence[str]] | None:
-            try:
-                return self.client.list_directory(directory, limit)
-            except StoreFailureError as failure:
-                if failure.is_unnameable and directory != full:
-                    return None
-                raise
-
-        while directories:
-            directory = directories.pop()
-            found = self._run("LIST", prefix, attempt)
-            if found is None:
-                yield directory, None
-                continue
-            directories += (name for name in found[1] if keys.relative(directory, name))
-            yield from ((one.key, one) for one in found[0] if one.key.encode() > after.encode())
+        listing = Listing(self.client, partial(self._run, "LIST", prefix), full, self.most_listed)
+        try:
+            for name, status in listing.directory() if delimiter else listing.flat():
+                key = keys.relative(base, name)
+                if (
+                    key is not None and keys.relative(full, name) is not None
+                ):  # a store may list what was not asked for
+                    yield Listed(key, None if status is None else attrs.evolve(status, key=key))
+        except StoreFailureError as failure:
+            raise self._error("LIST", prefix, failure) from None
 
     @override
     def delete(self, keys: Iterable[str]) -> None:
