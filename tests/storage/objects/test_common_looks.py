@@ -43,6 +43,15 @@ class SlowOrigin(FakeOrigin):
 
 
 @attrs.define(eq=False)
+class SizedOrigin(FakeOrigin):
+    """Its pins have the size that was seen, as those of a store have."""
+
+    def head(self, key: str) -> ObjectStatus:
+        found = super().head(key)
+        return attrs.evolve(found, pin=attrs.evolve(found.pin, size=found.size))
+
+
+@attrs.define(eq=False)
 class SteppedTime:
     """A steady clock that goes on while somebody sleeps."""
 
@@ -85,6 +94,17 @@ def test_taken_from_another(file: LooksFile) -> None:
     assert one.read("a.img", 100, 0) == other.read("a.img", 100, 0)
     asked = [operation for operation, _ in origin.asked]
     assert asked == ["list", "list", "head", "head", "head", "get"]  # the second list, and the second head, are ours
+
+
+def test_size_that_reads_are_bound_to(file: LooksFile) -> None:
+    """The size that a look has seen is part of its pin, for the worker that looked and for the others."""
+    origin = SizedOrigin()
+    origin.bucket.put("a", b"four")
+    one, other = (looks_of(origin, file) for _ in range(2))
+    for looks in (one, other):
+        found = looks.head("a", 0).value
+        assert found is not None
+        assert found.pin.size == 4
 
 
 def test_too_old(file: LooksFile) -> None:

@@ -161,7 +161,7 @@ def _status(key: str, content: bytes) -> ObjectStatus | None:
     if found is None:
         return None
     size, tag, version, modified_ns = found
-    return ObjectStatus(key, size, Pin(tag, version), modified_ns)
+    return ObjectStatus(key, size, Pin(tag, version, size), modified_ns)  # a HEAD has seen the size
 
 
 def _encoded_pages(listed: Iterable[Listed]) -> Iterator[bytes]:
