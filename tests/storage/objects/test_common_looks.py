@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import attrs
 import pytest
@@ -15,7 +16,7 @@ from tests.storage.objects.fake_origin import FakeOrigin
 
 from aero_storage.errors import OriginDeniedError, OriginUnavailableError
 from aero_storage.storage.objects.common_looks import HEAD_PATIENCE, CommonLooks
-from aero_storage.storage.objects.looks_file import LooksFile, Place, Record
+from aero_storage.storage.objects.looks_file import LooksFile, OpenLooks, Place, Record
 from aero_storage.storage.objects.origin import Listed, ObjectStatus
 
 HOLDING = """
@@ -49,6 +50,18 @@ class SizedOrigin(FakeOrigin):
     def head(self, key: str) -> ObjectStatus:
         found = super().head(key)
         return attrs.evolve(found, pin=attrs.evolve(found.pin, size=found.size))
+
+
+class ReadOnlyLooks(LooksFile):
+    """A file in which nothing can be locked or written."""
+
+    @contextmanager
+    def opened(self) -> Iterator[OpenLooks]:
+        descriptor = os.open(f"/proc/self/fd/{self.descriptor}", os.O_RDONLY)
+        try:
+            yield OpenLooks(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 @attrs.define(eq=False)
@@ -147,6 +160,15 @@ def test_too_large_to_be_shared(file: LooksFile) -> None:
     with file.opened() as opened:
         opened.write(place, Record(1.0, 2.0, False, b"x" * 1000))  # noqa: FBT003
         assert opened.read(place) is None
+
+
+def test_a_file_that_cannot_be_used(file: LooksFile) -> None:
+    """Where there is no lock, or no memory, each looks for itself."""
+    origin = FakeOrigin()
+    origin.bucket.put("a", b"x")
+    looks = CommonLooks(origin, ReadOnlyLooks(file.descriptor), SteppedTime().clock)
+    assert looks.head("a", 0) == looks.head("a", 0)
+    assert len(origin.asked) == 2
 
 
 @pytest.mark.parametrize("kind", [OriginUnavailableError, OriginDeniedError])
