@@ -126,6 +126,16 @@ def test_content_that_takes_long() -> None:
     assert attempts.time.now - start <= 20 + 3 * 32
 
 
+@pytest.mark.parametrize("takes", [5.0, 10.0, 31.0])
+def test_content_that_is_refused_late(takes: float) -> None:
+    """A large write that fails again and again after a part of its time is not tried for ever."""
+    attempts = Attempts(Time(), 20, lambda _: takes, transfer=32)
+    start = attempts.time.now
+    with pytest.raises(StoreFailureError):
+        run(attempts)
+    assert attempts.time.now - start <= 20 + 3 * 32 + takes
+
+
 def test_content_that_is_refused_at_once() -> None:
     """A large write that fails at once is tried for no longer than a read."""
     attempts = Attempts(Time(), 20, lambda _: 0.01, transfer=128)
