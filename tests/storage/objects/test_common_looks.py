@@ -143,6 +143,18 @@ def test_another_name_at_the_same_place(file: LooksFile) -> None:
         assert opened.read(other) is None
 
 
+def test_directories_have_places_of_their_own(file: LooksFile) -> None:
+    """The listings of some directories do not replace each other: each is made once for all workers."""
+    origin, directories = FakeOrigin(), [f"images-{number}" for number in range(40)]
+    for directory in directories:
+        origin.bucket.put(f"{directory}/disk", b"x")
+    for looks in [looks_of(origin, file) for _ in range(3)]:
+        for directory in directories:
+            (found,) = looks.list(directory, delimiter=True, since=0).value
+            assert found.key == f"{directory}/disk"
+    assert len(origin.asked) == len(directories)
+
+
 @pytest.mark.parametrize("at", [0, 20, 40, 60])
 def test_torn_record(file: LooksFile, at: int) -> None:
     """A record that a killed worker has half written is none."""
