@@ -17,7 +17,7 @@ from tests.storage.objects.fake_origin import FakeOrigin
 from aero_storage.errors import OriginDeniedError, OriginUnavailableError
 from aero_storage.storage.objects.common_looks import HEAD_PATIENCE, CommonLooks
 from aero_storage.storage.objects.looks_file import LooksFile, OpenLooks, Place, Record
-from aero_storage.storage.objects.origin import Listed, ObjectStatus
+from aero_storage.storage.objects.origin import Listed, ObjectStatus, Pin
 
 HOLDING = """
 import os, sys, time
@@ -41,15 +41,6 @@ class SlowOrigin(FakeOrigin):
         self.begun.set()
         assert self.may_answer.wait(10)
         return super().head(key)
-
-
-@attrs.define(eq=False)
-class SizedOrigin(FakeOrigin):
-    """Its pins have the size that was seen, as those of a store have."""
-
-    def head(self, key: str) -> ObjectStatus:
-        found = super().head(key)
-        return attrs.evolve(found, pin=attrs.evolve(found.pin, size=found.size))
 
 
 class ReadOnlyLooks(LooksFile):
@@ -110,14 +101,15 @@ def test_taken_from_another(file: LooksFile) -> None:
 
 
 def test_size_that_reads_are_bound_to(file: LooksFile) -> None:
-    """The size that a look has seen is part of its pin, for the worker that looked and for the others."""
-    origin = SizedOrigin()
-    origin.bucket.put("a", b"four")
-    one, other = (looks_of(origin, file) for _ in range(2))
+    """A look that was taken from another worker binds reads to the size that was seen, too."""
+    origin, times = FakeOrigin(), SteppedTime()
+    seen = ObjectStatus("a", 5, Pin('"1"', "v", 5), 7)
+    origin.head = lambda key: seen  # type: ignore[method-assign]  # noqa: ARG005 - the name is the protocol's
+    one, other = (looks_of(origin, file, times) for _ in range(2))
     for looks in (one, other):
         found = looks.head("a", 0).value
         assert found is not None
-        assert found.pin.size == 4
+        assert (found, found.pin.size) == (seen, 5)
 
 
 def test_too_old(file: LooksFile) -> None:
