@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -13,13 +12,7 @@ from aero_storage.chunks.publish.publisher import STAGING_NAME
 from aero_storage.cli.terminal import printable
 from aero_storage.errors import OperatorError
 from aero_storage.http.identifiers import is_version
-
-_CHUNK = re.compile(r"[0-9]+\.bin", re.ASCII)
-
-
-def is_chunk_file(name: str) -> bool:
-    """Return whether a publication makes files of this name."""
-    return _CHUNK.fullmatch(name) is not None
+from aero_storage.storage.objects.object_keys import is_chunk_file
 
 
 def refuse_foreign_files(root: Directory, image_id: str) -> None:

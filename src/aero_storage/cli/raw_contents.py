@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import attrs
 
+from aero_storage.chunks.publish.cutting import Advance
 from aero_storage.chunks.publish.extents import next_data
 from aero_storage.cli.disk_images.convert import ImportSource
 from aero_storage.cli.terminal import printable
@@ -15,9 +16,6 @@ from aero_storage.errors import OperatorError
 
 PIECE = 1 << 20
 _ZEROS = bytes(PIECE)
-
-Advance = Callable[[int], object]
-"""Reports a number of bytes done."""
 
 
 def pieces_of(descriptor: int, size: int) -> Iterator[bytes]:

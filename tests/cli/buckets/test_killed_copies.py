@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import shutil
 import signal
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -47,25 +48,32 @@ def files_below(place: Path) -> dict[str, bytes]:
     }
 
 
-def test_to_a_bucket(command: Command, root: Root, store: ObjectStore, images: Path) -> None:
-    """Whenever a copy to a bucket is killed, its catalog is sound, the next one goes on, and sweeps leave nothing."""
-    begin = root.bucket.snapshot()
+def kills(store: ObjectStore, operations: Sequence[str], key: str, words: list[str]) -> Iterator[None]:
+    """Run a command again and again, killed one request later each time; yield after each kill."""
     for step in itertools.count():
-        root.bucket.restore(begin)
         victim = Victim()
-        store.faults.add(first(victim.kill), *WRITES, key="root/[!.]*", skip=step)
-        status = victim.run(["copy", str(images), ROOT])
+        store.faults.add(first(victim.kill), *operations, key=key, skip=step)
+        status = victim.run(words)
         store.faults.clear()
         if status == 0:
-            break
+            return
         assert status == -signal.SIGKILL
+        yield
+
+
+def test_to_a_bucket(command: Command, root: Root, store: ObjectStore, images: Path) -> None:
+    """Whenever a copy to a bucket is killed, its catalog is sound, the next one goes on, and sweeps leave nothing."""
+    begin, killed = root.bucket.snapshot(), 0
+    for _ in kills(store, WRITES, "root/[!.]*", ["copy", str(images), ROOT]):
+        killed += 1
         require_sound(command, ROOT)
         again = command("copy", images, ROOT)
         assert again.status == 0, again.err
         require_sound(command, ROOT)
         assert {root.data(root.entry(one)["file"]) for one in ("disk", "other")} == {DISK, OTHER_DISK}
         swept(command, root)
-    assert step >= 9  # chunks, their manifest, two images in an upload each, the catalog twice
+        root.bucket.restore(begin)
+    assert killed >= 9  # chunks, their manifest, two images in an upload each, the catalog twice
 
 
 def test_to_a_directory(command: Command, root: Root, store: ObjectStore, images: Path, tmp_path: Path) -> None:
@@ -75,23 +83,18 @@ def test_to_a_directory(command: Command, root: Root, store: ObjectStore, images
     (tmp_path / "whole").mkdir()
     assert command("copy", ROOT, tmp_path / "whole").status == 0
     expected = contents(files_below(tmp_path / "whole"))
-    for step in itertools.count():
-        target = tmp_path / "target"
-        shutil.rmtree(target, ignore_errors=True)
-        target.mkdir()
-        victim = Victim()
-        store.faults.add(first(victim.kill), "get", key="root/*.*", skip=step)
-        status = victim.run(["copy", ROOT, str(target)])
-        store.faults.clear()
-        if status == 0:
-            break
-        assert status == -signal.SIGKILL
+    target, killed = tmp_path / "target", 0
+    target.mkdir()
+    for _ in kills(store, ["get"], "root/*.*", ["copy", ROOT, str(target)]):
+        killed += 1
         require_sound(command, target)
         again = command("copy", ROOT, target)
         assert again.status == 0, again.err
         require_sound(command, target)
         assert contents(files_below(target)) == expected
-    assert step >= 8  # the catalog, a chunk manifest, two chunks, two images in pieces
+        shutil.rmtree(target)
+        target.mkdir()
+    assert killed >= 8  # the catalog, a chunk manifest, two chunks, two images in pieces
 
 
 def contents(files: dict[str, bytes]) -> list[bytes]:

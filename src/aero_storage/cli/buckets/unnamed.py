@@ -22,10 +22,10 @@ from aero_storage.cli.buckets.keys import (
     is_imported_key,
     named_by,
 )
-from aero_storage.cli.foreign_files import is_chunk_file
 from aero_storage.cli.image_files import IMPORTED
 from aero_storage.errors import BlobNotFoundError
 from aero_storage.http.identifiers import is_image_id, is_version
+from aero_storage.storage.objects.object_keys import is_chunk_file
 from aero_storage.storage.objects.origin import Listed, Origin
 
 LOOKS_AT_ONCE = 16

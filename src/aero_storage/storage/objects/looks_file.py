@@ -46,15 +46,17 @@ class Place:
     @classmethod
     def small(cls, name: str) -> Place:
         """Return the place of a record of up to 1 KiB."""
-        digest = blake2b(name.encode(), digest_size=16).digest()
-        return cls(digest, int.from_bytes(digest[:8]) % _SMALL_PLACES * _SMALL_BYTES, _SMALL_BYTES)
+        return cls._among(name, 0, _SMALL_BYTES, _SMALL_PLACES)
 
     @classmethod
     def large(cls, name: str) -> Place:
         """Return the place of a record of up to 128 MiB; memory is taken for what is written."""
+        return cls._among(name, _LARGE_FROM, _LARGE_BYTES, _LARGE_PLACES)
+
+    @classmethod
+    def _among(cls, name: str, start: int, most: int, places: int) -> Place:
         digest = blake2b(name.encode(), digest_size=16).digest()
-        number = int.from_bytes(digest[:8]) % _LARGE_PLACES
-        return cls(digest, _LARGE_FROM + number * _LARGE_BYTES, _LARGE_BYTES)
+        return cls(digest, start + int.from_bytes(digest[:8]) % places * most, most)
 
 
 @attrs.frozen(eq=False)

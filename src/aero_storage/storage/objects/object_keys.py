@@ -30,6 +30,11 @@ def key_of(path: str) -> str:
     return "/".join(parts)
 
 
+def is_chunk_file(name: str) -> bool:
+    """Return whether a publication makes files of this name."""
+    return _CHUNK.fullmatch(name) is not None
+
+
 def is_immutable(key: str) -> bool:
     """Return whether an object never changes while it exists: a chunk or a chunk manifest of a version."""
     parts = key.split("/")
@@ -37,4 +42,4 @@ def is_immutable(key: str) -> bool:
         return False
     if len(parts) == _VERSIONED_MANIFEST:
         return parts[3] == MANIFEST_NAME
-    return len(parts) == _VERSIONED_CHUNK and parts[3] == _CHUNKS and _CHUNK.fullmatch(parts[4]) is not None
+    return len(parts) == _VERSIONED_CHUNK and parts[3] == _CHUNKS and is_chunk_file(parts[4])

@@ -213,9 +213,8 @@ class ObstoreOrigin(Origin):
         try:
             for name, status in listing.directory() if delimiter else listing.flat():
                 key = keys.relative(base, name)
-                if (
-                    key is not None and keys.relative(full, name) is not None
-                ):  # a store may list what was not asked for
+                is_asked_for = keys.relative(full, name) is not None  # a store may list other keys, too
+                if key is not None and is_asked_for:
                     yield Listed(key, None if status is None else attrs.evolve(status, key=key))
         except StoreFailureError as failure:
             raise self._error("LIST", prefix, failure) from None
