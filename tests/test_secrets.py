@@ -33,6 +33,8 @@ SOURCES = Path(__file__).parents[1] / "src" / "aero_storage"
 LEASE_MODULES = ("carriers", "judgement", "tokens", "verification")
 """Those that a token passes through: they take it apart, verify it, and say its digits."""
 TOUCHED_BY = {
+    ("cli/commands/lease_issue.py", "token"),  # prints it, as it is asked to
+    ("cli/commands/lease_issue.py", "cookie"),  # the same, as a cookie
     ("cli/sources/http_requests.py", "proxy-authorization"),  # sends it to the proxy that the environment names
     ("delivery/facts.py", "authorization"),  # reads it from the head
     ("delivery/facts.py", "cookie"),  # asks whether there is one

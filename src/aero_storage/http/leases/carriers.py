@@ -16,6 +16,7 @@ PARAMETER = "lease"
 COOKIES = ("__Secure-aero-lease", "aero-lease")
 """The cookies of a token, in the order in which they are looked at."""
 
+_COOKIES = tuple(re.compile(rf"(?:\A|;)[ \t]*{name}=([^;]*+)") for name in COOKIES)
 _BEARER = re.compile(r"bearer +(.+)", re.IGNORECASE | re.DOTALL)
 
 
@@ -55,11 +56,11 @@ def _all(authorization: str | None, queries: Sequence[str], cookies: str | None)
         yield Carrier.BEARER, match[1]
     for query in queries:
         yield Carrier.QUERY, first_value(query, PARAMETER) or ""
-    for name in COOKIES if cookies else ():
-        yield Carrier.COOKIE, _cookie(cookies or "", name)
+    for pattern in _COOKIES if cookies else ():
+        yield Carrier.COOKIE, _first(pattern, cookies or "")
 
 
-def _cookie(cookies: str, name: str) -> str:
-    """Return the value of the first cookie of that name (RFC 6265 §5.4); the empty text without one."""
-    start = f"{name}="
-    return next((one[len(start) :] for one in map(str.strip, cookies.split(";")) if one.startswith(start)), "")
+def _first(pattern: re.Pattern[str], cookies: str) -> str:
+    """Return the value of the first cookie of a name (RFC 6265 §5.4); the empty text without one."""
+    match = pattern.search(cookies)
+    return match[1].rstrip(" \t") if match else ""

@@ -29,8 +29,8 @@ _NEVER = float("-inf")
 _FIRST_SLOTS = 1 << 10
 _MASK = (1 << 64) - 1
 _MAX_VALUES = 200
-_PLAIN = re.compile(rb'\{ ?"(jti|kid)" ?: ?"([A-Za-z0-9._:/+=@-]++)" ?\}\s*')
-"""The usual line; a parser takes ten times as long for it."""
+_PLAIN = re.compile(rb'\{ ?"(jti|kid)" ?: ?"([A-Za-z0-9._:/+=@-]++)"(?:, ?"at" ?: ?(?:0|[1-9][0-9]{0,17}))? ?\}\s*')
+"""The usual line, also of `aero-storage lease revoke`; a parser takes five times as long for it."""
 
 
 @attrs.frozen
