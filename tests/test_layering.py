@@ -26,7 +26,7 @@ PLAN: tuple[tuple[int, frozenset[str]], ...] = (
     (1, frozenset({"errors"})),
     (1, frozenset({"strict_json"})),
     (1, frozenset({"http"})),
-    (2, frozenset({"atomic_files", "disk", "image_formats", "logs", "metrics", "settings"})),
+    (2, frozenset({"atomic_files", "disk", "image_formats", "lease_documents", "logs", "metrics", "settings"})),
     (2, frozenset({"catalog", "linux", "open_file"})),
     (3, frozenset({"chunks", "storage", "streaming", "workers"})),
     (4, frozenset({"delivery", "doctor"})),
@@ -47,6 +47,7 @@ PURE_ROOMS = {
     "cli",
     "doctor",
     "image_formats",
+    "lease_documents",
 }
 # library -> the modules (or packages) that may import it
 LIBRARIES = {
