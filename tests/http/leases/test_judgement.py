@@ -209,6 +209,8 @@ BEARER, QUERY, COOKIE = Carrier.BEARER, Carrier.QUERY, Carrier.COOKIE
         (None, (), "a=b;aero-lease=c;aero-lease=d", [(COOKIE, "c")]),
         (None, (), "aero-lease=; x=y", []),
         (None, (), "Aero-Lease=c; xaero-lease=d; aero-leasex=e; aero-lease", []),
+        (None, (), "a=b aero-lease=c;  aero-lease=d; xaero-lease=e; aero-lease=f ;g=h", [(COOKIE, "f")]),
+        (None, (), " aero-lease=c", []),
         (None, (), ";;; =; aero-lease=c=d", [(COOKIE, "c=d")]),
     ],
 )  # fmt: skip

@@ -16,7 +16,7 @@ PARAMETER = "lease"
 COOKIES = ("__Secure-aero-lease", "aero-lease")
 """The cookies of a token, in the order in which they are looked at."""
 
-_COOKIES = tuple(re.compile(rf"(?:\A|;)[ \t]*{name}=([^;]*+)") for name in COOKIES)
+_STARTS = tuple(f"{name}=" for name in COOKIES)
 _BEARER = re.compile(r"bearer +(.+)", re.IGNORECASE | re.DOTALL)
 
 
@@ -56,11 +56,13 @@ def _all(authorization: str | None, queries: Sequence[str], cookies: str | None)
         yield Carrier.BEARER, match[1]
     for query in queries:
         yield Carrier.QUERY, first_value(query, PARAMETER) or ""
-    for pattern in _COOKIES if cookies else ():
-        yield Carrier.COOKIE, _first(pattern, cookies or "")
+    for start in _STARTS if cookies else ():
+        yield Carrier.COOKIE, _value(cookies or "", start)
 
 
-def _first(pattern: re.Pattern[str], cookies: str) -> str:
-    """Return the value of the first cookie of a name (RFC 6265 §5.4); the empty text without one."""
-    match = pattern.search(cookies)
-    return match[1].rstrip(" \t") if match else ""
+def _value(cookies: str, start: str) -> str:
+    """Return the value of the first cookie that begins so (RFC 6265 §4.2.1); the empty text without one."""
+    at = cookies.find(start)
+    while at > 0 and cookies[at - 1] != ";" and cookies[max(0, at - 2) : at] != "; ":
+        at = cookies.find(start, at + 1)
+    return cookies[at + len(start) :].partition(";")[0].rstrip(" \t") if at >= 0 else ""
