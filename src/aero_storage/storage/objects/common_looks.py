@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Generic, TypeVar
 
 import attrs
@@ -109,19 +109,16 @@ class CommonLooks:
             return record.ended >= asked if failed_since is None else record.began >= failed_since
 
         with ExitStack() as held:
-            file = self._open(held)
-            record = None if file is None else self._await(file, place, believed, asked + patience)
+            file = record = None
+            with suppress(OSError):  # no descriptor, lock or memory is left: each looks for itself
+                file = held.enter_context(self._file.opened())
+                record = self._await(file, place, believed, asked + patience)
             if record is None:
                 record = self._look(look)
-                if file is not None and file.lock(place):
-                    file.write(place, record)
+                with suppress(OSError):
+                    if file is not None and file.lock(place):
+                        file.write(place, record)
         return _raised(record) if record.has_failed else record
-
-    def _open(self, held: ExitStack) -> OpenLooks | None:
-        try:
-            return held.enter_context(self._file.opened())
-        except OSError:  # no descriptor is left: each looks for itself
-            return None
 
     def _await(
         self, file: OpenLooks, place: Place, believed: Callable[[Record | None], bool], deadline: float
@@ -153,15 +150,16 @@ def _raised(record: Record) -> Record:
 
 
 def _encoded(status: ObjectStatus) -> bytes:
-    return json.dumps([status.size, status.pin.tag, status.pin.version, status.modified_ns]).encode()
+    pin = status.pin
+    return json.dumps([status.size, pin.tag, pin.version, pin.size, status.modified_ns]).encode()
 
 
 def _status(key: str, content: bytes) -> ObjectStatus | None:
     found = json.loads(content)
     if found is None:
         return None
-    size, tag, version, modified_ns = found
-    return ObjectStatus(key, size, Pin(tag, version), modified_ns)
+    size, tag, version, pinned_size, modified_ns = found
+    return ObjectStatus(key, size, Pin(tag, version, pinned_size), modified_ns)
 
 
 def _encoded_pages(listed: Iterable[Listed]) -> Iterator[bytes]:
