@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 from hypothesis import given
@@ -144,3 +145,10 @@ def test_nothing_is_shown() -> None:
 def test_any_bytes(data: bytes) -> None:
     """Any bytes, and any beginning of a good file, are refused in one line."""
     refusal(data)
+
+
+def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where `cryptography` is not installed, secrets are taken, and a key of Ed25519 names the extra."""
+    monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.asymmetric.ed25519", None)
+    assert len(parse_key_set(key_document(OCT))) == 1
+    assert "aero-storage[lease]" in refusal(KEYS)

@@ -219,9 +219,11 @@ def test_no_limit_of_failures() -> None:
 def test_clients_that_fail_are_bounded() -> None:
     """Of a flood from everywhere only so many clients are remembered; one that goes on failing stays."""
     limit = FailureLimit(1)
-    for number in range(2 * MAX_CLIENTS):
+    limit.failed("often", 0.0)
+    for number in range(MAX_CLIENTS - 1):
         limit.failed(str(number), 0.0)
-        limit.failed("often", 0.0)
+    limit.failed("often", 0.0)
+    limit.failed("one more", 0.0)
     assert limit.is_reached("often", 0.0)
     assert not limit.is_reached("0", 0.0)
     assert len(limit._failures) == MAX_CLIENTS  # noqa: SLF001 - what it holds is the point
