@@ -189,7 +189,8 @@ class StoreClient:
             "connect_timeout": timedelta(seconds=min(limit, _CONNECT_SECONDS)),
             "pool_idle_timeout": timedelta(seconds=_IDLE_SECONDS),
         }
-        retry: Any = {"max_retries": retries, "retry_timeout": timedelta(seconds=limit * 3)}
+        # Of an upload: no try begins after `limit`, so a store that hangs ends it after one try.
+        retry: Any = {"max_retries": retries, "retry_timeout": timedelta(seconds=limit)}
         given: Any = {"client_options": client, "retry_config": retry}
         bucket = self.url.bucket
         if self.url.scheme == "gs":
