@@ -108,7 +108,7 @@ ROWS = [
     for name, fixes in ADVISORIES.items()
     for fixed, advisories in fixes.items()
 ]
-OPTIONAL = ("tls", "compressed", "object")
+OPTIONAL = ("tls", "lease", "compressed", "object")
 """The extras that production may run with."""
 FUTURE = {"compression"}
 """Of the standard library from Python 3.14 on."""

@@ -24,8 +24,9 @@ PACKAGE = "aero_storage"
 PLAN: tuple[tuple[int, frozenset[str]], ...] = (
     (1, frozenset({""})),  # aero_storage itself: a docstring, perhaps a version
     (1, frozenset({"errors"})),
-    (1, frozenset({"http", "strict_json"})),
-    (2, frozenset({"atomic_files", "disk", "image_formats", "logs", "metrics", "settings"})),
+    (1, frozenset({"strict_json"})),
+    (1, frozenset({"http"})),
+    (2, frozenset({"atomic_files", "disk", "image_formats", "lease_documents", "logs", "metrics", "settings"})),
     (2, frozenset({"catalog", "linux", "open_file"})),
     (3, frozenset({"chunks", "storage", "streaming", "workers"})),
     (4, frozenset({"delivery", "doctor"})),
@@ -46,12 +47,14 @@ PURE_ROOMS = {
     "cli",
     "doctor",
     "image_formats",
+    "lease_documents",
 }
 # library -> the modules (or packages) that may import it
 LIBRARIES = {
     "klein": {"web.router"},
     "prometheus_client": {"metrics"},
     "click": {"cli"},
+    "cryptography": {"http.leases.signatures", "service.listening.tls_material"},
     "h11": {"http.general_head"},
     "rich": {"cli"},
     "urllib3": {

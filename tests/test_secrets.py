@@ -15,6 +15,11 @@ from twisted.web.server import Site
 from aero_storage.delivery.facts import Facts
 from aero_storage.delivery.handler import RequestHandler
 from aero_storage.http.head_reader import HeadReader
+from aero_storage.http.leases.carriers import Presented
+from aero_storage.http.leases.jwk import Jwk
+from aero_storage.http.leases.remembered import RememberedLeases
+from aero_storage.http.leases.signatures import Ed25519SigningKey, HmacKey
+from aero_storage.http.leases.tokens import Jws
 from aero_storage.http.request_head import RequestHead
 from aero_storage.service.listening.tls_material import TLSMaterial
 from aero_storage.settings import Settings
@@ -25,7 +30,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 SOURCES = Path(__file__).parents[1] / "src" / "aero_storage"
+LEASE_MODULES = ("carriers", "judgement", "tokens", "verification")
+"""Those that a token passes through: they take it apart, verify it, and say its digits."""
 TOUCHED_BY = {
+    ("cli/commands/lease_issue.py", "token"),  # prints it, as it is asked to
+    ("cli/commands/lease_issue.py", "cookie"),  # the same, as a cookie
     ("cli/sources/http_requests.py", "proxy-authorization"),  # sends it to the proxy that the environment names
     ("delivery/facts.py", "authorization"),  # reads it from the head
     ("delivery/facts.py", "cookie"),  # asks whether there is one
@@ -34,6 +43,9 @@ TOUCHED_BY = {
     ("delivery/handler.py", "metrics_token"),  # keeps it for that
     ("delivery/operations.py", "token"),
     ("settings/table.py", "metrics_auth_token"),
+    ("http/leases/carriers.py", "authorization"),  # finds a token in it
+    ("http/leases/carriers.py", "cookie"),  # the name of a carrier
+    *((f"http/leases/{module}.py", "token") for module in (*LEASE_MODULES, "issuing", "remembered")),
     ("doctor/checks/caching.py", "authorization"),  # looks for their names in `Vary`
     ("doctor/checks/caching.py", "cookie"),
 }
@@ -52,6 +64,10 @@ HARMLESS = {
 }
 """What is said under a name that would be suspect elsewhere."""
 QUIET = {
+    *(
+        f"http/leases/{module}.py"
+        for module in (*LEASE_MODULES, "issuing", "remembered", "jwk", "key_set", "signatures")
+    ),
     "delivery/facts.py",
     "delivery/operations.py",
     "service/listening/tls_material.py",
@@ -241,6 +257,15 @@ def test_names_for_logging_are_found(name: str) -> None:
         (RequestHead, "target"),
         (RequestHead, "query"),
         (HeadReader, "_data"),
+        (Presented, "token"),
+        (Jws, "signed"),
+        (Jws, "payload"),
+        (Jws, "signature"),
+        (Jwk, "secret"),
+        (HmacKey, "secret"),
+        (Ed25519SigningKey, "private"),
+        (RememberedLeases, "_young"),  # the keys are tokens
+        (RememberedLeases, "_old"),
         (ResponsePlans, "_plans"),  # the keys are heads
         (TLSMaterial, "key"),
     ],

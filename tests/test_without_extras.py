@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-_EXTRAS = ("obstore", "xxhash", "OpenSSL", "backports.zstd", "lz4")
+_EXTRAS = ("obstore", "xxhash", "OpenSSL", "cryptography", "backports.zstd", "lz4")
 
 _PROGRAM = """
 import sys

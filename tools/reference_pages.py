@@ -81,8 +81,8 @@ Two commands are installed. `twistd aero-storage` is the daemon; its flags are t
 `aero-storage` is for the operator. It works beside a running daemon, which sees each change whole, within a second,
 or not at all. An interrupted command leaves the images as they were; the next one cleans up.
 
-The exit status is 0, 1 for a failure (also a finding of `verify`, `catalog check` or `doctor`), 2 for a wrong command
-line, 128 + n after signal n. With `--json` a command prints one JSON document on standard output.
+The exit status is 0, 1 for a failure (also a finding of `verify`, `catalog check`, `lease check` or `doctor`), 2 for
+a wrong command line, 128 + n after signal n. With `--json` a command prints one JSON document on standard output.
 
 | Command | What it does |
 | --- | --- |

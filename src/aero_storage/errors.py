@@ -65,6 +65,10 @@ class JsonError(AeroStorageError):
     """A document is not the JSON that it has to be; the message is one line that names the place."""
 
 
+class LeaseDocumentError(AeroStorageError):
+    """A file of lease keys or of revocations cannot be used; the message names the place, and no secret."""
+
+
 class ChunkFormatError(AeroStorageError):
     """A chunk manifest, or a chunk size for an image, breaks the rules of the chunked format (http.md §6)."""
 

@@ -13,7 +13,8 @@ import attrs
 from aero_storage.atomic_files.directory import Directory
 from aero_storage.errors import OperatorError
 
-_MODE = 0o644
+NEW_FILE_MODE = 0o644
+"""The mode of a file that was not there before, where its writer names none."""
 
 
 @attrs.frozen
@@ -28,33 +29,33 @@ class Replaceable:
         """The path to read it by."""
         return self.directory.reachable(self.name)
 
-    def replace(self, data: bytes) -> None:
-        """Replace the file by `data`, atomically and durably; mode and owner are kept.
+    def replace(self, data: bytes, mode: int = NEW_FILE_MODE) -> None:
+        """Replace the file by `data`, atomically and durably; mode and owner are kept, a new file has `mode`.
 
         The caller holds a lock against other writers.
         """
         temporary = f".{self.name}~"
         self.directory.unlink(temporary)  # left by an interrupted run
         try:
-            self._write(temporary, data)
+            self._write(temporary, data, mode)
             self.directory.move(temporary, self.directory, self.name)
         except BaseException:
             self.directory.unlink(temporary)
             raise
         self.directory.sync()
 
-    def _write(self, temporary: str, data: bytes) -> None:
+    def _write(self, temporary: str, data: bytes, mode: int) -> None:
         descriptor = self.directory.open_file(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor
-            _copy_owner_and_mode(descriptor, self.directory.status(self.name))
+            _copy_owner_and_mode(descriptor, self.directory.status(self.name), mode)
             file.write(data)
             file.flush()
             os.fsync(descriptor)
 
 
-def _copy_owner_and_mode(descriptor: int, like: os.stat_result | None) -> None:
+def _copy_owner_and_mode(descriptor: int, like: os.stat_result | None, mode: int) -> None:
     if like is None or not stat.S_ISREG(like.st_mode):
-        os.fchmod(descriptor, _MODE)
+        os.fchmod(descriptor, mode)
         return
     with suppress(PermissionError):  # only members of a group may give files to it
         os.fchown(descriptor, -1, like.st_gid)
@@ -96,10 +97,12 @@ def _target(directory: Directory, name: str) -> Path | None:
         os.close(descriptor)
 
 
-def replace_file(path: Path, data: bytes) -> None:
+def replace_file(path: Path, data: bytes, mode: int = NEW_FILE_MODE) -> None:
     """Replace a file by `data`, atomically and durably; mode and owner are kept, a symbolic link is followed.
+
+    A new file has `mode`.
 
     The caller holds a lock against other writers. Raises the same errors as `replaceable`.
     """
     with replaceable(path) as file:
-        file.replace(data)
+        file.replace(data, mode)

@@ -14,6 +14,7 @@ import click
 from aero_storage.cli.commands.copy import copy_images
 from aero_storage.cli.commands.doctor import examine_server
 from aero_storage.cli.commands.import_image import import_image
+from aero_storage.cli.commands.lease import lease
 from aero_storage.cli.commands.list_images import catalog, show
 from aero_storage.cli.commands.publish import publish_image
 from aero_storage.cli.commands.remove import remove
@@ -46,7 +47,10 @@ def command() -> None:
     """  # noqa: D301 - click's mark for text that is not wrapped
 
 
-for _command in (import_image, publish_image, verify_chunks, show, copy_images, remove, catalog, examine_server):
+for _command in (
+    *(import_image, publish_image, verify_chunks, show, copy_images, remove, catalog),
+    *(lease, examine_server),
+):
     command.add_command(_command)
 
 
