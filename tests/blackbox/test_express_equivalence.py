@@ -11,7 +11,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.blackbox.harness import running
-from tests.blackbox.image_roots import CATALOG_DATE, DISK, SIZE, chunk_manifest, entry, put_catalog, small_root, write
+from tests.blackbox.image_roots import (
+    CATALOG_DATE,
+    DISK,
+    SIZE,
+    TAG,
+    VERSION,
+    chunk_manifest,
+    entry,
+    put_catalog,
+    small_root,
+    version_of,
+    write,
+)
 from tests.blackbox.raw_http import RawConnection, head
 
 if TYPE_CHECKING:
@@ -27,7 +39,10 @@ FLAGS = (
 )
 CHUNK = 65_536
 VARYING = {"date", "x-request-id"}
-LOGGED_ALIKE = ("method", "path", "route", "status", "outcome", "bytes_sent", "image_id", "user_id", "client")
+LOGGED_ALIKE = (
+    *("method", "path", "route", "status", "outcome", "bytes_sent", "image_id", "user_id", "client"),
+    *("range", "version", "reason"),
+)
 
 
 def make_root(root: Path) -> None:
@@ -61,6 +76,7 @@ def lanes(home: Callable[[str], Path]) -> Iterator[tuple[Daemon, Daemon]]:
         yield express, general
 
 
+TAGGED_VERSION = version_of(SIZE, '"tag-1"', TAG)
 IDS = [
     "disk",
     "tagged",
@@ -80,6 +96,11 @@ RESTS = [
     "",
     "/data",
     "/meta",
+    f"/versions/{VERSION}",
+    f"/versions/{VERSION}/data",
+    f"/versions/{TAGGED_VERSION}",
+    "/versions/v-0",
+    "/versions/a%2Fb/data",
     "/chunked/manifest",
     "/chunked/manifest.json",
     "/chunked/v1/manifest.json",
