@@ -81,7 +81,7 @@ def file_of(cache: NginxProxy) -> Path:
     """The file of the image that is replaced."""
     images = json.loads((cache.root / "manifest.json").read_text())["images"]
     (entry,) = (one for one in images if one["id"] == "moving")
-    return cache.root / entry["file"]
+    return cache.root / str(entry["file"])
 
 
 def present_bytes(cache: NginxProxy) -> bytes:
