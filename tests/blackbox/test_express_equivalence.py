@@ -114,6 +114,8 @@ RESTS = [
     "/chunked",
     "/",
     "?query",
+    "?0-99",
+    f"/versions/{VERSION}?0-99",
 ]
 NUMBERS = st.sampled_from([0, 1, 511, 4096, 65_535, 65_536, 99_999, 100_000, SIZE - 1, SIZE, SIZE + 1, 2**40, 2**64])
 TAGS = st.sampled_from(['"tag-1"', 'W/"weak-1"', '"a,b"', "*", '"x", "tag-1"', "nonsense", ""])

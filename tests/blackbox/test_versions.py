@@ -172,6 +172,21 @@ def test_escaped_version(daemon: Daemon) -> None:
     assert daemon.ask(f"/v1/images/disk/versions/{escaped.replace('%', '%25')}").status == 404
 
 
+def test_query_that_names_the_range(daemon: Daemon) -> None:
+    """A query that names a range changes nothing: `Range` says what is sent, by remembered heads too."""
+    target = f"/v1/images/disk/versions/{VERSION}"
+    with daemon.dial() as conn:
+        for first in (0, 7, 7, 512):
+            fields = {"Range": f"bytes={first}-{first + 9}"}
+            for query in (f"?{first}-{first + 9}", "?1-2", "", "?1-2&x"):
+                reply = conn.ask("GET", target + query, fields)
+                assert (reply.status, reply.body) == (206, DISK[first : first + 10])
+        assert conn.ask("GET", f"{target}?5-9").body == DISK
+        assert conn.ask("GET", "/v1/images/disk/versions/v-0?5-9", {"Range": "bytes=5-9"}).status == 404
+    _, line = daemon.traced(f"{target}?5-9", fields={"Range": "bytes=5-9"})
+    assert (line["path"], line["range"]) == (target, "5-9")
+
+
 def test_unknown_images(daemon: Daemon) -> None:
     """An unknown id and an invalid one are 404, whatever the version."""
     for image_id in ("unknown", "%2e%2e", "a%2Fb", ""):
