@@ -108,7 +108,7 @@ class AccessRecord:
         form(*blanks, *known.values())
 
     def _known(self, reply: Reply | None, opened: Opened | None) -> dict[str, object]:
-        """What a line has beside the usual blanks, as numbers or JSON."""
+        """The fields of a line beside the usual blanks, as numbers or JSON."""
         known: dict[str, object] = {}
         part = None if reply is None else self._part(reply, opened)
         if part is not None:

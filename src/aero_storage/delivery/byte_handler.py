@@ -107,7 +107,7 @@ class ByteHandler:
         if decision is None or not is_known or not decision.holds_at(self._now()):
             try:
                 memo.decision = decision = self._judge(facts, image, opened)
-            except OtherVersionError:  # what is remembered may be old: another worker has told of the new one
+            except OtherVersionError:  # the memory may be old, and another worker may have told of the new one
                 exchange.let_go()
                 return None
             memo.status, memo.sha256 = opened.status, opened.sha256

@@ -90,7 +90,7 @@ def version_of(image: Image, status: BlobStatus) -> str | None:
 def image_representation(facts: Facts, policy: Policy, image: Image, status: BlobStatus) -> Representation:
     """The bytes of an image whose open file has this status. Raises OtherVersionError if others are asked for.
 
-    What is compared is the file that the bytes come from, so none of another version is ever sent.
+    The file that the bytes come from is compared, so none of another version is ever sent.
     """
     wanted = facts.names.version
     whole = _whole_image(image, status, _caching(facts, policy, image, moving=wanted is None))
