@@ -392,6 +392,11 @@ CASES: dict[str, FaultCase] = {
         "immutable",
         after=on_path("/versions/v-", put(Cache_Control="public, max-age=60, no-transform")),
     ),
+    "versions kept for good, for a minute": warning(
+        "image-version-caching",
+        "immutable",
+        after=on_path("/versions/v-", put(Cache_Control="public, max-age=60, immutable, no-transform")),
+    ),
     "versions kept, not for good": warning(
         "image-version-caching",
         "immutable",
