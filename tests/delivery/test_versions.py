@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 
 import attrs
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.delivery.decide import decide
 from tests.policies import policy_with
 from twisted.internet.defer import Deferred
 
@@ -14,8 +17,8 @@ from aero_storage.catalog.model import Image
 from aero_storage.delivery.access_record import AccessRecord
 from aero_storage.delivery.byte_handler import Memo
 from aero_storage.delivery.exchange import Ending, Exchange
-from aero_storage.delivery.representation import version_of
-from aero_storage.errors import ObjectChangedError, RefusalReason
+from aero_storage.delivery.representation import image_representation, version_of
+from aero_storage.errors import ObjectChangedError, OtherVersionError, RefusalReason
 from aero_storage.http.versions import image_version
 from aero_storage.storage.local.file_status import file_status
 from aero_storage.storage.store import BlobRequest
@@ -107,6 +110,46 @@ def test_as_without_it(
     assert named.status == status
     kept = {200: IMMUTABLE, 206: IMMUTABLE, 304: IMMUTABLE}.get(status, "no-store, no-transform")
     assert headers_of(named) == headers_of(plain) | {"Cache-Control": kept}
+
+
+RANGES = st.builds("bytes={}-{}".format, st.integers(0, 1100) | st.just(""), st.integers(0, 1100) | st.just(""))
+TAGS = st.sampled_from([OWN_TAG, f'"sha256-{SHA256}"', "*", '"other"', f'"x", {OWN_TAG}', 'W/"mine"', "nonsense"])
+DATES = st.sampled_from(["Tue, 14 Nov 2023 22:13:20 GMT", "Tue, 14 Nov 2023 22:13:19 GMT", "yesterday"])
+HEADERS = st.fixed_dictionaries(
+    {},
+    optional={
+        "Range": RANGES | st.just("bytes=0-1,5-6"),
+        "If-Range": TAGS | DATES,
+        "If-Match": TAGS,
+        "If-None-Match": TAGS,
+        "If-Modified-Since": DATES,
+        "If-Unmodified-Since": DATES,
+        "Cookie": st.just("a=b"),
+    },
+)
+IMAGES = st.sampled_from([IMAGE, PRIVATE, DIGESTED, WEAK, attrs.evolve(WEAK, sha256=SHA256)])
+
+
+@given(image=IMAGES, headers=HEADERS, method=st.sampled_from(["GET", "HEAD"]), named=st.none() | st.just("v-0"))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_request(ask: Ask, image: Image, headers: dict[str, str], method: str, named: str | None) -> None:
+    """A version changes nothing of any reply but for how long it may be kept; any other has no representation."""
+    status, policy = file_status(SIZE, MTIME), policy_with(max_range_bytes=100)
+    version = named or version_of(image, status)
+    plain, asked = (ask(path, headers, method=method) for path in (BASE, f"{BASE}/versions/{version}"))
+    if named is not None or version is None:
+        with pytest.raises(OtherVersionError):
+            image_representation(asked, policy, image, status)
+        return
+    one, other = (
+        decide(facts, policy, image_representation(facts, policy, image, status)) for facts in (plain, asked)
+    )
+    kept = headers_of(other).pop("Cache-Control")
+    assert attrs.evolve(one, common=(), own=()) == attrs.evolve(other, common=(), own=())
+    assert headers_of(one) | {"Cache-Control": kept} == headers_of(other)
+    is_kept = one.status in {200, 206, 304} and image.public and "Cookie" not in headers
+    assert (kept == IMMUTABLE) is is_kept
+    assert is_kept or kept == headers_of(one)["Cache-Control"]
 
 
 @pytest.mark.parametrize(
