@@ -12,7 +12,6 @@ from typing_extensions import override
 
 from aero_storage.disk import Disk
 from aero_storage.errors import ObjectChangedError
-from aero_storage.open_file import OpenFile
 from aero_storage.storage.blob import BlobStatus
 from aero_storage.storage.objects.block_cache.cached_object import CachedObject
 from aero_storage.storage.objects.object_reads import ObjectReads
@@ -51,46 +50,41 @@ class _ObjectLease(Opened):
 class CachedLease(_ObjectLease):
     """One version of an object whose blocks are cached."""
 
-    _file: CachedObject
+    file: CachedObject
     _disk: Disk
 
     @property
     @override
     def piece_bytes(self) -> int:
-        return self._file.piece_bytes
-
-    @property
-    @override
-    def file(self) -> OpenFile:
-        return self._file
+        return self.file.piece_bytes
 
     @property
     @override
     def origin_bytes(self) -> int:
-        return self._file.origin_bytes
+        return self.file.origin_bytes
 
     @override
     def begins_now(self, offset: int, length: int) -> bool:
-        return self._file.is_at_hand(offset, min(length, BEGINNING_BYTES))
+        return self.file.is_at_hand(offset, min(length, BEGINNING_BYTES))
 
     @override
     def begin(self, offset: int, length: int) -> Deferred[None]:
-        beginning = self._file.warm(self._disk, offset, min(length, BEGINNING_BYTES), background=False)
+        beginning = self.file.warm(self._disk, offset, min(length, BEGINNING_BYTES), background=False)
         return beginning.addErrback(self._failed)
 
     @override
     def read(self, offset: int, length: int) -> bytes:
-        return self._file.read(offset, length)
+        return self.file.read(offset, length)
 
     @override
     def read_later(self, disk: Disk, offset: int, length: int, *, background: bool) -> Deferred[bytes]:
-        return self._file.read_later(disk, offset, length, background=background)
+        return self.file.read_later(disk, offset, length, background=background)
 
     @override
     def close(self) -> None:
         # Called on the reactor's thread.
-        self._file.stop()
-        self._file.close()
+        self.file.stop()
+        self.file.close()
 
 
 @attrs.define(eq=False)

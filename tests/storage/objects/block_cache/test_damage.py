@@ -291,6 +291,23 @@ def test_a_block_that_another_worker_replaces(
     there.close()
 
 
+def test_block_changes_behind_an_early_look(make_worker: Callable[..., Worker], place: Path, origin: Origin) -> None:
+    """A look that was made before a block was thrown away and fetched again does not vouch for it."""
+    one, other = make_worker(), make_worker()
+    here, target = one.open(origin), memoryview(bytearray(100))
+    one.sent(here)
+    assert here.is_at_hand(5, 100)
+    assert here.read_now_into(5, target)
+    assert here.is_at_hand(5, 100)
+    _flip(_file(place, ".data"), 5)
+    there = other.open(origin)
+    assert other.sent(there) == DATA
+    assert not here.read_now_into(5, target)
+    assert one.read(here, 5, 100) == DATA[5:105]
+    here.close()
+    there.close()
+
+
 def _evict(file: BlockFile) -> None:
     lock = file.pair.locked(0)
     assert lock is not None

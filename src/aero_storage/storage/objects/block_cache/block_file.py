@@ -69,9 +69,9 @@ class BlockFile:
 
     def is_trusted(self, first: int, end: int) -> bool:
         """Return whether all blocks from one up to another are trusted."""
-        return self._trusted_records(first, end) is not None
+        return self.trusted_records(first, end) is not None
 
-    def _trusted_records(self, first: int, end: int) -> bytes | None:
+    def trusted_records(self, first: int, end: int) -> bytes | None:
         """Return the records of blocks, as the map has them, if all are trusted."""
         if self.is_lost:
             return None
@@ -105,13 +105,16 @@ class BlockFile:
         self.is_lost = self.is_lost or not sent
         return sent
 
-    def read_now_into(self, offset: int, target: memoryview, first: int, end: int) -> bool:
+    def read_now_into(
+        self, offset: int, target: memoryview, first: int, end: int, records: bytes | None = None
+    ) -> bool:
         """Fill `target` with trusted bytes that are in the page cache; return whether that was possible.
 
         The records are looked at before the read and behind it, and have to be the same: a block may be evicted
-        meanwhile, or a hole may have been read that a thread has filled and trusted since.
+        meanwhile, or a hole may have been read that a thread has filled and trusted since. `records` is an earlier
+        look at these blocks, when they were trusted; each change of a block gives it another record.
         """
-        records = self._trusted_records(first, end)
+        records = records or self.trusted_records(first, end)
         return (
             records is not None
             and read_resident_into(self._descriptor, offset, target)
@@ -120,7 +123,7 @@ class BlockFile:
 
     def read_into(self, offset: int, target: memoryview, first: int, end: int) -> int:
         """Copy trusted bytes into `target`, from the disk if need be; return how many, 0 if they cannot be had."""
-        records = self._trusted_records(first, end)
+        records = self.trusted_records(first, end)
         if records is None:
             return 0
         count = os.preadv(self._descriptor, (target,), offset)

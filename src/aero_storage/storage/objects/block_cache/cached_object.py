@@ -38,6 +38,8 @@ class CachedObject(Held, OpenFile, ByteSource):
     _shift: int = attrs.field(init=False)
     _ahead: ReadAhead | None = attrs.field(init=False, default=None)
     """None as long as all that was asked for was there."""
+    _seen: tuple[tuple[int, int], bytes] | None = attrs.field(init=False, default=None)
+    """Blocks that were trusted when they were looked at last, and their records then."""
     _touched: int = attrs.field(init=False, default=-1)
     """The block that was used last."""
 
@@ -98,8 +100,10 @@ class CachedObject(Held, OpenFile, ByteSource):
 
     def is_at_hand(self, offset: int, length: int) -> bool:
         """Return whether `length` > 0 bytes from `offset` on need nothing of the origin; they may be on disk only."""
-        first, end = self._blocks(offset, length)
-        if self._file is not None and self._file.is_trusted(first, end):
+        first, end = blocks = self._blocks(offset, length)
+        records = self._file.trusted_records(first, end) if self._file is not None else None
+        if records is not None:
+            self._seen = blocks, records
             return True
         return bool(self._cached.shared.memory.bytes) and self._is_sendable_in_parts(offset, length)
 
@@ -148,8 +152,10 @@ class CachedObject(Held, OpenFile, ByteSource):
     @override
     def read_now_into(self, offset: int, target: memoryview) -> bool:
         """Fill `target` from `offset` on, if that takes no waiting; return whether it did."""
-        first, end = self._blocks(offset, len(target))
-        if self._file is not None and self._file.read_now_into(offset, target, first, end):
+        first, end = blocks = self._blocks(offset, len(target))
+        seen, self._seen = self._seen, None
+        records = seen[1] if seen is not None and seen[0] == blocks else None
+        if self._file is not None and self._file.read_now_into(offset, target, first, end, records):
             self._touch(first, end - 1)
             return True
         is_there = bool(self._cached.shared.memory.bytes) and self._is_sendable_in_parts(offset, len(target))
