@@ -27,7 +27,7 @@ def stack() -> Iterator[ExitStack]:
     before = descriptors()
     with ExitStack() as stack:
         yield stack
-    assert descriptors() == before
+    assert not descriptors() - before  # what others have left may be collected meanwhile
 
 
 @pytest.fixture(autouse=True)

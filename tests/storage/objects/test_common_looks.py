@@ -16,7 +16,7 @@ from tests.storage.objects.fake_origin import FakeOrigin
 from aero_storage.errors import OriginDeniedError, OriginUnavailableError
 from aero_storage.storage.objects.common_looks import HEAD_PATIENCE, CommonLooks
 from aero_storage.storage.objects.looks_file import LooksFile, Place, Record
-from aero_storage.storage.objects.origin import Listed, ObjectStatus
+from aero_storage.storage.objects.origin import Listed, ObjectStatus, Pin
 
 HOLDING = """
 import os, sys, time
@@ -85,6 +85,18 @@ def test_taken_from_another(file: LooksFile) -> None:
     assert one.read("a.img", 100, 0) == other.read("a.img", 100, 0)
     asked = [operation for operation, _ in origin.asked]
     assert asked == ["list", "list", "head", "head", "head", "get"]  # the second list, and the second head, are ours
+
+
+def test_size_that_reads_are_bound_to(file: LooksFile) -> None:
+    """A look that was taken from another worker binds reads to the size that was seen, too."""
+    origin, times = FakeOrigin(), SteppedTime()
+    seen = ObjectStatus("a", 5, Pin('"1"', "v", 5), 7)
+    origin.head = lambda key: seen  # type: ignore[method-assign]  # noqa: ARG005 - the name is the protocol's
+    one, other = (looks_of(origin, file, times) for _ in range(2))
+    for looks in (one, other):
+        found = looks.head("a", 0).value
+        assert found is not None
+        assert (found, found.pin.size) == (seen, 5)
 
 
 def test_too_old(file: LooksFile) -> None:

@@ -153,15 +153,16 @@ def _raised(record: Record) -> Record:
 
 
 def _encoded(status: ObjectStatus) -> bytes:
-    return json.dumps([status.size, status.pin.tag, status.pin.version, status.modified_ns]).encode()
+    pin = status.pin
+    return json.dumps([status.size, pin.tag, pin.version, pin.size, status.modified_ns]).encode()
 
 
 def _status(key: str, content: bytes) -> ObjectStatus | None:
     found = json.loads(content)
     if found is None:
         return None
-    size, tag, version, modified_ns = found
-    return ObjectStatus(key, size, Pin(tag, version), modified_ns)
+    size, tag, version, pinned_size, modified_ns = found
+    return ObjectStatus(key, size, Pin(tag, version, pinned_size), modified_ns)
 
 
 def _encoded_pages(listed: Iterable[Listed]) -> Iterator[bytes]:
