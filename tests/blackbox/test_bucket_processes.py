@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import signal
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.blackbox.harness import Daemon, running, until
+from tests.blackbox.image_roots import entry
 from tests.blackbox.test_object_store import DISK, TIMEOUT, filled, flags
 from tests.blackbox.worker_processes import is_serving, wait_for_replacement, worker_pids
 from tests.object_store import faults
@@ -118,6 +120,20 @@ def test_a_head_that_tells_another_size(object_store: ObjectStore, home: Callabl
         assert daemon.ask("/v1/images/disk").body == DISK
         object_store.faults.add(faults.headers(content_length="0"), "head", key="root/sub/small.img", times=math.inf)
         assert daemon.ask("/v1/images/small").body == DISK[:70_000]
+
+
+def test_each_worker_is_ready_while_the_store_is_away(object_store: ObjectStore, home: Callable[[str], Path]) -> None:
+    """A worker that nobody has asked whether it is ready since the catalog changed is so when the store goes away."""
+    path = home("ready")
+    given = over_bucket(object_store, path, "--workers", "2")
+    bucket = object_store.bucket(path.name.lower())
+    with running(path, *given, env=object_store.environ) as daemon:
+        until(lambda: is_serving(daemon, 1) and is_serving(daemon, 2), 15)
+        bucket.put("root/manifest.json", json.dumps({"images": [entry("disk", name="Another")]}).encode())
+        until(lambda: len([line for line in daemon.lines() if line["message"] == "catalog loaded"]) == 4, 15)
+        time.sleep(2)  # the workers look at a new catalog within a second
+        object_store.faults.add(faults.HANGING, times=math.inf)
+        assert {daemon.ask("/readyz").status for _ in range(16)} == {200}
 
 
 def test_no_more_is_asked_for_than_is_sent(object_store: ObjectStore, home: Callable[[str], Path]) -> None:

@@ -9,13 +9,12 @@ from twisted.internet.defer import Deferred, fail, succeed
 
 from aero_storage.catalog.model import Image
 from aero_storage.delivery.byte_handler import Memo
-from aero_storage.delivery.exchange import Ending
+from aero_storage.delivery.exchange import Ending, Exchange
 from aero_storage.errors import ClientError, ObjectChangedError, OriginDeniedError, OriginUnavailableError
 
 if TYPE_CHECKING:
     from tests.delivery.conftest import Ask, Bench, Drive
 
-    from aero_storage.delivery.exchange import Exchange
     from aero_storage.delivery.facts import Facts
     from aero_storage.delivery.reply import Reply
 
@@ -140,3 +139,21 @@ def test_origin_bytes_are_logged(ask: Ask, bench: Bench) -> None:
     lines = [fields for _, message, fields in bench.log.events if message == "request complete"]
     assert [line.get("origin_bytes") for line in lines] == [77, 77, None, None]
     assert lines[1]["range"] == "0-9"
+
+
+@pytest.mark.parametrize("has_origin", [True, False])
+def test_lines_of_one_resource(ask: Ask, bench: Bench, has_origin: bool) -> None:  # noqa: FBT001
+    """Each line has the range and the bytes of its own request, also of requests that differ in nothing else."""
+    handler, facts = bench.handler(), ask("/v1/images/disk.img", {"Range": "bytes=0-9"})
+    account = handler.account(facts)
+    for number in range(1, 4):
+        bench.store.blobs["disk.raw"].origin_bytes = number if has_origin else None
+        exchange = Exchange(account, "192.0.2.1", f"req-{number}")
+        replies: list[Reply] = []
+        Deferred.fromCoroutine(handler.answer(exchange, f"bytes=0-{number}")).addCallback(replies.append)
+        exchange.reply = replies[0]
+        exchange.end(Ending.COMPLETE, 206, number)
+    lines = [fields for _, message, fields in bench.log.events if message == "request complete"]
+    assert [line["range"] for line in lines] == ["0-1", "0-2", "0-3"]
+    assert [line.get("origin_bytes") for line in lines] == ([1, 2, 3] if has_origin else [None] * 3)
+    assert [line["request_id"] for line in lines] == ["req-1", "req-2", "req-3"]

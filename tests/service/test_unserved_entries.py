@@ -134,3 +134,13 @@ def test_many_entries_are_looked_at_less_often(bench: Bench) -> None:
     bench.serve(*images[1:])
     bench.check()
     assert bench.looks == 3
+
+
+def test_workers_that_look_and_do_not_tell() -> None:
+    """Each worker over a bucket looks at a new catalog or listing once; one of them tells of it."""
+    bench = Bench(missing={"one": "no such object"})
+    for listing in (False, True):
+        bench.serve(ONE, TWO, listing=listing)
+        before = bench.looks
+        Deferred.fromCoroutine(bench.entries.check(is_remote=True, tells=False))
+        assert (bench.looks - before, bench.told) == (1, [])

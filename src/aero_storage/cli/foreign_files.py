@@ -17,6 +17,11 @@ from aero_storage.http.identifiers import is_version
 _CHUNK = re.compile(r"[0-9]+\.bin", re.ASCII)
 
 
+def is_chunk_file(name: str) -> bool:
+    """Return whether a publication makes files of this name."""
+    return _CHUNK.fullmatch(name) is not None
+
+
 def refuse_foreign_files(root: Directory, image_id: str) -> None:
     """Raise OperatorError if something of the operator's own would be removed with all chunks of an image."""
     found = next(_foreign(root, image_id), None)
@@ -48,7 +53,7 @@ def _foreign_in_version(root: Directory, *path: str) -> Iterator[str]:
 
 def _no_chunks(root: Directory, *path: str) -> Iterator[str]:
     with suppress(OSError, OperatorError), root.below(*path) as directory:
-        yield from ("/".join((*path, name)) for name in directory.names() if not _CHUNK.fullmatch(name))
+        yield from ("/".join((*path, name)) for name in directory.names() if not is_chunk_file(name))
 
 
 def _entries(root: Directory, *path: str) -> Iterator[tuple[str, bool]]:

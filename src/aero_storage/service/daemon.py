@@ -43,7 +43,10 @@ class AeroService(SignalledService):
         self._tells_entries = tells_entries
         self._poll = LoopingCall(lambda: Deferred.fromCoroutine(parts.reloader.check()))
         self._trimming = LoopingCall(lambda: parts.pools.patient.later(trim, trim))
-        self._entries = LoopingCall(lambda: Deferred.fromCoroutine(parts.unserved.check()))
+        is_remote = parts.root.is_remote
+        self._entries = LoopingCall(
+            lambda: Deferred.fromCoroutine(parts.unserved.check(is_remote=is_remote, tells=tells_entries))
+        )
         self._poll.clock = self._trimming.clock = self._entries.clock = parts.reactor
         self._probe = DelayProbe(parts.reactor, parts.handler.reporter.metrics.reactor_delayed)
 
@@ -57,7 +60,7 @@ class AeroService(SignalledService):
         parts.reactor.addSystemEventTrigger("after", "shutdown", parts.pools.stop)
         self._poll.start(parts.root.poll_seconds, now=False)
         self._trimming.start(TRIM_SECONDS, now=False)
-        if self._tells_entries:
+        if self._tells_entries or parts.root.is_remote:
             self._entries.start(LOOK_SECONDS)
         self._probe.start()
         gc.collect()

@@ -41,12 +41,17 @@ class UnservedEntries:
     _mark: object = attrs.field(init=False, default=None)
     _next_look: float = attrs.field(init=False, default=0.0)
 
-    async def check(self) -> None:
-        """Look at the entries if it is time to, and tell what has changed."""
+    async def check(self, *, is_remote: bool = False, tells: bool = True) -> None:
+        """Look at the entries if it is time to, and tell what has changed, or, without `tells`, nothing.
+
+        A listing of a bucket is looked at, too: while the store is away `/readyz` goes by what was seen before.
+        """
         try:
             catalog = self._current_catalog.current
-            if not catalog.listing and self._is_due(catalog):
-                self._tell(await self._store.faults(catalog.images))
+            if (is_remote or not catalog.listing) and self._is_due(catalog):
+                faults = await self._store.faults(catalog.images)
+                if tells:
+                    self._tell(faults)
         except AeroStorageError:
             self._mark = None  # no catalog, or a disk that hangs: both are told elsewhere
 

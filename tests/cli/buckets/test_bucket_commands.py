@@ -205,6 +205,27 @@ def test_remove_an_own_object(command: Command, root: Root, source: Path) -> Non
     assert command("remove", "--expired", "--json").json["removed"] == ["mine.img"]
 
 
+@pytest.mark.parametrize("words", [["remove", "disk"], ["remove", "disk", "--chunks-only"]], ids=" ".join)
+def test_objects_among_the_chunks(command: Command, root: Root, source: Path, other: Path, words: list[str]) -> None:
+    """Objects of an operator's own that lie where chunks do stay, whatever is removed."""
+    imported(command, source)
+    imported(command, other, "other")
+    assert command("publish", "disk").status == 0
+    version = root.entry("disk")["chunked_version"]
+    own = {f"chunked/disk/{place}" for place in ("README", "notes/README", f"{version}/README", "chunks/README")}
+    own |= {f"chunked/disk/{version}/chunks/README", "chunked/photos/2026/a.jpg"}
+    for key in own:
+        root.put(key, b"mine")
+    said = command(*words)
+    assert said.status == 0, said.err
+    assert "notes" not in said.err
+    root.age(25)
+    removed = command("remove", "--expired", "--json").json["removed"]
+    assert f"chunked/disk/{version}" in removed
+    assert {key for key in root.found() if key.startswith("chunked/")} == own
+    assert command("remove", "--expired", "--json").json == {"removed": [], "freed": 0, "waiting": 0}
+
+
 def test_remove_from_a_listing(command: Command, root: Root) -> None:
     """Without a catalog an object is its own pointer, and is deleted."""
     root.put("mine.img", DISK)

@@ -18,7 +18,7 @@ def test_short_trouble_is_not_told_of() -> None:
     notices = WaitNotices(lambda text: said.append((time.now, text)), 20.0, lambda: time.now)
     for seconds in range(14):
         time.now = 100.0 + seconds
-        notices(f"failure {seconds}")
+        notices(f"failure {seconds}", 0.0)
     assert [(when - 100, text.partition(";")[0]) for when, text in said] == [
         (2, "failure 2"),
         (7, "failure 7"),
@@ -33,5 +33,15 @@ def test_single_failures_far_apart() -> None:
     notices = WaitNotices(said.append, 20.0, lambda: time.now)
     for _ in range(5):
         time.now += 60
-        notices("failure")
+        notices("failure", 0.0)
     assert said == []
+
+
+def test_a_store_that_hangs_in_an_upload() -> None:
+    """Each try of a large content takes long: the first that fails is told of, and those behind it."""
+    time, said = Time(), list[float]()
+    notices = WaitNotices(lambda _text: said.append(time.now), 20.0, lambda: time.now)
+    for tries in range(1, 4):
+        time.now = 100.0 + 22 * tries
+        notices("no answer in time", 22.0 * tries)
+    assert said == [122.0, 144.0, 166.0]

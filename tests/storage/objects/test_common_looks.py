@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import attrs
 import pytest
@@ -15,7 +16,7 @@ from tests.storage.objects.fake_origin import FakeOrigin
 
 from aero_storage.errors import OriginDeniedError, OriginUnavailableError
 from aero_storage.storage.objects.common_looks import HEAD_PATIENCE, CommonLooks
-from aero_storage.storage.objects.looks_file import LooksFile, Place, Record
+from aero_storage.storage.objects.looks_file import LooksFile, OpenLooks, Place, Record
 from aero_storage.storage.objects.origin import Listed, ObjectStatus, Pin
 
 HOLDING = """
@@ -40,6 +41,18 @@ class SlowOrigin(FakeOrigin):
         self.begun.set()
         assert self.may_answer.wait(10)
         return super().head(key)
+
+
+class ReadOnlyLooks(LooksFile):
+    """A file in which nothing can be locked or written."""
+
+    @contextmanager
+    def opened(self) -> Iterator[OpenLooks]:
+        descriptor = os.open(f"/proc/self/fd/{self.descriptor}", os.O_RDONLY)
+        try:
+            yield OpenLooks(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 @attrs.define(eq=False)
@@ -122,6 +135,18 @@ def test_another_name_at_the_same_place(file: LooksFile) -> None:
         assert opened.read(other) is None
 
 
+def test_directories_have_places_of_their_own(file: LooksFile) -> None:
+    """The listings of some directories do not replace each other: each is made once for all workers."""
+    origin, directories = FakeOrigin(), [f"images-{number}" for number in range(40)]
+    for directory in directories:
+        origin.bucket.put(f"{directory}/disk", b"x")
+    for looks in [looks_of(origin, file) for _ in range(3)]:
+        for directory in directories:
+            (found,) = looks.list(directory, delimiter=True, since=0).value
+            assert found.key == f"{directory}/disk"
+    assert len(origin.asked) == len(directories)
+
+
 @pytest.mark.parametrize("at", [0, 20, 40, 60])
 def test_torn_record(file: LooksFile, at: int) -> None:
     """A record that a killed worker has half written is none."""
@@ -139,6 +164,15 @@ def test_too_large_to_be_shared(file: LooksFile) -> None:
     with file.opened() as opened:
         opened.write(place, Record(1.0, 2.0, False, b"x" * 1000))  # noqa: FBT003
         assert opened.read(place) is None
+
+
+def test_a_file_that_cannot_be_used(file: LooksFile) -> None:
+    """Where there is no lock, or no memory, each looks for itself."""
+    origin = FakeOrigin()
+    origin.bucket.put("a", b"x")
+    looks = CommonLooks(origin, ReadOnlyLooks(file.descriptor), SteppedTime().clock)
+    assert looks.head("a", 0) == looks.head("a", 0)
+    assert len(origin.asked) == 2
 
 
 @pytest.mark.parametrize("kind", [OriginUnavailableError, OriginDeniedError])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TypeVar
 
 import attrs
@@ -11,6 +12,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
 from aero_storage.errors import OriginDeniedError, OriginUnavailableError
+from aero_storage.storage.objects.looks_file import LooksFile
 from aero_storage.storage.objects.object_looks import Look, ObjectLooks
 from aero_storage.storage.objects.shared_look import LATE_SECONDS
 
@@ -206,3 +208,24 @@ def test_forgotten_object(bench: Bench) -> None:
     assert found is not None
     assert found.pin.tag == bench.origin.bucket.get("disk.img").tag  # type: ignore[union-attr]
     assert bench.looks.recall("disk.img") is result_of(bench.looks.look("disk.img"))
+
+
+def test_the_age_of_what_another_worker_has_seen(bench: Bench) -> None:
+    """A look that was taken over is as old as it is: no change is missing for longer than `refresh_secs`."""
+    file = LooksFile.create()
+    one, other = (
+        ObjectLooks(
+            common_looks(bench.origin, bench.threads.clock, file), bench.threads.disk, bench.threads.clock, 5.0, 60.0
+        )
+        for _ in range(2)
+    )
+    result_of(one.look("disk.img"))
+    bench.pass_(2.4)
+    result_of(other.look("disk.img"))
+    assert bench.heads == 1
+    bench.origin.bucket.put("disk.img", b"other")
+    bench.pass_(2.7)
+    found = result_of(other.look("disk.img")).found
+    assert found is not None
+    assert found.size == len(b"other")
+    os.close(file.descriptor)

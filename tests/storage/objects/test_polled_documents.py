@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import attrs
 import pytest
 from tests.storage.objects.fake_origin import FakeOrigin, common_looks
 from twisted.internet.task import Clock
 
 from aero_storage.catalog.reader import CatalogReader
-from aero_storage.errors import CatalogDeniedError, CatalogUnavailableError, OriginDeniedError
+from aero_storage.errors import CatalogDeniedError, CatalogUnavailableError, OriginDeniedError, OriginUnavailableError
 from aero_storage.storage.objects.looks_file import LooksFile
+from aero_storage.storage.objects.origin import Listed
 from aero_storage.storage.objects.polled_documents import PolledDocuments
 
 GOOD = b'[{"id": "a", "file": "a.img", "name": "A"}]'
@@ -36,6 +39,18 @@ class Bench:
 
     def reader(self, *, require_manifest: bool = False) -> CatalogReader:
         return CatalogReader(self.documents, require_manifest)
+
+
+@attrs.define(eq=False)
+class OriginWithoutLists(FakeOrigin):
+    """Answers HEADs, and lists nothing, until it does."""
+
+    is_listed: bool = False
+
+    def list(self, prefix: str, *, delimiter: bool) -> Iterator[Listed]:
+        yield from super().list(prefix, delimiter=delimiter)
+        if not self.is_listed:
+            raise OriginUnavailableError("s3://images: SlowDown")
 
 
 @pytest.fixture
@@ -198,8 +213,27 @@ def test_a_failure_of_another_worker(bench: Bench) -> None:
         reading = reader.read_if_changed()
         assert reading is not None
         assert isinstance(reading.error, CatalogDeniedError)
+        bench.clock.advance(0.4)
     assert len(bench.origin.asked) == 1
     bench.origin.error = None
     bench.origin.bucket.put("manifest.json", GOOD)
     bench.clock.advance(4)
     assert {tuple(ids(reader)) for reader in readers} == {("a",)}
+
+
+def test_a_listing_that_failed(bench: Bench) -> None:
+    """A listing that failed counts for its time, too, and is made anew after that, though nobody asks again."""
+    origin = OriginWithoutLists(bench.origin.bucket)
+    common = common_looks(origin, bench.clock, bench.file)
+    workers = [PolledDocuments(common, common, 5.0, bench.clock.seconds) for _ in range(4)]
+    for documents in workers:
+        with pytest.raises(CatalogUnavailableError):
+            documents.state()
+        bench.clock.advance(0.4)
+    assert [asked for asked, _ in origin.asked] == ["head", "list"]
+    origin.is_listed = True
+    bench.clock.advance(5)
+    for documents in workers:
+        documents.state()
+        assert not documents.is_old()
+    assert [asked for asked, _ in origin.asked] == ["head", "list"] * 2

@@ -278,6 +278,19 @@ def test_listing_is_shared(bench: Bench) -> None:
     assert bench.count("list") == 2
 
 
+def test_a_listing_is_as_old_as_its_oldest_part(bench: Bench) -> None:
+    """What one directory was seen to have counts from then on, though others were listed later."""
+    clock, images = bench.threads.clock, tuple(Image(id=name, file=f"{name}/disk", name="I") for name in ("a", "b"))
+    for image in images:
+        bench.origin.bucket.put(image.file, b"x")
+    assert result_of(bench.store.complete(images[:1]))
+    clock.advance(4)
+    assert result_of(bench.store.complete(images))
+    bench.origin.bucket.delete("a/disk")
+    clock.advance(1.1)
+    assert not result_of(bench.store.complete(images))
+
+
 def test_many_directories_are_one_list(bench: Bench) -> None:
     """A thousand directories with an image each are not listed one by one."""
     images = tuple(Image(id=f"i{number}", file=f"all/{number}/disk", name="I") for number in range(1000))

@@ -126,6 +126,16 @@ def test_content_that_takes_long() -> None:
     assert attempts.time.now - start <= 20 + 3 * 32
 
 
+@pytest.mark.parametrize("takes", [5.0, 10.0, 31.0])
+def test_content_that_is_refused_late(takes: float) -> None:
+    """A large write that fails again and again after a part of its time is not tried for ever."""
+    attempts = Attempts(Time(), 20, lambda _: takes, transfer=32)
+    start = attempts.time.now
+    with pytest.raises(StoreFailureError):
+        run(attempts)
+    assert attempts.time.now - start <= 20 + 3 * 32 + takes
+
+
 def test_content_that_is_refused_at_once() -> None:
     """A large write that fails at once is tried for no longer than a read."""
     attempts = Attempts(Time(), 20, lambda _: 0.01, transfer=128)
@@ -136,9 +146,9 @@ def test_content_that_is_refused_at_once() -> None:
 
 
 def test_waits_are_told_of() -> None:
-    """Each failure that is followed by another try is told of, before the pause."""
-    attempts, told = Attempts(Time(), 20, lambda _: 0, failures=2), list[tuple[str, int]]()
+    """Each failure that is followed by another try is told of before the pause, with the time since the first try."""
+    attempts, told = Attempts(Time(), 20, lambda _: 3, failures=2), list[tuple[str, int, float]]()
     time = attempts.time
     retries = Retries(time.clock, time.sleep, lambda: 1.0)
-    retries.run(attempts, 20, waits=lambda failure: told.append((str(failure), len(time.pauses))))
-    assert told == [("failure 1", 0), ("failure 2", 1)]
+    retries.run(attempts, 20, waits=lambda failure, waited: told.append((str(failure), len(time.pauses), waited)))
+    assert told == [("failure 1", 0, 3), ("failure 2", 1, pytest.approx(6.1))]

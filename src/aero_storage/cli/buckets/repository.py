@@ -29,7 +29,7 @@ from aero_storage.cli.buckets.local_work import local_work
 from aero_storage.cli.buckets.pointer import CatalogPointer
 from aero_storage.cli.buckets.reading import StoredObject
 from aero_storage.cli.buckets.statuses import Statuses
-from aero_storage.cli.buckets.unnamed import LOOKS_AT_ONCE, Survey, Unit, has_objects, is_complete
+from aero_storage.cli.buckets.unnamed import LOOKS_AT_ONCE, Survey, Unit, is_complete
 from aero_storage.cli.buckets.work import BucketWork
 from aero_storage.cli.repository import GRACE_SECONDS, Expired, Leftover, Repository, Say
 from aero_storage.cli.sizes import format_size
@@ -177,7 +177,11 @@ class BucketRepository(Repository):
     @override
     def chunk_versions(self, image_id: str) -> list[str] | None:
         listed = self.origin.list(chunks_of(image_id), delimiter=True)
-        found = [one for one in listed if one.status is not None or has_objects(self.origin, one.key)]
+        found = [
+            one
+            for one in listed
+            if one.status is not None or Unit(one.key, is_directory=True).has_objects(self.origin)
+        ]
         names = (one.key.rpartition("/")[2] for one in found if one.status is None)
         return sorted(name for name in names if is_version(name)) if found else None
 

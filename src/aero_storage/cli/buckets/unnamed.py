@@ -22,6 +22,7 @@ from aero_storage.cli.buckets.keys import (
     is_imported_key,
     named_by,
 )
+from aero_storage.cli.foreign_files import is_chunk_file
 from aero_storage.cli.image_files import IMPORTED
 from aero_storage.errors import BlobNotFoundError
 from aero_storage.http.identifiers import is_image_id, is_version
@@ -55,7 +56,20 @@ class Unit:
         manifest = chunk_manifest_key(self.key)
         with suppress(BlobNotFoundError):
             yield Listed(manifest, origin.head(manifest))
-        yield from (one for one in origin.list(self.key, delimiter=False) if one.status and one.key != manifest)
+        yield from (one for one in self._published(origin) if one.key != manifest)
+
+    def has_objects(self, origin: Origin) -> bool:
+        """Return whether a directory has an object: SeaweedFS keeps directories that are empty by now."""
+        return next((True for _ in self._published(origin)), False)
+
+    def _published(self, origin: Origin) -> Iterator[Listed]:
+        """Yield the objects in a directory that publications make: others are an operator's own, and stay."""
+        below = f"{self.key}/"
+        chunks = below if below.endswith(f"/{CHUNKS_DIRECTORY}/") else f"{below}{CHUNKS_DIRECTORY}/"
+        for one in origin.list(self.key, delimiter=False):
+            is_chunk = one.key.startswith(chunks) and is_chunk_file(one.key.removeprefix(chunks))
+            if one.status is not None and (is_chunk or one.key == chunk_manifest_key(self.key)):
+                yield one
 
 
 @attrs.frozen
@@ -120,13 +134,8 @@ class Survey:
                 continue
             unit = Unit(listed.key, is_directory=True)
             is_loose = name == CHUNKS_DIRECTORY or not self.is_named(unit)
-            if is_loose and has_objects(self.origin, unit.key):
+            if is_loose and unit.has_objects(self.origin):
                 yield unit
-
-
-def has_objects(origin: Origin, directory: str) -> bool:
-    """Return whether there is an object below a key: SeaweedFS keeps directories that are empty by now."""
-    return next((True for one in origin.list(directory, delimiter=False) if one.status is not None), False)
 
 
 def is_complete(origin: Origin, unit: Unit) -> bool:

@@ -29,16 +29,17 @@ class WaitNotices:
     _told: float = attrs.field(init=False, default=float("-inf"))
     _lock: threading.Lock = attrs.field(init=False, factory=threading.Lock)
 
-    def __call__(self, failure: str) -> None:
-        """Take note of a failure, in one line."""
-        if self._is_due():
+    def __call__(self, failure: str, waited: float) -> None:
+        """Take note of a failure, in one line, of a request that has been tried for `waited` seconds by now."""
+        if self._is_due(waited):
             self.say(f"{failure}; trying again, for {self.seconds:g} s at most")
 
-    def _is_due(self) -> bool:
+    def _is_due(self, waited: float) -> bool:
         with self._lock:
             now = self.clock()
-            if now - self._last > INTERVAL_SECONDS + self.seconds / 3:  # the one before was another trouble
-                self._since = now
+            began = now - waited
+            if began - self._last > INTERVAL_SECONDS:  # the failure before was another trouble
+                self._since = began
             self._last = now
             is_due = now - self._since >= FIRST_SECONDS and now - self._told >= INTERVAL_SECONDS
             if is_due:

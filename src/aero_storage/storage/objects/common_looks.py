@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Generic, TypeVar
 
 import attrs
@@ -109,19 +109,16 @@ class CommonLooks:
             return record.ended >= asked if failed_since is None else record.began >= failed_since
 
         with ExitStack() as held:
-            file = self._open(held)
-            record = None if file is None else self._await(file, place, believed, asked + patience)
+            file = record = None
+            with suppress(OSError):  # no descriptor, lock or memory is left: each looks for itself
+                file = held.enter_context(self._file.opened())
+                record = self._await(file, place, believed, asked + patience)
             if record is None:
                 record = self._look(look)
-                if file is not None and file.lock(place):
-                    file.write(place, record)
+                with suppress(OSError):
+                    if file is not None and file.lock(place):
+                        file.write(place, record)
         return _raised(record) if record.has_failed else record
-
-    def _open(self, held: ExitStack) -> OpenLooks | None:
-        try:
-            return held.enter_context(self._file.opened())
-        except OSError:  # no descriptor is left: each looks for itself
-            return None
 
     def _await(
         self, file: OpenLooks, place: Place, believed: Callable[[Record | None], bool], deadline: float

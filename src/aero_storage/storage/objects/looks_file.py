@@ -20,7 +20,7 @@ _HEADER = struct.Struct("<16sdd?xxxxxxxQ")
 """Digest of all the rest and of the name; when the look began and ended; whether it failed; bytes of content."""
 
 _SMALL_BYTES, _SMALL_PLACES = 1024, 16_384
-_LARGE_BYTES, _LARGE_PLACES = 1 << 27, 256
+_LARGE_BYTES, _LARGE_PLACES = 1 << 27, 65_536  # two of 40 directories rarely share one
 _LARGE_FROM = _SMALL_BYTES * _SMALL_PLACES
 
 

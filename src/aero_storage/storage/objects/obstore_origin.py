@@ -38,6 +38,8 @@ from aero_storage.storage.objects.store_failures import (
 from aero_storage.storage.objects.stored_content import Source, is_stored
 
 T = TypeVar("T")
+Waits = Callable[[str, float], object]
+"""Is told of a request that failed, in one line, and for how many seconds it has been tried by now."""
 _SLOWEST_UPLOAD = 256 * 1024
 """Bytes a second, for which writes have more time than reads: an operator may have a slow link."""
 _SMALL = 64 * 1024
@@ -45,6 +47,10 @@ _SMALL = 64 * 1024
 _DELETED_AT_ONCE = 1000
 _UNEXPLAINED = (400, 401, 403, 404)
 """Statuses of HEAD that may mean several things."""
+
+
+def _no_waits(_text: str, _seconds: float) -> None:
+    pass
 
 
 @attrs.frozen(eq=False)
@@ -58,8 +64,8 @@ class ObstoreOrigin(Origin):
     retries: Retries
     most_listed: int = MOST_LISTED
     """Keys that a listing with a delimiter may have."""
-    waits: Callable[[str], object] = str
-    """Is told of a request that failed, in one line, before the pause after which it is tried again."""
+    waits: Waits = _no_waits
+    """Called before the pause after which the request is tried again."""
     _conditional: ConditionalPut = attrs.field(init=False, factory=ConditionalPut)
 
     @property
@@ -240,8 +246,8 @@ class ObstoreOrigin(Origin):
     def _run(self, operation: str, key: str, attempt: Callable[[float], T], sent: int = 0) -> T:
         """Return the result of `attempt(limit)`, repeated while that may help; `sent` is the bytes of a write."""
 
-        def waits(failure: StoreFailureError) -> None:
-            self.waits(self._message(operation, key, self._said(failure)))
+        def waits(failure: StoreFailureError, seconds: float) -> None:
+            self.waits(self._message(operation, key, self._said(failure)), seconds)
 
         try:
             return self.retries.run(attempt, self.seconds, transfer=_seconds_of(sent), waits=waits)

@@ -22,13 +22,14 @@ def open_origin(
     environ: Mapping[str, str],
     seconds: float,
     observer: Observer | None = None,
-    waits: Callable[[str], object] = str,
+    waits: Callable[[str, float], object] = lambda _text, _seconds: None,
 ) -> Origin:
     """Return the origin behind a URL; nothing is asked of it yet.
 
     `environ` is that of the process, from which the client takes credentials by itself, but for those in a file.
     `seconds` is the time limit of one piece. `waits` is told, in one line, of each request that failed and is tried
-    again. Raises SettingsError, whose one line says what is missing: the extra, or credentials.
+    again, and for how many seconds it was tried by then. Raises SettingsError, whose one line says what is missing:
+    the extra, or credentials.
     """
     try:
         from aero_storage.storage.objects.obstore_origin import ObstoreOrigin  # noqa: PLC0415 - an optional extra

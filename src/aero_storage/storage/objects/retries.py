@@ -17,7 +17,7 @@ _SLOW_TRIES = 3
 _FIRST_DELAY, _MOST_DELAY = 1 / 200, 1 / 10  # shares too: 0.1 s and 2 s of 20 s
 
 
-def ignore(_failure: StoreFailureError) -> None:
+def ignore(_failure: StoreFailureError, _seconds: float) -> None:
     """Take no note of a failure after which there is another try."""
 
 
@@ -36,17 +36,18 @@ class Retries:
         seconds: float,
         *,
         transfer: float = 0.0,
-        waits: Callable[[StoreFailureError], object] = ignore,
+        waits: Callable[[StoreFailureError, float], object] = ignore,
     ) -> T:
         """Return the result of `attempt(limit)`, which takes at most so many seconds, under a third of `seconds`.
 
         With `transfer` each try has so many seconds more for its content; they do not count for the first three slow
         tries. A store that fails at once is not tried for longer. `waits` is told of a failure before the pause after
-        it.
+        it, and of the seconds that all tries have taken by then.
 
         Raises the last StoreFailureError when no further try would end in time, or none would help.
         """
-        deadline, delay, uncounted = self.clock() + seconds, _FIRST_DELAY * seconds, _SLOW_TRIES * transfer
+        start = self.clock()
+        deadline, delay, uncounted = start + seconds, _FIRST_DELAY * seconds, _SLOW_TRIES * transfer
         while True:
             began = self.clock()
             share = FULL_TRY if deadline - began >= FULL_TRY * seconds else LAST_TRY
@@ -58,6 +59,6 @@ class Retries:
                 pause = delay * (0.5 + self.random() / 2)
                 if not failure.is_retried or self.clock() + pause + LAST_TRY * seconds > deadline:
                     raise
-                waits(failure)
+                waits(failure, self.clock() - start)
             self.sleep(pause)
             delay = min(delay * 2, _MOST_DELAY * seconds)

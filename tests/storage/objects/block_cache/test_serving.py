@@ -78,21 +78,44 @@ def test_bytes_go_before_they_are_stored(make_worker: Callable[..., Worker], ori
 
 
 def test_who_leaves_before_the_end_does_not_end_it(make_worker: Callable[..., Worker], origin: Origin) -> None:
-    """A block that has arrived is stored, also if its client is served and leaves meanwhile."""
-    opened: list[CachedObject] = []
+    """A block that has arrived for one client stays until it is stored, also if the one who read ahead leaves."""
+    leaving: list[CachedObject] = []
+    sendable: list[bool] = []
 
     def statvfs(path: str) -> os.statvfs_result:
-        for one in opened:
+        for one in leaving:
             one.stop()
+            sendable.append(other.is_sendable(2 * BLOCK, BLOCK))
         return os.statvfs(path)
 
     worker = make_worker(statvfs=statvfs)
-    opened.append(worker.open(origin))
-    worker.warm(opened[0], 0, BLOCK)
+    opened = worker.open(origin)
+    other = opened.another()
+    for index in range(2):
+        worker.warm(opened, index * BLOCK, BLOCK)
+    waiting = other.warm(worker.threads, 2 * BLOCK, BLOCK, background=False)
+    leaving.append(opened)
+    worker.finish(waiting)
+    assert sendable == [True]
     worker.settle()
-    assert opened[0].is_sendable(0, BLOCK)
-    assert [at for at, _ in origin.fetched].count(0) == 1
-    opened[0].close()
+    assert worker.sent(other, 2 * BLOCK, BLOCK) == DATA[2 * BLOCK : 3 * BLOCK]
+    assert origin.fetched == [(index * BLOCK, BLOCK) for index in range(3)]
+    opened.close()
+
+
+def test_a_fetch_that_was_given_up_leaves_nothing_in_memory(worker: Worker, origin: Origin) -> None:
+    """A block that arrives when nobody wants it any more goes to the disk alone."""
+    opened = worker.open(origin)
+    waiting = opened.warm(worker.threads, 0, BLOCK, background=False)
+    waiting.addErrback(lambda failure: failure.trap(CancelledError))
+    late: list[Callable[[], object]] = []
+    worker.cache._common.on_reactor = late.append  # noqa: SLF001 - the reactor has other work first
+    worker.threads.step()
+    (arrived,) = late
+    worker.cache.stop()
+    arrived()
+    assert worker.cache._common.memory.bytes == 0  # noqa: SLF001 - what no client can see
+    opened.close()
 
 
 def test_nothing_is_sendable_before_it_is_there(worker: Worker, origin: Origin) -> None:

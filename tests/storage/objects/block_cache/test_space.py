@@ -144,6 +144,20 @@ def test_memory_is_bounded(make_worker: Callable[..., Worker], origin: Origin) -
     opened.close()
 
 
+def test_memory_forgets_what_nobody_has_open(make_worker: Callable[..., Worker], origin: Origin) -> None:
+    """Blocks that the disk did not take go with the last who has the object open, and with reads that end later."""
+    worker = make_worker(limit=0)
+    memory = worker.cache._common.memory  # noqa: SLF001 - what no client can see
+    opened = worker.open(origin)
+    assert worker.sent(opened, 0, 4 * BLOCK) == DATA[: 4 * BLOCK]
+    assert memory.bytes >= 4 * BLOCK
+    origin.during = lambda _offset: opened.close()
+    opened.another().warm(worker.threads, 5 * BLOCK, BLOCK, background=False)
+    worker.settle()
+    assert [at for at, _ in origin.fetched][-1] == 5 * BLOCK
+    assert memory.bytes == 0
+
+
 def test_before_the_start(place: Path, origin: Origin) -> None:
     """A cache that has not started serves through memory."""
     worker = worker_of(place, start=False)

@@ -153,6 +153,7 @@ class BlockCache:
                 return
             if self._open.get(digest) is shared:
                 del self._open[digest]
+        self._on_reactor(shared.cached.forget_memory)
         _close(shared.cached)
         self._remove_if_empty(shared.cached.layout.name)
 

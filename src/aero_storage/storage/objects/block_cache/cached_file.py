@@ -51,6 +51,8 @@ class CachedFile:
     """Of the counts of its streams: for a few instructions each time."""
     visits: set[int] = attrs.field(init=False, factory=set)
     """Blocks whose use is to be noted in the map."""
+    _is_closed: bool = attrs.field(init=False, default=False)
+    """Whether nobody has it open any more."""
     _visited: set[int] = attrs.field(init=False, factory=set)
     """Blocks that need no such note for now."""
     _credit: dict[int, int] = attrs.field(init=False, factory=dict)
@@ -111,6 +113,11 @@ class CachedFile:
             self.visits.add(index)
             self.shared.on_visit(self)
 
+    def forget_memory(self) -> None:
+        """The last who had it open has left: nobody will ask for what memory has of it."""
+        self._is_closed = True
+        self.shared.memory.drop_file(self)
+
     def take_visits(self) -> list[BlockKey]:
         """Return the blocks that were used since the last call, to be noted in the map."""
         indices, self.visits = self.visits, set()
@@ -144,7 +151,7 @@ class CachedFile:
             if not isinstance(error, CancelledError):
                 self._credit.pop(index, None)
             raise
-        if isinstance(brought, memoryview):
+        if isinstance(brought, memoryview) and not self._is_closed:
             self.shared.memory.put(self, index, brought)
         else:
             self.shared.memory.drop(self, index)
