@@ -106,6 +106,10 @@ class BlobNotFoundError(ClientError):
     status, reason = 404, RefusalReason.EXISTENCE
 
 
+class OtherVersionError(BlobNotFoundError):
+    """The image is there, and is not of the version that is asked for."""
+
+
 class BlobUnreadableError(ClientError):
     """The file exists but cannot be opened or read."""
 

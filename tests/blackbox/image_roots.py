@@ -43,6 +43,15 @@ def tag_of(data: bytes, at: tuple[int, int] = (SECONDS, NANOS)) -> str:
 
 
 TAG = tag_of(DISK)
+
+
+def version_of(size: int, tag: str, own_tag: str | None = None) -> str:
+    """Return the version of an image without a known digest (http.md §13); `own_tag` is that of the file alone."""
+    named = f"{size}\n{tag}\n{own_tag or tag}"
+    return f"v-{hashlib.sha256(named.encode()).hexdigest()[:32]}"
+
+
+VERSION = version_of(SIZE, TAG)
 GIB = 1 << 30
 BIG_SIZE = 5 * GIB + 12_345
 MARK_AT = (1 << 32) - 8

@@ -11,7 +11,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.blackbox.harness import running
-from tests.blackbox.image_roots import CATALOG_DATE, DISK, SIZE, chunk_manifest, entry, put_catalog, small_root, write
+from tests.blackbox.image_roots import (
+    CATALOG_DATE,
+    DISK,
+    SIZE,
+    TAG,
+    VERSION,
+    chunk_manifest,
+    entry,
+    put_catalog,
+    small_root,
+    version_of,
+    write,
+)
 from tests.blackbox.raw_http import RawConnection, head
 
 if TYPE_CHECKING:
@@ -27,7 +39,10 @@ FLAGS = (
 )
 CHUNK = 65_536
 VARYING = {"date", "x-request-id"}
-LOGGED_ALIKE = ("method", "path", "route", "status", "outcome", "bytes_sent", "image_id", "user_id", "client")
+LOGGED_ALIKE = (
+    *("method", "path", "route", "status", "outcome", "bytes_sent", "image_id", "user_id", "client"),
+    *("range", "version", "reason"),
+)
 
 
 def make_root(root: Path) -> None:
@@ -61,6 +76,7 @@ def lanes(home: Callable[[str], Path]) -> Iterator[tuple[Daemon, Daemon]]:
         yield express, general
 
 
+TAGGED_VERSION = version_of(SIZE, '"tag-1"', TAG)
 IDS = [
     "disk",
     "tagged",
@@ -80,6 +96,11 @@ RESTS = [
     "",
     "/data",
     "/meta",
+    f"/versions/{VERSION}",
+    f"/versions/{VERSION}/data",
+    f"/versions/{TAGGED_VERSION}",
+    "/versions/v-0",
+    "/versions/a%2Fb/data",
     "/chunked/manifest",
     "/chunked/manifest.json",
     "/chunked/v1/manifest.json",
@@ -93,6 +114,8 @@ RESTS = [
     "/chunked",
     "/",
     "?query",
+    "?0-99",
+    f"/versions/{VERSION}?0-99",
 ]
 NUMBERS = st.sampled_from([0, 1, 511, 4096, 65_535, 65_536, 99_999, 100_000, SIZE - 1, SIZE, SIZE + 1, 2**40, 2**64])
 TAGS = st.sampled_from(['"tag-1"', 'W/"weak-1"', '"a,b"', "*", '"x", "tag-1"', "nonsense", ""])

@@ -18,6 +18,7 @@ from tests.blackbox.image_roots import (
     ROUTE_LIKE_IDS,
     SIZE,
     TAG,
+    VERSION,
     WIDE_SIZE,
 )
 
@@ -28,12 +29,13 @@ if TYPE_CHECKING:
 EXPOSED = ["etag", "last-modified", "cache-control"]
 IDS = ["disk", "tagged", "weak", "private", "empty", "ageless", "big", "wide", "comma", "fraction", "linked", "deep"]
 IDS += ["described", *ROUTE_LIKE_IDS, *ODD_IDS]
-ALWAYS = {"id", "name", "size_bytes", "etag", "last_modified", "content_type", "public"}
+ALWAYS = {"id", "name", "size_bytes", "etag", "version", "last_modified", "content_type", "public"}
 PLAIN = {
     "id": "disk",
     "name": "Image disk",
     "size_bytes": SIZE,
     "etag": TAG,
+    "version": VERSION,
     "content_type": "application/octet-stream",
     "public": True,
 }

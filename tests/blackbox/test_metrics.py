@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.blackbox.harness import running
-from tests.blackbox.image_roots import DISK, SIZE, WIDE_SIZE, entry, full_root, small_root
+from tests.blackbox.image_roots import DISK, SIZE, VERSION, WIDE_SIZE, entry, full_root, small_root
 from tests.blackbox.raw_http import head
 
 if TYPE_CHECKING:
@@ -118,6 +118,9 @@ COUNTED: list[tuple[str, str, Fields, str, str, int]] = [
     ("GET", "/v1/images/disk/chunked/manifest.json", {}, f"{IMAGE}/chunked/manifest.json", "GET", 404),
     ("GET", "/v1/images/disk/chunked/v1/manifest", {}, f"{IMAGE}/chunked/:version/manifest", "GET", 404),
     ("GET", "/v1/images/disk/chunked/chunks/0.bin", {}, f"{IMAGE}/chunked/chunks/:chunk_name", "GET", 404),
+    ("GET", f"/v1/images/disk/versions/{VERSION}", {"Range": "bytes=0-5"}, f"{IMAGE}/versions/:version", "GET", 206),
+    ("HEAD", f"/v1/images/disk/versions/{VERSION}/data", {}, f"{IMAGE}/versions/:version/data", "HEAD", 200),
+    ("GET", "/v1/images/disk/versions/v-0/data", {}, f"{IMAGE}/versions/:version/data", "GET", 404),
     ("OPTIONS", "/v1/images/disk", {}, IMAGE, "OPTIONS", 204),
     ("POST", "/v1/images/disk", {}, IMAGE, "POST", 405),
     ("DELETE", "/healthz", {}, "/healthz", "DELETE", 405),

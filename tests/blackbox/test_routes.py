@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.blackbox.image_roots import DISK, ROUTE_LIKE_IDS
+from tests.blackbox.image_roots import DISK, ROUTE_LIKE_IDS, VERSION
 from tests.blackbox.raw_http import head
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ ROUTES = {
     "/v1/images/disk/meta": "/v1/images/:image_id/meta",
     "/v1/images/disk": "/v1/images/:image_id",
     "/v1/images/disk/data": "/v1/images/:image_id/data",
+    f"/v1/images/disk/versions/{VERSION}": "/v1/images/:image_id/versions/:version",
+    f"/v1/images/disk/versions/{VERSION}/data": "/v1/images/:image_id/versions/:version/data",
 }
 DATA = ("/v1/images/disk", "/v1/images/disk/data")
 PLAIN = ("/healthz", "/health", "/readyz", "/ready", "/version", "/metrics")
@@ -163,6 +165,14 @@ def test_unknown_path_outside_the_images(store: Daemon, path: str) -> None:
         "/v1/images/disk/chunked/",
         "/v1/images/disk/chunked/chunks",
         "/v1/images/disk/chunked/chunks/",
+        "/v1/images/disk/versions",
+        "/v1/images/disk/versions/",
+        f"/v1/images/disk/versions/{VERSION}/",
+        f"/v1/images/disk/versions/{VERSION}/meta",
+        f"/v1/images/disk/versions/{VERSION}/lease",
+        f"/v1/images/disk/versions/{VERSION}/data/x",
+        f"/v1/images/disk//versions/{VERSION}",
+        f"/v1/images/disk/Versions/{VERSION}",
         "/v1/images/manifest.json",
         "/v1/images/disk.img",
     ],
@@ -182,6 +192,7 @@ def test_ids_that_look_like_routes(store: Daemon, image_id: str) -> None:
     """An image whose id happens to be a word of the routes works like any other."""
     assert store.ask(f"/v1/images/{image_id}").body == DISK
     assert store.ask(f"/v1/images/{image_id}/data").body == DISK
+    assert store.ask(f"/v1/images/{image_id}/versions/{VERSION}/data").body == DISK
     assert store.ask(f"/v1/images/{image_id}/meta").json()["id"] == image_id
 
 

@@ -63,6 +63,7 @@ def test_plain_object() -> None:
         "name": "A disk",
         "size_bytes": 20 * 2**30,
         "etag": '"500000000-5f5e1000-0"',
+        "version": "v-a18009437719f52f8504dbbd735a0760",
         "last_modified": "2020-09-13T12:26:40Z",
         "content_type": "application/octet-stream",
         "public": True,

@@ -24,6 +24,8 @@ TABLE = {
     "/v1/images/:image_id/meta": (Plane.METADATA, Resource.META),
     "/v1/images/:image_id": (Plane.DATA, Resource.IMAGE),
     "/v1/images/:image_id/data": (Plane.DATA, Resource.IMAGE),
+    "/v1/images/:image_id/versions/:version": (Plane.DATA, Resource.IMAGE),
+    "/v1/images/:image_id/versions/:version/data": (Plane.DATA, Resource.IMAGE),
     f"{CHUNKED}/manifest.json": (Plane.DATA, Resource.CHUNK_MANIFEST),
     f"{CHUNKED}/manifest": (Plane.DATA, Resource.CHUNK_MANIFEST),
     f"{CHUNKED}/chunks/:chunk_name": (Plane.DATA, Resource.CHUNK),

@@ -137,6 +137,25 @@ def only_list(document: object) -> Callable[[Request, Answer], Answer]:
     return lambda request, answer: answer.filled(body) if request.target == "/v1/images" else answer
 
 
+def drop_version(request: Request) -> Request:
+    """A rewrite that takes the image for what is meant."""
+    return attrs.evolve(request, target=re.sub("/versions/.*", "", request.target))
+
+
+def in_meta(old: bytes, new: bytes) -> Callable[[Request, Answer], Answer]:
+    """Change the version in the metadata of the image."""
+
+    def change(answer: Answer) -> Answer:
+        return answer.filled(re.sub(old, new, answer.body))
+
+    return on_path("/meta", change)
+
+
+def by_digest(request: Request) -> Request:
+    """The daemon has the version that the metadata will be made to tell."""
+    return attrs.evolve(request, target=request.target.replace("/versions/sha256-", "/versions/v-"))
+
+
 SINGLE = "range-first range-one range-middle range-last range-suffix range-open range-clipped"
 RANGES = f"{SINGLE} streaming if-range-right"
 POLICY = "cache-control cors cors-preflight corp"
@@ -160,7 +179,7 @@ CASES: dict[str, FaultCase] = {
     "weakens ETag": failure("etag", "gzip off", after=everywhere(weaken)),
     "strips ETag": failure("etag", "proxy_hide_header", after=everywhere(put(ETag=None))),
     "two servers": failure(
-        "etag meta get if-range-right if-none-match compression replica-tags",
+        "etag meta get if-range-right if-none-match compression image-version replica-tags",
         "same tags",
         after=tags_of_two_servers(),
     ),
@@ -227,11 +246,11 @@ CASES: dict[str, FaultCase] = {
     "size unknown in ranges": failure(
         RANGES, "proxy_hide_header", after=on_image(put(Content_Range="bytes 0-511/*"), 206)
     ),
-    "shifted bytes": failure("range-bytes chunk", "slice_range", after=on_image(shift, 206)),
+    "shifted bytes": failure("range-bytes image-version chunk", "slice_range", after=on_image(shift, 206)),
     "shifted bytes at odd places": failure("range-bytes", "slice_range", after=shift_odd),
     "truncated ranges": failure(
         f"{RANGES} keep-alive range-bytes etag compression content cors cors-exposed cors-credentials cors-errors "
-        "chunk",
+        "image-version chunk",
         "proxy_read_timeout",
         after=on_image(lambda a: attrs.evolve(a, cut=len(a.body) // 2), 206),
     ),
@@ -260,12 +279,12 @@ CASES: dict[str, FaultCase] = {
     ),
     "HTML for everything": failure(f"{PROBES} image-list errors-uncached", "proxy_pass", after=everywhere(page())),
     "HTML for the image": failure(
-        f"content-type meta head etag range-unsatisfiable range-multiple streaming {SINGLE} {POLICY}",
+        f"content-type meta head etag image-version range-unsatisfiable range-multiple streaming {SINGLE} {POLICY}",
         "proxy_pass",
         after=on_image(page()),
     ),
     "HTML for what is not there": failure(
-        "errors-uncached", "proxy_pass", after=lambda _r, a: page()(a) if a.status == 404 else a
+        "errors-uncached image-version-other", "proxy_pass", after=lambda _r, a: page()(a) if a.status == 404 else a
     ),
     "redirects": failure(
         f"image-list {PROBES} errors-uncached",
@@ -275,12 +294,12 @@ CASES: dict[str, FaultCase] = {
     "asks for a password": failure(f"image-list {PROBES} errors-uncached", "--header", after=everywhere(page(401))),
     "is down behind the proxy": failure(f"image-list {PROBES} errors-uncached", "proxy", after=everywhere(page(502))),
     "caches errors": failure(
-        "errors-uncached",
+        "errors-uncached image-version-other",
         "proxy_cache_valid 200 206",
         after=lambda _r, a: a.put(Cache_Control="max-age=60") if a.status > 399 else a,
     ),
     "strips Cache-Control": failure(
-        "cache-control errors-uncached chunk-manifest chunk chunk-caching",
+        "cache-control errors-uncached image-version-caching image-version-other chunk-manifest chunk chunk-caching",
         "expires",
         after=everywhere(put(Cache_Control=None)),
     ),
@@ -322,7 +341,9 @@ CASES: dict[str, FaultCase] = {
     "closes": warning("keep-alive", "keepalive_timeout", after=everywhere(put(Connection="close"))),
     "no probes": warning("healthz readyz", "location = /healthz", after=on_path("z", page(404))),
     "not ready": failure("readyz", "catalog check", after=on_path("/readyz", page(503))),
-    "another program's version": warning("version", "proxy_pass", after=on_path("/version", page())),
+    "another program's version": warning(
+        "version", "proxy_pass", after=lambda r, a: page()(a) if r.target == "/version" else a
+    ),
     "no Date": warning("date", "proxy_hide_header", after=everywhere(put(Date=None))),
     "an old Date": warning("date", "NTP", after=everywhere(put(Date="Thu, 02 Jan 2020 03:04:05 GMT"))),
     "calls bytes text": failure("content-type", "proxy_hide_header", after=on_image(put(Content_Type="text/plain"))),
@@ -339,6 +360,48 @@ CASES: dict[str, FaultCase] = {
         after=on_path("/meta", lambda a: a.filled(a.body.replace(b'"size_bytes":', b'"size_bytes":1'))),
     ),
     "metadata that are none": failure("meta", "proxy_pass", after=on_path("/meta", page())),
+    "knows no versions": failure(
+        "image-version image-version-other", "without rewrite", after=on_path("/versions/", page(404))
+    ),
+    "drops the version": failure("image-version-other image-version-caching", "without rewrite", before=drop_version),
+    "keeps errors of versions": failure(
+        "image-version-other",
+        "proxy_cache_valid 200 206",
+        after=on_path("/versions/aero", put(Cache_Control="max-age=60")),
+    ),
+    "refuses other versions": failure(
+        "image-version-other", "proxy", after=on_path("/versions/aero", lambda a: attrs.evolve(a, status=403))
+    ),
+    "metadata of another version": failure("image-version", "empty the proxy's cache", after=in_meta(b"v-", b"v-0")),
+    "a version that is none": failure("image-version", "without rewrite", after=in_meta(b"v-", b"v/")),
+    "a version that is a number": failure("image-version", "without rewrite", after=in_meta(b'"v-[^"]*"', b"17")),
+    "a version by digest without one": failure(
+        "image-version", "empty the proxy's cache", before=by_digest, after=in_meta(b"v-", b"sha256-")
+    ),
+    "other bytes under a version": failure(
+        "image-version", "empty the proxy's cache", after=on_path("/versions/", shift)
+    ),
+    "another tag under a version": failure(
+        "image-version", "empty the proxy's cache", after=on_path("/versions/", put(ETag='"other"'))
+    ),
+    "another length under a version": failure(
+        "image-version", "empty the proxy's cache", after=on_path("/versions/v-", put(Content_Length="1"))
+    ),
+    "versions kept shortly": warning(
+        "image-version-caching",
+        "immutable",
+        after=on_path("/versions/v-", put(Cache_Control="public, max-age=60, no-transform")),
+    ),
+    "versions kept for good, for a minute": warning(
+        "image-version-caching",
+        "immutable",
+        after=on_path("/versions/v-", put(Cache_Control="public, max-age=60, immutable, no-transform")),
+    ),
+    "versions kept, not for good": warning(
+        "image-version-caching",
+        "immutable",
+        after=on_path("/versions/v-", put(Cache_Control="public, max-age=31536000, no-transform")),
+    ),
     "a chunk of other bytes": failure("chunk", "verify", after=on_path("/chunks/", shift)),
     "a short chunk": failure("chunk", "verify", after=on_path("/chunks/", lambda a: a.filled(a.body[:512]))),
     "compressed chunks": failure(

@@ -140,7 +140,7 @@ def test_nobody_there(command: Callable[..., CommandResult]) -> None:
     said = command(f"http://127.0.0.1:{port}")
     assert said.status == 1
     assert " ".join(said.out.split()).count("the server does not answer: see reachable") == 1
-    assert " 1 failures, 46 skipped; 0 B read" in said.out
+    assert " 1 failures, 49 skipped; 0 B read" in said.out
 
 
 def test_own_daemon(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
 
 import attrs
 import pytest
+from tests.conftest import IMAGE
 from tests.doctor.faulty_proxy import Answer, FaultyProxy, ProxyFault, Request
 
 from aero_storage.doctor.result import CheckResult, Severity
@@ -116,7 +119,7 @@ def test_empty_image(open_proxy: Callable[..., FaultyProxy], tmp_path: Path, exa
 
 
 def catalog(tmp_path: Path, **fields: object) -> None:
-    (tmp_path / "images").mkdir()
+    (tmp_path / "images").mkdir(exist_ok=True)
     entry = {"id": "disk", "file": "disk.img", "name": "Disk", **fields}
     (tmp_path / "images" / "manifest.json").write_text(json.dumps([entry]), encoding="utf-8")
 
@@ -127,6 +130,38 @@ def test_private_image(open_proxy: Callable[..., FaultyProxy], tmp_path: Path, e
     report = examine_proxy(open_proxy(virtual_chunks="true"))
     assert [one for one in report.results if one.result.means] == []
     assert "private" in finding(report, "cache-control").result.seen
+
+
+def test_versions(open_proxy: Callable[..., FaultyProxy], tmp_path: Path, examine_proxy: Look) -> None:
+    """A version by digest agrees with digest and tag; an image without a version is left out, with the reason."""
+    digest = hashlib.sha256(IMAGE).hexdigest()
+    for fields, seen in (
+        ({"sha256": digest}, f"sha256-{digest}"),
+        ({"sha256": digest, "etag": '"mine"'}, f"sha256-{digest}"),
+        ({"etag": '"mine"'}, "v-"),
+        ({"etag": 'W/"mine"'}, "no version"),
+    ):
+        catalog(tmp_path, **fields)
+        report = examine_proxy(open_proxy())
+        assert seen in finding(report, "image-version").result.seen
+        for name in ("image-version", "image-version-caching", "image-version-other"):
+            is_skipped = finding(report, name).result.severity is Severity.SKIPPED
+            assert is_skipped is (seen == "no version")
+            assert not finding(report, name).result.means
+
+
+def test_image_that_is_replaced_meanwhile(open_proxy: Callable[..., FaultyProxy], examine_proxy: Look) -> None:
+    """A version that is a 404 as the image was replaced just now is no fault."""
+    proxy = open_proxy()
+    told = itertools.chain([b"v-0"], itertools.repeat(b"v-1"))
+
+    def change(request: Request, answer: Answer) -> Answer:
+        if request.target.endswith("/meta") and request.method == "GET":
+            return answer.filled(answer.body.replace(b"v-", next(told)))
+        return answer
+
+    proxy.fault = ProxyFault(lambda request: request, change)
+    assert "replaced" in finding(examine_proxy(proxy), "image-version").result.seen
 
 
 def test_weak_tag_of_the_catalog(open_proxy: Callable[..., FaultyProxy], tmp_path: Path, examine_proxy: Look) -> None:

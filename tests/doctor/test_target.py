@@ -20,6 +20,7 @@ HERE = "http://127.0.0.1:8080"
         (f"{HERE}/v1/images/win98", LOCAL, "win98"),
         (f"{HERE}/v1/images/win98/data", LOCAL, "win98"),
         (f"{HERE}/v1/images/win98/chunked/v1/manifest.json", LOCAL, "win98"),
+        (f"{HERE}/v1/images/win98/versions/v-1/data", LOCAL, "win98"),
         ("https://a.example", Target("https", "a.example", 443), None),
         ("https://a.example/disks/", Target("https", "a.example", 443, "/disks"), None),
         ("https://a.example/disks/v1/images/x", Target("https", "a.example", 443, "/disks"), "x"),

@@ -500,6 +500,37 @@ def test_split_varying(fields: bytes, wanted: str | None, request_id: str | None
 
 
 @pytest.mark.parametrize(
+    ("target", "is_same"),
+    [
+        (b"/a", True),
+        (b"/a?0-0", True),
+        (b"/a?4096-8191", True),
+        (b"/a?" + b"9" * 18 + b"-" + b"9" * 18, True),
+        (b"/a?" + b"9" * 19 + b"-1", False),
+        (b"/a?", False),
+        (b"/a?0-", False),
+        (b"/a?-5", False),
+        (b"/a?0-0&lease=x", False),
+        (b"/a?lease=x", False),
+        (b"/a?0-0?0-0", False),
+        (b"/a?0-0#f", False),
+        (b"/a%3F0-0", False),
+        (b"/b?0-0", False),
+    ],
+)
+@pytest.mark.parametrize("method", [b"GET", b"HEAD"])
+def test_query_that_names_a_range(method: bytes, target: bytes, *, is_same: bool) -> None:
+    """A query of two numbers is no part of the key; any other is, as it may come to mean something."""
+    rest = b" HTTP/1.1\r\nHost: a\r\nRange: bytes=0-0\r\nReferer: https://a.test/?5-6\r\n\r\n"
+    data = method + b" " + target + rest
+    key, *values = split_varying(data)
+    assert values == ["bytes=0-0", None]
+    assert may_be_remembered(read_one(data), "bytes=0-0", None)
+    assert (key == split_varying(method + b" /a" + rest)[0]) is is_same
+    assert (b"Referer: https://a.test/?5-6" in key[-1]) is True
+
+
+@pytest.mark.parametrize(
     ("fields", "may"),
     [
         (b"", True),

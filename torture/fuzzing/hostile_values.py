@@ -12,6 +12,8 @@ PATHS = (
     "/v1/images/disk/chunked/chunks/00000000.bin",
     "/v1/images/disk/chunked/manifest.json",
     "/v1/images/disk/chunked/v/chunks/00000000.bin",
+    "/v1/images/disk/versions/v-0",
+    "/v1/images/disk/versions/v-0/data",
     "/v1/images/none",
     "/v1/images",
     "/v1/images/disk/meta",
@@ -130,6 +132,9 @@ TARGETS = (
     b"/v1/images/disk/chunked/chunks/" + b"0" * 33 + b".bin",
     b"/v1/images/disk/chunked/v/chunks/" + b"9" * 32 + b".bin",
     b"/v1/images/disk/chunked/chunks/manifest.json",
+    b"/v1/images/disk/versions/" + b"v" * 129,
+    b"/v1/images/disk/versions/%2e%2e/data",
+    b"/v1/images/disk/versions/?0-99",
     b"/v1/images/disk HTTP/1.1",
 )
 START_METHODS = (

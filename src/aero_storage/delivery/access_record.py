@@ -18,7 +18,7 @@ from aero_storage.storage.store import Opened
 _PARTIAL = 206
 _RANGE_REFUSALS = frozenset({412, 413, 416})
 _BYTES = frozenset({Resource.IMAGE, Resource.CHUNK})
-_RANGE, _ORIGIN = "range", "origin_bytes"
+_RANGE, _VERSION, _ORIGIN = "range", "version", "origin_bytes"
 _BLANKS = ("request_id", "status", "outcome", "bytes_sent", "latency_seconds", "client")
 
 
@@ -41,7 +41,7 @@ class AccessRecord:
     _forms: dict[tuple[tuple[str, ...], Refused | None], Form] = attrs.field(init=False, factory=dict)
     """By what the line has beside the usual blanks, and what it says of a refusal."""
     _range_form: Form | None = attrs.field(init=False, default=None)
-    """The form of a line with a range, which is no refusal; None before the first."""
+    """The form of a line with a range and a version, which is no refusal; None before the first."""
     _has_origin: bool = attrs.field(init=False, default=False)
     """Whether `_range_form` has a blank for the bytes of an origin."""
     _route: str = attrs.field(init=False)
@@ -80,14 +80,14 @@ class AccessRecord:
         Their order: request id, status, outcome, bytes sent, seconds, the client's host. `reply` is what was decided,
         for bytes of `opened`; None if the client left before. `reason` says why a response was broken off.
         """
-        form = self._range_form if reason is None else None
+        form = self._range_form if reason is None and reply is not None and reply.version is not None else None
         if form is not None and reply is not None and reply.status == _PARTIAL and reply.segment is not None:
             first = reply.segment.offset  # nearly all lines of a busy server: no further call
-            part = f'"{first}-{first + reply.segment.length - 1}"'
+            part, version = f'"{first}-{first + reply.segment.length - 1}"', f'"{reply.version}"'
             if opened is not None and self._has_origin:
-                form(*blanks, part, opened.origin_bytes)
+                form(*blanks, part, version, opened.origin_bytes)
             else:
-                form(*blanks, part)
+                form(*blanks, part, version)
         elif self.reporter.log is not None:
             self._write(self.reporter.log, reply, opened, blanks, reason)
 
@@ -99,23 +99,25 @@ class AccessRecord:
         blanks: tuple[object, ...],
         reason: RefusalReason | None,
     ) -> None:
-        part, refused = (None, None) if reply is None else (self._part(reply, opened), reply.refused)
-        if reason is not None:
-            refused = Refused(reason)
-        origin_bytes = self._origin_bytes(opened)
-        more = (*((_RANGE,) if part is not None else ()), *((_ORIGIN,) if origin_bytes else ()))
+        refused = Refused(reason) if reason is not None else None if reply is None else reply.refused
+        known = self._known(reply, opened)
+        more = tuple(known)
         form = self._forms.get((more, refused)) or self._make_form(log, more, refused)
-        if part is None:
-            form(*blanks, *origin_bytes)
-            return
-        if refused is None and self._is_image and opened is not None:
-            self._range_form, self._has_origin = form, bool(origin_bytes)
-        form(*blanks, f'"{part.offset}-{part.offset + part.length - 1}"', *origin_bytes)
+        if refused is None and self._is_image and _RANGE in known and _VERSION in known:
+            self._range_form, self._has_origin = form, _ORIGIN in known
+        form(*blanks, *known.values())
 
-    def _origin_bytes(self, opened: Opened | None) -> tuple[int, ...]:
-        """The bytes that came from the origin, if a request is for bytes and there is an origin."""
-        count = None if opened is None or self.facts.plane is not Plane.DATA else opened.origin_bytes
-        return () if count is None else (count,)
+    def _known(self, reply: Reply | None, opened: Opened | None) -> dict[str, object]:
+        """The fields of a line beside the usual blanks, as numbers or JSON."""
+        known: dict[str, object] = {}
+        part = None if reply is None else self._part(reply, opened)
+        if part is not None:
+            known[_RANGE] = f'"{part.offset}-{part.offset + part.length - 1}"'
+        if reply is not None and reply.version is not None:
+            known[_VERSION] = f'"{reply.version}"'
+        if opened is not None and self.facts.plane is Plane.DATA and opened.origin_bytes is not None:
+            known[_ORIGIN] = opened.origin_bytes
+        return known
 
     def _part(self, reply: Reply, opened: Opened | None) -> Segment | None:
         """The bytes of the image that the reply is about; None for the whole, and where they are unknown."""

@@ -24,7 +24,7 @@ from aero_storage.delivery.representation import (
     virtual_representation,
 )
 from aero_storage.delivery.routes import Resource
-from aero_storage.errors import BlobNotFoundError, ObjectChangedError, RefusalReason
+from aero_storage.errors import BlobNotFoundError, ObjectChangedError, OtherVersionError, RefusalReason
 from aero_storage.storage.blob import BlobStatus
 from aero_storage.storage.store import BlobRequest, Opened, Store
 
@@ -105,7 +105,11 @@ class ByteHandler:
         decision = memo.decision
         is_known = memo.status is opened.status and memo.sha256 == opened.sha256
         if decision is None or not is_known or not decision.holds_at(self._now()):
-            memo.decision = decision = self._judge(facts, image, opened)
+            try:
+                memo.decision = decision = self._judge(facts, image, opened)
+            except OtherVersionError:  # the memory may be old, and another worker may have told of the new one
+                exchange.let_go()
+                return None
             memo.status, memo.sha256 = opened.status, opened.sha256
         reply = decision.reply(range_value)
         if not _begins_now(facts, reply, opened):

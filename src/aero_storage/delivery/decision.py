@@ -129,7 +129,10 @@ def _fixed_reply(
 ) -> Reply | None:
     if representation.max_bytes is not None and representation.size > representation.max_bytes:
         return error(facts, policy, 413, reason=RefusalReason.CHUNK_TOO_LONG)
-    return precondition_reply(facts, policy, validators, shown)
+    unmet = precondition_reply(facts, policy, validators, shown)
+    if unmet is None or unmet.refused is not None:
+        return unmet
+    return attrs.evolve(unmet, version=representation.version)
 
 
 def _shown_headers(representation: Representation, now: float) -> Headers:
@@ -168,10 +171,11 @@ def _refuse(facts: Facts, policy: Policy, refusal: Refusal, size: int) -> Reply:
 def _send(headers: Headers, representation: Representation, selected: Segment | None) -> Reply:
     if representation.body is not None:
         return Reply(200, headers, representation.body)
+    version = representation.version
     if selected is None:
-        return Reply(200, headers, segment=Segment(representation.offset, representation.size))
+        return Reply(200, headers, segment=Segment(representation.offset, representation.size), version=version)
     own = (("Content-Range", content_range(selected, representation.size)),)
-    return Reply(206, headers, segment=selected, own=own)
+    return Reply(206, headers, segment=selected, own=own, version=version)
 
 
 def _fit(requested: ByteRange, size: int, policy: Policy, *, range_required: bool) -> Segment | Refusal:

@@ -11,7 +11,7 @@ from aero_storage.catalog.model import Image
 from aero_storage.delivery.facts import Facts
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.reply import Reply, json_body, plane_headers, precondition_reply, validator_headers
-from aero_storage.delivery.representation import OCTETS, image_validators, known_sha256
+from aero_storage.delivery.representation import OCTETS, image_validators, known_sha256, version_of
 from aero_storage.http import caching
 from aero_storage.http.conditional import Validators
 from aero_storage.http.dates import format_rfc3339
@@ -30,6 +30,7 @@ def describe(image: Image, status: BlobStatus) -> dict[str, object]:
         "size_bytes": status.size,
         "etag": validators.etag,
         "sha256": known_sha256(image, status),
+        "version": version_of(image, status),
         "last_modified": format_rfc3339(validators.last_modified or 0),
         "content_type": OCTETS,
         "recommended_chunk_size_bytes": image.recommended_chunk_size_bytes,

@@ -56,6 +56,8 @@ class Reply:
     own: Headers = ()
     """Headers of this reply alone."""
     refused: Refused | None = None
+    version: str | None = None
+    """The version of the image that the reply is about, for the log (http.md §8)."""
 
     @property
     def headers(self) -> Headers:

@@ -12,10 +12,11 @@ from aero_storage.chunks.manifest import ChunkManifest, check_geometry, is_virtu
 from aero_storage.delivery.facts import Facts
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.routes import Resource
-from aero_storage.errors import BlobNotFoundError, ChunkFormatError
+from aero_storage.errors import BlobNotFoundError, ChunkFormatError, OtherVersionError
 from aero_storage.http import caching
 from aero_storage.http.conditional import Validators
 from aero_storage.http.digests import digest_etag
+from aero_storage.http.versions import image_version
 from aero_storage.logs.json_log import EventLog
 from aero_storage.storage.blob import BlobStatus
 
@@ -46,6 +47,8 @@ class Representation:
     """`Last-Modified` in nanoseconds since the epoch, where it is told but must not validate anything."""
     sha256: str | None = None
     """The digest of all of it, in hex, where it is known."""
+    version: str | None = None
+    """The version of the image that its bytes are of, where it has one (http.md §13)."""
 
     @property
     def shown_validators(self) -> Validators:
@@ -78,16 +81,28 @@ def _tag_by_content(image: Image, status: BlobStatus) -> str:
     return status.validators.etag if sha256 is None else digest_etag(sha256)
 
 
+def version_of(image: Image, status: BlobStatus) -> str | None:
+    """The version of an image whose file has this status (http.md §13); None if it has none."""
+    tag, own_tag = image_validators(image, status).etag, status.validators.etag
+    return image_version(status.size, tag, own_tag, known_sha256(image, status))
+
+
 def image_representation(facts: Facts, policy: Policy, image: Image, status: BlobStatus) -> Representation:
-    """The bytes of an image whose open file has this status."""
-    public = caching.publicly_cacheable(public_image=image.public, credentials=facts.credentials)
-    return _whole_image(image, status, caching.image_bytes(public=public, max_age=policy.public_cache_max_age_secs))
+    """The bytes of an image whose open file has this status. Raises OtherVersionError if others are asked for.
+
+    The file that the bytes come from is compared, so none of another version is ever sent.
+    """
+    wanted = facts.names.version
+    whole = _whole_image(image, status, _caching(facts, policy, image, moving=wanted is None))
+    if wanted not in (None, whole.version):
+        raise OtherVersionError(f"{image.id}: not of that version")
+    return whole
 
 
 @lru_cache(256)
 def _whole_image(image: Image, status: BlobStatus, cache_control: str) -> Representation:
-    validators, sha256 = image_validators(image, status), known_sha256(image, status)
-    return Representation(status.size, validators, cache_control, sha256=sha256)
+    validators, version = image_validators(image, status), version_of(image, status)
+    return Representation(status.size, validators, cache_control, sha256=known_sha256(image, status), version=version)
 
 
 def chunk_representation(  # noqa: PLR0913, PLR0917 - a file, and who asks for it
@@ -95,7 +110,7 @@ def chunk_representation(  # noqa: PLR0913, PLR0917 - a file, and who asks for i
 ) -> Representation:
     """A chunk object or a chunk manifest; `size`, `found` and `sha256` are those of its own file (http.md §6)."""
     moving = facts.names.version is None and image.chunked_version is not None
-    cache_control = _chunk_caching(facts, policy, image, moving=moving)
+    cache_control = _caching(facts, policy, image, moving=moving)
     return _chunked(facts, policy, Representation(size, found, cache_control, sha256=sha256))
 
 
@@ -108,9 +123,9 @@ def virtual_representation(
     no such version or chunk.
     """
     if facts.names.version not in (None, cut.version):
-        raise BlobNotFoundError("the image is no longer of that version")
+        raise OtherVersionError(f"{image.id}: not of that version")
     date, moving = image_validators(image, status).last_modified, facts.names.version is None
-    cache_control = _chunk_caching(facts, policy, image, moving=moving)
+    cache_control = _caching(facts, policy, image, moving=moving)
     # Under a moving URL the size of chunks may change, and the image's date would know nothing of it.
     valid, shown = (None, date) if moving else (date, None)
     if facts.resource is Resource.CHUNK_MANIFEST:
@@ -123,11 +138,12 @@ def virtual_representation(
         raise BlobNotFoundError("the image has no such chunk")
     length, offset = cut.chunk_length(index), cut.chunk_offset(index)
     validators = Validators(f'"{cut.version}-{index}"', valid)
-    made = Representation(length, validators, cache_control, offset=offset, shown_date=shown)
+    version = version_of(image, status)
+    made = Representation(length, validators, cache_control, offset=offset, shown_date=shown, version=version)
     return _chunked(facts, policy, made)
 
 
-def _chunk_caching(facts: Facts, policy: Policy, image: Image, *, moving: bool) -> str:
+def _caching(facts: Facts, policy: Policy, image: Image, *, moving: bool) -> str:
     """`Cache-Control`; `moving` where the URL may mean another version one day."""
     public = caching.publicly_cacheable(public_image=image.public, credentials=facts.credentials)
     if moving:

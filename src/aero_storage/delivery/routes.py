@@ -55,6 +55,7 @@ class Route:
 
 _CHUNKED = "/v1/images/:image_id/chunked"
 _VERSIONED = f"{_CHUNKED}/:version"
+_IMAGE_VERSION = "/v1/images/:image_id/versions/:version"
 
 ROUTES = (
     Route("/healthz", Resource.LIVENESS, Plane.OPERATIONS),
@@ -67,6 +68,8 @@ ROUTES = (
     Route("/v1/images/:image_id/meta", Resource.META, Plane.METADATA),
     Route("/v1/images/:image_id", Resource.IMAGE, Plane.DATA),
     Route("/v1/images/:image_id/data", Resource.IMAGE, Plane.DATA),
+    Route(_IMAGE_VERSION, Resource.IMAGE, Plane.DATA),
+    Route(f"{_IMAGE_VERSION}/data", Resource.IMAGE, Plane.DATA),
     Route(f"{_CHUNKED}/manifest.json", Resource.CHUNK_MANIFEST, Plane.DATA),
     Route(f"{_CHUNKED}/manifest", Resource.CHUNK_MANIFEST, Plane.DATA),
     Route(f"{_CHUNKED}/chunks/:chunk_name", Resource.CHUNK, Plane.DATA),

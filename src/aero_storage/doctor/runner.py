@@ -17,6 +17,7 @@ from aero_storage.doctor.checks import (
     replicas,
     server,
     validators,
+    versions,
 )
 from aero_storage.doctor.result import CheckResult, Severity, skipped
 from aero_storage.doctor.session import Session
@@ -28,6 +29,7 @@ CHECKS: tuple[Check, ...] = (
     *ranges.CHECKS,
     *content.CHECKS,
     *validators.CHECKS,
+    *versions.CHECKS,
     *caching.CHECKS,
     *cross_origin.CHECKS,
     *chunked.CHECKS,

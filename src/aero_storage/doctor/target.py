@@ -15,7 +15,9 @@ from aero_storage.http.shown_urls import shown_url, without_secrets
 _PORTS = {"http": 80, "https": 443}
 _IMAGES = "/v1/images"
 _PATH = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@/%-]*")
-_IMAGE_PATH = re.compile(r"(?P<prefix>.*?)/v1/images(?:/(?P<id>[^/]+)(?:/(?:data|meta|chunked(?:/.*)?))?)?")
+_IMAGE_PATH = re.compile(
+    r"(?P<prefix>.*?)/v1/images(?:/(?P<id>[^/]+)(?:/(?:data|meta|(?:chunked|versions)(?:/.*)?))?)?"
+)
 
 
 @attrs.frozen

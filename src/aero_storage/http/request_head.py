@@ -37,6 +37,7 @@ _FIELD = re.compile(r"([^:]+): *([^\r]*)\r\n")
 _BAD_REQUEST, _TARGET_TOO_LONG = 400, 414
 _FRAMING = frozenset(("content-length", "transfer-encoding"))
 _RANGE_LINE = re.compile(rb"\r\n[Rr]ange: (bytes=[0-9]{1,18}-[0-9]{1,18})(?=\r\n)")
+_RANGE_QUERY = re.compile(rb"(?:GET|HEAD) /[^? \r\n]*(\?[0-9]{1,18}-[0-9]{1,18}) HTTP/1\.1\r\n")
 _REQUEST_ID_LINE = re.compile(rb"\r\n(?:X-Request-Id|X-Request-ID|x-request-id): ([\x21-\x7e]{1,128})(?=\r\n)")
 
 
@@ -139,8 +140,11 @@ def split_varying(data: bytes) -> tuple[HeadKey, str | None, str | None]:
     """Return a complete head without the values of `Range` and `X-Request-Id` as a cache key, and these values.
 
     A value is None if it is missing or unusual: then it stays in the key. A decision about a head applies to all
-    heads with its key, apart from the two values, if `may_be_remembered` is true.
+    heads with its key, apart from the two values, if `may_be_remembered` is true. A query that names a range, as
+    browsers have it for their caches (http.md §13), is left out: it changes nothing.
     """
+    if b"?" in data:
+        data = _without_range_query(data)
     key: HeadKey = (data,)
     range_value = request_id = None
     match = _RANGE_LINE.search(data)
@@ -159,6 +163,14 @@ def may_be_remembered(head: RequestHead, range_value: str | None, request_id: st
     """
     found = head.headers.get("range"), head.headers.get("x-request-id")
     return found == (range_value, request_id) and head.size <= MAX_REMEMBERED_HEAD
+
+
+def _without_range_query(data: bytes) -> bytes:
+    match = _RANGE_QUERY.match(data)
+    if match is None:
+        return data
+    start, end = match.span(1)
+    return data[:start] + data[end:]
 
 
 def _cut_request_id(pieces: HeadKey) -> tuple[HeadKey, str | None]:
