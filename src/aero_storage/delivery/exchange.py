@@ -12,6 +12,7 @@ from aero_storage.delivery.admission import Admission, Place
 from aero_storage.delivery.facts import Facts, make_request_id
 from aero_storage.delivery.reply import Reply
 from aero_storage.errors import RefusalReason
+from aero_storage.http.leases.verification import Lease
 from aero_storage.logs.json_lines import quote
 from aero_storage.storage.store import Opened
 
@@ -43,6 +44,8 @@ class Exchange:
     blob: Opened | None = attrs.field(init=False, default=None)
     reply: Reply | None = attrs.field(init=False, default=None)
     """The decision, for HEAD too with the segment of a GET; None before there is one."""
+    lease: Lease | None = attrs.field(init=False, default=None)
+    """The lease by which the request reads a private image; None where it needed none."""
     give_share_back: Callable[[], None] | None = attrs.field(init=False, default=None)
     """Called at the end if requests of one client are counted."""
 

@@ -30,3 +30,5 @@ class Policy:
     public_cache_max_age_secs: int
     trusted_proxy: TrustedProxies
     """The proxies whose `X-Forwarded-For` is trusted."""
+    leases: bool = False
+    """Whether private images are served to holders of a lease only (http.md §12)."""

@@ -209,6 +209,7 @@ def policy_of(settings: Settings) -> Policy:
         require_range=settings.require_range,
         public_cache_max_age_secs=settings.public_cache_max_age_secs,
         trusted_proxy=TrustedProxies.of(settings.trusted_proxy),
+        leases=settings.lease_keys_file is not None,
     )
 
 

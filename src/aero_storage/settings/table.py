@@ -7,41 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import attrs
 
 from aero_storage.errors import SettingsError
 from aero_storage.settings import values
+from aero_storage.settings.fields import optional, setting, several
 from aero_storage.settings.origin_url import OriginUrl
 from aero_storage.settings.values import ListenAddress
 
-T = TypeVar("T")
 _MAX_WORKERS = 128  # about five descriptors each; a process may have 1,024
-_KINDS: dict[type, str] = {bool: "boolean", int: "integer", float: "number", str: "string"}
-
-
-def setting(parse: Callable[[str], T], default: str, metavar: str, meaning: str, **exceptions: object) -> T:
-    """Return a field with a default, given as text; `variable=` is for an irregular name of its variable.
-
-    `may_be_none=True` is for a number that the word `none` may stand for.
-    """
-    value = parse(default)
-    row = {"parse": parse, "kind": _KINDS.get(type(value), "string"), "metavar": metavar, "help": meaning}
-    return attrs.field(default=value, metadata={**row, "default": default, **exceptions})
-
-
-def optional(parse: Callable[[str], T], metavar: str, meaning: str, *, is_secret: bool = False) -> T | None:
-    """Return a field that is None unless given; a secret one is never shown."""
-    row = {"parse": parse, "kind": "string", "metavar": metavar, "help": meaning, "is_secret": is_secret}
-    field: T | None = attrs.field(default=None, repr=not is_secret, metadata=row)
-    return field
-
-
-def several(parse: Callable[[str], T], metavar: str, meaning: str) -> tuple[T, ...]:
-    """Return a field with any number of items, each parsed by `parse`."""
-    row = {"parse": parse, "kind": "array of strings", "metavar": metavar, "help": meaning}
-    return attrs.field(default=(), metadata=row)
 
 
 @attrs.frozen
@@ -211,6 +187,36 @@ class Settings:
     require_range: bool = setting(
         values.boolean, "false", "", "Answer a GET of an image without a Range with 416 instead of the whole image."
     )
+    lease_keys_file: Path | None = optional(
+        values.path, "FILE", "Serve private images to holders of leases that a key of this JWK Set has signed."
+    )
+    lease_revocations_file: Path | None = optional(
+        values.path, "FILE", "Refuse the leases that the JSON lines of this file revoke."
+    )
+    lease_audience: str | None = optional(
+        values.visible_ascii, "AUDIENCE", "Take only leases that are made out to this audience (aud)."
+    )
+    lease_max_lifetime_secs: float = setting(
+        values.seconds, "86400", "SECONDS", "Refuse leases that are good for longer than this."
+    )
+    lease_leeway_secs: float = setting(
+        values.decimal, "30", "SECONDS", "Allow clocks of issuers to differ this much from ours."
+    )
+    lease_stream_grace_secs: float = setting(
+        values.decimal, "3600", "SECONDS", "Reset a response this long after its lease has ended."
+    )
+    lease_failures_per_sec: int = setting(
+        values.whole(0), "10", "N", "Answer a client with 429 after this many bad leases in a second; 0 is no limit."
+    )
+    max_streams_per_lease: int = setting(
+        values.whole(0), "0", "N", "Answer this many requests for bytes of one lease at once; 0 is no limit."
+    )
+    max_bytes_per_second_per_lease: int = setting(
+        values.whole(0),
+        "0",
+        "BYTES",
+        "Limit each lease to this many image bytes a second of a process; 0 is no limit.",
+    )
     express: bool = setting(
         values.boolean,
         "true",
@@ -254,7 +260,7 @@ class Setting:
     key: str  # in the configuration file
     help: str
     metavar: str
-    kind: str  # one of _KINDS
+    kind: str  # boolean, integer, number, string, or array of strings
     is_boolean: bool
     is_list: bool
     parse: Callable[[str], object]
