@@ -1,4 +1,4 @@
-"""What a field of the table of settings may be: one value with a default, an optional one, or several."""
+"""The kinds of fields in the table of settings: one value with a default, an optional one, several."""
 
 from __future__ import annotations
 

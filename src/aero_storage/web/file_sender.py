@@ -52,7 +52,10 @@ class FileSender:
     def _send_body(self, transport: SendfileServer, head: bytes, body: bytes) -> Deferred[None] | None:
         sent = transport.send_now(head + body) if len(body) <= SMALL else 0
         gone = max(sent - len(head), 0)
-        return None if gone == len(body) else transport.send_body(body, gone, head[sent:])
+        if gone == len(body):
+            return None
+        transport.mark_unfinished()
+        return transport.send_body(body, gone, head[sent:])
 
     def _send_file(
         self, transport: SendfileServer, head: bytes, file: OpenFile, segment: Segment, place: StreamPlace | None
@@ -64,12 +67,16 @@ class FileSender:
             or (pace is not None and pace.left < length)
             or not self._read(head, file, segment)
         ):
+            transport.mark_unfinished()  # before the first byte: this may be killed in the turn that sends it
             return transport.send_file(file, offset, length, head, place)
         sent = transport.send_now(self._buffer[_HEAD_ROOM - len(head) : _HEAD_ROOM + length])
         gone = max(sent - len(head), 0)
         if pace is not None:
             pace.spend(gone)
-        return None if gone == length else transport.send_file(file, offset + gone, length - gone, head[sent:], place)
+        if gone == length:
+            return None
+        transport.mark_unfinished()
+        return transport.send_file(file, offset + gone, length - gone, head[sent:], place)
 
     def _read(self, head: bytes, file: OpenFile, segment: Segment) -> bool:
         """Put head and body side by side into the buffer, if the body is in memory."""

@@ -21,8 +21,8 @@ from typing import Protocol
 import attrs
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-LOOK_SECONDS, HASTY_LOOK_SECONDS = 0.5, 0.25
-"""The second while a request waits and no stream is known to be slow."""
+LOOK_SECONDS, HASTY_LOOK_SECONDS = 0.5, 0.2
+"""The second while a request waits and no stream is known to be slow: four looks in the second that it waits."""
 
 YIELD_SECONDS = 5.0
 
@@ -189,9 +189,10 @@ class StallDetector:
             if mark is None:
                 continue
             stall, by_client = before.get(stream), taken is not None
-            if stall is None:
-                stall = _Stall(mark, now, by_client, stream.request_id)
-            elif stall.mark != mark:
+            if stall is None:  # no sample: a system goes on filling its buffer for its first 0.2 s, whoever reads
+                self._stalls[stream] = _Stall(mark, now, by_client, stream.request_id)
+                continue
+            if stall.mark != mark:
                 stall = stall.followed_by(mark, now, stream, by_client=by_client)
             stall.sample(now, taken)
             self._stalls[stream] = stall
