@@ -52,7 +52,7 @@ def running(words: list[str], place: Path, port: int) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def private_root(operate: Callable[..., str], demo_image: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give an images root with one private image, `win98`; beside it are the issuer's file of keys and the daemon's."""
+    """Give an images root with a private image, `win98`; the files of keys are beside it."""
     place = tmp_path_factory.mktemp("private")
     root, issuer = place / "images", place / "issuer.json"
     operate(root, "import", demo_image, "--id", "win98", "--private")

@@ -56,7 +56,7 @@ def issued(
 
 
 def test_check_accepts_them(issued: Issued, operate: Callable[..., str], tmp_path: Path) -> None:
-    """The command that judges as the daemon does finds each good, for its image and user, until the end that is told."""
+    """The command that judges as the daemon does finds each good, for its image and user, to the end that is told."""
     lease = tmp_path / "lease.txt"
     lease.write_text(issued.token, encoding="ascii")
     found = json.loads(operate(tmp_path, "lease", "check", f"@{lease}", "--keys", issued.keys, "--json"))
