@@ -9,6 +9,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from tests.clients.nginx_proxy import PATIENCE, until
@@ -16,6 +17,10 @@ from tests.docs.pages import PROJECT, blocks
 
 TWISTD = Path(sys.executable).with_name("twistd")
 LOG = "/var/log/aero-storage.log"
+
+
+def has(log: Path, request_id: str) -> bool:
+    return f'"{request_id}"' in log.read_text(encoding="utf-8")
 
 
 def test_copied_and_emptied(
@@ -41,7 +46,7 @@ def test_copied_and_emptied(
         for name in ("before", "after"):
             asked = urllib.request.Request(f"{base}/v1/images", headers={"X-Request-Id": name})
             urllib.request.urlopen(asked, timeout=PATIENCE).close()
-            until(lambda name=name: f'"{name}"' in log.read_text(), f"the line of the request {name}")
+            until(partial(has, log, name), f"the line of the request {name}")
             if name == "before":
                 run_tool(logrotate, "--force", "--state", tmp_path / "state", tmp_path / "rules")
     finally:
