@@ -34,6 +34,7 @@ from aero_storage.metrics import Metrics, Registry
 from aero_storage.service.catalog_reload import CatalogReloader
 from aero_storage.service.disk_pools import DiskPools
 from aero_storage.service.images_root import ImagesRoot, open_images_root
+from aero_storage.service.lease_access import access_of, leases_at_start
 from aero_storage.service.listening.accept_guard import AcceptGuard
 from aero_storage.service.listing_on_demand import ListingOnDemand
 from aero_storage.service.metric_sources import gauges_of, lines_dropped_by
@@ -112,6 +113,7 @@ def compose(  # noqa: PLR0913 - what the settings do not say
     reloader.load()
     look_anew = reloader.look_anew if root.is_remote else None
     policy = policy_of(settings)
+    access = access_of(settings, policy, leases_at_start(settings), current_catalog, reactor)
     limits = limits_of(settings, policy.trusted_proxy)
     refusals = Refusals(limits, metrics, log, reactor)
     accept_guard = AcceptGuard(reactor, lambda: site.make_room(), lambda: site.is_full(), metrics, log)  # noqa: PLW0108 - made below
@@ -131,8 +133,17 @@ def compose(  # noqa: PLR0913 - what the settings do not say
         Reporter(reactor, pools.patient, metrics, log if settings.request_log else None),
         current_catalog,
         store,
-        ByteHandler(policy, current_catalog, store, admission, VirtualChunks(policy, log), look_anew=look_anew),
+        ByteHandler(
+            policy,
+            current_catalog,
+            store,
+            admission,
+            VirtualChunks(policy, log),
+            look_anew=look_anew,
+            access=access,
+        ),
         look_anew=look_anew,
+        access=access,
         renewal=None if root.polled is None else ListingOnDemand(root.polled, reloader.check, reactor),
         is_stale=root.is_stale,
         fresh_seconds=0 if root.is_remote else FRESH_SECONDS,
