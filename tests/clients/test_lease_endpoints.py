@@ -111,6 +111,7 @@ def test_answer(application: Application) -> None:
     left = datetime.fromisoformat(answer["expiresAt"]) - datetime.now(UTC)
     assert timedelta(minutes=14) < left <= timedelta(minutes=15)
     assert asked(answer["url"], "HEAD")[0] == 200
+    assert asked(answer["url"].partition("?")[0], "HEAD")[0] == 401
 
 
 def test_others_get_nothing(application: Application) -> None:
@@ -144,3 +145,4 @@ def test_page(visit: dict[str, Any], demo_bytes: bytes) -> None:
     assert visit["endpoint_away"]["asked"] >= 1
     assert visit["lease_over"]["sha256"] == "the endpoint is away"
     assert visit["endpoint_back"] == {"sha256": good, "asked": 1}
+    assert visit["lease_refused"] == {"sha256": good, "asked": 2}, "a 401 costs one request for another lease"
