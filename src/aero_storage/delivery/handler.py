@@ -188,8 +188,7 @@ class RequestHandler:
     async def _metadata(self, exchange: Exchange) -> Reply:
         facts = exchange.facts
         if not facts.names.valid:
-            text = f"invalid image id: it {NAME_RULE}"
-            return error(facts, self.policy, 400, reason=RefusalReason.ID, text=text)
+            return self._invalid_name(facts)
         if facts.names.image_id is None:
             images = self._current_catalog.current.images
             listing = await self._listings.ask(images, lambda: self._list(images))
@@ -197,6 +196,13 @@ class RequestHandler:
         image, opened = await self._open(facts.names.image_id)
         exchange.blob = opened
         return metadata.image_reply(facts, self.policy, image, opened.status, self._now())
+
+    def _invalid_name(self, facts: Facts) -> Reply:
+        """The reply of the metadata plane to an invalid id or version (http.md §1)."""
+        if "image_id" in facts.names.broken:
+            text = f"invalid image id: it {NAME_RULE}"
+            return error(facts, self.policy, 400, reason=RefusalReason.ID, text=text)
+        return error(facts, self.policy, 404, reason=RefusalReason.ID)
 
     async def _open(self, image_id: str) -> tuple[Image, Opened]:
         def request() -> tuple[Image, BlobRequest]:

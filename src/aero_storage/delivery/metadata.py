@@ -10,9 +10,10 @@ import attrs
 from aero_storage.catalog.model import Image
 from aero_storage.delivery.facts import Facts
 from aero_storage.delivery.policy import Policy
-from aero_storage.delivery.reply import Reply, json_body, plane_headers, precondition_reply, validator_headers
+from aero_storage.delivery.reply import Reply, json_body, precondition_reply, response_headers, validator_headers
 from aero_storage.delivery.representation import OCTETS, image_validators, known_sha256, version_of
 from aero_storage.http import caching
+from aero_storage.http.caching import Caching
 from aero_storage.http.conditional import Validators
 from aero_storage.http.dates import format_rfc3339
 from aero_storage.storage.blob import BlobStatus
@@ -45,7 +46,12 @@ def image_reply(facts: Facts, policy: Policy, image: Image, status: BlobStatus, 
     `now` is the `Date` of the response, in seconds since the epoch.
     """
     validators = image_validators(image, status).at(now)
-    return _answer(facts, policy, json_body(describe(image, status)), validators)
+    return _answer(facts, policy, json_body(describe(image, status)), validators, caching_of(image, policy))
+
+
+def caching_of(image: Image, policy: Policy) -> Caching:
+    """Return how caches may keep the metadata of an image; under leases, those of a private one not at all."""
+    return caching.private_metadata() if policy.leases and not image.public else Caching(caching.REVALIDATE)
 
 
 @attrs.frozen
@@ -54,6 +60,7 @@ class Listing:
 
     body: bytes
     etag: str
+    shows_private: bool = False
 
 
 def make_listing(found: Iterable[tuple[Image, BlobStatus]]) -> Listing:
@@ -61,20 +68,25 @@ def make_listing(found: Iterable[tuple[Image, BlobStatus]]) -> Listing:
 
     Images are encoded one by one: one long call of the JSON encoder would block other threads.
     """
-    body = b"[" + b",".join(json_body(describe(image, status)) for image, status in found) + b"]"
-    return Listing(body, f'"images-{hashlib.sha256(body).hexdigest()[:_TAG_DIGITS]}"')
+    images = list(found)
+    body = b"[" + b",".join(json_body(describe(image, status)) for image, status in images) + b"]"
+    tag = f'"images-{hashlib.sha256(body).hexdigest()[:_TAG_DIGITS]}"'
+    return Listing(body, tag, shows_private=any(not image.public for image, _ in images))
 
 
 def list_reply(facts: Facts, policy: Policy, listing: Listing) -> Reply:
     """Return the array of all images; the entity-tag is a digest of it."""
-    return _answer(facts, policy, listing.body, Validators(listing.etag, None))
+    return _answer(facts, policy, listing.body, Validators(listing.etag, None), _listing_caching(listing, policy))
 
 
-def _answer(facts: Facts, policy: Policy, body: bytes, validators: Validators) -> Reply:
-    headers = (
-        ("Cache-Control", caching.REVALIDATE),
-        *validator_headers(validators),
-        ("Content-Type", "application/json"),
-    )
+def _listing_caching(listing: Listing, policy: Policy) -> Caching:
+    """Return how caches may keep the list: under leases it hangs on what is presented, whichever images it shows."""
+    if policy.leases and listing.shows_private:
+        return caching.private_metadata()
+    return Caching(caching.REVALIDATE, by_credentials=policy.leases)
+
+
+def _answer(facts: Facts, policy: Policy, body: bytes, validators: Validators, kept: Caching) -> Reply:
+    headers = (*kept.headers, *validator_headers(validators), ("Content-Type", "application/json"))
     unmet = precondition_reply(facts, policy, validators, headers)
-    return unmet or Reply(200, (*plane_headers(facts, policy), *headers), body)
+    return unmet or Reply(200, response_headers(facts, policy, headers), body)
