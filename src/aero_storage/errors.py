@@ -173,6 +173,12 @@ class OverdrawnError(ClientError):
     status, reason = 429, RefusalReason.SHARE
 
 
+class LeaseOverdrawnError(ClientError):
+    """The lease has too many requests for bytes under way."""
+
+    status, reason = 429, RefusalReason.SHARE
+
+
 class ShortReadError(AeroStorageError):
     """A blob no longer holds the bytes that its headers promised."""
 

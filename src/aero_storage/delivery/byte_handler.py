@@ -13,6 +13,7 @@ from aero_storage.delivery.admission import Admission
 from aero_storage.delivery.decision import Decision, judge
 from aero_storage.delivery.exchange import Exchange
 from aero_storage.delivery.facts import Facts
+from aero_storage.delivery.lease_limits import LeaseLimiter
 from aero_storage.delivery.missing import LookAnew, open_named
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.reply import Reply, error
@@ -59,6 +60,8 @@ class ByteHandler:
     _now: Callable[[], float] = time.time
     _look_anew: LookAnew | None = attrs.field(kw_only=True, default=None)
     """Looks at the catalog before an object that it names is called missing."""
+    _lease_limiter: LeaseLimiter | None = attrs.field(kw_only=True, default=None)
+    """Limits the requests of one lease, if anything does."""
 
     async def answer(self, exchange: Exchange, range_value: str | None) -> Reply:
         """Return the reply to a request for bytes with that `Range`. Raises ClientError."""
@@ -91,6 +94,8 @@ class ByteHandler:
         """Return the same, if nothing has to be waited for; see RequestHandler.answer_now."""
         if not exchange.facts.names.valid:
             return error(exchange.facts, self._policy, 404, reason=RefusalReason.ID)
+        if self._lease_limiter is not None:
+            exchange.take_lease_share(self._lease_limiter)
         if not exchange.take_place_now(self._admission):
             return None
         facts, catalog = exchange.facts, self._current_catalog.current

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from functools import partial
 from importlib.metadata import version as package_version
 from typing import cast
 
@@ -18,6 +19,8 @@ from aero_storage.delivery.admission import Admission
 from aero_storage.delivery.byte_handler import ByteHandler
 from aero_storage.delivery.client_limits import ClientLimiter
 from aero_storage.delivery.handler import RequestHandler, Total
+from aero_storage.delivery.lease_limits import LeaseLimiter
+from aero_storage.delivery.leases_in_force import LeasesInForce
 from aero_storage.delivery.operations import Build
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.representation import VirtualChunks
@@ -45,11 +48,13 @@ from aero_storage.storage.objects.looks_file import LooksFile
 from aero_storage.streaming.fair_queue import FairQueue
 from aero_storage.streaming.files_in_flight import FilesInFlight
 from aero_storage.streaming.held_tail import SegmentKinds
-from aero_storage.streaming.throttle import throttle
+from aero_storage.streaming.throttle import Throttle, shared_bucket, throttle
 from aero_storage.streaming.transports import Sending
 from aero_storage.streaming.waiting_bodies import WaitingBodies
 from aero_storage.web.connection_limits import Limits, Reason, Refusals
+from aero_storage.web.connection_site import SiteStream
 from aero_storage.web.file_sender import FileSender
+from aero_storage.web.lease_watch import LeaseWatch
 from aero_storage.web.responder import Responder
 from aero_storage.web.response_plans import ResponsePlans
 from aero_storage.web.router import build_resource
@@ -93,6 +98,7 @@ def compose(  # noqa: PLR0913 - what the settings do not say
     *,
     total: Total | None = None,
     looks: LooksFile | None = None,
+    leases: LeasesInForce | None = None,
 ) -> Parts:
     """Build everything that the settings ask for, upwards from the disk, and read the catalog.
 
@@ -119,11 +125,15 @@ def compose(  # noqa: PLR0913 - what the settings do not say
         settings.max_concurrent_bytes_requests,
         settings.bytes_queue_timeout_secs,
         reactor,
-        crowded=lambda: site.stalls.make_room(),  # noqa: PLW0108 - made below
+        crowded=lambda: stalls.make_room(),  # noqa: PLW0108 - made below
         given_up=metrics.place_taken_back,
         rejected=metrics.request_rejected,
         waited=metrics.request_waited,
     )
+    streams: set[SiteStream] = set()
+    stalls = detect_stalls(streams, admission, reactor, settings.stall_timeout_secs, metrics, log)
+    lease_watch = None if leases is None else LeaseWatch(reactor, streams, leases, settings.lease_stream_grace_secs)
+    lease_limiter = lease_limiter_of(settings, reactor, metrics)
     handler = RequestHandler(
         policy,
         build_of(version, environ),
@@ -131,7 +141,15 @@ def compose(  # noqa: PLR0913 - what the settings do not say
         Reporter(reactor, pools.patient, metrics, log if settings.request_log else None),
         current_catalog,
         store,
-        ByteHandler(policy, current_catalog, store, admission, VirtualChunks(policy, log), look_anew=look_anew),
+        ByteHandler(
+            policy,
+            current_catalog,
+            store,
+            admission,
+            VirtualChunks(policy, log),
+            look_anew=look_anew,
+            lease_limiter=lease_limiter,
+        ),
         look_anew=look_anew,
         renewal=None if root.polled is None else ListingOnDemand(root.polled, reloader.check, reactor),
         is_stale=root.is_stale,
@@ -146,16 +164,20 @@ def compose(  # noqa: PLR0913 - what the settings do not say
     bodies = WaitingBodies(settings.max_waiting_body_bytes, metrics.waiting_body_closed)
     descriptors = cast("IReactorFDSet", reactor)
     in_flight = FilesInFlight(reactor, pools.disk, Inotify(descriptors), log)
-    responder = Responder(handler, plans, FileSender(), pools.readers, bodies, in_flight, reactor, log)
+    responder = Responder(
+        handler, plans, FileSender(), pools.readers, bodies, in_flight, reactor, log, lease_watch=lease_watch
+    )
     site = ImageSite(
         build_resource(routes(metrics=not settings.disable_metrics), responder.respond_routed),
         reactor,
         responder,
         limits,
         refusals,
-        lambda streams: detect_stalls(streams, admission, reactor, settings.stall_timeout_secs, metrics, log),
+        streams,
+        stalls,
         RateLimitedEvent(log, reactor, "info", "connection closed: its first byte begins no HTTP request"),
-        throttle(reactor, settings.max_bytes_per_second, settings.max_total_bytes_per_second),
+        throttle_of(settings, reactor),
+        lease_watch,
     )
     unserved = UnservedEntries(store, current_catalog, reactor, log)
     drain = Drain(settings.drain_delay_secs, settings.shutdown_grace_secs)
@@ -166,6 +188,21 @@ def compose(  # noqa: PLR0913 - what the settings do not say
     )
 
 
+def lease_limiter_of(settings: Settings, clock: IReactorTime, metrics: Metrics) -> LeaseLimiter | None:
+    """Return what limits the requests of one lease, None without a limit."""
+    most, rate = settings.max_streams_per_lease, settings.max_bytes_per_second_per_lease
+    if settings.lease_keys_file is None or not (most or rate):
+        return None
+    make_bucket = partial(shared_bucket, rate, clock) if rate else None
+    return LeaseLimiter(most, make_bucket, clock.seconds, refused=metrics.lease_overdrawn)
+
+
+def throttle_of(settings: Settings, clock: IReactorTime) -> Throttle | None:
+    """Return what limits the speed of connections, None without a limit."""
+    per_lease = 0 if settings.lease_keys_file is None else settings.max_bytes_per_second_per_lease
+    return throttle(clock, settings.max_bytes_per_second, settings.max_total_bytes_per_second, per_lease)
+
+
 def client_limiter_of(limits: Limits) -> ClientLimiter | None:
     """Return what limits the requests of one client, None without a limit."""
     most = limits.max_connections_per_client
@@ -173,7 +210,12 @@ def client_limiter_of(limits: Limits) -> ClientLimiter | None:
 
 
 def detect_stalls(  # noqa: PLR0913, PLR0917 - what is watched, and what is told
-    streams: set[Stream], admission: Admission, clock: IReactorTime, timeout: float, metrics: Metrics, log: EventLog
+    streams: Collection[Stream],
+    admission: Admission,
+    clock: IReactorTime,
+    timeout: float,
+    metrics: Metrics,
+    log: EventLog,
 ) -> StallDetector:
     """Break streams off, or give their places to others, when their clients take nothing."""
 

@@ -27,6 +27,10 @@ class LeaseRules:
     """Seconds that are granted on every time."""
 
 
+LeaseIdentity = tuple[str, str]
+"""What makes tokens one lease for limits: the key, and the name that its issuer gave."""
+
+
 @attrs.frozen
 class Lease:
     """A verified token: its signature, audience and lifetime are good, and it is not revoked as a whole.
@@ -40,6 +44,11 @@ class Lease:
     claims: Claims
     revoked_images: frozenset[str] = frozenset()
     """Those of its images for which it is revoked."""
+
+    @property
+    def identity(self) -> LeaseIdentity:
+        """What is equal for all tokens of the lease; issuers with keys of their own may choose the same names."""
+        return self.kid, self.name
 
 
 @attrs.frozen(eq=False)
