@@ -13,7 +13,7 @@ from typing import Any
 
 import attrs
 import pytest
-from tests.lease_tokens import KEYS, NOW
+from tests.lease_tokens import KEYS
 from tests.streaming.tcp_pair import ConnectionPair, ManualReactor, closing, connect
 from twisted.internet.address import IPv4Address
 
