@@ -27,7 +27,7 @@ LOOK_SECONDS = 0.25
 SLICE_LOOKS = 256
 """Responses that are looked at in one turn of the reactor: within a millisecond."""
 
-RESET_LOOKS = 32
+RESET_LOOKS = 16
 """A reset takes as long as so many looks."""
 
 
@@ -197,5 +197,6 @@ class LeaseWatch:
 
     def _judge_revocation(self, response: Response, lease: Lease) -> Ending | None:
         revocations, claims = self._revocations, lease.claims
-        is_revoked = revocations.revoke(lease.kid, claims) or response.image_id in revocations.images_of(claims)
-        return Ending.LEASE_REVOKED if is_revoked else None
+        if revocations.revoke(lease.kid, claims) or revocations.revoke_for(response.image_id or "", claims):
+            return Ending.LEASE_REVOKED
+        return None
