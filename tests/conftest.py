@@ -18,7 +18,6 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 
 from aero_storage.delivery.handler import Total
-from aero_storage.delivery.leases_in_force import LeasesInForce
 from aero_storage.disk import DiskThreads
 from aero_storage.logs.json_log import EventLog
 from aero_storage.service.composition import Parts, compose
@@ -186,9 +185,7 @@ IMAGE = bytes(range(256)) * 4096
 def make_stack(tmp_path: Path) -> Callable[..., Stack]:
     """Make a daemon in memory; settings as keywords, over an images root with one image, `disk.img`."""
 
-    def make(
-        log: EventLog | None = None, total: Total | None = None, leases: LeasesInForce | None = None, **given: str
-    ) -> Stack:
+    def make(log: EventLog | None = None, total: Total | None = None, **given: str) -> Stack:
         root = tmp_path / "images"
         root.mkdir(exist_ok=True)
         (root / "disk.img").write_bytes(IMAGE)
@@ -197,7 +194,7 @@ def make_stack(tmp_path: Path) -> Callable[..., Stack]:
         reactor, pool, kept = Reactor(), Pool(), Log()
         fakes = cast("Any", reactor), cast("Any", reactor), cast("Any", pool), 8, math.inf
         threads = DiskPools(DiskThreads(*fakes), DiskThreads(*fakes), DiskThreads(*fakes))
-        parts = compose(settings, cast("Any", reactor), threads, log or kept, {}, total=total, leases=leases)
+        parts = compose(settings, cast("Any", reactor), threads, log or kept, {}, total=total)
         return Stack(root, reactor, pool, kept, parts)
 
     return make

@@ -97,11 +97,12 @@ def test_change(
 def test_same_keys(
     reader: LeaseDocumentReader[KeySet], current: CurrentDocument[KeySet], path: Path, clocks: Clocks
 ) -> None:
-    """A file that says the same in other words changes nothing."""
+    """A file that says the same in other words changes nothing but what is told of keys."""
     before = current.document
-    put(path, key_document(OCT | {"use": "sig"}), clocks)
+    put(path, key_document(OCT | {"use": "sig", "retired_at": NOW}), clocks)
     assert look(reader, current) is DocumentChange.NONE
-    assert current.document is before
+    assert current.document == before
+    assert current.document.overdue(NOW + 1) == ["hs"]
 
 
 def test_last_good_stays(

@@ -20,9 +20,8 @@ from twisted.internet.address import IPv4Address
 from aero_storage.delivery.handler import RequestHandler
 from aero_storage.delivery.leases_in_force import LeasesInForce
 from aero_storage.http.leases.claims import Claims
-from aero_storage.http.leases.key_set import parse_key_set
 from aero_storage.http.leases.revocations import read_revocations
-from aero_storage.http.leases.verification import Lease, LeaseRules
+from aero_storage.http.leases.verification import Lease
 from aero_storage.streaming.throttle import TICK_SECONDS
 from aero_storage.web.lease_watch import LOOK_SECONDS, LeaseWatch
 
@@ -95,9 +94,8 @@ def make_leased(
         exits.callback(reactor.close)
 
         def make(**settings: str) -> Leased:
-            leases = LeasesInForce.of(parse_key_set(KEYS), LeaseRules())
-            given = {"lease_stream_grace_secs": str(GRACE), "lease_keys_file": str(keys), **settings}
-            return Leased(make_stack(leases=leases, **given), leases, reactor, exits)
+            stack = make_stack(lease_stream_grace_secs=str(GRACE), lease_keys_file=str(keys), **settings)
+            return Leased(stack, stack.parts.leases.in_force, reactor, exits)
 
         yield make
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sized
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Generic, TypeVar
@@ -14,7 +14,7 @@ import attrs
 
 from aero_storage.errors import LeaseDocumentError
 
-D = TypeVar("D")
+D = TypeVar("D", bound=Sized)
 """The document that a file becomes."""
 
 Parse = Callable[[BinaryIO, os.stat_result, float], D]

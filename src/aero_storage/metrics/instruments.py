@@ -17,6 +17,7 @@ from aero_storage.metrics.counts import OTHER, Counts, Gauge, Labels, Tally, des
 from aero_storage.metrics.families import Families, Registry, generate_latest, process_samples
 
 Mode = Literal["range", "full", "chunk", "virtual_chunk"]
+LeaseDocument = Literal["keys", "revocations"]
 Gauges = Mapping[Gauge, Callable[[], float]]
 
 
@@ -107,6 +108,15 @@ class Metrics:
     def catalog_failed(self) -> None:
         """The catalog on disk is invalid."""
         _count(self.counts.reloads, ("failure",))
+
+    def lease_document_loaded(self, document: LeaseDocument) -> None:
+        """A good file of leases was read."""
+        _count(self.counts.lease_reloads, (document, "success"))
+        self.counts.lease_reloads.setdefault((document, "failure"), 0)
+
+    def lease_document_failed(self, document: LeaseDocument) -> None:
+        """A file of leases is broken."""
+        _count(self.counts.lease_reloads, (document, "failure"))
 
     def stream_stalled(self) -> None:
         """A response was reset, as its client had stalled."""

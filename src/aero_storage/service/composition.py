@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping
-from functools import partial
 from importlib.metadata import version as package_version
 from typing import cast
 
@@ -19,8 +18,6 @@ from aero_storage.delivery.admission import Admission
 from aero_storage.delivery.byte_handler import ByteHandler
 from aero_storage.delivery.client_limits import ClientLimiter
 from aero_storage.delivery.handler import RequestHandler, Total
-from aero_storage.delivery.lease_limits import LeaseLimiter
-from aero_storage.delivery.leases_in_force import LeasesInForce
 from aero_storage.delivery.operations import Build
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.representation import VirtualChunks
@@ -37,10 +34,14 @@ from aero_storage.metrics import Metrics, Registry
 from aero_storage.service.catalog_reload import CatalogReloader
 from aero_storage.service.disk_pools import DiskPools
 from aero_storage.service.images_root import ImagesRoot, open_images_root
+from aero_storage.service.lease_documents import LeaseDocuments, gauges_of_leases, read_lease_documents
+from aero_storage.service.lease_reload import LeaseReloader
+from aero_storage.service.lease_streams import lease_limiter_of, throttle_of, watch_leases
 from aero_storage.service.listening.accept_guard import AcceptGuard
 from aero_storage.service.listing_on_demand import ListingOnDemand
 from aero_storage.service.metric_sources import gauges_of, lines_dropped_by
 from aero_storage.service.origin_failures import OriginFailures
+from aero_storage.service.private_images import PrivateImagesWarning
 from aero_storage.service.unserved_entries import UnservedEntries
 from aero_storage.settings import Settings
 from aero_storage.settings.original_variables import BUILD_VARIABLES, find_variable
@@ -48,13 +49,11 @@ from aero_storage.storage.objects.looks_file import LooksFile
 from aero_storage.streaming.fair_queue import FairQueue
 from aero_storage.streaming.files_in_flight import FilesInFlight
 from aero_storage.streaming.held_tail import SegmentKinds
-from aero_storage.streaming.throttle import Throttle, shared_bucket, throttle
 from aero_storage.streaming.transports import Sending
 from aero_storage.streaming.waiting_bodies import WaitingBodies
 from aero_storage.web.connection_limits import Limits, Reason, Refusals
 from aero_storage.web.connection_site import SiteStream
 from aero_storage.web.file_sender import FileSender
-from aero_storage.web.lease_watch import LeaseWatch
 from aero_storage.web.responder import Responder
 from aero_storage.web.response_plans import ResponsePlans
 from aero_storage.web.router import build_resource
@@ -86,6 +85,10 @@ class Parts:
     accept_guard: AcceptGuard
     drain: Drain
     unserved: UnservedEntries
+    leases: LeaseReloader | None
+    """None while leases are off."""
+    private_images: PrivateImagesWarning | None
+    """None while leases are on."""
     ports: tuple[IListeningPort, ...] = ()
 
 
@@ -98,24 +101,28 @@ def compose(  # noqa: PLR0913 - what the settings do not say
     *,
     total: Total | None = None,
     looks: LooksFile | None = None,
-    leases: LeasesInForce | None = None,
+    documents: LeaseDocuments | None = None,
 ) -> Parts:
     """Build everything that the settings ask for, upwards from the disk, and read the catalog.
 
     `total` asks for the counts of all workers, where this process is one of several; `looks` has their looks at a
-    bucket. The site is made last; the parts
-    that call it are made before it, with functions that look it up when the daemon serves.
+    bucket; `documents` are those of leases, which are read here if they were not before. The site is made last; the
+    parts that call it are made before it, with functions that look it up when the daemon serves.
+
+    Raises SettingsError.
     """
     version = package_version("aero-storage")
     current_catalog = CurrentCatalog()
     gauges = gauges_of(lambda: admission, lambda: site, lambda: bodies, current_catalog)
     root = open_images_root(settings, pools, reactor, environ, looks)
-    gauges = {**gauges, **root.gauges}
+    documents = documents or read_lease_documents(settings)
+    gauges = {**gauges, **root.gauges, **gauges_of_leases(documents, time.time)}
     dropped = lines_dropped_by(log)
     metrics = Metrics(Registry(), version, settings.image_metrics_max_ids, gauges, dropped, collect=root.collect)
     store, reader = root.store, CatalogReader(root.documents, settings.require_manifest)
     reloader = CatalogReloader(reader, current_catalog, pools.patient, metrics, log, time.time)
     reloader.load()
+    leases = leases_of(documents, pools, metrics, log)
     look_anew = reloader.look_anew if root.is_remote else None
     policy = policy_of(settings)
     limits = limits_of(settings, policy.trusted_proxy)
@@ -132,8 +139,7 @@ def compose(  # noqa: PLR0913 - what the settings do not say
     )
     streams: set[SiteStream] = set()
     stalls = detect_stalls(streams, admission, reactor, settings.stall_timeout_secs, metrics, log)
-    lease_watch = None if leases is None else LeaseWatch(reactor, streams, leases, settings.lease_stream_grace_secs)
-    lease_limiter = lease_limiter_of(settings, reactor, metrics)
+    lease_watch = None if leases is None else watch_leases(leases.in_force, streams, reactor, settings)
     handler = RequestHandler(
         policy,
         build_of(version, environ),
@@ -148,7 +154,7 @@ def compose(  # noqa: PLR0913 - what the settings do not say
             admission,
             VirtualChunks(policy, log),
             look_anew=look_anew,
-            lease_limiter=lease_limiter,
+            lease_limiter=lease_limiter_of(settings, reactor, metrics),
         ),
         look_anew=look_anew,
         renewal=None if root.polled is None else ListingOnDemand(root.polled, reloader.check, reactor),
@@ -180,27 +186,37 @@ def compose(  # noqa: PLR0913 - what the settings do not say
         lease_watch,
     )
     unserved = UnservedEntries(store, current_catalog, reactor, log)
+    private_images = PrivateImagesWarning(current_catalog, log) if leases is None else None
     drain = Drain(settings.drain_delay_secs, settings.shutdown_grace_secs)
     kinds = SegmentKinds(SockDiag(), ShortTimers(reactor, descriptors))
     sending = Sending(pools.readers, FairQueue(reactor), in_flight, kinds)
     return Parts(
-        reactor, log, pools, reloader, handler, admission, site, root, sending, accept_guard, drain, unserved
+        reactor,
+        log,
+        pools,
+        reloader,
+        handler,
+        admission,
+        site,
+        root,
+        sending,
+        accept_guard,
+        drain,
+        unserved,
+        leases,
+        private_images,
     )
 
 
-def lease_limiter_of(settings: Settings, clock: IReactorTime, metrics: Metrics) -> LeaseLimiter | None:
-    """Return what limits the requests of one lease, None without a limit."""
-    most, rate = settings.max_streams_per_lease, settings.max_bytes_per_second_per_lease
-    if settings.lease_keys_file is None or not (most or rate):
+def leases_of(
+    documents: LeaseDocuments | None, pools: DiskPools, metrics: Metrics, log: EventLog
+) -> LeaseReloader | None:
+    """Return what keeps the lease documents in force, once it has told of them; None while leases are off."""
+    if documents is None:
         return None
-    make_bucket = partial(shared_bucket, rate, clock) if rate else None
-    return LeaseLimiter(most, make_bucket, clock.seconds, refused=metrics.lease_overdrawn)
-
-
-def throttle_of(settings: Settings, clock: IReactorTime) -> Throttle | None:
-    """Return what limits the speed of connections, None without a limit."""
-    per_lease = 0 if settings.lease_keys_file is None else settings.max_bytes_per_second_per_lease
-    return throttle(clock, settings.max_bytes_per_second, settings.max_total_bytes_per_second, per_lease)
+    leases = LeaseReloader(documents, pools.patient, metrics, log, time.time)
+    leases.tell_first()
+    return leases
 
 
 def client_limiter_of(limits: Limits) -> ClientLimiter | None:
