@@ -60,11 +60,13 @@ class Site:
     clock: Clock = attrs.field(factory=Clock)
     wall: float = NOW
     streams: set[Stream] = attrs.field(factory=set)
-    leases: LeasesInForce = attrs.field(factory=lambda: LeasesInForce.of(parse_key_set(KEYS), LeaseRules()))
+    leases: LeasesInForce = attrs.field(
+        factory=lambda: LeasesInForce.of(parse_key_set(KEYS), LeaseRules(stream_grace=GRACE))
+    )
     watch: LeaseWatch = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.watch = LeaseWatch(self.clock, self.streams, self.leases, GRACE, lambda: self.wall)
+        self.watch = LeaseWatch(self.clock, self.streams, self.leases, lambda: self.wall)
 
     def begin(self, lease: Lease | None = None) -> Stream:
         stream = Stream(lease or lease_of())

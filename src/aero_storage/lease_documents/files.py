@@ -30,7 +30,7 @@ def revocations_reader(
     """Return the reader of `--lease-revocations-file`; the rules tell which lines can hit no lease any more."""
 
     def parse(file: BinaryIO, _status: os.stat_result, moment: float) -> Revocations:
-        return read_revocations(lines_of(file), moment - rules.longest_use)
+        return read_revocations(lines_of(file), moment - rules.longest_stream)
 
     return LeaseDocumentReader(path, parse, now, steady)
 

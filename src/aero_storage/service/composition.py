@@ -36,12 +36,12 @@ from aero_storage.service.disk_pools import DiskPools
 from aero_storage.service.images_root import ImagesRoot, open_images_root
 from aero_storage.service.lease_documents import LeaseDocuments, gauges_of_leases, read_lease_documents
 from aero_storage.service.lease_reload import LeaseReloader
-from aero_storage.service.lease_streams import lease_limiter_of, throttle_of, watch_leases
 from aero_storage.service.listening.accept_guard import AcceptGuard
 from aero_storage.service.listing_on_demand import ListingOnDemand
 from aero_storage.service.metric_sources import gauges_of, lines_dropped_by
 from aero_storage.service.origin_failures import OriginFailures
 from aero_storage.service.private_images import PrivateImagesWarning
+from aero_storage.service.speed_limits import lease_limiter_of, throttle_of
 from aero_storage.service.unserved_entries import UnservedEntries
 from aero_storage.settings import Settings
 from aero_storage.settings.original_variables import BUILD_VARIABLES, find_variable
@@ -54,6 +54,7 @@ from aero_storage.streaming.waiting_bodies import WaitingBodies
 from aero_storage.web.connection_limits import Limits, Reason, Refusals
 from aero_storage.web.connection_site import SiteStream
 from aero_storage.web.file_sender import FileSender
+from aero_storage.web.lease_watch import LeaseWatch
 from aero_storage.web.responder import Responder
 from aero_storage.web.response_plans import ResponsePlans
 from aero_storage.web.router import build_resource
@@ -139,7 +140,7 @@ def compose(  # noqa: PLR0913 - what the settings do not say
     )
     streams: set[SiteStream] = set()
     stalls = detect_stalls(streams, admission, reactor, settings.stall_timeout_secs, metrics, log)
-    lease_watch = None if leases is None else watch_leases(leases.in_force, streams, reactor, settings)
+    lease_watch = None if leases is None else LeaseWatch(reactor, streams, leases.in_force)
     handler = RequestHandler(
         policy,
         build_of(version, environ),

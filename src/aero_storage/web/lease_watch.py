@@ -127,14 +127,13 @@ class _Round:
 class LeaseWatch:
     """Watches `streams`, a collection that others fill, for leases that have ended or are revoked.
 
-    A response goes on for `grace` seconds after its lease has ended, or after its head if that is later. One timer is
-    set to the time at which the next response is due. `now` returns seconds since the epoch.
+    A response goes on for the time of grace after its lease has ended, or after its head if that is later. One timer
+    is set to the time at which the next response is due. `now` returns seconds since the epoch.
     """
 
     _clock: IReactorTime
     _streams: Collection[Stream]
     _leases: LeasesInForce
-    _grace: float
     _now: Callable[[], float] = time.time
     _timer: IDelayedCall | None = attrs.field(init=False, default=None)
     _next: float = attrs.field(init=False, default=inf)
@@ -153,7 +152,7 @@ class LeaseWatch:
     def begin(self, response: Response, lease: Lease) -> None:
         """The head of a response goes out, and it will be under way for some time."""
         remaining = max(0.0, lease.claims.expires_at - self._now())
-        response.lease_until = self._clock.seconds() + remaining + self._grace
+        response.lease_until = self._clock.seconds() + remaining + self._leases.rules.stream_grace
         self._next = min(self._next, response.lease_until)
         if not self._expiry.is_under_way:
             self._wait()

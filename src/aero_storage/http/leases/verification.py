@@ -25,11 +25,18 @@ class LeaseRules:
     """Limit of `exp - iat`, in seconds."""
     leeway: float = 30.0
     """Seconds that are granted on every time."""
+    stream_grace: float = 0.0
+    """Seconds for which a response goes on after its lease has ended."""
 
     @property
     def longest_use(self) -> float:
         """Seconds from the making of a lease until none of that age can be good any more."""
         return self.max_lifetime + self.leeway
+
+    @property
+    def longest_stream(self) -> float:
+        """Seconds from the making of a lease until no response can be under way that one of that age opened."""
+        return self.longest_use + self.stream_grace
 
 
 LeaseIdentity = tuple[str, str]

@@ -1,25 +1,15 @@
-"""Builds what ends the responses of leases, and what limits them, by the settings."""
+"""Builds what limits the speed of connections, and what one lease may take, by the settings."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from functools import partial
 
 from twisted.internet.interfaces import IReactorTime
 
 from aero_storage.delivery.lease_limits import LeaseLimiter
-from aero_storage.delivery.leases_in_force import LeasesInForce
 from aero_storage.metrics import Metrics
 from aero_storage.settings import Settings
 from aero_storage.streaming.throttle import Throttle, shared_bucket, throttle
-from aero_storage.web.lease_watch import LeaseWatch, Stream
-
-
-def watch_leases(
-    leases: LeasesInForce, streams: Collection[Stream], clock: IReactorTime, settings: Settings
-) -> LeaseWatch:
-    """Return what ends those of the streams whose leases have ended, or are revoked."""
-    return LeaseWatch(clock, streams, leases, settings.lease_stream_grace_secs)
 
 
 def lease_limiter_of(settings: Settings, clock: IReactorTime, metrics: Metrics) -> LeaseLimiter | None:
