@@ -121,7 +121,7 @@ def test_the_limit_of_a_connection_counts_too() -> None:
 
 
 def test_nobody_overtakes_in_a_lease() -> None:
-    """Who comes while others of its lease wait has to wait, too; who has no lease, or another one, need not."""
+    """A stream has to wait behind others of its lease; one without a lease, or with another, has not."""
     clock = Clock()
     limits, lease = Throttle(clock, 0, 10 * MB), shared_bucket(MB, clock)
     begin(limits, lease, 1)

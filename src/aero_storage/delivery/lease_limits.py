@@ -1,4 +1,4 @@
-"""What one lease may take of a process: requests for bytes at once, and bytes a second."""
+"""Limits of one lease in a process: of its requests for bytes at once, and of bytes a second."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ class SharedBucket:
     _share: int = attrs.field(init=False, default=0)
     """Bytes of the share of the stream that is being served."""
     _share_left: int | None = attrs.field(init=False, default=None)
-    """What is left of that share; None between turns."""
+    """The rest of that share; None between turns."""
     _budget: int = attrs.field(init=False, default=0)
     """Bytes for the streams that are still to be served in this tick."""
     _due: int = attrs.field(init=False, default=0)
@@ -168,7 +168,7 @@ class Pace:
             return
         for bucket in self.shared:
             is_empty, bucket.is_contended = not bucket.left, True
-            if is_empty:  # what it waits for; who shares the next bucket alone need not wait
+            if is_empty:  # it waits for this one, and keeps nobody from the next
                 return
 
 

@@ -13,7 +13,7 @@ from aero_storage.web.request_turns import RequestTurns
 
 
 class SiteStream(stall_detector.Stream, lease_watch.Stream, Protocol):
-    """What a connection sends, or waits to send."""
+    """A response under way, or the rest of one that a client has not taken yet."""
 
 
 _Connection_contra = TypeVar("_Connection_contra", contravariant=True)

@@ -1,8 +1,8 @@
 """Resets responses whose leases have ended, or are revoked (http.md §12).
 
 A lease is judged at the head of its request. A response that is under way for long goes on after its lease has ended,
-for a time of grace, and not after its lease is revoked. Times of leases are wall-clock times: what is left of one is
-read from that clock once, when the head of the response goes out, and measured by the steady clock from then on.
+for a time of grace, and not after its lease is revoked. Times of leases are wall-clock times: the rest of a lease's
+time is read from that clock once, when the head of the response goes out, and measured by the steady clock then.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Response(Protocol):
 
 
 class Stream(Protocol):
-    """What a connection sends, or waits to send."""
+    """A response under way, or the rest of one that a client has not taken yet."""
 
     @property
     def response(self) -> Response | None:

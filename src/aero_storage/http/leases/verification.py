@@ -40,7 +40,7 @@ class LeaseRules:
 
 
 LeaseIdentity = tuple[str, str]
-"""What makes tokens one lease for limits: the key, and the name that its issuer gave."""
+"""The key and the name of a lease: tokens that have both in common are one lease for limits."""
 
 
 @attrs.frozen
@@ -59,7 +59,7 @@ class Lease:
 
     @property
     def identity(self) -> LeaseIdentity:
-        """What is equal for all tokens of the lease; issuers with keys of their own may choose the same names."""
+        """Its key and name; issuers with keys of their own may choose the same names."""
         return self.kid, self.name
 
 
