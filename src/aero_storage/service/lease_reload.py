@@ -27,7 +27,7 @@ _LANE = "leases"
 
 @attrs.define(eq=False)
 class LeaseReloader:
-    """Reads the files when they have changed; updates what is in force, the log and the metrics.
+    """Reads the files when they have changed; updates the documents in force, the log and the metrics.
 
     `now` returns seconds since the epoch.
     """
@@ -43,7 +43,7 @@ class LeaseReloader:
 
     @property
     def in_force(self) -> LeasesInForce:
-        """What leases are verified with."""
+        """The verifier in force, and the leases that it has verified."""
         return self._documents.in_force
 
     def tell_first(self) -> None:
@@ -66,7 +66,7 @@ class LeaseReloader:
             await self._check_keys(self._documents.keys, asked=asked, forced=forced)
             if self._documents.revocations is not None:
                 await self._check_revocations(self._documents.revocations, asked=asked, forced=forced)
-        except Exception:  # noqa: BLE001 - a defect of ours must not end the watch; what is in force stays
+        except Exception:  # noqa: BLE001 - a defect of ours must not end the watch; the documents in force stay
             self._log.event("critical", "reading lease files failed", {"traceback": traceback.format_exc()})
         finally:
             self._one_at_a_time.release()
