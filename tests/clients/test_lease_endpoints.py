@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NoReturn
@@ -17,8 +15,9 @@ from urllib.error import HTTPError
 import attrs
 import pytest
 from tests.clients.chromium import browser, page_server, wait_for
+from tests.clients.lease_application import running
 from tests.clients.lease_examples import write_examples
-from tests.clients.nginx_proxy import PATIENCE, accepts, free_port, until
+from tests.clients.nginx_proxy import PATIENCE, free_port
 
 EXPRESS = Path(sys.executable).parents[1] / "express" / "node_modules"
 PAGE = Path(__file__).with_name("lease_page.html")
@@ -32,39 +31,10 @@ class Application:
     daemon: str
 
 
-@contextmanager
-def running(words: list[str], place: Path, port: int) -> Iterator[None]:
-    """Run a program that listens at a port, until the end of a with block."""
-    with (place / "output").open("wb") as output:
-        process = subprocess.Popen(words, cwd=place, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
-
-    def is_up() -> bool:
-        assert process.poll() is None, (place / "output").read_text(encoding="utf-8")
-        return accepts(port)
-
-    try:
-        until(is_up, f"{words} to listen")
-        yield
-    finally:
-        process.terminate()
-        process.wait(PATIENCE)
-
-
 @pytest.fixture(scope="module")
-def private_root(operate: Callable[..., str], demo_image: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give an images root with a private image, `win98`; the files of keys are beside it."""
-    place = tmp_path_factory.mktemp("private")
-    root, issuer = place / "images", place / "issuer.json"
-    operate(root, "import", demo_image, "--id", "win98", "--private")
-    operate(root, "lease", "keys", "new", "--keys", issuer)
-    operate(root, "lease", "keys", "public", "--keys", issuer, "--out", place / "keys.json")
-    return root
-
-
-@pytest.fixture(scope="module")
-def daemon(private_root: Path, start_daemon: Callable[..., tuple[str, int, Path]]) -> str:
+def daemon(private_image: Path, start_daemon: Callable[..., tuple[str, int, Path]]) -> str:
     """Serve that image to holders of leases."""
-    url, _, _ = start_daemon(private_root, "--lease-keys-file", str(private_root.with_name("keys.json")))
+    url, _, _ = start_daemon(private_image, "--lease-keys-file", str(private_image.with_name("keys.json")))
     return url
 
 
@@ -72,7 +42,7 @@ def daemon(private_root: Path, start_daemon: Callable[..., tuple[str, int, Path]
 def application(
     request: pytest.FixtureRequest,
     daemon: str,
-    private_root: Path,
+    private_image: Path,
     require_tool: Callable[..., str],
     lacking: Callable[[str], NoReturn],
     tmp_path_factory: pytest.TempPathFactory,
@@ -81,7 +51,7 @@ def application(
     place, port = tmp_path_factory.mktemp(request.param), free_port()
     write_examples(place, daemon, port)
     (place / "page" / "index.html").write_text(PAGE.read_text(encoding="utf-8"), encoding="utf-8")
-    (place / "issuer.json").symlink_to(private_root.with_name("issuer.json"))
+    (place / "issuer.json").symlink_to(private_image.with_name("issuer.json"))
     words = [sys.executable, "app_klein.py"]
     if request.param == "express":
         if not EXPRESS.is_dir():
