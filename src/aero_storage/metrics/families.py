@@ -117,15 +117,21 @@ def _base_families(counts: Counts) -> Iterator[Metric]:
     yield _counter("aero_storage_bytes_sent", modes, ("mode",), counts.delivered)
     ranges = "Requests for image bytes that got a 206 (valid), or a 412, 413 or 416 (invalid)."
     yield _counter("range_requests", ranges, ("result",), counts.ranges)
+    leases = "Requests for private or unknown images, by whether they showed a good lease, or why not."
+    yield _counter("aero_storage_leases", leases, ("result",), counts.leases)
     yield _counter("store_errors", "Failures of the disk or of the catalog.", ("kind",), counts.store_errors)
     reloads = "Readings of a catalog that has changed, or that SIGHUP asked for."
     yield _counter("aero_storage_catalog_reload", reloads, ("result",), counts.reloads)
 
 
 def _trouble_families(counts: Counts) -> Iterator[Metric]:
-    rejections = "Requests for bytes that got a 429, as the queue was full or no place came free in time."
+    rejections = (
+        "Requests for bytes that got a 429: the queue was full, no place came free in time, or a lease had too many."
+    )
     yield _counter("aero_storage_rejections", rejections, ("reason",), counts.rejections)
-    broken = "Responses cut short: aborted by the daemon, or disconnected by the client."
+    broken = (
+        "Responses cut short: aborted by the daemon, also as their leases have ended, or disconnected by the client."
+    )
     yield _counter("aero_storage_responses_broken_off", broken, ("outcome",), counts.broken_off)
     refused = "Connections (behind a proxy: requests) over a limit, and connections without a descriptor."
     yield _counter("aero_storage_connections_refused", refused, ("reason",), counts.refusals)

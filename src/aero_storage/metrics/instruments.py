@@ -13,6 +13,7 @@ from typing import Literal
 
 import attrs
 
+from aero_storage.http.leases.results import LeaseResult
 from aero_storage.metrics.counts import OTHER, Counts, Gauge, Labels, Tally, descriptors_used, empty_row, observe
 from aero_storage.metrics.families import Families, Registry, generate_latest, process_samples
 
@@ -80,7 +81,7 @@ class Metrics:
         observe(row, seconds)
 
     def broken_off(self, outcome: str) -> None:
-        """A response was cut short: `aborted` by the daemon, or `disconnected` by the client."""
+        """A response was cut short, by the daemon (`aborted`, `lease_expired`, `lease_revoked`) or its client."""
         _count(self.counts.broken_off, (outcome,))
 
     def bytes_sent(self, image_id: str, count: int) -> None:
@@ -95,6 +96,10 @@ class Metrics:
     def range_answered(self, *, valid: bool) -> None:
         """A range request got its 206 (`valid`), or one of 412, 413, 416."""
         _count(self.counts.ranges, ("valid" if valid else "invalid",))
+
+    def lease_answered(self, result: LeaseResult) -> None:
+        """A request got the answer that hung on a lease, or on the want of one."""
+        self.counts.leases[result.value,] += 1
 
     def store_failed(self, kind: str) -> None:
         """A disk or catalog failure of one of the kinds `meta`, `open_range`, `manifest`."""
@@ -137,6 +142,10 @@ class Metrics:
     def request_rejected(self, reason: str) -> None:
         """A byte request got no place: `queue_full` (also without a queue), or `timed_out` in the queue."""
         _count(self.counts.rejections, (reason,))
+
+    def lease_overdrawn(self) -> None:
+        """A byte request was rejected, as too many of its lease are under way."""
+        self.request_rejected("lease_share")
 
     def request_waited(self, seconds: float) -> None:
         """A byte request got a place after `seconds` in the queue."""
