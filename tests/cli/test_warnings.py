@@ -17,8 +17,7 @@ from tests.command_output import CommandResult
 from tests.disk_bytes import noise_disk
 
 from aero_storage.atomic_files import disk_usage
-from aero_storage.cli import directory_repository, watching
-from aero_storage.cli.commands import list_images
+from aero_storage.cli import directory_repository, listed_image, watching
 from aero_storage.cli.output import Output
 
 Command = Callable[..., CommandResult]
@@ -241,5 +240,5 @@ def test_progress(command: Command, root: Path, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(watching, "NOTICE_SECONDS", 0.01)
     monkeypatch.setattr(Output, "say", saying)
-    monkeypatch.setattr(list_images, "image_warnings", wait_for_notice)
+    monkeypatch.setattr(listed_image, "image_warnings", wait_for_notice)
     assert "Looking at 1 of 1 images: disk" in command("catalog", "check").err
