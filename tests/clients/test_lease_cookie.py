@@ -40,7 +40,7 @@ def test_one_url(
     require_tool: Callable[..., str],
     tmp_path: Path,
 ) -> None:
-    """The image's own URL opens with the cookie and not without, from an origin that may send it; scripts see none."""
+    """Its own URL opens the image with the cookie alone, from an origin that may send it; no script sees it."""
     chromium = require_tool("chromium", "chromium-browser", "google-chrome", package="chromium")
     port = free_port()
     flags = ("--lease-keys-file", str(private_image.with_name("keys.json")))
