@@ -18,6 +18,7 @@ from aero_storage.metrics.counts import OTHER, Counts, Gauge, Labels, Tally, des
 from aero_storage.metrics.families import Families, Registry, generate_latest, process_samples
 
 Mode = Literal["range", "full", "chunk", "virtual_chunk"]
+_OPENED = (LeaseResult.OK.value,)
 Gauges = Mapping[Gauge, Callable[[], float]]
 
 
@@ -98,7 +99,7 @@ class Metrics:
 
     def lease_answered(self, result: LeaseResult) -> None:
         """A request got the answer that hung on a lease, or on the want of one."""
-        self.counts.leases[result.value,] += 1
+        self.counts.leases[_OPENED if result is LeaseResult.OK else (result.value,)] += 1
 
     def store_failed(self, kind: str) -> None:
         """A disk or catalog failure of one of the kinds `meta`, `open_range`, `manifest`."""
