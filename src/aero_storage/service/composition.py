@@ -8,7 +8,7 @@ from importlib.metadata import version as package_version
 from typing import cast
 
 import attrs
-from twisted.internet.interfaces import IListeningPort, IReactorFDSet, IReactorTime
+from twisted.internet.interfaces import IReactorFDSet, IReactorTime
 from twisted.internet.posixbase import PosixReactorBase
 
 from aero_storage.catalog.current import CurrentCatalog
@@ -35,6 +35,7 @@ from aero_storage.service.catalog_reload import CatalogReloader
 from aero_storage.service.disk_pools import DiskPools
 from aero_storage.service.images_root import ImagesRoot, open_images_root
 from aero_storage.service.listening.accept_guard import AcceptGuard
+from aero_storage.service.listening.endpoints import Listening
 from aero_storage.service.listing_on_demand import ListingOnDemand
 from aero_storage.service.metric_sources import gauges_of, lines_dropped_by
 from aero_storage.service.origin_failures import OriginFailures
@@ -81,7 +82,7 @@ class Parts:
     accept_guard: AcceptGuard
     drain: Drain
     unserved: UnservedEntries
-    ports: tuple[IListeningPort, ...] = ()
+    listening: Listening = attrs.field(factory=Listening)
 
 
 def compose(  # noqa: PLR0913 - what the settings do not say
