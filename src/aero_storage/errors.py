@@ -13,6 +13,7 @@ class RefusalReason(enum.StrEnum):
     ROUTE = "route"
     METHOD = "method"
     ID = "id"
+    LEASE = "lease"
     PLACE = "place"
     SHARE = "share"
     EXISTENCE = "existence"
@@ -181,6 +182,12 @@ class OverdrawnError(ClientError):
     """The client has too many requests under way."""
 
     status, reason = 429, RefusalReason.SHARE
+
+
+class LeaseLimitError(ClientError):
+    """The client has shown too many bad leases, or too many wait for their verification."""
+
+    status, reason = 429, RefusalReason.LEASE
 
 
 class ShortReadError(AeroStorageError):

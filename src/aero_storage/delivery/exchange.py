@@ -10,8 +10,10 @@ import attrs
 from aero_storage.delivery.access_record import AccessRecord
 from aero_storage.delivery.admission import Admission, Place
 from aero_storage.delivery.facts import Facts, make_request_id
+from aero_storage.delivery.hearing import Hearing
 from aero_storage.delivery.reply import Reply
 from aero_storage.errors import RefusalReason
+from aero_storage.http.leases.judgement import Verdict
 from aero_storage.http.leases.verification import Lease
 from aero_storage.logs.json_lines import quote
 from aero_storage.storage.store import Opened
@@ -35,17 +37,25 @@ class Exchange:
     client: str | None = None
     """The client's host."""
     request_id: str = attrs.field(factory=make_request_id)
+    peer: str | None = None
+    """The host of the peer: the client, or a proxy."""
+    is_secure: bool = False
+    """Whether it came over TLS."""
     facts: Facts = attrs.field(init=False)
     _started: float = attrs.field(init=False)
     _ended: bool = attrs.field(init=False, default=False)
     place: Place | None = attrs.field(init=False, default=None)
     waiting: bool = attrs.field(init=False, default=False)
-    """Whether it waits in the queue for a place."""
+    """Whether it waits in the queue for a place, or for its tokens to be verified."""
     blob: Opened | None = attrs.field(init=False, default=None)
     reply: Reply | None = attrs.field(init=False, default=None)
     """The decision, for HEAD too with the segment of a GET; None before there is one."""
     lease: Lease | None = attrs.field(init=False, default=None)
     """The lease by which the request reads a private image; None where it needed none."""
+    verdict: Verdict | None = attrs.field(init=False, default=None)
+    """The answer to its tokens, or to the want of them; None where nothing hung on them."""
+    hearing: Hearing | None = attrs.field(init=False, default=None)
+    """Its tokens, where they are judged once more: when they are verified, or for the version that is opened."""
     give_share_back: Callable[[], None] | None = attrs.field(init=False, default=None)
     """Called at the end if requests of one client are counted."""
 
@@ -102,6 +112,8 @@ class Exchange:
             self._release()
         finally:
             account.count(status, bytes_sent, seconds, self.blob)
+            if self.verdict is not None:
+                account.reporter.metrics.lease_answered(self.verdict.result)
             if ending is not Ending.COMPLETE:
                 account.reporter.metrics.broken_off(ending.value)
             account.write(
@@ -114,6 +126,7 @@ class Exchange:
                 f"{seconds:.6f}",
                 quote(self.client),
                 reason=reason,
+                verdict=self.verdict,
             )
 
     def _release(self) -> None:

@@ -13,10 +13,12 @@ from typing import Literal
 
 import attrs
 
+from aero_storage.http.leases.results import LeaseResult
 from aero_storage.metrics.counts import OTHER, Counts, Gauge, Labels, Tally, descriptors_used, empty_row, observe
 from aero_storage.metrics.families import Families, Registry, generate_latest, process_samples
 
 Mode = Literal["range", "full", "chunk", "virtual_chunk"]
+LeaseDocument = Literal["keys", "revocations"]
 Gauges = Mapping[Gauge, Callable[[], float]]
 
 
@@ -95,6 +97,10 @@ class Metrics:
         """A range request got its 206 (`valid`), or one of 412, 413, 416."""
         _count(self.counts.ranges, ("valid" if valid else "invalid",))
 
+    def lease_answered(self, result: LeaseResult) -> None:
+        """A request got the answer that hung on a lease, or on the want of one."""
+        self.counts.leases[result.value,] += 1
+
     def store_failed(self, kind: str) -> None:
         """A disk or catalog failure of one of the kinds `meta`, `open_range`, `manifest`."""
         _count(self.counts.store_errors, (kind,))
@@ -115,6 +121,15 @@ class Metrics:
     def certificate_failed(self) -> None:
         """The files of an `ssl:` endpoint were read again, and cannot be used."""
         _count(self.counts.certificate_reloads, ("failure",))
+
+    def lease_document_loaded(self, document: LeaseDocument) -> None:
+        """A good file of leases was read."""
+        _count(self.counts.lease_reloads, (document, "success"))
+        self.counts.lease_reloads.setdefault((document, "failure"), 0)
+
+    def lease_document_failed(self, document: LeaseDocument) -> None:
+        """A file of leases is broken."""
+        _count(self.counts.lease_reloads, (document, "failure"))
 
     def stream_stalled(self) -> None:
         """A response was reset, as its client had stalled."""

@@ -34,11 +34,15 @@ from aero_storage.metrics import Metrics, Registry
 from aero_storage.service.catalog_reload import CatalogReloader
 from aero_storage.service.disk_pools import DiskPools
 from aero_storage.service.images_root import ImagesRoot, open_images_root
+from aero_storage.service.lease_access import access_of
+from aero_storage.service.lease_documents import LeaseDocuments, gauges_of_leases, read_lease_documents
+from aero_storage.service.lease_reload import LeaseReloader
 from aero_storage.service.listening.accept_guard import AcceptGuard
 from aero_storage.service.listening.endpoints import Listening
 from aero_storage.service.listing_on_demand import ListingOnDemand
 from aero_storage.service.metric_sources import gauges_of, lines_dropped_by
 from aero_storage.service.origin_failures import OriginFailures
+from aero_storage.service.private_images import PrivateImagesWarning
 from aero_storage.service.unserved_entries import UnservedEntries
 from aero_storage.settings import Settings
 from aero_storage.settings.original_variables import BUILD_VARIABLES, find_variable
@@ -82,6 +86,10 @@ class Parts:
     accept_guard: AcceptGuard
     drain: Drain
     unserved: UnservedEntries
+    leases: LeaseReloader | None
+    """None while leases are off."""
+    private_images: PrivateImagesWarning | None
+    """None while leases are on."""
     listening: Listening = attrs.field(factory=Listening)
 
 
@@ -94,25 +102,32 @@ def compose(  # noqa: PLR0913 - what the settings do not say
     *,
     total: Total | None = None,
     looks: LooksFile | None = None,
+    documents: LeaseDocuments | None = None,
 ) -> Parts:
     """Build everything that the settings ask for, upwards from the disk, and read the catalog.
 
     `total` asks for the counts of all workers, where this process is one of several; `looks` has their looks at a
-    bucket. The site is made last; the parts
-    that call it are made before it, with functions that look it up when the daemon serves.
+    bucket; `documents` are those of leases, which are read here if they were not before. The site is made last; the
+    parts that call it are made before it, with functions that look it up when the daemon serves.
+
+    Raises SettingsError.
     """
     version = package_version("aero-storage")
     current_catalog = CurrentCatalog()
     gauges = gauges_of(lambda: admission, lambda: site, lambda: bodies, current_catalog)
     root = open_images_root(settings, pools, reactor, environ, looks)
-    gauges = {**gauges, **root.gauges}
+    documents = documents or read_lease_documents(settings)
+    gauges = {**gauges, **root.gauges, **gauges_of_leases(documents, time.time)}
     dropped = lines_dropped_by(log)
     metrics = Metrics(Registry(), version, settings.image_metrics_max_ids, gauges, dropped, collect=root.collect)
     store, reader = root.store, CatalogReader(root.documents, settings.require_manifest)
     reloader = CatalogReloader(reader, current_catalog, pools.patient, metrics, log, time.time)
     reloader.load()
+    leases = leases_of(documents, pools, metrics, log)
     look_anew = reloader.look_anew if root.is_remote else None
     policy = policy_of(settings)
+    in_force = None if leases is None else leases.in_force
+    access = access_of(settings, policy, in_force, current_catalog, reactor)
     limits = limits_of(settings, policy.trusted_proxy)
     refusals = Refusals(limits, metrics, log, reactor)
     accept_guard = AcceptGuard(reactor, lambda: site.make_room(), lambda: site.is_full(), metrics, log)  # noqa: PLW0108 - made below
@@ -132,8 +147,17 @@ def compose(  # noqa: PLR0913 - what the settings do not say
         Reporter(reactor, pools.patient, metrics, log if settings.request_log else None),
         current_catalog,
         store,
-        ByteHandler(policy, current_catalog, store, admission, VirtualChunks(policy, log), look_anew=look_anew),
+        ByteHandler(
+            policy,
+            current_catalog,
+            store,
+            admission,
+            VirtualChunks(policy, log),
+            look_anew=look_anew,
+            access=access,
+        ),
         look_anew=look_anew,
+        access=access,
         renewal=None if root.polled is None else ListingOnDemand(root.polled, reloader.check, reactor),
         is_stale=root.is_stale,
         fresh_seconds=0 if root.is_remote else FRESH_SECONDS,
@@ -159,12 +183,37 @@ def compose(  # noqa: PLR0913 - what the settings do not say
         throttle(reactor, settings.max_bytes_per_second, settings.max_total_bytes_per_second),
     )
     unserved = UnservedEntries(store, current_catalog, reactor, log)
+    private_images = PrivateImagesWarning(current_catalog, log) if leases is None else None
     drain = Drain(settings.drain_delay_secs, settings.shutdown_grace_secs)
     kinds = SegmentKinds(SockDiag(), ShortTimers(reactor, descriptors))
     sending = Sending(pools.readers, FairQueue(reactor), in_flight, kinds)
     return Parts(
-        reactor, log, pools, reloader, handler, admission, site, root, sending, accept_guard, drain, unserved
+        reactor,
+        log,
+        pools,
+        reloader,
+        handler,
+        admission,
+        site,
+        root,
+        sending,
+        accept_guard,
+        drain,
+        unserved,
+        leases,
+        private_images,
     )
+
+
+def leases_of(
+    documents: LeaseDocuments | None, pools: DiskPools, metrics: Metrics, log: EventLog
+) -> LeaseReloader | None:
+    """Return what keeps the lease documents in force, once it has told of them; None while leases are off."""
+    if documents is None:
+        return None
+    leases = LeaseReloader(documents, pools.patient, metrics, log, time.time)
+    leases.tell_first()
+    return leases
 
 
 def client_limiter_of(limits: Limits) -> ClientLimiter | None:

@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from aero_storage.delivery.exchange import Ending, Exchange
 from aero_storage.delivery.facts import Names, request_id_of
 from aero_storage.delivery.handler import RequestHandler
+from aero_storage.delivery.lease_replies import with_remaining
 from aero_storage.delivery.reply import Reply
 from aero_storage.delivery.routes import Plane, Route
 from aero_storage.disk import Disk
@@ -68,7 +69,9 @@ class Responder:
         """Answer a request. The client hears of the end, at once if nothing has to be waited for."""
         plan, wanted, request_id = planned
         handler = self._handler
-        exchange = Exchange(plan.record, handler.client_of(plan.facts, client.peer), request_id_of(request_id))
+        peer = client.peer
+        client_host = handler.client_of(plan.facts, peer)
+        exchange = Exchange(plan.record, client_host, request_id_of(request_id), peer, client.is_secure)
         try:
             reply: Reply | Deferred[Reply] | None = None
             if plan.wants_bytes and client.refusal is None:
@@ -111,9 +114,12 @@ class Responder:
         self, plan: ResponsePlan, exchange: Exchange, reply: Reply, client: Client, response: Response | None = None
     ) -> None:
         """Send head and body, as far as possible at once; most leave at once, and need no Response."""
-        exchange.reply = reply
         try:
-            head = plan.head.write(reply, exchange.request_id, self._now(), persistent=client.stays_open())
+            now = self._now()
+            if exchange.lease is not None:
+                reply = with_remaining(reply, exchange.lease, now)
+            exchange.reply = reply
+            head = plan.head.write(reply, exchange.request_id, now, persistent=client.stays_open())
             if plan.is_head:
                 reply = attrs.evolve(reply, body=b"", segment=None)
             transport, blob = client.sendfile, exchange.blob

@@ -26,6 +26,11 @@ class LeaseRules:
     leeway: float = 30.0
     """Seconds that are granted on every time."""
 
+    @property
+    def longest_use(self) -> float:
+        """Seconds from the making of a lease until none of that age can be good any more."""
+        return self.max_lifetime + self.leeway
+
 
 @attrs.frozen
 class Lease:
