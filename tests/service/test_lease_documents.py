@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -159,3 +161,14 @@ def test_names_of_settings_without_origins(tmp_path: Path) -> None:
     settings = resolve({"lease_keys_file": [str(tmp_path / "none")]}, {}, tmp_path).settings
     with pytest.raises(SettingsError, match=r"^setting lease_keys_file: .*none: No such file"):
         read_lease_documents(settings)
+
+
+def test_revocations_of_responses_under_way(read: Read, keys: Path, tmp_path: Path) -> None:
+    """A revocation stays as long as a response can be under way that a lease opened which it hits, and no longer."""
+    now, ages = time.time(), (3000, 4000)
+    lines = [json.dumps({"sub": f"user-{age}", "before": now - age}) for age in ages]
+    revocations = written(tmp_path / "revoked", "\n".join(lines).encode())
+    files = {"lease_keys_file": keys, "lease_revocations_file": revocations}
+    documents = read(**files, lease_max_lifetime_secs=900, lease_leeway_secs=30, lease_stream_grace_secs=2500)
+    assert documents is not None
+    assert len(documents.in_force.verifier.revocations) == 1

@@ -33,7 +33,7 @@ def revocations_reader(
     """
 
     def parse(file: BinaryIO, _status: os.stat_result, moment: float) -> Revocations:
-        return read_revocations(lines_of(file), moment - rules.longest_use)
+        return read_revocations(lines_of(file), moment - rules.longest_stream)
 
     def extend(known: Revocations, known_lines: int, file: BinaryIO, moment: float) -> Revocations:
         return read_revocations(lines_of(file), moment - rules.longest_use, known, known_lines)

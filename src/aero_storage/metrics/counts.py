@@ -32,8 +32,8 @@ _SLOW = ("stalled", "place_taken_back", "waiting_body")
 _REFUSALS = ("total", "client", "descriptors")
 _RELOAD_RESULTS = ("success", "failure")
 _MODES = ("range", "full", "chunk", "virtual_chunk")
-_REJECTIONS = ("queue_full", "timed_out")
-_BROKEN_OFF = ("aborted", "disconnected")
+_REJECTIONS = ("queue_full", "timed_out", "lease_share")
+_BROKEN_OFF = ("aborted", "disconnected", "lease_expired", "lease_revoked")
 
 Labels = tuple[str, ...]
 Tally = dict[Labels, float]

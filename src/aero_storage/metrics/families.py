@@ -127,9 +127,13 @@ def _base_families(counts: Counts) -> Iterator[Metric]:
 
 
 def _trouble_families(counts: Counts) -> Iterator[Metric]:
-    rejections = "Requests for bytes that got a 429, as the queue was full or no place came free in time."
+    rejections = (
+        "Requests for bytes that got a 429: the queue was full, no place came free in time, or a lease had too many."
+    )
     yield _counter("aero_storage_rejections", rejections, ("reason",), counts.rejections)
-    broken = "Responses cut short: aborted by the daemon, or disconnected by the client."
+    broken = (
+        "Responses cut short: aborted by the daemon, also as their leases have ended, or disconnected by the client."
+    )
     yield _counter("aero_storage_responses_broken_off", broken, ("outcome",), counts.broken_off)
     refused = "Connections (behind a proxy: requests) over a limit, and connections without a descriptor."
     yield _counter("aero_storage_connections_refused", refused, ("reason",), counts.refusals)

@@ -81,7 +81,7 @@ class Metrics:
         observe(row, seconds)
 
     def broken_off(self, outcome: str) -> None:
-        """A response was cut short: `aborted` by the daemon, or `disconnected` by the client."""
+        """A response was cut short, by the daemon (`aborted`, `lease_expired`, `lease_revoked`) or its client."""
         _count(self.counts.broken_off, (outcome,))
 
     def bytes_sent(self, image_id: str, count: int) -> None:
@@ -150,6 +150,10 @@ class Metrics:
     def request_rejected(self, reason: str) -> None:
         """A byte request got no place: `queue_full` (also without a queue), or `timed_out` in the queue."""
         _count(self.counts.rejections, (reason,))
+
+    def lease_overdrawn(self) -> None:
+        """A byte request was rejected, as too many of its lease are under way."""
+        self.request_rejected("lease_share")
 
     def request_waited(self, seconds: float) -> None:
         """A byte request got a place after `seconds` in the queue."""

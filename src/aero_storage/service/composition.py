@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from importlib.metadata import version as package_version
 from typing import cast
 
@@ -43,6 +43,7 @@ from aero_storage.service.listing_on_demand import ListingOnDemand
 from aero_storage.service.metric_sources import gauges_of, lines_dropped_by
 from aero_storage.service.origin_failures import OriginFailures
 from aero_storage.service.private_images import PrivateImagesWarning
+from aero_storage.service.speed_limits import lease_limiter_of, throttle_of
 from aero_storage.service.unserved_entries import UnservedEntries
 from aero_storage.settings import Settings
 from aero_storage.settings.original_variables import BUILD_VARIABLES, find_variable
@@ -50,11 +51,12 @@ from aero_storage.storage.objects.looks_file import LooksFile
 from aero_storage.streaming.fair_queue import FairQueue
 from aero_storage.streaming.files_in_flight import FilesInFlight
 from aero_storage.streaming.held_tail import SegmentKinds
-from aero_storage.streaming.throttle import throttle
 from aero_storage.streaming.transports import Sending
 from aero_storage.streaming.waiting_bodies import WaitingBodies
 from aero_storage.web.connection_limits import Limits, Reason, Refusals
+from aero_storage.web.connection_site import SiteStream
 from aero_storage.web.file_sender import FileSender
+from aero_storage.web.lease_watch import LeaseWatch
 from aero_storage.web.responder import Responder
 from aero_storage.web.response_plans import ResponsePlans
 from aero_storage.web.router import build_resource
@@ -135,11 +137,14 @@ def compose(  # noqa: PLR0913 - what the settings do not say
         settings.max_concurrent_bytes_requests,
         settings.bytes_queue_timeout_secs,
         reactor,
-        crowded=lambda: site.stalls.make_room(),  # noqa: PLW0108 - made below
+        crowded=lambda: stalls.make_room(),  # noqa: PLW0108 - made below
         given_up=metrics.place_taken_back,
         rejected=metrics.request_rejected,
         waited=metrics.request_waited,
     )
+    streams: set[SiteStream] = set()
+    stalls = detect_stalls(streams, admission, reactor, settings.stall_timeout_secs, metrics, log)
+    lease_watch = None if leases is None else LeaseWatch(reactor, streams, leases.in_force)
     handler = RequestHandler(
         policy,
         build_of(version, environ),
@@ -155,6 +160,7 @@ def compose(  # noqa: PLR0913 - what the settings do not say
             VirtualChunks(policy, log),
             look_anew=look_anew,
             access=access,
+            lease_limiter=lease_limiter_of(settings, reactor, metrics),
         ),
         look_anew=look_anew,
         access=access,
@@ -171,16 +177,20 @@ def compose(  # noqa: PLR0913 - what the settings do not say
     bodies = WaitingBodies(settings.max_waiting_body_bytes, metrics.waiting_body_closed)
     descriptors = cast("IReactorFDSet", reactor)
     in_flight = FilesInFlight(reactor, pools.disk, Inotify(descriptors), log)
-    responder = Responder(handler, plans, FileSender(), pools.readers, bodies, in_flight, reactor, log)
+    responder = Responder(
+        handler, plans, FileSender(), pools.readers, bodies, in_flight, reactor, log, lease_watch=lease_watch
+    )
     site = ImageSite(
         build_resource(routes(metrics=not settings.disable_metrics), responder.respond_routed),
         reactor,
         responder,
         limits,
         refusals,
-        lambda streams: detect_stalls(streams, admission, reactor, settings.stall_timeout_secs, metrics, log),
+        streams,
+        stalls,
         RateLimitedEvent(log, reactor, "info", "connection closed: its first byte begins no HTTP request"),
-        throttle(reactor, settings.max_bytes_per_second, settings.max_total_bytes_per_second),
+        throttle_of(settings, reactor),
+        lease_watch,
     )
     unserved = UnservedEntries(store, current_catalog, reactor, log)
     private_images = PrivateImagesWarning(current_catalog, log) if leases is None else None
@@ -223,7 +233,12 @@ def client_limiter_of(limits: Limits) -> ClientLimiter | None:
 
 
 def detect_stalls(  # noqa: PLR0913, PLR0917 - what is watched, and what is told
-    streams: set[Stream], admission: Admission, clock: IReactorTime, timeout: float, metrics: Metrics, log: EventLog
+    streams: Collection[Stream],
+    admission: Admission,
+    clock: IReactorTime,
+    timeout: float,
+    metrics: Metrics,
+    log: EventLog,
 ) -> StallDetector:
     """Break streams off, or give their places to others, when their clients take nothing."""
 

@@ -55,7 +55,12 @@ class LeaseDocuments:
 
 def rules_of(settings: Settings) -> LeaseRules:
     """The part of the settings that leases are verified by."""
-    return LeaseRules(settings.lease_audience, settings.lease_max_lifetime_secs, settings.lease_leeway_secs)
+    return LeaseRules(
+        settings.lease_audience,
+        settings.lease_max_lifetime_secs,
+        settings.lease_leeway_secs,
+        settings.lease_stream_grace_secs,
+    )
 
 
 def read_lease_documents(

@@ -57,6 +57,8 @@ def inspect(repository: Repository, settings: Settings, image: Image) -> ListedI
         problems.append(str(error).removeprefix(f"{image.id}: "))
     except OSError as error:
         problems.append(f"{image.file} cannot be read: {error.strerror}")
+    if image.public and image.private_cache is not None:
+        warnings.append("its key private_cache has no effect, as the image is public")
     chunk_manifest = _ChunkManifest.read(repository, image)
     published = chunk_manifest is not None
     if published and size is None and not repository.has_file(image.file):
@@ -229,6 +231,7 @@ def _row(found: ListedImage, warnings: Mapping[str, Sequence[str]]) -> dict[str,
         "name": image.name,
         "file": image.file,
         "public": image.public,
+        "private_cache": image.private_cache,
         "size": found.size,
         "disk_usage": found.disk_usage,
         "chunks": found.chunks,
@@ -244,10 +247,15 @@ def _table(found: Sequence[ListedImage]) -> Table:
     table = new_table(*headings, right=("SIZE", "ON DISK"))
     for one in found:
         sizes = ("-" if size is None else format_size(size) for size in (one.size, one.disk_usage))
-        caches = "public" if one.image.public else "private"
-        cells = (one.image.id, one.image.name, *sizes, one.chunks or "-", caches, "; ".join(one.problems))
+        cells = (one.image.id, one.image.name, *sizes, one.chunks or "-", _caches(one.image), "; ".join(one.problems))
         add_row(table, *cells)
     return table
+
+
+def _caches(image: Image) -> str:
+    if image.public:
+        return "public"
+    return "browser" if image.kept_by_browsers else "private"
 
 
 @click.group("catalog", short_help="Check the catalog.")

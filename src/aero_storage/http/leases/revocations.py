@@ -118,6 +118,10 @@ class Revocations:
         names = (("kid", kid), ("jti", claims.identifier), ("sub", claims.subject))
         return any(value is not None and claims.issued_at < table.get(kind, value) for kind, value in names)
 
+    def revoke_for(self, image_id: str, claims: Claims) -> bool:
+        """Return whether a lease is revoked for one of its images."""
+        return bool(self._table) and claims.issued_at < self._table.get("img", image_id)
+
     def images_of(self, claims: Claims) -> frozenset[str]:
         """Return those images of a lease for which it is revoked."""
         table = self._table
