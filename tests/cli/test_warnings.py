@@ -158,6 +158,15 @@ def test_keys_that_nobody_knows(command: Command, root: Path) -> None:
     assert "did you mean public?" in command("list").err
 
 
+@pytest.mark.parametrize(("public", "warned"), [(True, True), (False, False)])
+def test_private_cache_of_a_public_image(command: Command, root: Path, *, public: bool, warned: bool) -> None:
+    """`private_cache` says nothing of a public image, which is told."""
+    (root / "disk.img").write_bytes(DISK)
+    catalog(root, public=public, private_cache="browser")
+    told = checked(command).get("disk", [])
+    assert told == ["its key private_cache has no effect, as the image is public"] * warned
+
+
 def test_left_out_of_the_listing(command: Command, root: Path, tmp_path: Path) -> None:
     """Without a catalog, all that the directory listing leaves out is told of, and why."""
     for name in ("disk.img", "my disk.img", "größe.img", "manifest.json.bak", ".hidden", "x" * 129):

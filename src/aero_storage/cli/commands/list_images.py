@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import attrs
 import click
@@ -15,6 +15,7 @@ from aero_storage.catalog.unknown_keys import UnknownKey, unknown_keys
 from aero_storage.chunks.manifest import check_geometry, parse_chunk_manifest
 from aero_storage.chunks.parallel import WorkItems, share_out
 from aero_storage.cli.image_warnings import image_warnings
+from aero_storage.cli.lease_findings import LEASE_SETTINGS, find_in_leases
 from aero_storage.cli.options import CommandContext, with_json, with_root, with_settings
 from aero_storage.cli.progress import counted
 from aero_storage.cli.repository import Leftover, Repository
@@ -56,6 +57,8 @@ def inspect(repository: Repository, settings: Settings, image: Image) -> ListedI
         problems.append(str(error).removeprefix(f"{image.id}: "))
     except OSError as error:
         problems.append(f"{image.file} cannot be read: {error.strerror}")
+    if image.public and image.private_cache is not None:
+        warnings.append("its key private_cache has no effect, as the image is public")
     chunk_manifest = _ChunkManifest.read(repository, image)
     published = chunk_manifest is not None
     if published and size is None and not repository.has_file(image.file):
@@ -138,13 +141,20 @@ def _survey(context: CommandContext, *, thorough: bool) -> _Survey:
     catalog = context.catalog()
     images = catalog.images
     found = _inspected(context, images)
-    warnings: dict[str, list[str]] = {}
-    for name, text in _all_warnings(documents, found, is_listed=context.listing and not documents.has_manifest()):
-        warnings.setdefault(name, []).append(text)
+    is_listed = context.listing and not documents.has_manifest()
+    warnings = _grouped(_all_warnings(documents, found, is_listed=is_listed), {})
     with watched(context.output.say) as work:
         work.begin(f"Looking for what nothing names in {repository.name}")
         left = repository.leftovers(catalog, thorough=thorough)
     return _Survey(tuple(found), warnings, tuple(left))
+
+
+def _grouped(texts: Iterable[tuple[str, str]], before: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """Return texts by what they are about, after those of `before`."""
+    grouped = {name: list(known) for name, known in before.items()}
+    for name, text in texts:
+        grouped.setdefault(name, []).append(text)
+    return grouped
 
 
 def _inspected(context: CommandContext, images: Sequence[Image]) -> list[ListedImage]:
@@ -221,6 +231,7 @@ def _row(found: ListedImage, warnings: Mapping[str, Sequence[str]]) -> dict[str,
         "name": image.name,
         "file": image.file,
         "public": image.public,
+        "private_cache": image.private_cache,
         "size": found.size,
         "disk_usage": found.disk_usage,
         "chunks": found.chunks,
@@ -236,10 +247,15 @@ def _table(found: Sequence[ListedImage]) -> Table:
     table = new_table(*headings, right=("SIZE", "ON DISK"))
     for one in found:
         sizes = ("-" if size is None else format_size(size) for size in (one.size, one.disk_usage))
-        caches = "public" if one.image.public else "private"
-        cells = (one.image.id, one.image.name, *sizes, one.chunks or "-", caches, "; ".join(one.problems))
+        cells = (one.image.id, one.image.name, *sizes, one.chunks or "-", _caches(one.image), "; ".join(one.problems))
         add_row(table, *cells)
     return table
+
+
+def _caches(image: Image) -> str:
+    if image.public:
+        return "public"
+    return "browser" if image.kept_by_browsers else "private"
 
 
 @click.group("catalog", short_help="Check the catalog.")
@@ -249,15 +265,16 @@ def catalog() -> None:
 
 @catalog.command("check")
 @with_root
-@with_settings(*_SETTINGS)
+@with_settings(*_SETTINGS, *LEASE_SETTINGS)
 @with_json
 @click.pass_obj
 def check(context: CommandContext) -> int:
     """Check the catalog and the files that it names; the exit status is 1 if there is a problem.
 
     Warnings do not change the status. They are about images that are no raw disk, files that the directory listing
-    leaves out, keys that nobody knows, and limits. Remarks are about what no image needs, or an interrupted command
-    has left, with the command that removes it.
+    leaves out, keys that nobody knows, limits, private images that are open to everybody as leases are off, and lease
+    keys whose time is over. Remarks are about what no image needs, or an interrupted command has left, with the
+    command that removes it.
     """
     repository, survey = context.repository, _survey(context, thorough=True)
     documents = repository.documents
@@ -268,17 +285,20 @@ def check(context: CommandContext) -> int:
         else f"a listing of {repository.name}: there is no {MANIFEST_NAME}"
     )
     lines = [f"{image_id}: {problem}" for image_id, faults in problems.items() for problem in faults]
-    lines += _warning_lines(survey.warnings)
+    leases = find_in_leases([one.image for one in survey.found], context.settings)
+    lines += [f"{name}: {problem}" for name, problem in leases.problems]
+    warnings = _grouped(leases.warnings, survey.warnings)
+    lines += _warning_lines(warnings)
     lines += [f"remark: {one.path}: {one.reason}; to remove it: {one.command}" for one in survey.leftovers]
     wrong = "nothing" if not problems else f"{len(problems)} of them"
     noun = "image" if len(survey.found) == 1 else "images"
     lines.append(f"{len(survey.found)} {noun} by {source}: {wrong} wrong")
     document = {
         "images": len(survey.found),
-        "problems": problems,
-        "warnings": survey.warnings,
+        "problems": _grouped(leases.problems, problems),
+        "warnings": warnings,
         "unused_files": [one.path for one in survey.leftovers],
         "leftovers": [attrs.asdict(one) for one in survey.leftovers],
     }
     context.output.result(document, *lines)
-    return 1 if problems else 0
+    return 1 if problems or leases.problems else 0
