@@ -12,7 +12,7 @@ import attrs
 import pytest
 from tests.command_output import CommandResult
 from tests.doctor.faulty_proxy import NO_FAULT, FaultyProxy, ProxyFault, handler_of, serving
-from tests.doctor.leased_stack import LeasedStack, write_catalog
+from tests.doctor.leases import write_catalog, write_keys
 
 from aero_storage.cli.main import run
 from aero_storage.cli.output import Output
@@ -47,9 +47,14 @@ def proxy(open_proxy: Callable[..., FaultyProxy]) -> FaultyProxy:
 def leased(open_proxy: Callable[..., FaultyProxy], tmp_path: Path) -> FaultyProxy:
     """A sound daemon that asks for leases, with a private image and a public one."""
     write_catalog(tmp_path / "images")
-    proxy = open_proxy(virtual_chunks="true", virtual_chunk_bytes="262144")
-    proxy.stack = LeasedStack(proxy.stack)
-    return proxy
+    return open_proxy(lease_keys_file=str(write_keys(tmp_path)), virtual_chunks="true", virtual_chunk_bytes="262144")
+
+
+@pytest.fixture
+def unleased(open_proxy: Callable[..., FaultyProxy], tmp_path: Path) -> FaultyProxy:
+    """The same daemon, which asks for none."""
+    write_catalog(tmp_path / "images")
+    return open_proxy(virtual_chunks="true", virtual_chunk_bytes="262144")
 
 
 def look(

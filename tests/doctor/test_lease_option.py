@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.doctor.faulty_proxy import Answer, FaultyProxy, ProxyFault, Request, scripted
-from tests.doctor.leased_stack import PRIVATE, lease_for
+from tests.doctor.leases import PRIVATE, lease_for
 
 from aero_storage.doctor.http_client import HttpClient, UnansweredError
 from aero_storage.doctor.target import parse_target

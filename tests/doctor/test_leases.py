@@ -10,8 +10,8 @@ from collections.abc import Callable
 import attrs
 import pytest
 from tests.doctor.fault_cases import page, put
-from tests.doctor.faulty_proxy import Answer, FaultyProxy, ProxyFault, Request, Stack
-from tests.doctor.leased_stack import PRIVATE, LeasedStack, lease_for
+from tests.doctor.faulty_proxy import Answer, FaultyProxy, ProxyFault, Request
+from tests.doctor.leases import PRIVATE, lease_for
 
 from aero_storage.doctor.lease import forged, read_claims
 from aero_storage.doctor.result import Result, Severity
@@ -33,12 +33,6 @@ def complaints(report: DoctorReport) -> set[str]:
 
 def leases(report: DoctorReport) -> dict[str, Severity]:
     return {one.check: one.result.severity for one in report.results if one.check.startswith("lease-")}
-
-
-def without_leases(leased: FaultyProxy) -> Stack:
-    """Return the daemon behind the leases."""
-    assert isinstance(leased.stack, LeasedStack)
-    return leased.stack.stack
 
 
 def is_bare(request: Request) -> bool:
@@ -76,18 +70,16 @@ def test_without_a_lease(leased: FaultyProxy, examine_proxy: Look) -> None:
     assert told(report, "private-images").severity is Severity.PASS
 
 
-def test_private_images_that_are_open(leased: FaultyProxy, examine_proxy: Look) -> None:
+def test_private_images_that_are_open(unleased: FaultyProxy, examine_proxy: Look) -> None:
     """A daemon that asks for no leases lets everybody read private images: a warning names them, and the setting."""
-    leased.stack = without_leases(leased)
-    found = told(examine_proxy(leased), "private-images")
+    found = told(examine_proxy(unleased), "private-images")
     assert (found.severity, f"read without a lease: {PRIVATE}" in found.seen) == (Severity.WARNING, True)
     assert "--lease-keys-file" in found.remedy
 
 
-def test_daemon_without_leases(leased: FaultyProxy, examine_proxy: Look) -> None:
+def test_daemon_without_leases(unleased: FaultyProxy, examine_proxy: Look) -> None:
     """Who comes with a lease to a daemon that asks for none is told that all may read."""
-    leased.stack = without_leases(leased)
-    report = examine_proxy(leased, lease=lease_for())
+    report = examine_proxy(unleased, lease=lease_for())
     assert {"private-images", "lease-required", "lease-wrong-image", "lease-forged", "lease-remaining"} <= complaints(
         report
     )
