@@ -24,6 +24,7 @@ OWN_BUCKET = "it has buckets of its own"
 LEFT_OUT = {
     "absent_workers": ACCEPTING,
     "bucket_processes": OWN_BUCKET,
+    "certificate_renewal": ACCEPTING,
     "changes_in_place": IN_PLACE,
     "concurrency_limit": "places are given before a store is asked; CI makes it once",
     "connection_cap": ACCEPTING,
