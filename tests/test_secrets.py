@@ -12,7 +12,7 @@ from twisted.internet.testing import StringTransport
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
-from aero_storage.delivery.facts import Facts
+from aero_storage.delivery.facts import Facts, LeaseQuestion
 from aero_storage.delivery.handler import RequestHandler
 from aero_storage.http.head_reader import HeadReader
 from aero_storage.http.leases.carriers import Presented
@@ -43,6 +43,12 @@ TOUCHED_BY = {
     ("delivery/handler.py", "metrics_token"),  # keeps it for that
     ("delivery/operations.py", "token"),
     ("settings/table.py", "metrics_auth_token"),
+    ("delivery/access.py", "authorization"),  # hands it to what finds a token in it
+    ("delivery/access.py", "token"),  # hands it to what verifies it
+    ("delivery/token_verification.py", "token"),  # keeps it until its turn
+    ("delivery/lease_cookie.py", "token"),  # writes it into the cookie that is asked for
+    ("delivery/lease_route.py", "cookie"),  # the name of a parameter
+    ("http/general_head.py", "authorization"),  # counts such fields
     ("http/leases/carriers.py", "authorization"),  # finds a token in it
     ("http/leases/carriers.py", "cookie"),  # the name of a carrier
     *((f"http/leases/{module}.py", "token") for module in (*LEASE_MODULES, "issuing", "remembered")),
@@ -68,8 +74,12 @@ QUIET = {
         f"http/leases/{module}.py"
         for module in (*LEASE_MODULES, "issuing", "remembered", "jwk", "key_set", "signatures")
     ),
+    "delivery/access.py",
     "delivery/facts.py",
+    "delivery/hearing.py",
+    "delivery/lease_cookie.py",
     "delivery/operations.py",
+    "delivery/token_verification.py",
     "service/listening/tls_material.py",
     "settings/table.py",
 }
@@ -252,6 +262,10 @@ def test_names_for_logging_are_found(name: str) -> None:
     [
         (Settings, "metrics_auth_token"),
         (Facts, "authorization"),
+        (Facts, "query"),
+        (Facts, "cookies"),
+        (LeaseQuestion, "original_uri"),
+        (LeaseQuestion, "forwarded_uri"),
         (RequestHandler, "metrics_token"),
         (RequestHead, "headers"),
         (RequestHead, "target"),

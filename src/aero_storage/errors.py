@@ -12,6 +12,7 @@ class RefusalReason(enum.StrEnum):
     ROUTE = "route"
     METHOD = "method"
     ID = "id"
+    LEASE = "lease"
     PLACE = "place"
     SHARE = "share"
     EXISTENCE = "existence"
@@ -177,6 +178,12 @@ class LeaseOverdrawnError(ClientError):
     """The lease has too many requests for bytes under way."""
 
     status, reason = 429, RefusalReason.SHARE
+
+
+class LeaseLimitError(ClientError):
+    """The client has shown too many bad leases, or too many wait for their verification."""
+
+    status, reason = 429, RefusalReason.LEASE
 
 
 class ShortReadError(AeroStorageError):

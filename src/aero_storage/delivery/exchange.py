@@ -10,9 +10,11 @@ import attrs
 from aero_storage.delivery.access_record import AccessRecord
 from aero_storage.delivery.admission import Admission, Place
 from aero_storage.delivery.facts import Facts, make_request_id
+from aero_storage.delivery.hearing import Hearing
 from aero_storage.delivery.lease_limits import LeaseLimiter, LeaseUse
 from aero_storage.delivery.reply import Reply
 from aero_storage.errors import RefusalReason
+from aero_storage.http.leases.judgement import Verdict
 from aero_storage.http.leases.verification import Lease
 from aero_storage.logs.json_lines import quote
 from aero_storage.storage.store import Opened
@@ -40,12 +42,16 @@ class Exchange:
     client: str | None = None
     """The client's host."""
     request_id: str = attrs.field(factory=make_request_id)
+    peer: str | None = None
+    """The host of the peer: the client, or a proxy."""
+    is_secure: bool = False
+    """Whether it came over TLS."""
     facts: Facts = attrs.field(init=False)
     _started: float = attrs.field(init=False)
     _ended: bool = attrs.field(init=False, default=False)
     place: Place | None = attrs.field(init=False, default=None)
     waiting: bool = attrs.field(init=False, default=False)
-    """Whether it waits in the queue for a place."""
+    """Whether it waits in the queue for a place, or for its tokens to be verified."""
     blob: Opened | None = attrs.field(init=False, default=None)
     reply: Reply | None = attrs.field(init=False, default=None)
     """The decision, for HEAD too with the segment of a GET; None before there is one."""
@@ -53,6 +59,10 @@ class Exchange:
     """The lease by which the request reads a private image; None where it needed none."""
     lease_use: LeaseUse | None = attrs.field(init=False, default=None)
     """Held until the end if the requests of one lease are limited."""
+    verdict: Verdict | None = attrs.field(init=False, default=None)
+    """The answer to its tokens, or to the want of them; None where nothing hung on them."""
+    hearing: Hearing | None = attrs.field(init=False, default=None)
+    """Its tokens, where they are judged once more: when they are verified, or for the version that is opened."""
     give_share_back: Callable[[], None] | None = attrs.field(init=False, default=None)
     """Called at the end if requests of one client are counted."""
 
@@ -82,9 +92,17 @@ class Exchange:
         return self.place is not None
 
     def take_lease_share(self, limiter: LeaseLimiter) -> None:
-        """Count it among the requests of its lease, if it has one, until the end. Raises LeaseOverdrawnError."""
-        if self.lease is not None and self.lease_use is None:
-            self.lease_use = limiter.take(self.lease)
+        """Count it among the requests of its lease, if it has one, until the end. Raises LeaseOverdrawnError.
+
+        A lease for one version may prove not to be the one that opens the image: then it counts for the other.
+        """
+        lease, use = self.lease, self.lease_use
+        if lease is None or (use is not None and use.identity == lease.identity):
+            return
+        if use is not None:
+            self.lease_use = None
+            use.release()
+        self.lease_use = limiter.take(lease)
 
     @property
     def holds_place(self) -> bool:
@@ -114,6 +132,8 @@ class Exchange:
             self._release()
         finally:
             account.count(status, bytes_sent, seconds, self.blob)
+            if self.verdict is not None:
+                account.reporter.metrics.lease_answered(self.verdict.result)
             if ending is not Ending.COMPLETE:
                 account.reporter.metrics.broken_off(ending.value)
             account.write(
@@ -126,6 +146,7 @@ class Exchange:
                 f"{seconds:.6f}",
                 quote(self.client),
                 reason=reason,
+                verdict=self.verdict,
             )
 
     def _release(self) -> None:

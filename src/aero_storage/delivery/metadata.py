@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import attrs
 
@@ -49,20 +49,59 @@ def image_reply(facts: Facts, policy: Policy, image: Image, status: BlobStatus, 
 
 
 @attrs.frozen
+class HiddenEntry:
+    """A private image that the list shows to holders of leases alone."""
+
+    image_id: str
+    version: str | None
+    offset: int
+    """Where in the list of the others it belongs, in bytes behind the bracket."""
+    body: bytes = attrs.field(repr=False)
+
+
+@attrs.frozen
 class Listing:
-    """The array of all images as JSON, and its entity-tag."""
+    """The array of images as JSON, its entity-tag, and the images that it hides, in its order."""
 
     body: bytes
     etag: str
+    hidden: tuple[HiddenEntry, ...] = ()
 
 
-def make_listing(found: Iterable[tuple[Image, BlobStatus]]) -> Listing:
+def make_listing(found: Iterable[tuple[Image, BlobStatus]], *, hides_private: bool = False) -> Listing:
     """Encode the array of all images; takes half a second for 50,000: call it off the reactor's thread.
 
     Images are encoded one by one: one long call of the JSON encoder would block other threads.
     """
-    body = b"[" + b",".join(json_body(describe(image, status)) for image, status in found) + b"]"
-    return Listing(body, f'"images-{hashlib.sha256(body).hexdigest()[:_TAG_DIGITS]}"')
+    entries: list[bytes] = []
+    hidden: list[HiddenEntry] = []
+    offset = 0
+    for image, status in found:
+        entry = json_body(describe(image, status)) + b","
+        if hides_private and not image.public:
+            hidden.append(HiddenEntry(image.id, version_of(image, status), offset, entry))
+        else:
+            entries.append(entry)
+            offset += len(entry)
+    return _listing(entries, tuple(hidden))
+
+
+def with_hidden(listing: Listing, shown: Collection[HiddenEntry]) -> Listing:
+    """Return the list with some of its hidden images, each in its place; call it off the reactor's thread, too."""
+    others = memoryview(listing.body[1:-1] + b"," if len(listing.body) > len(b"[]") else b"")
+    parts: list[bytes | memoryview] = []
+    done = 0
+    for entry in listing.hidden:
+        if entry in shown:
+            parts += (others[done : entry.offset], entry.body)
+            done = entry.offset
+    return _listing([*parts, others[done:]])
+
+
+def _listing(entries: Iterable[bytes | memoryview], hidden: tuple[HiddenEntry, ...] = ()) -> Listing:
+    """Return the array of entries, each with a comma behind it."""
+    body = b"[" + b"".join(entries)[:-1] + b"]"
+    return Listing(body, f'"images-{hashlib.sha256(body).hexdigest()[:_TAG_DIGITS]}"', hidden)
 
 
 def list_reply(facts: Facts, policy: Policy, listing: Listing) -> Reply:

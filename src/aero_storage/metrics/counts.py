@@ -8,6 +8,8 @@ from collections.abc import Iterable
 
 import attrs
 
+from aero_storage.http.leases.results import LeaseResult
+
 OTHER = "__other__"
 """The `image_id` of all images beyond the label limit."""
 
@@ -16,7 +18,7 @@ BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 
 TALLIES = (
     *("requests", "bytes", "ranges", "store_errors", "reloads", "refusals", "slow"),
-    *("delivered", "rejections", "broken_off", "lines_dropped"),
+    *("leases", "delivered", "rejections", "broken_off", "lines_dropped"),
     *("origin_requests", "origin_bytes", "cache_requests", "cache_evicted", "cache_damaged"),
     "lease_reloads",
 )
@@ -103,6 +105,8 @@ class Counts:
     bytes: Tally = attrs.field(factory=lambda: _zeros((OTHER,)))
     delivered: Tally = attrs.field(factory=lambda: _zeros(_MODES))
     """The same bytes by the mode of the request."""
+    leases: Tally = attrs.field(factory=lambda: _zeros(LeaseResult))
+    """Requests whose answer hung on a lease, by the word of the answer."""
     ranges: Tally = attrs.field(factory=lambda: _zeros(_RANGE_RESULTS))
     store_errors: Tally = attrs.field(factory=lambda: _zeros(_STORE_ERRORS))
     reloads: Tally = attrs.field(factory=lambda: _zeros(_RELOAD_RESULTS))

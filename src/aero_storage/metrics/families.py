@@ -117,6 +117,8 @@ def _base_families(counts: Counts) -> Iterator[Metric]:
     yield _counter("aero_storage_bytes_sent", modes, ("mode",), counts.delivered)
     ranges = "Requests for image bytes that got a 206 (valid), or a 412, 413 or 416 (invalid)."
     yield _counter("range_requests", ranges, ("result",), counts.ranges)
+    leases = "Requests for private or unknown images, by whether they showed a good lease, or why not."
+    yield _counter("aero_storage_leases", leases, ("result",), counts.leases)
     yield _counter("store_errors", "Failures of the disk or of the catalog.", ("kind",), counts.store_errors)
     reloads = "Readings of a catalog that has changed, or that SIGHUP asked for."
     yield _counter("aero_storage_catalog_reload", reloads, ("result",), counts.reloads)

@@ -13,6 +13,7 @@ from typing import Literal
 
 import attrs
 
+from aero_storage.http.leases.results import LeaseResult
 from aero_storage.metrics.counts import OTHER, Counts, Gauge, Labels, Tally, descriptors_used, empty_row, observe
 from aero_storage.metrics.families import Families, Registry, generate_latest, process_samples
 
@@ -95,6 +96,10 @@ class Metrics:
     def range_answered(self, *, valid: bool) -> None:
         """A range request got its 206 (`valid`), or one of 412, 413, 416."""
         _count(self.counts.ranges, ("valid" if valid else "invalid",))
+
+    def lease_answered(self, result: LeaseResult) -> None:
+        """A request got the answer that hung on a lease, or on the want of one."""
+        self.counts.leases[result.value,] += 1
 
     def store_failed(self, kind: str) -> None:
         """A disk or catalog failure of one of the kinds `meta`, `open_range`, `manifest`."""

@@ -34,6 +34,7 @@ from aero_storage.metrics import Metrics, Registry
 from aero_storage.service.catalog_reload import CatalogReloader
 from aero_storage.service.disk_pools import DiskPools
 from aero_storage.service.images_root import ImagesRoot, open_images_root
+from aero_storage.service.lease_access import access_of
 from aero_storage.service.lease_documents import LeaseDocuments, gauges_of_leases, read_lease_documents
 from aero_storage.service.lease_reload import LeaseReloader
 from aero_storage.service.listening.accept_guard import AcceptGuard
@@ -126,6 +127,8 @@ def compose(  # noqa: PLR0913 - what the settings do not say
     leases = leases_of(documents, pools, metrics, log)
     look_anew = reloader.look_anew if root.is_remote else None
     policy = policy_of(settings)
+    in_force = None if leases is None else leases.in_force
+    access = access_of(settings, policy, in_force, current_catalog, reactor)
     limits = limits_of(settings, policy.trusted_proxy)
     refusals = Refusals(limits, metrics, log, reactor)
     accept_guard = AcceptGuard(reactor, lambda: site.make_room(), lambda: site.is_full(), metrics, log)  # noqa: PLW0108 - made below
@@ -140,7 +143,7 @@ def compose(  # noqa: PLR0913 - what the settings do not say
     )
     streams: set[SiteStream] = set()
     stalls = detect_stalls(streams, admission, reactor, settings.stall_timeout_secs, metrics, log)
-    lease_watch = None if leases is None else LeaseWatch(reactor, streams, leases.in_force)
+    lease_watch = None if in_force is None else LeaseWatch(reactor, streams, in_force)
     handler = RequestHandler(
         policy,
         build_of(version, environ),
@@ -156,8 +159,10 @@ def compose(  # noqa: PLR0913 - what the settings do not say
             VirtualChunks(policy, log),
             look_anew=look_anew,
             lease_limiter=lease_limiter_of(settings, reactor, metrics),
+            access=access,
         ),
         look_anew=look_anew,
+        access=access,
         renewal=None if root.polled is None else ListingOnDemand(root.polled, reloader.check, reactor),
         is_stale=root.is_stale,
         fresh_seconds=0 if root.is_remote else FRESH_SECONDS,

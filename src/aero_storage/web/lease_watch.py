@@ -149,8 +149,19 @@ class LeaseWatch:
         self._revoking = _Round(self._clock, self._streams, self._judge_revocation)
         self._leases.on_change.append(self._changed)
 
+    def end_if_revoked(self, response: Response) -> bool:
+        """Reset a request if its lease was revoked while it waited; return whether it was.
+
+        Where a request has several tokens, it may have waited before it was known which of them is its lease.
+        """
+        lease = response.lease
+        ending = None if lease is None else self._judge_revocation(response, lease)
+        if ending is not None:
+            response.end_lease(ending)
+        return ending is not None
+
     def begin(self, response: Response, lease: Lease) -> None:
-        """The head of a response goes out, and it will be under way for some time."""
+        """The head of a response has gone out, and it is under way."""
         remaining = max(0.0, lease.claims.expires_at - self._now())
         response.lease_until = self._clock.seconds() + remaining + self._leases.rules.stream_grace
         self._next = min(self._next, response.lease_until)
