@@ -34,7 +34,7 @@ def test_everything_is_given_back(ask: Ask, bench: Bench, drive: Drive, ending: 
 
 
 def test_requests_of_a_lease(ask: Ask, bench: Bench) -> None:
-    """A request counts once for its lease, for another one from when that proves to be its own, and not after its end."""
+    """A request counts once for its lease, or for another one that proves to be its own, and not after its end."""
     limiter = LeaseLimiter(1, None, bench.clock.seconds)
     first, second = (Lease("key", name, Claims(("disk.img",), frozenset(), 0.0, 1.0)) for name in ("one", "two"))
     exchange = bench.exchange(ask())
