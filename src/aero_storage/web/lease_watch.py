@@ -101,8 +101,13 @@ class _Round:
     def _slice(self) -> None:
         self._turn = None
         looks = SLICE_LOOKS
-        while self._left and looks > 0:
-            looks -= RESET_LOOKS if self._look_at(self._left.popleft()) else 1
+        try:
+            while self._left and looks > 0:
+                looks -= RESET_LOOKS if self._look_at(self._left.popleft()) else 1
+        finally:  # a defect of one connection keeps no other one open
+            self._go_on()
+
+    def _go_on(self) -> None:
         if not self._left and self._again:
             self._again = False
             self._left.extend(self._streams)
