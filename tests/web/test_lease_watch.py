@@ -272,10 +272,12 @@ def test_one_that_raises(site: Site) -> None:
 
     broken = Broken()
     site.streams.add(broken)
-    streams = [site.begin() for _ in range(3)]
+    streams = [site.begin() for _ in range(20)]
     with suppress(ZeroDivisionError):
         site.revoke({"jti": "lease-1"})
-    site.turn(3)
+    for _ in range(4):
+        with suppress(ZeroDivisionError):
+            site.turn()
     assert broken.endings
     assert all(stream.endings == [Ending.LEASE_REVOKED] for stream in streams)
 

@@ -17,7 +17,6 @@ from twisted.python.failure import Failure
 from aero_storage.delivery.exchange import Ending, Exchange
 from aero_storage.delivery.facts import Names, request_id_of
 from aero_storage.delivery.handler import RequestHandler
-from aero_storage.delivery.lease_replies import with_remaining
 from aero_storage.delivery.reply import Reply
 from aero_storage.delivery.routes import Plane, Route
 from aero_storage.disk import Disk
@@ -124,14 +123,13 @@ class Responder:
         self, plan: ResponsePlan, exchange: Exchange, reply: Reply, client: Client, response: Response | None = None
     ) -> None:
         """Send head and body, as far as possible at once; most leave at once, and need no Response."""
+        exchange.reply = reply
         if client.pace is not None:
             client.pace.lease = None if exchange.lease_use is None else exchange.lease_use.bucket
         try:
-            now = self._now()
-            if exchange.lease is not None:
-                reply = with_remaining(reply, exchange.lease, now)
-            exchange.reply = reply
-            head = plan.head.write(reply, exchange.request_id, now, persistent=client.stays_open())
+            head = plan.head.write(
+                reply, exchange.request_id, self._now(), persistent=client.stays_open(), lease=exchange.lease
+            )
             if plan.is_head:
                 reply = attrs.evolve(reply, body=b"", segment=None)
             transport, blob = client.sendfile, exchange.blob
