@@ -79,6 +79,7 @@ CARRIERS: dict[str, Callable[[str], tuple[str, tuple[str, ...]]]] = {
     "secure cookie": lambda token: ("", ("-b", f"__Secure-aero-lease={token}")),
 }
 
+
 @pytest.mark.parametrize(
     ("site", "kind"), [("same-site", "SameSite=Lax"), ("cross-site", "SameSite=None; Partitioned")]
 )
