@@ -180,6 +180,12 @@ class LeaseLimitError(ClientError):
     status, reason = 429, RefusalReason.LEASE
 
 
+class LeaseOverdrawnError(ClientError):
+    """The lease has too many requests for bytes under way."""
+
+    status, reason = 429, RefusalReason.SHARE
+
+
 class ShortReadError(AeroStorageError):
     """A blob no longer holds the bytes that its headers promised."""
 

@@ -32,6 +32,7 @@ LEFT_OUT = {
     "express_equivalence": "what is remembered of a request is the same over both kinds of roots",
     "forwarded": HEADS,
     "framing": HEADS,
+    "lease_files": "they are local files over both kinds of roots",
     "logs": "lines are made from the request; test_object_store.py has the fields that a bucket adds",
     "made_bodies": NO_BYTES,
     "metrics": "test_object_store.py has the metrics that a bucket adds",

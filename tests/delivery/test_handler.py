@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import attrs
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
 
@@ -12,7 +13,9 @@ from aero_storage.catalog.model import Image
 from aero_storage.delivery.admission import Place
 from aero_storage.delivery.byte_handler import Memo
 from aero_storage.delivery.exchange import Ending
-from aero_storage.delivery.routes import ROUTES
+from aero_storage.delivery.facts import Names
+from aero_storage.delivery.routes import ROUTES, Plane, Resource, Route
+from aero_storage.errors import RefusalReason
 from aero_storage.storage.blob import Blob
 from aero_storage.storage.store import BlobRequest
 
@@ -123,6 +126,23 @@ def test_invalid_chunk_names(ask: Ask, bench: Bench, drive: Drive, rest: str) ->
     fill(bench, drive)
     assert bench.answer(ask(f"{BYTES}/{rest}")).status == 404
     assert (bench.admission.waiting, bench.store.opened) == (0, [])
+
+
+@pytest.mark.parametrize(
+    ("image_id", "version", "status"), [("disk.img", b"v-%20", 404), ("disk.img", b"chunks", 404), ("..", b"..", 400)]
+)
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_invalid_versions_among_metadata(
+    ask: Ask, bench: Bench, image_id: str, version: bytes, status: int, method: str
+) -> None:
+    """An invalid version is a 404 that nobody keeps among metadata too; the id is looked at before it."""
+    route = Route("/v1/images/:image_id/versions/:version/about", Resource.META, Plane.METADATA)
+    names = Names.parse({"image_id": image_id.encode(), "version": version})
+    reply = bench.answer(attrs.evolve(ask(f"{BYTES}/meta", method=method), route=route, names=names))
+    assert (reply.status, list(json.loads(reply.body))) == (status, ["error"])
+    assert dict(reply.headers)["Cache-Control"] == "no-store"
+    assert reply.refused is not None
+    assert (reply.refused.reason, bench.store.opened) == (RefusalReason.ID, [])
 
 
 # The place

@@ -132,6 +132,43 @@ def test_private_image(open_proxy: Callable[..., FaultyProxy], tmp_path: Path, e
     assert "private" in finding(report, "cache-control").result.seen
 
 
+def test_image_that_browsers_keep(
+    open_proxy: Callable[..., FaultyProxy], tmp_path: Path, examine_proxy: Look
+) -> None:
+    """That browsers keep versions and chunks of a private image is as the catalog says."""
+    catalog(tmp_path, public=False, private_cache="browser")
+    report = examine_proxy(open_proxy(virtual_chunks="true"))
+    assert [one for one in report.results if one.result.means] == []
+    assert "private, max-age=31536000, immutable" in finding(report, "image-version-caching").result.seen
+
+
+@pytest.mark.parametrize(
+    ("part", "check"),
+    [("/versions/v-", "image-version-caching"), ("/chunks/", "chunk-caching"), ("/disk", "cache-control")],
+)
+@pytest.mark.parametrize("private_cache", [None, "browser"])
+def test_private_image_in_public_caches(
+    part: str,
+    check: str,
+    private_cache: str | None,
+    open_proxy: Callable[..., FaultyProxy],
+    tmp_path: Path,
+    examine_proxy: Look,
+) -> None:
+    """A proxy that makes a private image public is found, whatever URL the image has."""
+    catalog(tmp_path, public=False, private_cache=private_cache)
+    proxy = open_proxy(virtual_chunks="true")
+
+    def publish(request: Request, answer: Answer) -> Answer:
+        is_meant = part in request.target and "/meta" not in request.target and answer.status in {200, 206}
+        return answer.put(Cache_Control="public, max-age=31536000, immutable, no-transform") if is_meant else answer
+
+    proxy.fault = ProxyFault(after=publish)
+    result = finding(examine_proxy(proxy), check).result
+    assert (result.severity, "but the image is private" in result.seen) == (Severity.FAILURE, True)
+    assert "empty the caches" in result.remedy
+
+
 def test_versions(open_proxy: Callable[..., FaultyProxy], tmp_path: Path, examine_proxy: Look) -> None:
     """A version by digest agrees with digest and tag; an image without a version is left out, with the reason."""
     digest = hashlib.sha256(IMAGE).hexdigest()

@@ -14,6 +14,7 @@ from aero_storage.delivery.admission import Admission
 from aero_storage.delivery.decision import Decision, judge
 from aero_storage.delivery.exchange import Exchange
 from aero_storage.delivery.facts import Facts
+from aero_storage.delivery.lease_limits import LeaseLimiter
 from aero_storage.delivery.missing import LookAnew, open_named
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.reply import Reply, error
@@ -67,6 +68,8 @@ class ByteHandler:
     """Looks at the catalog before an object that it names is called missing."""
     _access: LeaseAccess | None = attrs.field(kw_only=True, default=None)
     """Says who may read private images; None where anybody may."""
+    _lease_limiter: LeaseLimiter | None = attrs.field(kw_only=True, default=None)
+    """Limits the requests of one lease, if anything does."""
 
     async def answer(self, exchange: Exchange, range_value: str | None) -> Reply:
         """Return the reply to a request for bytes with that `Range`. Raises ClientError."""
@@ -109,6 +112,8 @@ class ByteHandler:
         image = memo.image
         if memo.access is not None and not memo.access.admit_now(exchange, image, memo.lease):
             return None
+        if self._lease_limiter is not None:
+            exchange.take_lease_share(self._lease_limiter)
         if not exchange.take_place_now(self._admission):
             return None
         if image is None:

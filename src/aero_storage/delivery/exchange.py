@@ -11,6 +11,7 @@ from aero_storage.delivery.access_record import AccessRecord
 from aero_storage.delivery.admission import Admission, Place
 from aero_storage.delivery.facts import Facts, make_request_id
 from aero_storage.delivery.hearing import Hearing
+from aero_storage.delivery.lease_limits import LeaseLimiter, LeaseUse
 from aero_storage.delivery.reply import Reply
 from aero_storage.errors import RefusalReason
 from aero_storage.http.leases.judgement import Verdict
@@ -27,6 +28,10 @@ class Ending(enum.StrEnum):
     """Aborted by the server: the file failed, or the server stops."""
     DISCONNECTED = "disconnected"
     """Ended by the client."""
+    LEASE_EXPIRED = "lease_expired"
+    """Aborted by the server, as its lease has ended, and the time of grace after it."""
+    LEASE_REVOKED = "lease_revoked"
+    """Aborted by the server, as its lease is revoked."""
 
 
 @attrs.define(eq=False)
@@ -56,6 +61,8 @@ class Exchange:
     """The answer to its tokens, or to the want of them; None where nothing hung on them."""
     hearing: Hearing | None = attrs.field(init=False, default=None)
     """Its tokens, where they are judged once more: when they are verified, or for the version that is opened."""
+    lease_use: LeaseUse | None = attrs.field(init=False, default=None)
+    """Held until the end if the requests of one lease are limited."""
     give_share_back: Callable[[], None] | None = attrs.field(init=False, default=None)
     """Called at the end if requests of one client are counted."""
 
@@ -83,6 +90,11 @@ class Exchange:
         if self.place is None:
             self.place = admission.try_acquire(self.client)
         return self.place is not None
+
+    def take_lease_share(self, limiter: LeaseLimiter) -> None:
+        """Count it among the requests of its lease, if it has one, until the end. Raises LeaseOverdrawnError."""
+        if self.lease is not None and self.lease_use is None:
+            self.lease_use = limiter.take(self.lease)
 
     @property
     def holds_place(self) -> bool:
@@ -132,6 +144,8 @@ class Exchange:
     def _release(self) -> None:
         if self.give_share_back is not None:
             self.give_share_back()
+        if self.lease_use is not None:
+            self.lease_use.release()
         if self.place is not None:
             self.place.release()
         if self.blob is not None:

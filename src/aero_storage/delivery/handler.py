@@ -200,8 +200,7 @@ class RequestHandler:
     async def _metadata(self, exchange: Exchange) -> Reply:
         facts, catalog = exchange.facts, self._current_catalog.current
         if not facts.names.valid:
-            text = f"invalid image id: it {NAME_RULE}"
-            return error(facts, self.policy, 400, reason=RefusalReason.ID, text=text)
+            return self._invalid_name(facts)
         if facts.names.image_id is None:
             images = catalog.images
             return metadata.list_reply(facts, self.policy, await self._list.listing(exchange, images))
@@ -211,6 +210,13 @@ class RequestHandler:
             version = version_of(image, opened.status)
             self._access.settle(exchange, () if version is None else (version,))
         return metadata.image_reply(facts, self.policy, image, opened.status, self._now())
+
+    def _invalid_name(self, facts: Facts) -> Reply:
+        """The reply of the metadata plane to an invalid id or version (http.md §1)."""
+        if "image_id" in facts.names.broken:
+            text = f"invalid image id: it {NAME_RULE}"
+            return error(facts, self.policy, 400, reason=RefusalReason.ID, text=text)
+        return error(facts, self.policy, 404, reason=RefusalReason.ID)
 
     async def _open(self, image_id: str) -> tuple[Image, Opened]:
         def request() -> tuple[Image, BlobRequest]:

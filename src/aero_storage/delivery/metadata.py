@@ -10,9 +10,10 @@ import attrs
 from aero_storage.catalog.model import Image
 from aero_storage.delivery.facts import Facts
 from aero_storage.delivery.policy import Policy
-from aero_storage.delivery.reply import Reply, json_body, plane_headers, precondition_reply, validator_headers
+from aero_storage.delivery.reply import Reply, json_body, precondition_reply, response_headers, validator_headers
 from aero_storage.delivery.representation import OCTETS, image_validators, known_sha256, version_of
 from aero_storage.http import caching
+from aero_storage.http.caching import Caching
 from aero_storage.http.conditional import Validators
 from aero_storage.http.dates import format_rfc3339
 from aero_storage.storage.blob import BlobStatus
@@ -45,7 +46,12 @@ def image_reply(facts: Facts, policy: Policy, image: Image, status: BlobStatus, 
     `now` is the `Date` of the response, in seconds since the epoch.
     """
     validators = image_validators(image, status).at(now)
-    return _answer(facts, policy, json_body(describe(image, status)), validators)
+    return _answer(facts, policy, json_body(describe(image, status)), validators, caching_of(image, policy))
+
+
+def caching_of(image: Image, policy: Policy) -> Caching:
+    """Return how caches may keep the metadata of an image; under leases, those of a private one not at all."""
+    return caching.private_metadata() if policy.leases and not image.public else Caching(caching.REVALIDATE)
 
 
 @attrs.frozen
@@ -66,6 +72,7 @@ class Listing:
     body: bytes
     etag: str
     hidden: tuple[HiddenEntry, ...] = ()
+    shows_private: bool = False
 
 
 def make_listing(found: Iterable[tuple[Image, BlobStatus]], *, hides_private: bool = False) -> Listing:
@@ -75,7 +82,7 @@ def make_listing(found: Iterable[tuple[Image, BlobStatus]], *, hides_private: bo
     """
     entries: list[bytes] = []
     hidden: list[HiddenEntry] = []
-    offset = 0
+    offset, shows_private = 0, False
     for image, status in found:
         entry = json_body(describe(image, status)) + b","
         if hides_private and not image.public:
@@ -83,7 +90,8 @@ def make_listing(found: Iterable[tuple[Image, BlobStatus]], *, hides_private: bo
         else:
             entries.append(entry)
             offset += len(entry)
-    return _listing(entries, tuple(hidden))
+            shows_private = shows_private or not image.public
+    return _listing(entries, tuple(hidden), shows_private=shows_private)
 
 
 def with_hidden(listing: Listing, shown: Collection[HiddenEntry]) -> Listing:
@@ -95,25 +103,30 @@ def with_hidden(listing: Listing, shown: Collection[HiddenEntry]) -> Listing:
         if entry in shown:
             parts += (others[done : entry.offset], entry.body)
             done = entry.offset
-    return _listing([*parts, others[done:]])
+    return _listing([*parts, others[done:]], shows_private=bool(shown))
 
 
-def _listing(entries: Iterable[bytes | memoryview], hidden: tuple[HiddenEntry, ...] = ()) -> Listing:
+def _listing(
+    entries: Iterable[bytes | memoryview], hidden: tuple[HiddenEntry, ...] = (), *, shows_private: bool = False
+) -> Listing:
     """Return the array of entries, each with a comma behind it."""
     body = b"[" + b"".join(entries)[:-1] + b"]"
-    return Listing(body, f'"images-{hashlib.sha256(body).hexdigest()[:_TAG_DIGITS]}"', hidden)
+    return Listing(body, f'"images-{hashlib.sha256(body).hexdigest()[:_TAG_DIGITS]}"', hidden, shows_private)
 
 
 def list_reply(facts: Facts, policy: Policy, listing: Listing) -> Reply:
     """Return the array of all images; the entity-tag is a digest of it."""
-    return _answer(facts, policy, listing.body, Validators(listing.etag, None))
+    return _answer(facts, policy, listing.body, Validators(listing.etag, None), _listing_caching(listing, policy))
 
 
-def _answer(facts: Facts, policy: Policy, body: bytes, validators: Validators) -> Reply:
-    headers = (
-        ("Cache-Control", caching.REVALIDATE),
-        *validator_headers(validators),
-        ("Content-Type", "application/json"),
-    )
+def _listing_caching(listing: Listing, policy: Policy) -> Caching:
+    """Return how caches may keep the list: under leases it hangs on what is presented, whichever images it shows."""
+    if policy.leases and listing.shows_private:
+        return caching.private_metadata()
+    return Caching(caching.REVALIDATE, by_credentials=policy.leases)
+
+
+def _answer(facts: Facts, policy: Policy, body: bytes, validators: Validators, kept: Caching) -> Reply:
+    headers = (*kept.headers, *validator_headers(validators), ("Content-Type", "application/json"))
     unmet = precondition_reply(facts, policy, validators, headers)
-    return unmet or Reply(200, (*plane_headers(facts, policy), *headers), body)
+    return unmet or Reply(200, response_headers(facts, policy, headers), body)

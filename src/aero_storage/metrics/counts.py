@@ -20,6 +20,7 @@ TALLIES = (
     *("requests", "bytes", "ranges", "store_errors", "reloads", "refusals", "slow"),
     *("leases", "delivered", "rejections", "broken_off", "lines_dropped"),
     *("origin_requests", "origin_bytes", "cache_requests", "cache_evicted", "cache_damaged"),
+    "lease_reloads",
 )
 HISTOGRAMS = ("durations", "queue_waits", "reactor_delays", "origin_durations")
 
@@ -31,8 +32,8 @@ _SLOW = ("stalled", "place_taken_back", "waiting_body")
 _REFUSALS = ("total", "client", "descriptors")
 _RELOAD_RESULTS = ("success", "failure")
 _MODES = ("range", "full", "chunk", "virtual_chunk")
-_REJECTIONS = ("queue_full", "timed_out")
-_BROKEN_OFF = ("aborted", "disconnected")
+_REJECTIONS = ("queue_full", "timed_out", "lease_share")
+_BROKEN_OFF = ("aborted", "disconnected", "lease_expired", "lease_revoked")
 
 Labels = tuple[str, ...]
 Tally = dict[Labels, float]
@@ -56,12 +57,21 @@ class Gauge(enum.StrEnum):
     ORIGIN_UP = "aero_storage_origin_up"
     CACHE_BYTES = "aero_storage_cache_bytes"
     CACHE_LIMIT = "aero_storage_cache_limit_bytes"
+    LEASE_KEYS = "aero_storage_lease_keys"
+    LEASE_KEYS_OVERDUE = "aero_storage_lease_keys_overdue"
+    LEASE_KEYS_INVALID = "aero_storage_lease_keys_invalid"
+    LEASE_KEYS_READ_AT = "aero_storage_lease_keys_reload_last_success_timestamp_seconds"
+    LEASE_REVOCATIONS = "aero_storage_lease_revocations"
+    LEASE_REVOCATIONS_INVALID = "aero_storage_lease_revocations_invalid"
+    LEASE_REVOCATIONS_READ_AT = "aero_storage_lease_revocations_reload_last_success_timestamp_seconds"
 
 
 _HIGHEST = frozenset(
     {
         *(Gauge.PLACES_USED, Gauge.DESCRIPTORS_USED),  # one full process matters, even if others have room
         *(Gauge.ORIGIN_UP, Gauge.CACHE_BYTES, Gauge.CACHE_LIMIT),  # all processes have the same origin and cache
+        *(Gauge.LEASE_KEYS, Gauge.LEASE_KEYS_OVERDUE, Gauge.LEASE_REVOCATIONS),  # and read the same files
+        *(Gauge.LEASE_KEYS_READ_AT, Gauge.LEASE_REVOCATIONS_READ_AT),
     }
 )
 """Gauges that are no sums."""
@@ -115,6 +125,8 @@ class Counts:
     cache_damaged: Tally = attrs.field(factory=dict)
     """Blocks."""
     origin_durations: Histogram = attrs.field(factory=dict)
+    lease_reloads: Tally = attrs.field(factory=dict)
+    """By document and result; empty without leases."""
     lines_dropped: Tally = attrs.field(factory=lambda: {(): 0})
     queue_waits: Histogram = attrs.field(factory=_one_row)
     reactor_delays: Histogram = attrs.field(factory=_one_row)

@@ -18,6 +18,7 @@ from aero_storage.metrics.counts import OTHER, Counts, Gauge, Labels, Tally, des
 from aero_storage.metrics.families import Families, Registry, generate_latest, process_samples
 
 Mode = Literal["range", "full", "chunk", "virtual_chunk"]
+LeaseDocument = Literal["keys", "revocations"]
 _OPENED = (LeaseResult.OK.value,)
 Gauges = Mapping[Gauge, Callable[[], float]]
 
@@ -81,7 +82,7 @@ class Metrics:
         observe(row, seconds)
 
     def broken_off(self, outcome: str) -> None:
-        """A response was cut short: `aborted` by the daemon, or `disconnected` by the client."""
+        """A response was cut short, by the daemon (`aborted`, `lease_expired`, `lease_revoked`) or its client."""
         _count(self.counts.broken_off, (outcome,))
 
     def bytes_sent(self, image_id: str, count: int) -> None:
@@ -114,6 +115,15 @@ class Metrics:
         """The catalog on disk is invalid."""
         _count(self.counts.reloads, ("failure",))
 
+    def lease_document_loaded(self, document: LeaseDocument) -> None:
+        """A good file of leases was read."""
+        _count(self.counts.lease_reloads, (document, "success"))
+        self.counts.lease_reloads.setdefault((document, "failure"), 0)
+
+    def lease_document_failed(self, document: LeaseDocument) -> None:
+        """A file of leases is broken."""
+        _count(self.counts.lease_reloads, (document, "failure"))
+
     def stream_stalled(self) -> None:
         """A response was reset, as its client had stalled."""
         _count(self.counts.slow, ("stalled",))
@@ -133,6 +143,10 @@ class Metrics:
     def request_rejected(self, reason: str) -> None:
         """A byte request got no place: `queue_full` (also without a queue), or `timed_out` in the queue."""
         _count(self.counts.rejections, (reason,))
+
+    def lease_overdrawn(self) -> None:
+        """A byte request was rejected, as too many of its lease are under way."""
+        self.request_rejected("lease_share")
 
     def request_waited(self, seconds: float) -> None:
         """A byte request got a place after `seconds` in the queue."""

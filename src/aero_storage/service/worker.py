@@ -16,6 +16,7 @@ from twisted.internet.posixbase import PosixReactorBase
 from twisted.internet.task import LoopingCall
 from twisted.logger import globalLogBeginner
 
+from aero_storage.errors import SettingsError
 from aero_storage.linux.descriptor_limit import raise_limit
 from aero_storage.linux.malloc import limit_arenas
 from aero_storage.logs.json_log import DescriptorSink, JsonLines
@@ -42,7 +43,11 @@ def run() -> None:
     raise_limit(reactor)
     log = JsonLines(DescriptorSink(LOG), config.settings.log_level, constant={"worker": config.number})
     globalLogBeginner.beginLoggingTo([log])
-    serve(config, reactor, log)
+    try:
+        serve(config, reactor, log)
+    except SettingsError as error:  # the parent tries again, ever more rarely; other workers serve meanwhile
+        log.event("critical", "worker cannot start", {"reason": str(error)})
+        sys.exit(1)
     reactor.run(installSignalHandlers=False)  # signals stay ignored until the service handles them
 
 

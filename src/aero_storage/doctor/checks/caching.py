@@ -76,16 +76,23 @@ def _cache_control(session: Session) -> Result:
             "proxies on the way may compress it, and clients refuse it for that",
             f"{advice.KEEP_HEADERS}; no expires either",
         )
-    return _private(session, words, seen) if "public" not in words else _public(session, words, seen)
+    if "public" not in words:
+        return _private(session, words, seen)
+    return made_public(session, answer) or _public(words, seen)
 
 
-def _public(session: Session, words: tuple[str, ...], seen: str) -> Result:
-    if session.metadata().get("public") is False:
-        return failure(
-            f"{seen}, but the image is private",
-            "every cache on the way stores a private image",
-            f"{advice.KEEP_HEADERS}; no expires either, and empty the caches",
-        )
+def made_public(session: Session, answer: Response) -> Result | None:
+    """Return the failure if an answer with bytes of a private image may be stored by every cache."""
+    if "public" not in answer.words("Cache-Control") or session.metadata().get("public") is not False:
+        return None
+    return failure(
+        f"{answer.request}: {answer.show('Cache-Control')}, but the image is private",
+        "every cache on the way stores a private image",
+        f"{advice.KEEP_HEADERS}; no expires either, and empty the caches",
+    )
+
+
+def _public(words: tuple[str, ...], seen: str) -> Result:
     if not any(_MAX_AGE.fullmatch(word) for word in words):
         return warning(f"{seen}, without max-age", "caches guess for how long it is good", advice.KEEP_HEADERS)
     return good(seen)
