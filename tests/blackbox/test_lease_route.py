@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.blackbox.harness import running, until
 from tests.blackbox.image_roots import VERSION, small_root
-from tests.blackbox.leased_root import lease, leased, leased_root
+from tests.blackbox.leased_root import lease, leased, leased_root, now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from tests.blackbox.harness import Daemon
 
 ROUTE = "/v1/images/secret/lease"
-NOW = int(time.time())
 
 
 @pytest.fixture(scope="module")
@@ -52,12 +50,19 @@ def test_good_lease(daemon: Daemon, method: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("token", "status"),
-    [(None, 401), ("junk", 401), (lease("open"), 403), (lease(scope=""), 403), (lease(iat=1, exp=2), 401)],
+    ("make", "status"),
+    [
+        (lambda: None, 401),
+        (lambda: "junk", 401),
+        (lambda: lease("open"), 403),
+        (lambda: lease(scope=""), 403),
+        (lambda: lease(iat=1, exp=2), 401),
+    ],
 )
 @pytest.mark.parametrize("image", ["secret", "nosuch"])
-def test_refused(daemon: Daemon, image: str, token: str | None, status: int) -> None:
+def test_refused(daemon: Daemon, image: str, make: Callable[[], str | None], status: int) -> None:
     """Without a good lease it is a 401 or 403, also for an id that does not exist."""
+    token = make()
     reply = daemon.ask(f"/v1/images/{image}/lease", fields={} if token is None else bearer(token))
     assert reply.status == status
     assert reply["WWW-Authenticate"] is not None
@@ -171,7 +176,7 @@ def cookie_of(daemon: Daemon, token: str, method: str = "GET", /, **fields: str)
 )
 def test_cookie(daemon: Daemon, fields: dict[str, str], attributes: list[str]) -> None:
     """A token is exchanged for a cookie of its image, which says no more than it has to, and opens the image."""
-    token = lease(uexp=NOW + 60)
+    token = lease(uexp=now() + 60)
     found = cookie_of(daemon, token, **fields)
     assert found is not None
     name = "__Secure-aero-lease" if "Secure" in attributes else "aero-lease"
