@@ -6,7 +6,6 @@ from aero_storage.delivery.facts import Facts
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.reply import Refused, Reply, error
 from aero_storage.errors import ClientError, RefusalReason
-from aero_storage.http import caching
 from aero_storage.http.cors import CHALLENGE
 from aero_storage.http.leases.judgement import Verdict
 from aero_storage.http.leases.results import LeaseResult
@@ -26,5 +25,5 @@ def denial(facts: Facts, policy: Policy, verdict: Verdict) -> Reply:
     """Return the 401 or 403 to a request whose tokens got this verdict (RFC 6750 §3)."""
     result = verdict.result
     text = "a lease is required" if result is LeaseResult.MISSING else f"the lease is refused: {result}"
-    own = ((CHALLENGE, result.challenge or ""), caching.VARY_BY_CREDENTIALS)
-    return error(facts, policy, result.status, *own, reason=Refused(RefusalReason.LEASE), text=text)
+    challenge = (CHALLENGE, result.challenge or "")
+    return error(facts, policy, result.status, challenge, reason=Refused(RefusalReason.LEASE), text=text)

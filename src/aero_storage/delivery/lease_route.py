@@ -16,6 +16,7 @@ from aero_storage.delivery.reply import Reply, error, response_headers
 from aero_storage.delivery.representation import version_of
 from aero_storage.errors import BlobNotFoundError, RefusalReason
 from aero_storage.http import caching
+from aero_storage.http.caching import Caching
 from aero_storage.http.cors import Headers
 from aero_storage.http.leases.results import LeaseResult
 from aero_storage.http.queries import first_value
@@ -36,21 +37,20 @@ class LeaseRoute:
     _now: Callable[[], float]
 
     async def answer(self, exchange: Exchange) -> Reply:
-        """Return the 204, or the 404 to an id that no image has. Raises LeaseDeniedError."""
+        """Return the 204. Raises LeaseDeniedError, and BlobNotFoundError in a directory listing."""
         facts, catalog = exchange.facts, self._current_catalog.current
-        vary = (caching.VARY_BY_CREDENTIALS,) if self._policy.leases else ()
         if not facts.names.valid:
-            return error(facts, self._policy, 404, *vary, reason=RefusalReason.ID)
+            return error(facts, self._policy, 404, reason=RefusalReason.ID)
         image_id = facts.names.image_id or ""
         image = catalog.find(image_id)
         if image is None and catalog.listing:
-            return error(facts, self._policy, 404, *vary, reason=RefusalReason.EXISTENCE)
+            raise BlobNotFoundError(image_id)
         if self._access is not None and exchange.verdict is not None:
             if image is None:
                 self._access.refuse(exchange, LeaseResult.WRONG_IMAGE)
             await self._settle(exchange, self._access, image_id)
-        own = (("Cache-Control", caching.NO_STORE), *vary, *self._cookie(exchange))
-        return Reply(204, response_headers(facts, self._policy, own))
+        kept = Caching(caching.NO_STORE, by_credentials=self._policy.leases)
+        return Reply(204, response_headers(facts, self._policy, (*kept.headers, *self._cookie(exchange))))
 
     async def _settle(self, exchange: Exchange, access: LeaseAccess, image_id: str) -> None:
         """Judge a lease for one version by the image that there is now, if no version was asked for."""
