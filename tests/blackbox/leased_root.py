@@ -53,7 +53,8 @@ def leased_root(home: Path) -> None:
 @contextmanager
 def leased(home: Path, *flags: str) -> Iterator[Daemon]:
     """Run a daemon that asks for leases."""
-    leased_root(home)
+    if not (home / "keys.json").exists():
+        leased_root(home)
     files = ("--lease-keys-file", str(home / "keys.json"), "--lease-revocations-file", str(home / "revoked.jsonl"))
     with running(home, *files, *flags) as daemon:
         yield daemon

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.blackbox.harness import running, until
-from tests.blackbox.image_roots import VERSION, small_root
+from tests.blackbox.image_roots import DISK, VERSION, small_root
 from tests.blackbox.leased_root import lease, leased, leased_root, now
+from tests.blackbox.raw_http import RawConnection
+from tests.certificates import write_certificate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -197,6 +200,28 @@ def test_no_cookie_where_any_origin_may_read(untrusting: Daemon) -> None:
     """Without an allowlist no page of another site is on it; a proxy that is not trusted says nothing of TLS."""
     assert cookie_of(untrusting, lease(), Sec_Fetch_Site="cross-site", Origin="https://app.test") is None
     assert (cookie_of(untrusting, lease(), X_Forwarded_Proto="https") or [])[-1] == "SameSite=Lax"
+
+
+def test_cookie_over_tls(home: Callable[[str], Path]) -> None:
+    """Over TLS the cookie is `Secure`, without a proxy that says so, and opens the image there."""
+    path = home("lease-tls")
+    write_certificate(path)
+    with leased(path, "--endpoint", "ssl:0:interface=127.0.0.1:privateKey=key.pem:certKey=cert.pem") as daemon:
+        with tls(daemon) as conn:
+            reply = conn.ask("GET", f"{ROUTE}?cookie=1", bearer(lease()))
+            pair, *rest = (reply["Set-Cookie"] or "").split("; ")
+            assert pair.startswith("__Secure-aero-lease=")
+            assert rest[-2:] == ["Secure", "SameSite=Lax"]
+            opened = conn.ask("GET", "/v1/images/secret", {"Cookie": pair, "Range": "bytes=0-9"})
+        assert (opened.status, opened.body) == (206, DISK[:10])
+
+
+def tls(daemon: Daemon) -> RawConnection:
+    """Connect to the last of the daemon's addresses."""
+    *_, address = [line["address"] for line in daemon.lines() if line["message"] == "listening"]
+    plain = RawConnection.dial(int(address.rpartition(":")[2]))
+    context = ssl.create_default_context(cafile=daemon.home / "cert.pem")
+    return RawConnection(context.wrap_socket(plain.sock, server_hostname="localhost"))
 
 
 def test_head_sets_no_cookie(daemon: Daemon) -> None:
