@@ -25,6 +25,7 @@ from aero_storage.service.listening.tls_material import TLSMaterial
 from aero_storage.settings import Settings
 from aero_storage.web.request import AeroRequest, RequestChannel
 from aero_storage.web.response_plans import ResponsePlans
+from aero_storage.workers.control_protocol import Message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -290,6 +291,7 @@ def test_names_for_logging_are_found(name: str) -> None:
         (RememberedLeases, "_old"),
         (ResponsePlans, "_plans"),  # the keys are heads
         (TLSMaterial, "key"),
+        (Message, "payload"),
     ],
 )
 def test_repr(holder: type, name: str) -> None:

@@ -22,7 +22,7 @@ from aero_storage.logs.json_log import JsonLines
 from aero_storage.service import daemon
 from aero_storage.service.composition import Drain, build_of, policy_of
 from aero_storage.service.daemon import AeroService
-from aero_storage.service.listening.endpoints import address_text
+from aero_storage.service.listening.endpoints import Listening, address_text
 from aero_storage.settings import Settings
 
 
@@ -52,7 +52,7 @@ class Running:
 
     def start(self, *, tells_entries: bool = True) -> Running:
         self.stack.reactor.stop = lambda: self.stops.append(None)
-        parts = attrs.evolve(self.stack.parts, ports=(cast("Any", self.port),))
+        parts = attrs.evolve(self.stack.parts, listening=Listening((cast("Any", self.port),)))
         self.service = AeroService(parts, Silent(), self.handlers.__setitem__, tells_entries=tells_entries)
         self.service.startService()
         ((hook, arguments, _),) = self.stack.reactor.whenRunningHooks
@@ -141,10 +141,10 @@ def test_leases_are_watched(make_stack: Callable[..., Any], tmp_path: Path) -> N
 
 
 def test_no_leases(running: Running) -> None:
-    """Without a file of keys no lease is looked for, and no metric of leases is shown."""
+    """Without a file of keys no file of leases is looked for, and no metric of one is shown."""
     assert running.stack.parts.leases is None
     running.handlers[signal.SIGHUP](signal.SIGHUP, None)
-    assert b"aero_storage_lease" not in running.stack.ask("/metrics").body
+    assert b"aero_storage_lease_" not in running.stack.ask("/metrics").body
 
 
 PRIVATE = '[{"id": "disk.img", "file": "disk.img", "name": "A", "public": false}]'
