@@ -141,6 +141,21 @@ def test_without_a_good_lease(
     assert "no-store" in answer.headers["cache-control"]
 
 
+@pytest.mark.parametrize("name", ["If-Range", "Range", "X-Request-Id", "Host"])
+def test_another_url_in_a_field(cache: NginxProxy, name: str) -> None:
+    """The lease is judged for the image of the URL, though a header field has the URL of another image."""
+    target, part = versioned(cache), ("-r", "0-9")
+    for _ in range(2):
+        assert cache.curl.fetch(target, *part, *bearer(lease())).body == DISK[:10]
+    etag = cache.direct.fetch(target, "-I", *bearer(lease())).headers["etag"]
+    lure = f"{OTHER}/versions/{version_of(cache, OTHER)}"
+    value = {"If-Range": f"{etag} {lure} {lure}?", "Range": f"bytes=0-9  {lure} {lure}?"}.get(name, f"{lure} {lure}?")
+    words = ("-H", f"{name}: {value}", *(() if name == "Range" else part))
+    answer = cache.curl.fetch(target, *words, *bearer(lease("other")))
+    assert answer.status in {400, 403}
+    assert DISK[:10] not in answer.body
+
+
 def test_lease_of_a_version(cache: NginxProxy) -> None:
     """A lease for one version opens its URLs in the cache, and no other."""
     target, part = versioned(cache), ("-r", "0-9")
@@ -225,6 +240,18 @@ def test_replaced_image(cache: NginxProxy, images: LeasedImages) -> None:
     new = cache.curl.fetch(versioned(cache, MOVING), *part, *shown)
     assert (new.status, new.body) == (206, DISK[::-1][5:10])
     assert cache.curl.fetch(MOVING, *part, *shown).body == DISK[::-1][5:10]
+
+
+def test_removed_image(cache: NginxProxy, images: LeasedImages) -> None:
+    """Of an image that the catalog has no more nothing is served, though it is kept."""
+    target, shown, part = versioned(cache, OTHER), bearer(lease("other")), ("-r", "5-9")
+    for _ in range(2):
+        assert cache.curl.fetch(target, *part, *shown).body == DISK[5:10]
+    catalog = json.loads((images.root / "manifest.json").read_text())
+    catalog["images"] = [one for one in catalog["images"] if one["id"] != "other"]
+    (images.root / "new").write_text(json.dumps(catalog))
+    (images.root / "new").rename(images.root / "manifest.json")
+    until(lambda: cache.curl.fetch(target, *part, *shown).status == 404, "the 404")
 
 
 def test_too_many_bad_leases(start_cache: Callable[..., NginxProxy]) -> None:
