@@ -214,6 +214,27 @@ def test_what_is_not_kept(cache: NginxProxy, target: str) -> None:
         assert routes_asked(cache, request_id)[-1:] != [LEASE_ROUTE]
 
 
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        (("-H", "Range: bytes=5-2"), 416),
+        (("-r", "99999999-99999999"), 416),
+        (("-r", "0-9", "-H", 'If-Range: "x"'), 200),
+        (("-r", "0-9", "-H", "If-None-Match: *"), 304),
+        (("-I",), 200),
+    ],
+)
+def test_other_answers(cache: NginxProxy, words: tuple[str, ...], status: int) -> None:
+    """Whatever the answer to a good lease is, it is the daemon's, and says once for how long the lease is good."""
+    target, shown = versioned(cache), bearer(lease(seconds=500))
+    cache.curl.fetch(target, "-r", "0-9", *shown)
+    answer, direct = (one.fetch(target, *words, *shown) for one in (cache.curl, cache.direct))
+    assert answer.status == direct.status == status
+    assert 490 <= int(answer.headers["aero-lease-remaining"]) <= 500
+    assert answer.headers.get("content-range") == direct.headers.get("content-range")
+    assert "x-request-id" in answer.headers
+
+
 def test_public_image(cache: NginxProxy) -> None:
     """Public images are kept as they are without leases; a lease that is shown for one changes no byte."""
     target = f"{IMAGE}/versions/{json.loads(cache.direct.fetch(f'{IMAGE}/meta').body)['version']}"
@@ -310,6 +331,7 @@ def test_no_token_is_kept(start_cache: Callable[..., NginxProxy]) -> None:
     files = [path for path in cache.curl.place.rglob("*") if path.is_file() and path.name not in {"head", "body"}]
     log = (cache.curl.place / "aero-storage.log").read_text()
     assert log.count("versions/") == len(tokens)
+    assert re.search(r'"GET \S+ HTTP/2.0" 206 10 "bytes=0-9" [0-9.]+ MISS [0-9a-f-]{36}$', log, re.MULTILINE)
     kept = [path for path in files if re.fullmatch(r"[0-9a-f]{32}", path.name)]
     assert kept
     assert all(b"KEY: " in path.read_bytes() for path in kept)
