@@ -185,9 +185,9 @@ def test_import_keeps_files_of_others(command: Command, root: Path, source: Path
 
 
 def test_private(command: Command, root: Path, source: Path) -> None:
-    """--private says that it is no access control; --public takes it back."""
+    """--private says which daemon asks for leases; --public takes it back."""
     said = command("import", source, "--id", "disk", "--private")
-    assert "no access control" in said.err
+    assert "--lease-keys-file" in said.err
     assert entries(root)[0]["public"] is False
     command("import", source, "--id", "disk", "--public")
     assert entries(root)[0]["public"] is True

@@ -317,6 +317,21 @@ def test_only_new_lines_are_parsed(path: Path, clocks: Clocks, counted: CountedL
     assert "line 103: " in str(reading.error)
 
 
+@pytest.mark.parametrize("ago", [86400 + 30 + 3590, 86400 + 30 + 3610])
+def test_new_lines_are_dropped_as_others(path: Path, clocks: Clocks, ago: int) -> None:
+    """Of the new lines those are dropped that a first reading drops, too: no response goes on that they hit."""
+    line = b'{"sub":"ada","before":%d}\n' % (NOW - ago)
+    put(path, b'{"jti":"one"}\n', clocks)
+    rules = LeaseRules(stream_grace=3600)
+    reader, other = (revocations_reader(path, rules, lambda: clocks.wall, lambda: clocks.steady) for _ in range(2))
+    reader.read_first()
+    put(path, b'{"jti":"one"}\n' + line, clocks)
+    reading = reader.read_if_changed()
+    assert reading is not None
+    assert reading.document is not None
+    assert len(reading.document) == len(other.read_first()) == (2 if ago < 86400 + 30 + 3600 else 1)
+
+
 @pytest.mark.parametrize(
     ("before", "after"),
     [

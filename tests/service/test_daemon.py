@@ -141,10 +141,10 @@ def test_leases_are_watched(make_stack: Callable[..., Any], tmp_path: Path) -> N
 
 
 def test_no_leases(running: Running) -> None:
-    """Without a file of keys no lease is looked for, and no metric of leases is shown."""
+    """Without a file of keys no file of leases is looked for, and no metric of one is shown."""
     assert running.stack.parts.leases is None
     running.handlers[signal.SIGHUP](signal.SIGHUP, None)
-    assert b"aero_storage_lease" not in running.stack.ask("/metrics").body
+    assert b"aero_storage_lease_" not in running.stack.ask("/metrics").body
 
 
 PRIVATE = '[{"id": "disk.img", "file": "disk.img", "name": "A", "public": false}]'

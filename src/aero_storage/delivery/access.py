@@ -25,7 +25,7 @@ from aero_storage.delivery.token_verification import TokenVerification
 from aero_storage.errors import LeaseLimitError
 from aero_storage.http.forwarded import TrustedProxies
 from aero_storage.http.leases.carriers import Presented, presented
-from aero_storage.http.leases.judgement import MISSING, Verdict, Wanted, choose, judge
+from aero_storage.http.leases.judgement import MISSING, Verdict, Wanted, choose, judge, judge_time
 from aero_storage.http.leases.results import LeaseResult
 from aero_storage.http.leases.verification import Lease, LeaseVerifier
 from aero_storage.http.queries import first_value
@@ -39,12 +39,37 @@ class LeaseMemo:
 
     verifier: LeaseVerifier | None = None
     """The one that has verified it; with another one in force it counts for nothing."""
-    wanted: Wanted = Wanted("")
     verdict: Verdict | None = None
+    in_url: bool = False
+    wanted: Wanted = Wanted("")
+    earlier: tuple[tuple[Lease, bool], ...] = ()
+    """Leases that stood before it and did not open the image, and whether they were in the URL."""
 
     def forget(self) -> None:
         """Forget it: the image may be another one now."""
         self.verdict = None
+
+    def remember(self, verifier: LeaseVerifier, hearing: Hearing, verdict: Verdict) -> None:
+        """Remember the lease that has won, if nothing but time can change that."""
+        earlier = list(zip(hearing.standings, hearing.presented, strict=True))
+        at = next(at for at, (_, shown) in enumerate(earlier) if shown is verdict.presented)
+        known = tuple((one, shown.in_url) for one, shown in earlier[:at] if isinstance(one, Lease))
+        if len(known) == at and hearing.is_settled(verdict):
+            self.verifier, self.verdict, self.wanted = verifier, verdict, hearing.wanted
+            self.in_url, self.earlier = hearing.presented[at].in_url, known
+
+    def opens(self, verifier: LeaseVerifier, now: float, leeway: float) -> Lease | None:
+        """Return the lease, if it still wins at this time."""
+        verdict = self.verdict
+        if verdict is None or verdict.lease is None or self.verifier is not verifier:
+            return None
+        if judge_time(verdict.lease.claims, now, leeway, in_url=self.in_url) is not None:
+            return None
+        if self.earlier and any(
+            judge(one, self.wanted, now, leeway, in_url=url) is LeaseResult.OK for one, url in self.earlier
+        ):
+            return None
+        return verdict.lease
 
 
 @attrs.frozen(eq=False)
@@ -56,6 +81,11 @@ class LeaseAccess:
     _current_catalog: CurrentCatalog
     _proxies: TrustedProxies
     _now: Callable[[], float] = time.time
+    _leeway: float = attrs.field(init=False)
+
+    @_leeway.default
+    def _rules_never_change(self) -> float:
+        return self._leases.rules.leeway
 
     async def admit(self, exchange: Exchange) -> None:
         """Wait until it is known whether the caller may have what it asks for.
@@ -77,8 +107,10 @@ class LeaseAccess:
         """Do the same for a closed image, if nothing has to be waited for; else return False."""
         if exchange.verdict is not None:
             return True
-        if memo.verdict is not None and memo.verifier is self._leases.verifier and self._is_still_good(memo):
-            exchange.verdict, exchange.lease = memo.verdict, memo.verdict.lease
+        verifier = self._leases.verifier
+        exchange.lease = memo.opens(verifier, self._now(), self._leeway)
+        if exchange.lease is not None:
+            exchange.verdict = memo.verdict
             return True
         hearing = self._hear(exchange, image)
         verdict = self._verdict_now(exchange, hearing)
@@ -86,8 +118,7 @@ class LeaseAccess:
             exchange.hearing = hearing  # `admit` goes on with it
             return False
         self._decide(exchange, hearing, verdict)
-        if hearing.is_settled(verdict) and verdict.presented is hearing.presented[0]:
-            memo.verifier, memo.wanted, memo.verdict = self._leases.verifier, hearing.wanted, verdict
+        memo.remember(verifier, hearing, verdict)
         return True
 
     async def leases_for_list(self, exchange: Exchange) -> list[Lease]:
@@ -96,7 +127,7 @@ class LeaseAccess:
         Tokens that are not good count as nothing there.
         """
         hearing = Hearing(Wanted(""), self._presented(exchange))
-        client, leeway = identity_of(exchange.client), self._leases.rules.leeway
+        client, leeway = identity_of(exchange.client), self._leeway
         for at, shown in enumerate(hearing.presented):
             hearing.standings[at] = self._verification.verify_now(client, shown.token)
         for at in hearing.unverified():
@@ -149,7 +180,7 @@ class LeaseAccess:
 
     def _verdict_now(self, exchange: Exchange, hearing: Hearing) -> Verdict | None:
         """Return the answer to a request, None if that has to wait. Raises LeaseLimitError."""
-        client, now, leeway = identity_of(exchange.client), self._now(), self._leases.rules.leeway
+        client, now, leeway = identity_of(exchange.client), self._now(), self._leeway
         for at, shown in enumerate(hearing.presented):
             if hearing.standings[at] is None:
                 hearing.standings[at] = self._verification.verify_now(client, shown.token)
@@ -167,7 +198,7 @@ class LeaseAccess:
 
     def _verdicts(self, hearing: Hearing, versions: Collection[str]) -> list[Verdict]:
         wanted = attrs.evolve(hearing.wanted, versions=versions)
-        return list(hearing.verdicts(wanted, self._now(), self._leases.rules.leeway))
+        return list(hearing.verdicts(wanted, self._now(), self._leeway))
 
     def _decide(self, exchange: Exchange, hearing: Hearing, verdict: Verdict) -> None:
         exchange.verdict, exchange.lease = verdict, None
@@ -175,13 +206,6 @@ class LeaseAccess:
             raise LeaseDeniedError(verdict)
         exchange.lease = verdict.lease
         exchange.hearing = None if hearing.is_settled(verdict) else hearing
-
-    def _is_still_good(self, memo: LeaseMemo) -> bool:
-        verdict = memo.verdict
-        if verdict is None or verdict.lease is None or verdict.presented is None:
-            return False
-        now, leeway, in_url = self._now(), self._leases.rules.leeway, verdict.presented.in_url
-        return judge(verdict.lease, memo.wanted, now, leeway, in_url=in_url) is LeaseResult.OK
 
 
 def is_closed(catalog: Catalog, image: Image | None) -> bool:

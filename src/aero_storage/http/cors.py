@@ -42,6 +42,11 @@ EXPOSED_WHERE_SENT = frozenset({MAX_RANGE_BYTES, REPR_DIGEST, LEASE_REMAINING, C
 """Headers that scripts may read as well, on the responses that have them."""
 
 
+def with_lease_exposed(headers: Headers) -> Headers:
+    """Return the headers of a response that has LEASE_REMAINING beside them, so that scripts may read that too."""
+    return tuple((name, f"{value}, {LEASE_REMAINING}" if name == EXPOSE else value) for name, value in headers)
+
+
 def exposed_names(always: str | None, sent: Headers) -> str | None:
     """Return the value of `Access-Control-Expose-Headers`: `always`, and what of EXPOSED_WHERE_SENT is in `sent`."""
     if always is None:

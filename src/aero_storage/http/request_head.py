@@ -179,9 +179,11 @@ def may_be_remembered(head: RequestHead, range_value: str | None, request_id: st
 
 def _without_range_query(data: bytes) -> bytes:
     """Leave out the last parameter if it names a range. An expression for the whole line would look at each byte."""
-    end = data.find(b"\r\n") + len(b"\r\n") - len(_LINE_END)
-    question = data.find(b"?", 0, max(0, end))
-    if question < 0 or not data.startswith((b"GET /", b"HEAD /")) or not data.startswith(_LINE_END, end):
+    end = data.find(_LINE_END)
+    if end < 0 or not data[end - 1 : end].isdigit():
+        return data
+    question = data.find(b"?", 0, end)
+    if question < 0 or data.find(b"\r", 0, end) >= 0 or not data.startswith((b"GET /", b"HEAD /")):
         return data
     start = max(question, data.rfind(b"&", question, end))
     return data[:start] + data[end:] if _RANGE_QUERY.fullmatch(data, start, end) else data

@@ -32,11 +32,14 @@ def revocations_reader(
     Of a file that has grown only the new lines are parsed: a million take three seconds.
     """
 
+    def oldest(moment: float) -> float:
+        return moment - rules.longest_stream
+
     def parse(file: BinaryIO, _status: os.stat_result, moment: float) -> Revocations:
-        return read_revocations(lines_of(file), moment - rules.longest_stream)
+        return read_revocations(lines_of(file), oldest(moment))
 
     def extend(known: Revocations, known_lines: int, file: BinaryIO, moment: float) -> Revocations:
-        return read_revocations(lines_of(file), moment - rules.longest_use, known, known_lines)
+        return read_revocations(lines_of(file), oldest(moment), known, known_lines)
 
     return LeaseDocumentReader(path, parse, now, steady, extend)
 

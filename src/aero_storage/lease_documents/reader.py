@@ -48,7 +48,7 @@ class Reading(Generic[D]):
 
 @attrs.frozen
 class _Content:
-    """What a file holds; equal contents have the same bytes, and equal rights of others."""
+    """The content of a file; equal ones have the same bytes, and equal rights of others."""
 
     digest: bytes
     others_may_read: bool

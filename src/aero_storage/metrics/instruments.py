@@ -19,6 +19,7 @@ from aero_storage.metrics.families import Families, Registry, generate_latest, p
 
 Mode = Literal["range", "full", "chunk", "virtual_chunk"]
 LeaseDocument = Literal["keys", "revocations"]
+_OPENED = (LeaseResult.OK.value,)
 Gauges = Mapping[Gauge, Callable[[], float]]
 
 
@@ -99,7 +100,7 @@ class Metrics:
 
     def lease_answered(self, result: LeaseResult) -> None:
         """A request got the answer that hung on a lease, or on the want of one."""
-        self.counts.leases[result.value,] += 1
+        self.counts.leases[_OPENED if result is LeaseResult.OK else (result.value,)] += 1
 
     def store_failed(self, kind: str) -> None:
         """A disk or catalog failure of one of the kinds `meta`, `open_range`, `manifest`."""

@@ -17,7 +17,6 @@ from twisted.python.failure import Failure
 from aero_storage.delivery.exchange import Ending, Exchange
 from aero_storage.delivery.facts import Names, request_id_of
 from aero_storage.delivery.handler import RequestHandler
-from aero_storage.delivery.lease_replies import with_remaining
 from aero_storage.delivery.reply import Reply
 from aero_storage.delivery.routes import Plane, Route
 from aero_storage.disk import Disk
@@ -111,26 +110,32 @@ class Responder:
             return self._defect(exchange, failure.getTraceback())
 
         waiting.addErrback(failed)
-        response.follow(waiting, lambda reply: self._send(plan, exchange, reply, client, response))
+        response.follow(waiting, lambda reply: self._send_late(plan, exchange, reply, client, response))
+
+    def _send_late(
+        self, plan: ResponsePlan, exchange: Exchange, reply: Reply, client: Client, response: Response
+    ) -> None:
+        """Send the reply to a request that had to wait, unless its lease was revoked meanwhile."""
+        if self._lease_watch is None or not self._lease_watch.end_if_revoked(response):
+            self._send(plan, exchange, reply, client, response)
 
     def _send(
         self, plan: ResponsePlan, exchange: Exchange, reply: Reply, client: Client, response: Response | None = None
     ) -> None:
         """Send head and body, as far as possible at once; most leave at once, and need no Response."""
+        exchange.reply = reply
         if client.pace is not None:
             client.pace.lease = None if exchange.lease_use is None else exchange.lease_use.bucket
         try:
-            now = self._now()
-            if exchange.lease is not None:
-                reply = with_remaining(reply, exchange.lease, now)
-            exchange.reply = reply
-            head = plan.head.write(reply, exchange.request_id, now, persistent=client.stays_open())
+            head = plan.head.write(
+                reply, exchange.request_id, self._now(), persistent=client.stays_open(), lease=exchange.lease
+            )
             if plan.is_head:
                 reply = attrs.evolve(reply, body=b"", segment=None)
             transport, blob = client.sendfile, exchange.blob
             if transport is None or (reply.segment is not None and blob is not None and blob.file is None):
                 response = self._response(exchange, reply, client, response)
-                response.follow(Deferred.fromCoroutine(self._produce(head, reply, response, client)))
+                self._follow(response, Deferred.fromCoroutine(self._produce(head, reply, response, client)))
                 return
             sending = self._sender.send(transport, head, reply, blob, exchange.place)
             if sending is None:
@@ -144,14 +149,19 @@ class Responder:
         response = self._response(exchange, reply, client, response)
         if reply.body:
             response.hold_body(self._bodies, reply.body)
+        self._follow(response, sending)
+
+    def _follow(self, response: Response, sending: Deferred[None]) -> None:
+        """Follow a response whose head has gone out."""
         response.follow(sending)
+        lease = response.lease
+        if self._lease_watch is not None and lease is not None and not response.exchange.ended:
+            self._lease_watch.begin(response, lease)
 
     def _response(self, exchange: Exchange, reply: Reply, client: Client, response: Response | None) -> Response:
         """The response under way, now that its reply is known."""
         response = response or Response(exchange, client, self._log, self._in_flight.reports)
         response.status, response.length = reply.status, reply.length or 0
-        if self._lease_watch is not None and exchange.lease is not None:
-            self._lease_watch.begin(response, exchange.lease)
         return response
 
     async def _produce(self, head: bytes, reply: Reply, response: Response, client: Client) -> None:
