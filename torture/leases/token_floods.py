@@ -86,13 +86,14 @@ def _compare(
             with _flooding(trial, flood):
                 beside.append(_watch(trial))
                 newcomers.extend(_newcomer(trial, number) for number in range(_NEWCOMERS))
-        if _is_served(alone, beside):
+        if is_served(alone, beside):
             return alone, beside
     trial.check(holds=False, text=f"{flood}: p99 {_p99(beside):.4f} s, alone {_p99(alone):.4f} s")
     return alone, beside
 
 
-def _is_served(alone: list[LiveResult], beside: list[LiveResult]) -> bool:
+def is_served(alone: list[LiveResult], beside: list[LiveResult]) -> bool:
+    """Return whether a holder waits little longer beside a flood than without."""
     return _p99(beside) <= max(_MOST_TIMES * _p99(alone), _p99(alone) + _MOST_SECONDS)
 
 
