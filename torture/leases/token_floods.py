@@ -32,6 +32,8 @@ _TRIES = 3
 """Other work on the machine makes times worse, never better: so often it is tried whether they stay high."""
 _NEWCOMER_SECONDS = 5.0
 _NEWCOMERS = 5
+_IN_CROWD_SECONDS = 8.0
+"""A newcomer waits for a turn of each client: of 200 for 2 seconds, and longer where other work takes the time."""
 _AS_FAST_AS_CAN_BE = 1_000_000
 _CROWD_CONNECTIONS = 10
 _CROWD_SECONDS = 5.0
@@ -92,7 +94,7 @@ def crowds(count: int) -> Outcome:
         trial.check_alive()
         trial.check_secrets()
     usual, worst = statistics.median(newcomers), max(newcomers)
-    trial.check(usual <= _NEWCOMER_SECONDS, f"newcomers with good leases waited {usual:.1f} s, at most {worst:.1f}")
+    trial.check(usual <= _IN_CROWD_SECONDS, f"newcomers with good leases waited {usual:.1f} s, at most {worst:.1f}")
     saw = f"newcomers got in after {usual:.1f} s, at most {worst:.1f}; {rate:,.0f} tokens were verified in a second"
     tried = f"addresses with {_CROWD_CONNECTIONS} connections each, which show new tokens as fast as answers come"
     return trial.outcome("crowds with tokens", tried, count, saw, (before, after))
