@@ -13,7 +13,6 @@ import h11
 from aero_storage.http.host import guess_request_line
 from aero_storage.http.request_head import Refusal, RequestHead, logged_path, make_head
 
-_SEPARATORS = {"cookie": "; "}  # RFC 9113 §8.2.3: proxies of HTTP/2 may pass its lines on as they are
 _CODING = re.compile(rb"\r\ntransfer-encoding:[^\r]*(?:\r\n[ \t][^\r]*)*", re.IGNORECASE)
 _HOST = re.compile(rb"\r\nhost:([^\r]*(?:\r\n[ \t][^\r]*)*)", re.IGNORECASE)
 _STAND_IN = b"Host: stand-in\r\n\r\n"
@@ -70,5 +69,6 @@ def _join(request: h11.Request) -> dict[str, str]:
     headers: dict[str, str] = {}
     for raw, raw_value in request.headers:
         name, value = raw.decode("ascii"), raw_value.decode("latin-1")
-        headers[name] = f"{headers[name]}{_SEPARATORS.get(name, ', ')}{value}" if name in headers else value
+        separator = "; " if name == "cookie" else ", "  # RFC 9113 §8.2.3: a comma may be part of a cookie
+        headers[name] = f"{headers[name]}{separator}{value}" if name in headers else value
     return headers
