@@ -34,8 +34,8 @@ class LeasesInForce:
     def replace(self, *, keys: KeySet | None = None, revocations: Revocations | None = None) -> None:
         """Put other keys or revocations in force.
 
-        What former keys have verified is forgotten. After a change of the revocations alone, leases are judged by
-        these before they are used again: their signatures stay good, and thousands need not be verified at once.
+        Other keys have all leases forgotten. Other revocations have each lease judged by them before it is used
+        again: signatures stay good, and thousands need not be verified at once.
         """
         before = self.verifier
         keys = before.keys if keys is None else keys
