@@ -48,7 +48,7 @@ class Fast:
 def fast(bench: Bench) -> Fast:
     bench.now = NOW
     leases = LeasesInForce.of(parse_key_set(KEYS), LeaseRules(leeway=0.0))
-    verification = TokenVerification(leases, FailureLimit(0), bench.clock, bench.clock.seconds)
+    verification = TokenVerification(leases, FailureLimit(0), bench.clock, bench.clock.seconds, bench.clock.seconds)
     access = LeaseAccess(leases, verification, bench.current_catalog, TrustedProxies(()), lambda: bench.now)
     bench.admission.max_concurrent_bytes_requests = 0
     bench.serve(IMAGE)

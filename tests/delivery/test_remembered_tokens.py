@@ -33,7 +33,7 @@ def leases() -> LeasesInForce:
 def verification(leases: LeasesInForce) -> TokenVerification:
     """One that has verified the tokens of Ada and Bob, for an image each and both."""
     clock = Clock()
-    made = TokenVerification(leases, FailureLimit(10), clock, clock.seconds)
+    made = TokenVerification(leases, FailureLimit(10), clock, clock.seconds, clock.seconds)
     for token in (ADA, BOB):
         assert isinstance(made.verify_now(CLIENT, token), Lease)
     return made
