@@ -85,3 +85,13 @@ def test_an_earlier_one_becomes_good(fast: Fast, ask: Ask) -> None:
         status, exchange = fast.answer(ask(URL, headers))
         assert exchange.lease is not None
         assert (status, exchange.lease.name) == (200, name)
+
+
+def test_an_earlier_one_in_a_url(fast: Fast, ask: Ask) -> None:
+    """Of an earlier lease in the query `uexp` counts on each use: past it, it stays refused."""
+    query = f"lease={with_claims(nbf=NOW + 60, uexp=NOW + 60)}"
+    for now, name in ((NOW, "cookie"), (NOW + 60, "lease-1"), (NOW + 61, "cookie")):
+        fast.bench.now = now
+        status, exchange = fast.answer(ask(URL, {"Cookie": LATER}, query=query))
+        assert exchange.lease is not None
+        assert (status, exchange.lease.name) == (200, name)
