@@ -20,6 +20,7 @@ from aero_storage.linux.malloc import TRIM_SECONDS
 from aero_storage.linux.sd_notify import Silent
 from aero_storage.logs.json_log import JsonLines
 from aero_storage.service import daemon
+from aero_storage.service.certificate_renewal import CertificateRenewal
 from aero_storage.service.composition import Drain, build_of, policy_of
 from aero_storage.service.daemon import AeroService
 from aero_storage.service.listening.endpoints import Listening, address_text
@@ -119,6 +120,20 @@ def test_reloads_on_sighup(running: Running) -> None:
     before = len(running.said("catalog loaded"))
     running.handlers[signal.SIGHUP](signal.SIGHUP, None)
     assert running.said("catalog loaded")[before:] == [{"images": 1, "changed": False}]
+
+
+def test_reloads_while_certificates_wait(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A certificate on a disk that hangs keeps the catalog from nothing."""
+    waiting: Deferred[None] = Deferred()
+
+    async def renew(_renewal: CertificateRenewal) -> None:
+        await waiting
+
+    monkeypatch.setattr(CertificateRenewal, "renew", renew)
+    before = len(running.said("catalog loaded"))
+    running.handlers[signal.SIGHUP](signal.SIGHUP, None)
+    assert running.said("catalog loaded")[before:] == [{"images": 1, "changed": False}]
+    waiting.callback(None)
 
 
 def test_leases_are_watched(make_stack: Callable[..., Any], tmp_path: Path) -> None:

@@ -219,8 +219,9 @@ class RequestHandler:
         exchange.blob = opened
         if self._access is not None:
             await self._access.admit_to(exchange, image)
-            version = version_of(image, opened.status)
-            self._access.settle(exchange, () if version is None else (version,))
+            if exchange.hearing is not None:
+                version = version_of(image, opened.status)
+                self._access.settle(exchange, () if version is None else (version,))
         return metadata.image_reply(facts, self.policy, image, opened.status, self._now())
 
     def _invalid_name(self, facts: Facts) -> Reply:

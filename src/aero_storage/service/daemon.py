@@ -78,9 +78,9 @@ class AeroService(SignalledService):
 
     @override
     async def reload_catalog(self) -> None:
-        await self._renewal.renew()
         self._parts.root.store.look_anew()
-        reading = (self._parts.reloader.check(asked=True), self._look_at_leases(asked=True))
+        catalog, leases = self._parts.reloader.check(asked=True), self._look_at_leases(asked=True)
+        reading = (catalog, leases, self._renewal.renew())  # at once: a disk that hangs keeps one of them waiting
         await gatherResults([Deferred.fromCoroutine(one) for one in reading])
 
     @property
