@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from aero_storage.catalog.directory import DirectoryDocuments
 from aero_storage.catalog.documents import CatalogDocuments
 from aero_storage.chunks.published_digests import PublishedDigests
+from aero_storage.chunks.published_zeros import PublishedZeros
 from aero_storage.metrics import Counts, Gauges
 from aero_storage.service.bucket_root import BucketRoot
 from aero_storage.service.disk_pools import DiskPools
@@ -74,8 +75,9 @@ def open_images_root(
 def _directory(root: Path, pools: DiskPools, clock: IReactorTime) -> ImagesRoot:
     files = OpenFileCache(pools.disk, clock, OPEN_FILES)
     directory = ImageDirectory(root)
-    digests = PublishedDigests(directory.open, time.monotonic)
-    return ImagesRoot(DirectoryDocuments(root), LocalStore(directory, pools.disk, files, digests.sha256))
+    digests, zeros = PublishedDigests(directory.open, time.monotonic), PublishedZeros(directory.open)
+    store = LocalStore(directory, pools.disk, files, digests.sha256, zeros.data)
+    return ImagesRoot(DirectoryDocuments(root), store)
 
 
 def _bucket(root: BucketRoot) -> ImagesRoot:

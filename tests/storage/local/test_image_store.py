@@ -83,7 +83,7 @@ def clock() -> Clock:
 @pytest.fixture
 def store(directory: ImageDirectory, disk: SlowDisk, clock: Clock) -> Iterator[Store]:
     typed: Disk = disk
-    store = LocalStore(directory, typed, OpenFileCache(typed, clock, 100), lambda *_: None)
+    store = LocalStore(directory, typed, OpenFileCache(typed, clock, 100), lambda *_: None, lambda *_: None)
     yield store
     store.close()
     disk.work()

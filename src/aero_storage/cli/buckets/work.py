@@ -27,6 +27,7 @@ from aero_storage.cli.buckets.keys import (
     new_imported_key,
     version_directory,
 )
+from aero_storage.cli.buckets.maps import put_map, scanned
 from aero_storage.cli.buckets.pointer import CatalogPointer
 from aero_storage.cli.buckets.publication import Publication
 from aero_storage.cli.buckets.reading import StoredObject
@@ -39,8 +40,10 @@ from aero_storage.cli.received import Received
 from aero_storage.cli.repository import Freed, HashedContents, Placed, PublishedVersion, Say, Work
 from aero_storage.cli.sizes import format_size
 from aero_storage.errors import AeroStorageError, BlobNotFoundError, OperatorError
+from aero_storage.http.extents.content_scan import ContentScan
 from aero_storage.http.identifiers import is_version
 from aero_storage.storage.objects.origin import ObjectStatus, Origin
+from aero_storage.storage.objects.stored_extents import map_key
 
 
 @attrs.frozen
@@ -83,9 +86,10 @@ class BucketWork(Work):
 
     @contextmanager
     def _sent(self, contents: HashedContents, size: int) -> Iterator[Placed]:
-        key = self._new_key()
-        tag = self.origin.put_large(key, contents, size).tag
+        key, scan = self._new_key(), ContentScan(size)
+        tag = self.origin.put_large(key, scanned(contents, scan), size).tag
         with self._kept_if_named(key, _digest(contents.sha256, size, tag), size) as placed:
+            put_map(self.origin, key, scan.finish(), tag)
             yield placed
 
     def _new_key(self) -> str:
@@ -99,8 +103,9 @@ class BucketWork(Work):
     @override
     def placed(self, staged: str, sha256: str | None) -> Iterator[Placed]:
         key = self._new_key()
-        size, tag = self._uploaded(staged, key)
-        with self._kept_if_named(key, _digest(sha256, size, tag), size) as placed:
+        scan, tag = self._uploaded(staged, key)
+        with self._kept_if_named(key, _digest(sha256, scan.size, tag), scan.size) as placed:
+            put_map(self.origin, key, scan.finish(), tag)
             yield placed
 
     @contextmanager
@@ -108,6 +113,7 @@ class BucketWork(Work):
     def received(self, contents: Iterable[Buffer], size: int, sha256: str | None) -> Iterator[Placed]:
         present = [*self._imported()]
         key = None if sha256 is None else self._present(present, size, sha256)
+        scan = ContentScan(size)
         if key is not None and sha256 is not None:
             self.origin.delete([Unit(key).mark])
             tag = next(status.pin.tag for status in present if status.key == key)
@@ -116,9 +122,11 @@ class BucketWork(Work):
                 new_imported_key(self.image_id, (status.key for status in present)),
                 Received(contents, size, sha256),
             )
-            tag = self.origin.put_large(key, found, size).tag
+            tag = self.origin.put_large(key, scanned(found, scan), size).tag
             sha256 = found.sha256
         with self._kept_if_named(key, _digest(sha256, size, tag), size) as placed:
+            if scan.is_done:
+                put_map(self.origin, key, scan.finish(), tag)
             yield placed
 
     def _imported(self) -> Iterator[ObjectStatus]:
@@ -146,13 +154,14 @@ class BucketWork(Work):
             raise
         self._given.new.append(Unit(key))
 
-    def _uploaded(self, staged: str, key: str) -> tuple[int, str]:
-        """Upload a file, and return its size and the object's tag."""
+    def _uploaded(self, staged: str, key: str) -> tuple[ContentScan, str]:
+        """Upload a file, and return what was found in it, and the object's tag."""
         descriptor = self.staging.open_file(staged, os.O_RDONLY)
         try:
-            size = os.fstat(descriptor).st_size
+            scan = ContentScan(size := os.fstat(descriptor).st_size)
             with progress(f"Uploading {key}", size) as advance:
-                return size, self.origin.put_large(key, _told(pieces_of(descriptor, size), advance), size).tag
+                contents = scanned(_told(pieces_of(descriptor, size), advance), scan)
+                return scan, self.origin.put_large(key, contents, size).tag
         finally:
             os.close(descriptor)
 
@@ -160,7 +169,7 @@ class BucketWork(Work):
         """Delete a new object, unless a catalog names it: the last write may have been done all the same."""
         catalog = self.pointer.current()
         if catalog is None or key not in named_by(catalog):
-            self.origin.delete([key])
+            self.origin.delete([map_key(key), key])
 
     @override
     def condemn(self, file: str, *, own: bool = False) -> bool:
@@ -240,7 +249,8 @@ class BucketWork(Work):
         publication = Publication(
             self.origin, status, image.id, self.tried.is_conditional, self.tried.now_ns, jobs, advance
         )
-        made = publication.carry_out(chunk_size, version, digested=digested)
+        known = image.known_sha256(object_stamps(status.size, status.pin.tag))
+        made = publication.carry_out(chunk_size, version, digested=digested, known=known)
         self._made_version(made.version)
         return made
 

@@ -12,7 +12,8 @@ from aero_storage.catalog.documents import CatalogDocuments
 from aero_storage.catalog.model import MANIFEST_NAME, Image
 from aero_storage.catalog.reader import load_manifest
 from aero_storage.catalog.unknown_keys import UnknownKey, unknown_keys
-from aero_storage.chunks.manifest import check_geometry, parse_chunk_manifest
+from aero_storage.chunks.manifest import check_geometry
+from aero_storage.chunks.manifest_parser import parse_chunk_manifest
 from aero_storage.chunks.parallel import WorkItems, share_out
 from aero_storage.cli.image_warnings import image_warnings
 from aero_storage.cli.options import CommandContext, with_json, with_root, with_settings

@@ -1,0 +1,61 @@
+"""The extents of images in a directory: from the holes of their files and the zeros of their chunks (http.md §14)."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import attrs
+
+from aero_storage.catalog.model import MANIFEST_NAME, Image
+from aero_storage.disk import Disk
+from aero_storage.errors import BlobUnreadableError, ImageChangedError
+from aero_storage.http.extents.extents import Extents, overlap
+from aero_storage.storage.blob import BlobStatus
+from aero_storage.storage.local.device_map import DeviceMap
+from aero_storage.storage.local.directory import ImageDirectory
+from aero_storage.storage.local.extent_scan import ExtentScan
+from aero_storage.storage.store import FindData
+
+
+@attrs.frozen
+class LocalExtents:
+    """Looks for extents, in threads, after other work on the same disk."""
+
+    _directory: ImageDirectory
+    _disk: Disk
+    _devices: DeviceMap
+    _find_data: FindData
+
+    async def find(self, image: Image, status: BlobStatus) -> Extents:
+        """Return the extents of an image whose file has this status.
+
+        Raises ImageChangedError, BlobNotFoundError and BlobUnreadableError.
+        """
+        begin = partial(self._begin, image, status)
+        scan = await self._disk.run(begin, ExtentScan.close, self._devices.lane(image.file), background=True)
+        try:
+            found = await self._scanned(scan)
+        except OSError as error:
+            raise BlobUnreadableError(f"{image.file}: {error.strerror}") from error
+        finally:
+            self._disk.later(scan.close, scan.lane)
+        published = await self._disk.run(partial(self._published, image, status), lane=scan.lane, background=True)
+        return found if published is None else overlap(found, published)
+
+    def _begin(self, image: Image, status: BlobStatus) -> ExtentScan:
+        blob = self._directory.open(image.file, follow_links=image.follow_links)
+        if (blob.size, blob.status.validators) != (status.size, status.validators):
+            blob.close()
+            raise ImageChangedError(f"{image.file}: the file has changed")
+        return ExtentScan(blob)
+
+    async def _scanned(self, scan: ExtentScan) -> Extents:
+        while (found := await self._disk.run(scan.step, lane=scan.lane, background=True)) is None:
+            pass
+        return found
+
+    def _published(self, image: Image, status: BlobStatus) -> Extents | None:
+        sha256 = image.known_sha256(status.stamps)
+        if sha256 is None:
+            return None
+        return self._find_data(str(image.chunked_directory / MANIFEST_NAME), sha256, status.size)
