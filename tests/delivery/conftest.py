@@ -22,6 +22,7 @@ from aero_storage.delivery.access_record import AccessRecord, Reporter
 from aero_storage.delivery.admission import Admission
 from aero_storage.delivery.byte_handler import ByteHandler
 from aero_storage.delivery.exchange import Ending, Exchange
+from aero_storage.delivery.extents_handler import ExtentsHandler
 from aero_storage.delivery.facts import Facts, Names, read_facts
 from aero_storage.delivery.handler import RequestHandler, Total
 from aero_storage.delivery.operations import Build
@@ -32,6 +33,7 @@ from aero_storage.delivery.routes import ROUTES, Route
 from aero_storage.disk import Disk
 from aero_storage.errors import BlobNotFoundError, BlobUnreadableError, CatalogError
 from aero_storage.http.conditional import Validators
+from aero_storage.http.extents.extents import KnownExtents, everything
 from aero_storage.logs.json_lines import Fields
 from aero_storage.metrics import Metrics, Registry
 from aero_storage.storage.blob import BlobStatus
@@ -90,6 +92,7 @@ def ask(
     body: bool = False,
 ) -> Asked:
     """The facts of a request whose raw path is looked up in the table of routes, and its range."""
+    path, _, query = path.partition("?")
     route, segments = _match(path)
     given = {name.lower(): value for name, value in (headers or {}).items()}
     facts = read_facts(
@@ -100,6 +103,7 @@ def ask(
         header=lambda name: given.get(name.lower()),
         announces_body=body,
         now=NOW,
+        query=query,
     )
     return Asked(**attrs.asdict(facts, recurse=False), range=given.get("range"))
 
@@ -185,6 +189,10 @@ class FakeStore:
     """What the next open gives, instead of an answer at once."""
     cached: dict[BlobRequest, FakeBlob] = attrs.field(factory=dict)
     """What can be had without waiting."""
+    mapped: list[str] = attrs.field(factory=list)
+    """The ids of the images whose extents were looked for."""
+    maps: list[Deferred[KnownExtents]] = attrs.field(factory=list)
+    """What the next looks for extents give; after them, all is data."""
 
     def put(self, name: str, size: int = 1000, mtime_ns: int = 1_700_000_000_500_000_000) -> FakeBlob:
         self.blobs[name] = FakeBlob(file_status(size, mtime_ns))
@@ -202,6 +210,12 @@ class FakeStore:
 
     def close(self) -> None:
         raise AssertionError("the handler does not own the store")
+
+    def extents(self, image: Image, status: BlobStatus) -> Deferred[KnownExtents]:
+        self.mapped.append(image.id)
+        if self.maps:
+            return self.maps.pop(0)
+        return succeed(KnownExtents(everything(status.size)))
 
     def look_anew(self) -> None:
         raise AssertionError("the handler has no such wish")
@@ -323,6 +337,7 @@ class Bench:
             self.current_catalog,
             store,
             byte_handler,
+            ExtentsHandler(policy, self.current_catalog, store, self.disk, self.clock, look_anew=look_anew),
             total=total,
             now=lambda: self.now,
             **given,

@@ -26,6 +26,8 @@ TABLE = {
     "/v1/images/:image_id/data": (Plane.DATA, Resource.IMAGE),
     "/v1/images/:image_id/versions/:version": (Plane.DATA, Resource.IMAGE),
     "/v1/images/:image_id/versions/:version/data": (Plane.DATA, Resource.IMAGE),
+    "/v1/images/:image_id/extents": (Plane.METADATA, Resource.EXTENTS),
+    "/v1/images/:image_id/versions/:version/extents": (Plane.METADATA, Resource.EXTENTS),
     f"{CHUNKED}/manifest.json": (Plane.DATA, Resource.CHUNK_MANIFEST),
     f"{CHUNKED}/manifest": (Plane.DATA, Resource.CHUNK_MANIFEST),
     f"{CHUNKED}/chunks/:chunk_name": (Plane.DATA, Resource.CHUNK),

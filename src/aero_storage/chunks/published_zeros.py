@@ -16,7 +16,7 @@ from aero_storage.chunks.published_digests import ManifestFile
 from aero_storage.chunks.published_form import MAX_HEAD_BYTES, PublishedForm
 from aero_storage.chunks.zero_chunks import data_extents, parse_zeros
 from aero_storage.errors import BlobNotFoundError, BlobUnreadableError, ChunkFormatError, JsonError, ShortReadError
-from aero_storage.http.extents.extents import Extents
+from aero_storage.http.extents.extents import Extents, KnownExtents
 from aero_storage.strict_json import load
 
 _MOST_BYTES = 4 * 1024 * 1024
@@ -32,24 +32,31 @@ class PublishedZeros:
 
     _open_file: Callable[[str], ManifestFile]
 
-    def data(self, manifest: str, sha256: str, size: int) -> Extents | None:
-        """Return the data by the chunk manifest at a path; None if that is not of the image that is meant.
+    def data(self, manifest: str, sha256: str | None, size: int) -> KnownExtents:
+        """Return what is known by the chunk manifest at a path.
 
-        `sha256`, in hex, and `size` are those of the whole image.
+        `sha256`, in hex, and `size` are those of the whole image; without a digest there are no extents.
         """
         try:
             with closing(self._open_file(manifest)) as file:
-                return _data(file, sha256, size)
-        except (BlobNotFoundError, BlobUnreadableError, ChunkFormatError, JsonError, ShortReadError, OSError):
-            return None
+                return _known(file, sha256, size)
+        except (BlobNotFoundError, BlobUnreadableError, ShortReadError, OSError):
+            return KnownExtents()
 
 
-def _data(file: ManifestFile, sha256: str, size: int) -> Extents | None:
+def _known(file: ManifestFile, sha256: str | None, size: int) -> KnownExtents:
     form = PublishedForm.of(file.read(0, min(MAX_HEAD_BYTES, file.size)))
     if form is None or form.manifest.total_size != size:
-        return None
+        return KnownExtents()
+    try:
+        return KnownExtents(_data(file, form, sha256), form.manifest.chunk_size)
+    except (ChunkFormatError, JsonError):
+        return KnownExtents(None, form.manifest.chunk_size)
+
+
+def _data(file: ManifestFile, form: PublishedForm, sha256: str | None) -> Extents | None:
     length = file.size - form.end
-    end = file.read(form.end, length) if 0 < length <= _MOST_BYTES else b""
+    end = file.read(form.end, length) if 0 < length <= _MOST_BYTES and sha256 is not None else b""
     if not end.startswith(b"],"):
         return None
     document = load(b"{" + end[2:], MAX_CHUNK_COUNT + 100)

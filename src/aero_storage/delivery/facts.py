@@ -98,6 +98,8 @@ class Facts:
     user_id: str | None = None
     forwarded: str | None = None
     """`X-Forwarded-For`; to be trusted only if a trusted proxy sent it."""
+    query: str = attrs.field(default="", repr=False)
+    """The query as it was sent, if the resource has parameters; else empty."""
 
     @property
     def plane(self) -> Plane:
@@ -142,6 +144,7 @@ def read_facts(  # noqa: PLR0913 - one for each part of a request head
     header: HeaderReader,
     announces_body: bool,
     now: float,
+    query: str = "",
 ) -> Facts:
     """Gather the facts of a request."""
     authorization = header("Authorization")
@@ -157,6 +160,7 @@ def read_facts(  # noqa: PLR0913 - one for each part of a request head
         announces_body=announces_body,
         user_id=_token(header("X-Aero-User-Id")),
         forwarded=header("X-Forwarded-For"),
+        query=query if route is not None and route.resource is Resource.EXTENTS else "",
     )
 
 

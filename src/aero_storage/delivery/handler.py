@@ -16,6 +16,7 @@ from aero_storage.delivery.byte_handler import ByteHandler, Memo
 from aero_storage.delivery.client_limits import ClientLimiter
 from aero_storage.delivery.exchange import Exchange
 from aero_storage.delivery.exposition import PacedExposition
+from aero_storage.delivery.extents_handler import ExtentsHandler
 from aero_storage.delivery.facts import Facts
 from aero_storage.delivery.metadata import Listing
 from aero_storage.delivery.missing import LookAnew, Renewal, open_named
@@ -55,6 +56,7 @@ class RequestHandler:
     _current_catalog: CurrentCatalog
     _store: Store
     _bytes: ByteHandler
+    _extents: ExtentsHandler
     _total: Total | None = attrs.field(kw_only=True, default=None)
     """Asks for the counts of all workers together, ours among them; None where there is but this process."""
     _ran_out: Callable[[], object] = attrs.field(kw_only=True, default=lambda: None)
@@ -187,6 +189,8 @@ class RequestHandler:
 
     async def _metadata(self, exchange: Exchange) -> Reply:
         facts = exchange.facts
+        if facts.resource is Resource.EXTENTS and "image_id" not in facts.names.broken:
+            return await self._extents.answer(exchange)
         if not facts.names.valid:
             text = f"invalid image id: it {NAME_RULE}"
             return error(facts, self.policy, 400, reason=RefusalReason.ID, text=text)

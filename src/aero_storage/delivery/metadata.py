@@ -1,4 +1,4 @@
-"""The metadata plane: the list of images and the metadata of one, as JSON (http.md §4)."""
+"""The metadata plane: the list of images and the metadata of one, as JSON (http.md §4 and §14)."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from aero_storage.catalog.model import Image
 from aero_storage.delivery.facts import Facts
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.reply import Reply, json_body, plane_headers, precondition_reply, validator_headers
-from aero_storage.delivery.representation import OCTETS, image_validators, known_sha256, version_of
+from aero_storage.delivery.representation import OCTETS, image_validators, known_sha256, version_caching, version_of
 from aero_storage.http import caching
 from aero_storage.http.conditional import Validators
 from aero_storage.http.dates import format_rfc3339
+from aero_storage.http.extents.documents import Body
 from aero_storage.storage.blob import BlobStatus
 
 _TAG_DIGITS = 32
@@ -70,9 +71,18 @@ def list_reply(facts: Facts, policy: Policy, listing: Listing) -> Reply:
     return _answer(facts, policy, listing.body, Validators(listing.etag, None))
 
 
-def _answer(facts: Facts, policy: Policy, body: bytes, validators: Validators) -> Reply:
+def extents_reply(facts: Facts, policy: Policy, image: Image, body: Body) -> Reply:
+    """Return the extents of an image; under the URL of a version they may be kept as its bytes may (http.md §14)."""
+    is_moving = facts.names.version is None
+    cache_control = caching.REVALIDATE if is_moving else version_caching(facts, policy, image)
+    return _answer(facts, policy, body.data, Validators(body.etag, None), cache_control)
+
+
+def _answer(
+    facts: Facts, policy: Policy, body: bytes, validators: Validators, cache_control: str = caching.REVALIDATE
+) -> Reply:
     headers = (
-        ("Cache-Control", caching.REVALIDATE),
+        ("Cache-Control", cache_control),
         *validator_headers(validators),
         ("Content-Type", "application/json"),
     )

@@ -143,6 +143,11 @@ def virtual_representation(
     return _chunked(facts, policy, made)
 
 
+def version_caching(facts: Facts, policy: Policy, image: Image) -> str:
+    """`Cache-Control` under the URL of a version, which never changes."""
+    return _caching(facts, policy, image, moving=False)
+
+
 def _caching(facts: Facts, policy: Policy, image: Image, *, moving: bool) -> str:
     """`Cache-Control`; `moving` where the URL may mean another version one day."""
     public = caching.publicly_cacheable(public_image=image.public, credentials=facts.credentials)

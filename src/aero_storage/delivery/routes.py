@@ -36,6 +36,7 @@ class Resource(enum.Enum):
     IMAGE = "bytes of an image"
     CHUNK_MANIFEST = "chunk manifest"
     CHUNK = "chunk object"
+    EXTENTS = "extents of an image"
 
 
 @attrs.frozen
@@ -66,10 +67,12 @@ ROUTES = (
     Route("/metrics", Resource.METRICS, Plane.OPERATIONS),
     Route("/v1/images", Resource.LIST, Plane.METADATA),
     Route("/v1/images/:image_id/meta", Resource.META, Plane.METADATA),
+    Route("/v1/images/:image_id/extents", Resource.EXTENTS, Plane.METADATA),
     Route("/v1/images/:image_id", Resource.IMAGE, Plane.DATA),
     Route("/v1/images/:image_id/data", Resource.IMAGE, Plane.DATA),
     Route(_IMAGE_VERSION, Resource.IMAGE, Plane.DATA),
     Route(f"{_IMAGE_VERSION}/data", Resource.IMAGE, Plane.DATA),
+    Route(f"{_IMAGE_VERSION}/extents", Resource.EXTENTS, Plane.METADATA),
     Route(f"{_CHUNKED}/manifest.json", Resource.CHUNK_MANIFEST, Plane.DATA),
     Route(f"{_CHUNKED}/manifest", Resource.CHUNK_MANIFEST, Plane.DATA),
     Route(f"{_CHUNKED}/chunks/:chunk_name", Resource.CHUNK, Plane.DATA),

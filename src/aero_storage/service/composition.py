@@ -17,12 +17,14 @@ from aero_storage.delivery.access_record import Reporter
 from aero_storage.delivery.admission import Admission
 from aero_storage.delivery.byte_handler import ByteHandler
 from aero_storage.delivery.client_limits import ClientLimiter
+from aero_storage.delivery.extents_handler import ExtentsHandler
 from aero_storage.delivery.handler import RequestHandler, Total
 from aero_storage.delivery.operations import Build
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.representation import VirtualChunks
 from aero_storage.delivery.routes import routes
 from aero_storage.delivery.single_flight import FRESH_SECONDS
+from aero_storage.errors import ExtentsLateError, OriginUnavailableError
 from aero_storage.http.cors import CorsPolicy
 from aero_storage.http.forwarded import TrustedProxies
 from aero_storage.linux.inotify import Inotify
@@ -132,6 +134,15 @@ def compose(  # noqa: PLR0913 - what the settings do not say
         current_catalog,
         store,
         ByteHandler(policy, current_catalog, store, admission, VirtualChunks(policy, log), look_anew=look_anew),
+        ExtentsHandler(
+            policy,
+            current_catalog,
+            store,
+            pools.patient,
+            reactor,
+            OriginUnavailableError if root.is_remote else ExtentsLateError,
+            look_anew=look_anew,
+        ),
         look_anew=look_anew,
         renewal=None if root.polled is None else ListingOnDemand(root.polled, reloader.check, reactor),
         is_stale=root.is_stale,

@@ -10,16 +10,16 @@ import attrs
 from twisted.internet.defer import Deferred
 
 from aero_storage.catalog.model import Image
-from aero_storage.http.extents.extents import Extents
+from aero_storage.http.extents.extents import KnownExtents
 from aero_storage.storage.blob import Blob, BlobStatus
 
 FindDigest = Callable[[str, int], str | None]
 """Looks up the digest of a chunk object, by its path relative to the root and its size; may wait."""
 
-FindData = Callable[[str, str, int], Extents | None]
+FindData = Callable[[str, str | None, int], KnownExtents]
 """Looks up the data of an image by its published chunks; may wait.
 
-By the path of the chunk manifest, the digest of the whole image in hex, and its size; None if nothing is known.
+It is given the path of the chunk manifest, the digest of the whole image in hex, if that is known, and its size.
 """
 
 
@@ -110,8 +110,8 @@ class Store(Protocol):
         """The same at once, from memory, or not at all: at most a second old (http.md §3)."""
         ...
 
-    def extents(self, image: Image, status: BlobStatus) -> Deferred[Extents | None]:
-        """Look for the data of an image whose file or object has this status; None if nothing is known of it.
+    def extents(self, image: Image, status: BlobStatus) -> Deferred[KnownExtents]:
+        """Look for the data of an image whose file or object has this status.
 
         Fails with ImageChangedError, and as `open` does.
         """

@@ -100,6 +100,7 @@ class ResponsePlans:
             header=head.header,
             announces_body=head.announces_body,
             now=self._now(),
+            query=head.query,
         )
         return ResponsePlan(facts, self._make_record(facts), head.persistent, refusal)
 

@@ -69,7 +69,7 @@ class Publication:
     def carry_out(
         self, chunk_size: int, version: str | None, *, digested: bool, known: str | None
     ) -> PublishedVersion:
-        """Cut the object into chunks, as `Work.publish` says; `known` is the SHA-256 of the object, if it is known."""
+        """Cut the object into chunks, as `Work.publish` says; `known` is its SHA-256, if that is known."""
         if version is not None and is_virtual_version(version):
             raise OperatorError(f"{version} is a name for chunks that are cut on request; choose another name")
         check_geometry(self.status.size, chunk_size)

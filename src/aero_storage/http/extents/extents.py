@@ -1,4 +1,4 @@
-"""The data extents of an image as a value of bounded size: what no extent covers reads as zeros (http.md §14). Pure.
+"""The data extents of an image as a value of bounded size; all that they do not cover is zeros (http.md §14). Pure.
 
 Two arrays of 8-byte numbers hold it: 60,000 extents take 1 MB, and no image takes more than 4 MiB.
 """
@@ -40,6 +40,14 @@ class Extents:
     def pairs(self) -> Iterator[tuple[int, int]]:
         """Yield the extents, each with its first byte and the one after its last."""
         return zip(self.firsts, self.afters, strict=True)
+
+
+@attrs.frozen
+class KnownExtents:
+    """Where the data of an image is, and the size of its published chunks in bytes; None is unknown."""
+
+    extents: Extents | None = None
+    chunk_size: int | None = None
 
 
 @attrs.define

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
 
 from aero_storage.http.extents.selection import DEFAULT_UNIT, Part
 from aero_storage.http.queries import first_value
@@ -22,17 +21,16 @@ class QueryError(ValueError):
     """A value of the query is none; the message names the parameter, and has nothing from the client."""
 
 
-def parse_part(query: str, chunk_sizes: Collection[int]) -> Part:
-    """Return the part that a query asks for; `chunk_sizes` are further units of this image. Raises QueryError."""
+def parse_part(query: str) -> Part:
+    """Return the part that a query asks for, in any unit above 0: the caller looks at that. Raises QueryError."""
     unit = _number(query, "unit")
-    if unit is None:
-        unit = DEFAULT_UNIT
-    elif not (_is_unit(unit) or unit in chunk_sizes):
+    if unit == 0:
         raise QueryError(UNIT_RULE)
-    return Part(unit, _number(query, "offset") or 0, _number(query, "length"))
+    return Part(unit or DEFAULT_UNIT, _number(query, "offset") or 0, _number(query, "length"))
 
 
-def _is_unit(number: int) -> bool:
+def is_usual_unit(number: int) -> bool:
+    """Return whether a number is a unit of every image; each has the size of its chunks besides."""
     return LEAST_UNIT <= number <= MOST_UNIT and number.bit_count() == 1
 
 

@@ -17,7 +17,7 @@ MOST_EXTENTS = 65_536
 
 @attrs.frozen
 class Part:
-    """What is asked for: the unit, and the bytes from `offset` on, `length` of them or all. In bytes."""
+    """A part that is asked for: the unit, and the bytes from `offset` on, `length` of them or all. In bytes."""
 
     unit: int = DEFAULT_UNIT
     offset: int = 0

@@ -14,7 +14,7 @@ from aero_storage.catalog.content_digest import disagreement
 from aero_storage.catalog.model import MANIFEST_NAME, Image
 from aero_storage.disk import Disk
 from aero_storage.errors import BlobNotFoundError, BlobUnreadableError, DescriptorsError
-from aero_storage.http.extents.extents import Extents
+from aero_storage.http.extents.extents import KnownExtents
 from aero_storage.storage.blob import BlobStatus
 from aero_storage.storage.local.device_map import DeviceMap
 from aero_storage.storage.local.directory import ImageDirectory
@@ -55,7 +55,7 @@ class LocalStore(Store):
         return self._files.lease(wanted.raw_key) or self._files.lease(wanted.key)
 
     @override
-    def extents(self, image: Image, status: BlobStatus) -> Deferred[Extents | None]:
+    def extents(self, image: Image, status: BlobStatus) -> Deferred[KnownExtents]:
         return Deferred.fromCoroutine(self._extents.find(image, status))
 
     @override

@@ -9,7 +9,7 @@ import attrs
 from aero_storage.catalog.model import MANIFEST_NAME, Image
 from aero_storage.disk import Disk
 from aero_storage.errors import BlobUnreadableError, ImageChangedError
-from aero_storage.http.extents.extents import Extents, overlap
+from aero_storage.http.extents.extents import Extents, KnownExtents, overlap
 from aero_storage.storage.blob import BlobStatus
 from aero_storage.storage.local.device_map import DeviceMap
 from aero_storage.storage.local.directory import ImageDirectory
@@ -26,8 +26,8 @@ class LocalExtents:
     _devices: DeviceMap
     _find_data: FindData
 
-    async def find(self, image: Image, status: BlobStatus) -> Extents:
-        """Return the extents of an image whose file has this status.
+    async def find(self, image: Image, status: BlobStatus) -> KnownExtents:
+        """Return what is known of an image whose file has this status.
 
         Raises ImageChangedError, BlobNotFoundError and BlobUnreadableError.
         """
@@ -40,7 +40,8 @@ class LocalExtents:
         finally:
             self._disk.later(scan.close, scan.lane)
         published = await self._disk.run(partial(self._published, image, status), lane=scan.lane, background=True)
-        return found if published is None else overlap(found, published)
+        by_chunks = published.extents
+        return KnownExtents(found if by_chunks is None else overlap(found, by_chunks), published.chunk_size)
 
     def _begin(self, image: Image, status: BlobStatus) -> ExtentScan:
         blob = self._directory.open(image.file, follow_links=image.follow_links)
@@ -54,8 +55,6 @@ class LocalExtents:
             pass
         return found
 
-    def _published(self, image: Image, status: BlobStatus) -> Extents | None:
-        sha256 = image.known_sha256(status.stamps)
-        if sha256 is None:
-            return None
-        return self._find_data(str(image.chunked_directory / MANIFEST_NAME), sha256, status.size)
+    def _published(self, image: Image, status: BlobStatus) -> KnownExtents:
+        manifest = str(image.chunked_directory / MANIFEST_NAME)
+        return self._find_data(manifest, image.known_sha256(status.stamps), status.size)

@@ -13,7 +13,7 @@ from typing_extensions import override
 from aero_storage.catalog.model import Image
 from aero_storage.disk import Disk
 from aero_storage.errors import BlobNotFoundError, ClientError
-from aero_storage.http.extents.extents import Extents
+from aero_storage.http.extents.extents import KnownExtents
 from aero_storage.storage.blob import BlobStatus
 from aero_storage.storage.objects.bucket_listing import BucketListing
 from aero_storage.storage.objects.object_keys import key_of
@@ -60,7 +60,7 @@ class RemoteStore(Store):
         return None if used is None else self._lease(look, look.found, used, raw=raw)
 
     @override
-    def extents(self, image: Image, status: BlobStatus) -> Deferred[Extents | None]:
+    def extents(self, image: Image, status: BlobStatus) -> Deferred[KnownExtents]:
         return Deferred.fromCoroutine(self._extents.find(image, status))
 
     @override

@@ -13,7 +13,7 @@ from aero_storage.catalog.model import MANIFEST_NAME, Image
 from aero_storage.disk import Disk
 from aero_storage.errors import BlobNotFoundError, JsonError, ObjectTooLargeError
 from aero_storage.http.extents.documents import MOST_STORED_BYTES, parse_stored_map
-from aero_storage.http.extents.extents import Extents
+from aero_storage.http.extents.extents import Extents, KnownExtents
 from aero_storage.storage.blob import BlobStatus
 from aero_storage.storage.objects.object_keys import key_of
 from aero_storage.storage.objects.origin import ORIGIN_LANE, Origin
@@ -36,16 +36,18 @@ class StoredExtents:
     _threads: Disk
     _find_data: FindData
 
-    async def find(self, image: Image, status: BlobStatus) -> Extents | None:
-        """Return the extents of an image whose object has this status; None if nothing is known of it.
+    async def find(self, image: Image, status: BlobStatus) -> KnownExtents:
+        """Return what is known of an image whose object has this status.
 
         Raises OriginUnavailableError and OriginDeniedError.
         """
         return await self._threads.run(partial(self._find, image, status), lane=ORIGIN_LANE)
 
-    def _find(self, image: Image, status: BlobStatus) -> Extents | None:
+    def _find(self, image: Image, status: BlobStatus) -> KnownExtents:
+        manifest = str(image.chunked_directory / MANIFEST_NAME)
+        published = self._find_data(manifest, image.known_sha256(status.stamps), status.size)
         mapped = self._mapped(image, status)
-        return self._published(image, status) if mapped is None else mapped
+        return published if mapped is None else KnownExtents(mapped, published.chunk_size)
 
     def _mapped(self, image: Image, status: BlobStatus) -> Extents | None:
         try:
@@ -53,9 +55,3 @@ class StoredExtents:
             return parse_stored_map(data, status.stamps, status.size)
         except (BlobNotFoundError, ObjectTooLargeError, JsonError):
             return None
-
-    def _published(self, image: Image, status: BlobStatus) -> Extents | None:
-        sha256 = image.known_sha256(status.stamps)
-        if sha256 is None:
-            return None
-        return self._find_data(str(image.chunked_directory / MANIFEST_NAME), sha256, status.size)
