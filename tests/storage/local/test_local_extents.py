@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import attrs
@@ -13,7 +14,6 @@ from twisted.internet.defer import Deferred, execute
 from aero_storage.catalog.model import Image
 from aero_storage.errors import BlobNotFoundError, BlobUnreadableError, ImageChangedError
 from aero_storage.http.extents.extents import ExtentsBuilder, KnownExtents
-from aero_storage.linux import sparse_files
 from aero_storage.storage.local.device_map import DeviceMap
 from aero_storage.storage.local.directory import ImageDirectory
 from aero_storage.storage.local.extent_scan import EXTENTS_AT_ONCE
@@ -21,7 +21,6 @@ from aero_storage.storage.local.local_extents import LocalExtents
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
-    from pathlib import Path
 
     from aero_storage.storage.blob import BlobStatus
 
@@ -30,6 +29,7 @@ BLOCK = 64 * 1024  # of any usual file system or a multiple of it
 DATA = b"x" * BLOCK
 IMAGE = Image("disk", "image.img", "Disk")
 SHA256 = "ab" * 32
+FDS = Path("/proc/self/fd")
 
 
 @attrs.define(eq=False)
@@ -98,9 +98,9 @@ def looker(tmp_path: Path) -> Looker:
 @pytest.fixture(autouse=True)
 def _descriptors() -> object:
     """Every descriptor that a test opens is closed at its end."""
-    before = os.listdir("/proc/self/fd")
+    before = len([*FDS.iterdir()])
     yield
-    assert len(os.listdir("/proc/self/fd")) == len(before)
+    assert len([*FDS.iterdir()]) == before
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_file_system_without_holes(
         raise OSError(number, os.strerror(number))
 
     make_image(DATA, BLOCK, DATA)
-    monkeypatch.setattr(sparse_files.os, "lseek", seek)
+    monkeypatch.setattr("os.lseek", seek)
     assert looker.blocks() == [(0, 3)]
 
 
@@ -167,7 +167,7 @@ def test_failing_disk(looker: Looker, make_image: Callable[..., Path], monkeypat
         raise OSError(errno.EIO, "broken")
 
     make_image(DATA, BLOCK, DATA)
-    monkeypatch.setattr(sparse_files.os, "lseek", seek)
+    monkeypatch.setattr("os.lseek", seek)
     with pytest.raises(BlobUnreadableError, match="broken"):
         looker.find()
 
