@@ -72,7 +72,7 @@ def pairs_of(found: KnownExtents) -> list[tuple[int, int]]:
 
 def test_zeros(publish_image: Callable[..., Published], make_image: Callable[..., Path]) -> None:
     """Chunks of zeros are no data, whether they were holes or written; so `publish` writes manifests."""
-    image = make_image(bytes(1024), b"x" * 700, 4096, b"y" * 300, 460)
+    image = make_image(bytes(1024), b"x" * 700, 4096, b"y" * 300, 536)
     published = publish_image(image, chunk_size=1024, digested=True)
     data = (published.directory / "manifest.json").read_bytes()
     content = image.read_bytes()
