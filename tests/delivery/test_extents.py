@@ -282,3 +282,14 @@ def test_head(ask: Ask, bench: Bench) -> None:
     handler = bench.handler()
     get, head = (bench.answer(ask(URL, method=method), handler=handler) for method in ("GET", "HEAD"))
     assert (head.status, head.headers, head.length) == (get.status, get.headers, get.length)
+
+
+def test_looks_are_counted(ask: Ask, bench: Bench) -> None:
+    """Each look for extents is counted once, by its result; answers from memory are not."""
+    bench.store.maps[:] = [fail(OriginUnavailableError("away")), succeed(KnownExtents()), succeed(KnownExtents(DATA))]
+    handler = bench.handler()
+    for seconds in (0, 0, UNKNOWN_SECONDS, 0):
+        bench.clock.advance(seconds)
+        bench.answer(ask(URL), handler=handler)
+    name = "aero_storage_extent_maps_total"
+    assert [bench.count(name, result=result) for result in ("made", "unknown", "failed")] == [1, 1, 1]

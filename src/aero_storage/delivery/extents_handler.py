@@ -7,6 +7,7 @@ body of 65,536 extents has some 300 KB, and many clients share one copy while th
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import NoReturn
 
@@ -84,6 +85,8 @@ class ExtentsHandler:
     _store: Store
     _disk: Disk
     _clock: IReactorTime
+    _looked_for: Callable[[str], object]
+    """Told of each look for extents: `made`, `unknown` or `failed`."""
     _late: type[ClientError] = ExtentsLateError
     _look_anew: LookAnew | None = attrs.field(kw_only=True, default=None)
     """Looks at the catalog before an object that it names is called missing."""
@@ -149,13 +152,22 @@ class ExtentsHandler:
 
     async def _body(self, image: Image, status: BlobStatus, part: Part) -> Body | None:
         """Return the answer; None if the unit is none of this image."""
-        known = await self._maps.ask((image, status), partial(self._store.extents, image, status))
+        known = await self._maps.ask((image, status), partial(self._look, image, status))
         if not is_usual_unit(part.unit) and part.unit not in self._chunk_sizes(image, known):
             return None
         extents = everything(status.size) if known.extents is None else known.extents
         make = partial(_make, image, status, extents, part)
         key = image, status, part, known.extents is None
         return await self._bodies.ask(key, lambda: self._disk.run(make, lane=_LANE))
+
+    async def _look(self, image: Image, status: BlobStatus) -> KnownExtents:
+        try:
+            known = await self._store.extents(image, status)
+        except Exception:
+            self._looked_for("failed")
+            raise
+        self._looked_for("unknown" if known.extents is None else "made")
+        return known
 
     def _chunk_sizes(self, image: Image, known: KnownExtents) -> set[int | None]:
         sizes = {image.recommended_chunk_size_bytes, known.chunk_size}

@@ -16,7 +16,7 @@ BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 
 TALLIES = (
     *("requests", "bytes", "ranges", "store_errors", "reloads", "refusals", "slow"),
-    *("delivered", "rejections", "broken_off", "lines_dropped"),
+    *("delivered", "rejections", "broken_off", "lines_dropped", "extents"),
     *("origin_requests", "origin_bytes", "cache_requests", "cache_evicted", "cache_damaged"),
 )
 HISTOGRAMS = ("durations", "queue_waits", "reactor_delays", "origin_durations")
@@ -30,6 +30,7 @@ _REFUSALS = ("total", "client", "descriptors")
 _RELOAD_RESULTS = ("success", "failure")
 _MODES = ("range", "full", "chunk", "virtual_chunk")
 _REJECTIONS = ("queue_full", "timed_out")
+_EXTENTS = ("made", "unknown", "failed")
 _BROKEN_OFF = ("aborted", "disconnected")
 
 Labels = tuple[str, ...]
@@ -111,6 +112,8 @@ class Counts:
     cache_damaged: Tally = attrs.field(factory=dict)
     """Blocks."""
     origin_durations: Histogram = attrs.field(factory=dict)
+    extents: Tally = attrs.field(factory=lambda: _zeros(_EXTENTS))
+    """Looks for the extents of images, by result."""
     lines_dropped: Tally = attrs.field(factory=lambda: {(): 0})
     queue_waits: Histogram = attrs.field(factory=_one_row)
     reactor_delays: Histogram = attrs.field(factory=_one_row)

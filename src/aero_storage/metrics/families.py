@@ -105,6 +105,8 @@ def _base_families(counts: Counts) -> Iterator[Metric]:
     yield _counter("store_errors", "Failures of the disk or of the catalog.", ("kind",), counts.store_errors)
     reloads = "Readings of a catalog that has changed, or that SIGHUP asked for."
     yield _counter("aero_storage_catalog_reload", reloads, ("result",), counts.reloads)
+    extents = "Maps of the zeros of an image that were made, that are unknown (all counts as data), or that failed."
+    yield _counter("aero_storage_extent_maps", extents, ("result",), counts.extents)
 
 
 def _trouble_families(counts: Counts) -> Iterator[Metric]:

@@ -140,6 +140,7 @@ def compose(  # noqa: PLR0913 - what the settings do not say
             store,
             pools.patient,
             reactor,
+            metrics.extents_looked_for,
             OriginUnavailableError if root.is_remote else ExtentsLateError,
             look_anew=look_anew,
         ),

@@ -93,10 +93,11 @@ def test_removed_with_its_object(command: Command, root: Root, source: Path, oth
     assert command("remove", "--expired", "--json").json["removed"] == [old]
     assert root.maps() == {new}
     assert root.found() == {new, "manifest.json"}
+    kept = command("import", source, "--id", "kept", "--json").json["file"]
     assert command("remove", "disk", "--yes").status == 0
     root.age(25)
     command("remove", "--expired")
-    assert (root.maps(), root.found()) == (set(), {"manifest.json"})
+    assert (root.maps(), root.found()) == ({kept}, {kept, "manifest.json"})
 
 
 def test_without_a_catalog(command: Command, root: Root) -> None:
