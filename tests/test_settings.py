@@ -59,6 +59,12 @@ LEVELS = {
     "cache_dir": ["/a", "/b", "/c"],
     "cache_max_bytes": ["16777216", "16777217", "16777218"],
     "cache_block_bytes": ["65536", "131072", "262144"],
+    "lease_keys_file": ["/a", "/b", "/c"],
+    "lease_revocations_file": ["/a", "/b", "/c"],
+    "lease_audience": ["one", "two", "three"],
+    "lease_max_lifetime_secs": ["0.5", "2", "3"],
+    "lease_leeway_secs": ["0", "2.5", "3"],
+    "lease_stream_grace_secs": ["0", "2.5", "3"],
 }
 # What a level says must show even where two values are all there are: neighbouring levels differ.
 DEFAULT_LEVELS = {"boolean": ["true", "false", "true"], "integer": ["7", "8", "9"]}
@@ -163,6 +169,15 @@ def test_defaults() -> None:
         cache_dir=None,
         cache_max_bytes=10 << 30,
         cache_block_bytes=1 << 20,
+        lease_keys_file=None,
+        lease_revocations_file=None,
+        lease_audience=None,
+        lease_max_lifetime_secs=86400.0,
+        lease_leeway_secs=30.0,
+        lease_stream_grace_secs=3600.0,
+        lease_failures_per_sec=10,
+        max_streams_per_lease=0,
+        max_bytes_per_second_per_lease=0,
     )
 
 
@@ -232,6 +247,10 @@ GOOD = [
     ("cache_block_bytes", "16777216", 16 << 20),
     ("origin_stale_secs", "0", 0.0),
     ("metrics_auth_token", " !~ ", "!~"),
+    ("lease_keys_file", "keys.json", CWD / "keys.json"),
+    ("lease_audience", " https://images.example ", "https://images.example"),
+    ("lease_leeway_secs", "0", 0.0),
+    ("lease_failures_per_sec", "0", 0),
     *[("require_manifest", word, True) for word in ("1", "true", "T", "yes", "Y", "oN", " TRUE ")],
     *[("request_log", word, False) for word in ("0", "FALSE", "f", "No", "n", "OFF")],
 ]
@@ -307,6 +326,10 @@ BAD = [
     *[(f"origin_{name}_secs", text) for name in ("timeout", "refresh") for text in ["0", "-1", "1e1"]],
     ("origin_stale_secs", "none"),
     *[("metrics_auth_token_file", text) for text in ["", "a\0b"]],
+    *[(f"lease_{name}_file", text) for name in ("keys", "revocations") for text in ["", "a\0b"]],
+    *[("lease_audience", text) for text in ["", "a b", "dä"]],
+    *[("lease_max_lifetime_secs", text) for text in ["0", "-1", "1e1", "1d"]],
+    *[("lease_failures_per_sec", text) for text in ["-1", "0.5", "none"]],
     *[("metrics_auth_token", text) for text in ["", "a b", "a\tb", "tökén", "\u00a0a", "a\x7f", "a\0"]],
 ]
 

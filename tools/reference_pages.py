@@ -65,7 +65,8 @@ _METRICS = """\
 
 `/metrics` shows these in the Prometheus text format 0.0.4. Counters and histograms with fixed labels exist from the
 start with 0; those of `aero_storage_origin_…` only over an object store, those of `aero_storage_cache_…` only with
-`--cache-dir`. With several workers every worker shows the sum of all, and of ratios the highest.
+`--cache-dir`, those of `aero_storage_lease_…` only with `--lease-keys-file`. With several workers every worker shows
+the sum of all; of ratios, and of what all have in common, the highest.
 [HTTP interface §9](http.md#9-metrics) has the rules for label values,
 [Metrics and alerts](../how-to/metrics-and-alerts.md) says what to watch.
 
@@ -114,6 +115,8 @@ def _families() -> Iterable[Metric]:
     metrics = Metrics(registry, "0", 1, dict.fromkeys(Gauge, lambda: 0), collect=origin.put_into)
     metrics.request_ended("/", "GET", 200, 0.0)
     metrics.bytes_sent("image", 1)
+    metrics.lease_document_loaded("keys")
+    metrics.lease_document_loaded("revocations")
     return registry.collect()
 
 

@@ -31,6 +31,7 @@ from torture.faults.slow_disk import slow_disk
 from torture.faults.slow_readers import slow_readers_that_move
 from torture.faults.tls import key_updates
 from torture.fuzzing.fuzz import fuzz
+from torture.leases.pure import mutated_tokens
 from torture.outcome import Outcome
 from torture.report import report
 
@@ -61,6 +62,7 @@ faults:
   cache-files  flipped bits, holes, files cut short  cache-disk   full, read-only (needs root)
   cache-kills  kill -9 of what fills a block cache   cluster      an OSD and a gateway of Ceph stopped
   wrong-clock  half an hour off, over Ceph (needs libfaketime)
+  leases       mutated leases through the code that verifies them
   fuzz         request lines, headers, ranges and smuggling shapes, mutated and pipelined, to both lanes
 
 examples:
@@ -135,6 +137,7 @@ def _faults(given: argparse.Namespace, deadline: float) -> dict[str, Fault]:
         "replicas": Fault(replicas, 4, 1),
         "cluster": Fault(stopped_cluster, 8, 4),
         "wrong-clock": Fault(wrong_clock, 6, 2),
+        "leases": Fault(mutated_tokens, 1_000_000, 60_000),
         "fuzz": Fault(fuzzed, _FUZZED, 30_000),
     }
 

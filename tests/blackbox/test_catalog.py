@@ -90,6 +90,9 @@ BROKEN_ENTRIES: dict[str, tuple[str, list[dict[str, Any]]]] = {
     "name-list": ("name", _with(name=["X"])),
     "public-string": ("public", _with(public="true")),
     "public-number": ("public", _with(public=1)),
+    "private-cache-word": ("private_cache", _with(public=False, private_cache="shared")),
+    "private-cache-true": ("private_cache", _with(public=False, private_cache=True)),
+    "private-cache-public": ("private_cache", _with(private_cache="Browser")),
     "description-number": ("description", _with(description=7)),
     "description-object": ("description", _with(description={"en": "x"})),
     "recommended-zero": ("recommended_chunk_size_bytes", _with(recommended_chunk_size_bytes=0)),
@@ -283,6 +286,8 @@ GOOD: dict[str, tuple[object, dict[str, Any]]] = {
     "entry-unknown-keys": (_with(zzz=1, size=-5, Id=".."), {}),
     "public-missing": ([X], {"public": True}),
     "public-false": (_with(public=False), {"public": False}),
+    "private-cache": (_with(public=False, private_cache="browser"), {"public": False}),
+    "private-cache-null": (_with(public=False, private_cache=None), {"public": False}),
     "all-null": (
         _with(
             description=None,

@@ -29,6 +29,7 @@ FULL: Entry = {
     "last_modified": "2026-01-10T00:00:00Z",
     "sha256": "AB" * 32,
     "sha256_of": "1024-1768003200000000001",
+    "private_cache": "browser",
 }
 FULL_IMAGE = Image(
     id="win7",
@@ -42,6 +43,7 @@ FULL_IMAGE = Image(
     last_modified=1768003200 * SECOND,
     sha256="ab" * 32,
     sha256_of="1024-1768003200000000001",
+    private_cache="browser",
 )
 
 # Field as written in the manifest, attribute value that must come of it.
@@ -83,6 +85,8 @@ TAKEN: dict[str, tuple[str, object, object]] = {
     "sha256_of at the epoch": ("sha256_of", "0-0", "0-0"),
     "sha256_of before the epoch": ("sha256_of", "512--1", "512--1"),
     "sha256_of with ctime and inode": ("sha256_of", "512-1-1768003200000000001-77", "512-1-1768003200000000001-77"),
+    "private_cache null": ("private_cache", None, None),
+    "private_cache": ("private_cache", "browser", "browser"),
     "last_modified with a fraction": ("last_modified", "1970-01-01T00:00:00.25Z", SECOND // 4),
 }
 
@@ -166,6 +170,12 @@ BREACHES: dict[str, tuple[str, object, str]] = {
     "sha256_of with a line feed": ("sha256_of", "512-1\n", "mtime"),
     "sha256_of beyond ASCII": ("sha256_of", "\u0661-\u0661", "mtime"),
     "sha256_of a number": ("sha256_of", 512, "string"),
+    "private_cache empty": ("private_cache", "", 'must be "browser" or absent'),
+    "private_cache of another word": ("private_cache", "shared", 'must be "browser" or absent, not "shared"'),
+    "private_cache of another case": ("private_cache", "Browser", "browser"),
+    "private_cache not trimmed": ("private_cache", " browser", "browser"),
+    "private_cache true": ("private_cache", True, "browser"),
+    "private_cache a list": ("private_cache", ["browser"], "browser"),
     "last_modified empty": ("last_modified", "", "3339"),
     "last_modified a date alone": ("last_modified", "2026-01-10", "3339"),
     "last_modified an HTTP date": ("last_modified", "Sun, 06 Nov 1994 08:49:37 GMT", "3339"),

@@ -69,10 +69,11 @@ BREACHES = {
     "etag": st.builds("{}x".format, ETAGS) | NAME,
     "sha256": st.text(string.hexdigits, max_size=63) | st.text(string.hexdigits, min_size=65, max_size=70) | TEXTS,
     "sha256_of": NAME.filter(lambda name: not is_stamp(name)) | st.builds("{}.5".format, STAMPS),
+    "private_cache": TEXTS | SMALL,
     "last_modified": NO_TIMES | st.builds("{}x".format, NAME),
 }
 KEYS = st.sampled_from([*FIELDS, "images", "other"])
-USUAL = st.sampled_from(["a", "chunks", True, 1, '"a"', "2026-01-10T00:00:00Z"])
+USUAL = st.sampled_from(["a", "chunks", "browser", True, 1, '"a"', "2026-01-10T00:00:00Z"])
 ALMOST = st.lists(st.dictionaries(KEYS, USUAL | JSON, max_size=6) | JSON, max_size=3)
 
 
@@ -117,6 +118,7 @@ def images(draw: st.DrawFn, image_id: str) -> tuple[Entry, Image]:
         last_modified=None,
         sha256=draw(st.none() | DIGESTS),
         sha256_of=draw(st.none() | STAMPS),
+        private_cache=draw(st.sampled_from([None, "browser"])),
     )
     entry: Entry = attrs.asdict(image, filter=lambda field, _: field.name != "follow_links")
     for field in ("chunked_version", "etag"):

@@ -30,6 +30,8 @@ def found(document: object) -> list[UnknownKey]:
         ("virtual_chunk", "virtual_chunks"),
         ("recommended_chunk_size", "recommended_chunk_size_bytes"),
         ("e_tag", "etag"),
+        ("privateCache", "private_cache"),
+        ("cache", None),
         ("follow_links", None),
         ("mine", None),
         ("//", None),
@@ -46,4 +48,4 @@ def test_known_keys() -> None:
     """No key that the parser reads is unknown."""
     whole = ENTRY | dict.fromkeys(set(KNOWN_KEYS) - ENTRY.keys() - {"public"}) | {"public": False}
     assert found([whole]) == []
-    assert len(KNOWN_KEYS) == 12
+    assert len(KNOWN_KEYS) == 13

@@ -123,6 +123,7 @@ def test_import_again(command: Command, root: Path, source: Path) -> None:
         "etag": '"x"',
         "last_modified": "2020-01-01T00:00:00Z",
         "chunked_version": "v",
+        "private_cache": "browser",
         "mine": 1,
     }
     sha256 = hashlib.sha256(OTHER_DISK).hexdigest()
@@ -136,6 +137,7 @@ def test_import_again(command: Command, root: Path, source: Path) -> None:
             "file": "imported/disk/2.img",
             "name": "A disk",
             "public": False,
+            "private_cache": "browser",
             "mine": 1,
             "description": "New",
             "sha256": sha256,
@@ -183,15 +185,23 @@ def test_import_keeps_files_of_others(command: Command, root: Path, source: Path
 
 
 def test_private(command: Command, root: Path, source: Path) -> None:
-    """--private says that it is no access control; --public takes it back."""
+    """--private says which daemon asks for leases; --public takes it back."""
     said = command("import", source, "--id", "disk", "--private")
-    assert "no access control" in said.err
+    assert "--lease-keys-file" in said.err
     assert entries(root)[0]["public"] is False
     command("import", source, "--id", "disk", "--public")
     assert entries(root)[0]["public"] is True
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '[{"id": "x"}]'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{",
+        "[]",
+        '[{"id": "x"}]',
+        '[{"id": "x", "file": "x", "name": "", "public": false, "private_cache": "shared"}]',
+    ],
+)
 def test_broken_catalog(command: Command, root: Path, source: Path, content: str) -> None:
     """A broken catalog stops every command with one line that names it, before any work, and stays as it is."""
     (root / "manifest.json").write_text(content)
@@ -388,6 +398,23 @@ def test_list(command: Command, root: Path, source: Path) -> None:
     printed = command("list").out
     assert "[red]A" in printed
     assert "\x1b" not in printed
+
+
+def test_caches_in_the_list(command: Command, root: Path, source: Path) -> None:
+    """The list shows by which caches each image may be kept."""
+    more: list[dict[str, object]] = [{}, {"public": False}, {"public": False, "private_cache": "browser"}]
+    images = [{"id": f"d{number}", "file": "disk.img", "name": "D"} | one for number, one in enumerate(more)]
+    source.rename(root / "disk.img")
+    (root / "manifest.json").write_text(json.dumps({"images": images}))
+    said = command("list", "--json").json
+    seen = [(row["public"], row["private_cache"]) for row in said]
+    assert seen == [(True, None), (False, None), (False, "browser")]
+    rows = [line.split() for line in command("list").out.splitlines()[1:]]
+    assert [next(word for word in row if word in {"public", "private", "browser"}) for row in rows] == [
+        "public",
+        "private",
+        "browser",
+    ]
 
 
 def test_catalog_check(command: Command, root: Path, source: Path) -> None:

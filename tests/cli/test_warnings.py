@@ -17,8 +17,7 @@ from tests.command_output import CommandResult
 from tests.disk_bytes import noise_disk
 
 from aero_storage.atomic_files import disk_usage
-from aero_storage.cli import directory_repository, watching
-from aero_storage.cli.commands import list_images
+from aero_storage.cli import directory_repository, listed_image, watching
 from aero_storage.cli.output import Output
 
 Command = Callable[..., CommandResult]
@@ -158,6 +157,15 @@ def test_keys_that_nobody_knows(command: Command, root: Path) -> None:
     assert "did you mean public?" in command("list").err
 
 
+@pytest.mark.parametrize(("public", "warned"), [(True, True), (False, False)])
+def test_private_cache_of_a_public_image(command: Command, root: Path, *, public: bool, warned: bool) -> None:
+    """`private_cache` says nothing of a public image, which is told."""
+    (root / "disk.img").write_bytes(DISK)
+    catalog(root, public=public, private_cache="browser")
+    told = [text for text in checked(command).get("disk", []) if "private_cache" in text]
+    assert told == ["its key private_cache has no effect, as the image is public"] * warned
+
+
 def test_left_out_of_the_listing(command: Command, root: Path, tmp_path: Path) -> None:
     """Without a catalog, all that the directory listing leaves out is told of, and why."""
     for name in ("disk.img", "my disk.img", "größe.img", "manifest.json.bak", ".hidden", "x" * 129):
@@ -232,5 +240,5 @@ def test_progress(command: Command, root: Path, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(watching, "NOTICE_SECONDS", 0.01)
     monkeypatch.setattr(Output, "say", saying)
-    monkeypatch.setattr(list_images, "image_warnings", wait_for_notice)
+    monkeypatch.setattr(listed_image, "image_warnings", wait_for_notice)
     assert "Looking at 1 of 1 images: disk" in command("catalog", "check").err

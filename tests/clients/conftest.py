@@ -302,3 +302,14 @@ def start_proxied_daemon(
         return NginxProxy(curl, direct, proxied_root, log, port, is_cache="cache" in name)
 
     return start
+
+
+@pytest.fixture(scope="session")
+def private_image(operate: Callable[..., str], demo_image: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give an images root with a private image, `win98`; the files of keys are beside it."""
+    place = tmp_path_factory.mktemp("private")
+    root, issuer = place / "images", place / "issuer.json"
+    operate(root, "import", demo_image, "--id", "win98", "--private")
+    operate(root, "lease", "keys", "new", "--keys", issuer)
+    operate(root, "lease", "keys", "public", "--keys", issuer, "--out", place / "keys.json")
+    return root

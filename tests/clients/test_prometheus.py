@@ -44,7 +44,7 @@ class Clients:
         fetched(f"{images}/disk/chunked/chunks/00000000.bin")
         fetched(f"{images}/cut/chunked/chunks/00000000.bin")
         for path, headers, status in (
-            ("/v1/images/nothing", {}, 404),
+            ("/v1/images/nothing", {}, 401),
             ("/v1/images/disk", {"Range": "bytes=5-2"}, 416),
             ("/readyz", {}, 503),
         ):
@@ -87,7 +87,13 @@ def clients(
     images.append({"id": "cut", "file": "disk.img", "name": "cut", "virtual_chunks": True})
     (root / "manifest.json").write_text(json.dumps({"images": images}))
     operate(root, "publish", "disk", "--chunk-size", "512KiB")
-    return Clients(start_daemon(root, "--max-concurrent-bytes-requests=1", "--bytes-queue-timeout-secs=10")[0])
+    keys, revoked = root / "keys.json", root / "revoked.jsonl"
+    operate(root, "lease", "keys", "new", "--keys", str(root / "issuer.json"))
+    operate(root, "lease", "keys", "public", "--keys", str(root / "issuer.json"), "--out", str(keys))
+    revoked.write_text('{"jti": "a"}\n')
+    leases = f"--lease-keys-file={keys}", f"--lease-revocations-file={revoked}"
+    places = "--max-concurrent-bytes-requests=1", "--bytes-queue-timeout-secs=10"
+    return Clients(start_daemon(root, *places, *leases)[0])
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +166,7 @@ def test_every_alert_is_tested() -> None:
     """Each alert has a test in which it fires, one in which it does not fire yet, and one of a healthy daemon."""
     tested = re.findall(r"alertname: (\w+)\n +eval_time: \w+\n +exp_alerts:( \[\])?", ALERT_TESTS.read_text())
     names = alerts()
-    assert len(names) == len(set(names)) == 14
+    assert len(names) == len(set(names)) == 18
     for name in names:
         silent = [bool(nothing) for alert, nothing in tested if alert == name]
         assert (silent.count(True) >= 2, silent.count(False) >= 1) == (True, True), name

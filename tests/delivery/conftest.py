@@ -324,7 +324,7 @@ class Bench:
         store: Store = self.store
         policy = policy or policy_with()
         virtual = VirtualChunks(policy, self.log)
-        look_anew = given.get("look_anew")
+        look_anew, access = given.get("look_anew"), given.get("access")
         byte_handler = ByteHandler(
             policy, self.current_catalog, store, self.admission, virtual, lambda: self.now, look_anew=look_anew
         )
@@ -337,15 +337,7 @@ class Bench:
             self.current_catalog,
             store,
             byte_handler,
-            ExtentsHandler(
-                policy,
-                self.current_catalog,
-                store,
-                self.disk,
-                self.clock,
-                self.metrics.extents_looked_for,
-                look_anew=look_anew,
-            ),
+            ExtentsHandler(policy, self.current_catalog, store, self.reporter, look_anew=look_anew, access=access),
             total=total,
             now=lambda: self.now,
             **given,

@@ -11,6 +11,7 @@ from tests.policies import policy_with
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.representation import Representation
 from aero_storage.delivery.routes import ROUTES, Resource
+from aero_storage.http.caching import Caching
 from aero_storage.http.conditional import Validators
 from aero_storage.http.ranges import Segment
 
@@ -27,7 +28,7 @@ policies = st.builds(
     open_ended_ranges=st.sampled_from(["stream", "limit"]),
     require_range=st.booleans(),
 )
-representations = st.builds(Representation, sizes, st.just(VALIDATORS), st.just("no-cache"))
+representations = st.builds(Representation, sizes, st.just(VALIDATORS), st.just(Caching("no-cache")))
 
 
 @given(well_formed, representations, policies)

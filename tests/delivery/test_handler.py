@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import attrs
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
 
@@ -12,7 +13,9 @@ from aero_storage.catalog.model import Image
 from aero_storage.delivery.admission import Place
 from aero_storage.delivery.byte_handler import Memo
 from aero_storage.delivery.exchange import Ending
-from aero_storage.delivery.routes import ROUTES, Plane
+from aero_storage.delivery.facts import Names
+from aero_storage.delivery.routes import ROUTES, Plane, Resource, Route
+from aero_storage.errors import RefusalReason
 from aero_storage.storage.blob import Blob
 from aero_storage.storage.store import BlobRequest
 
@@ -25,7 +28,7 @@ PATHS = [
     route.template.replace(":image_id", "disk.img").replace(":version", "v1").replace(":chunk_name", "00000000.bin")
     for route in ROUTES
 ]
-LIMITED = [path for path, route in zip(PATHS, ROUTES, strict=True) if route.plane is Plane.DATA]
+LIMITED = [path for path, route in zip(PATHS, ROUTES, strict=True) if route.takes_place]
 UNLIMITED = [path for path in PATHS if path not in LIMITED]
 BAD_IDS = ["..", "%2e%2e", "a%2Fb", "%00", "%zz", "a" * 129, "a%5Cb", "%252e"]
 BYTES = "/v1/images/disk.img"
@@ -125,6 +128,23 @@ def test_invalid_chunk_names(ask: Ask, bench: Bench, drive: Drive, rest: str) ->
     assert (bench.admission.waiting, bench.store.opened) == (0, [])
 
 
+@pytest.mark.parametrize(
+    ("image_id", "version", "status"), [("disk.img", b"v-%20", 404), ("disk.img", b"chunks", 404), ("..", b"..", 400)]
+)
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_invalid_versions_among_metadata(
+    ask: Ask, bench: Bench, image_id: str, version: bytes, status: int, method: str
+) -> None:
+    """An invalid version is a 404 that nobody keeps among metadata too; the id is looked at before it."""
+    route = Route("/v1/images/:image_id/versions/:version/about", Resource.META, Plane.METADATA)
+    names = Names.parse({"image_id": image_id.encode(), "version": version})
+    reply = bench.answer(attrs.evolve(ask(f"{BYTES}/meta", method=method), route=route, names=names))
+    assert (reply.status, list(json.loads(reply.body))) == (status, ["error"])
+    assert dict(reply.headers)["Cache-Control"] == "no-store"
+    assert reply.refused is not None
+    assert (reply.refused.reason, bench.store.opened) == (RefusalReason.ID, [])
+
+
 # The place
 
 
@@ -160,7 +180,8 @@ def test_place_comes_free(ask: Ask, bench: Bench, drive: Drive) -> None:
 def test_unlimited_routes(ask: Ask, bench: Bench, drive: Drive, path: str) -> None:
     """Metadata and operations need no place."""
     fill(bench, drive)
-    assert bench.answer(ask(path)).status == (404 if "/versions/v1/" in path else 200)
+    statuses = {"lease": 204, "extents": 404 if "/versions/v1/" in path else 200}
+    assert bench.answer(ask(path)).status == statuses.get(path.rpartition("/")[2], 200)
 
 
 @pytest.mark.parametrize(

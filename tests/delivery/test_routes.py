@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from aero_storage.delivery.facts import Facts
-from aero_storage.delivery.routes import ROUTES, Plane, Resource, plane_of, routes
+from aero_storage.delivery.routes import ROUTES, Access, Plane, Resource, plane_of, routes
 
 if TYPE_CHECKING:
     from tests.delivery.conftest import Ask
@@ -28,6 +28,7 @@ TABLE = {
     "/v1/images/:image_id/versions/:version/data": (Plane.DATA, Resource.IMAGE),
     "/v1/images/:image_id/extents": (Plane.METADATA, Resource.EXTENTS),
     "/v1/images/:image_id/versions/:version/extents": (Plane.METADATA, Resource.EXTENTS),
+    "/v1/images/:image_id/lease": (Plane.DATA, Resource.LEASE),
     f"{CHUNKED}/manifest.json": (Plane.DATA, Resource.CHUNK_MANIFEST),
     f"{CHUNKED}/manifest": (Plane.DATA, Resource.CHUNK_MANIFEST),
     f"{CHUNKED}/chunks/:chunk_name": (Plane.DATA, Resource.CHUNK),
@@ -41,6 +42,13 @@ def test_table() -> None:
     """The routes are those of http.md, each once, on its plane."""
     assert {route.template: (route.plane, route.resource) for route in ROUTES} == TABLE
     assert len(ROUTES) == len(TABLE)
+
+
+def test_access() -> None:
+    """What belongs to an image asks for that image, the list for what it shows, and the rest for nothing."""
+    for route in ROUTES:
+        wanted = Access.IMAGE if ":image_id" in route.template else Access.NOTHING
+        assert route.access is (Access.LIST if route.template == "/v1/images" else wanted), route.template
 
 
 def test_methods() -> None:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from tests.lease_tokens import NOW, OCT, OKP, key_document
 
 from aero_storage.errors import LeaseDocumentError
 from aero_storage.http.leases.claims import Claims
 from aero_storage.http.leases.key_set import KeySet
-from aero_storage.http.leases.revocations import Revocations
+from aero_storage.http.leases.revocations import Revocations, read_revocations
 from aero_storage.http.leases.verification import LeaseRules
+from aero_storage.lease_documents import files
 from aero_storage.lease_documents.current import CurrentDocument, DocumentChange
 from aero_storage.lease_documents.files import keys_reader, revocations_reader
 from aero_storage.lease_documents.reader import LeaseDocumentReader, Reading
@@ -97,11 +101,12 @@ def test_change(
 def test_same_keys(
     reader: LeaseDocumentReader[KeySet], current: CurrentDocument[KeySet], path: Path, clocks: Clocks
 ) -> None:
-    """A file that says the same in other words changes nothing."""
+    """A file that says the same in other words changes nothing but what is told of keys."""
     before = current.document
-    put(path, key_document(OCT | {"use": "sig"}), clocks)
+    put(path, key_document(OCT | {"use": "sig", "retired_at": NOW}), clocks)
     assert look(reader, current) is DocumentChange.NONE
-    assert current.document is before
+    assert current.document == before
+    assert current.document.overdue(NOW + 1) == ["hs"]
 
 
 def test_last_good_stays(
@@ -269,6 +274,122 @@ def test_revocations(path: Path, clocks: Clocks) -> None:
     assert reading is not None
     assert current.take(reading) is DocumentChange.LOADED
     assert not current.document.revoke("", CLAIMS)
+
+
+@attrs.define
+class CountedLines:
+    """Parses revocations, and counts the lines that it was given."""
+
+    lines: int = 0
+
+    def __call__(self, *args: Any, **more: Any) -> Revocations:
+        lines = [*args[0]]
+        self.lines += len(lines)
+        return read_revocations(lines, *args[1:], **more)
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> CountedLines:
+    counted = CountedLines()
+    monkeypatch.setattr(files, "read_revocations", counted)
+    return counted
+
+
+def test_only_new_lines_are_parsed(path: Path, clocks: Clocks, counted: CountedLines) -> None:
+    """Of a file that has grown the new lines are parsed, in place or by a rename; a fault is told with its line."""
+    lines = b"".join(b'{"jti":"%d"}\n' % number for number in range(100))
+    put(path, lines, clocks)
+    reader = revocations_of(path, clocks)
+    first = reader.read_first()
+    put(path, lines + b'{"jti":"one"}\n', clocks)
+    reading = reader.read_if_changed()
+    assert reading is not None
+    assert reading.document is not None
+    assert reading.document.revoke("", CLAIMS)
+    assert (len(reading.document), counted.lines) == (101, 101)
+    assert (len(first), first.revoke("", CLAIMS)) == (100, False), "the former ones stay as they are"
+    with path.open("ab") as file:
+        file.write(b"\n{}\n")
+    assert reader.read_if_changed() is None
+    clocks.pass_by(1)
+    reading = reader.read_if_changed()
+    assert reading is not None
+    assert "line 103: " in str(reading.error)
+
+
+@pytest.mark.parametrize("ago", [86400 + 30 + 3590, 86400 + 30 + 3610])
+def test_new_lines_are_dropped_as_others(path: Path, clocks: Clocks, ago: int) -> None:
+    """Of the new lines those are dropped that a first reading drops, too: no response goes on that they hit."""
+    line = b'{"sub":"ada","before":%d}\n' % (NOW - ago)
+    put(path, b'{"jti":"one"}\n', clocks)
+    rules = LeaseRules(stream_grace=3600)
+    reader, other = (revocations_reader(path, rules, lambda: clocks.wall, lambda: clocks.steady) for _ in range(2))
+    reader.read_first()
+    put(path, b'{"jti":"one"}\n' + line, clocks)
+    reading = reader.read_if_changed()
+    assert reading is not None
+    assert reading.document is not None
+    assert len(reading.document) == len(other.read_first()) == (2 if ago < 86400 + 30 + 3600 else 1)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b'{"jti":"a"}\n{"jti":"b"}\n', b'{"jti":"c"}\n{"jti":"b"}\n{"jti":"d"}\n'),
+        (b'{"jti":"a"}\n{"jti":"b"}\n', b'{"jti":"a"}\n'),
+        (b'{"jti":"a"} ', b'{"jti":"a"} \n{"jti":"b"}\n'),
+        (b"", b'{"jti":"b"}\n'),
+    ],
+)
+def test_other_files_are_parsed_as_a_whole(
+    path: Path, clocks: Clocks, counted: CountedLines, before: bytes, after: bytes
+) -> None:
+    """A file that does not begin with the whole lines of the former one is parsed from its first line on."""
+    put(path, before, clocks)
+    reader = revocations_of(path, clocks)
+    reader.read_first()
+    counted.lines = 0
+    put(path, after, clocks)
+    reading = reader.read_if_changed()
+    assert reading is not None
+    assert reading.document is not None
+    assert counted.lines == after.count(b"\n") == len(reading.document)
+
+
+LINES = st.lists(st.sampled_from([b'{"jti":"one"}', b'{"sub":"ada","before":%d}' % NOW, b'{"kid":"k"}', b"", b"{}"]))
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=st.lists(st.tuples(LINES, st.booleans(), st.booleans()), min_size=2, max_size=5))
+def test_however_a_file_grows(tmp_path: Path, steps: list[tuple[list[bytes], bool, bool]]) -> None:
+    """Read step by step a file means the same as read at once, or is as broken."""
+    clocks, path = Clocks(), tmp_path / "document"
+    put(path, b"", clocks)
+    reader, data = revocations_of(path, clocks), b""
+    current = CurrentDocument(reader.read_first())
+    for lines, is_new, is_ended in steps:
+        data = (b"" if is_new else data) + b"\n".join(lines) + (b"\n" if is_ended else b"")
+        put(path, data, clocks)
+        for _ in range(2):
+            reading = reader.read_if_changed(force=True)
+            if reading is not None:
+                current.take(reading)
+            clocks.pass_by(1)
+        assert str(current.error) == str(told_of(path, clocks))
+        reading = revocations_of(path, clocks).read_if_changed()
+        if reading is not None and reading.document is not None:
+            assert len(current.document) == len(reading.document)
+            for kid in ("k", "other"):
+                assert current.document.revoke(kid, CLAIMS) == reading.document.revoke(kid, CLAIMS)
+
+
+def told_of(path: Path, clocks: Clocks) -> LeaseDocumentError | None:
+    """The error of a file that is read for the first time."""
+    try:
+        revocations_of(path, clocks).read_first()
+    except LeaseDocumentError as error:
+        return error
+    return None
 
 
 def test_empty_revocations(path: Path, clocks: Clocks) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, cast
 
 import attrs
 import pytest
+from tests.lease_tokens import OCT, OKP, key_document
 from twisted.application.service import Application, IService, IServiceCollection
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred, succeed
@@ -19,7 +22,7 @@ from aero_storage.logs.json_log import JsonLines
 from aero_storage.service import daemon
 from aero_storage.service.composition import Drain, build_of, policy_of
 from aero_storage.service.daemon import AeroService
-from aero_storage.service.listening.endpoints import address_text
+from aero_storage.service.listening.endpoints import Listening, address_text
 from aero_storage.settings import Settings
 
 
@@ -47,10 +50,10 @@ class Running:
     stops: list[None] = attrs.field(factory=list)
     service: AeroService = attrs.field(init=False)
 
-    def start(self) -> Running:
+    def start(self, *, tells_entries: bool = True) -> Running:
         self.stack.reactor.stop = lambda: self.stops.append(None)
-        parts = attrs.evolve(self.stack.parts, ports=(cast("Any", self.port),))
-        self.service = AeroService(parts, Silent(), self.handlers.__setitem__)
+        parts = attrs.evolve(self.stack.parts, listening=Listening((cast("Any", self.port),)))
+        self.service = AeroService(parts, Silent(), self.handlers.__setitem__, tells_entries=tells_entries)
         self.service.startService()
         ((hook, arguments, _),) = self.stack.reactor.whenRunningHooks
         hook(*arguments)
@@ -59,6 +62,13 @@ class Running:
 
     def said(self, message: str) -> list[dict[str, Any]]:
         return [fields for _, text, fields in self.stack.log.events if text == message]
+
+
+def write_keys(path: Path, *keys: Mapping[str, object]) -> None:
+    new = path.with_name("new")
+    new.write_bytes(key_document(*keys))
+    new.chmod(0o600)
+    new.replace(path)
 
 
 @pytest.fixture
@@ -109,6 +119,59 @@ def test_reloads_on_sighup(running: Running) -> None:
     before = len(running.said("catalog loaded"))
     running.handlers[signal.SIGHUP](signal.SIGHUP, None)
     assert running.said("catalog loaded")[before:] == [{"images": 1, "changed": False}]
+
+
+def test_leases_are_watched(make_stack: Callable[..., Any], tmp_path: Path) -> None:
+    """Other keys are in force within a second, and SIGHUP reads keys and catalog; without keys nothing is read."""
+    keys = tmp_path / "keys.json"
+    write_keys(keys, OCT)
+    running = Running(make_stack(lease_keys_file=str(keys))).start()
+    assert running.said("lease keys loaded") == [{"keys": 1, "changed": True}]
+    write_keys(keys, OCT, OKP)
+    running.stack.reactor.pump([0.45, 0.45])
+    assert running.said("lease keys loaded")[1:] == [{"keys": 2, "changed": True}]
+    assert len(running.stack.parts.leases.in_force.verifier.keys) == 2
+    running.handlers[signal.SIGHUP](signal.SIGHUP, None)
+    assert running.said("lease keys loaded")[2:] == [{"keys": 2, "changed": False}]
+    assert running.stack.metric("aero_storage_lease_keys") == 2
+    running.service.stopService()
+    write_keys(keys, OCT)
+    running.stack.reactor.pump([0.45] * 4)
+    assert len(running.said("lease keys loaded")) == 3
+
+
+def test_no_leases(running: Running) -> None:
+    """Without a file of keys no file of leases is looked for, and no metric of one is shown."""
+    assert running.stack.parts.leases is None
+    running.handlers[signal.SIGHUP](signal.SIGHUP, None)
+    assert b"aero_storage_lease_" not in running.stack.ask("/metrics").body
+
+
+PRIVATE = '[{"id": "disk.img", "file": "disk.img", "name": "A", "public": false}]'
+OPEN = "private images are open to everybody: lease_keys_file is not set"
+
+
+@pytest.mark.parametrize("tells", [True, False])
+def test_private_images_without_keys(make_stack: Callable[..., Any], tells: bool) -> None:  # noqa: FBT001
+    """Without keys, a reload that brings private images is warned of once, and by one worker."""
+    running = Running(make_stack()).start(tells_entries=tells)
+    assert running.said(OPEN) == []
+    manifest = running.stack.root / "manifest.json"
+    for text in (PRIVATE, PRIVATE.replace("disk.img", "one", 1), "[]", PRIVATE):
+        manifest.write_text(text)
+        running.stack.reactor.pump([0.6, 0.6])
+    assert running.said(OPEN) == ([{"images": 1, "image_id": "disk.img"}] if tells else [])
+
+
+def test_private_images_at_the_start(make_stack: Callable[..., Any], tmp_path: Path) -> None:
+    """The catalog of the start warns, too; where leases are on, none does."""
+    root = tmp_path / "images"
+    root.mkdir()
+    (root / "manifest.json").write_text(PRIVATE)
+    assert len(Running(make_stack()).start().said(OPEN)) == 1
+    keys = tmp_path / "keys.json"
+    write_keys(keys, OCT)
+    assert Running(make_stack(lease_keys_file=str(keys))).start().said(OPEN) == []
 
 
 def test_gives_memory_back(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:

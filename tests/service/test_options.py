@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.lease_tokens import OKP, key_document
 from twisted.internet.posixbase import PosixReactorBase
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.usage import Options as UsageOptions
@@ -291,3 +292,42 @@ def test_cache_without_a_bucket(parse: Callable[..., Options], capfd: pytest.Cap
     assert "flag --cache-dir: cache_dir has no effect" in line
     parse("--images-root", "s3://images", "--cache-dir", "cache", twistd={"nodaemon": True})
     assert "no effect" not in capfd.readouterr().out
+
+
+def test_leases_without_keys(parse: Callable[..., Options], capsys: pytest.CaptureFixture[str]) -> None:
+    """A setting of leases has no effect without a file of keys, which is a warning; it names no file."""
+    with pytest.raises(SystemExit) as ending:
+        parse("--check-config", "--lease-audience=here", environ={"AERO_STORAGE_LEASE_REVOCATIONS_FILE": "none"})
+    assert ending.value.code == 0
+    assert capsys.readouterr().err.splitlines() == [
+        f"aero-storage: {where} has no effect: leases are off without lease_keys_file"
+        for where in (
+            "variable AERO_STORAGE_LEASE_REVOCATIONS_FILE: lease_revocations_file",
+            "flag --lease-audience: lease_audience",
+        )
+    ]
+
+
+def test_no_warning_with_keys(
+    parse: Callable[..., Options], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """With a file of keys, settings of leases are as they should be."""
+    (tmp_path / "keys").write_bytes(key_document(OKP))
+    with pytest.raises(SystemExit) as ending:
+        parse("--check-config", "--lease-audience=here", "--lease-keys-file=keys")
+    assert (ending.value.code, capsys.readouterr().err) == (0, "")
+
+
+@pytest.mark.parametrize("arguments", [["--check-config"], ["--workers=1"], ["--workers=2"]], ids=" ".join)
+def test_broken_keys_end_the_start(
+    parse: Callable[..., Options], tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    """A broken file of keys ends the start with one line, in a check as well, and before any worker is started."""
+    (tmp_path / "images").mkdir()
+    (tmp_path / "keys").write_text('{"keys": []}')
+    with pytest.raises(SystemExit) as ending:
+        makeService(parse(*arguments, "--lease-keys-file=keys", "--listen-addr=127.0.0.1:0"), memory_reactor())
+    text = str(ending.value.code)
+    assert text.startswith(f"aero-storage: flag --lease-keys-file: {tmp_path / 'keys'}: there is no usable key")
+    assert "\n" not in text
+    assert capsys.readouterr().out == ""

@@ -25,6 +25,7 @@ from torture.faults.slow_readers import slow_readers_that_move
 from torture.faults.tls import key_updates
 from torture.fuzzing.differential import compare_answers
 from torture.fuzzing.fuzz import two_daemons
+from torture.leases.pure import mutated_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,6 +69,7 @@ def test_hostile_requests() -> None:
         (replicas, 1),
         (stopped_cluster, 3),
         (wrong_clock, 1),
+        (mutated_tokens, 20_000),
         pytest.param(slow_disk, 2, marks=pytest.mark.skipif(fuse.missing() != "", reason=fuse.missing())),
     ],
 )

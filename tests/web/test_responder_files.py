@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import socket
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,6 +16,7 @@ from twisted.internet.address import IPv4Address
 
 from aero_storage.storage.local.local_blob import LocalBlob
 from aero_storage.streaming.change_reports import REPORT_SECONDS
+from aero_storage.streaming.sendfile import SendfileServer
 
 IMAGE = pattern(6 * MIB)
 URL = "/v1/images/disk.img"
@@ -201,3 +204,21 @@ def test_shutdown(stack: Any, dial: Dial) -> None:
     pair.take()
     assert pair.was_reset
     assert result_of(stack) == ("aborted", 200, sent)
+
+
+def test_killed_while_it_sends(dial: Dial, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the first byte of a body on that does not leave in one piece, the kernel would reset the connection."""
+    options: list[tuple[int, ...]] = []
+    send = SendfileServer._send  # noqa: SLF001 - the call before the kernel's
+
+    def watched(transport: SendfileServer, data: bytes, flags: int) -> int:
+        options.append(struct.unpack("ii", transport.socket.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8)))
+        return send(transport, data, flags)
+
+    monkeypatch.setattr(SendfileServer, "_send", watched)
+    pair = dial()
+    ask(pair, "Range: bytes=0-1048575")
+    pair.run()
+    assert bodies(pair) == [IMAGE[:MIB]]
+    assert set(options) == {(1, 0)}
+    assert struct.unpack("ii", pair.server.socket.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8)) == (0, 0)

@@ -440,7 +440,7 @@ def test_file_fails(responses: Responses, error: Exception) -> None:
 def test_server_stops(responses: Responses) -> None:
     """A response that the end of the server breaks off is `aborted`."""
     slow(responses)
-    responses.client.response.aborted_by_us = True
+    responses.client.response.shut()
     responses.client.response.lost()
     assert responses.assert_over()["outcome"] == "aborted"
 

@@ -227,7 +227,7 @@ def test_who_stands_still_is_slowest(house: House) -> None:
 
 
 def test_the_first_bytes_do_not_count(house: House) -> None:
-    """What fills a client's buffer in its first 0.2 s is no speed: a slow reader is known within a request's second."""
+    """What fills a client's buffer in its first 0.2 s is no speed: a slow reader is known within a second."""
     stream = house.join()
     stream.taken = 10 * YIELD_BYTES_PER_SECOND
     house.waiting = 1

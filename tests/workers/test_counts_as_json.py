@@ -29,6 +29,7 @@ COUNTS = st.builds(
     rejections=TALLIES,
     broken_off=TALLIES,
     lines_dropped=TALLIES,
+    lease_reloads=TALLIES,
     queue_waits=HISTOGRAMS,
     reactor_delays=HISTOGRAMS,
     reloaded_at=NUMBERS,

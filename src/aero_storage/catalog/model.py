@@ -14,6 +14,9 @@ MANIFEST_NAME = "manifest.json"
 CHUNKED = "chunked"
 """The directory of chunk artifacts below the images root (http.md §6)."""
 
+BROWSER = "browser"
+"""The one value of `private_cache`."""
+
 
 def chunked_directory(image_id: str, version: str | None) -> PurePosixPath:
     """Return the directory of a version's chunk artifacts, or of unversioned ones, below the root (http.md §6)."""
@@ -43,6 +46,8 @@ class Image:
     """The SHA-256 digest of its content, in 64 lower-case hex digits."""
     sha256_of: str | None = None
     """The state of the file that `sha256` was computed from; None: the operator's word that it is the file's."""
+    private_cache: str | None = None
+    """`browser`: though the image is private, the client's own cache may keep what never changes under its URL."""
     follow_links: bool = True
     """Whether the file may be reached through symbolic links; images of a directory listing may not."""
 
@@ -58,6 +63,11 @@ class Image:
     def has_outdated_sha256(self, stamps: Collection[str]) -> bool:
         """Whether its digest was computed from another state of the file than the one with these `stamps`."""
         return self.sha256 is not None and self.known_sha256(stamps) is None
+
+    @property
+    def kept_by_browsers(self) -> bool:
+        """Whether clients may keep what never changes under its URL, while the image is private (http.md §12)."""
+        return self.private_cache == BROWSER
 
     def has_virtual_chunks(self, *, by_setting: bool) -> bool:
         """Whether it may be served in virtual chunks; `by_setting` where its entry leaves that open."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from aero_storage.catalog.content_digest import is_stamp
-from aero_storage.catalog.model import Catalog, Image
+from aero_storage.catalog.model import BROWSER, Catalog, Image
 from aero_storage.errors import CatalogError, JsonError
 from aero_storage.http.conditional import is_entity_tag
 from aero_storage.http.dates import parse_rfc3339
@@ -22,7 +22,7 @@ MAX_MANIFEST_BYTES = 64 * 1024 * 1024
 """A larger manifest is refused unread."""
 
 MAX_VALUES = 1_000_000
-"""Objects, arrays, members and elements in a manifest: an image with all its fields is thirteen."""
+"""Objects, arrays, members and elements in a manifest: an image with all its fields is fourteen."""
 
 _MAX_FILE_BYTES = 512
 _MAX_ETAG_LENGTH = 1024
@@ -90,6 +90,7 @@ def _parse_entry(index: int, entry: object) -> Image:
         last_modified=fields.optional("last_modified", _last_modified),
         sha256=fields.optional("sha256", _sha256),
         sha256_of=fields.optional("sha256_of", _stamp),
+        private_cache=fields.optional("private_cache", _private_cache),
     )
 
 
@@ -190,6 +191,12 @@ def _stamp(value: object) -> str:
     if not is_stamp(text):
         raise ValueError("must be '<size>-<mtime in nanoseconds>' of the file that sha256 was computed from")
     return text
+
+
+def _private_cache(value: object) -> str:
+    if value != BROWSER:
+        raise ValueError(f'must be "{BROWSER}" or absent')
+    return BROWSER
 
 
 def _last_modified(value: object) -> int:

@@ -71,7 +71,7 @@ class CommandContext:
         """Return an images root, of any kind. Raises OperatorError if there is no such directory."""
         if isinstance(root, OriginUrl):
             seconds = self.settings.origin_timeout_secs
-            origin = open_origin(root, os.environ, seconds, waits=WaitNotices(self.output.say, seconds))
+            origin = open_origin(root, os.environ, seconds, waits=WaitNotices(self.output.say))
             return BucketRepository(origin, self.single_writer)
         if not root.is_dir():
             raise OperatorError(

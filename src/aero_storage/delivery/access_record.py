@@ -10,6 +10,9 @@ from aero_storage.delivery.reply import Refused, Reply
 from aero_storage.delivery.routes import Plane, Resource
 from aero_storage.disk import Disk
 from aero_storage.errors import RefusalReason
+from aero_storage.http.leases.judgement import Verdict
+from aero_storage.http.leases.results import LeaseResult
+from aero_storage.http.leases.verification import Lease
 from aero_storage.http.ranges import Segment
 from aero_storage.logs.json_log import EventLog, Form, make_form
 from aero_storage.metrics import Metrics
@@ -19,7 +22,12 @@ _PARTIAL = 206
 _RANGE_REFUSALS = frozenset({412, 413, 416})
 _BYTES = frozenset({Resource.IMAGE, Resource.CHUNK})
 _RANGE, _VERSION, _ORIGIN = "range", "version", "origin_bytes"
+_LEASE, _USER = "lease", "user_id"
 _BLANKS = ("request_id", "status", "outcome", "bytes_sent", "latency_seconds", "client")
+
+
+LeaseFields = tuple[tuple[str, str | None], ...]
+"""The fields of a line about a lease: the same for all requests with one token."""
 
 
 @attrs.frozen
@@ -38,10 +46,12 @@ class AccessRecord:
 
     facts: Facts
     reporter: Reporter
-    _forms: dict[tuple[tuple[str, ...], Refused | None], Form] = attrs.field(init=False, factory=dict)
-    """By what the line has beside the usual blanks, and what it says of a refusal."""
+    _forms: dict[tuple[tuple[str, ...], Refused | None, LeaseFields], Form] = attrs.field(init=False, factory=dict)
+    """By what the line has beside the usual blanks, what it says of a refusal, and of a lease."""
     _range_form: Form | None = attrs.field(init=False, default=None)
     """The form of a line with a range and a version, which is no refusal; None before the first."""
+    _range_lease: Lease | None = attrs.field(init=False, default=None)
+    """The lease that `_range_form` tells of."""
     _has_origin: bool = attrs.field(init=False, default=False)
     """Whether `_range_form` has a blank for the bytes of an origin."""
     _route: str = attrs.field(init=False)
@@ -73,14 +83,22 @@ class AccessRecord:
                 metrics.range_answered(valid=False)
 
     def write(
-        self, reply: Reply | None, opened: Opened | None, *blanks: object, reason: RefusalReason | None = None
+        self,
+        reply: Reply | None,
+        opened: Opened | None,
+        *blanks: object,
+        reason: RefusalReason | None = None,
+        verdict: Verdict | None = None,
     ) -> None:
         """Write a line to the request log, if there is one; `blanks` are numbers or JSON.
 
         Their order: request id, status, outcome, bytes sent, seconds, the client's host. `reply` is what was decided,
-        for bytes of `opened`; None if the client left before. `reason` says why a response was broken off.
+        for bytes of `opened`; None if the client left before. `reason` says why a response was broken off,
+        `verdict` what its tokens were worth.
         """
         form = self._range_form if reason is None and reply is not None and reply.version is not None else None
+        if form is not None and (None if verdict is None else verdict.lease) is not self._range_lease:
+            form = None
         if form is not None and reply is not None and reply.status == _PARTIAL and reply.segment is not None:
             first = reply.segment.offset  # nearly all lines of a busy server: no further call
             part, version = f'"{first}-{first + reply.segment.length - 1}"', f'"{reply.version}"'
@@ -89,22 +107,24 @@ class AccessRecord:
             else:
                 form(*blanks, part, version)
         elif self.reporter.log is not None:
-            self._write(self.reporter.log, reply, opened, blanks, reason)
+            self._write(self.reporter.log, reply, opened, blanks, reason, verdict)
 
-    def _write(
+    def _write(  # noqa: PLR0913, PLR0917 - what there is to say
         self,
         log: EventLog,
         reply: Reply | None,
         opened: Opened | None,
         blanks: tuple[object, ...],
         reason: RefusalReason | None,
+        verdict: Verdict | None,
     ) -> None:
         refused = Refused(reason) if reason is not None else None if reply is None else reply.refused
         known = self._known(reply, opened)
-        more = tuple(known)
-        form = self._forms.get((more, refused)) or self._make_form(log, more, refused)
+        key = tuple(known), refused, _lease_fields(verdict)
+        form = self._forms.get(key) or self._make_form(log, *key)
         if refused is None and self._is_image and _RANGE in known and _VERSION in known:
             self._range_form, self._has_origin = form, _ORIGIN in known
+            self._range_lease = None if verdict is None else verdict.lease
         form(*blanks, *known.values())
 
     def _known(self, reply: Reply | None, opened: Opened | None) -> dict[str, object]:
@@ -125,10 +145,11 @@ class AccessRecord:
             return reply.segment if reply.status == _PARTIAL else None
         return reply.segment if opened is not None and opened.raw else None
 
-    def _make_form(self, log: EventLog, more: tuple[str, ...], refused: Refused | None) -> Form:
-        fields = self._fields() | dict.fromkeys(more) | _refusal_fields(refused)
+    def _make_form(self, log: EventLog, more: tuple[str, ...], refused: Refused | None, lease: LeaseFields) -> Form:
+        fields = self._fields() | dict.fromkeys(more) | _refusal_fields(refused) | dict(lease)
+        fields = {name: value for name, value in fields.items() if name != _USER or value is not None}
         blanks = (*_BLANKS, *more)
-        form = self._forms[more, refused] = make_form(log, "info", "request complete", fields, blanks)
+        form = self._forms[more, refused, lease] = make_form(log, "info", "request complete", fields, blanks)
         return form
 
     def _fields(self) -> dict[str, object]:
@@ -146,6 +167,16 @@ class AccessRecord:
         }
         optional = {"image_id": facts.names.image_id, "user_id": facts.user_id}
         return fields | {name: value for name, value in optional.items() if value is not None}
+
+
+def _lease_fields(verdict: Verdict | None) -> LeaseFields:
+    """Name the token that decided; of what a lease opened, its `sub` is the user, and nothing else is."""
+    name = None if verdict is None else verdict.name
+    if verdict is None or name is None:
+        return ()
+    if verdict.result is not LeaseResult.OK or verdict.lease is None:
+        return ((_LEASE, name),)
+    return (_LEASE, name), (_USER, verdict.lease.claims.subject)
 
 
 def _refusal_fields(refused: Refused | None) -> dict[str, object]:

@@ -8,11 +8,13 @@ from collections.abc import Callable
 import attrs
 
 from aero_storage.catalog.current import CurrentCatalog
-from aero_storage.catalog.model import MANIFEST_NAME, Image, chunked_directory
+from aero_storage.catalog.model import MANIFEST_NAME, Catalog, Image, chunked_directory
+from aero_storage.delivery.access import LeaseAccess, LeaseMemo, is_closed, url_versions
 from aero_storage.delivery.admission import Admission
 from aero_storage.delivery.decision import Decision, judge
 from aero_storage.delivery.exchange import Exchange
 from aero_storage.delivery.facts import Facts
+from aero_storage.delivery.lease_limits import LeaseLimiter
 from aero_storage.delivery.missing import LookAnew, open_named
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.reply import Reply, error
@@ -21,6 +23,7 @@ from aero_storage.delivery.representation import (
     VirtualChunks,
     chunk_representation,
     image_representation,
+    version_of,
     virtual_representation,
 )
 from aero_storage.delivery.routes import Resource
@@ -36,6 +39,10 @@ class Memo:
     catalog_mark: object = None
     """Of the catalog in which `image` was found."""
     image: Image | None = None
+    """None if there is no such image."""
+    access: LeaseAccess | None = None
+    """Says who may read it; None where anybody may."""
+    lease: LeaseMemo = attrs.field(factory=LeaseMemo)
     request: BlobRequest = BlobRequest()
     status: BlobStatus | None = None
     """Of the file that the decision was made for; the same object as long as it is the same file."""
@@ -59,6 +66,10 @@ class ByteHandler:
     _now: Callable[[], float] = time.time
     _look_anew: LookAnew | None = attrs.field(kw_only=True, default=None)
     """Looks at the catalog before an object that it names is called missing."""
+    _access: LeaseAccess | None = attrs.field(kw_only=True, default=None)
+    """Says who may read private images; None where anybody may."""
+    _lease_limiter: LeaseLimiter | None = attrs.field(kw_only=True, default=None)
+    """Limits the requests of one lease, if anything does."""
 
     async def answer(self, exchange: Exchange, range_value: str | None) -> Reply:
         """Return the reply to a request for bytes with that `Range`. Raises ClientError."""
@@ -77,11 +88,15 @@ class ByteHandler:
         facts = exchange.facts
 
         def request() -> tuple[Image, BlobRequest]:
-            image = self._find(facts)
+            image = self._find(facts, self._current_catalog.current)
+            if image is None:
+                raise BlobNotFoundError(facts.names.image_id)
             return image, self._request(facts, image)
 
         image, opened = await open_named(self._store, self._current_catalog, self._look_anew, request)
         exchange.blob = opened
+        if self._access is not None and exchange.hearing is not None and not self._settle(exchange, image, opened):
+            await self._settle_by_image(exchange, self._access, image)
         reply = self._judge(facts, image, opened).reply(range_value)
         if not _begins_now(facts, reply, opened) and reply.segment is not None:
             await opened.begin(reply.segment.offset, reply.segment.length)
@@ -89,46 +104,89 @@ class ByteHandler:
 
     def answer_now(self, exchange: Exchange, range_value: str | None, memo: Memo) -> Reply | None:
         """Return the same, if nothing has to be waited for; see RequestHandler.answer_now."""
-        if not exchange.facts.names.valid:
-            return error(exchange.facts, self._policy, 404, reason=RefusalReason.ID)
+        facts, catalog = exchange.facts, self._current_catalog.current
+        if not facts.names.valid:
+            return error(facts, self._policy, 404, reason=RefusalReason.ID)
+        if memo.catalog_mark is not catalog.mark:
+            self._find_anew(facts, catalog, memo)
+        image = memo.image
+        if memo.access is not None and not memo.access.admit_now(exchange, image, memo.lease):
+            return None
+        if self._lease_limiter is not None:
+            exchange.take_lease_share(self._lease_limiter)
         if not exchange.take_place_now(self._admission):
             return None
-        facts, catalog = exchange.facts, self._current_catalog.current
-        if memo.image is None or memo.catalog_mark is not catalog.mark:
-            image = self._find(facts)
-            memo.catalog_mark, memo.image, memo.status = catalog.mark, image, None
-            memo.request = self._request(facts, image)
-        image = memo.image
+        if image is None:
+            raise BlobNotFoundError(facts.names.image_id)
         exchange.blob = opened = self._store.open_cached(memo.request)
         if opened is None:
             return None
-        decision = memo.decision
-        is_known = memo.status is opened.status and memo.sha256 == opened.sha256
-        if decision is None or not is_known or not decision.holds_at(self._now()):
-            try:
-                memo.decision = decision = self._judge(facts, image, opened)
-            except OtherVersionError:  # the memory may be old, and another worker may have told of the new one
-                exchange.let_go()
-                return None
-            memo.status, memo.sha256 = opened.status, opened.sha256
-        reply = decision.reply(range_value)
-        if not _begins_now(facts, reply, opened):
+        decision = self._decide_now(exchange, image, opened, memo)
+        reply = None if decision is None else decision.reply(range_value)
+        if reply is None or not _begins_now(facts, reply, opened):
             exchange.let_go()
             return None
         return reply
 
+    def _decide_now(self, exchange: Exchange, image: Image, opened: Opened, memo: Memo) -> Decision | None:
+        if exchange.hearing is not None and not self._settle(exchange, image, opened):
+            return None
+        decision = memo.decision
+        is_known = memo.status is opened.status and memo.sha256 == opened.sha256
+        if decision is not None and is_known and decision.holds_at(self._now()):
+            return decision
+        try:
+            memo.decision = decision = self._judge(exchange.facts, image, opened)
+        except OtherVersionError:  # the memory may be old, and another worker may have told of the new one
+            return None
+        memo.status, memo.sha256 = opened.status, opened.sha256
+        return decision
+
     def _judge(self, facts: Facts, image: Image, opened: Opened) -> Decision:
         return judge(facts, self._policy, self._represent(facts, image, opened), self._now())
 
-    def _find(self, facts: Facts) -> Image:
-        image_id, catalog = facts.names.image_id or "", self._current_catalog.current
+    def _find_anew(self, facts: Facts, catalog: Catalog, memo: Memo) -> None:
+        image = self._find(facts, catalog)
+        memo.catalog_mark, memo.image, memo.status = catalog.mark, image, None
+        memo.access = self._access if is_closed(catalog, image) else None
+        memo.lease.forget()
+        if image is not None:
+            memo.request = self._request(facts, image)
+
+    def _settle(self, exchange: Exchange, image: Image, opened: Opened) -> bool:
+        """Judge a lease for one version; False if the image has to be opened for it. Raises LeaseDeniedError."""
+        lease, named = exchange.lease, url_versions(exchange.facts, image)
+        if self._access is None or lease is None or lease.claims.version in named:
+            return True
+        if exchange.facts.resource is not Resource.IMAGE and not opened.raw:
+            return False
+        version = version_of(image, opened.status)
+        self._access.settle(exchange, named if version is None else (*named, version))
+        return True
+
+    async def _settle_by_image(self, exchange: Exchange, access: LeaseAccess, image: Image) -> None:
+        """Do that for a published chunk: a lease for the version of its image opens it too (http.md §12)."""
+        versions = set(url_versions(exchange.facts, image))
+        try:
+            raw = await self._store.open(BlobRequest(image))
+        except BlobNotFoundError:  # an image of chunks alone
+            access.settle(exchange, versions)
+            return
+        try:
+            version = version_of(image, raw.status)
+        finally:
+            raw.close()
+        access.settle(exchange, versions if version is None else versions | {version})
+
+    def _find(self, facts: Facts, catalog: Catalog) -> Image | None:
+        image_id = facts.names.image_id or ""
         image = catalog.find(image_id)
         if image is not None:
             return image
         if catalog.listing and facts.resource in (Resource.CHUNK, Resource.CHUNK_MANIFEST):
             # http.md §6: the raw file need not exist. If it does, it is one that is not served.
             return Image(id=image_id, file=image_id, name=image_id, virtual_chunks=False)
-        raise BlobNotFoundError(image_id)
+        return None
 
     def _request(self, facts: Facts, image: Image) -> BlobRequest:
         if facts.resource is Resource.IMAGE:

@@ -11,7 +11,7 @@ import attrs
 
 from aero_storage.delivery.facts import Facts
 from aero_storage.delivery.policy import Policy
-from aero_storage.delivery.reply import Refused, Reply, error, plane_headers, precondition_reply, validator_headers
+from aero_storage.delivery.reply import Refused, Reply, error, precondition_reply, response_headers, validator_headers
 from aero_storage.delivery.representation import Representation
 from aero_storage.errors import RefusalReason
 from aero_storage.http.conditional import Validators, if_range_holds
@@ -116,7 +116,7 @@ def judge(facts: Facts, policy: Policy, representation: Representation, now: flo
         policy,
         representation,
         fixed=_fixed_reply(facts, policy, representation, validators, shown),
-        headers=_body_headers(plane_headers(facts, policy, shown), representation, shown),
+        headers=(*response_headers(facts, policy, shown), *_body_headers(representation)),
         range_applies=if_range_holds(facts.preconditions, validators, now),
         range_required=policy.require_range and facts.method == "GET",
         date=date,
@@ -140,17 +140,15 @@ def _shown_headers(representation: Representation, now: float) -> Headers:
     sha256 = representation.sha256
     return (
         *validator_headers(representation.shown_validators.at(now)),
-        ("Cache-Control", representation.cache_control),
+        *representation.caching.headers,
         *((("Accept-Ranges", "bytes"),) if representation.ranges else ()),
         *(((REPR_DIGEST, repr_digest(sha256)),) if sha256 is not None else ()),
     )
 
 
-def _body_headers(plane: Headers, representation: Representation, shown: Headers) -> Headers:
-    """The headers of 200 and 206."""
+def _body_headers(representation: Representation) -> Headers:
+    """The headers of 200 and 206 that a 304 has not."""
     return (
-        *plane,
-        *shown,
         ("Content-Type", representation.content_type),
         ("Content-Encoding", "identity"),
         ("X-Content-Type-Options", "nosniff"),

@@ -10,8 +10,11 @@ import attrs
 from aero_storage.delivery.access_record import AccessRecord
 from aero_storage.delivery.admission import Admission, Place
 from aero_storage.delivery.facts import Facts, make_request_id
+from aero_storage.delivery.hearing import Hearing
+from aero_storage.delivery.lease_limits import LeaseLimiter, LeaseUse
 from aero_storage.delivery.reply import Reply
 from aero_storage.errors import RefusalReason
+from aero_storage.http.leases.judgement import Verdict
 from aero_storage.http.leases.verification import Lease
 from aero_storage.logs.json_lines import quote
 from aero_storage.storage.store import Opened
@@ -25,6 +28,10 @@ class Ending(enum.StrEnum):
     """Aborted by the server: the file failed, or the server stops."""
     DISCONNECTED = "disconnected"
     """Ended by the client."""
+    LEASE_EXPIRED = "lease_expired"
+    """Aborted by the server, as its lease has ended, and the time of grace after it."""
+    LEASE_REVOKED = "lease_revoked"
+    """Aborted by the server, as its lease is revoked."""
 
 
 @attrs.define(eq=False)
@@ -35,17 +42,27 @@ class Exchange:
     client: str | None = None
     """The client's host."""
     request_id: str = attrs.field(factory=make_request_id)
+    peer: str | None = None
+    """The host of the peer: the client, or a proxy."""
+    is_secure: bool = False
+    """Whether it came over TLS."""
     facts: Facts = attrs.field(init=False)
     _started: float = attrs.field(init=False)
     _ended: bool = attrs.field(init=False, default=False)
     place: Place | None = attrs.field(init=False, default=None)
     waiting: bool = attrs.field(init=False, default=False)
-    """Whether it waits in the queue for a place."""
+    """Whether it waits in the queue for a place, or for its tokens to be verified."""
     blob: Opened | None = attrs.field(init=False, default=None)
     reply: Reply | None = attrs.field(init=False, default=None)
     """The decision, for HEAD too with the segment of a GET; None before there is one."""
     lease: Lease | None = attrs.field(init=False, default=None)
     """The lease by which the request reads a private image; None where it needed none."""
+    verdict: Verdict | None = attrs.field(init=False, default=None)
+    """The answer to its tokens, or to the want of them; None where nothing hung on them."""
+    hearing: Hearing | None = attrs.field(init=False, default=None)
+    """Its tokens, where they are judged once more: when they are verified, or for the version that is opened."""
+    lease_use: LeaseUse | None = attrs.field(init=False, default=None)
+    """Held until the end if the requests of one lease are limited."""
     give_share_back: Callable[[], None] | None = attrs.field(init=False, default=None)
     """Called at the end if requests of one client are counted."""
 
@@ -73,6 +90,11 @@ class Exchange:
         if self.place is None:
             self.place = admission.try_acquire(self.client)
         return self.place is not None
+
+    def take_lease_share(self, limiter: LeaseLimiter) -> None:
+        """Count it among the requests of its lease, if it has one, until the end. Raises LeaseOverdrawnError."""
+        if self.lease is not None and self.lease_use is None:
+            self.lease_use = limiter.take(self.lease)
 
     @property
     def holds_place(self) -> bool:
@@ -102,6 +124,8 @@ class Exchange:
             self._release()
         finally:
             account.count(status, bytes_sent, seconds, self.blob)
+            if self.verdict is not None:
+                account.reporter.metrics.lease_answered(self.verdict.result)
             if ending is not Ending.COMPLETE:
                 account.reporter.metrics.broken_off(ending.value)
             account.write(
@@ -114,11 +138,14 @@ class Exchange:
                 f"{seconds:.6f}",
                 quote(self.client),
                 reason=reason,
+                verdict=self.verdict,
             )
 
     def _release(self) -> None:
         if self.give_share_back is not None:
             self.give_share_back()
+        if self.lease_use is not None:
+            self.lease_use.release()
         if self.place is not None:
             self.place.release()
         if self.blob is not None:

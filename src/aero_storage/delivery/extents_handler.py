@@ -7,16 +7,16 @@ body of 65,536 extents has some 300 KB, and many clients share one copy while th
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import partial
 from typing import NoReturn
 
 import attrs
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
 
 from aero_storage.catalog.current import CurrentCatalog
 from aero_storage.catalog.model import Image
+from aero_storage.delivery.access import LeaseAccess
+from aero_storage.delivery.access_record import Reporter
 from aero_storage.delivery.exchange import Exchange
 from aero_storage.delivery.facts import Facts
 from aero_storage.delivery.made_once import MadeOnce
@@ -25,7 +25,6 @@ from aero_storage.delivery.missing import LookAnew, open_named
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.reply import Reply, error
 from aero_storage.delivery.representation import image_validators, version_of
-from aero_storage.disk import Disk
 from aero_storage.errors import (
     BlobNotFoundError,
     ClientError,
@@ -75,32 +74,27 @@ def _lasts(known: KnownExtents) -> float:
 
 @attrs.define(eq=False)
 class ExtentsHandler:
-    """Answers from one catalog and one store; `disk` has the threads in which answers are made.
-
-    `late` is the error of those who have waited too long.
-    """
+    """Answers from one catalog and one store; `late` is the error of a request that has waited too long."""
 
     _policy: Policy
     _current_catalog: CurrentCatalog
     _store: Store
-    _disk: Disk
-    _clock: IReactorTime
-    _looked_for: Callable[[str], object]
-    """Told of each look for extents: `made`, `unknown` or `failed`."""
+    _reporter: Reporter
     _late: type[ClientError] = ExtentsLateError
     _look_anew: LookAnew | None = attrs.field(kw_only=True, default=None)
     """Looks at the catalog before an object that it names is called missing."""
+    _access: LeaseAccess | None = attrs.field(kw_only=True, default=None)
+    """Says who may read private images; None where anybody may."""
     _maps: MadeOnce[_Key, KnownExtents] = attrs.field(init=False)
     _bodies: MadeOnce[tuple[Image, BlobStatus, Part, bool], Body] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._maps = MadeOnce(self._clock, self._late, MOST_EXTENTS_KEPT, _weight, _lasts)
-        self._bodies = MadeOnce(self._clock, self._late, MOST_BODY_BYTES, _body_weight)
+        clock = self._reporter.clock
+        self._maps = MadeOnce(clock, self._late, MOST_EXTENTS_KEPT, _weight, _lasts)
+        self._bodies = MadeOnce(clock, self._late, MOST_BODY_BYTES, _body_weight)
 
     async def answer(self, exchange: Exchange) -> Reply:
-        """Return the reply to a request whose image id is valid. Raises ClientError."""
-        if not exchange.facts.names.valid:  # a version that is none, on every plane
-            return error(exchange.facts, self._policy, 404, reason=RefusalReason.ID)
+        """Return the reply to a request whose names are valid. Raises ClientError."""
         try:
             return await self._answer(exchange)
         except (ImageChangedError, ObjectChangedError):  # opened anew, once
@@ -140,12 +134,15 @@ class ExtentsHandler:
             image, exchange.blob = await open_named(self._store, self._current_catalog, self._look_anew, request)
         if not _is_wanted(facts, image, exchange.blob):
             raise OtherVersionError(f"{image.id}: not of that version")
+        if self._access is not None and exchange.hearing is not None:
+            version = version_of(image, exchange.blob.status)
+            self._access.settle(exchange, () if version is None else (version,))
         return image
 
     # The answer
 
     def _in_time(self, making: Deferred[Body | None]) -> Deferred[Body | None]:
-        return making.addTimeout(WAIT_SECONDS, self._clock, onTimeoutCancel=self._raise_late)
+        return making.addTimeout(WAIT_SECONDS, self._reporter.clock, onTimeoutCancel=self._raise_late)
 
     def _raise_late(self, *_told: object) -> NoReturn:
         raise self._late("the extents are not known yet")
@@ -158,15 +155,15 @@ class ExtentsHandler:
         extents = everything(status.size) if known.extents is None else known.extents
         make = partial(_make, image, status, extents, part)
         key = image, status, part, known.extents is None
-        return await self._bodies.ask(key, lambda: self._disk.run(make, lane=_LANE))
+        return await self._bodies.ask(key, lambda: self._reporter.disk.run(make, lane=_LANE))
 
     async def _look(self, image: Image, status: BlobStatus) -> KnownExtents:
         try:
             known = await self._store.extents(image, status)
         except Exception:
-            self._looked_for("failed")
+            self._reporter.metrics.extents_looked_for("failed")
             raise
-        self._looked_for("unknown" if known.extents is None else "made")
+        self._reporter.metrics.extents_looked_for("unknown" if known.extents is None else "made")
         return known
 
     def _chunk_sizes(self, image: Image, known: KnownExtents) -> set[int | None]:

@@ -12,6 +12,8 @@ import attrs
 from aero_storage.delivery.routes import DATA_PREFIX, UNKNOWN, Plane, Resource, Route, plane_of
 from aero_storage.http.conditional import UNCONDITIONAL, Preconditions
 from aero_storage.http.identifiers import parse_chunk_name, parse_image_id, parse_version
+from aero_storage.http.leases.carriers import PARAMETER
+from aero_storage.http.queries import first_value
 
 MAX_LOGGED_PATH = 256
 """Limit of the path in a log line, in characters."""
@@ -83,6 +85,20 @@ class Names:
 
 
 @attrs.frozen
+class LeaseQuestion:
+    """Headers that the lease route needs (http.md §12); the first three count only from a trusted proxy."""
+
+    original_uri: str | None = attrs.field(default=None, repr=False)
+    """`X-Original-URI`, as nginx is told to send it."""
+    forwarded_uri: str | None = attrs.field(default=None, repr=False)
+    """`X-Forwarded-Uri`, as Caddy sends it."""
+    forwarded_proto: str | None = None
+    fetch_site: str | None = None
+    """`Sec-Fetch-Site`."""
+    host: str | None = None
+
+
+@attrs.frozen
 class Facts:
     """The facts of one request, from its head."""
 
@@ -94,12 +110,15 @@ class Facts:
     origin: str | None = None
     authorization: str | None = attrs.field(default=None, repr=False)
     credentials: bool = False
+    """Whether it has an `Authorization` or a `Cookie` header, or a `lease` in its query."""
+    query: str = attrs.field(default="", repr=False)
+    cookies: str | None = attrs.field(default=None, repr=False)
     announces_body: bool = False
     user_id: str | None = None
     forwarded: str | None = None
     """`X-Forwarded-For`; to be trusted only if a trusted proxy sent it."""
-    query: str = attrs.field(default="", repr=False)
-    """The query as it was sent, if the resource has parameters; else empty."""
+    lease_question: LeaseQuestion | None = None
+    """On the lease route, what it needs beside."""
 
     @property
     def plane(self) -> Plane:
@@ -139,15 +158,15 @@ def read_facts(  # noqa: PLR0913 - one for each part of a request head
     *,
     method: str,
     path: str,
+    query: str = "",
     route: Route | None,
     names: Names,
     header: HeaderReader,
     announces_body: bool,
     now: float,
-    query: str = "",
 ) -> Facts:
     """Gather the facts of a request."""
-    authorization = header("Authorization")
+    authorization, cookies = header("Authorization"), header("Cookie")
     return Facts(
         method=method,
         path=path,
@@ -156,11 +175,25 @@ def read_facts(  # noqa: PLR0913 - one for each part of a request head
         preconditions=_read_preconditions(header, now),
         origin=header("Origin"),
         authorization=authorization,
-        credentials=authorization is not None or header("Cookie") is not None,
+        credentials=authorization is not None or cookies is not None or first_value(query, PARAMETER) is not None,
+        query=query,
+        cookies=cookies,
         announces_body=announces_body,
         user_id=_token(header("X-Aero-User-Id")),
         forwarded=header("X-Forwarded-For"),
-        query=query if route is not None and route.resource is Resource.EXTENTS else "",
+        lease_question=_read_lease_question(header)
+        if route is not None and route.resource is Resource.LEASE
+        else None,
+    )
+
+
+def _read_lease_question(header: HeaderReader) -> LeaseQuestion:
+    return LeaseQuestion(
+        original_uri=header("X-Original-URI"),
+        forwarded_uri=header("X-Forwarded-Uri"),
+        forwarded_proto=header("X-Forwarded-Proto"),
+        fetch_site=header("Sec-Fetch-Site"),
+        host=header("Host"),
     )
 
 

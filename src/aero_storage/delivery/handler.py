@@ -11,6 +11,7 @@ import attrs
 from aero_storage.catalog.current import CurrentCatalog
 from aero_storage.catalog.model import Image
 from aero_storage.delivery import metadata, operations
+from aero_storage.delivery.access import LeaseAccess
 from aero_storage.delivery.access_record import AccessRecord, Reporter
 from aero_storage.delivery.byte_handler import ByteHandler, Memo
 from aero_storage.delivery.client_limits import ClientLimiter
@@ -18,10 +19,13 @@ from aero_storage.delivery.exchange import Exchange
 from aero_storage.delivery.exposition import PacedExposition
 from aero_storage.delivery.extents_handler import ExtentsHandler
 from aero_storage.delivery.facts import Facts
-from aero_storage.delivery.metadata import Listing
+from aero_storage.delivery.image_list import ImageList
+from aero_storage.delivery.lease_replies import LeaseDeniedError, denial
+from aero_storage.delivery.lease_route import LeaseRoute
 from aero_storage.delivery.missing import LookAnew, Renewal, open_named
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.reply import Reply, error, preflight
+from aero_storage.delivery.representation import version_of
 from aero_storage.delivery.routes import Plane, Resource
 from aero_storage.delivery.single_flight import FRESH_SECONDS, SingleFlight
 from aero_storage.errors import (
@@ -39,7 +43,7 @@ from aero_storage.errors import (
 from aero_storage.http.cors import Headers
 from aero_storage.http.identifiers import NAME_RULE
 from aero_storage.metrics import Counts
-from aero_storage.storage.store import BlobRequest, Opened, Store, Survey
+from aero_storage.storage.store import BlobRequest, Opened, Store
 
 Total = Callable[[], Awaitable[Counts]]
 """Asks for the counts of all workers together."""
@@ -77,18 +81,20 @@ class RequestHandler:
     """For how long a check of all images is used: 0 for a store that remembers them itself."""
     _now: Callable[[], float] = attrs.field(kw_only=True, default=time.time)
     """Seconds since the epoch."""
+    _access: LeaseAccess | None = attrs.field(kw_only=True, default=None)
+    """Says who may have what; None where leases are off."""
     shutting_down: bool = attrs.field(init=False, default=False)
     _readiness: SingleFlight[bool] = attrs.field(init=False)
-    _listings: SingleFlight[Listing] = attrs.field(init=False)
+    _list: ImageList = attrs.field(init=False)
+    _lease_route: LeaseRoute = attrs.field(init=False)
     _exposition: PacedExposition = attrs.field(init=False)
-    _listing: Listing | None = attrs.field(init=False, default=None)
-    """The one that was made last."""
-    _listed: Survey | None = attrs.field(init=False, default=None)
-    """The survey that it was made of."""
 
     def __attrs_post_init__(self) -> None:
         clock = self.reporter.clock
-        self._readiness, self._listings = (SingleFlight(clock, self._fresh_seconds) for _ in range(2))
+        self._readiness = SingleFlight(clock, self._fresh_seconds)
+        disk, metrics = self.reporter.disk, self.reporter.metrics
+        self._list = ImageList(self._store, disk, metrics, clock, self._access, self._fresh_seconds)
+        self._lease_route = LeaseRoute(self.policy, self._current_catalog, self._access, self._open, self._now)
         self._exposition = PacedExposition(clock, self._expose)
 
     def account(self, facts: Facts) -> AccessRecord:
@@ -120,12 +126,16 @@ class RequestHandler:
             self._take_share(exchange)
             if self._renewal is not None and _uses_catalog(facts) and self._renewal.is_due():
                 await self._renewal.done()
+            if self._access is not None:
+                await self._access.admit(exchange)
             return await self._reply(exchange, range_value)
         except ClientError as failure:
             return self._explain(facts, failure)
 
     def _reply(self, exchange: Exchange, range_value: str | None) -> Awaitable[Reply]:
         plane = exchange.facts.plane
+        if exchange.facts.resource is Resource.LEASE:
+            return self._lease_route.answer(exchange)
         if plane is Plane.DATA:
             return self._bytes.answer(exchange, range_value)
         return self._metadata(exchange) if plane is Plane.METADATA else self._operations(exchange)
@@ -139,6 +149,8 @@ class RequestHandler:
             raise OverdrawnError("the client has too many requests under way")
 
     def _explain(self, facts: Facts, failure: ClientError) -> Reply:
+        if isinstance(failure, LeaseDeniedError):
+            return denial(facts, self.policy, failure.verdict)
         if isinstance(failure, CatalogError):
             self.reporter.metrics.store_failed("manifest")
         elif isinstance(failure, (BlobUnreadableError, OriginUnavailableError, OriginDeniedError)):
@@ -188,19 +200,27 @@ class RequestHandler:
             return False
 
     async def _metadata(self, exchange: Exchange) -> Reply:
-        facts = exchange.facts
-        if facts.resource is Resource.EXTENTS and "image_id" not in facts.names.broken:
-            return await self._extents.answer(exchange)
+        facts, catalog = exchange.facts, self._current_catalog.current
         if not facts.names.valid:
-            text = f"invalid image id: it {NAME_RULE}"
-            return error(facts, self.policy, 400, reason=RefusalReason.ID, text=text)
+            return self._invalid_name(facts)
         if facts.names.image_id is None:
-            images = self._current_catalog.current.images
-            listing = await self._listings.ask(images, lambda: self._list(images))
-            return metadata.list_reply(facts, self.policy, listing)
+            images = catalog.images
+            return metadata.list_reply(facts, self.policy, await self._list.listing(exchange, images))
+        if facts.resource is Resource.EXTENTS:
+            return await self._extents.answer(exchange)
         image, opened = await self._open(facts.names.image_id)
         exchange.blob = opened
+        if self._access is not None and exchange.hearing is not None:
+            version = version_of(image, opened.status)
+            self._access.settle(exchange, () if version is None else (version,))
         return metadata.image_reply(facts, self.policy, image, opened.status, self._now())
+
+    def _invalid_name(self, facts: Facts) -> Reply:
+        """The reply of the metadata plane to an invalid id or version (http.md §1)."""
+        if "image_id" in facts.names.broken:
+            text = f"invalid image id: it {NAME_RULE}"
+            return error(facts, self.policy, 400, reason=RefusalReason.ID, text=text)
+        return error(facts, self.policy, 404, reason=RefusalReason.ID)
 
     async def _open(self, image_id: str) -> tuple[Image, Opened]:
         def request() -> tuple[Image, BlobRequest]:
@@ -218,23 +238,6 @@ class RequestHandler:
         if image is None:
             raise BlobNotFoundError(image_id)
         return image
-
-    async def _list(self, images: tuple[Image, ...]) -> Listing:
-        survey = await self._survey(images)
-        if self._listing is not None and self._listed is survey:
-            return self._listing
-        listing = await self.reporter.disk.run(lambda: metadata.make_listing(survey.found), lane="listing")
-        # An equal list is the same object, of which many clients share the one copy while they read.
-        if self._listing is None or self._listing.etag != listing.etag:
-            self._listing = listing
-        self._listed = survey
-        return self._listing
-
-    async def _survey(self, images: tuple[Image, ...]) -> Survey:
-        survey = await self._store.survey(images)
-        for _ in range(survey.unreadable):
-            self.reporter.metrics.store_failed("meta")
-        return survey
 
     def answer_now(self, exchange: Exchange, range_value: str | None, memo: Memo) -> Reply | None:
         """Return the reply to a GET or HEAD for bytes with that `Range`, if nothing has to be waited for.

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import attrs
 
 from aero_storage.catalog.model import Image
 from aero_storage.delivery.facts import Facts
 from aero_storage.delivery.policy import Policy
-from aero_storage.delivery.reply import Reply, json_body, plane_headers, precondition_reply, validator_headers
+from aero_storage.delivery.reply import Reply, json_body, precondition_reply, response_headers, validator_headers
 from aero_storage.delivery.representation import OCTETS, image_validators, known_sha256, version_caching, version_of
 from aero_storage.http import caching
+from aero_storage.http.caching import Caching
 from aero_storage.http.conditional import Validators
 from aero_storage.http.dates import format_rfc3339
 from aero_storage.http.extents.documents import Body
@@ -46,45 +47,94 @@ def image_reply(facts: Facts, policy: Policy, image: Image, status: BlobStatus, 
     `now` is the `Date` of the response, in seconds since the epoch.
     """
     validators = image_validators(image, status).at(now)
-    return _answer(facts, policy, json_body(describe(image, status)), validators)
+    return _answer(facts, policy, json_body(describe(image, status)), validators, caching_of(image, policy))
+
+
+def caching_of(image: Image, policy: Policy) -> Caching:
+    """Return how caches may keep the metadata of an image; under leases, those of a private one not at all."""
+    return caching.private_metadata() if policy.leases and not image.public else Caching(caching.REVALIDATE)
+
+
+@attrs.frozen
+class HiddenEntry:
+    """A private image that the list shows to holders of leases alone."""
+
+    image_id: str
+    version: str | None
+    offset: int
+    """Where in the list of the others it belongs, in bytes behind the bracket."""
+    body: bytes = attrs.field(repr=False)
 
 
 @attrs.frozen
 class Listing:
-    """The array of all images as JSON, and its entity-tag."""
+    """The array of images as JSON, its entity-tag, and the images that it hides, in its order."""
 
     body: bytes
     etag: str
+    hidden: tuple[HiddenEntry, ...] = ()
+    shows_private: bool = False
 
 
-def make_listing(found: Iterable[tuple[Image, BlobStatus]]) -> Listing:
+def make_listing(found: Iterable[tuple[Image, BlobStatus]], *, hides_private: bool = False) -> Listing:
     """Encode the array of all images; takes half a second for 50,000: call it off the reactor's thread.
 
     Images are encoded one by one: one long call of the JSON encoder would block other threads.
     """
-    body = b"[" + b",".join(json_body(describe(image, status)) for image, status in found) + b"]"
-    return Listing(body, f'"images-{hashlib.sha256(body).hexdigest()[:_TAG_DIGITS]}"')
+    entries: list[bytes] = []
+    hidden: list[HiddenEntry] = []
+    offset, shows_private = 0, False
+    for image, status in found:
+        entry = json_body(describe(image, status)) + b","
+        if hides_private and not image.public:
+            hidden.append(HiddenEntry(image.id, version_of(image, status), offset, entry))
+        else:
+            entries.append(entry)
+            offset += len(entry)
+            shows_private = shows_private or not image.public
+    return _listing(entries, tuple(hidden), shows_private=shows_private)
+
+
+def with_hidden(listing: Listing, shown: Collection[HiddenEntry]) -> Listing:
+    """Return the list with some of its hidden images, each in its place; call it off the reactor's thread, too."""
+    others = memoryview(listing.body[1:-1] + b"," if len(listing.body) > len(b"[]") else b"")
+    parts: list[bytes | memoryview] = []
+    done = 0
+    for entry in listing.hidden:
+        if entry in shown:
+            parts += (others[done : entry.offset], entry.body)
+            done = entry.offset
+    return _listing([*parts, others[done:]], shows_private=bool(shown))
+
+
+def _listing(
+    entries: Iterable[bytes | memoryview], hidden: tuple[HiddenEntry, ...] = (), *, shows_private: bool = False
+) -> Listing:
+    """Return the array of entries, each with a comma behind it."""
+    body = b"[" + b"".join(entries)[:-1] + b"]"
+    return Listing(body, f'"images-{hashlib.sha256(body).hexdigest()[:_TAG_DIGITS]}"', hidden, shows_private)
 
 
 def list_reply(facts: Facts, policy: Policy, listing: Listing) -> Reply:
     """Return the array of all images; the entity-tag is a digest of it."""
-    return _answer(facts, policy, listing.body, Validators(listing.etag, None))
+    return _answer(facts, policy, listing.body, Validators(listing.etag, None), _listing_caching(listing, policy))
 
 
 def extents_reply(facts: Facts, policy: Policy, image: Image, body: Body) -> Reply:
     """Return the extents of an image; under the URL of a version they may be kept as its bytes may (http.md §14)."""
     is_moving = facts.names.version is None
-    cache_control = caching.REVALIDATE if is_moving else version_caching(facts, policy, image)
-    return _answer(facts, policy, body.data, Validators(body.etag, None), cache_control)
+    kept = caching_of(image, policy) if is_moving else version_caching(facts, policy, image)
+    return _answer(facts, policy, body.data, Validators(body.etag, None), kept)
 
 
-def _answer(
-    facts: Facts, policy: Policy, body: bytes, validators: Validators, cache_control: str = caching.REVALIDATE
-) -> Reply:
-    headers = (
-        ("Cache-Control", cache_control),
-        *validator_headers(validators),
-        ("Content-Type", "application/json"),
-    )
+def _listing_caching(listing: Listing, policy: Policy) -> Caching:
+    """Return how caches may keep the list: under leases it hangs on what is presented, whichever images it shows."""
+    if policy.leases and listing.shows_private:
+        return caching.private_metadata()
+    return Caching(caching.REVALIDATE, by_credentials=policy.leases)
+
+
+def _answer(facts: Facts, policy: Policy, body: bytes, validators: Validators, kept: Caching) -> Reply:
+    headers = (*kept.headers, *validator_headers(validators), ("Content-Type", "application/json"))
     unmet = precondition_reply(facts, policy, validators, headers)
-    return unmet or Reply(200, (*plane_headers(facts, policy), *headers), body)
+    return unmet or Reply(200, response_headers(facts, policy, headers), body)

@@ -81,6 +81,11 @@ def plane_headers(facts: Facts, policy: Policy, own: Headers = ()) -> Headers:
     return (*headers, *_resource_policy(facts, policy))
 
 
+def response_headers(facts: Facts, policy: Policy, own: Headers) -> Headers:
+    """Return the headers of a response: those of its plane and its own, with one `Vary`."""
+    return caching.with_one_vary((*plane_headers(facts, policy, own), *own))
+
+
 def validator_headers(validators: Validators) -> Headers:
     """Return `ETag` and, if there is a date, `Last-Modified`."""
     second = validators.last_modified_second
@@ -96,11 +101,7 @@ def precondition_reply(facts: Facts, policy: Policy, validators: Validators, hea
     result = evaluate(facts.preconditions, validators)
     if result is ConditionResult.FAILED:
         return error(facts, policy, 412, reason=RefusalReason.PRECONDITION)
-    return (
-        Reply(304, (*plane_headers(facts, policy, headers), *headers))
-        if result is ConditionResult.NOT_MODIFIED
-        else None
-    )
+    return Reply(304, response_headers(facts, policy, headers)) if result is ConditionResult.NOT_MODIFIED else None
 
 
 def preflight(facts: Facts, policy: Policy) -> Reply:
@@ -128,7 +129,7 @@ def error(
     status; it never contains text from the client.
     """
     refused = Refused(reason) if isinstance(reason, RefusalReason) else reason
-    headers = (*plane_headers(facts, policy, extra), *extra)
+    headers = response_headers(facts, policy, extra)
     if facts.plane is Plane.DATA:
         headers = (*headers, ("Cache-Control", caching.ERROR), *_accept_ranges(facts))
         return Reply(status, headers, refused=refused)

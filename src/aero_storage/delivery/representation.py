@@ -14,6 +14,7 @@ from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.routes import Resource
 from aero_storage.errors import BlobNotFoundError, ChunkFormatError, OtherVersionError
 from aero_storage.http import caching
+from aero_storage.http.caching import Caching
 from aero_storage.http.conditional import Validators
 from aero_storage.http.digests import digest_etag
 from aero_storage.http.versions import image_version
@@ -33,7 +34,7 @@ class Representation:
 
     size: int
     validators: Validators
-    cache_control: str
+    caching: Caching
     content_type: str = OCTETS
     ranges: bool = True
     """Whether `Range` is honoured."""
@@ -100,9 +101,9 @@ def image_representation(facts: Facts, policy: Policy, image: Image, status: Blo
 
 
 @lru_cache(256)
-def _whole_image(image: Image, status: BlobStatus, cache_control: str) -> Representation:
+def _whole_image(image: Image, status: BlobStatus, kept: Caching) -> Representation:
     validators, version = image_validators(image, status), version_of(image, status)
-    return Representation(status.size, validators, cache_control, sha256=known_sha256(image, status), version=version)
+    return Representation(status.size, validators, kept, sha256=known_sha256(image, status), version=version)
 
 
 def chunk_representation(  # noqa: PLR0913, PLR0917 - a file, and who asks for it
@@ -110,8 +111,8 @@ def chunk_representation(  # noqa: PLR0913, PLR0917 - a file, and who asks for i
 ) -> Representation:
     """A chunk object or a chunk manifest; `size`, `found` and `sha256` are those of its own file (http.md §6)."""
     moving = facts.names.version is None and image.chunked_version is not None
-    cache_control = _caching(facts, policy, image, moving=moving)
-    return _chunked(facts, policy, Representation(size, found, cache_control, sha256=sha256))
+    kept = _caching(facts, policy, image, moving=moving)
+    return _chunked(facts, policy, Representation(size, found, kept, sha256=sha256))
 
 
 def virtual_representation(
@@ -125,13 +126,13 @@ def virtual_representation(
     if facts.names.version not in (None, cut.version):
         raise OtherVersionError(f"{image.id}: not of that version")
     date, moving = image_validators(image, status).last_modified, facts.names.version is None
-    cache_control = _caching(facts, policy, image, moving=moving)
+    kept = _caching(facts, policy, image, moving=moving)
     # Under a moving URL the size of chunks may change, and the image's date would know nothing of it.
     valid, shown = (None, date) if moving else (date, None)
     if facts.resource is Resource.CHUNK_MANIFEST:
         body = cut.to_json()
         tag = f'"manifest-{hashlib.sha256(body).hexdigest()[:_TAG_DIGITS]}"'
-        made = Representation(len(body), Validators(tag, valid), cache_control, body=body, shown_date=shown)
+        made = Representation(len(body), Validators(tag, valid), kept, body=body, shown_date=shown)
         return _chunked(facts, policy, made)
     index = cut.index_of(facts.names.chunk_name or "")
     if index is None:
@@ -139,21 +140,22 @@ def virtual_representation(
     length, offset = cut.chunk_length(index), cut.chunk_offset(index)
     validators = Validators(f'"{cut.version}-{index}"', valid)
     version = version_of(image, status)
-    made = Representation(length, validators, cache_control, offset=offset, shown_date=shown, version=version)
+    made = Representation(length, validators, kept, offset=offset, shown_date=shown, version=version)
     return _chunked(facts, policy, made)
 
 
-def version_caching(facts: Facts, policy: Policy, image: Image) -> str:
-    """`Cache-Control` under the URL of a version, which never changes."""
+def version_caching(facts: Facts, policy: Policy, image: Image) -> Caching:
+    """How an answer under the URL of a version may be kept, which never changes."""
     return _caching(facts, policy, image, moving=False)
 
 
-def _caching(facts: Facts, policy: Policy, image: Image, *, moving: bool) -> str:
-    """`Cache-Control`; `moving` where the URL may mean another version one day."""
-    public = caching.publicly_cacheable(public_image=image.public, credentials=facts.credentials)
-    if moving:
-        return caching.image_bytes(public=public, max_age=policy.public_cache_max_age_secs)
-    return caching.immutable_object(public=public)
+def _caching(facts: Facts, policy: Policy, image: Image, *, moving: bool) -> Caching:
+    """How it may be kept; `moving` where the URL may mean another version one day."""
+    if image.public:
+        max_age = policy.public_cache_max_age_secs if moving else None
+        return caching.public_bytes(max_age=max_age, credentials=facts.credentials)
+    never_changes = not moving and facts.resource is not Resource.CHUNK_MANIFEST
+    return caching.private_bytes(kept_by_browser=never_changes and image.kept_by_browsers, leases=policy.leases)
 
 
 def _chunked(facts: Facts, policy: Policy, representation: Representation) -> Representation:

@@ -23,6 +23,16 @@ class Plane(enum.Enum):
     DATA = "data"
 
 
+class Access(enum.Enum):
+    """The things that a caller must be allowed to have, where leases are on (http.md §12)."""
+
+    NOTHING = "nothing"
+    IMAGE = "an image"
+    """The image of the path, if it is private."""
+    LIST = "the list"
+    """The images of the caller's leases."""
+
+
 class Resource(enum.Enum):
     """The kind of resource behind a route."""
 
@@ -37,16 +47,26 @@ class Resource(enum.Enum):
     CHUNK_MANIFEST = "chunk manifest"
     CHUNK = "chunk object"
     EXTENTS = "extents of an image"
+    LEASE = "whether a lease is good"
+
+
+_BYTES = frozenset({Resource.IMAGE, Resource.CHUNK_MANIFEST, Resource.CHUNK})
 
 
 @attrs.frozen
 class Route:
-    """A path template with colon names, its resource and its plane."""
+    """A path template with colon names, its resource and its plane, and what a caller has to be allowed."""
 
     template: str
     resource: Resource
     plane: Plane
+    access: Access = Access.NOTHING
     methods: tuple[str, ...] = METHODS
+
+    @property
+    def takes_place(self) -> bool:
+        """Whether its requests count under the cap."""
+        return self.resource in _BYTES
 
     @property
     def allow(self) -> str:
@@ -65,20 +85,21 @@ ROUTES = (
     Route("/ready", Resource.READINESS, Plane.OPERATIONS),
     Route("/version", Resource.VERSION, Plane.OPERATIONS),
     Route("/metrics", Resource.METRICS, Plane.OPERATIONS),
-    Route("/v1/images", Resource.LIST, Plane.METADATA),
-    Route("/v1/images/:image_id/meta", Resource.META, Plane.METADATA),
-    Route("/v1/images/:image_id/extents", Resource.EXTENTS, Plane.METADATA),
-    Route("/v1/images/:image_id", Resource.IMAGE, Plane.DATA),
-    Route("/v1/images/:image_id/data", Resource.IMAGE, Plane.DATA),
-    Route(_IMAGE_VERSION, Resource.IMAGE, Plane.DATA),
-    Route(f"{_IMAGE_VERSION}/data", Resource.IMAGE, Plane.DATA),
-    Route(f"{_IMAGE_VERSION}/extents", Resource.EXTENTS, Plane.METADATA),
-    Route(f"{_CHUNKED}/manifest.json", Resource.CHUNK_MANIFEST, Plane.DATA),
-    Route(f"{_CHUNKED}/manifest", Resource.CHUNK_MANIFEST, Plane.DATA),
-    Route(f"{_CHUNKED}/chunks/:chunk_name", Resource.CHUNK, Plane.DATA),
-    Route(f"{_VERSIONED}/manifest.json", Resource.CHUNK_MANIFEST, Plane.DATA),
-    Route(f"{_VERSIONED}/manifest", Resource.CHUNK_MANIFEST, Plane.DATA),
-    Route(f"{_VERSIONED}/chunks/:chunk_name", Resource.CHUNK, Plane.DATA),
+    Route("/v1/images", Resource.LIST, Plane.METADATA, Access.LIST),
+    Route("/v1/images/:image_id/meta", Resource.META, Plane.METADATA, Access.IMAGE),
+    Route("/v1/images/:image_id/extents", Resource.EXTENTS, Plane.METADATA, Access.IMAGE),
+    Route("/v1/images/:image_id", Resource.IMAGE, Plane.DATA, Access.IMAGE),
+    Route("/v1/images/:image_id/data", Resource.IMAGE, Plane.DATA, Access.IMAGE),
+    Route(_IMAGE_VERSION, Resource.IMAGE, Plane.DATA, Access.IMAGE),
+    Route(f"{_IMAGE_VERSION}/data", Resource.IMAGE, Plane.DATA, Access.IMAGE),
+    Route(f"{_IMAGE_VERSION}/extents", Resource.EXTENTS, Plane.METADATA, Access.IMAGE),
+    Route("/v1/images/:image_id/lease", Resource.LEASE, Plane.DATA, Access.IMAGE),
+    Route(f"{_CHUNKED}/manifest.json", Resource.CHUNK_MANIFEST, Plane.DATA, Access.IMAGE),
+    Route(f"{_CHUNKED}/manifest", Resource.CHUNK_MANIFEST, Plane.DATA, Access.IMAGE),
+    Route(f"{_CHUNKED}/chunks/:chunk_name", Resource.CHUNK, Plane.DATA, Access.IMAGE),
+    Route(f"{_VERSIONED}/manifest.json", Resource.CHUNK_MANIFEST, Plane.DATA, Access.IMAGE),
+    Route(f"{_VERSIONED}/manifest", Resource.CHUNK_MANIFEST, Plane.DATA, Access.IMAGE),
+    Route(f"{_VERSIONED}/chunks/:chunk_name", Resource.CHUNK, Plane.DATA, Access.IMAGE),
 )
 
 

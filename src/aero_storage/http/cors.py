@@ -30,8 +30,21 @@ METADATA_EXPOSED = "ETag, Last-Modified, Cache-Control"
 MAX_RANGE_BYTES = "Aero-Max-Range-Bytes"
 """The header of a 413 that says how long a range may be."""
 
-EXPOSED_WHERE_SENT = frozenset({MAX_RANGE_BYTES, REPR_DIGEST})
+LEASE_REMAINING = "Aero-Lease-Remaining"
+"""The header that says for how many seconds the lease is good that opened a request."""
+
+CHALLENGE = "WWW-Authenticate"
+"""The header of a 401 or 403 that says what a request has to show."""
+
+EXPOSE = "Access-Control-Expose-Headers"
+
+EXPOSED_WHERE_SENT = frozenset({MAX_RANGE_BYTES, REPR_DIGEST, LEASE_REMAINING, CHALLENGE})
 """Headers that scripts may read as well, on the responses that have them."""
+
+
+def with_lease_exposed(headers: Headers) -> Headers:
+    """Return the headers of a response that has LEASE_REMAINING beside them, so that scripts may read that too."""
+    return tuple((name, f"{value}, {LEASE_REMAINING}" if name == EXPOSE else value) for name, value in headers)
 
 
 def exposed_names(always: str | None, sent: Headers) -> str | None:
@@ -63,11 +76,15 @@ class CorsPolicy:
     def _see_wildcard(self) -> bool:
         return not self.cors_origin or "*" in self.cors_origin
 
+    def lists(self, origin: str | None) -> bool:
+        """Return whether an origin is named on the allowlist; where any origin may read, none is."""
+        return not self.any_origin and origin is not None and _comparable(origin) in self._allowed
+
     def headers(self, origin: str | None, exposed: str | None = None) -> Headers:
         """Return the CORS headers of a response, including `Vary`, to a request with `Origin` `origin`."""
         allowed = self._allow(origin)
         if allowed and exposed:
-            allowed = (*allowed, ("Access-Control-Expose-Headers", exposed))
+            allowed = (*allowed, (EXPOSE, exposed))
         return allowed if self.any_origin else (*allowed, ("Vary", "Origin"))
 
     def preflight(self, origin: str | None) -> Headers:

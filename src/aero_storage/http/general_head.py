@@ -40,10 +40,19 @@ def parse_head(data: bytes) -> RequestHead | Refusal:
     del headers["host"]
     if hosts:
         headers["host"] = b", ".join(hosts).decode("latin-1")
+    repeated = sum(name == b"authorization" for name, _ in request.headers) > 1
     announces_body = codings > 0 or int(headers.get("content-length", "0")) > 0
     method, target = request.method.decode("ascii"), request.target.decode("ascii")
     version = "HTTP/" + request.http_version.decode("ascii")
-    return make_head(method, target, version, headers, len(data), announces_body=announces_body)
+    return make_head(
+        method,
+        target,
+        version,
+        headers,
+        len(data),
+        announces_body=announces_body,
+        repeats_credentials=repeated,
+    )
 
 
 def refuse_head(data: bytes, status: int) -> Refusal:

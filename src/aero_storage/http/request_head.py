@@ -37,7 +37,8 @@ _FIELD = re.compile(r"([^:]+): *([^\r]*)\r\n")
 _BAD_REQUEST, _TARGET_TOO_LONG = 400, 414
 _FRAMING = frozenset(("content-length", "transfer-encoding"))
 _RANGE_LINE = re.compile(rb"\r\n[Rr]ange: (bytes=[0-9]{1,18}-[0-9]{1,18})(?=\r\n)")
-_RANGE_QUERY = re.compile(rb"(?:GET|HEAD) /[^? \r\n]*(\?[0-9]{1,18}-[0-9]{1,18}) HTTP/1\.1\r\n")
+_RANGE_QUERY = re.compile(rb"[?&][0-9]{1,18}-[0-9]{1,18}")
+_LINE_END = b" HTTP/1.1\r\n"
 _REQUEST_ID_LINE = re.compile(rb"\r\n(?:X-Request-Id|X-Request-ID|x-request-id): ([\x21-\x7e]{1,128})(?=\r\n)")
 
 
@@ -61,6 +62,8 @@ class RequestHead:
     persistent: bool
     """Whether the connection persists (RFC 9112 §9.3); never after an announced body, which is not read."""
     announces_body: bool
+    repeats_credentials: bool = False
+    """Whether there is more than one `Authorization` field, which is no list (RFC 9110 §11.6.2)."""
 
     def header(self, name: str) -> str | None:
         """Return the value of a header, case-insensitively, or None."""
@@ -111,12 +114,21 @@ def read_strict_head(data: bytes) -> RequestHead | None:
 
 
 def make_head(  # noqa: PLR0913 - the parts of a head
-    method: str, target: str, version: str, headers: Mapping[str, str], size: int, *, announces_body: bool = False
+    method: str,
+    target: str,
+    version: str,
+    headers: Mapping[str, str],
+    size: int,
+    *,
+    announces_body: bool = False,
+    repeats_credentials: bool = False,
 ) -> RequestHead:
     """Make a head from its parsed parts; `headers` has no spaces around the values."""
     path, _, query = _in_origin_form(target).partition("?")
     persistent = not announces_body and _is_persistent(version, headers.get("connection"))
-    return RequestHead(method, target, version, headers, size, path, query, persistent, announces_body)
+    return RequestHead(
+        method, target, version, headers, size, path, query, persistent, announces_body, repeats_credentials
+    )
 
 
 def refusal_of(head: RequestHead) -> StatusAndReason | None:
@@ -125,7 +137,7 @@ def refusal_of(head: RequestHead) -> StatusAndReason | None:
         return _TARGET_TOO_LONG, RefusalReason.TARGET
     host = head.headers.get("host")
     lacks_host = head.version == "HTTP/1.1" if host is None else not _is_host(host)
-    if lacks_host:
+    if lacks_host or head.repeats_credentials:
         return _BAD_REQUEST, RefusalReason.HEAD
     return None if head.path else (_BAD_REQUEST, RefusalReason.TARGET)
 
@@ -140,8 +152,8 @@ def split_varying(data: bytes) -> tuple[HeadKey, str | None, str | None]:
     """Return a complete head without the values of `Range` and `X-Request-Id` as a cache key, and these values.
 
     A value is None if it is missing or unusual: then it stays in the key. A decision about a head applies to all
-    heads with its key, apart from the two values, if `may_be_remembered` is true. A query that names a range, as
-    browsers have it for their caches (http.md §13), is left out: it changes nothing.
+    heads with its key, apart from the two values, if `may_be_remembered` is true. A last parameter of the query that
+    names a range, as browsers have it for their caches (http.md §13), is left out: it changes nothing.
     """
     if b"?" in data:
         data = _without_range_query(data)
@@ -166,11 +178,15 @@ def may_be_remembered(head: RequestHead, range_value: str | None, request_id: st
 
 
 def _without_range_query(data: bytes) -> bytes:
-    match = _RANGE_QUERY.match(data)
-    if match is None:
+    """Leave out the last parameter if it names a range. An expression for the whole line would look at each byte."""
+    end = data.find(_LINE_END)
+    if end < 0 or not data[end - 1 : end].isdigit():
         return data
-    start, end = match.span(1)
-    return data[:start] + data[end:]
+    question = data.find(b"?", 0, end)
+    if question < 0 or data.find(b"\r", 0, end) >= 0 or not data.startswith((b"GET /", b"HEAD /")):
+        return data
+    start = max(question, data.rfind(b"&", question, end))
+    return data[:start] + data[end:] if _RANGE_QUERY.fullmatch(data, start, end) else data
 
 
 def _cut_request_id(pieces: HeadKey) -> tuple[HeadKey, str | None]:

@@ -35,7 +35,7 @@ class CurrentDocument(Generic[D]):
         before, self.error = self.error, reading.error
         if reading.error is not None:
             return DocumentChange.NONE if str(before) == str(reading.error) else DocumentChange.FAILED
-        if reading.document is None or reading.document == self.document:
+        former, self.document = self.document, self.document if reading.document is None else reading.document
+        if self.document == former:  # it may differ in what leases do not depend on
             return DocumentChange.NONE if before is None else DocumentChange.RECOVERED
-        self.document = reading.document
         return DocumentChange.LOADED

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sized
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Generic, TypeVar
@@ -14,11 +14,15 @@ import attrs
 
 from aero_storage.errors import LeaseDocumentError
 
-D = TypeVar("D")
+D = TypeVar("D", bound=Sized)
 """The document that a file becomes."""
 
 Parse = Callable[[BinaryIO, os.stat_result, float], D]
 """Makes the document of an open file, its status, and the wall-clock time. Raises LeaseDocumentError."""
+
+Extend = Callable[[D, int, BinaryIO, float], D]
+"""Makes the document of a file that begins like the last good one and has more lines: of the document and the number
+of lines of that one, the open file at the first new line, and the wall-clock time. Raises LeaseDocumentError."""
 
 _HALF_WRITTEN_SECONDS = 1.0
 """For this time a broken file, or none, is taken for one that is being written."""
@@ -42,6 +46,23 @@ class Reading(Generic[D]):
     error: LeaseDocumentError | None = None
 
 
+@attrs.frozen
+class _Content:
+    """The content of a file; equal ones have the same bytes, and equal rights of others."""
+
+    digest: bytes
+    others_may_read: bool
+    size: int = attrs.field(eq=False)
+    lines: int = attrs.field(eq=False)
+    ends_line: bool = attrs.field(eq=False)
+    start: bytes = attrs.field(eq=False)
+    """The digest of its first bytes, as many as the content before had."""
+
+    def continues(self, before: _Content) -> bool:
+        """Return whether it has the lines of `before`, and more."""
+        return before.ends_line and self.size > before.size and self.start == before.digest
+
+
 @attrs.define(eq=False)
 class LeaseDocumentReader(Generic[D]):
     """Reads one file when it has changed; all methods may wait for a disk, and are called one at a time.
@@ -53,10 +74,11 @@ class LeaseDocumentReader(Generic[D]):
     _parse: Parse[D]
     _now: Callable[[], float]
     _steady: Callable[[], float]
+    _extend: Extend[D] | None = None
     _mark: _Mark | None = attrs.field(init=False, default=None)
     """The state of the file at the last reading; None if it may have changed since under the same state."""
-    _digest: bytes | None = attrs.field(init=False, default=None)
-    """That of the content of the last good reading."""
+    _good: tuple[_Content, D] | None = attrs.field(init=False, default=None)
+    """The content of the last good reading, and its document."""
     _read_at: float = attrs.field(init=False, default=0.0)
     _broken_since: float | None = attrs.field(init=False, default=None)
 
@@ -74,7 +96,7 @@ class LeaseDocumentReader(Generic[D]):
         depend on the time.
         """
         if self._now() < self._read_at - _CLOCK_STEP_SECONDS:
-            self._mark = self._digest = None
+            self._mark = self._good = None
         seen = self._state()
         if not force and self._mark is not None and self._mark == seen:
             return None
@@ -109,14 +131,23 @@ class LeaseDocumentReader(Generic[D]):
         now = self._now()
         with self._opened() as file:
             status = os.fstat(file.fileno())
-            digest = _digest(file) + bytes([_others_may_read(status)])
-            document = None
-            if digest != self._digest:
-                file.seek(0)
-                document = self._parse(file, status, now)
-        self._digest, self._read_at, self._broken_since = digest, now, None
+            before = None if self._good is None else self._good[0]
+            content = _content(file, status, 0 if before is None else before.size)
+            document = None if content == before else self._parsed(file, status, content, now)
+        if document is not None:
+            self._good = content, document
+        self._read_at, self._broken_since = now, None
         self._mark = self._mark_of(status)
         return document
+
+    def _parsed(self, file: BinaryIO, status: os.stat_result, content: _Content, now: float) -> D:
+        if self._extend is not None and self._good is not None:
+            before, document = self._good
+            if content.continues(before):
+                file.seek(before.size)
+                return self._extend(document, before.lines, file, now)
+        file.seek(0)
+        return self._parse(file, status, now)
 
     @contextmanager
     def _opened(self) -> Iterator[BinaryIO]:
@@ -131,11 +162,23 @@ class LeaseDocumentReader(Generic[D]):
             raise LeaseDocumentError(f"{self.path}: {error.strerror}") from error
 
 
-def _digest(file: BinaryIO) -> bytes:
-    digest = hashlib.sha256()
-    while block := file.read(_BLOCK_BYTES):
+def _content(file: BinaryIO, status: os.stat_result, start: int) -> _Content:
+    """Read a file to its end, and describe it; its first `start` bytes have a digest of their own."""
+    digest, size, lines, last, start_digest = hashlib.sha256(), 0, 0, b"", b""
+    for block in _blocks(file, start):
         digest.update(block)
-    return digest.digest()
+        size, lines, last = size + len(block), lines + block.count(b"\n"), block
+        if size == start:
+            start_digest = digest.digest()
+    return _Content(digest.digest(), _others_may_read(status), size, lines, last.endswith(b"\n"), start_digest)
+
+
+def _blocks(file: BinaryIO, start: int) -> Iterator[bytes]:
+    """Yield a file in blocks, of which one ends after `start` bytes."""
+    left = start
+    while block := file.read(min(_BLOCK_BYTES, left) if left else _BLOCK_BYTES):
+        left = max(0, left - len(block))
+        yield block
 
 
 def _open(path: str, flags: int) -> int:

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 
 import attrs
 
+from aero_storage.http.leases.results import LeaseResult
+
 OTHER = "__other__"
 """The `image_id` of all images beyond the label limit."""
 
@@ -16,8 +18,9 @@ BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 
 TALLIES = (
     *("requests", "bytes", "ranges", "store_errors", "reloads", "refusals", "slow"),
-    *("delivered", "rejections", "broken_off", "lines_dropped", "extents"),
+    *("certificate_reloads", "leases", "delivered", "rejections", "broken_off", "lines_dropped", "extents"),
     *("origin_requests", "origin_bytes", "cache_requests", "cache_evicted", "cache_damaged"),
+    "lease_reloads",
 )
 HISTOGRAMS = ("durations", "queue_waits", "reactor_delays", "origin_durations")
 
@@ -29,9 +32,9 @@ _SLOW = ("stalled", "place_taken_back", "waiting_body")
 _REFUSALS = ("total", "client", "descriptors")
 _RELOAD_RESULTS = ("success", "failure")
 _MODES = ("range", "full", "chunk", "virtual_chunk")
-_REJECTIONS = ("queue_full", "timed_out")
+_REJECTIONS = ("queue_full", "timed_out", "lease_share")
 _EXTENTS = ("made", "unknown", "failed")
-_BROKEN_OFF = ("aborted", "disconnected")
+_BROKEN_OFF = ("aborted", "disconnected", "lease_expired", "lease_revoked")
 
 Labels = tuple[str, ...]
 Tally = dict[Labels, float]
@@ -55,12 +58,21 @@ class Gauge(enum.StrEnum):
     ORIGIN_UP = "aero_storage_origin_up"
     CACHE_BYTES = "aero_storage_cache_bytes"
     CACHE_LIMIT = "aero_storage_cache_limit_bytes"
+    LEASE_KEYS = "aero_storage_lease_keys"
+    LEASE_KEYS_OVERDUE = "aero_storage_lease_keys_overdue"
+    LEASE_KEYS_INVALID = "aero_storage_lease_keys_invalid"
+    LEASE_KEYS_READ_AT = "aero_storage_lease_keys_reload_last_success_timestamp_seconds"
+    LEASE_REVOCATIONS = "aero_storage_lease_revocations"
+    LEASE_REVOCATIONS_INVALID = "aero_storage_lease_revocations_invalid"
+    LEASE_REVOCATIONS_READ_AT = "aero_storage_lease_revocations_reload_last_success_timestamp_seconds"
 
 
 _HIGHEST = frozenset(
     {
         *(Gauge.PLACES_USED, Gauge.DESCRIPTORS_USED),  # one full process matters, even if others have room
         *(Gauge.ORIGIN_UP, Gauge.CACHE_BYTES, Gauge.CACHE_LIMIT),  # all processes have the same origin and cache
+        *(Gauge.LEASE_KEYS, Gauge.LEASE_KEYS_OVERDUE, Gauge.LEASE_REVOCATIONS),  # and read the same files
+        *(Gauge.LEASE_KEYS_READ_AT, Gauge.LEASE_REVOCATIONS_READ_AT),
     }
 )
 """Gauges that are no sums."""
@@ -94,11 +106,14 @@ class Counts:
     bytes: Tally = attrs.field(factory=lambda: _zeros((OTHER,)))
     delivered: Tally = attrs.field(factory=lambda: _zeros(_MODES))
     """The same bytes by the mode of the request."""
+    leases: Tally = attrs.field(factory=lambda: _zeros(LeaseResult))
+    """Requests whose answer hung on a lease, by the word of the answer."""
     ranges: Tally = attrs.field(factory=lambda: _zeros(_RANGE_RESULTS))
     store_errors: Tally = attrs.field(factory=lambda: _zeros(_STORE_ERRORS))
     reloads: Tally = attrs.field(factory=lambda: _zeros(_RELOAD_RESULTS))
     slow: Tally = attrs.field(factory=lambda: _zeros(_SLOW))
     """Responses reset for stalled clients, and places that streams gave up."""
+    certificate_reloads: Tally = attrs.field(factory=lambda: _zeros(_RELOAD_RESULTS))
     refusals: Tally = attrs.field(factory=lambda: _zeros(_REFUSALS))
     rejections: Tally = attrs.field(factory=lambda: _zeros(_REJECTIONS))
     broken_off: Tally = attrs.field(factory=lambda: _zeros(_BROKEN_OFF))
@@ -114,6 +129,8 @@ class Counts:
     origin_durations: Histogram = attrs.field(factory=dict)
     extents: Tally = attrs.field(factory=lambda: _zeros(_EXTENTS))
     """Looks for the extents of images, by result."""
+    lease_reloads: Tally = attrs.field(factory=dict)
+    """By document and result; empty without leases."""
     lines_dropped: Tally = attrs.field(factory=lambda: {(): 0})
     queue_waits: Histogram = attrs.field(factory=_one_row)
     reactor_delays: Histogram = attrs.field(factory=_one_row)

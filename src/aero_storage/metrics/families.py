@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import accumulate
 
 import attrs
@@ -39,6 +39,20 @@ _ORIGIN_GAUGES = {
     Gauge.CACHE_LIMIT: "Bytes that the block cache may take.",
 }
 """Shown if there is an origin, or a cache."""
+_LEASE_GAUGES = {
+    Gauge.LEASE_KEYS: "Keys that leases are verified with.",
+    Gauge.LEASE_KEYS_OVERDUE: "Keys that were replaced so long ago that no good lease is of them, and still verify.",
+    Gauge.LEASE_KEYS_INVALID: "Processes for which the file of keys is broken; the last good one stays in force.",
+    Gauge.LEASE_KEYS_READ_AT: "When the lease keys were last read and found good, in seconds since the epoch.",
+    Gauge.LEASE_REVOCATIONS: "Revocations in force.",
+    Gauge.LEASE_REVOCATIONS_INVALID: (
+        "Processes for which the file of revocations is broken; the last good one stays in force."
+    ),
+    Gauge.LEASE_REVOCATIONS_READ_AT: (
+        "When the revocations were last read and found good, in seconds since the epoch."
+    ),
+}
+"""Shown if leases are asked for, or if there is a file of revocations."""
 _process = ProcessCollector(registry=None)
 
 
@@ -73,6 +87,7 @@ class Families(Collector):
             value=counts.reloaded_at,
         )
         yield from _origin_families(counts)
+        yield from _lease_families(counts)
         for gauge, text in _GAUGES.items():
             yield GaugeMetricFamily(gauge.value, text, value=counts.gauges.get(gauge, 0))
         build = GaugeMetricFamily(
@@ -102,17 +117,25 @@ def _base_families(counts: Counts) -> Iterator[Metric]:
     yield _counter("aero_storage_bytes_sent", modes, ("mode",), counts.delivered)
     ranges = "Requests for image bytes that got a 206 (valid), or a 412, 413 or 416 (invalid)."
     yield _counter("range_requests", ranges, ("result",), counts.ranges)
+    leases = "Requests for private or unknown images, by whether they showed a good lease, or why not."
+    yield _counter("aero_storage_leases", leases, ("result",), counts.leases)
     yield _counter("store_errors", "Failures of the disk or of the catalog.", ("kind",), counts.store_errors)
     reloads = "Readings of a catalog that has changed, or that SIGHUP asked for."
     yield _counter("aero_storage_catalog_reload", reloads, ("result",), counts.reloads)
     extents = "Maps of the zeros of an image that were made, that are unknown (all counts as data), or that failed."
     yield _counter("aero_storage_extent_maps", extents, ("result",), counts.extents)
+    certificates = "Readings of the certificate and key of an ssl: endpoint, which SIGHUP asks for."
+    yield _counter("aero_storage_certificate_reload", certificates, ("result",), counts.certificate_reloads)
 
 
 def _trouble_families(counts: Counts) -> Iterator[Metric]:
-    rejections = "Requests for bytes that got a 429, as the queue was full or no place came free in time."
+    rejections = (
+        "Requests for bytes that got a 429: the queue was full, no place came free in time, or a lease had too many."
+    )
     yield _counter("aero_storage_rejections", rejections, ("reason",), counts.rejections)
-    broken = "Responses cut short: aborted by the daemon, or disconnected by the client."
+    broken = (
+        "Responses cut short: aborted by the daemon, also as their leases have ended, or disconnected by the client."
+    )
     yield _counter("aero_storage_responses_broken_off", broken, ("outcome",), counts.broken_off)
     refused = "Connections (behind a proxy: requests) over a limit, and connections without a descriptor."
     yield _counter("aero_storage_connections_refused", refused, ("reason",), counts.refusals)
@@ -143,7 +166,18 @@ def _origin_families(counts: Counts) -> Iterator[Metric]:
         yield _counter("aero_storage_cache_evicted_bytes", evicted, (), counts.cache_evicted)
         damaged = "Blocks that did not have the bytes they were written with; they were read again."
         yield _counter("aero_storage_cache_damaged", damaged, (), counts.cache_damaged)
-    for gauge, text in _ORIGIN_GAUGES.items():
+    yield from _known_gauges(counts, _ORIGIN_GAUGES)
+
+
+def _lease_families(counts: Counts) -> Iterator[Metric]:
+    if counts.lease_reloads:
+        reloads = "Readings of a file of leases that has changed, or that SIGHUP asked for."
+        yield _counter("aero_storage_lease_reload", reloads, ("document", "result"), counts.lease_reloads)
+    yield from _known_gauges(counts, _LEASE_GAUGES)
+
+
+def _known_gauges(counts: Counts, texts: Mapping[Gauge, str]) -> Iterator[Metric]:
+    for gauge, text in texts.items():
         if gauge.value in counts.gauges:
             yield GaugeMetricFamily(gauge.value, text, value=counts.gauges[gauge.value])
 

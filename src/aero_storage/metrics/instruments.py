@@ -13,10 +13,13 @@ from typing import Literal
 
 import attrs
 
+from aero_storage.http.leases.results import LeaseResult
 from aero_storage.metrics.counts import OTHER, Counts, Gauge, Labels, Tally, descriptors_used, empty_row, observe
 from aero_storage.metrics.families import Families, Registry, generate_latest, process_samples
 
 Mode = Literal["range", "full", "chunk", "virtual_chunk"]
+LeaseDocument = Literal["keys", "revocations"]
+_OPENED = (LeaseResult.OK.value,)
 Gauges = Mapping[Gauge, Callable[[], float]]
 
 
@@ -79,7 +82,7 @@ class Metrics:
         observe(row, seconds)
 
     def broken_off(self, outcome: str) -> None:
-        """A response was cut short: `aborted` by the daemon, or `disconnected` by the client."""
+        """A response was cut short, by the daemon (`aborted`, `lease_expired`, `lease_revoked`) or its client."""
         _count(self.counts.broken_off, (outcome,))
 
     def bytes_sent(self, image_id: str, count: int) -> None:
@@ -94,6 +97,10 @@ class Metrics:
     def range_answered(self, *, valid: bool) -> None:
         """A range request got its 206 (`valid`), or one of 412, 413, 416."""
         _count(self.counts.ranges, ("valid" if valid else "invalid",))
+
+    def lease_answered(self, result: LeaseResult) -> None:
+        """A request got the answer that hung on a lease, or on the want of one."""
+        self.counts.leases[_OPENED if result is LeaseResult.OK else (result.value,)] += 1
 
     def store_failed(self, kind: str) -> None:
         """A disk or catalog failure of one of the kinds `meta`, `open_range`, `manifest`."""
@@ -111,6 +118,23 @@ class Metrics:
     def catalog_failed(self) -> None:
         """The catalog on disk is invalid."""
         _count(self.counts.reloads, ("failure",))
+
+    def certificate_loaded(self) -> None:
+        """The files of an `ssl:` endpoint were read again, and found good."""
+        _count(self.counts.certificate_reloads, ("success",))
+
+    def certificate_failed(self) -> None:
+        """The files of an `ssl:` endpoint were read again, and cannot be used."""
+        _count(self.counts.certificate_reloads, ("failure",))
+
+    def lease_document_loaded(self, document: LeaseDocument) -> None:
+        """A good file of leases was read."""
+        _count(self.counts.lease_reloads, (document, "success"))
+        self.counts.lease_reloads.setdefault((document, "failure"), 0)
+
+    def lease_document_failed(self, document: LeaseDocument) -> None:
+        """A file of leases is broken."""
+        _count(self.counts.lease_reloads, (document, "failure"))
 
     def stream_stalled(self) -> None:
         """A response was reset, as its client had stalled."""
@@ -131,6 +155,10 @@ class Metrics:
     def request_rejected(self, reason: str) -> None:
         """A byte request got no place: `queue_full` (also without a queue), or `timed_out` in the queue."""
         _count(self.counts.rejections, (reason,))
+
+    def lease_overdrawn(self) -> None:
+        """A byte request was rejected, as too many of its lease are under way."""
+        self.request_rejected("lease_share")
 
     def request_waited(self, seconds: float) -> None:
         """A byte request got a place after `seconds` in the queue."""

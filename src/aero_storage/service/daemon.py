@@ -12,8 +12,10 @@ from aero_storage.linux.descriptor_limit import warn_if_low
 from aero_storage.linux.malloc import TRIM_SECONDS, trim
 from aero_storage.linux.sd_notify import Notifier
 from aero_storage.linux.signal_handlers import set_signal
+from aero_storage.service.certificate_renewal import CertificateRenewal
 from aero_storage.service.composition import Parts
 from aero_storage.service.images_root import OPEN_FILES
+from aero_storage.service.lease_reload import POLL_SECONDS
 from aero_storage.service.listening.endpoints import address_text
 from aero_storage.service.metric_sources import DelayProbe
 from aero_storage.service.signals import SetSignal, SignalledService
@@ -43,12 +45,13 @@ class AeroService(SignalledService):
         self._tells_entries = tells_entries
         self._poll = LoopingCall(lambda: Deferred.fromCoroutine(parts.reloader.check()))
         self._trimming = LoopingCall(lambda: parts.pools.patient.later(trim, trim))
-        is_remote = parts.root.is_remote
-        self._entries = LoopingCall(
-            lambda: Deferred.fromCoroutine(parts.unserved.check(is_remote=is_remote, tells=tells_entries))
-        )
-        self._poll.clock = self._trimming.clock = self._entries.clock = parts.reactor
-        self._probe = DelayProbe(parts.reactor, parts.handler.reporter.metrics.reactor_delayed)
+        self._entries = LoopingCall(lambda: Deferred.fromCoroutine(self._look_at_entries()))
+        self._leases = LoopingCall(lambda: Deferred.fromCoroutine(self._look_at_leases()))
+        for repeated in self._repeated:
+            repeated.clock = parts.reactor
+        metrics = parts.handler.reporter.metrics
+        self._renewal = CertificateRenewal(parts.listening.certificates, parts.pools.disk, metrics, parts.log)
+        self._probe = DelayProbe(parts.reactor, metrics.reactor_delayed)
 
     def startService(self) -> None:
         """Start threads, timers and signal handlers, and log the addresses."""
@@ -62,30 +65,48 @@ class AeroService(SignalledService):
         self._trimming.start(TRIM_SECONDS, now=False)
         if self._tells_entries or parts.root.is_remote:
             self._entries.start(LOOK_SECONDS)
+        if parts.leases is not None:
+            self._leases.start(POLL_SECONDS)
         self._probe.start()
         gc.collect()
         gc.freeze()  # these objects stay for good: the collector need not visit them again
         gc.set_threshold(_GARBAGE_THRESHOLD)
         warn_if_low(parts.log, parts.site.limits.max_connections, MAX_BEYOND, OPEN_FILES)
-        for port in parts.ports:
+        for port in parts.listening.ports:
             parts.accept_guard.guard(port)
             parts.log.event("info", "listening", {"address": address_text(port.getHost())})
 
     @override
     async def reload_catalog(self) -> None:
+        await self._renewal.renew()
         self._parts.root.store.look_anew()
-        await self._parts.reloader.check(asked=True)
+        reading = (self._parts.reloader.check(asked=True), self._look_at_leases(asked=True))
+        await gatherResults([Deferred.fromCoroutine(one) for one in reading])
+
+    @property
+    def _repeated(self) -> tuple[LoopingCall, ...]:
+        return (self._poll, self._trimming, self._entries, self._leases)
+
+    async def _look_at_entries(self) -> None:
+        parts, tells = self._parts, self._tells_entries
+        if tells and parts.private_images is not None:
+            parts.private_images.check()
+        await parts.unserved.check(is_remote=parts.root.is_remote, tells=tells)
+
+    async def _look_at_leases(self, *, asked: bool = False) -> None:
+        if self._parts.leases is not None:
+            await self._parts.leases.check(asked=asked)
 
     async def _shut(self) -> None:
         parts = self._parts
         parts.handler.shutting_down = True
         parts.site.retire()
         await self.delay.wait(parts.drain.drain_delay_secs)
-        for repeated in (self._poll, self._trimming, self._entries):
+        for repeated in self._repeated:
             if repeated.running:
                 repeated.stop()
         self._probe.stop()
-        await gatherResults([maybeDeferred(port.stopListening) for port in parts.ports], consumeErrors=True)
+        await gatherResults([maybeDeferred(port.stopListening) for port in parts.listening.ports], consumeErrors=True)
         parts.accept_guard.close()
         await self._drain()
         gone = parts.site.shut()

@@ -13,6 +13,7 @@ from aero_storage.catalog.directory import DirectoryDocuments
 from aero_storage.catalog.documents import CatalogDocuments
 from aero_storage.chunks.published_digests import PublishedDigests
 from aero_storage.chunks.published_zeros import PublishedZeros
+from aero_storage.errors import ClientError, ExtentsLateError, OriginUnavailableError
 from aero_storage.metrics import Counts, Gauges
 from aero_storage.service.bucket_root import BucketRoot
 from aero_storage.service.disk_pools import DiskPools
@@ -43,6 +44,8 @@ class ImagesRoot:
     store: Store
     poll_seconds: float = POLL_SECONDS
     is_remote: bool = False
+    late: type[ClientError] = ExtentsLateError
+    """The error of a request that has waited too long for the extents of an image."""
     is_stale: Callable[[], bool] = lambda: False
     """Whether the catalog in force is too old, as its origin does not answer."""
     polled: PolledDocuments | None = None
@@ -86,6 +89,7 @@ def _bucket(root: BucketRoot) -> ImagesRoot:
         root.store(OPEN_FILES),
         root.poll_seconds,
         is_remote=True,
+        late=OriginUnavailableError,
         is_stale=root.is_stale,
         polled=root.documents,
         gauges=root.gauges,

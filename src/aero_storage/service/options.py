@@ -17,6 +17,7 @@ from twisted.python.usage import UsageError
 from aero_storage import settings
 from aero_storage.errors import SettingsError
 from aero_storage.logs.json_log import DescriptorSink, JsonLines, LineLog, Sink, TwistedLog
+from aero_storage.service.lease_documents import read_lease_documents
 from aero_storage.settings import Resolved, Setting
 from aero_storage.settings.original_variables import BUILD_VARIABLES, warnings_of
 from aero_storage.storage.objects.block_cache.cache_directory import DirectoryClaim, claim_directory
@@ -25,6 +26,12 @@ from aero_storage.storage.objects.opening import open_origin
 PROGRAM = "twistd aero-storage"
 
 _STDOUT = 1
+_OF_LEASES = (
+    *("lease_revocations_file", "lease_audience", "lease_max_lifetime_secs", "lease_leeway_secs"),
+    *("lease_stream_grace_secs", "lease_failures_per_sec"),
+    *("max_streams_per_lease", "max_bytes_per_second_per_lease"),
+)
+"""The settings that do nothing while leases are off."""
 _ROTATE_BYTES = 100 * 1024 * 1024
 _ROTATED_FILES = 10
 
@@ -62,6 +69,8 @@ class Options(UsageOptions):
             self.resolved = settings.resolve(self.given, self.environ, Path.cwd())
         except SettingsError as error:
             refuse(error)
+        if self._check_only:
+            self._check_files()
         build = warnings_of(self.environ, BUILD_VARIABLES)
         warnings = (*self.resolved.warnings, *build, *without_effect(self.resolved))
         if self._check_only:
@@ -72,6 +81,13 @@ class Options(UsageOptions):
         self.log = self._choose_log()
         for warning in warnings:
             self.log.event("warn", warning)
+
+    def _check_files(self) -> None:
+        """Read the files that would end the start if they were broken."""
+        try:
+            read_lease_documents(self.resolved.settings, self.resolved.origins)
+        except SettingsError as error:
+            refuse(error)
 
     def parseArgs(self, *stray: str) -> None:
         """Refuse positional arguments."""
@@ -116,6 +132,10 @@ def without_effect(resolved: Resolved) -> Iterator[str]:
             f"{resolved.origins['cache_dir']}: cache_dir has no effect: {given.images_root} is a directory, "
             "and only objects of a bucket are cached"
         )
+    if given.lease_keys_file is None:
+        for name in _OF_LEASES:
+            if not resolved.is_default(name):
+                yield f"{resolved.origins[name]}: {name} has no effect: leases are off without lease_keys_file"
 
 
 def _log_like(twistd: Mapping[str, object], level: str) -> JsonLines:

@@ -12,6 +12,7 @@ from aero_storage.linux.sd_notify import service_manager
 from aero_storage.service.composition import compose
 from aero_storage.service.daemon import AeroService
 from aero_storage.service.disk_pools import make_disk_pools
+from aero_storage.service.lease_documents import read_lease_documents
 from aero_storage.service.listening.endpoints import listen
 from aero_storage.service.monotonic_clock import use_monotonic_clock
 from aero_storage.service.options import Options, prepare_images_root, refuse
@@ -25,7 +26,7 @@ __all__ = ["Options", "makeService"]
 def makeService(options: Options, reactor: PosixReactorBase | None = None) -> AeroService | ParentService:
     """Return the service of a parsed command line, bound to its addresses, not yet started.
 
-    Raises SystemExit with one line if the images root or an address cannot be used.
+    Raises SystemExit with one line if the images root, a file of leases or an address cannot be used.
     """
     if reactor is None:
         from twisted.internet import reactor as installed  # noqa: PLC0415 - a dropin must not install one early
@@ -50,10 +51,11 @@ def makeService(options: Options, reactor: PosixReactorBase | None = None) -> Ae
 
 def _service_of(options: Options, reactor: PosixReactorBase) -> AeroService | ParentService:
     resolved = options.resolved
+    documents = read_lease_documents(resolved.settings, resolved.origins)  # each worker reads them, too
     workers = number_of_workers(resolved.settings)
     if workers > 1:
         return supervise(options, reactor, workers)
     pools = make_disk_pools(reactor, for_origin=isinstance(resolved.settings.images_root, OriginUrl))
-    parts = compose(resolved.settings, reactor, pools, options.log, options.environ)
-    parts = attrs.evolve(parts, ports=listen(reactor, parts.site, resolved, parts.sending))
+    parts = compose(resolved.settings, reactor, pools, options.log, options.environ, documents=documents)
+    parts = attrs.evolve(parts, listening=listen(reactor, parts.site, resolved, parts.sending))
     return AeroService(parts, service_manager(options.environ, reactor, options.log))

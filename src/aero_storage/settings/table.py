@@ -209,7 +209,10 @@ class Settings:
         values.whole(0), "10", "N", "Answer a client with 429 after this many bad leases in a second; 0 is no limit."
     )
     max_streams_per_lease: int = setting(
-        values.whole(0), "0", "N", "Answer this many requests for bytes of one lease at once; 0 is no limit."
+        values.whole(0),
+        "0",
+        "N",
+        "Let a process answer this many requests for bytes of one lease at once; 0 is no limit.",
     )
     max_bytes_per_second_per_lease: int = setting(
         values.whole(0),

@@ -7,9 +7,14 @@ from typing import Protocol, TypeVar
 from twisted.web.resource import IResource
 
 from aero_storage.logs.rate_limited import RateLimitedEvent
+from aero_storage.web import lease_watch, stall_detector
 from aero_storage.web.connection_limits import Ticket
 from aero_storage.web.request_turns import RequestTurns
-from aero_storage.web.stall_detector import Stream
+
+
+class SiteStream(stall_detector.Stream, lease_watch.Stream, Protocol):
+    """A response under way, or the rest of one that a client has not taken yet."""
+
 
 _Connection_contra = TypeVar("_Connection_contra", contravariant=True)
 
@@ -30,11 +35,11 @@ class Site(Protocol[_Connection_contra]):
     no_http: RateLimitedEvent
     """A connection is closed, as its first byte begins no request."""
 
-    def stream_begins(self, stream: Stream) -> None:
+    def stream_begins(self, stream: SiteStream) -> None:
         """Something is sent that waits for the client."""
         ...
 
-    def stream_ends(self, stream: Stream) -> None:
+    def stream_ends(self, stream: SiteStream) -> None:
         """It is not sent any more."""
         ...
 

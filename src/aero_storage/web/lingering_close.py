@@ -144,6 +144,11 @@ class LingeringClose:
         """The response is complete, as far as the log goes."""
         return
 
+    @property
+    def response(self) -> None:
+        """It is complete: no lease is asked for any more."""
+        return
+
     def shut(self) -> None:
         """Reset the connection."""
         self._transport.abortConnection()

@@ -29,6 +29,7 @@ from aero_storage.streaming.large_pieces import LargePieces
 from aero_storage.streaming.producer import SegmentProducer
 from aero_storage.streaming.waiting_bodies import WaitingBodies
 from aero_storage.web.file_sender import FileSender
+from aero_storage.web.lease_watch import LeaseWatch
 from aero_storage.web.response import Client, Response
 from aero_storage.web.response_plans import PlannedRequest, ResponsePlan, ResponsePlans
 
@@ -52,6 +53,8 @@ class Responder:
     _clock: IReactorTime
     _log: EventLog
     _now: Callable[[], float] = time.time
+    _lease_watch: LeaseWatch | None = attrs.field(kw_only=True, default=None)
+    """Ends responses whose leases have ended; None while leases are off."""
     _large: LargePieces = attrs.field(init=False, factory=LargePieces)
 
     def respond_routed(
@@ -68,7 +71,9 @@ class Responder:
         """Answer a request. The client hears of the end, at once if nothing has to be waited for."""
         plan, wanted, request_id = planned
         handler = self._handler
-        exchange = Exchange(plan.record, handler.client_of(plan.facts, client.peer), request_id_of(request_id))
+        peer = client.peer
+        client_host = handler.client_of(plan.facts, peer)
+        exchange = Exchange(plan.record, client_host, request_id_of(request_id), peer, client.is_secure)
         try:
             reply: Reply | Deferred[Reply] | None = None
             if plan.wants_bytes and client.refusal is None:
@@ -112,8 +117,12 @@ class Responder:
     ) -> None:
         """Send head and body, as far as possible at once; most leave at once, and need no Response."""
         exchange.reply = reply
+        if client.pace is not None:
+            client.pace.lease = None if exchange.lease_use is None else exchange.lease_use.bucket
         try:
-            head = plan.head.write(reply, exchange.request_id, self._now(), persistent=client.stays_open())
+            head = plan.head.write(
+                reply, exchange.request_id, self._now(), persistent=client.stays_open(), lease=exchange.lease
+            )
             if plan.is_head:
                 reply = attrs.evolve(reply, body=b"", segment=None)
             transport, blob = client.sendfile, exchange.blob
@@ -139,6 +148,8 @@ class Responder:
         """The response under way, now that its reply is known."""
         response = response or Response(exchange, client, self._log, self._in_flight.reports)
         response.status, response.length = reply.status, reply.length or 0
+        if self._lease_watch is not None and exchange.lease is not None:
+            self._lease_watch.begin(response, exchange.lease)
         return response
 
     async def _produce(self, head: bytes, reply: Reply, response: Response, client: Client) -> None:
@@ -170,7 +181,7 @@ class Responder:
         try:
             await producer.start()
         except FileChangedError as error:
-            if response.aborted_by_us or self._in_flight.changed(file, response):  # the first has told of all
+            if response.is_cut or self._in_flight.changed(file, response):  # the first has told of all
                 raise ConnectionAborted from error
             raise
         finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Hashable
+from math import inf
 from typing import Any, Protocol
 
 import attrs
@@ -24,6 +25,7 @@ from aero_storage.errors import (
     ShortReadError,
     StatusAndReason,
 )
+from aero_storage.http.leases.verification import Lease
 from aero_storage.logs.json_log import EventLog
 from aero_storage.streaming.change_reports import ChangeReports
 from aero_storage.streaming.sendfile import SendfileServer
@@ -106,7 +108,10 @@ class Response:
     status: int = _CLIENT_CLOSED_REQUEST
     length: int = 0
     """Bytes of the body that were given to the transport."""
-    aborted_by_us: bool = False
+    cut_by: Ending = Ending.DISCONNECTED
+    """How it ends if the connection is lost first."""
+    lease_until: float = inf
+    """When it is reset, on the steady clock, as its lease has ended; see LeaseWatch."""
     _work: Deferred[Any] | None = None
     _body: WaitingBody | None = None
     _reason: RefusalReason | None = None
@@ -131,7 +136,7 @@ class Response:
 
     def lost(self) -> None:
         """The connection is lost."""
-        self._end(Ending.ABORTED if self.aborted_by_us else Ending.DISCONNECTED)
+        self._end(self.cut_by)
         if self._work is not None:
             self._work.cancel()
 
@@ -168,7 +173,7 @@ class Response:
         if failure.check(ConnectionAborted):  # the log has been told of the file that has changed
             self._end(Ending.ABORTED)
         elif failure.check(CancelledError, ConnectionLost):
-            self._end(Ending.ABORTED if self.aborted_by_us else Ending.DISCONNECTED)
+            self._end(self.cut_by)
         elif failure.value is not None:
             self.break_off(failure.value)
 
@@ -215,8 +220,39 @@ class Response:
 
     def shut(self) -> None:
         """Reset the connection."""
-        self.aborted_by_us = True
+        self._cut(Ending.ABORTED)
+
+    def _cut(self, ending: Ending) -> None:
+        """Reset the connection; the first to do so says why."""
+        if not self.is_cut:
+            self.cut_by = ending
         self._client.abort()
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether we have reset the connection."""
+        return self.cut_by is not Ending.DISCONNECTED
+
+    # A Response of LeaseWatch
+
+    @property
+    def response(self) -> Response | None:
+        """Itself, while it is under way."""
+        return None if self.is_cut or self.exchange.ended else self
+
+    @property
+    def lease(self) -> Lease | None:
+        """The lease that opened it."""
+        return self.exchange.lease
+
+    @property
+    def image_id(self) -> str | None:
+        """The image that it is read from."""
+        return self.exchange.facts.names.image_id
+
+    def end_lease(self, ending: Ending) -> None:
+        """Reset the connection: the lease has ended, or is revoked."""
+        self._cut(ending)
 
     # A Sender of FilesInFlight, where bytes are copied
 

@@ -8,8 +8,9 @@ from http import HTTPStatus
 import attrs
 
 from aero_storage.delivery.reply import Reply
-from aero_storage.http.cors import Headers
+from aero_storage.http.cors import LEASE_REMAINING, Headers, with_lease_exposed
 from aero_storage.http.dates import format_http_date
+from aero_storage.http.leases.verification import Lease
 
 
 def _line(name: str, value: str) -> bytes:
@@ -36,18 +37,29 @@ class HeadWriter:
     """Writes the heads of responses, and remembers what the last one may have in common with the next."""
 
     _common: Headers | None = None
+    _is_leased: bool = False
     _status: int = 0
     _second: int = 0
     _fixed: bytes = b""
 
-    def write(self, reply: Reply, request_id: str, now: float, *, persistent: bool) -> bytes:
-        """The head of a response; `now` in seconds since the epoch."""
+    def write(
+        self, reply: Reply, request_id: str, now: float, *, persistent: bool, lease: Lease | None = None
+    ) -> bytes:
+        """The head of a response; `now` in seconds since the epoch, `lease` what has opened the request.
+
+        Of a lease it says for how long that is good (http.md §12).
+        """
         second, length = int(now), reply.length
-        if self._common is not reply.common or self._second != second or self._status != reply.status:
+        is_new = self._common is not reply.common or self._is_leased is (lease is None)
+        if is_new or self._second != second or self._status != reply.status:
             self._common, self._second, self._status = reply.common, second, reply.status
-            self._fixed = _status_line(reply.status) + _date_line(second) + _block(reply.common)
+            self._is_leased = lease is not None
+            common = with_lease_exposed(reply.common) if self._is_leased else reply.common
+            self._fixed = _status_line(reply.status) + _date_line(second) + _block(common)
         own = "".join([f"{name}: {value}\r\n" for name, value in reply.own])
         more = "" if persistent else "Connection: close\r\n"
         if length is not None:
             more += f"Content-Length: {length}\r\n"
+        if lease is not None:
+            more += f"{LEASE_REMAINING}: {lease.claims.remaining(now)}\r\n"
         return self._fixed + f"X-Request-Id: {request_id}\r\n{more}{own}\r\n".encode("latin-1")

@@ -14,7 +14,7 @@ import attrs
 from aero_storage.delivery.access_record import AccessRecord
 from aero_storage.delivery.byte_handler import Memo
 from aero_storage.delivery.facts import Facts, Names, read_facts
-from aero_storage.delivery.routes import Plane, Route
+from aero_storage.delivery.routes import Route
 from aero_storage.errors import StatusAndReason
 from aero_storage.http.conditional import UNCONDITIONAL
 from aero_storage.http.request_head import HeadKey, RequestHead, may_be_remembered, split_varying
@@ -49,7 +49,7 @@ class ResponsePlan:
     @wants_bytes.default
     def _wants_bytes(self) -> bool:
         facts = self.facts
-        is_bytes = facts.route is not None and facts.plane is Plane.DATA and facts.method in _BYTE_METHODS
+        is_bytes = facts.route is not None and facts.route.takes_place and facts.method in _BYTE_METHODS
         return is_bytes and self.refusal is None and not facts.announces_body
 
 
@@ -95,12 +95,12 @@ class ResponsePlans:
         facts = read_facts(
             method=head.method,
             path=head.path,
+            query=head.query,
             route=route,
             names=names,
             header=head.header,
             announces_body=head.announces_body,
             now=self._now(),
-            query=head.query,
         )
         return ResponsePlan(facts, self._make_record(facts), head.persistent, refusal)
 

@@ -14,23 +14,23 @@ from aero_storage.logs.rate_limited import RateLimitedEvent
 from aero_storage.streaming.throttle import Throttle
 from aero_storage.web.connection import HTTPConnection
 from aero_storage.web.connection_limits import ConnectionLimiter, Limits, Reason, Ticket
+from aero_storage.web.connection_site import SiteStream
+from aero_storage.web.lease_watch import LeaseWatch
 from aero_storage.web.lingering_connections import LingeringConnections
 from aero_storage.web.request_turns import RequestTurns
 from aero_storage.web.responder import Responder
-from aero_storage.web.stall_detector import StallDetector, Stream
+from aero_storage.web.stall_detector import StallDetector
 from aero_storage.web.timeouts import Timeouts
 
 _HEAD_SECONDS = 2.0
 """How long heads may take when the daemon only waits for what is under way."""
 
-StallDetectorFactory = Callable[[set[Stream]], StallDetector]
-"""Makes what watches the streams of a site."""
-
 
 class ImageSite(Site):
     """The factory of connections; `throttle` limits their speed (None: no limit).
 
-    `no_http` tells of connections that speak another protocol.
+    `no_http` tells of connections that speak another protocol. `streams` is the collection that `stalls` and
+    `lease_watch` (None while leases are off) watch; the site fills it.
     """
 
     noisy = False
@@ -42,9 +42,11 @@ class ImageSite(Site):
         responder: Responder,
         limits: Limits,
         refused: Callable[[Reason], None],
-        make_stall_detector: StallDetectorFactory,
+        streams: set[SiteStream],
+        stalls: StallDetector,
         no_http: RateLimitedEvent,
         throttle: Throttle | None = None,
+        lease_watch: LeaseWatch | None = None,
     ) -> None:
         super().__init__(resource, timeout=None, reactor=reactor)
         self.limits = limits
@@ -57,8 +59,8 @@ class ImageSite(Site):
         """Connections that have ended so with requests behind the last that was answered."""
         self.turns = RequestTurns(reactor)
         self.no_http = no_http
-        self.streams: set[Stream] = set()
-        self.stalls = make_stall_detector(self.streams)
+        self.streams, self.stalls = streams, stalls
+        self._lease_watch = lease_watch
         self._clock = reactor
         self._responder = responder
         self._throttle = throttle
@@ -121,16 +123,18 @@ class ImageSite(Site):
         """Whether no connection more can be open until the next turn."""
         return self._limiter.is_full(len(self.connections))
 
-    def stream_begins(self, stream: Stream) -> None:
+    def stream_begins(self, stream: SiteStream) -> None:
         """Something is sent that waits for the client."""
         self.streams.add(stream)
         self.stalls.start()
 
-    def stream_ends(self, stream: Stream) -> None:
+    def stream_ends(self, stream: SiteStream) -> None:
         """It is not sent any more."""
         self.streams.discard(stream)
         if not self.streams:
             self.stalls.stop()
+            if self._lease_watch is not None:
+                self._lease_watch.stop()
 
     def opened(self, connection: HTTPConnection, host: str) -> Ticket | None:
         """A connection was opened; see ConnectionLimiter.admit."""

@@ -72,7 +72,7 @@ def _member(_context: click.Context, _parameter: click.Parameter, value: str | N
 @click.option(
     "--private/--public",
     default=None,
-    help="Forbid caching. This is no access control: every client that reaches the daemon can read the image.",
+    help="Forbid caching; let a daemon with --lease-keys-file serve it to holders of a lease alone.",
 )
 @click.option(
     "--format",
@@ -181,7 +181,7 @@ def _report(output: Output, done: _Done, options: ImportOptions) -> None:
     if draft.listed:
         output.say(f"Made manifest.json; it lists what the directory listing was serving: {', '.join(draft.listed)}.")
     if options.public is False:
-        output.say("Private forbids caching. It is no access control: every client of the daemon can read the image.")
+        output.say("Private: no cache keeps it. Who may read it is asked by a daemon with --lease-keys-file alone.")
     document = {"id": options.id, "file": done.file, "format": source.format, "size": source.size}
     output.result(
         document | {"disk_usage": done.on_disk, "sha256": done.sha256},

@@ -7,6 +7,7 @@ from contextlib import suppress
 
 from aero_storage.doctor import advice
 from aero_storage.doctor.check import Check, wrong_status
+from aero_storage.doctor.lease import is_refusal
 from aero_storage.doctor.response import Response
 from aero_storage.doctor.result import Result, SkippedError, failure, good, warning
 from aero_storage.doctor.session import Session
@@ -76,16 +77,23 @@ def _cache_control(session: Session) -> Result:
             "proxies on the way may compress it, and clients refuse it for that",
             f"{advice.KEEP_HEADERS}; no expires either",
         )
-    return _private(session, words, seen) if "public" not in words else _public(session, words, seen)
+    if "public" not in words:
+        return _private(session, words, seen)
+    return made_public(session, answer) or _public(words, seen)
 
 
-def _public(session: Session, words: tuple[str, ...], seen: str) -> Result:
-    if session.metadata().get("public") is False:
-        return failure(
-            f"{seen}, but the image is private",
-            "every cache on the way stores a private image",
-            f"{advice.KEEP_HEADERS}; no expires either, and empty the caches",
-        )
+def made_public(session: Session, answer: Response) -> Result | None:
+    """Return the failure if an answer with bytes of a private image may be stored by every cache."""
+    if "public" not in answer.words("Cache-Control") or session.metadata().get("public") is not False:
+        return None
+    return failure(
+        f"{answer.request}: {answer.show('Cache-Control')}, but the image is private",
+        "every cache on the way stores a private image",
+        f"{advice.KEEP_HEADERS}; no expires either, and empty the caches",
+    )
+
+
+def _public(words: tuple[str, ...], seen: str) -> Result:
     if not any(_MAX_AGE.fullmatch(word) for word in words):
         return warning(f"{seen}, without max-age", "caches guess for how long it is good", advice.KEEP_HEADERS)
     return good(seen)
@@ -94,16 +102,18 @@ def _public(session: Session, words: tuple[str, ...], seen: str) -> Result:
 def _private(session: Session, words: tuple[str, ...], seen: str) -> Result:
     if not {"private", "no-store"} & set(words):
         return warning(f"{seen}, neither public nor private", "caches guess", advice.KEEP_HEADERS)
-    is_meant = session.metadata().get("public") is False or _CREDENTIALS & {
-        name.lower() for name in session.client.extra
-    }
-    if is_meant:
+    if session.metadata().get("public") is False or _has_credentials(session):
         return good(f"{seen}, as the image is private or the request has credentials")
     return warning(
         f"{seen}, though the image is public",
         "no cache and no CDN keeps anything, and all is read from here each time",
         "let the proxy add no Cookie or Authorization to requests, and no Cache-Control to answers",
     )
+
+
+def _has_credentials(session: Session) -> bool:
+    client = session.client
+    return client.lease is not None or bool(_CREDENTIALS & {name.lower() for name in client.extra})
 
 
 def _credentials(session: Session) -> Result:
@@ -135,9 +145,9 @@ def _errors(session: Session) -> Result:
             "caches keep the error, and an image that is there again stays missing",
             f"{advice.UNCACHED_ERRORS}; {advice.KEEP_HEADERS}",
         )
-    if absent.status != 404:  # noqa: PLR2004
+    if absent.status != 404 and not is_refusal(absent):  # noqa: PLR2004
         return wrong_status(absent, "404")
-    return _unsatisfiable(session) or good("404 and 416 come with no-store")
+    return _unsatisfiable(session) or good(f"{absent.status} and 416 come with no-store")
 
 
 def _unsatisfiable(session: Session) -> Result | None:

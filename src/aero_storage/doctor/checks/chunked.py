@@ -14,6 +14,7 @@ from aero_storage.chunks.manifest import (
 from aero_storage.chunks.manifest_parser import parse_chunk_manifest
 from aero_storage.doctor import advice
 from aero_storage.doctor.check import Check, wrong_status
+from aero_storage.doctor.checks.caching import made_public
 from aero_storage.doctor.response import Response
 from aero_storage.doctor.result import Result, SkippedError, failure, good, warning
 from aero_storage.doctor.session import MOST_JSON, Session
@@ -152,6 +153,8 @@ def _caching(session: Session) -> Result:
     words, seen = set(answer.words("Cache-Control")), f"{answer.request}: {answer.show('Cache-Control')}"
     if answer.status != _OK:
         raise SkippedError("no chunk came: see chunk")
+    if (public := made_public(session, answer)) is not None:
+        return public
     if not words & {"public", "immutable"} and words & {"private", "no-store"}:
         return good("kept by nobody: the image is private, or the request has credentials")
     is_kept = any(map(_LONG.fullmatch, words)) and "immutable" in words

@@ -7,6 +7,7 @@ import re
 from aero_storage.chunks.verify.remote import brief
 from aero_storage.doctor import advice
 from aero_storage.doctor.check import Check, wrong_status
+from aero_storage.doctor.checks.caching import made_public
 from aero_storage.doctor.response import Response
 from aero_storage.doctor.result import Result, SkippedError, failure, good, warning
 from aero_storage.doctor.session import Session
@@ -118,6 +119,8 @@ def _caching(session: Session) -> Result:
     if answer.status != _OK:
         raise SkippedError("no version to look at: see image-version")
     words, seen = set(answer.words("Cache-Control")), f"{answer.request}: {answer.show('Cache-Control')}"
+    if (public := made_public(session, answer)) is not None:
+        return public
     if not words & {"public", "immutable"} and words & {"private", "no-store"}:
         return good("kept by nobody: the image is private, or the request has credentials")
     if "immutable" in words and any(map(_LONG.fullmatch, words)):

@@ -32,6 +32,10 @@ class KeySet:
         """Return the key of that name, or None."""
         return self._keys.get(kid)
 
+    def overdue(self, oldest: float) -> list[str]:
+        """Return the names of the keys that were replaced before `oldest`, and still verify."""
+        return [kid for kid, moment in self.retired.items() if moment < oldest]
+
 
 def parse_key_set(data: bytes) -> KeySet:
     """Return the keys of a daemon's file. Raises LeaseDocumentError.

@@ -53,6 +53,12 @@ class _Table:
     def __len__(self) -> int:
         return self._count
 
+    def copy(self) -> _Table:
+        """Return an equal table."""
+        table = _Table()
+        table._names, table._times, table._count = self._names[:], self._times[:], self._count
+        return table
+
     def put(self, kind: str, value: str, before: float) -> None:
         if 3 * self._count >= 2 * len(self._names):
             self._grow()
@@ -112,6 +118,10 @@ class Revocations:
         names = (("kid", kid), ("jti", claims.identifier), ("sub", claims.subject))
         return any(value is not None and claims.issued_at < table.get(kind, value) for kind, value in names)
 
+    def revoke_for(self, image_id: str, claims: Claims) -> bool:
+        """Return whether a lease is revoked for one of its images."""
+        return bool(self._table) and claims.issued_at < self._table.get("img", image_id)
+
     def images_of(self, claims: Claims) -> frozenset[str]:
         """Return those images of a lease for which it is revoked."""
         table = self._table
@@ -124,14 +134,16 @@ NO_REVOCATIONS = Revocations()
 """Those of a daemon without a file of revocations."""
 
 
-def read_revocations(lines: Iterable[bytes], oldest: float) -> Revocations:
-    """Return the revocations of a file's lines.
+def read_revocations(
+    lines: Iterable[bytes], oldest: float, known: Revocations = NO_REVOCATIONS, known_lines: int = 0
+) -> Revocations:
+    """Return the revocations of a file's lines, and of the `known_lines` lines before them, which are `known`.
 
     Those of leases issued before `oldest` are left out: such leases have expired. Raises LeaseDocumentError, with the
     number of the line, at the first bad one.
     """
-    table, dropped = _Table(), False
-    for revocation in parse_lines(lines):
+    table, dropped = known._table.copy(), known.has_dropped  # noqa: SLF001 - of this module
+    for revocation in parse_lines(lines, known_lines + 1):
         if revocation.before <= oldest:
             dropped = True
             continue
@@ -141,9 +153,12 @@ def read_revocations(lines: Iterable[bytes], oldest: float) -> Revocations:
     return Revocations(table, dropped)
 
 
-def parse_lines(lines: Iterable[bytes]) -> Iterator[Revocation]:
-    """Yield the revocation of each line; blank lines have none. Raises LeaseDocumentError at a bad one."""
-    for number, line in enumerate(lines, 1):
+def parse_lines(lines: Iterable[bytes], first: int = 1) -> Iterator[Revocation]:
+    """Yield the revocation of each line; blank lines have none. Raises LeaseDocumentError at a bad one.
+
+    The number of the first line is `first`.
+    """
+    for number, line in enumerate(lines, first):
         match = _PLAIN.fullmatch(line)
         if match is not None and len(line) <= MAX_LINE_BYTES:
             yield Revocation(match[1].decode("ascii"), match[2].decode("ascii"))

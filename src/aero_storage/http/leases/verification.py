@@ -25,6 +25,22 @@ class LeaseRules:
     """Limit of `exp - iat`, in seconds."""
     leeway: float = 30.0
     """Seconds that are granted on every time."""
+    stream_grace: float = 0.0
+    """Seconds for which a response goes on after its lease has ended."""
+
+    @property
+    def longest_use(self) -> float:
+        """Seconds from the making of a lease until none of that age can be good any more."""
+        return self.max_lifetime + self.leeway
+
+    @property
+    def longest_stream(self) -> float:
+        """Seconds from the making of a lease until no response can be under way that one of that age opened."""
+        return self.longest_use + self.stream_grace
+
+
+LeaseIdentity = tuple[str, str]
+"""The key and the name of a lease: tokens that have both in common are one lease for limits."""
 
 
 @attrs.frozen
@@ -40,6 +56,11 @@ class Lease:
     claims: Claims
     revoked_images: frozenset[str] = frozenset()
     """Those of its images for which it is revoked."""
+
+    @property
+    def identity(self) -> LeaseIdentity:
+        """Its key and name; issuers with keys of their own may choose the same names."""
+        return self.kid, self.name
 
 
 @attrs.frozen(eq=False)

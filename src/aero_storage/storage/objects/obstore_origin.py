@@ -35,11 +35,11 @@ from aero_storage.storage.objects.store_failures import (
     OtherSizeError,
     StoreFailureError,
 )
-from aero_storage.storage.objects.stored_content import Source, is_stored
+from aero_storage.storage.objects.stored_content import Source, is_stored, told_of_stalls
 
 T = TypeVar("T")
 Waits = Callable[[str, float], object]
-"""Is told of a request that failed, in one line, and for how many seconds it has been tried by now."""
+"""Is told of a request that has failed or hangs, in one line, and for how many seconds that has been so."""
 _SLOWEST_UPLOAD = 256 * 1024
 """Bytes a second, for which writes have more time than reads: an operator may have a slow link."""
 _SMALL = 64 * 1024
@@ -65,7 +65,7 @@ class ObstoreOrigin(Origin):
     most_listed: int = MOST_LISTED
     """Keys that a listing with a delimiter may have."""
     waits: Waits = _no_waits
-    """Called before the pause after which the request is tried again."""
+    """Called before the pause after which a request is tried again, and now and then while an upload hangs."""
     _conditional: ConditionalPut = attrs.field(init=False, factory=ConditionalPut)
 
     @property
@@ -172,8 +172,14 @@ class ObstoreOrigin(Origin):
         full, parts = self._writable(key), parts_of(size)
         digests, source = ContentDigests(parts.part_bytes), Source(pieces, size)
         limit = self.seconds + parts.part_bytes * parts.at_once / _SLOWEST_UPLOAD
+
+        def hangs(seconds: float) -> None:
+            what = self._message("PUT", key, f"the store has taken nothing for {seconds:.0f} s")
+            self.waits(f"{what}; waiting, for {limit:.0f} s at most", seconds)
+
         try:
-            pin = self.client.put_parts(full, digests.watch(source), parts.part_bytes, parts.at_once, limit)
+            with told_of_stalls(source, hangs):
+                pin = self.client.put_parts(full, digests.watch(source), parts.part_bytes, parts.at_once, limit)
         except StoreFailureError as failure:
             if source.error is not None:
                 raise source.error from None
@@ -246,7 +252,8 @@ class ObstoreOrigin(Origin):
         """Return the result of `attempt(limit)`, repeated while that may help; `sent` is the bytes of a write."""
 
         def waits(failure: StoreFailureError, seconds: float) -> None:
-            self.waits(self._message(operation, key, self._said(failure)), seconds)
+            what = self._message(operation, key, self._said(failure))
+            self.waits(f"{what}; trying again, for {self.seconds:g} s at most", seconds)
 
         try:
             return self.retries.run(attempt, self.seconds, transfer=_seconds_of(sent), waits=waits)

@@ -1,0 +1,78 @@
+"""The list of images: made once for many clients, and for holders of leases with private images in their places."""
+
+from __future__ import annotations
+
+import attrs
+from twisted.internet.interfaces import IReactorTime
+
+from aero_storage.catalog.model import Image
+from aero_storage.delivery.access import LeaseAccess
+from aero_storage.delivery.exchange import Exchange
+from aero_storage.delivery.metadata import HiddenEntry, Listing, make_listing, with_hidden
+from aero_storage.delivery.single_flight import SingleFlight
+from aero_storage.disk import Disk
+from aero_storage.http.leases.judgement import opens_version
+from aero_storage.http.leases.verification import Lease
+from aero_storage.metrics import Metrics
+from aero_storage.storage.store import Store, Survey
+
+
+@attrs.define(eq=False)
+class ImageList:
+    """Makes the list, and remembers the last one; `access` is None where leases are off."""
+
+    _store: Store
+    _disk: Disk
+    _metrics: Metrics
+    _clock: IReactorTime
+    _access: LeaseAccess | None
+    _fresh_seconds: float
+    """For how long a check of all images is used: 0 for a store that remembers them itself."""
+    _flight: SingleFlight[Listing] = attrs.field(init=False)
+    _listing: Listing | None = attrs.field(init=False, default=None)
+    """The one that was made last."""
+    _listed: Survey | None = attrs.field(init=False, default=None)
+    """The survey that it was made of."""
+
+    def __attrs_post_init__(self) -> None:
+        self._flight = SingleFlight(self._clock, self._fresh_seconds)
+
+    async def listing(self, exchange: Exchange, images: tuple[Image, ...]) -> Listing:
+        """Return the list for a request. Raises LeaseLimitError, and what the store raises."""
+        leases = [] if self._access is None else await self._access.leases_for_list(exchange)
+        listing = await self._flight.ask(images, lambda: self._make(images))
+        shown = {entry: used for entry in listing.hidden if (used := _opening(leases, entry))}
+        if not shown:
+            return listing
+        exchange.lease = min((one for used in shown.values() for one in used), key=lambda one: one.claims.expires_at)
+        return await self._disk.run(lambda: with_hidden(listing, shown), lane="listing")
+
+    async def _make(self, images: tuple[Image, ...]) -> Listing:
+        survey = await self._survey(images)
+        if self._listing is not None and self._listed is survey:
+            return self._listing
+        hides = self._access is not None
+        listing = await self._disk.run(lambda: make_listing(survey.found, hides_private=hides), lane="listing")
+        # An equal list is the same object, of which many clients share the one copy while they read.
+        if self._listing != listing:
+            self._listing = listing
+        self._listed = survey
+        return self._listing or listing
+
+    async def _survey(self, images: tuple[Image, ...]) -> Survey:
+        survey = await self._store.survey(images)
+        for _ in range(survey.unreadable):
+            self._metrics.store_failed("meta")
+        return survey
+
+
+def _opening(leases: list[Lease], entry: HiddenEntry) -> list[Lease]:
+    """Return the leases that show a private image."""
+    versions = () if entry.version is None else (entry.version,)
+    return [
+        lease
+        for lease in leases
+        if entry.image_id in lease.claims.images
+        and entry.image_id not in lease.revoked_images
+        and opens_version(lease.claims, versions)
+    ]
