@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from attrs import define
 from tests.blackbox.harness import SHOWS_WITHIN, TWISTD, Daemon, environment, running, until
-from tests.blackbox.image_roots import DISK, OVER_BUCKET, SIZE, entry, put, put_catalog, small_root
+from tests.blackbox.image_roots import DISK, OVER_BUCKET, SIZE, VERSION, entry, put, put_catalog, small_root
+from tests.blackbox.leased_root import lease, leased
 from tests.blackbox.worker_processes import two_workers
 from tests.object_store.server import ObjectStore
 
@@ -353,6 +354,53 @@ def test_many_ask_at_once(daemon: Daemon) -> None:
             conn.send(f"GET {target} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
         for conn in conns:
             require_true(conn.reply("GET").json(), HOLES)
+
+
+# Private images
+
+
+@pytest.fixture(scope="module")
+def private(home: Callable[[str], Path]) -> Iterator[Daemon]:
+    """A daemon that asks for leases."""
+    with leased(home("leased"), "--lease-failures-per-sec", "0") as found:
+        yield found
+
+
+SECRET = "/v1/images/secret/extents"
+SECRET_VERSION = f"/v1/images/secret/versions/{VERSION}/extents"
+
+
+@pytest.mark.parametrize("url", [SECRET, SECRET_VERSION])
+def test_lease_before_all_else(private: Daemon, url: str) -> None:
+    """Without a lease nothing is said of a private image, nor of its query; with one, nobody keeps the answer."""
+    for query in ("", "?unit=7", "?offset=-1"):
+        shut, unknown = private.ask(url + query), private.ask(url.replace("secret", "nobody") + query)
+        assert (shut.status, shut.body) == (unknown.status, unknown.body)
+        assert (shut.status, shut["Cache-Control"]) == (401, "no-store")
+    token = lease("secret")
+    for target, fields in ((f"{url}?lease={token}&unit=512", {}), (url, {"Authorization": f"Bearer {token}"})):
+        reply = private.ask(target, fields=fields)
+        assert (reply.status, reply["Cache-Control"]) == (200, "private, no-store, no-transform")
+        assert "Authorization" in reply["Vary"]
+        assert reply.get("Aero-Lease-Remaining") is not None
+    bad = private.ask(f"{url}?unit=7&lease={token}")
+    assert bad.status == 400
+    assert bad.get("Aero-Lease-Remaining") is not None
+    assert private.ask(url, fields={"Authorization": f"Bearer {lease('other')}"}).status == 403
+
+
+@pytest.mark.parametrize("url", [SECRET, SECRET_VERSION])
+def test_lease_for_a_version(private: Daemon, url: str) -> None:
+    """A lease for one version opens its extents, and those of no other."""
+    assert private.ask(f"{url}?lease={lease('secret', ver=VERSION)}").status == 200
+    assert private.ask(f"{url}?lease={lease('secret', ver='v-0')}").status == 403
+
+
+def test_public_image_beside_private_ones(private: Daemon) -> None:
+    """The extents of a public image need no lease, and may be kept."""
+    assert private.ask("/v1/images/open/extents")["Cache-Control"] == "no-cache"
+    version = ask(private, "/v1/images/open/extents")["version"]
+    assert private.ask(f"/v1/images/open/versions/{version}/extents")["Cache-Control"] == IMMUTABLE
 
 
 # Roots that the commands have made
