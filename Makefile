@@ -11,7 +11,7 @@ TORTURE_ARGS ?=
 SOAK_ARGS ?=
 
 # The tests of the black-box suite that depend on what is served; tests/blackbox/bucket_differences.py has the others.
-CONTRACT_OF_BYTES := ranges chunks digests versions catalog reload streaming slow_readers
+CONTRACT_OF_BYTES := ranges chunks digests versions extents catalog reload streaming slow_readers
 CONTRACT := $(CONTRACT_OF_BYTES) virtual_chunks private_caching leases metadata routes identifiers speed_limits shutdown_and_stalls
 
 VENV := .venv
