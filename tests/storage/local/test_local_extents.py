@@ -70,8 +70,13 @@ class Looker:
     def status(self) -> BlobStatus:
         return ImageDirectory(self.root).status("image.img")
 
-    def find(self, image: Image = IMAGE, status: BlobStatus | None = None) -> KnownExtents:
-        extents = LocalExtents(ImageDirectory(self.root), self.disk, DeviceMap(), self._published)
+    def make(self) -> LocalExtents:
+        return LocalExtents(ImageDirectory(self.root), self.disk, DeviceMap(), self._published)
+
+    def find(
+        self, image: Image = IMAGE, status: BlobStatus | None = None, extents: LocalExtents | None = None
+    ) -> KnownExtents:
+        extents = extents or self.make()
         found: list[KnownExtents] = []
         failures: list[BaseException] = []
         looking = Deferred.fromCoroutine(extents.find(image, status or self.status))
@@ -228,3 +233,14 @@ def test_zeros_of_chunks(looker: Looker, make_image: Callable[..., Path]) -> Non
         (path, None, 5 * BLOCK),
         ("chunked/disk/manifest.json", None, 5 * BLOCK),
     ]
+
+
+def test_closed_meanwhile(looker: Looker, make_image: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scan of many steps ends with the step that is under way when the daemon stops."""
+    monkeypatch.setattr("aero_storage.storage.local.extent_scan.EXTENTS_AT_ONCE", 1)
+    make_image(*[DATA, BLOCK] * 10)
+    extents = looker.make()
+    looker.disk.before = lambda number: extents.close() if number == 3 else None
+    with pytest.raises(BlobUnreadableError, match="closed"):
+        looker.find(extents=extents)
+    assert len(looker.disk.works) == 4

@@ -14,7 +14,7 @@ _ZEROS = bytes(_LONGEST)
 
 @attrs.define(eq=False)
 class ContentScan:
-    """Is fed all pieces of a content of `size` bytes; takes 0.1 ms of each MiB, a tenth of what SHA-256 takes."""
+    """Is fed all pieces of a content of `size` bytes; takes at most 0.1 ms of each MiB, SHA-256 six times as long."""
 
     size: int
     _at: int = attrs.field(init=False, default=0)
@@ -40,11 +40,16 @@ class ContentScan:
 
     def _look(self, part: memoryview) -> None:
         """Add the blocks of a part that are not all zeros; blocks count from the beginning of the content."""
-        start = 0
+        start, data = 0, -1
         for end in self._ends_of_blocks(len(part)):
-            if not _ZEROS.startswith(part[start:end]):
-                self._data.add(self._at + start, self._at + end)
+            if part[start] or not _ZEROS.startswith(part[start:end]):  # the first byte tells of most data
+                data = start if data < 0 else data
+            elif data >= 0:
+                self._data.add(self._at + data, self._at + start)
+                data = -1
             start = end
+        if data >= 0:
+            self._data.add(self._at + data, self._at + len(part))
 
     def _ends_of_blocks(self, length: int) -> list[int]:
         first = DEFAULT_UNIT - self._at % DEFAULT_UNIT

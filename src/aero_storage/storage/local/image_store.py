@@ -60,6 +60,7 @@ class LocalStore(Store):
 
     @override
     def close(self) -> None:
+        self._extents.close()
         self._files.close()
 
     @override

@@ -17,14 +17,19 @@ from aero_storage.storage.local.extent_scan import ExtentScan
 from aero_storage.storage.store import FindData
 
 
-@attrs.frozen
+@attrs.define(eq=False)
 class LocalExtents:
-    """Looks for extents, in threads, after other work on the same disk."""
+    """Looks for extents, in threads, after other work on the same disk; until it is closed."""
 
     _directory: ImageDirectory
     _disk: Disk
     _devices: DeviceMap
     _find_data: FindData
+    _is_closed: bool = attrs.field(init=False, default=False)
+
+    def close(self) -> None:
+        """End what is under way with its present step."""
+        self._is_closed = True
 
     async def find(self, image: Image, status: BlobStatus) -> KnownExtents:
         """Return what is known of an image whose file has this status.
@@ -51,9 +56,11 @@ class LocalExtents:
         return ExtentScan(blob)
 
     async def _scanned(self, scan: ExtentScan) -> Extents:
-        while (found := await self._disk.run(scan.step, lane=scan.lane, background=True)) is None:
-            pass
-        return found
+        while not self._is_closed:
+            found = await self._disk.run(scan.step, lane=scan.lane, background=True)
+            if found is not None:
+                return found
+        raise BlobUnreadableError("the store is closed")
 
     def _published(self, image: Image, status: BlobStatus) -> KnownExtents:
         manifest = str(image.chunked_directory / MANIFEST_NAME)
