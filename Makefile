@@ -12,7 +12,8 @@ SOAK_ARGS ?=
 
 # The tests of the black-box suite that depend on what is served; tests/blackbox/bucket_differences.py has the others.
 CONTRACT_OF_BYTES := ranges chunks digests versions extents catalog reload streaming slow_readers
-CONTRACT := $(CONTRACT_OF_BYTES) virtual_chunks private_caching leases metadata routes identifiers speed_limits shutdown_and_stalls
+CONTRACT_OF_LEASES := leases lease_list lease_route lease_caching lease_streams
+CONTRACT := $(CONTRACT_OF_BYTES) $(CONTRACT_OF_LEASES) virtual_chunks private_caching metadata routes identifiers speed_limits shutdown_and_stalls
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -95,7 +96,7 @@ bench: $(VENV)/.installed-bench
 	@PYTHONPATH=. $(BIN)/python -m bench.http $(BENCH_ARGS)
 
 torture: $(VENV)/.installed-test
-	@PYTHONPATH=. timeout --kill-after=20 1500 $(BIN)/python -m torture $(TORTURE_ARGS)
+	@PYTHONPATH=. timeout --kill-after=20 2000 $(BIN)/python -m torture $(TORTURE_ARGS)
 
 audit: $(VENV)/.installed $(VENV)/.installed-audit
 	@$(VENV)/audit/bin/python tools/audit.py $(VENV)

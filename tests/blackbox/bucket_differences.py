@@ -34,6 +34,7 @@ LEFT_OUT = {
     "forwarded": HEADS,
     "framing": HEADS,
     "lease_files": "they are local files over both kinds of roots",
+    "lease_limits": "tokens are verified before a store is asked",
     "logs": "lines are made from the request; test_object_store.py has the fields that a bucket adds",
     "made_bodies": NO_BYTES,
     "metrics": "test_object_store.py has the metrics that a bucket adds",

@@ -145,7 +145,7 @@ def compose(  # noqa: PLR0913 - what the settings do not say
     )
     streams: set[SiteStream] = set()
     stalls = detect_stalls(streams, admission, reactor, settings.stall_timeout_secs, metrics, log)
-    lease_watch = None if leases is None else LeaseWatch(reactor, streams, leases.in_force)
+    lease_watch = None if in_force is None else LeaseWatch(reactor, streams, in_force)
     reporter = Reporter(reactor, pools.patient, metrics, log if settings.request_log else None)
     handler = RequestHandler(
         policy,
@@ -161,8 +161,8 @@ def compose(  # noqa: PLR0913 - what the settings do not say
             admission,
             VirtualChunks(policy, log),
             look_anew=look_anew,
-            access=access,
             lease_limiter=lease_limiter_of(settings, reactor, metrics),
+            access=access,
         ),
         ExtentsHandler(policy, current_catalog, store, reporter, root.late, look_anew=look_anew, access=access),
         look_anew=look_anew,

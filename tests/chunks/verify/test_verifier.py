@@ -164,8 +164,8 @@ def test_zeros_that_are_none(published: Published) -> None:
     """A manifest that calls a chunk zeros against its digest is a mismatch."""
     edit(published, zeros=[0, 10])
     (mismatch,) = check(published).mismatches
-    assert mismatch.name == "manifest"
-    assert mismatch.reason.startswith("zeros: chunk")
+    assert mismatch.where == "manifest"
+    assert mismatch.what.startswith("zeros: chunk")
 
 
 def test_version_of_other_content(published: Published) -> None:
