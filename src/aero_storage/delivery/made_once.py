@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 from aero_storage.delivery.waiters import Waiters
 from aero_storage.errors import ClientError
 
-MOST_WAITING = 64
+MOST_WAITING = 1000
 """Values that are made, or wait for it; a request for one more is refused."""
 
 _K = TypeVar("_K", bound=Hashable)

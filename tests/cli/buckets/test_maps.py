@@ -59,6 +59,19 @@ def test_of_a_copy(command: Command, root: Root, source: Path, tmp_path: Path) -
     assert (manifest["zeros"], manifest["sha256"]) == ([3, 2], entry["sha256"])
 
 
+def test_of_what_an_interrupted_copy_has_stored(command: Command, root: Root, source: Path, tmp_path: Path) -> None:
+    """A copy that finds its object there from an interrupted run stores the map that the run had not."""
+    (tmp_path / "images").mkdir()
+    command("import", source, "--id", "disk", "--images-root", tmp_path / "images")
+    command("copy", tmp_path / "images", "s3://images/root")
+    file = root.entry("disk")["file"]
+    for key in ("manifest.json", map_key(file)):
+        root.bucket.delete(f"root/{key}")
+    assert command("copy", tmp_path / "images", "s3://images/root").status == 0
+    assert root.entry("disk")["file"] == file
+    assert mapped(root, file) == blocks_of(DISK)
+
+
 def test_of_an_object_that_is_published(command: Command, root: Root) -> None:
     """A publication maps an object that another program has stored; of another content the map says nothing."""
     root.put("disk.img", DISK)

@@ -41,6 +41,7 @@ from aero_storage.cli.repository import Freed, HashedContents, Placed, Published
 from aero_storage.cli.sizes import format_size
 from aero_storage.errors import AeroStorageError, BlobNotFoundError, OperatorError
 from aero_storage.http.extents.content_scan import ContentScan
+from aero_storage.http.extents.extents import Extents
 from aero_storage.http.identifiers import is_version
 from aero_storage.storage.objects.origin import ObjectStatus, Origin
 from aero_storage.storage.objects.stored_extents import map_key
@@ -54,6 +55,16 @@ class _Given:
     new: list[Unit] = attrs.field(factory=list)
     has_chunks: list[bool] = attrs.field(factory=list)
     """Whether the entry of the image stays, if its chunks are given up."""
+
+
+@attrs.frozen
+class _Stored:
+    """A content that lies in the bucket under a key that nothing names yet."""
+
+    key: str
+    tag: str
+    sha256: str
+    extents: Extents
 
 
 @attrs.frozen
@@ -112,36 +123,36 @@ class BucketWork(Work):
     @override
     def received(self, contents: Iterable[Buffer], size: int, sha256: str | None) -> Iterator[Placed]:
         present = [*self._imported()]
-        key = None if sha256 is None else self._present(present, size, sha256)
-        scan = ContentScan(size)
-        if key is not None and sha256 is not None:
-            self.origin.delete([Unit(key).mark])
-            tag = next(status.pin.tag for status in present if status.key == key)
-        else:
-            key, found = (
-                new_imported_key(self.image_id, (status.key for status in present)),
-                Received(contents, size, sha256),
-            )
-            tag = self.origin.put_large(key, scanned(found, scan), size).tag
-            sha256 = found.sha256
-        with self._kept_if_named(key, _digest(sha256, size, tag), size) as placed:
-            if scan.is_done:
-                put_map(self.origin, key, scan.finish(), tag)
+        stored = None if sha256 is None else self._present(present, size, sha256)
+        if stored is None:
+            key = new_imported_key(self.image_id, (status.key for status in present))
+            stored = self._received(key, Received(contents, size, sha256), size)
+        with self._kept_if_named(stored.key, _digest(stored.sha256, size, stored.tag), size) as placed:
+            put_map(self.origin, stored.key, stored.extents, stored.tag)
             yield placed
+
+    def _received(self, key: str, contents: Received, size: int) -> _Stored:
+        scan = ContentScan(size)
+        tag = self.origin.put_large(key, scanned(contents, scan), size).tag
+        return _Stored(key, tag, contents.sha256, scan.finish())
 
     def _imported(self) -> Iterator[ObjectStatus]:
         for listed in self.origin.list(imported_directory(self.image_id), delimiter=False):
             if listed.status is not None:
                 yield listed.status
 
-    def _present(self, imported: Iterable[ObjectStatus], size: int, sha256: str) -> str | None:
-        """Return the key of what an earlier run has stored whole; an old one may be about to be removed."""
+    def _present(self, imported: Iterable[ObjectStatus], size: int, sha256: str) -> _Stored | None:
+        """Return what an earlier run has stored whole; an old object may be about to be removed."""
         for status in imported:
             is_young = self.tried.now_ns - status.modified_ns < FRESH_NS
             if is_young and status.size == size and status.pin.tag:
-                stored = StoredObject(self.origin, status)
-                if stored.sha256(lambda total: progress("Comparing what is there", total))[1] == sha256:
-                    return status.key
+                found, scan = Received(StoredObject(self.origin, status).contents(), size, None), ContentScan(size)
+                with progress("Comparing what is there", size) as advance:
+                    for piece in scanned(found, scan):
+                        advance(memoryview(piece).nbytes)
+                if found.sha256 == sha256:
+                    self.origin.delete([Unit(status.key).mark])
+                    return _Stored(status.key, status.pin.tag, sha256, scan.finish())
         return None
 
     @contextmanager

@@ -24,11 +24,6 @@ class ContentScan:
     def _none_yet(self) -> ExtentsBuilder:
         return ExtentsBuilder(self.size, DEFAULT_UNIT)
 
-    @property
-    def is_done(self) -> bool:
-        """Whether all of the content was fed."""
-        return self._at == self.size
-
     def feed(self, piece: Buffer) -> None:
         """Look at the next piece."""
         view = memoryview(piece).cast("B")
