@@ -35,6 +35,13 @@ class ExtentScan:
 
     def step(self) -> Extents | None:
         """Look on; return all extents once the file has no more. Raises ImageChangedError, OSError."""
+        self._blob.hold()  # a step that hangs is given up, and the file closed, while the step goes on
+        try:
+            return self._step()
+        finally:
+            self._blob.release()
+
+    def _step(self) -> Extents | None:
         number = 0
         for first, after in islice(self._found, EXTENTS_AT_ONCE):
             self._builder.add(first, after)
