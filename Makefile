@@ -45,8 +45,8 @@ aero-storage: large disk images over HTTP ranges, as a Twisted daemon.
   make bench   measure it beside nginx and others, some 20 minutes, into docs/measurements/benchmarks.md
                (Debian packages nginx-light and wrk); BENCH_ARGS=--quick takes under 3
   make torture
-               torment it with faults and hostile input, some 15 minutes, into docs/measurements/reliability.md;
-               as root it tries a full and a failing disk too; TORTURE_ARGS=--quick takes under 5
+               torment it with faults and hostile input, some 25 minutes, into docs/measurements/reliability.md;
+               as root it tries a full and a failing disk too; TORTURE_ARGS=--quick takes under 6
                (Debian packages libfaketime, ceph-mon, ceph-osd, ceph-common, radosgw for the faults that need them)
   make audit   look for known vulnerabilities in what $(VENV) runs with, and in the lowest versions that
                pyproject.toml allows; says so where no service can be asked

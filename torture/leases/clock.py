@@ -56,7 +56,7 @@ def lease_clock_steps(count: int) -> Outcome:
     with tempfile.TemporaryDirectory(prefix="aero-torture-") as name:
         offset = Path(name) / "offset"
         offset.write_text("+0", encoding="ascii")
-        with leased_trial("--lease-failures-per-sec=0", size=6 * MIB, env=faked_clock(library, offset)) as trial:
+        with leased_trial("--lease-failures-per-sec=0", size=6 * MIB, env=_clock(library, offset)) as trial:
             before = trial.footprint()
             with trial.with_live_clients(1, "/v1/images/open"):
                 for number in range(count):
@@ -66,6 +66,12 @@ def lease_clock_steps(count: int) -> Outcome:
             trial.check_secrets()
     saw = "leases were expired or not yet good at once, and good again; streams under way went on to their end"
     return trial.outcome(fault, tried, count, saw, (before, after))
+
+
+def _clock(library: str, offset: Path) -> dict[str, str]:
+    """Return the variables of a clock that is looked at once a second: threads wait for each other less."""
+    kept = {name: value for name, value in faked_clock(library, offset).items() if name != "FAKETIME_NO_CACHE"}
+    return {**kept, "FAKETIME_CACHE_DURATION": "1"}
 
 
 def _step(trial: LeasedTrial, offset: Path, step: _Step, carrier: str) -> None:

@@ -19,6 +19,7 @@ from torture.leases.mutations import mutated
 from torture.leases.reference import Question, opens
 from torture.leases.trial import PRIVATE, LeasedTrial, leased_trial
 from torture.outcome import Outcome
+from torture.trial import Trial
 
 _BY_KID = {key.kid: key for key in KEYS}
 _RANGE = {"Range": "bytes=0-9"}
@@ -127,7 +128,7 @@ def _send(trial: LeasedTrial, requests: Iterable[Sent], version: str) -> Counter
                 continue
             expected.add(_opens(sent, version))
             statuses[reply.status] += 1
-            _judge(trial, sent, reply, expected)
+            judge(trial, sent, reply, expected)
             if reply.get("Connection") == "close":
                 conn.close()
                 conn = None
@@ -139,7 +140,8 @@ def _opens(sent: Sent, version: str) -> bool:
     return opens(sent.received, _BY_KID, Question(IMAGE, time.time(), in_url, (version,)))
 
 
-def _judge(trial: LeasedTrial, sent: Sent, reply: Reply, expected: set[bool]) -> None:
+def judge(trial: Trial, sent: Sent, reply: Reply, expected: set[bool]) -> None:
+    """Complain of an answer that is none of those expected; `expected` has whether the token is good."""
     if reply.status == 206:
         trial.check(True in expected, f"accepted by {sent.carrier.value}: {sent.received!r}")
         trial.check(reply.body == trial.content.part(0, 10), "wrong bytes")

@@ -71,10 +71,10 @@ class LeasedTrial(Trial):
 
     def _check_lines(self, where: str, lines: Iterable[bytes]) -> None:
         for line in lines:
-            found = self._secret_in(line)
+            found = self.secret_in(line)
             self.check(not found, f"{where}: has {found!r}: {line[:300]!r}")
 
-    def _secret_in(self, line: bytes) -> bytes:
+    def secret_in(self, line: bytes) -> bytes:
         """Return what should not be in a line; nothing if all is well."""
         for secret in _SECRETS:
             if secret in line:
