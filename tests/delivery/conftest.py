@@ -93,19 +93,18 @@ def ask(
     query: str = "",
 ) -> Asked:
     """The facts of a request whose raw path is looked up in the table of routes, and its range."""
-    path, _, query = path.partition("?")
+    path, _, behind = path.partition("?")
     route, segments = _match(path)
     given = {name.lower(): value for name, value in (headers or {}).items()}
     facts = read_facts(
         method=method,
         path=path,
-        query=query,
+        query=query or behind,
         route=route,
         names=Names.parse(segments),
         header=lambda name: given.get(name.lower()),
         announces_body=body,
         now=NOW,
-        query=query,
     )
     return Asked(**attrs.asdict(facts, recurse=False), range=given.get("range"))
 
