@@ -328,7 +328,14 @@ class Bench:
         virtual = VirtualChunks(policy, self.log)
         look_anew, access = given.get("look_anew"), given.get("access")
         byte_handler = ByteHandler(
-            policy, self.current_catalog, store, self.admission, virtual, lambda: self.now, look_anew=look_anew
+            policy,
+            self.current_catalog,
+            store,
+            self.admission,
+            virtual,
+            lambda: self.now,
+            look_anew=look_anew,
+            access=given.get("access"),
         )
         build = Build("1.2.3")
         return RequestHandler(

@@ -211,3 +211,30 @@ def test_what_verifying_takes() -> None:
     house = House(cost=0.001)
     verified = sum(house.verification.verify_now("a", token(str(number))) is not None for number in range(200))
     assert 20 <= verified <= 51
+
+
+def turn(house: House) -> None:
+    """Do what is due, as one turn of a reactor does: what comes due thereby is for the next."""
+    for call in [one for one in house.clock.calls if one.getTime() <= house.clock.seconds()]:
+        house.clock.calls.remove(call)
+        call.called = 1
+        call.func(*call.args, **call.kw)
+
+
+def test_several_in_one_turn() -> None:
+    """In a flood a turn of the reactor takes long: as many tokens are verified in each as some milliseconds allow."""
+    house = House()
+    results = [house.wait(f"client {number}", token(f"t{number}")) for number in range(9)]
+    turn(house)
+    assert [len(result) for result in results] == [1] * 9
+    assert not house.clock.getDelayedCalls()
+
+
+def test_a_turn_has_an_end() -> None:
+    """A turn ends after some milliseconds of verification, as others wait for it too; the next one goes on."""
+    house = House(cost=0.0004)
+    results = [house.wait(f"client {number}", token(f"t{number}")) for number in range(9)]
+    turn(house)
+    assert 1 < sum(map(len, results)) < 9
+    turn(house)
+    assert 4 < sum(map(len, results)) <= 9

@@ -220,7 +220,8 @@ class RequestHandler:
             return await self._extents.answer(exchange)
         image, opened = await self._open(facts.names.image_id)
         exchange.blob = opened
-        if self._access is not None and exchange.hearing is not None:
+        if self._access is not None:
+            await self._access.admit_to(exchange, image)
             version = version_of(image, opened.status)
             self._access.settle(exchange, () if version is None else (version,))
         return metadata.image_reply(facts, self.policy, image, opened.status, self._now())
