@@ -60,7 +60,7 @@ def test_made_private_while_it_waits_for_a_place(
     assert (exchange.lease is not None) is (status == 200)
 
 
-@pytest.mark.parametrize("path", [URL, f"{URL}/meta", f"{URL}/chunked/manifest"])
+@pytest.mark.parametrize("path", [URL, f"{URL}/meta", f"{URL}/extents", f"{URL}/chunked/manifest"])
 def test_made_private_by_a_look_at_the_origin(bench: Bench, ask: Ask, handler: RequestHandler, path: str) -> None:
     """A request needs a lease if the catalog that was looked at anew for it has its image as a private one."""
     del bench.store.blobs["disk.raw"]

@@ -132,12 +132,17 @@ class ExtentsHandler:
             exchange.let_go()
         if exchange.blob is None:
             image, exchange.blob = await open_named(self._store, self._current_catalog, self._look_anew, request)
+        if self._access is not None:  # before it is told that there is no such version
+            await self._judge_opened(exchange, self._access, image, exchange.blob)
         if not _is_wanted(facts, image, exchange.blob):
             raise OtherVersionError(f"{image.id}: not of that version")
-        if self._access is not None and exchange.hearing is not None:
-            version = version_of(image, exchange.blob.status)
-            self._access.settle(exchange, () if version is None else (version,))
         return image
+
+    @staticmethod
+    async def _judge_opened(exchange: Exchange, access: LeaseAccess, image: Image, opened: Opened) -> None:
+        await access.admit_to(exchange, image)
+        version = version_of(image, opened.status)
+        access.settle(exchange, () if version is None else (version,))
 
     # The answer
 
