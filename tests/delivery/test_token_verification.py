@@ -19,7 +19,7 @@ from aero_storage.http.leases.key_set import parse_key_set
 from aero_storage.http.leases.results import LeaseResult
 from aero_storage.http.leases.revocations import read_revocations
 from aero_storage.http.leases.verification import Lease, LeaseRules
-from aero_storage.http.leases.verification_queue import MAX_WAITING_OF_CLIENT
+from aero_storage.http.leases.verification_queue import MAX_WAITING, MAX_WAITING_OF_CLIENT
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
@@ -39,7 +39,9 @@ class House:
     looks: int = 0
 
     def __attrs_post_init__(self) -> None:
-        self.verification = TokenVerification(self.leases, FailureLimit(self.limit), self.clock, self.steady)
+        self.verification = TokenVerification(
+            self.leases, FailureLimit(self.limit), self.clock, self.steady, self.steady
+        )
 
     def steady(self) -> float:
         """Every look at the clock takes a part of the cost, as verification looks at it before and behind."""
@@ -238,3 +240,17 @@ def test_a_turn_has_an_end() -> None:
     assert 1 < sum(map(len, results)) < 9
     turn(house)
     assert 4 < sum(map(len, results)) <= 9
+
+
+def test_a_crowd_that_guesses() -> None:
+    """More addresses than places show bad tokens again and again: a newcomer is not refused, and goes first."""
+    house = House()
+    crowd = [f"guesser {number}" for number in range(MAX_WAITING + 500)]
+    for guesser in crowd:
+        house.verification.verify_now(guesser, "junk")
+    house.use_up()
+    for guesser in crowd:
+        house.wait(guesser, BAD)
+    results = house.wait("newcomer", token("good"))
+    house.advance(1.2)
+    assert isinstance(results[0], Lease)

@@ -30,7 +30,7 @@ URL = "/v1/images/win98"
 def handler(bench: Bench) -> RequestHandler:
     """A handler that asks for leases, over a store with the image."""
     leases = LeasesInForce.of(parse_key_set(KEYS), LeaseRules())
-    verification = TokenVerification(leases, FailureLimit(10), bench.clock, bench.clock.seconds)
+    verification = TokenVerification(leases, FailureLimit(10), bench.clock, bench.clock.seconds, bench.clock.seconds)
     access = LeaseAccess(leases, verification, bench.current_catalog, TrustedProxies(()), lambda: NOW)
     bench.store.put("disk.raw")
     return bench.handler(access=access)
