@@ -13,7 +13,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from attrs import define
 from tests.blackbox.harness import SHOWS_WITHIN, TWISTD, Daemon, environment, running, until
-from tests.blackbox.image_roots import DISK, OVER_BUCKET, SIZE, VERSION, entry, put, put_catalog, small_root
+from tests.blackbox.image_roots import (
+    DISK,
+    NANOS,
+    OVER_BUCKET,
+    SECONDS,
+    SIZE,
+    VERSION,
+    entry,
+    put,
+    put_catalog,
+    small_root,
+    stamp,
+)
 from tests.blackbox.leased_root import lease, leased
 from tests.blackbox.worker_processes import two_workers
 from tests.object_store.server import ObjectStore
@@ -325,6 +337,47 @@ def test_replaced_image(home: Callable[[str], Path]) -> None:
         assert blocks_of(answer) == ([3] if not OVER_BUCKET else list(range(BLOCKS)))
         assert daemon.ask(MINE, fields={"If-None-Match": tag}).status == 200
         assert daemon.ask(f"/v1/images/holes/versions/{old['version']}/extents").status == 404
+
+
+def test_replaced_while_the_former_file_is_open(home: Callable[[str], Path]) -> None:
+    """The answer right after an image was replaced is that of the new file, and no 503."""
+    if OVER_BUCKET:
+        pytest.skip("an object is looked at anew once in --origin-refresh-secs")
+    path = home("replaced-at-once")
+    root = path / "images"
+    root.mkdir()
+    write_sparse(root / "holes.img", HOLES)
+    put_catalog(root, [entry("holes", "holes.img")])
+    with running(path) as daemon:
+        assert daemon.ask("/v1/images/holes", "HEAD").status == 200
+        write_sparse(root / ".new", content(20))
+        (root / ".new").replace(root / "holes.img")
+        assert blocks_of(ask(daemon)) == [20]
+
+
+@pytest.mark.parametrize("how", ["in place", "by another"])
+def test_change_that_the_tag_does_not_show(home: Callable[[str], Path], how: str) -> None:
+    """New bytes under the old size and mtime are covered too, however often the image is read meanwhile."""
+    if OVER_BUCKET:
+        pytest.skip("an object has no mtime that a writer sets")
+    path = home("same-tag")
+    root = path / "images"
+    root.mkdir()
+    write_sparse(root / "holes.img", bytes(len(HOLES)))
+    stamp(root / "holes.img", (SECONDS, NANOS))
+    put_catalog(root, [entry("holes", "holes.img")])
+    with running(path) as daemon:
+        assert blocks_of(ask(daemon)) == []
+        for block in (3, 20):
+            new = root / ("holes.img" if how == "in place" else ".new")
+            with new.open("r+b" if how == "in place" else "wb") as file:
+                file.truncate(len(HOLES))
+                file.seek(block * BLOCK)
+                file.write(b"new")
+            stamp(new, (SECONDS, NANOS))
+            new.replace(root / "holes.img")
+            until(lambda: block in blocks_of(ask(daemon)), SHOWS_WITHIN)  # noqa: B023
+            require_true(ask(daemon), daemon.ask("/v1/images/holes").body)
 
 
 def test_written_in_place(home: Callable[[str], Path]) -> None:

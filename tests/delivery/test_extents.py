@@ -260,6 +260,16 @@ def test_changed_while_looked_at(ask: Ask, bench: Bench) -> None:
     assert (reply.status, dict(reply.headers)["Retry-After"]) == (503, "1")
 
 
+def test_changed_while_the_former_file_is_at_hand(ask: Ask, bench: Bench) -> None:
+    """An image that has changed is opened anew, even if the file at hand still counts as fresh."""
+    old = bench.store.cached[BlobRequest(IMAGE)] = bench.store.put("disk.raw", SIZE, 1_600_000_000_000_000_000)
+    bench.store.put("disk.raw", SIZE)
+    bench.store.maps[:] = [fail(ImageChangedError("x")), succeed(KnownExtents(DATA))]
+    found = document(bench.answer(ask(URL)))
+    assert (found["version"], found["data"]) == (VERSION, [1, 1, 15, 8])
+    assert (old.closes, bench.store.blobs["disk.raw"].closes) == (1, 1)
+
+
 def test_origin_away(ask: Ask, bench: Bench) -> None:
     """While the origin does not answer there is no map, and none is made up; nothing of it is remembered."""
     bench.store.maps[:] = [fail(OriginUnavailableError("away")), succeed(KnownExtents(DATA))]

@@ -99,11 +99,11 @@ class ExtentsHandler:
             return await self._answer(exchange)
         except (ImageChangedError, ObjectChangedError):  # opened anew, once
             exchange.let_go()
-            return await self._answer(exchange)
+            return await self._answer(exchange, anew=True)
 
-    async def _answer(self, exchange: Exchange) -> Reply:
+    async def _answer(self, exchange: Exchange, *, anew: bool = False) -> Reply:
         facts, policy = exchange.facts, self._policy
-        image = await self._open(exchange)
+        image = await self._open(exchange, anew=anew)
         assert exchange.blob is not None  # noqa: S101 - just opened
         try:
             part = parse_part(facts.query)
@@ -116,7 +116,7 @@ class ExtentsHandler:
 
     # The image
 
-    async def _open(self, exchange: Exchange) -> Image:
+    async def _open(self, exchange: Exchange, *, anew: bool) -> Image:
         """Open the image; the exchange owns it then. One that is remembered may be of an older version."""
         facts = exchange.facts
 
@@ -127,7 +127,7 @@ class ExtentsHandler:
             return image, BlobRequest(image)
 
         image, wanted = request()
-        exchange.blob = self._store.open_cached(wanted)
+        exchange.blob = None if anew else self._store.open_cached(wanted)
         if exchange.blob is not None and not _is_wanted(facts, image, exchange.blob):
             exchange.let_go()
         if exchange.blob is None:

@@ -204,12 +204,26 @@ def test_file_that_changes(looker: Looker, make_image: Callable[..., Path], step
         looker.find(status=status)
 
 
-def test_other_inode_with_the_same_tag(looker: Looker, make_image: Callable[..., Path]) -> None:
-    """A change of nothing but ctime is none: tag and version are the same."""
-    path = make_image(DATA, BLOCK)
-    status = looker.status
-    path.chmod(0o600)
-    assert looker.find(status=status).extents is not None
+@pytest.mark.parametrize("step", [0, 1])
+@pytest.mark.parametrize("how", ["in place", "by another"])
+def test_change_that_the_tag_does_not_show(
+    looker: Looker, make_image: Callable[..., Path], step: int, how: str
+) -> None:
+    """Another content of the same size and mtime gives no extents: it is told by ctime and inode."""
+    path = make_image(DATA, BLOCK, DATA)
+    status, mtime_ns = looker.status, path.stat().st_mtime_ns
+
+    def write(number: int) -> None:
+        if number == step:
+            old = path.read_bytes()
+            target = path if how == "in place" else path.with_name("new")
+            target.write_bytes(old[:BLOCK] + DATA + old[2 * BLOCK :])
+            os.utime(target, ns=(mtime_ns, mtime_ns))
+            target.replace(path)
+
+    looker.disk.before = write
+    with pytest.raises(ImageChangedError):
+        looker.find(status=status)
 
 
 def test_zeros_of_chunks(looker: Looker, make_image: Callable[..., Path]) -> None:

@@ -48,7 +48,7 @@ class ExtentScan:
             number += 1
         if number == EXTENTS_AT_ONCE:
             return None
-        if not self._blob.is_current():
+        if not self._blob.is_untouched():
             raise ImageChangedError(f"{self._blob.name}: the file has changed")
         return self._builder.finish()
 

@@ -50,7 +50,7 @@ class LocalExtents:
 
     def _begin(self, image: Image, status: BlobStatus) -> ExtentScan:
         blob = self._directory.open(image.file, follow_links=image.follow_links)
-        if (blob.size, blob.status.validators) != (status.size, status.validators):
+        if blob.status != status:
             blob.close()
             raise ImageChangedError(f"{image.file}: the file has changed")
         return ExtentScan(blob)
