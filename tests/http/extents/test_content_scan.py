@@ -26,3 +26,10 @@ def test_blocks_with_data(parts: list[tuple[int, bool]], steps: list[int]) -> No
     expected = {at // BLOCK for at, byte in enumerate(content) if byte} if len(content) < 9 * MIB else set()
     found = {at for first, after in scan.finish().pairs() for at in range(first // BLOCK, -(-after // BLOCK))}
     assert found == expected
+
+
+def test_content_that_ends_early() -> None:
+    """What was not fed counts as data: nobody has seen that it is zeros."""
+    scan = ContentScan(5 * 4096)
+    scan.feed(bytes(4096 + 1))
+    assert [*scan.finish().pairs()] == [(4096, 5 * 4096)]

@@ -51,5 +51,7 @@ class ContentScan:
         return [*range(first, length, DEFAULT_UNIT), length]
 
     def finish(self) -> Extents:
-        """Return the extents of all that was fed."""
+        """Return the extents of all that was fed; the rest, if it ended early, counts as data."""
+        if self._at < self.size:
+            self._data.add(self._at, self.size)
         return self._data.finish()
