@@ -27,10 +27,18 @@ URL = "/v1/images/win98"
 
 
 @pytest.fixture
-def handler(bench: Bench) -> RequestHandler:
+def leases() -> LeasesInForce:
+    return LeasesInForce.of(parse_key_set(KEYS), LeaseRules())
+
+
+@pytest.fixture
+def verification(bench: Bench, leases: LeasesInForce) -> TokenVerification:
+    return TokenVerification(leases, FailureLimit(10), bench.clock, bench.clock.seconds, bench.clock.seconds)
+
+
+@pytest.fixture
+def handler(bench: Bench, leases: LeasesInForce, verification: TokenVerification) -> RequestHandler:
     """A handler that asks for leases, over a store with the image."""
-    leases = LeasesInForce.of(parse_key_set(KEYS), LeaseRules())
-    verification = TokenVerification(leases, FailureLimit(10), bench.clock, bench.clock.seconds, bench.clock.seconds)
     access = LeaseAccess(leases, verification, bench.current_catalog, TrustedProxies(()), lambda: NOW)
     bench.store.put("disk.raw")
     return bench.handler(access=access)
@@ -58,6 +66,22 @@ def test_made_private_while_it_waits_for_a_place(
     (reply,) = replies
     assert reply.status == status
     assert (exchange.lease is not None) is (status == 200)
+
+
+def test_made_private_while_a_token_waits_for_its_verification(
+    bench: Bench, ask: Ask, handler: RequestHandler, verification: TokenVerification
+) -> None:
+    """The list is of the catalog as it is when its tokens are verified: it shows nothing that is private by then."""
+    bench.serve(OPEN)
+    verification._budget.spend(1.0, bench.clock.seconds())  # noqa: SLF001
+    replies = list[Reply]()
+    asked = bench.exchange(ask("/v1/images", bearer(img="other")))
+    Deferred.fromCoroutine(handler.answer(asked, None)).addCallback(replies.append)
+    assert replies == []
+    bench.serve(CLOSED)
+    bench.clock.pump([0.1] * 12)
+    (reply,) = replies
+    assert (reply.status, reply.body) == (200, b"[]")
 
 
 @pytest.mark.parametrize("path", [URL, f"{URL}/meta", f"{URL}/extents", f"{URL}/chunked/manifest"])
@@ -97,3 +121,15 @@ def test_a_lease_for_another_version_finds_nothing_out(
     assert bench.answer(ask(path, bearer()), handler=handler).status == 404
     del bench.store.blobs["disk.raw"]
     assert bench.answer(ask(path, bearer(ver="v2")), handler=handler).status == 403
+
+
+def test_the_list_of_a_client_that_has_failed_too_often(bench: Bench, ask: Ask, handler: RequestHandler) -> None:
+    """A lease that was seen before goes on showing its image in the list, whatever else the client presents."""
+    bench.serve(CLOSED)
+    cookie = f"aero-lease={with_claims()}"
+    bad = {"Authorization": f"Bearer {with_claims()[:-4]}AAAA"}
+    assert b"win98" in bench.answer(ask("/v1/images", {"Cookie": cookie}), handler=handler).body
+    for _ in range(10):
+        assert bench.answer(ask("/v1/images", bad), handler=handler).body == b"[]"
+    shown = bench.answer(ask("/v1/images", bad | {"Cookie": cookie}), handler=handler)
+    assert (shown.status, b"win98" in shown.body) == (200, True)
