@@ -562,6 +562,28 @@ def test_zeros_by_digests(home: Callable[[str], Path]) -> None:
         put_catalog(root, [entry("disk.img", "disk.img", sha256=digest, chunked_version=version)])
         until(lambda: ask(daemon, "/v1/images/disk.img/extents")["version"] == f"sha256-{digest}", SHOWS_WITHIN)
         assert ask(daemon, "/v1/images/disk.img/extents")["data"] == [0, BLOCKS * 16]
+        # or that of the old content stays, as a word of somebody who did not look at the file
+        digest = hashlib.sha256(data).hexdigest()
+        put_catalog(root, [entry("disk.img", "disk.img", sha256=digest, chunked_version=version)])
+        until(lambda: ask(daemon, "/v1/images/disk.img/extents")["version"] == f"sha256-{digest}", SHOWS_WITHIN)
+        assert ask(daemon, "/v1/images/disk.img/extents")["data"] == [0, BLOCKS * 16]
+
+
+def test_zeros_that_digests_deny(home: Callable[[str], Path]) -> None:
+    """A manifest of the right image that calls other chunks zeros than its digests do makes no data zeros."""
+    path = home("denied")
+    made, root = Made(path, str(path / "images"), {}), path / "images"
+    root.mkdir()
+    put(root / "disk.img", content(0, 7, 20))
+    made.command("publish", "disk.img", "--chunk-size", str(BLOCK))
+    (manifest,) = root.glob("chunked/disk.img/*/manifest.json")
+    text, right = manifest.read_text(), '"zeros":[1,6,1,12,1,27]'
+    assert right in text
+    for zeros, blocks in (("0,48", range(BLOCKS)), ("1,6,1,12", [0, 7, *range(20, BLOCKS)])):
+        manifest.chmod(0o644)
+        manifest.write_text(text.replace(right, f'"zeros":[{zeros}]'))
+        with made.served() as daemon:
+            assert blocks_of(ask(daemon, "/v1/images/disk.img/extents")) == [*blocks]
 
 
 def test_object_of_another_program(home: Callable[[str], Path]) -> None:

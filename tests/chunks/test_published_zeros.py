@@ -31,7 +31,7 @@ class File:
     """A manifest in memory, whose reads are counted."""
 
     data: bytes
-    received: int = 0
+    reads: list[int] = attrs.field(factory=list)
     closes: int = 0
 
     @property
@@ -41,7 +41,7 @@ class File:
     def read(self, offset: int, length: int) -> bytes:
         if offset + length > len(self.data):
             raise ShortReadError("too short")
-        self.received += length
+        self.reads.append(length)
         return self.data[offset : offset + length]
 
     def close(self) -> None:
@@ -133,11 +133,47 @@ def test_manifests_that_cannot_be_read(error: Exception) -> None:
     assert PublishedZeros(open_file).data(PATH, SHA256, 3584) == KnownExtents()
 
 
-def test_entries_are_not_read() -> None:
-    """Of a manifest with many digests, nothing but head and end is read."""
-    chunks = [os.urandom(1024) if index % 2 else bytes(1024) for index in range(2000)]
+@pytest.mark.parametrize("zeros", [(0, 2), (1, 1), (0, 1, 1, 2), (2, 2), (0, 4), (0, 1, 2, 1), (3, 1), (0, 1)])
+@pytest.mark.parametrize("at_once", [1, 2, 3, 1000])
+def test_digests_decide(monkeypatch: pytest.MonkeyPatch, zeros: tuple[int, ...], at_once: int) -> None:
+    """Chunks count as zeros by their digests alone, whatever a manifest of the right image calls so."""
+    monkeypatch.setattr("aero_storage.chunks.published_zeros.ENTRIES_AT_ONCE", at_once)
+    found = known(attrs.evolve(MANIFEST, zeros=zeros).to_json())
+    truth = {(0, 1, 2, 1): [(1024, 3072)], (3, 1): [(0, 3072)], (0, 1): [(1024, 3584)]}
+    assert (None if found.extents is None else pairs_of(found)) == truth.get(zeros)
+    assert found.chunk_size == 1024
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 7, 8, 1000])
+@pytest.mark.parametrize("wrong", [0, 3, 6, 7])
+def test_one_wrong_digest(monkeypatch: pytest.MonkeyPatch, at_once: int, wrong: int) -> None:
+    """One chunk whose digest is not that of zeros makes the whole key worth nothing, wherever it stands."""
+    monkeypatch.setattr("aero_storage.chunks.published_zeros.ENTRIES_AT_ONCE", at_once)
+    chunks = [bytes(1024)] * 7 + [bytes(512)]
+    assert pairs_of(known(manifest_of(*chunks).to_json(), size=7680)) == []
+    chunks[wrong] = chunks[wrong][1:] + b"x"
+    assert known(attrs.evolve(manifest_of(*chunks), zeros=(0, 8)).to_json(), size=7680).extents is None
+
+
+def test_manifest_that_becomes_shorter() -> None:
+    """A manifest whose entries end before their time says nothing."""
+
+    class Shrinking(File):
+        def read(self, offset: int, length: int) -> bytes:
+            return super().read(offset, length)[: None if not self.reads[2:] else -1]
+
+    file = Shrinking(manifest_of(*[bytes(1024)] * 8).to_json())
+    assert PublishedZeros(lambda _path: file).data(PATH, SHA256, 8192) == KnownExtents(None, 1024)
+
+
+def test_reads_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a manifest with many digests those of zeros are read, many at once; head and end once each."""
+    monkeypatch.setattr("aero_storage.chunks.published_zeros.ENTRIES_AT_ONCE", 256)
+    chunks = [os.urandom(1024) if index % 2 or index < 1000 else bytes(1024) for index in range(2000)]
     file = File(manifest_of(*chunks).to_json())
     found = PublishedZeros(lambda _path: file).data(PATH, SHA256, 1024 * 2000)
     assert found.extents is not None
-    assert found.extents.number == 1000
-    assert file.received < 20_000 < len(file.data)
+    assert found.extents.number == 501
+    assert len(file.reads) == 2 + 4
+    assert max(file.reads) <= 256 * 100
+    assert sum(file.reads) < 0.6 * len(file.data)

@@ -155,6 +155,22 @@ def test_chunk_sizes_are_units(ask: Ask, bench: Bench) -> None:
     assert bench.answer(ask(f"{URL}?unit=2560"), handler=virtual).status == 400
 
 
+@pytest.mark.parametrize("unit", [1, 256, 513, 1535, (1 << 26) + 512, 1 << 27, 10**30])
+def test_units_of_no_image(ask: Ask, bench: Bench, unit: int) -> None:
+    """A number that no image has as a unit is a 400 at once: nothing is looked for, and nobody waits."""
+    bench.store.maps[:] = [Deferred()]
+    reply = bench.answer(ask(f"{URL}?unit={unit}"))
+    assert (reply.status, bench.store.mapped) == (400, [])
+
+
+def test_units_by_the_catalog(ask: Ask, bench: Bench) -> None:
+    """A recommended chunk size of any number is a unit; that of another image is none."""
+    bench.serve(attrs.evolve(IMAGE, recommended_chunk_size_bytes=1000), Image("b", "disk.raw", "B"))
+    handler = bench.handler()
+    assert document(bench.answer(ask(f"{URL}?unit=1000"), handler=handler))["unit"] == 1000
+    assert bench.answer(ask("/v1/images/b/extents?unit=1000"), handler=handler).status == 400
+
+
 def test_missing(ask: Ask, bench: Bench) -> None:
     """Unknown images, those without a raw file and other versions are 404, an invalid id is 400, a version 404."""
     bench.serve(IMAGE, Image("chunks-only", "none.raw", "x"), attrs.evolve(IMAGE, id="weak", etag='W/"x"'))

@@ -60,6 +60,10 @@ class Image:
         """The digest of its file, which has these `stamps` now; None if it was computed from another state."""
         return self.sha256 if self.sha256_of is None or self.sha256_of in stamps else None
 
+    def found_sha256(self, stamps: Collection[str]) -> str | None:
+        """The digest that was computed from its file in the state with these `stamps`; nobody's word counts."""
+        return self.sha256 if self.sha256_of in stamps else None
+
     def has_outdated_sha256(self, stamps: Collection[str]) -> bool:
         """Whether its digest was computed from another state of the file than the one with these `stamps`."""
         return self.sha256 is not None and self.known_sha256(stamps) is None

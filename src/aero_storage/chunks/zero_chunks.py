@@ -19,7 +19,8 @@ _RULE = "zeros: must be an array of pairs of whole numbers, of gaps and lengths 
 
 
 @lru_cache(8)
-def _digest_of_zeros(length: int) -> bytes:
+def digest_of_zeros(length: int) -> bytes:
+    """Return the SHA-256 digest of so many zeros."""
     digest = hashlib.sha256()
     for start in range(0, length, len(_BLOCK)):
         digest.update(memoryview(_BLOCK)[: length - start])
@@ -33,7 +34,7 @@ def zeros_by_digest(digests: bytes, geometry: Geometry) -> tuple[int, ...]:
 
 def _are_zeros(digests: bytes, geometry: Geometry) -> Iterator[bool]:
     last = geometry.chunk_count - 1
-    usual, at_last = (_digest_of_zeros(geometry.chunk_length(index)) for index in (0, last))
+    usual, at_last = (digest_of_zeros(geometry.chunk_length(index)) for index in (0, last))
     for index in range(last):
         yield digests.startswith(usual, DIGEST_SIZE * index)
     yield digests.startswith(at_last, DIGEST_SIZE * last)
@@ -54,13 +55,13 @@ def parse_zeros(document: object, manifest: ChunkManifest) -> tuple[int, ...]:
     if not isinstance(document, list) or len(document) % 2 or not all(type(number) is int for number in document):
         raise ChunkFormatError(_RULE)
     zeros = tuple(document)
-    for first, after in _runs(zeros, manifest.chunk_count):
+    for first, after in runs_of(zeros, manifest.chunk_count):
         if manifest.digests is not None:
             _require_zeros(manifest.digests, first, after, manifest)
     return zeros
 
 
-def _runs(zeros: tuple[int, ...], count: int) -> Iterator[tuple[int, int]]:
+def runs_of(zeros: tuple[int, ...], count: int) -> Iterator[tuple[int, int]]:
     """Yield the first chunk of each run of zeros, and the one after its last. Raises ChunkFormatError."""
     after = 0
     for gap, length in zip(zeros[::2], zeros[1::2], strict=True):
@@ -74,14 +75,14 @@ def _runs(zeros: tuple[int, ...], count: int) -> Iterator[tuple[int, int]]:
 
 def _require_zeros(digests: bytes, first: int, after: int, geometry: Geometry) -> None:
     for index in range(first, after):
-        if not digests.startswith(_digest_of_zeros(geometry.chunk_length(index)), DIGEST_SIZE * index):
+        if not digests.startswith(digest_of_zeros(geometry.chunk_length(index)), DIGEST_SIZE * index):
             raise ChunkFormatError(f"zeros: chunk {index} is none by its digest")
 
 
 def data_extents(zeros: tuple[int, ...], geometry: Geometry) -> Extents:
     """Return what is not in chunks of zeros. Raises ChunkFormatError."""
     builder, end = ExtentsBuilder(geometry.total_size), 0
-    for first, after in _runs(zeros, geometry.chunk_count):
+    for first, after in runs_of(zeros, geometry.chunk_count):
         if first > end:
             builder.add(geometry.chunk_offset(end), geometry.chunk_offset(first))
         end = after

@@ -36,7 +36,7 @@ from aero_storage.errors import (
 )
 from aero_storage.http.extents.documents import Body, Subject, make_body
 from aero_storage.http.extents.extents import Extents, KnownExtents, everything
-from aero_storage.http.extents.query import UNIT_RULE, QueryError, is_usual_unit, parse_part
+from aero_storage.http.extents.query import UNIT_RULE, QueryError, is_usual_unit, may_be_unit, parse_part
 from aero_storage.http.extents.selection import Part, select
 from aero_storage.storage.blob import BlobStatus
 from aero_storage.storage.store import BlobRequest, Opened, Store
@@ -106,7 +106,7 @@ class ExtentsHandler:
         image = await self._open(exchange, anew=anew)
         assert exchange.blob is not None  # noqa: S101 - just opened
         try:
-            part = parse_part(facts.query)
+            part = self._part(facts, image)
         except QueryError as fault:
             return error(facts, policy, 400, reason=RefusalReason.TARGET, text=str(fault))
         body = await self._in_time(Deferred.fromCoroutine(self._body(image, exchange.blob.status, part)))
@@ -146,6 +146,13 @@ class ExtentsHandler:
 
     # The answer
 
+    def _part(self, facts: Facts, image: Image) -> Part:
+        """Return the part that is asked for. Raises QueryError, unless its unit may be that of published chunks."""
+        part = parse_part(facts.query)
+        if not may_be_unit(part.unit) and part.unit not in self._chunk_sizes(image):
+            raise QueryError(UNIT_RULE)
+        return part
+
     def _in_time(self, making: Deferred[Body | None]) -> Deferred[Body | None]:
         return making.addTimeout(WAIT_SECONDS, self._reporter.clock, onTimeoutCancel=self._raise_late)
 
@@ -155,7 +162,7 @@ class ExtentsHandler:
     async def _body(self, image: Image, status: BlobStatus, part: Part) -> Body | None:
         """Return the answer; None if the unit is none of this image."""
         known = await self._maps.ask((image, status), partial(self._look, image, status))
-        if not is_usual_unit(part.unit) and part.unit not in self._chunk_sizes(image, known):
+        if not is_usual_unit(part.unit) and part.unit not in {known.chunk_size, *self._chunk_sizes(image)}:
             return None
         extents = everything(status.size) if known.extents is None else known.extents
         make = partial(_make, image, status, extents, part)
@@ -171,8 +178,9 @@ class ExtentsHandler:
         self._reporter.metrics.extents_looked_for("unknown" if known.extents is None else "made")
         return known
 
-    def _chunk_sizes(self, image: Image, known: KnownExtents) -> set[int | None]:
-        sizes = {image.recommended_chunk_size_bytes, known.chunk_size}
+    def _chunk_sizes(self, image: Image) -> set[int | None]:
+        """Return the chunk sizes that are known without a look at published chunks."""
+        sizes = {image.recommended_chunk_size_bytes}
         if image.has_virtual_chunks(by_setting=self._policy.virtual_chunks):
             sizes.add(image.virtual_chunk_size(self._policy.virtual_chunk_bytes))
         return sizes

@@ -79,7 +79,7 @@ def _directory(root: Path, pools: DiskPools, clock: IReactorTime) -> ImagesRoot:
     files = OpenFileCache(pools.disk, clock, OPEN_FILES)
     directory = ImageDirectory(root)
     digests, zeros = PublishedDigests(directory.open, time.monotonic), PublishedZeros(directory.open)
-    store = LocalStore(directory, pools.disk, files, digests.sha256, zeros.data)
+    store = LocalStore(directory, pools.disk, files, digests.sha256, zeros.data, clock)
     return ImagesRoot(DirectoryDocuments(root), store)
 
 

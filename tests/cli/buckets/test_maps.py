@@ -7,12 +7,16 @@ import json
 import math
 from pathlib import Path
 
+import pytest
 from tests.cli.buckets.conftest import DISK, OTHER_DISK, Command, Root
 from tests.object_store.faults import ACCESS_DENIED
 from tests.object_store.server import ObjectStore
+from tests.storage.objects.fake_origin import FakeOrigin
 
 from aero_storage.catalog.content_digest import object_stamps
+from aero_storage.cli.buckets.maps import put_map
 from aero_storage.http.extents.documents import parse_stored_map
+from aero_storage.http.extents.extents import everything
 from aero_storage.storage.objects.stored_extents import map_key
 
 BLOCK = 4096
@@ -132,6 +136,14 @@ def test_stray_maps(command: Command, root: Root, source: Path) -> None:
     root.put(map_key("gone.img"), b"{}")
     assert command("remove", "--expired").status == 0
     assert root.maps() == {file, "mine.img"}
+
+
+def test_object_without_a_tag() -> None:
+    """An object without a tag gets no map, which would count for each other one of its size."""
+    origin = FakeOrigin()  # whose put raises AssertionError
+    put_map(origin, "disk.img", everything(5), "")
+    with pytest.raises(AssertionError, match=r"disk\.img"):
+        put_map(origin, "disk.img", everything(5), '"a"')
 
 
 def test_import_that_fails(command: Command, root: Root, store: ObjectStore, source: Path) -> None:

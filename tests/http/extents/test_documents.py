@@ -78,6 +78,17 @@ def test_largest_map() -> None:
     assert (found.granule, select(found, Part(512)).unit) == (step, step)
 
 
+def test_largest_units() -> None:
+    """A map may have each unit of answers, and a larger one if its image is that large; no other."""
+    for size, most in ((SIZE, 1 << 26), (1 << 50, 1 << 32)):
+        document = {"schema": "aero.stored-extents.v1", "of": STAMP, "size_bytes": size, "data": [0, 1]}
+        found = parse_stored_map(json.dumps(document | {"unit": most}).encode(), (STAMP,), size)
+        assert found is not None
+        assert found.granule == most
+        with pytest.raises(JsonError, match="unit"):
+            parse_stored_map(json.dumps(document | {"unit": 2 * most}).encode(), (STAMP,), size)
+
+
 GOOD: dict[str, Any] = json.loads(stored_map(extents_of((0, 4096), (8192, 12_288)), STAMP))
 
 
@@ -92,6 +103,8 @@ GOOD: dict[str, Any] = json.loads(stored_map(extents_of((0, 4096), (8192, 12_288
         {"unit": 5000},
         {"unit": "4096"},
         {"unit": 0},
+        {"unit": 1 << 27},
+        {"unit": 1 << 62, "data": []},
         {"data": None},
         {"data": {}},
         {"data": [1]},

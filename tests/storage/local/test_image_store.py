@@ -84,7 +84,8 @@ def clock() -> Clock:
 @pytest.fixture
 def store(directory: ImageDirectory, disk: SlowDisk, clock: Clock) -> Iterator[Store]:
     typed: Disk = disk
-    store = LocalStore(directory, typed, OpenFileCache(typed, clock, 100), lambda *_: None, lambda *_: KnownExtents())
+    files = OpenFileCache(typed, clock, 100)
+    store = LocalStore(directory, typed, files, lambda *_: None, lambda *_: KnownExtents(), clock)
     yield store
     store.close()
     disk.work()

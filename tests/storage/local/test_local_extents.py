@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import attrs
 import pytest
 from twisted.internet.defer import Deferred, execute
+from twisted.internet.task import Clock
 
 from aero_storage.catalog.model import Image
 from aero_storage.errors import BlobNotFoundError, BlobUnreadableError, ImageChangedError
 from aero_storage.http.extents.extents import ExtentsBuilder, KnownExtents
 from aero_storage.storage.local.device_map import DeviceMap
 from aero_storage.storage.local.directory import ImageDirectory
-from aero_storage.storage.local.extent_scan import EXTENTS_AT_ONCE, ExtentScan
-from aero_storage.storage.local.local_extents import LocalExtents
+from aero_storage.storage.local.extent_scan import EXTENTS_AT_ONCE, SETTLED_NS, ExtentScan
+from aero_storage.storage.local.local_blob import LocalBlob
+from aero_storage.storage.local.local_extents import TICK_SECONDS, LocalExtents
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator
@@ -65,25 +68,40 @@ class Looker:
     disk: Disk = attrs.field(factory=Disk)
     published: KnownExtents = attrs.field(factory=KnownExtents)
     asked: list[tuple[str, str | None, int]] = attrs.field(factory=list)
+    clock: Clock = attrs.field(factory=Clock)
+    age_ns: int = 2 * SETTLED_NS
+    """At least of all files."""
 
     @property
     def status(self) -> BlobStatus:
         return ImageDirectory(self.root).status("image.img")
 
     def make(self) -> LocalExtents:
-        return LocalExtents(ImageDirectory(self.root), self.disk, DeviceMap(), self._published)
+        return LocalExtents(
+            ImageDirectory(self.root),
+            self.disk,
+            DeviceMap(),
+            self._published,
+            self.clock,
+            lambda: time.time_ns() + self.age_ns,
+        )
 
     def find(
         self, image: Image = IMAGE, status: BlobStatus | None = None, extents: LocalExtents | None = None
     ) -> KnownExtents:
-        extents = extents or self.make()
-        found: list[KnownExtents] = []
-        failures: list[BaseException] = []
-        looking = Deferred.fromCoroutine(extents.find(image, status or self.status))
-        looking.addCallbacks(found.append, lambda failure: failures.append(failure.value))
-        if failures:
-            raise failures[0]
-        return found[0]
+        (found,) = self.begin(image, status, extents)
+        if isinstance(found, BaseException):
+            raise found
+        return found
+
+    def begin(
+        self, image: Image = IMAGE, status: BlobStatus | None = None, extents: LocalExtents | None = None
+    ) -> list[KnownExtents | BaseException]:
+        """Begin to look, and return a list that what is found goes into."""
+        found: list[KnownExtents | BaseException] = []
+        looking = Deferred.fromCoroutine((extents or self.make()).find(image, status or self.status))
+        looking.addCallbacks(found.append, lambda failure: found.append(failure.value))
+        return found
 
     def blocks(self) -> list[tuple[int, int]]:
         extents = self.find().extents
@@ -226,6 +244,53 @@ def test_change_that_the_tag_does_not_show(
         looker.find(status=status)
 
 
+def test_write_in_the_tick_of_the_open(
+    looker: Looker, make_image: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that has just changed is looked at when ticks of the clock have passed: later writes show by then."""
+    path = make_image(DATA, 2 * BLOCK)
+    monkeypatch.setattr(LocalBlob, "is_untouched", lambda _self: True)  # all is one tick
+    looker.age_ns = 0
+    found = looker.begin()
+    assert (found, len(looker.disk.works)) == ([], 1)
+    with path.open("r+b") as file:
+        os.pwrite(file.fileno(), DATA, BLOCK)
+    looker.clock.advance(TICK_SECONDS / 2)
+    assert len(looker.disk.works) == 1
+    looker.clock.advance(TICK_SECONDS / 2)
+    (known,) = found
+    assert isinstance(known, KnownExtents)
+    assert known.extents is not None
+    assert [*known.extents.pairs()] == [(0, 2 * BLOCK)]
+
+
+@pytest.mark.parametrize(("age_ns", "waits"), [(-(10**15), True), (0, True), (SETTLED_NS + 1, False)])
+def test_which_files_are_waited_for(
+    looker: Looker,
+    make_image: Callable[..., Path],
+    age_ns: int,
+    waits: bool,  # noqa: FBT001
+) -> None:
+    """Nothing waits for a file that has not changed for seconds; one of the future may be of another clock."""
+    make_image(DATA)
+    looker.age_ns = age_ns
+    found = looker.begin()
+    assert (bool(looker.clock.getDelayedCalls()), bool(found)) == (waits, not waits)
+    looker.clock.advance(TICK_SECONDS)
+    assert len(found) == 1
+
+
+def test_closed_while_a_tick_passes(looker: Looker, make_image: Callable[..., Path]) -> None:
+    """A store that is closed looks at nothing after its wait."""
+    make_image(DATA)
+    looker.age_ns = 0
+    extents = looker.make()
+    found = looker.begin(extents=extents)
+    extents.close()
+    looker.clock.advance(TICK_SECONDS)
+    assert isinstance(found[0], BlobUnreadableError)
+
+
 def test_zeros_of_chunks(looker: Looker, make_image: Callable[..., Path]) -> None:
     """What either the holes or the chunks call zeros is left out; the digest of this very file is asked with."""
     make_image(3 * DATA, BLOCK, DATA)
@@ -239,11 +304,13 @@ def test_zeros_of_chunks(looker: Looker, make_image: Callable[..., Path]) -> Non
     assert found.extents is not None
     assert [*found.extents.pairs()] == [(BLOCK, 2 * BLOCK), (4 * BLOCK, 5 * BLOCK)]
     assert found.chunk_size == BLOCK
-    looker.find(attrs.evolve(image, sha256_of="1-1"))
+    for sha256_of in ("1-1", None):  # of another file, and what an operator believes of it
+        looker.find(attrs.evolve(image, sha256_of=sha256_of))
     looker.find()
     path = "chunked/disk/v1/manifest.json"
     assert looker.asked == [
         (path, SHA256, 5 * BLOCK),
+        (path, None, 5 * BLOCK),
         (path, None, 5 * BLOCK),
         ("chunked/disk/manifest.json", None, 5 * BLOCK),
     ]
@@ -263,7 +330,7 @@ def test_closed_meanwhile(looker: Looker, make_image: Callable[..., Path], monke
 def test_given_up_while_it_hangs(make_image: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """A scan that is closed in the middle of a step keeps its descriptor until the step has ended."""
     path = make_image(DATA, BLOCK, DATA)
-    scan = ExtentScan(ImageDirectory(path.parent).open(path.name))
+    scan = ExtentScan(ImageDirectory(path.parent).open(path.name), time.time_ns())
     seek, used = os.lseek, list[int]()
 
     def seek_and_close(descriptor: int, position: int, how: int) -> int:

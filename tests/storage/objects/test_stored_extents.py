@@ -74,6 +74,21 @@ def test_map_of_this_content(bench: Bench) -> None:
     assert bench.find() == KnownExtents(MAPPED, 512)
 
 
+def test_map_and_chunks(bench: Bench) -> None:
+    """What either the map or the chunks call zeros is left out."""
+    bench.put()
+    for published, left in (
+        ((0, 6000), [(4096, 6000)]),
+        ((6000, len(DISK)), [(6000, 8192)]),
+        ((0, 4096), []),
+        ((0, len(DISK)), [(4096, 8192)]),
+    ):
+        bench.published = KnownExtents(extents_of(published), 512)
+        found = bench.find()
+        assert found.extents is not None
+        assert ([*found.extents.pairs()], found.chunk_size) == (left, 512)
+
+
 def test_map_of_zeros(bench: Bench) -> None:
     """A map without extents is one: all of the object is zeros."""
     bench.put(stored_map(extents_of(), bench.status.stamps[0]))
@@ -112,13 +127,14 @@ def test_map_with_values_that_cannot_be(bench: Bench) -> None:
 
 
 def test_published_chunks(bench: Bench) -> None:
-    """Published chunks are looked at with the digest that the catalog knows of this very object."""
+    """Published chunks are looked at with the digest that was found for this very object, never one believed."""
     bench.published = KnownExtents(PUBLISHED, 512)
     image = attrs.evolve(IMAGE, chunked_version="v1", sha256=SHA256, sha256_of=bench.status.stamps[0])
     assert bench.find(image) == KnownExtents(PUBLISHED, 512)
-    bench.find(attrs.evolve(image, sha256_of='1-"x"'))
+    for sha256_of in ('1-"x"', None):
+        bench.find(attrs.evolve(image, sha256_of=sha256_of))
     path = "chunked/disk/v1/manifest.json"
-    assert bench.asked == [(path, SHA256, len(DISK)), (path, None, len(DISK))]
+    assert bench.asked == [(path, SHA256, len(DISK))] + 2 * [(path, None, len(DISK))]
 
 
 @pytest.mark.parametrize("error", [OriginUnavailableError("away"), OriginDeniedError("no")])

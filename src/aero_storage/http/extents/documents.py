@@ -11,6 +11,7 @@ import attrs
 
 from aero_storage.errors import JsonError
 from aero_storage.http.extents.extents import MOST_KEPT, Extents, ExtentsBuilder
+from aero_storage.http.extents.query import MOST_UNIT
 from aero_storage.http.extents.selection import DEFAULT_UNIT, Part, Selection, select
 from aero_storage.strict_json import Fields, load, show
 
@@ -23,7 +24,7 @@ _TAG_DIGITS = 32
 _NUMBERS_AT_ONCE = 4096
 """Numbers that are written in one call, which holds up all threads: 0.3 ms."""
 
-_WHOLE = "must be a whole number"
+_UNIT_RULE = "must be a power of two, from 4096 to what an image of that size needs"
 
 
 @attrs.frozen
@@ -77,7 +78,8 @@ def parse_stored_map(data: bytes, stamps: tuple[str, ...], size: int) -> Extents
     if fields.text("of", bool, "must be a text") not in stamps:
         return None
     fields.number("size_bytes", size.__eq__, f"must be {size}")
-    unit = fields.number("unit", lambda unit: unit >= DEFAULT_UNIT and unit.bit_count() == 1, _WHOLE)
+    most = max(MOST_UNIT, size // MOST_KEPT)  # a larger one is needed by no image
+    unit = fields.number("unit", lambda unit: DEFAULT_UNIT <= unit <= most and unit.bit_count() == 1, _UNIT_RULE)
     builder = ExtentsBuilder(size)
     for first, after in _bounds(fields.values.get("data"), unit, size):
         builder.add(first, after)

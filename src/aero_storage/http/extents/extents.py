@@ -49,6 +49,10 @@ class KnownExtents:
     extents: Extents | None = None
     chunk_size: int | None = None
 
+    def overlapped(self, found: Extents) -> KnownExtents:
+        """Return the same, but what `found` calls zeros is no data either."""
+        return attrs.evolve(self, extents=found if self.extents is None else overlap(found, self.extents))
+
 
 @attrs.define
 class ExtentsBuilder:

@@ -29,6 +29,11 @@ def parse_part(query: str) -> Part:
     return Part(unit or DEFAULT_UNIT, _number(query, "offset") or 0, _number(query, "length"))
 
 
+def may_be_unit(number: int) -> bool:
+    """Return whether a number is a unit of some image: of every one, or the size of chunks that may be published."""
+    return LEAST_UNIT <= number <= MOST_UNIT and not number % LEAST_UNIT
+
+
 def is_usual_unit(number: int) -> bool:
     """Return whether a number is a unit of every image; each has the size of its chunks besides."""
     return LEAST_UNIT <= number <= MOST_UNIT and number.bit_count() == 1

@@ -8,6 +8,7 @@ from typing import cast
 
 import attrs
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 from typing_extensions import override
 
 from aero_storage.catalog.content_digest import disagreement
@@ -35,12 +36,13 @@ class LocalStore(Store):
     _files: OpenFileCache
     _find_digest: FindDigest
     _find_data: FindData
+    _clock: IReactorTime
     _devices: DeviceMap = attrs.field(init=False, factory=DeviceMap)
     _extents: LocalExtents = attrs.field(init=False)
 
     @_extents.default
     def _make_extents(self) -> LocalExtents:
-        return LocalExtents(self._directory, self._disk, self._devices, self._find_data)
+        return LocalExtents(self._directory, self._disk, self._devices, self._find_data, self._clock)
 
     @override
     def open(self, wanted: BlobRequest) -> Deferred[Opened]:

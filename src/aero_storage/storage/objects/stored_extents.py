@@ -45,9 +45,9 @@ class StoredExtents:
 
     def _find(self, image: Image, status: BlobStatus) -> KnownExtents:
         manifest = str(image.chunked_directory / MANIFEST_NAME)
-        published = self._find_data(manifest, image.known_sha256(status.stamps), status.size)
+        published = self._find_data(manifest, image.found_sha256(status.stamps), status.size)
         mapped = self._mapped(image, status)
-        return published if mapped is None else KnownExtents(mapped, published.chunk_size)
+        return published if mapped is None else published.overlapped(mapped)
 
     def _mapped(self, image: Image, status: BlobStatus) -> Extents | None:
         try:
