@@ -77,8 +77,8 @@ class PublishedForm:
     ) -> bool:
         """Return whether the entries from index `first` to before `after` have the digests that depend on size alone.
 
-        `digest_of` returns that of a size, in hex; `entries` is what stands at `span(offset, …)`. They are compared as
-        bytes, all at once.
+        `digest_of` returns that of a size, in hex; `entries` is what stands at `span(offset, …)`. They are compared
+        as bytes, all at once.
         """
         last = self.manifest.chunk_count - 1
         usual = min(after, last) - first
