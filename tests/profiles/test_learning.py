@@ -31,7 +31,7 @@ def learn(
     with learning(reader, "boot", size, rules or LearningRules(), in_memory) as learner:
         for one in lines:
             learner.take(one)
-        return learner.profile(EPOCH)
+        return learner.profile(learner.sessions(), EPOCH)
 
 
 def ranges(lines: Iterable[bytes]) -> list[tuple[int, int, int, int]] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 
 import attrs
@@ -14,7 +14,7 @@ from aero_storage.profiles.log_lines import LogEvent, LogLineError, LogReader
 from aero_storage.profiles.medians import EDGE_BYTES, UnitTimes
 from aero_storage.profiles.ranges import arrange
 from aero_storage.profiles.record_sort import IN_MEMORY, RecordSorter
-from aero_storage.profiles.sessions import RECORD_BYTES, SessionFinder, pack
+from aero_storage.profiles.sessions import RECORD_BYTES, Session, SessionFinder, pack
 
 UNIT = 64 * 1024
 """Bytes of a unit of what we learn."""
@@ -57,16 +57,21 @@ class Learner:
             return None
         if event is None or event.first >= self.size_bytes:
             return None
-        event = attrs.evolve(event, after=min(event.after, self.size_bytes))
+        if event.after > self.size_bytes:
+            event = attrs.evolve(event, after=self.size_bytes)
         self.reads += not event.asks_for_profile
         self._events.add(pack(event))
         return event
 
-    def profile(self, now: float | None = None) -> BootProfile | None:
-        """Return the profile of all lines, once; None if there is no session that counts."""
+    def sessions(self) -> Iterator[Session]:
+        """Yield the sessions that count, of the lines taken so far; those of each reader in the order of time."""
+        return SessionFinder(self.rules.unit, self.rules.seconds).sessions(self._events.sorted())
+
+    def profile(self, sessions: Iterable[Session], now: float | None = None) -> BootProfile | None:
+        """Return the profile of sessions, once; None if there are none. `now` is in seconds since the epoch."""
         rules, units = self.rules, UnitTimes(self._edges)
-        for session in SessionFinder(rules.unit, rules.seconds).sessions(self._events.sorted()):
-            units.add(session)
+        for session in sessions:
+            units.add(session.units)
         if not units.sessions:
             return None
         ranges = arrange(units.common(), rules.unit, self.size_bytes, rules.most_bytes)

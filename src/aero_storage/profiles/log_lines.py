@@ -7,6 +7,7 @@ import json
 import math
 import re
 from collections.abc import Callable
+from functools import lru_cache
 
 import attrs
 
@@ -158,6 +159,11 @@ def _reader(fields: dict[str, object]) -> bytes:
     for name in _IDENTITIES:
         value = fields.get(name)
         if isinstance(value, str) and value:
-            identity = f"{name}\n{value}".encode("utf-8", "surrogatepass")
-            return hashlib.blake2b(identity, digest_size=_KEY_BYTES).digest()
+            return _digest(name, value)
     raise LogLineError("neither lease, user_id nor client is there")
+
+
+@lru_cache(1024)
+def _digest(name: str, value: str) -> bytes:
+    identity = f"{name}\n{value}".encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(identity, digest_size=_KEY_BYTES).digest()

@@ -38,7 +38,7 @@ class RecordSorter(AbstractContextManager["RecordSorter"]):
             self._spill()
 
     def sorted(self) -> Iterator[bytes]:
-        """Yield all records, sorted, once; none is added afterwards."""
+        """Yield all records, sorted; none is added meanwhile."""
         self._records.sort()
         runs = [self._run(first, after) for first, after in self._runs]
         return heapq.merge(*runs, self._records) if runs else iter(self._records)

@@ -27,6 +27,14 @@ def pack(event: LogEvent) -> bytes:
     return _RECORD.pack(event.reader, event.began, not event.asks_for_profile, event.first, event.after)
 
 
+@attrs.frozen(eq=False)
+class Session:
+    """The begin of a session, in microseconds since the epoch, and the units that it read first."""
+
+    began: int
+    units: CoveredUnits
+
+
 @attrs.define(eq=False)
 class SessionFinder:
     """Finds the sessions that count; their first `seconds` count, in units of `unit` bytes."""
@@ -39,10 +47,10 @@ class SessionFinder:
     """When byte 0 was read last."""
     _last_asked: int | None = attrs.field(init=False, default=None)
     """When the profile was asked for last."""
-    _session: _Session | None = attrs.field(init=False, default=None)
+    _session: _OpenSession | None = attrs.field(init=False, default=None)
 
-    def sessions(self, records: Iterator[bytes]) -> Iterator[CoveredUnits]:
-        """Yield the units of each session that counts, from sorted records."""
+    def sessions(self, records: Iterator[bytes]) -> Iterator[Session]:
+        """Yield each session that counts, from sorted records."""
         for record in records:
             reader, began, is_read, first, after = _RECORD.unpack(record)
             if reader != self._reader:
@@ -53,7 +61,7 @@ class SessionFinder:
                 continue
             if not first and self._is_start(began):
                 yield from self._ended(began)
-                self._session = _Session(began, was_asked=self._was_asked_before(began))
+                self._session = _OpenSession(began, was_asked=self._was_asked_before(began))
             self._read(began, first, after)
         yield from self._ended(None)
 
@@ -86,15 +94,15 @@ class SessionFinder:
         if not first:
             self._last_start = time
 
-    def _ended(self, next_began: int | None) -> Iterator[CoveredUnits]:
-        """Yield the units of the session that has ended, if it counts."""
+    def _ended(self, next_began: int | None) -> Iterator[Session]:
+        """Yield the session that has ended, if it counts."""
         session, self._session = self._session, None
         if session is not None and not session.is_with_profile(next_began):
-            yield session.units
+            yield Session(session.began, session.units)
 
 
 @attrs.define(eq=False)
-class _Session:
+class _OpenSession:
     """One session: from a minute before its begin to a minute before the next, or to ten minutes without a read."""
 
     began: int
