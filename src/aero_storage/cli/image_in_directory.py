@@ -18,6 +18,7 @@ from aero_storage.cli.stored_image import ImageSample, StoredImage
 from aero_storage.errors import OperatorError
 from aero_storage.http.dates import usable_mtime
 from aero_storage.image_formats.byte_source import short_sample
+from aero_storage.storage.local.file_status import status_of
 
 _PIECE = 1 << 20
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
@@ -45,6 +46,11 @@ class ImageInDirectory(StoredImage):
     @override
     def stamps(self) -> tuple[str, ...]:
         return stamps_of(self._status)
+
+    @property
+    @override
+    def etag(self) -> str:
+        return status_of(self._status).validators.etag
 
     @override
     def sample(self) -> ImageSample | None:

@@ -17,7 +17,6 @@ from aero_storage.http import caching
 from aero_storage.http.caching import Caching
 from aero_storage.http.conditional import Validators
 from aero_storage.http.digests import digest_etag
-from aero_storage.http.versions import image_version
 from aero_storage.logs.json_log import EventLog
 from aero_storage.storage.blob import BlobStatus
 
@@ -84,8 +83,7 @@ def _tag_by_content(image: Image, status: BlobStatus) -> str:
 
 def version_of(image: Image, status: BlobStatus) -> str | None:
     """The version of an image whose file has this status (http.md §13); None if it has none."""
-    tag, own_tag = image_validators(image, status).etag, status.validators.etag
-    return image_version(status.size, tag, own_tag, known_sha256(image, status))
+    return image.version(status.size, status.validators.etag, status.stamps)
 
 
 def image_representation(facts: Facts, policy: Policy, image: Image, status: BlobStatus) -> Representation:
