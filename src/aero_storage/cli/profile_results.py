@@ -16,7 +16,7 @@ from aero_storage.profiles.document import BootProfile
 
 @attrs.frozen
 class Evidence:
-    """What a profile was learned from."""
+    """The lines that a profile was learned from."""
 
     lines: int
     malformed: int

@@ -46,6 +46,7 @@ class Resource(enum.Enum):
     IMAGE = "bytes of an image"
     CHUNK_MANIFEST = "chunk manifest"
     CHUNK = "chunk object"
+    PROFILE = "boot profile of an image"
     LEASE = "whether a lease is good"
 
 
@@ -90,6 +91,8 @@ ROUTES = (
     Route("/v1/images/:image_id/data", Resource.IMAGE, Plane.DATA, Access.IMAGE),
     Route(_IMAGE_VERSION, Resource.IMAGE, Plane.DATA, Access.IMAGE),
     Route(f"{_IMAGE_VERSION}/data", Resource.IMAGE, Plane.DATA, Access.IMAGE),
+    Route("/v1/images/:image_id/profile", Resource.PROFILE, Plane.METADATA, Access.IMAGE),
+    Route(f"{_IMAGE_VERSION}/profile", Resource.PROFILE, Plane.METADATA, Access.IMAGE),
     Route("/v1/images/:image_id/lease", Resource.LEASE, Plane.DATA, Access.IMAGE),
     Route(f"{_CHUNKED}/manifest.json", Resource.CHUNK_MANIFEST, Plane.DATA, Access.IMAGE),
     Route(f"{_CHUNKED}/manifest", Resource.CHUNK_MANIFEST, Plane.DATA, Access.IMAGE),

@@ -38,7 +38,7 @@ _SECOND = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
 
 @attrs.frozen
 class BootProfile:
-    """What the sessions of one version of an image read first, in the order of time."""
+    """The units that sessions of one version of an image read first, in the order of time."""
 
     image_id: str
     version: str

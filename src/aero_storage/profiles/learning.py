@@ -92,7 +92,7 @@ class Learner:
 def learning(
     reader: LogReader, name: str, size_bytes: int, rules: LearningRules, in_memory: int = IN_MEMORY
 ) -> Iterator[Learner]:
-    """Have a learner for a with block; what memory does not hold lies in temporary files meanwhile."""
+    """Have a learner for a with block; temporary files hold as much as memory does not."""
     with ExitStack() as stack:
         sorters = [stack.enter_context(RecordSorter(width, in_memory)) for width in (RECORD_BYTES, EDGE_BYTES)]
         yield Learner(reader, name, size_bytes, rules, *sorters)

@@ -43,6 +43,7 @@ from aero_storage.service.listing_on_demand import ListingOnDemand
 from aero_storage.service.metric_sources import gauges_of, lines_dropped_by
 from aero_storage.service.origin_failures import OriginFailures
 from aero_storage.service.private_images import PrivateImagesWarning
+from aero_storage.service.profile_warming import ProfileWarming, profiles_of
 from aero_storage.service.speed_limits import lease_limiter_of, throttle_of
 from aero_storage.service.unserved_entries import UnservedEntries
 from aero_storage.settings import Settings
@@ -92,6 +93,7 @@ class Parts:
     """None while leases are off."""
     private_images: PrivateImagesWarning | None
     """None while leases are on."""
+    warming: ProfileWarming | None
     listening: Listening = attrs.field(factory=Listening)
 
 
@@ -142,6 +144,7 @@ def compose(  # noqa: PLR0913 - what the settings do not say
         rejected=metrics.request_rejected,
         waited=metrics.request_waited,
     )
+    profiles, warming = profiles_of(settings, root, pools, current_catalog, metrics, log)
     streams: set[SiteStream] = set()
     stalls = detect_stalls(streams, admission, reactor, settings.stall_timeout_secs, metrics, log)
     lease_watch = None if leases is None else LeaseWatch(reactor, streams, leases.in_force)
@@ -161,7 +164,9 @@ def compose(  # noqa: PLR0913 - what the settings do not say
             look_anew=look_anew,
             access=access,
             lease_limiter=lease_limiter_of(settings, reactor, metrics),
+            profiles=profiles,
         ),
+        profiles=profiles,
         look_anew=look_anew,
         access=access,
         renewal=None if root.polled is None else ListingOnDemand(root.polled, reloader.check, reactor),
@@ -212,6 +217,7 @@ def compose(  # noqa: PLR0913 - what the settings do not say
         unserved,
         leases,
         private_images,
+        warming,
     )
 
 

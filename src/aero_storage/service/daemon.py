@@ -25,6 +25,9 @@ from aero_storage.web.connection_limits import MAX_BEYOND
 _GARBAGE_THRESHOLD = 10_000
 """Threshold of Python's cycle collector, in new objects; a request makes about fifty, and no cycles."""
 
+WARMING_SHARE = 2
+"""Intervals of looks for boot profiles that are to be warmed, in those of looks at single ones."""
+
 _STOP_SECONDS = 2.0
 """Time for aborted connections to close."""
 
@@ -47,6 +50,8 @@ class AeroService(SignalledService):
         self._trimming = LoopingCall(lambda: parts.pools.patient.later(trim, trim))
         self._entries = LoopingCall(lambda: Deferred.fromCoroutine(self._look_at_entries()))
         self._leases = LoopingCall(lambda: Deferred.fromCoroutine(self._look_at_leases()))
+        self._profiles = LoopingCall(lambda: Deferred.fromCoroutine(self._look_at_profiles()))
+        self._warming = LoopingCall(lambda: Deferred.fromCoroutine(self._warm_profiles()))
         for repeated in self._repeated:
             repeated.clock = parts.reactor
         metrics = parts.handler.reporter.metrics
@@ -67,6 +72,9 @@ class AeroService(SignalledService):
             self._entries.start(LOOK_SECONDS)
         if parts.leases is not None:
             self._leases.start(POLL_SECONDS)
+        self._profiles.start(parts.root.fresh_seconds / 2, now=False)
+        if self._tells_entries and parts.warming is not None:
+            self._warming.start(parts.root.fresh_seconds * WARMING_SHARE)
         self._probe.start()
         gc.collect()
         gc.freeze()  # these objects stay for good: the collector need not visit them again
@@ -85,7 +93,7 @@ class AeroService(SignalledService):
 
     @property
     def _repeated(self) -> tuple[LoopingCall, ...]:
-        return (self._poll, self._trimming, self._entries, self._leases)
+        return (self._poll, self._trimming, self._entries, self._leases, self._profiles, self._warming)
 
     async def _look_at_entries(self) -> None:
         parts, tells = self._parts, self._tells_entries
@@ -97,10 +105,20 @@ class AeroService(SignalledService):
         if self._parts.leases is not None:
             await self._parts.leases.check(asked=asked)
 
+    async def _look_at_profiles(self) -> None:
+        if self._parts.handler.profiles is not None:
+            await self._parts.handler.profiles.refresh()
+
+    async def _warm_profiles(self) -> None:
+        if self._parts.warming is not None:
+            await self._parts.warming.check()
+
     async def _shut(self) -> None:
         parts = self._parts
         parts.handler.shutting_down = True
         parts.site.retire()
+        if parts.warming is not None:
+            parts.warming.stop()
         await self.delay.wait(parts.drain.drain_delay_secs)
         for repeated in self._repeated:
             if repeated.running:

@@ -11,7 +11,7 @@ from aero_storage.cli.commands.profile_show import import_profile, remove_profil
 
 @click.group("profile", short_help="Learn what guests read first, so that clients fetch it ahead.")
 def profile() -> None:
-    """Learn, show and move boot profiles: what the guests of an image read first, and when.
+    """Learn, show and move boot profiles: the units of an image that its guests read first, and when.
 
     \b
       aero-storage profile learn win98 /var/log/aero-storage/*

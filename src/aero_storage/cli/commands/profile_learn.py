@@ -30,8 +30,8 @@ def learn_profile(  # noqa: PLR0913, PLR0917 - the flags of a command
     """Learn from request logs what sessions of the image ID read first, for the version that it has now.
 
     Name the logs of all replicas, rotated ones too, in any order: files, plain or compressed (gz, xz, zst, bz2), or -
-    for standard input. What at least half of the sessions read goes into the profile. Sessions that fetched a profile
-    count for nothing: what they read says little of what they needed.
+    for standard input. A unit that at least half of the sessions read goes into the profile. Sessions that fetched a
+    profile count for nothing: their reads say little of what they needed.
     """
     found = subject(context, image_id)
     rules = LearningRules(seconds, most_bytes)
