@@ -20,6 +20,7 @@ from aero_storage.catalog.model import Catalog, Image
 from aero_storage.catalog.reader import Reading
 from aero_storage.delivery.access_record import AccessRecord, Reporter
 from aero_storage.delivery.admission import Admission
+from aero_storage.delivery.boot_profiles import ProfileLinks
 from aero_storage.delivery.byte_handler import ByteHandler
 from aero_storage.delivery.exchange import Ending, Exchange
 from aero_storage.delivery.facts import Facts, Names, read_facts
@@ -312,7 +313,14 @@ class Bench:
         virtual = VirtualChunks(policy, self.log)
         look_anew = given.get("look_anew")
         byte_handler = ByteHandler(
-            policy, self.current_catalog, store, self.admission, virtual, lambda: self.now, look_anew=look_anew
+            policy,
+            self.current_catalog,
+            store,
+            self.admission,
+            virtual,
+            lambda: self.now,
+            look_anew=look_anew,
+            profiles=given.get("profiles") or ProfileLinks(),
         )
         build = Build("1.2.3")
         return RequestHandler(

@@ -79,7 +79,7 @@ class _Found:
 
 @attrs.define(eq=False)
 class _Known:
-    """What is remembered of a profile."""
+    """The memory of a profile: whether it is there and valid, and as of when."""
 
     digest: bytes | None
     is_valid: bool
@@ -245,7 +245,7 @@ class BootProfiles(ProfileLinks):
 
 
 def _give_up(failure: Failure) -> None:
-    if not failure.check(ClientError, CancelledError):
+    if not isinstance(failure.value, (ClientError, CancelledError)):
         failure.raiseException()
 
 
