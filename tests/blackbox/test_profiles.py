@@ -229,10 +229,12 @@ def test_profiles_are_warmed(home: Callable[[str], Path]) -> None:
         if OVER_BUCKET:
             _, line = daemon.traced("/v1/images/other", fields={"Range": "bytes=0-9"})
             assert line["origin_bytes"] == 0
-    with running(path, "--no-warm-profiles", *flags) as daemon:
-        assert daemon.ask(PROFILE).status == 200
+    path = home("cold")
+    put_profile(small_root(path / "images"), "disk", VERSION)
+    with running(path, "--no-warm-profiles") as daemon:
+        until(lambda: daemon.ask(PROFILE).status == 200, SHOWS_WITHIN)
         assert daemon.metrics().value(WARMED) == 0
-        assert "boot profile warmed" not in [line["message"] for line in daemon.lines()[-5:]]
+        assert not [line for line in daemon.lines() if line["message"] == "boot profile warmed"]
 
 
 def test_private_images_link_for_holders_of_a_lease(home: Callable[[str], Path]) -> None:
@@ -250,7 +252,8 @@ def test_private_images_link_for_holders_of_a_lease(home: Callable[[str], Path])
 def test_a_profile_is_learned_from_the_log_of_the_daemon(home: Callable[[str], Path]) -> None:
     """Requests as a boot makes them, then `aero-storage profile learn`: what they read is in the profile."""
     path = home("learned")
-    small_root(path / "images", entry("sliced", virtual_chunks=True, recommended_chunk_size_bytes=131_072))
+    sliced = entry("sliced", "sliced.img", virtual_chunks=True, recommended_chunk_size_bytes=131_072)
+    write(small_root(path / "images", sliced) / "sliced.img", DISK[:294_912])
     words = ("--images-root", str(path / "images"), "--json")
 
     def learn(image_id: str) -> dict[str, object]:
@@ -280,5 +283,5 @@ def test_a_profile_is_learned_from_the_log_of_the_daemon(home: Callable[[str], P
         assert {row[3] for row in rows} == {100}
         assert learn("sliced")["sessions"] == 1
         until(lambda: daemon.ask("/v1/images/sliced/profile").status == 200, SHOWS_WITHIN)
-        sliced = json.loads(daemon.ask("/v1/images/sliced/profile").body)["ranges"]
-        assert sorted(row[:2] for row in sliced) == [[0, 2], [4, 1]]
+        rows = json.loads(daemon.ask("/v1/images/sliced/profile").body)["ranges"]
+        assert sorted(row[:2] for row in rows) == [[0, 2], [4, 1]]
