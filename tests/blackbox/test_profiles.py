@@ -176,6 +176,25 @@ def test_the_line_in_the_log(daemon: Daemon) -> None:
     assert "name=none" not in daemon.log_text()
 
 
+def test_the_lines_of_published_chunks(home: Callable[[str], Path]) -> None:
+    """A chunk of the version that the catalog names is told with the version of the image; others are not."""
+    path = home("published")
+    root = small_root(path / "images", entry("cut", chunked_version="v1"), entry("raw-less", "none.img"))
+    for place in ("cut/v1", "cut/v0", "raw-less"):
+        write(root / "chunked" / place / "manifest.json", b"{}")
+        write(root / "chunked" / place / "chunks" / "00000000.bin", b"c" * 4096)
+    with running(path) as daemon:
+        for chunk, version in (
+            ("cut/chunked/chunks/00000000.bin", VERSION),
+            ("cut/chunked/v1/chunks/00000000.bin", VERSION),
+            ("cut/chunked/v0/chunks/00000000.bin", None),
+            ("raw-less/chunked/chunks/00000000.bin", None),
+        ):
+            for _ in range(2):
+                reply, line = daemon.traced(f"/v1/images/{chunk}")
+                assert (reply.status, line.get("version"), line.get("range")) == (200, version, None)
+
+
 def test_changes_show(home: Callable[[str], Path]) -> None:
     """A profile that comes, changes, breaks, goes or is outdated shows, without a restart."""
     path = home("profile-changes")

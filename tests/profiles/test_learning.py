@@ -27,7 +27,14 @@ def learn(
     lines: Iterable[bytes], *, size: int = SIZE, rules: LearningRules | None = None, in_memory: int = 1000
 ) -> BootProfile | None:
     """Return what is learned from lines."""
-    reader = LogReader("win98", VERSION, {"/v1/images/win98/chunked/a/chunks/00000003.bin": (3 << 22, 1 << 22)}.get)
+
+    def place(path: str, is_told: bool) -> tuple[int, int] | None:  # noqa: FBT001 - of ChunkPlace
+        is_known = path == "/v1/images/win98/chunked/a/chunks/00000003.bin" or (
+            is_told and "/chunked/chunks/" in path
+        )
+        return (3 << 22, 1 << 22) if is_known else None
+
+    reader = LogReader("win98", VERSION, place)
     with learning(reader, "boot", size, rules or LearningRules(), in_memory) as learner:
         for one in lines:
             learner.take(one)
@@ -115,6 +122,11 @@ def test_a_chunk_whose_line_has_no_range_lies_where_its_name_says() -> None:
     assert ranges([read(0, 0), chunk]) == [(0, 1, 0, 100), (192, 64, 1000, 100)]
     unknown = line(1, status=200, path=path.replace("3.bin", "4.bin"), route=route, version=None, bytes_sent=1 << 22)
     assert ranges([read(0, 0), unknown]) == [(0, 1, 0, 100)]
+    path, route = "/v1/images/win98/chunked/chunks/00000003.bin", "/v1/images/:image_id/chunked/chunks/:chunk_name"
+    told = line(1, status=200, path=path, route=route, bytes_sent=1 << 22)
+    assert ranges([read(0, 0), told]) == [(0, 1, 0, 100), (192, 64, 1000, 100)]
+    untold = line(1, status=200, path=path, route=route, version=None, bytes_sent=1 << 22)
+    assert ranges([read(0, 0), untold]) == [(0, 1, 0, 100)]
 
 
 def test_where_sessions_begin() -> None:

@@ -50,28 +50,29 @@ def parsed_profile(data: bytes, source: str, size: int) -> BootProfile:
 class PublishedPlaces:
     """Where the chunks of the published version that the catalog names lie in the image."""
 
-    _directory: str
-    """The path in URLs before the names of chunks."""
+    _image_id: str
+    _version: str | None
     _manifest: ChunkManifest
 
     @classmethod
     def of(cls, repository: Repository, found: ProfileSubject) -> PublishedPlaces | None:
-        """Return where they lie; None if there are none.
-
-        Under URLs without a version older chunks were served one day, and a line does not say of which version.
-        """
+        """Return where they lie; None if there are none."""
         image, data = found.image, repository.chunk_manifest(found.image)
-        if data is None or image.chunked_version is None:
+        if data is None:
             return None
         try:
             manifest = parse_chunk_manifest(data)
         except ChunkFormatError:
             return None
-        is_its_own = manifest.version == image.chunked_version and manifest.total_size == found.size
-        return cls(f"/v1/images/{image.id}/chunked/{manifest.version}/chunks/", manifest) if is_its_own else None
+        return cls(image.id, image.chunked_version, manifest) if manifest.total_size == found.size else None
 
-    def place(self, path: str) -> tuple[int, int] | None:
-        """Return the first byte and the length of the chunk behind a path."""
-        name = path.removeprefix(self._directory)
-        index = None if name == path else self._manifest.index_of(name)
+    def place(self, path: str, is_told: bool) -> tuple[int, int] | None:  # noqa: FBT001 - of ChunkPlace
+        """Return the first byte and the length of the chunk behind a path.
+
+        Under URLs without a version older chunks were served one day, so the line has to tell the image's version.
+        """
+        directory, _, name = path.rpartition("/chunks/")
+        top = f"/v1/images/{self._image_id}/chunked"
+        is_ours = self._version is not None and directory == f"{top}/{self._version}"
+        index = self._manifest.index_of(name) if is_ours or (is_told and directory == top) else None
         return None if index is None else (self._manifest.chunk_offset(index), self._manifest.chunk_length(index))

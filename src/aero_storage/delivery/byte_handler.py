@@ -12,6 +12,7 @@ from aero_storage.catalog.model import MANIFEST_NAME, Catalog, Image, chunked_di
 from aero_storage.delivery.access import LeaseAccess, LeaseMemo, is_closed, url_versions
 from aero_storage.delivery.admission import Admission
 from aero_storage.delivery.boot_profiles import ProfileLinks
+from aero_storage.delivery.chunk_versions import ChunkVersions
 from aero_storage.delivery.decision import Decision, judge
 from aero_storage.delivery.exchange import Exchange
 from aero_storage.delivery.facts import Facts
@@ -76,6 +77,8 @@ class ByteHandler:
     """Limits the requests of one lease, if anything does."""
     _profiles: ProfileLinks = attrs.field(kw_only=True, factory=ProfileLinks)
     """Knows which images have boot profiles."""
+    _chunk_versions: ChunkVersions | None = attrs.field(kw_only=True, default=None)
+    """Knows the images of published chunks, for the log; None where nobody reads it."""
 
     async def answer(self, exchange: Exchange, range_value: str | None) -> Reply:
         """Return the reply to a request for bytes with that `Range`. Raises ClientError."""
@@ -105,6 +108,8 @@ class ByteHandler:
             await self._settle_by_image(exchange, self._access, image)
         if facts.resource is Resource.IMAGE:
             await self._profiles.know(image, opened.status)
+        elif self._chunk_versions is not None and not opened.raw:
+            await self._chunk_versions.look(facts, image)
         reply = self._judge(facts, image, opened).reply(range_value)
         if not _begins_now(facts, reply, opened) and reply.segment is not None:
             await opened.begin(reply.segment.offset, reply.segment.length)
@@ -219,7 +224,9 @@ class ByteHandler:
         if opened.raw:
             cut = self._virtual.cut(image, status)
             return virtual_representation(facts, self._policy, image, cut, status)
-        return chunk_representation(facts, self._policy, image, status.size, status.validators, opened.sha256)
+        chunk = chunk_representation(facts, self._policy, image, status.size, status.validators, opened.sha256)
+        version = None if self._chunk_versions is None else self._chunk_versions.recall(facts, image)
+        return chunk if version is None else attrs.evolve(chunk, version=version)
 
 
 def _begins_now(facts: Facts, reply: Reply, opened: Opened) -> bool:

@@ -16,8 +16,11 @@ from aero_storage.http.dates import parse_rfc3339
 MOST_LINE_BYTES = 64 * 1024
 """A longer line is none of the request log."""
 
-ChunkPlace = Callable[[str], tuple[int, int] | None]
-"""Returns the first byte of the image and the length of the chunk behind a path; None if it is not known."""
+ChunkPlace = Callable[[str, bool], tuple[int, int] | None]
+"""Returns the first byte of the image and the length of the chunk behind a path; None if it is not known.
+
+The second argument says whether its line tells the version, so that the path need not.
+"""
 
 _KEY_BYTES = 16
 _MESSAGE = "request complete"
@@ -53,7 +56,7 @@ class LogEvent:
         return not self.after
 
 
-def _nowhere(_path: str) -> None:
+def _nowhere(_path: str, _is_told: bool) -> None:  # noqa: FBT001 - of ChunkPlace
     return None
 
 
@@ -110,7 +113,7 @@ class LogReader:
             return None
         if version is not None and "range" in fields:
             return _range(_text(fields, "range"))
-        return self.chunk_place(_text(fields, "path")) if is_chunk else None
+        return self.chunk_place(_text(fields, "path"), version is not None) if is_chunk else None
 
 
 def _parsed(line: bytes) -> dict[str, object]:

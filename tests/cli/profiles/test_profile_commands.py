@@ -148,11 +148,19 @@ def test_published_chunks(command: Command, root: Path, version: str, tmp_path: 
         path = f"/v1/images/win98/chunked/{directory}/chunks/{name}.bin"
         return line(second, path=path, route=route, status=200, version=None, bytes_sent=1 << 20)
 
-    lines = [chunk(0, "00000000"), chunk(1, "00000002"), chunk(1, "00000003", "older"), chunk(1, "00000009")]
+    told = line(
+        2,
+        path="/v1/images/win98/chunked/chunks/00000003.bin",
+        route="/v1/images/:image_id/chunked/chunks/:chunk_name",
+        status=200,
+        version=version,
+        bytes_sent=1,
+    )
+    lines = [chunk(0, "00000000"), chunk(1, "00000002"), chunk(1, "00000001", "older"), chunk(1, "00000009"), told]
     done = command("profile", "learn", "win98", log(tmp_path / "log", lines), "--images-root", root, "--json")
-    assert (done.json["reads"], done.json["version"]) == (2, version)
+    assert (done.json["reads"], done.json["version"]) == (3, version)
     stored = command("profile", "show", "win98", "--images-root", root, "--json").json
-    assert stored["ranges"] == [[0, 16, 0, 100], [32, 16, 1000, 100]]
+    assert stored["ranges"] == [[0, 16, 0, 100], [32, 17, 1000, 100]]
 
 
 def test_importing(command: Command, root: Path, version: str, tmp_path: Path) -> None:
