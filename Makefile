@@ -12,7 +12,7 @@ SOAK_ARGS ?=
 
 # The tests of the black-box suite that depend on what is served; tests/blackbox/bucket_differences.py has the others.
 CONTRACT_OF_BYTES := ranges chunks digests versions catalog reload streaming slow_readers
-CONTRACT := $(CONTRACT_OF_BYTES) virtual_chunks private_caching lease_caching leases lease_list lease_route metadata routes identifiers speed_limits shutdown_and_stalls
+CONTRACT := $(CONTRACT_OF_BYTES) virtual_chunks private_caching lease_caching leases lease_list lease_route metadata profiles routes identifiers speed_limits shutdown_and_stalls
 
 VENV := .venv
 BIN := $(VENV)/bin

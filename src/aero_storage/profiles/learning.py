@@ -51,7 +51,7 @@ class Learner:
         """Take a line, of any file in any order, and return what it tells of the image."""
         self.lines += 1
         try:
-            event = self.reader.event(line)
+            event = self.reader.parse(line)
         except LogLineError:
             self.malformed += 1
             return None

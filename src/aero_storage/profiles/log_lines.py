@@ -74,7 +74,7 @@ class LogReader:
     def _encode_id(self) -> bytes:
         return self.image_id.encode()
 
-    def event(self, line: bytes) -> LogEvent | None:
+    def parse(self, line: bytes) -> LogEvent | None:
         """Return what a line tells of the image; None if that is nothing. Raises LogLineError.
 
         A line without the name of the image is not parsed: most lines of a busy server are of other images.

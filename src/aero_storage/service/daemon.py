@@ -18,15 +18,13 @@ from aero_storage.service.images_root import OPEN_FILES
 from aero_storage.service.lease_reload import POLL_SECONDS
 from aero_storage.service.listening.endpoints import address_text
 from aero_storage.service.metric_sources import DelayProbe
+from aero_storage.service.profile_warming import CHECK_SECONDS
 from aero_storage.service.signals import SetSignal, SignalledService
 from aero_storage.service.unserved_entries import LOOK_SECONDS
 from aero_storage.web.connection_limits import MAX_BEYOND
 
 _GARBAGE_THRESHOLD = 10_000
 """Threshold of Python's cycle collector, in new objects; a request makes about fifty, and no cycles."""
-
-WARMING_SHARE = 2
-"""Intervals of looks for boot profiles that are to be warmed, in those of looks at single ones."""
 
 _STOP_SECONDS = 2.0
 """Time for aborted connections to close."""
@@ -74,7 +72,7 @@ class AeroService(SignalledService):
             self._leases.start(POLL_SECONDS)
         self._profiles.start(parts.root.fresh_seconds / 2, now=False)
         if self._tells_entries and parts.warming is not None:
-            self._warming.start(parts.root.fresh_seconds * WARMING_SHARE)
+            self._warming.start(CHECK_SECONDS, now=False)
         self._probe.start()
         gc.collect()
         gc.freeze()  # these objects stay for good: the collector need not visit them again

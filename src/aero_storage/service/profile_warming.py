@@ -26,6 +26,12 @@ from aero_storage.settings import Settings
 from aero_storage.storage.profile_files import ProfileFiles
 from aero_storage.storage.store import BlobRequest, Opened, Store
 
+CHECK_SECONDS = 1.0
+"""The first look comes so long after the start."""
+
+LOOK_SHARE = 2
+"""Interval of looks for profiles that are to be warmed, in that of looks at a single one: a bucket is listed for it."""
+
 PIECE_BYTES = 1024 * 1024
 """Bytes that are brought in at a time."""
 
@@ -52,9 +58,10 @@ def profiles_of(  # noqa: PLR0913, PLR0917 - parts of a daemon
     if not settings.warm_profiles or (root.is_remote and settings.cache_dir is None):
         return profiles, None
     most = settings.cache_max_bytes // 2 if root.is_remote else half_of_memory()
+    seconds = root.fresh_seconds * LOOK_SHARE
     readers, store = pools.readers, root.store
     return profiles, ProfileWarming(
-        profiles, root.profiles, store, current_catalog, readers, clock, log, metrics, most
+        profiles, root.profiles, store, current_catalog, readers, clock, log, metrics, most, seconds
     )
 
 
@@ -71,13 +78,18 @@ class ProfileWarming:
     _log: EventLog
     _metrics: Metrics
     _most_bytes: int
+    _look_seconds: float
+    _next_look: float = attrs.field(init=False, default=0.0)
     _seen: dict[_Profile, tuple[Hashable, object]] = attrs.field(init=False, factory=dict)
     """Stamps of profiles that are done with; of those of another version until the catalog changes."""
     _is_stopped: bool = attrs.field(init=False, default=False)
     _is_full: bool = attrs.field(init=False, default=False)
 
     async def check(self) -> None:
-        """Look for boot profiles that have come or changed, and warm them."""
+        """Look for boot profiles that have come or changed, if it is time to, and warm them."""
+        if self._clock.seconds() < self._next_look:
+            return
+        self._next_look = self._clock.seconds() + self._look_seconds
         try:
             stored = await self._files.threads.run(partial(self._files.stored, BOOT), lane=self._files.lane)
             catalog = self._current_catalog.current
