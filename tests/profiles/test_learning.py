@@ -205,6 +205,14 @@ def test_lines_of_several_logs_in_any_order_are_as_one_log() -> None:
     assert sessions(lines) == 30
 
 
+def test_what_loggers_write_before_a_line_does_not_matter() -> None:
+    """Container runtimes and journals put time, stream or host before each line."""
+    assert ranges([b"2026-11-18T11:06:40.1Z stdout F " + read(0, 0), read(1, UNIT * 3) + b"\r"]) == [
+        (0, 1, 0, 100),
+        (3, 1, 1000, 100),
+    ]
+
+
 def test_malformed_lines_are_counted() -> None:
     """A line that is none of a request log is told of, and does not end the work."""
     with learning(LogReader("win98", VERSION), "boot", SIZE, LearningRules()) as learner:

@@ -82,11 +82,12 @@ class LogReader:
         line = line.strip()
         if not line:
             return None
-        if not (line.startswith(b"{") and line.endswith(b"}")) or len(line) > MOST_LINE_BYTES:
+        begin = line.find(b"{")  # container runtimes and loggers write time and stream before it
+        if begin < 0 or not line.endswith(b"}") or len(line) > MOST_LINE_BYTES:
             raise LogLineError("no JSON object")
         if self._sought not in line:
             return None
-        fields = _parsed(line)
+        fields = _parsed(line[begin:])
         if fields.get("message") != _MESSAGE or fields.get("image_id") != self.image_id:
             return None
         return self._event(fields)

@@ -30,7 +30,7 @@ CHECK_SECONDS = 1.0
 """The first look comes so long after the start."""
 
 LOOK_SHARE = 2
-"""Interval of looks for profiles that are to be warmed, in that of looks at a single one: a bucket is listed for it."""
+"""Interval of looks for profiles to be warmed, in that of looks at a single one: a bucket is listed for it."""
 
 PIECE_BYTES = 1024 * 1024
 """Bytes that are brought in at a time."""

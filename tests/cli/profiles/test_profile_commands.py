@@ -163,6 +163,17 @@ def test_published_chunks(command: Command, root: Path, version: str, tmp_path: 
     assert stored["ranges"] == [[0, 16, 0, 100], [32, 17, 1000, 100]]
 
 
+def test_recording_has_an_end(command: Command, root: Path, version: str, tmp_path: Path) -> None:
+    """Without a session in the time that is allowed nothing is stored."""
+    path = log(tmp_path / "log", boot(version))
+    words = "profile", "record", "win98", "--log", path, "--images-root", root, "--for", "0s"
+    refused = command(*words)
+    assert refused.status == 1
+    assert "no session of win98 that counts has begun in 0 s" in refused.err
+    assert not (root / "profiles").exists()
+    assert command(*words[:4], tmp_path / "none", *words[5:]).status == 1
+
+
 def test_importing(command: Command, root: Path, version: str, tmp_path: Path) -> None:
     """A profile from elsewhere is taken for the same content alone, under the id and the name that it has here."""
     command("profile", "learn", "win98", log(tmp_path / "log", boot(version)), "--images-root", root)
