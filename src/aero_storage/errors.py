@@ -184,16 +184,16 @@ class OverdrawnError(ClientError):
     status, reason = 429, RefusalReason.SHARE
 
 
-class LeaseLimitError(ClientError):
-    """The client has shown too many bad leases, or too many wait for their verification."""
-
-    status, reason = 429, RefusalReason.LEASE
-
-
 class LeaseOverdrawnError(ClientError):
     """The lease has too many requests for bytes under way."""
 
     status, reason = 429, RefusalReason.SHARE
+
+
+class LeaseLimitError(ClientError):
+    """The client has shown too many bad leases, or too many wait for their verification."""
+
+    status, reason = 429, RefusalReason.LEASE
 
 
 class ShortReadError(AeroStorageError):

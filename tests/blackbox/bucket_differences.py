@@ -33,6 +33,7 @@ LEFT_OUT = {
     "express_equivalence": "what is remembered of a request is the same over both kinds of roots",
     "forwarded": HEADS,
     "framing": HEADS,
+    "lease_express": "what is remembered of a request is the same over both kinds of roots",
     "lease_files": "they are local files over both kinds of roots",
     "lease_limits": "tokens are verified before a store is asked",
     "logs": "lines are made from the request; test_object_store.py has the fields that a bucket adds",

@@ -79,6 +79,19 @@ CARRIERS: dict[str, Callable[[str], tuple[str, tuple[str, ...]]]] = {
     "secure cookie": lambda token: ("", ("-b", f"__Secure-aero-lease={token}")),
 }
 
+
+@pytest.mark.parametrize(
+    ("site", "kind"), [("same-site", "SameSite=Lax"), ("cross-site", "SameSite=None; Partitioned")]
+)
+def test_cookie_of_a_tls_site(start_cache: Callable[..., NginxProxy], site: str, kind: str) -> None:
+    """A cookie that is exchanged behind nginx's TLS is `Secure`, so that it never travels without TLS."""
+    cache = start_cache("--cors-origin", "https://app.test")
+    words = ("-H", f"Sec-Fetch-Site: {site}", "-H", "Origin: https://app.test", "-H", "X-Forwarded-Proto: http")
+    answer = cache.curl.fetch(f"{SECRET}/lease?cookie=1&lease={lease()}", *words)
+    assert (answer.status, answer.headers["set-cookie"].partition("=")[0]) == (204, "__Secure-aero-lease")
+    assert answer.headers["set-cookie"].endswith(f"; Secure; {kind}")
+
+
 READS: dict[str, tuple[str, tuple[str, ...], bytes]] = {
     "range": ("{version}", ("-r", f"{SLICE + 5}-{SLICE + 999}"), DISK[SLICE + 5 : SLICE + 1000]),
     "range of data": ("{version}/data", ("-r", "9-99"), DISK[9:100]),
@@ -141,6 +154,21 @@ def test_without_a_good_lease(
     assert "no-store" in answer.headers["cache-control"]
 
 
+@pytest.mark.parametrize("name", ["If-Range", "Range", "X-Request-Id", "Host"])
+def test_another_url_in_a_field(cache: NginxProxy, name: str) -> None:
+    """The lease is judged for the image of the URL, though a header field has the URL of another image."""
+    target, part = versioned(cache), ("-r", "0-9")
+    for _ in range(2):
+        assert cache.curl.fetch(target, *part, *bearer(lease())).body == DISK[:10]
+    etag = cache.direct.fetch(target, "-I", *bearer(lease())).headers["etag"]
+    lure = f"{OTHER}/versions/{version_of(cache, OTHER)}"
+    value = {"If-Range": f"{etag} {lure} {lure}?", "Range": f"bytes=0-9  {lure} {lure}?"}.get(name, f"{lure} {lure}?")
+    words = ("-H", f"{name}: {value}", *(() if name == "Range" else part))
+    answer = cache.curl.fetch(target, *words, *bearer(lease("other")))
+    assert answer.status in {400, 403}
+    assert DISK[:10] not in answer.body
+
+
 def test_lease_of_a_version(cache: NginxProxy) -> None:
     """A lease for one version opens its URLs in the cache, and no other."""
     target, part = versioned(cache), ("-r", "0-9")
@@ -199,6 +227,27 @@ def test_what_is_not_kept(cache: NginxProxy, target: str) -> None:
         assert routes_asked(cache, request_id)[-1:] != [LEASE_ROUTE]
 
 
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        (("-H", "Range: bytes=5-2"), 416),
+        (("-r", "99999999-99999999"), 416),
+        (("-r", "0-9", "-H", 'If-Range: "x"'), 200),
+        (("-r", "0-9", "-H", "If-None-Match: *"), 304),
+        (("-I",), 200),
+    ],
+)
+def test_other_answers(cache: NginxProxy, words: tuple[str, ...], status: int) -> None:
+    """Whatever the answer to a good lease is, it is the daemon's, and says once for how long the lease is good."""
+    target, shown = versioned(cache), bearer(lease(seconds=500))
+    cache.curl.fetch(target, "-r", "0-9", *shown)
+    answer, direct = (one.fetch(target, *words, *shown) for one in (cache.curl, cache.direct))
+    assert answer.status == direct.status == status
+    assert 490 <= int(answer.headers["aero-lease-remaining"]) <= 500
+    assert answer.headers.get("content-range") == direct.headers.get("content-range")
+    assert "x-request-id" in answer.headers
+
+
 def test_public_image(cache: NginxProxy) -> None:
     """Public images are kept as they are without leases; a lease that is shown for one changes no byte."""
     target = f"{IMAGE}/versions/{json.loads(cache.direct.fetch(f'{IMAGE}/meta').body)['version']}"
@@ -227,17 +276,30 @@ def test_replaced_image(cache: NginxProxy, images: LeasedImages) -> None:
     assert cache.curl.fetch(MOVING, *part, *shown).body == DISK[::-1][5:10]
 
 
+def test_removed_image(cache: NginxProxy, images: LeasedImages) -> None:
+    """Of an image that the catalog has no more nothing is served, though it is kept."""
+    target, shown, part = versioned(cache, OTHER), bearer(lease("other")), ("-r", "5-9")
+    for _ in range(2):
+        assert cache.curl.fetch(target, *part, *shown).body == DISK[5:10]
+    catalog = json.loads((images.root / "manifest.json").read_text())
+    catalog["images"] = [one for one in catalog["images"] if one["id"] != "other"]
+    (images.root / "new").write_text(json.dumps(catalog))
+    (images.root / "new").rename(images.root / "manifest.json")
+    until(lambda: cache.curl.fetch(target, *part, *shown).status == 404, "the 404")
+
+
 def test_too_many_bad_leases(start_cache: Callable[..., NginxProxy]) -> None:
-    """What the daemon says to a flood of bad leases, 429, is what the client gets; a good one is not in the way."""
+    """What the daemon says to a flood of bad leases, 429, is what the client gets."""
     cache = start_cache("--lease-failures-per-sec", "1")
     target = versioned(cache)
 
     def is_limited() -> bool:
         answer = cache.curl.fetch(target, "-r", "0-9", *bearer(f"{lease()[:-8]}{time.monotonic_ns() % 10**8:08}"))
         assert answer.status in {401, 429}
-        return answer.status == 429 and "retry-after" in answer.headers
+        assert ("retry-after" in answer.headers) == (answer.status == 429)
+        return any((line["route"], line["status"]) == (LEASE_ROUTE, 429) for line in cache.lines())
 
-    until(is_limited, "a 429")
+    until(is_limited, "a 429 of the lease route")
     assert not (cache.curl.place / "aero-storage-error.log").read_text()
 
 
@@ -283,6 +345,7 @@ def test_no_token_is_kept(start_cache: Callable[..., NginxProxy]) -> None:
     files = [path for path in cache.curl.place.rglob("*") if path.is_file() and path.name not in {"head", "body"}]
     log = (cache.curl.place / "aero-storage.log").read_text()
     assert log.count("versions/") == len(tokens)
+    assert re.search(r'"GET \S+ HTTP/2.0" 206 10 "bytes=0-9" [0-9.]+ MISS [0-9a-f-]{36}$', log, re.MULTILINE)
     kept = [path for path in files if re.fullmatch(r"[0-9a-f]{32}", path.name)]
     assert kept
     assert all(b"KEY: " in path.read_bytes() for path in kept)

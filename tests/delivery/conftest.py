@@ -89,6 +89,7 @@ def ask(
     *,
     method: str = "GET",
     body: bool = False,
+    query: str = "",
 ) -> Asked:
     """The facts of a request whose raw path is looked up in the table of routes, and its range."""
     route, segments = _match(path)
@@ -96,6 +97,7 @@ def ask(
     facts = read_facts(
         method=method,
         path=path,
+        query=query,
         route=route,
         names=Names.parse(segments),
         header=lambda name: given.get(name.lower()),
@@ -113,6 +115,7 @@ class Ask(Protocol):
         *,
         method: str = ...,
         body: bool = ...,
+        query: str = ...,
     ) -> Asked: ...
 
 
@@ -320,6 +323,7 @@ class Bench:
             virtual,
             lambda: self.now,
             look_anew=look_anew,
+            access=given.get("access"),
             profiles=given.get("profiles") or ProfileLinks(),
         )
         build = Build("1.2.3")

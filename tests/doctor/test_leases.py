@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import closing
 
 import attrs
 import pytest
@@ -13,9 +14,14 @@ from tests.doctor.fault_cases import page, put
 from tests.doctor.faulty_proxy import Answer, FaultyProxy, ProxyFault, Request
 from tests.doctor.leases import PRIVATE, lease_for
 
+from aero_storage.doctor.checks import lease_answers
+from aero_storage.doctor.http_client import HttpClient
 from aero_storage.doctor.lease import forged, read_claims
+from aero_storage.doctor.response import Response
 from aero_storage.doctor.result import Result, Severity
 from aero_storage.doctor.runner import DoctorReport
+from aero_storage.doctor.session import Session
+from aero_storage.doctor.target import parse_target
 from aero_storage.errors import OperatorError
 from aero_storage.http.leases.carriers import Carrier, Presented
 
@@ -260,3 +266,53 @@ def test_forged() -> None:
         assert other.token != token
         assert other.token.rpartition(".")[0] == token.rpartition(".")[0]
         assert read_claims(other.token) == read_claims(token)
+
+
+@attrs.define(eq=False)
+class CannedSession(Session):
+    """A session over TLS in which the lease opens everything, and the lease route sets this cookie."""
+
+    cookie: str = ""
+
+    def fetch_with(
+        self,
+        lease: Presented | None,
+        method: str,
+        path: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        most: int = 0,
+    ) -> Response:
+        assert (lease, headers or {}, most >= 0) == (self.client.lease, headers or {}, True)
+        return Response(
+            request=f"{method} {path}",
+            status=204 if path.partition("?")[0].endswith("/lease") else 206,
+            fields=(("cache-control", "no-store"), ("set-cookie", self.cookie)),
+            body=b"",
+            is_complete=True,
+            http_version=11,
+            is_reused=False,
+            first_byte=0.0,
+            seconds=0.0,
+        )
+
+
+@pytest.mark.parametrize(
+    ("cookie", "severity"),
+    [
+        ("__Secure-aero-lease=<lease>; Path=/v1/images/secret; HttpOnly; Secure; SameSite=Lax", Severity.PASS),
+        ("aero-lease=<lease>; Path=/v1/images/secret; HttpOnly; SameSite=Lax", Severity.WARNING),
+        ("__Secure-aero-lease=<lease>; Path=/v1/images/secret; HttpOnly", Severity.WARNING),
+        ("__Secure-aero-lease=<lease>; Path=/v1/images/secret; Secure", Severity.FAILURE),
+        ("aero-lease=another; HttpOnly; Secure", Severity.FAILURE),
+    ],
+)
+def test_cookie_over_tls(cookie: str, severity: Severity) -> None:
+    """Over TLS the cookie has to be a secure one; a proxy that hides TLS from the daemon is told how to say so."""
+    shown = Presented(Carrier.BEARER, lease_for())
+    with closing(HttpClient(parse_target("https://images.example.com")[0], lease=shown)) as client:
+        session = CannedSession(client, PRIVATE, claims=read_claims(shown.token), cookie=cookie)
+        (check,) = [one for one in lease_answers.CHECKS if one.name == "lease-route"]
+        result = check.run(session).result
+    assert result.severity is severity
+    assert ("--trusted-proxy" in result.remedy) is (severity is Severity.WARNING)

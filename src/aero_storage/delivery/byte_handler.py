@@ -71,10 +71,10 @@ class ByteHandler:
     _now: Callable[[], float] = time.time
     _look_anew: LookAnew | None = attrs.field(kw_only=True, default=None)
     """Looks at the catalog before an object that it names is called missing."""
-    _access: LeaseAccess | None = attrs.field(kw_only=True, default=None)
-    """Says who may read private images; None where anybody may."""
     _lease_limiter: LeaseLimiter | None = attrs.field(kw_only=True, default=None)
     """Limits the requests of one lease, if anything does."""
+    _access: LeaseAccess | None = attrs.field(kw_only=True, default=None)
+    """Says who may read private images; None where anybody may."""
     _profiles: ProfileLinks = attrs.field(kw_only=True, factory=ProfileLinks)
     """Knows which images have boot profiles."""
     _chunk_versions: ChunkVersions | None = attrs.field(kw_only=True, default=None)
@@ -102,10 +102,15 @@ class ByteHandler:
                 raise BlobNotFoundError(facts.names.image_id)
             return image, self._request(facts, image)
 
-        image, opened = await open_named(self._store, self._current_catalog, self._look_anew, request)
+        try:
+            image, opened = await open_named(self._store, self._current_catalog, self._look_anew, request)
+        except BlobNotFoundError:
+            if self._access is not None:
+                await self._judge_missing(exchange, self._access)
+            raise
         exchange.blob = opened
-        if self._access is not None and exchange.hearing is not None and not self._settle(exchange, image, opened):
-            await self._settle_by_image(exchange, self._access, image)
+        if self._access is not None:
+            await self._judge_opened(exchange, self._access, image, opened)
         if facts.resource is Resource.IMAGE:
             await self._profiles.know(image, opened.status)
         elif self._chunk_versions is not None and not opened.raw:
@@ -114,6 +119,23 @@ class ByteHandler:
         if not _begins_now(facts, reply, opened) and reply.segment is not None:
             await opened.begin(reply.segment.offset, reply.segment.length)
         return reply
+
+    async def _judge_opened(self, exchange: Exchange, access: LeaseAccess, image: Image, opened: Opened) -> None:
+        """Judge what could not be judged before the image was known that is open. Raises LeaseDeniedError."""
+        await access.admit_to(exchange, image)
+        if exchange.hearing is not None and not self._settle(exchange, image, opened):
+            await self._settle_by_image(exchange, access, image)
+        self._take_lease_share(exchange)
+
+    async def _judge_missing(self, exchange: Exchange, access: LeaseAccess) -> None:
+        """Refuse a request that may not know what is missing: the lease comes before existence (http.md §12).
+
+        Raises LeaseDeniedError.
+        """
+        await access.admit(exchange)
+        image = self._find(exchange.facts, self._current_catalog.current)
+        if image is not None and exchange.hearing is not None and exchange.facts.resource is not Resource.IMAGE:
+            await self._settle_by_image(exchange, access, image)
 
     def answer_now(self, exchange: Exchange, range_value: str | None, memo: Memo) -> Reply | None:
         """Return the same, if nothing has to be waited for; see RequestHandler.answer_now."""
@@ -125,8 +147,7 @@ class ByteHandler:
         image = memo.image
         if memo.access is not None and not memo.access.admit_now(exchange, image, memo.lease):
             return None
-        if self._lease_limiter is not None:
-            exchange.take_lease_share(self._lease_limiter)
+        self._take_lease_share(exchange)
         if not exchange.take_place_now(self._admission):
             return None
         if image is None:
@@ -158,6 +179,10 @@ class ByteHandler:
         memo.status, memo.sha256, memo.profiles = opened.status, opened.sha256, profiles.mark
         return decision
 
+    def _take_lease_share(self, exchange: Exchange) -> None:
+        if self._lease_limiter is not None:
+            exchange.take_lease_share(self._lease_limiter)
+
     def _judge(self, facts: Facts, image: Image, opened: Opened) -> Decision:
         return judge(facts, self._policy, self._represent(facts, image, opened), self._now())
 
@@ -178,6 +203,7 @@ class ByteHandler:
             return False
         version = version_of(image, opened.status)
         self._access.settle(exchange, named if version is None else (*named, version))
+        self._take_lease_share(exchange)
         return True
 
     async def _settle_by_image(self, exchange: Exchange, access: LeaseAccess, image: Image) -> None:

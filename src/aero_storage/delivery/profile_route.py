@@ -58,8 +58,9 @@ class ProfileRoute:
             exchange.let_go()
             image, exchange.blob = await self._open(image_id, True)  # noqa: FBT003 - likewise
             version = version_of(image, exchange.blob.status)
+        if self._access is not None:  # before it is told that there is no such version
+            await self._access.admit_to(exchange, image)
+            self._access.settle(exchange, () if version is None else (version,))
         if wanted not in (None, version):
             raise OtherVersionError(f"{image_id}: not of that version")
-        if self._access is not None and exchange.hearing is not None:
-            self._access.settle(exchange, () if version is None else (version,))
         return image

@@ -52,7 +52,10 @@ class RequestHead:
     version: str
     """`HTTP/1.1` or `HTTP/1.0`."""
     headers: Mapping[str, str] = attrs.field(repr=False)
-    """Values by names in lower case; repeated lines are joined by commas (RFC 9110 §5.3). `Host` occurs once."""
+    """Values by names in lower case; repeated lines are joined by commas (RFC 9110 §5.3), cookies by semicolons.
+
+    `Host` occurs once.
+    """
     size: int
     """Length of the head in bytes."""
     path: str
@@ -159,7 +162,8 @@ def split_varying(data: bytes) -> tuple[HeadKey, str | None, str | None]:
         data = _without_range_query(data)
     key: HeadKey = (data,)
     range_value = request_id = None
-    match = _RANGE_LINE.search(data)
+    at = data.find(b"\r\nRange: ")  # a search by the expression takes twice as long in a head with a token
+    match = _RANGE_LINE.match(data, at if at >= 0 else max(0, data.find(b"\r\nrange: ")))
     if match is not None:
         start, end = match.span(1)
         key, range_value = (data[:start], data[end:]), data[start:end].decode("ascii")

@@ -147,7 +147,7 @@ def compose(  # noqa: PLR0913 - what the settings do not say
     profiles, warming = profiles_of(settings, root, pools, current_catalog, metrics, log)
     streams: set[SiteStream] = set()
     stalls = detect_stalls(streams, admission, reactor, settings.stall_timeout_secs, metrics, log)
-    lease_watch = None if leases is None else LeaseWatch(reactor, streams, leases.in_force)
+    lease_watch = None if in_force is None else LeaseWatch(reactor, streams, in_force)
     handler = RequestHandler(
         policy,
         build_of(version, environ),
@@ -162,8 +162,8 @@ def compose(  # noqa: PLR0913 - what the settings do not say
             admission,
             VirtualChunks(policy, log),
             look_anew=look_anew,
-            access=access,
             lease_limiter=lease_limiter_of(settings, reactor, metrics),
+            access=access,
             profiles=profiles,
             chunk_versions=ChunkVersions(store, reactor) if settings.request_log else None,
         ),
