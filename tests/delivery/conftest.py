@@ -324,7 +324,7 @@ class Bench:
             lambda: self.now,
             look_anew=look_anew,
             access=given.get("access"),
-            profiles=given.get("profiles") or ProfileLinks(),
+            profiles=given.get("profiles", ProfileLinks()),
         )
         build = Build("1.2.3")
         return RequestHandler(

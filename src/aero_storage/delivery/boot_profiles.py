@@ -89,7 +89,7 @@ class _Known:
 
 
 class ProfileLinks:
-    """Whether images have boot profiles; this one knows of none."""
+    """The boot profiles of images; here there are none."""
 
     def __init__(self) -> None:
         self.mark: object = None
@@ -105,8 +105,16 @@ class ProfileLinks:
         """Return whether an image, whose file has this status, has a boot profile; False if that is not known."""
         return False
 
-    async def know(self, _image: Image, _status: BlobStatus) -> None:
-        """Find that out, or give up after a short time."""
+    async def know(self, _image: Image, _status: BlobStatus) -> bool:
+        """Find out whether an image has a boot profile; False if that takes too long."""
+        return False
+
+    async def find(self, _key: ProfileKey) -> ProfileBody | None:
+        """Return a profile, None if there is none that is valid. Raises ClientError."""
+        return None
+
+    async def refresh(self) -> None:
+        """Look whether profiles that are known of have come, changed, or gone."""
 
 
 class BootProfiles(ProfileLinks):
@@ -134,11 +142,14 @@ class BootProfiles(ProfileLinks):
         known = None if key is None else self._known.get(key)
         return known is not None and known.is_valid
 
-    async def know(self, image: Image, status: BlobStatus) -> None:
-        """Find that out, or give up after a short time: a link is a hint, and bytes do not wait for it."""
+    async def know(self, image: Image, status: BlobStatus) -> bool:
+        """Find that out; False after a short time: a link is a hint, and bytes do not wait for it."""
         key = _boot_key(image, status)
-        if key is None or key in self._known:
-            return
+        if key is not None and key not in self._known:
+            await self._look_for_link(key)
+        return self.has_boot(image, status)
+
+    async def _look_for_link(self, key: ProfileKey) -> None:
         looking = self._look(key).addErrback(_give_up)
         looking.addTimeout(LINK_SECONDS, self._clock, onTimeoutCancel=lambda _result, _seconds: None)
         await looking

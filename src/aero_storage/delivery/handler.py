@@ -13,7 +13,7 @@ from aero_storage.catalog.model import Image
 from aero_storage.delivery import metadata, operations
 from aero_storage.delivery.access import LeaseAccess
 from aero_storage.delivery.access_record import AccessRecord, Reporter
-from aero_storage.delivery.boot_profiles import BootProfiles, ProfileLinks
+from aero_storage.delivery.boot_profiles import ProfileLinks
 from aero_storage.delivery.byte_handler import ByteHandler, Memo
 from aero_storage.delivery.client_limits import ClientLimiter
 from aero_storage.delivery.exchange import Exchange
@@ -90,8 +90,8 @@ class RequestHandler:
     """Seconds since the epoch."""
     _access: LeaseAccess | None = attrs.field(kw_only=True, default=None)
     """Says who may have what; None where leases are off."""
-    profiles: BootProfiles | None = attrs.field(kw_only=True, default=None)
-    """The stored boot profiles; None where there are none."""
+    profiles: ProfileLinks = attrs.field(kw_only=True, factory=ProfileLinks)
+    """The stored boot profiles."""
     shutting_down: bool = attrs.field(init=False, default=False)
     _readiness: SingleFlight[bool] = attrs.field(init=False)
     _list: ImageList = attrs.field(init=False)
@@ -229,12 +229,8 @@ class RequestHandler:
             await self._access.admit_to(exchange, image)
             version = version_of(image, opened.status)
             self._access.settle(exchange, () if version is None else (version,))
-        profiles = self.profiles or ProfileLinks()
-        await profiles.know(image, opened.status)
-        has_profile = profiles.has_boot(image, opened.status)
-        return metadata.image_reply(
-            facts, self.policy, image, opened.status, now=self._now(), has_profile=has_profile
-        )
+        linked = await self.profiles.know(image, opened.status)
+        return metadata.image_reply(facts, self.policy, image, opened.status, now=self._now(), has_profile=linked)
 
     def _invalid_name(self, facts: Facts) -> Reply:
         """The reply of the metadata plane to an invalid id or version (http.md §1)."""

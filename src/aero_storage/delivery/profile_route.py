@@ -8,7 +8,7 @@ import attrs
 
 from aero_storage.catalog.model import Image
 from aero_storage.delivery.access import LeaseAccess
-from aero_storage.delivery.boot_profiles import BootProfiles, profile_key
+from aero_storage.delivery.boot_profiles import ProfileLinks, profile_key
 from aero_storage.delivery.exchange import Exchange
 from aero_storage.delivery.metadata import profile_reply
 from aero_storage.delivery.policy import Policy
@@ -26,11 +26,11 @@ Open = Callable[[str, bool], Awaitable[tuple[Image, Opened]]]
 
 @attrs.frozen
 class ProfileRoute:
-    """Answers from the stored profiles; `profiles` is None where there are none."""
+    """Answers from the stored profiles."""
 
     _policy: Policy
     _open: Open
-    _profiles: BootProfiles | None
+    _profiles: ProfileLinks
     _access: LeaseAccess | None
 
     async def answer(self, exchange: Exchange) -> Reply:
@@ -43,7 +43,7 @@ class ProfileRoute:
             text = f"invalid name: it {NAME_RULE}"
             return error(facts, self._policy, 400, reason=RefusalReason.TARGET, text=text)
         key = profile_key(image, exchange.blob.status, BOOT if name is None else name)
-        body = None if key is None or self._profiles is None else await self._profiles.find(key)
+        body = None if key is None else await self._profiles.find(key)
         if key is None or body is None:
             raise BlobNotFoundError(f"{image.id}: no such profile")
         reply = profile_reply(facts, self._policy, image, body)

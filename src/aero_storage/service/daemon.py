@@ -48,7 +48,7 @@ class AeroService(SignalledService):
         self._trimming = LoopingCall(lambda: parts.pools.patient.later(trim, trim))
         self._entries = LoopingCall(lambda: Deferred.fromCoroutine(self._look_at_entries()))
         self._leases = LoopingCall(lambda: Deferred.fromCoroutine(self._look_at_leases()))
-        self._profiles = LoopingCall(lambda: Deferred.fromCoroutine(self._look_at_profiles()))
+        self._profiles = LoopingCall(lambda: Deferred.fromCoroutine(parts.handler.profiles.refresh()))
         self._warming = LoopingCall(lambda: Deferred.fromCoroutine(self._warm_profiles()))
         for repeated in self._repeated:
             repeated.clock = parts.reactor
@@ -102,10 +102,6 @@ class AeroService(SignalledService):
     async def _look_at_leases(self, *, asked: bool = False) -> None:
         if self._parts.leases is not None:
             await self._parts.leases.check(asked=asked)
-
-    async def _look_at_profiles(self) -> None:
-        if self._parts.handler.profiles is not None:
-            await self._parts.handler.profiles.refresh()
 
     async def _warm_profiles(self) -> None:
         if self._parts.warming is not None:
