@@ -29,6 +29,8 @@ class Recording:
     _new_lines: Callable[[], Iterable[bytes]]
     _wanted: int
     _say: Callable[[str], None]
+    _start: float
+    """Sessions from then on are recorded, in seconds since the epoch."""
     _now: Callable[[], float]
     _wait: Callable[[float], object]
     _sessions: Sequence[Session] = attrs.field(init=False, default=())
@@ -36,14 +38,14 @@ class Recording:
 
     def sessions(self, seconds: float) -> Sequence[Session]:
         """Wait at most so long; return the sessions whose first seconds are over, none if there is none."""
-        start = self._now()
-        while not self._is_over() and self._now() < start + seconds:
+        self._look()
+        while not self._is_over() and self._now() < self._start + seconds:
             self._wait(_POLL_SECONDS)
-            self._take(start)
-        self._look(start)
+            self._take()
+        self._look()
         return self._sessions
 
-    def _take(self, start: float) -> None:
+    def _take(self) -> None:
         has_started = False
         for line in self._new_lines():
             event = self._learner.take(line)
@@ -51,11 +53,11 @@ class Recording:
         if self._learner.reads > MOST_READS:
             raise OperatorError(f"more than {MOST_READS} reads have come; wait for less time, or learn from the log")
         if has_started:
-            self._look(start)
+            self._look()
 
-    def _look(self, start: float) -> None:
+    def _look(self) -> None:
         """Find the sessions that count anew: a request for the profile takes one out again."""
-        begun = (one for one in self._learner.sessions() if one.began >= start * _MICROSECONDS)
+        begun = (one for one in self._learner.sessions() if one.began >= self._start * _MICROSECONDS)
         found = heapq.nsmallest(self._wanted, begun, key=lambda one: one.began)
         if len(found) > len(self._sessions):
             self._say(f"{len(found)} of {self._wanted} sessions have begun.")

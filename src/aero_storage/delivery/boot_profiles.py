@@ -289,5 +289,4 @@ def _checked(data: bytes, digest: bytes, key: ProfileKey) -> _Found:
         return _Found(digest, fault=str(error))
     if (profile.image_id, profile.version, profile.name) != (key.image_id, key.version, key.name):
         return _Found(digest, fault="it is of another image, version or name")
-    body = profile.to_json()
-    return _Found(digest, ProfileBody(body, f'"profile-{hashlib.sha256(body).hexdigest()[:_TAG_DIGITS]}"'))
+    return _Found(digest, ProfileBody(data, f'"profile-{digest.hex()[:_TAG_DIGITS]}"'))

@@ -40,7 +40,9 @@ class Written:
 
 def record(written: Written, learner: Learner, wanted: int = 1, seconds: float = 600) -> list[float]:
     """Record, and return the begins of the sessions, in seconds after the start."""
-    found = Recording(learner, written.new, wanted, lambda _: None, written.now, written.wait).sessions(seconds)
+    found = Recording(learner, written.new, wanted, lambda _: None, EPOCH, written.now, written.wait).sessions(
+        seconds
+    )
     return [one.began / 10**6 - EPOCH for one in found]
 
 

@@ -69,7 +69,8 @@ def record_profile(  # noqa: PLR0913, PLR0917 - the flags of a command
     A session begins with a read of the image's first byte. One that fetches a profile does not count. If the time is
     over before there are as many sessions as wanted, those that have begun are taken.
     """
-    found, say = subject(context, image_id), context.output.say
+    start, say = time.time(), context.output.say
+    found = subject(context, image_id)
     with (
         closing(LogTail(log)) as tail,
         learning(
@@ -79,7 +80,7 @@ def record_profile(  # noqa: PLR0913, PLR0917 - the flags of a command
         for line in tail.lines():
             learner.take(line)
         say(f"Waiting for a session of {image_id}: boot it now.")
-        recording = Recording(learner, tail.lines, wanted, say, time.time, time.sleep)
+        recording = Recording(learner, tail.lines, wanted, say, start, time.time, time.sleep)
         profile = learner.profile(recording.sessions(wait_seconds))
         if profile is None:
             raise OperatorError(
