@@ -16,9 +16,9 @@ from aero_storage.chunks.file_digest import hash_file
 from aero_storage.chunks.publish.cutting import Advance
 from aero_storage.cli.stored_image import ImageSample, StoredImage
 from aero_storage.errors import OperatorError
+from aero_storage.http.conditional import file_etag
 from aero_storage.http.dates import usable_mtime
 from aero_storage.image_formats.byte_source import short_sample
-from aero_storage.storage.local.file_status import status_of
 
 _PIECE = 1 << 20
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
@@ -50,7 +50,8 @@ class ImageInDirectory(StoredImage):
     @property
     @override
     def etag(self) -> str:
-        return status_of(self._status).validators.etag
+        found = self._status
+        return file_etag(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
 
     @override
     def sample(self) -> ImageSample | None:

@@ -17,7 +17,7 @@ from aero_storage.chunks.publish.cutting import Advance
 from aero_storage.cli.stored_image import ImageSample, StoredImage
 from aero_storage.errors import ObjectChangedError, OperatorError
 from aero_storage.image_formats.byte_source import short_sample
-from aero_storage.storage.objects.object_status import blob_status
+from aero_storage.storage.objects.object_etag import object_etag
 from aero_storage.storage.objects.origin import ObjectStatus, Origin
 
 PIECE = 8 << 20
@@ -55,7 +55,7 @@ class StoredObject(StoredImage):
     @property
     @override
     def etag(self) -> str:
-        return blob_status(self.status).validators.etag
+        return object_etag(self.status)
 
     @override
     def sample(self) -> ImageSample:
