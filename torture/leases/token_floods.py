@@ -130,7 +130,7 @@ def _watch(trial: LeasedTrial) -> LiveResult:
     token = ED_KEY.lease(jti="holder")
     trial.note(token)
     with live_clients(trial.daemon.port, trial.content, 1, f"{PRIVATE}?lease={token}", forgiving=False) as watch:
-        watch.wait_for(_REQUESTS)
+        watch.wait_for(watch.requests + _REQUESTS)
     result = watch.result()
     for failure in result.failures:
         trial.check(holds=False, text=f"a holder: {failure}")
