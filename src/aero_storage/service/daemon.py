@@ -86,7 +86,9 @@ class AeroService(SignalledService):
     async def reload_catalog(self) -> None:
         await self._renewal.renew()
         self._parts.root.store.look_anew()
-        reading = (self._parts.reloader.check(asked=True), self._look_at_leases(asked=True))
+        profiles = self._parts.handler.profiles
+        profiles.asked = True
+        reading = (self._parts.reloader.check(asked=True), self._look_at_leases(asked=True), profiles.refresh())
         await gatherResults([Deferred.fromCoroutine(one) for one in reading])
 
     @property

@@ -15,8 +15,12 @@ import pytest
 from tests.command_output import CommandResult
 from tests.profiles.log import ask, line, read
 
+from aero_storage.atomic_files import Directory, staging_directory
+from aero_storage.catalog.model import Catalog
 from aero_storage.cli.log_sources import split_lines
+from aero_storage.cli.removals import Plan
 from aero_storage.cli.sources.stream import Peekable
+from aero_storage.cli.workplace import WORK
 
 Command = Callable[..., CommandResult]
 UNIT = 65536
@@ -220,6 +224,22 @@ def test_what_happens_to_the_profiles_of_an_image(command: Command, root: Path, 
     assert command("remove", "win98", "--images-root", root).status == 0
     assert not (root / "profiles" / "win98").exists()
     assert (root / "win98.img").exists()
+
+
+def test_a_killed_removal_is_gone_on_with(command: Command, root: Path, version: str, tmp_path: Path) -> None:
+    """The removal of profiles is written down before the catalog is changed, and the next command reads it."""
+    command("profile", "learn", "win98", log(tmp_path / "log", boot(version)), "--images-root", root)
+    with Directory.opened(root) as top, staging_directory(top, WORK, "win98") as staging:
+        plan = Plan.opened(top, staging.parent, staging.directory, "win98")
+        removal = plan.profiles()
+        assert removal is not None
+        plan.add(removal)
+        entries = [{"id": "other", "file": "other.img", "name": "o"}]
+        (root / "manifest.json").write_text(json.dumps({"images": entries}))
+        read = Plan.opened(top, staging.parent, staging.directory, "win98")
+        assert read.unnamed(Catalog(())) == ("profiles/win98",)
+    assert command("remove", "other", "--chunks-only", "--images-root", root).status == 0
+    assert not (root / "profiles" / "win98").exists()
 
 
 def test_copying_takes_profiles_along(command: Command, root: Path, version: str, tmp_path: Path) -> None:
