@@ -23,6 +23,8 @@ ROUTES = (
     "/v1/images/secret/meta",
     f"/v1/images/secret/versions/{VERSION}",
     f"/v1/images/secret/versions/{VERSION}/data",
+    "/v1/images/secret/extents",
+    f"/v1/images/secret/versions/{VERSION}/extents",
     "/v1/images/secret/profile",
     f"/v1/images/secret/versions/{VERSION}/profile",
     "/v1/images/chunky/chunked/manifest.json",

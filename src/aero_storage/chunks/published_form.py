@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import attrs
 
-from aero_storage.chunks.manifest import ChunkManifest, parse_chunk_manifest
+from aero_storage.chunks.manifest import ChunkManifest
+from aero_storage.chunks.manifest_parser import parse_chunk_manifest
 from aero_storage.errors import ChunkFormatError
 from aero_storage.http.digests import is_sha256
 
@@ -50,6 +51,13 @@ class PublishedForm:
     def span(self, first: int, count: int) -> tuple[int, int]:
         """Return offset and greatest length, in bytes, of up to `count` entries from index `first` on."""
         return self._first + first * self._width, count * self._width
+
+    @property
+    def end(self) -> int:
+        """The offset of the bracket behind the last entry: the rest of the manifest."""
+        last = self.manifest.chunk_count - 1
+        entry = len(_begin(self.manifest.chunk_length(last))) + _DIGITS + len(_END)
+        return self._first + last * self._width + entry
 
     def sha256(self, index: int, size: int, entries: bytes, first: int) -> str | None:
         """Return the digest of a chunk of `size` bytes, in hex; None if its entry is of another size, or is none.

@@ -10,7 +10,8 @@ from typing_extensions import Buffer
 
 from aero_storage.catalog.draft import Draft, Entry
 from aero_storage.catalog.model import Catalog, Image
-from aero_storage.chunks.manifest import ChunkManifest, parse_chunk_manifest
+from aero_storage.chunks.manifest import ChunkManifest
+from aero_storage.chunks.manifest_parser import parse_chunk_manifest
 from aero_storage.chunks.verify.source import ChunkSource
 from aero_storage.cli.profile_subject import parsed_profile, subject_of
 from aero_storage.cli.progress import Advance, progress

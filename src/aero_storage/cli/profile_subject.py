@@ -5,7 +5,8 @@ from __future__ import annotations
 import attrs
 
 from aero_storage.catalog.model import Image
-from aero_storage.chunks.manifest import ChunkManifest, parse_chunk_manifest
+from aero_storage.chunks.manifest import ChunkManifest
+from aero_storage.chunks.manifest_parser import parse_chunk_manifest
 from aero_storage.cli.options import CommandContext
 from aero_storage.cli.repository import Repository
 from aero_storage.errors import ChunkFormatError, JsonError, OperatorError

@@ -18,6 +18,7 @@ from aero_storage.delivery.byte_handler import ByteHandler, Memo
 from aero_storage.delivery.client_limits import ClientLimiter
 from aero_storage.delivery.exchange import Exchange
 from aero_storage.delivery.exposition import PacedExposition
+from aero_storage.delivery.extents_handler import ExtentsHandler
 from aero_storage.delivery.facts import Facts
 from aero_storage.delivery.image_list import ImageList
 from aero_storage.delivery.lease_replies import LeaseDeniedError, denial
@@ -68,6 +69,7 @@ class RequestHandler:
     _current_catalog: CurrentCatalog
     _store: Store
     _bytes: ByteHandler
+    _extents: ExtentsHandler
     _total: Total | None = attrs.field(kw_only=True, default=None)
     """Asks for the counts of all workers together, ours among them; None where there is but this process."""
     _ran_out: Callable[[], object] = attrs.field(kw_only=True, default=lambda: None)
@@ -221,6 +223,8 @@ class RequestHandler:
         if facts.names.image_id is None:
             listing = await self._list.listing(exchange, lambda: self._current_catalog.current.images)
             return metadata.list_reply(facts, self.policy, listing)
+        if facts.resource is Resource.EXTENTS:
+            return await self._extents.answer(exchange)
         if facts.resource is Resource.PROFILE:
             return await self._profile_route.answer(exchange)
         image, opened = await self._open(facts.names.image_id)

@@ -1,4 +1,4 @@
-"""The metadata plane: the list of images and the metadata of one, as JSON (http.md §4)."""
+"""The metadata plane: the list of images and the metadata of one, as JSON (http.md §4 and §14)."""
 
 from __future__ import annotations
 
@@ -13,12 +13,20 @@ from aero_storage.delivery.boot_profiles import ProfileBody
 from aero_storage.delivery.facts import Facts
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.reply import Reply, json_body, precondition_reply, response_headers, validator_headers
-from aero_storage.delivery.representation import OCTETS, image_validators, known_sha256, profile_link, version_of
+from aero_storage.delivery.representation import (
+    OCTETS,
+    image_validators,
+    known_sha256,
+    profile_link,
+    version_caching,
+    version_of,
+)
 from aero_storage.http import caching
 from aero_storage.http.caching import Caching
 from aero_storage.http.conditional import Validators
 from aero_storage.http.cors import Headers
 from aero_storage.http.dates import format_rfc3339
+from aero_storage.http.extents.documents import Body
 from aero_storage.storage.blob import BlobStatus
 
 _TAG_DIGITS = 32
@@ -130,6 +138,13 @@ def _listing(
 def list_reply(facts: Facts, policy: Policy, listing: Listing) -> Reply:
     """Return the array of all images; the entity-tag is a digest of it."""
     return _answer(facts, policy, listing.body, Validators(listing.etag, None), _listing_caching(listing, policy))
+
+
+def extents_reply(facts: Facts, policy: Policy, image: Image, body: Body) -> Reply:
+    """Return the extents of an image; under the URL of a version they may be kept as its bytes may (http.md §14)."""
+    is_moving = facts.names.version is None
+    kept = caching_of(image, policy) if is_moving else version_caching(facts, policy, image)
+    return _answer(facts, policy, body.data, Validators(body.etag, None), kept)
 
 
 def _listing_caching(listing: Listing, policy: Policy) -> Caching:

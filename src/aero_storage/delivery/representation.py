@@ -151,6 +151,11 @@ def virtual_representation(
     return _chunked(facts, policy, made)
 
 
+def version_caching(facts: Facts, policy: Policy, image: Image) -> Caching:
+    """How an answer under the URL of a version may be kept, which never changes."""
+    return _caching(facts, policy, image, moving=False)
+
+
 def _caching(facts: Facts, policy: Policy, image: Image, *, moving: bool) -> Caching:
     """How it may be kept; `moving` where the URL may mean another version one day."""
     if image.public:

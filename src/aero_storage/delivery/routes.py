@@ -46,6 +46,7 @@ class Resource(enum.Enum):
     IMAGE = "bytes of an image"
     CHUNK_MANIFEST = "chunk manifest"
     CHUNK = "chunk object"
+    EXTENTS = "extents of an image"
     PROFILE = "boot profile of an image"
     LEASE = "whether a lease is good"
 
@@ -87,10 +88,12 @@ ROUTES = (
     Route("/metrics", Resource.METRICS, Plane.OPERATIONS),
     Route("/v1/images", Resource.LIST, Plane.METADATA, Access.LIST),
     Route("/v1/images/:image_id/meta", Resource.META, Plane.METADATA, Access.IMAGE),
+    Route("/v1/images/:image_id/extents", Resource.EXTENTS, Plane.METADATA, Access.IMAGE),
     Route("/v1/images/:image_id", Resource.IMAGE, Plane.DATA, Access.IMAGE),
     Route("/v1/images/:image_id/data", Resource.IMAGE, Plane.DATA, Access.IMAGE),
     Route(_IMAGE_VERSION, Resource.IMAGE, Plane.DATA, Access.IMAGE),
     Route(f"{_IMAGE_VERSION}/data", Resource.IMAGE, Plane.DATA, Access.IMAGE),
+    Route(f"{_IMAGE_VERSION}/extents", Resource.EXTENTS, Plane.METADATA, Access.IMAGE),
     Route("/v1/images/:image_id/profile", Resource.PROFILE, Plane.METADATA, Access.IMAGE),
     Route(f"{_IMAGE_VERSION}/profile", Resource.PROFILE, Plane.METADATA, Access.IMAGE),
     Route("/v1/images/:image_id/lease", Resource.LEASE, Plane.DATA, Access.IMAGE),

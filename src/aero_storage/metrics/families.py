@@ -124,6 +124,8 @@ def _base_families(counts: Counts) -> Iterator[Metric]:
     yield _counter("aero_storage_profile_warmed_bytes", warmed, (), counts.profiles_warmed)
     reloads = "Readings of a catalog that has changed, or that SIGHUP asked for."
     yield _counter("aero_storage_catalog_reload", reloads, ("result",), counts.reloads)
+    extents = "Maps of the zeros of an image that were made, that are unknown (all counts as data), or that failed."
+    yield _counter("aero_storage_extent_maps", extents, ("result",), counts.extents)
     certificates = "Readings of the certificate and key of an ssl: endpoint, which SIGHUP asks for."
     yield _counter("aero_storage_certificate_reload", certificates, ("result",), counts.certificate_reloads)
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import attrs
 from twisted.internet.interfaces import IReactorTime
 
 from aero_storage.chunks.published_digests import PublishedDigests
+from aero_storage.chunks.published_zeros import PublishedZeros
 from aero_storage.disk import Disk
 from aero_storage.linux.malloc import reuse_buffers
 from aero_storage.metrics import Gauge, Gauges
@@ -30,6 +32,7 @@ from aero_storage.storage.objects.origin_threads import OriginThreads
 from aero_storage.storage.objects.polled_documents import PolledDocuments
 from aero_storage.storage.objects.remote_profiles import RemoteProfiles
 from aero_storage.storage.objects.remote_store import RemoteStore
+from aero_storage.storage.objects.stored_extents import StoredExtents
 from aero_storage.storage.store import Store
 
 _FIRST_SECONDS = 3.0
@@ -106,13 +109,14 @@ class BucketRoot:
         """Return the store; it keeps so many objects open."""
         origin, threads, clock = self._origin, self._threads, self._clock
         refresh, stale = self._settings.origin_refresh_secs, self._settings.origin_stale_secs
-        cache = self._cache
+        cache, open_file = self._cache, partial(open_object, origin)
         return RemoteStore(
             origin,
             threads,
             ObjectLooks(self._common, threads, clock, refresh, stale),
             BucketListing(self._common, threads, clock, refresh, stale),
-            PublishedDigests(lambda key: open_object(origin, key), time.monotonic, refresh / 2).sha256,
+            PublishedDigests(open_file, time.monotonic, refresh / 2).sha256,
+            StoredExtents(origin, threads, PublishedZeros(open_file).data),
             None if cache is None else OpenObjects(cache, origin, threads, most_open),
         )
 

@@ -18,6 +18,7 @@ from aero_storage.delivery.admission import Admission
 from aero_storage.delivery.byte_handler import ByteHandler
 from aero_storage.delivery.chunk_versions import ChunkVersions
 from aero_storage.delivery.client_limits import ClientLimiter
+from aero_storage.delivery.extents_handler import ExtentsHandler
 from aero_storage.delivery.handler import RequestHandler, Total
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.representation import VirtualChunks
@@ -148,11 +149,12 @@ def compose(  # noqa: PLR0913 - what the settings do not say
     streams: set[SiteStream] = set()
     stalls = detect_stalls(streams, admission, reactor, settings.stall_timeout_secs, metrics, log)
     lease_watch = None if in_force is None else LeaseWatch(reactor, streams, in_force)
+    reporter = Reporter(reactor, pools.patient, metrics, log if settings.request_log else None)
     handler = RequestHandler(
         policy,
         build_of(version, environ),
         settings.metrics_auth_token,
-        Reporter(reactor, pools.patient, metrics, log if settings.request_log else None),
+        reporter,
         current_catalog,
         store,
         ByteHandler(
@@ -167,6 +169,7 @@ def compose(  # noqa: PLR0913 - what the settings do not say
             profiles=profiles,
             chunk_versions=ChunkVersions(store, reactor) if settings.request_log else None,
         ),
+        ExtentsHandler(policy, current_catalog, store, reporter, root.late, look_anew=look_anew, access=access),
         profiles=profiles,
         look_anew=look_anew,
         access=access,

@@ -12,6 +12,8 @@ from twisted.internet.interfaces import IReactorTime
 from aero_storage.catalog.directory import DirectoryDocuments
 from aero_storage.catalog.documents import CatalogDocuments
 from aero_storage.chunks.published_digests import PublishedDigests
+from aero_storage.chunks.published_zeros import PublishedZeros
+from aero_storage.errors import ClientError, ExtentsLateError, OriginUnavailableError
 from aero_storage.metrics import Counts, Gauges
 from aero_storage.service.bucket_root import BucketRoot
 from aero_storage.service.disk_pools import DiskPools
@@ -47,6 +49,8 @@ class ImagesRoot:
     fresh_seconds: float = 1.0
     """Time for which what was seen of a boot profile is used."""
     is_remote: bool = False
+    late: type[ClientError] = ExtentsLateError
+    """The error of a request that has waited too long for the extents of an image."""
     is_stale: Callable[[], bool] = lambda: False
     """Whether the catalog in force is too old, as its origin does not answer."""
     polled: PolledDocuments | None = None
@@ -79,8 +83,8 @@ def open_images_root(
 def _directory(root: Path, pools: DiskPools, clock: IReactorTime) -> ImagesRoot:
     files = OpenFileCache(pools.disk, clock, OPEN_FILES)
     directory = ImageDirectory(root)
-    digests = PublishedDigests(directory.open, time.monotonic)
-    store = LocalStore(directory, pools.disk, files, digests.sha256)
+    digests, zeros = PublishedDigests(directory.open, time.monotonic), PublishedZeros(directory.open)
+    store = LocalStore(directory, pools.disk, files, digests.sha256, zeros.data)
     return ImagesRoot(DirectoryDocuments(root), store, LocalProfiles(directory, pools.disk))
 
 
@@ -92,6 +96,7 @@ def _bucket(root: BucketRoot) -> ImagesRoot:
         root.poll_seconds,
         fresh_seconds=root.fresh_seconds,
         is_remote=True,
+        late=OriginUnavailableError,
         is_stale=root.is_stale,
         polled=root.documents,
         gauges=root.gauges,

@@ -27,6 +27,7 @@ from aero_storage.errors import BlobNotFoundError
 from aero_storage.http.identifiers import is_image_id, is_version
 from aero_storage.storage.objects.object_keys import is_chunk_file
 from aero_storage.storage.objects.origin import Listed, Origin
+from aero_storage.storage.objects.stored_extents import map_key
 
 LOOKS_AT_ONCE = 16
 """Requests about as many images are made at the same time: each waits for the store more than it works."""
@@ -48,10 +49,14 @@ class Unit:
         return f"{MARKS}/{self.key}"
 
     def listed(self, origin: Origin) -> Iterator[Listed]:
-        """Yield its objects, a manifest first: a version whose manifest is gone is not served any more."""
+        """Yield its objects in the order in which they may be deleted.
+
+        A manifest comes first: a version whose manifest is gone is not served any more.
+        """
         if not self.is_directory:
-            with suppress(BlobNotFoundError):
-                yield Listed(self.key, origin.head(self.key))
+            for key in (map_key(self.key), self.key):  # a map never outlives its object
+                with suppress(BlobNotFoundError):
+                    yield Listed(key, origin.head(key))
             return
         manifest = chunk_manifest_key(self.key)
         with suppress(BlobNotFoundError):
