@@ -25,6 +25,8 @@ ROUTES = (
     f"/v1/images/secret/versions/{VERSION}/data",
     "/v1/images/secret/extents",
     f"/v1/images/secret/versions/{VERSION}/extents",
+    "/v1/images/secret/profile",
+    f"/v1/images/secret/versions/{VERSION}/profile",
     "/v1/images/chunky/chunked/manifest.json",
     "/v1/images/chunky/chunked/manifest",
     "/v1/images/chunky/chunked/chunks/00000000.bin",

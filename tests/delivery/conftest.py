@@ -20,6 +20,7 @@ from aero_storage.catalog.model import Catalog, Image
 from aero_storage.catalog.reader import Reading
 from aero_storage.delivery.access_record import AccessRecord, Reporter
 from aero_storage.delivery.admission import Admission
+from aero_storage.delivery.boot_profiles import ProfileLinks
 from aero_storage.delivery.byte_handler import ByteHandler
 from aero_storage.delivery.exchange import Ending, Exchange
 from aero_storage.delivery.extents_handler import ExtentsHandler
@@ -364,6 +365,7 @@ class Bench:
             lambda: self.now,
             look_anew=look_anew,
             access=given.get("access"),
+            profiles=given.get("profiles", ProfileLinks()),
         )
         build = Build("1.2.3")
         return RequestHandler(

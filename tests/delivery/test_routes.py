@@ -28,6 +28,8 @@ TABLE = {
     "/v1/images/:image_id/versions/:version/data": (Plane.DATA, Resource.IMAGE),
     "/v1/images/:image_id/extents": (Plane.METADATA, Resource.EXTENTS),
     "/v1/images/:image_id/versions/:version/extents": (Plane.METADATA, Resource.EXTENTS),
+    "/v1/images/:image_id/profile": (Plane.METADATA, Resource.PROFILE),
+    "/v1/images/:image_id/versions/:version/profile": (Plane.METADATA, Resource.PROFILE),
     "/v1/images/:image_id/lease": (Plane.DATA, Resource.LEASE),
     f"{CHUNKED}/manifest.json": (Plane.DATA, Resource.CHUNK_MANIFEST),
     f"{CHUNKED}/manifest": (Plane.DATA, Resource.CHUNK_MANIFEST),

@@ -113,6 +113,8 @@ class DirectoryWork(Work):
     def condemn_chunks(self, *, keeps_image: bool) -> None:
         refuse_foreign_files(self._place.root, self.image_id)
         self._plan(self._place.plan.chunks(NamedBy.CHUNKS if keeps_image else NamedBy.IMAGE))
+        if not keeps_image:
+            self._plan(self._place.plan.profiles())
 
     @override
     def settle(self) -> None:

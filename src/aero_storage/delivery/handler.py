@@ -13,6 +13,7 @@ from aero_storage.catalog.model import Image
 from aero_storage.delivery import metadata, operations
 from aero_storage.delivery.access import LeaseAccess
 from aero_storage.delivery.access_record import AccessRecord, Reporter
+from aero_storage.delivery.boot_profiles import ProfileLinks
 from aero_storage.delivery.byte_handler import ByteHandler, Memo
 from aero_storage.delivery.client_limits import ClientLimiter
 from aero_storage.delivery.exchange import Exchange
@@ -24,6 +25,7 @@ from aero_storage.delivery.lease_replies import LeaseDeniedError, denial
 from aero_storage.delivery.lease_route import LeaseRoute
 from aero_storage.delivery.missing import LookAnew, Renewal, open_named
 from aero_storage.delivery.policy import Policy
+from aero_storage.delivery.profile_route import ProfileRoute
 from aero_storage.delivery.reply import Reply, error, preflight
 from aero_storage.delivery.representation import version_of
 from aero_storage.delivery.routes import Plane, Resource
@@ -90,10 +92,13 @@ class RequestHandler:
     """Seconds since the epoch."""
     _access: LeaseAccess | None = attrs.field(kw_only=True, default=None)
     """Says who may have what; None where leases are off."""
+    profiles: ProfileLinks = attrs.field(kw_only=True, factory=ProfileLinks)
+    """The stored boot profiles."""
     shutting_down: bool = attrs.field(init=False, default=False)
     _readiness: SingleFlight[bool] = attrs.field(init=False)
     _list: ImageList = attrs.field(init=False)
     _lease_route: LeaseRoute = attrs.field(init=False)
+    _profile_route: ProfileRoute = attrs.field(init=False)
     _exposition: PacedExposition = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -102,6 +107,7 @@ class RequestHandler:
         disk, metrics = self.reporter.disk, self.reporter.metrics
         self._list = ImageList(self._store, disk, metrics, clock, self._access, self._fresh_seconds)
         self._lease_route = LeaseRoute(self.policy, self._current_catalog, self._access, self._open, self._now)
+        self._profile_route = ProfileRoute(self.policy, self._open, self.profiles, self._access)
         self._exposition = PacedExposition(clock, self._expose)
 
     def account(self, facts: Facts) -> AccessRecord:
@@ -219,13 +225,16 @@ class RequestHandler:
             return metadata.list_reply(facts, self.policy, listing)
         if facts.resource is Resource.EXTENTS:
             return await self._extents.answer(exchange)
+        if facts.resource is Resource.PROFILE:
+            return await self._profile_route.answer(exchange)
         image, opened = await self._open(facts.names.image_id)
         exchange.blob = opened
         if self._access is not None:
             await self._access.admit_to(exchange, image)
             version = version_of(image, opened.status)
             self._access.settle(exchange, () if version is None else (version,))
-        return metadata.image_reply(facts, self.policy, image, opened.status, self._now())
+        linked = await self.profiles.know(image, opened.status)
+        return metadata.image_reply(facts, self.policy, image, opened.status, now=self._now(), has_profile=linked)
 
     def _invalid_name(self, facts: Facts) -> Reply:
         """The reply of the metadata plane to an invalid id or version (http.md §1)."""
@@ -234,13 +243,13 @@ class RequestHandler:
             return error(facts, self.policy, 400, reason=RefusalReason.ID, text=text)
         return error(facts, self.policy, 404, reason=RefusalReason.ID)
 
-    async def _open(self, image_id: str) -> tuple[Image, Opened]:
+    async def _open(self, image_id: str, anew: bool = False) -> tuple[Image, Opened]:  # noqa: FBT001, FBT002
         def request() -> tuple[Image, BlobRequest]:
             image = self._find(image_id)
             return image, BlobRequest(image)
 
         image, wanted = request()
-        opened = self._store.open_cached(wanted)
+        opened = None if anew else self._store.open_cached(wanted)
         if opened is not None:
             return image, opened
         return await open_named(self._store, self._current_catalog, self._look_anew, request)

@@ -9,13 +9,22 @@ from types import MappingProxyType
 import attrs
 
 from aero_storage.catalog.model import Image
+from aero_storage.delivery.boot_profiles import ProfileBody
 from aero_storage.delivery.facts import Facts
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.reply import Reply, json_body, precondition_reply, response_headers, validator_headers
-from aero_storage.delivery.representation import OCTETS, image_validators, known_sha256, version_caching, version_of
+from aero_storage.delivery.representation import (
+    OCTETS,
+    image_validators,
+    known_sha256,
+    profile_link,
+    version_caching,
+    version_of,
+)
 from aero_storage.http import caching
 from aero_storage.http.caching import Caching
 from aero_storage.http.conditional import Validators
+from aero_storage.http.cors import Headers
 from aero_storage.http.dates import format_rfc3339
 from aero_storage.http.extents.documents import Body
 from aero_storage.storage.blob import BlobStatus
@@ -42,13 +51,20 @@ def describe(image: Image, status: BlobStatus) -> dict[str, object]:
     return {key: value for key, value in document.items() if value is not None}
 
 
-def image_reply(facts: Facts, policy: Policy, image: Image, status: BlobStatus, now: float) -> Reply:
+def image_reply(  # noqa: PLR0913 - by name only
+    facts: Facts, policy: Policy, image: Image, status: BlobStatus, *, now: float, has_profile: bool
+) -> Reply:
     """Return the metadata of one image; the entity-tag is that of the image, as clients use it for the image.
 
-    `now` is the `Date` of the response, in seconds since the epoch.
+    `now` is the `Date` of the response, in seconds since the epoch. `has_profile`: a boot profile is linked to.
     """
-    validators = image_validators(image, status).at(now)
-    return _answer(facts, policy, json_body(describe(image, status)), validators, caching_of(image, policy))
+    validators, link = image_validators(image, status).at(now), profile_link(image.id) if has_profile else ()
+    return _answer(facts, policy, json_body(describe(image, status)), validators, caching_of(image, policy), link)
+
+
+def profile_reply(facts: Facts, policy: Policy, image: Image, body: ProfileBody) -> Reply:
+    """Return a profile of an image; the entity-tag is made of the body."""
+    return _answer(facts, policy, body.data, Validators(body.etag, None), caching_of(image, policy))
 
 
 def caching_of(image: Image, policy: Policy) -> Caching:
@@ -138,7 +154,9 @@ def _listing_caching(listing: Listing, policy: Policy) -> Caching:
     return Caching(caching.REVALIDATE, by_credentials=policy.leases)
 
 
-def _answer(facts: Facts, policy: Policy, body: bytes, validators: Validators, kept: Caching) -> Reply:
-    headers = (*kept.headers, *validator_headers(validators), ("Content-Type", "application/json"))
+def _answer(  # noqa: PLR0913, PLR0917 - parts of a response
+    facts: Facts, policy: Policy, body: bytes, validators: Validators, kept: Caching, more: Headers = ()
+) -> Reply:
+    headers = (*kept.headers, *validator_headers(validators), ("Content-Type", "application/json"), *more)
     unmet = precondition_reply(facts, policy, validators, headers)
     return unmet or Reply(200, response_headers(facts, policy, headers), body)

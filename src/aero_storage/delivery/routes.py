@@ -47,6 +47,7 @@ class Resource(enum.Enum):
     CHUNK_MANIFEST = "chunk manifest"
     CHUNK = "chunk object"
     EXTENTS = "extents of an image"
+    PROFILE = "boot profile of an image"
     LEASE = "whether a lease is good"
 
 
@@ -93,6 +94,8 @@ ROUTES = (
     Route(_IMAGE_VERSION, Resource.IMAGE, Plane.DATA, Access.IMAGE),
     Route(f"{_IMAGE_VERSION}/data", Resource.IMAGE, Plane.DATA, Access.IMAGE),
     Route(f"{_IMAGE_VERSION}/extents", Resource.EXTENTS, Plane.METADATA, Access.IMAGE),
+    Route("/v1/images/:image_id/profile", Resource.PROFILE, Plane.METADATA, Access.IMAGE),
+    Route(f"{_IMAGE_VERSION}/profile", Resource.PROFILE, Plane.METADATA, Access.IMAGE),
     Route("/v1/images/:image_id/lease", Resource.LEASE, Plane.DATA, Access.IMAGE),
     Route(f"{_CHUNKED}/manifest.json", Resource.CHUNK_MANIFEST, Plane.DATA, Access.IMAGE),
     Route(f"{_CHUNKED}/manifest", Resource.CHUNK_MANIFEST, Plane.DATA, Access.IMAGE),

@@ -20,7 +20,7 @@ TALLIES = (
     *("requests", "bytes", "ranges", "store_errors", "reloads", "refusals", "slow"),
     *("certificate_reloads", "leases", "delivered", "rejections", "broken_off", "lines_dropped", "extents"),
     *("origin_requests", "origin_bytes", "cache_requests", "cache_evicted", "cache_damaged"),
-    "lease_reloads",
+    *("lease_reloads", "profiles_warmed"),
 )
 HISTOGRAMS = ("durations", "queue_waits", "reactor_delays", "origin_durations")
 
@@ -131,6 +131,8 @@ class Counts:
     """Looks for the extents of images, by result."""
     lease_reloads: Tally = attrs.field(factory=dict)
     """By document and result; empty without leases."""
+    profiles_warmed: Tally = attrs.field(factory=lambda: {(): 0})
+    """Bytes."""
     lines_dropped: Tally = attrs.field(factory=lambda: {(): 0})
     queue_waits: Histogram = attrs.field(factory=_one_row)
     reactor_delays: Histogram = attrs.field(factory=_one_row)

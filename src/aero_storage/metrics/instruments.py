@@ -136,6 +136,10 @@ class Metrics:
         """A file of leases is broken."""
         _count(self.counts.lease_reloads, (document, "failure"))
 
+    def profile_warmed(self, size: int) -> None:
+        """Bytes that a boot profile names were brought into memory, or into the block cache."""
+        _count(self.counts.profiles_warmed, (), size)
+
     def stream_stalled(self) -> None:
         """A response was reset, as its client had stalled."""
         _count(self.counts.slow, ("stalled",))

@@ -30,6 +30,7 @@ from aero_storage.storage.objects.opening import open_origin
 from aero_storage.storage.objects.origin import Origin
 from aero_storage.storage.objects.origin_threads import OriginThreads
 from aero_storage.storage.objects.polled_documents import PolledDocuments
+from aero_storage.storage.objects.remote_profiles import RemoteProfiles
 from aero_storage.storage.objects.remote_store import RemoteStore
 from aero_storage.storage.objects.stored_extents import StoredExtents
 from aero_storage.storage.store import Store
@@ -85,6 +86,11 @@ class BucketRoot:
         """Interval of the looks at the catalog."""
         return max(self._settings.origin_refresh_secs * _POLL_SHARE, _LEAST_POLL)
 
+    @property
+    def fresh_seconds(self) -> float:
+        """Time for which what was seen of an object is used."""
+        return self._settings.origin_refresh_secs
+
     def is_stale(self) -> bool:
         """Whether the last good look at the catalog was too long ago."""
         silent = self.documents.silent_seconds()
@@ -113,6 +119,10 @@ class BucketRoot:
             StoredExtents(origin, threads, PublishedZeros(open_file).data),
             None if cache is None else OpenObjects(cache, origin, threads, most_open),
         )
+
+    def profiles(self) -> RemoteProfiles:
+        """Return the stored boot profiles."""
+        return RemoteProfiles(self._origin, self._threads)
 
     def start(self) -> None:
         """Begin: the cache is looked through in a thread."""

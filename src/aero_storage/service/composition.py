@@ -16,10 +16,10 @@ from aero_storage.catalog.reader import CatalogReader
 from aero_storage.delivery.access_record import Reporter
 from aero_storage.delivery.admission import Admission
 from aero_storage.delivery.byte_handler import ByteHandler
+from aero_storage.delivery.chunk_versions import ChunkVersions
 from aero_storage.delivery.client_limits import ClientLimiter
 from aero_storage.delivery.extents_handler import ExtentsHandler
 from aero_storage.delivery.handler import RequestHandler, Total
-from aero_storage.delivery.operations import Build
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.representation import VirtualChunks
 from aero_storage.delivery.routes import routes
@@ -32,6 +32,7 @@ from aero_storage.linux.sock_diag import SockDiag
 from aero_storage.logs.json_log import EventLog
 from aero_storage.logs.rate_limited import RateLimitedEvent
 from aero_storage.metrics import Metrics, Registry
+from aero_storage.service.build import build_of
 from aero_storage.service.catalog_reload import CatalogReloader
 from aero_storage.service.disk_pools import DiskPools
 from aero_storage.service.images_root import ImagesRoot, open_images_root
@@ -44,10 +45,10 @@ from aero_storage.service.listing_on_demand import ListingOnDemand
 from aero_storage.service.metric_sources import gauges_of, lines_dropped_by
 from aero_storage.service.origin_failures import OriginFailures
 from aero_storage.service.private_images import PrivateImagesWarning
+from aero_storage.service.profile_warming import ProfileWarming, profiles_of
 from aero_storage.service.speed_limits import lease_limiter_of, throttle_of
 from aero_storage.service.unserved_entries import UnservedEntries
 from aero_storage.settings import Settings
-from aero_storage.settings.original_variables import BUILD_VARIABLES, find_variable
 from aero_storage.storage.objects.looks_file import LooksFile
 from aero_storage.streaming.fair_queue import FairQueue
 from aero_storage.streaming.files_in_flight import FilesInFlight
@@ -93,6 +94,7 @@ class Parts:
     """None while leases are off."""
     private_images: PrivateImagesWarning | None
     """None while leases are on."""
+    warming: ProfileWarming | None
     listening: Listening = attrs.field(factory=Listening)
 
 
@@ -143,6 +145,7 @@ def compose(  # noqa: PLR0913 - what the settings do not say
         rejected=metrics.request_rejected,
         waited=metrics.request_waited,
     )
+    profiles, warming = profiles_of(settings, root, pools, current_catalog, metrics, log)
     streams: set[SiteStream] = set()
     stalls = detect_stalls(streams, admission, reactor, settings.stall_timeout_secs, metrics, log)
     lease_watch = None if in_force is None else LeaseWatch(reactor, streams, in_force)
@@ -163,8 +166,11 @@ def compose(  # noqa: PLR0913 - what the settings do not say
             look_anew=look_anew,
             lease_limiter=lease_limiter_of(settings, reactor, metrics),
             access=access,
+            profiles=profiles,
+            chunk_versions=ChunkVersions(store, reactor) if settings.request_log else None,
         ),
         ExtentsHandler(policy, current_catalog, store, reporter, root.late, look_anew=look_anew, access=access),
+        profiles=profiles,
         look_anew=look_anew,
         access=access,
         renewal=None if root.polled is None else ListingOnDemand(root.polled, reloader.check, reactor),
@@ -215,6 +221,7 @@ def compose(  # noqa: PLR0913 - what the settings do not say
         unserved,
         leases,
         private_images,
+        warming,
     )
 
 
@@ -278,14 +285,4 @@ def policy_of(settings: Settings) -> Policy:
         public_cache_max_age_secs=settings.public_cache_max_age_secs,
         trusted_proxy=TrustedProxies.of(settings.trusted_proxy),
         leases=settings.lease_keys_file is not None,
-    )
-
-
-def build_of(version: str, environ: Mapping[str, str]) -> Build:
-    """The build for `/version`; a packager may set the variables."""
-    named, git_sha, built_at = (find_variable(environ, name) for name in BUILD_VARIABLES)
-    return Build(
-        version if named is None else named.value,
-        "dev" if git_sha is None else git_sha.value,
-        "" if built_at is None else built_at.value,
     )

@@ -20,9 +20,11 @@ from aero_storage.service.disk_pools import DiskPools
 from aero_storage.settings import OriginUrl, Settings
 from aero_storage.storage.local.directory import ImageDirectory
 from aero_storage.storage.local.image_store import LocalStore
+from aero_storage.storage.local.local_profiles import LocalProfiles
 from aero_storage.storage.objects.looks_file import LooksFile
 from aero_storage.storage.objects.polled_documents import PolledDocuments
 from aero_storage.storage.open_file_cache import OpenFileCache
+from aero_storage.storage.profile_files import ProfileFiles
 from aero_storage.storage.store import Store
 
 OPEN_FILES = 256
@@ -42,7 +44,10 @@ class ImagesRoot:
 
     documents: CatalogDocuments
     store: Store
+    profiles: ProfileFiles
     poll_seconds: float = POLL_SECONDS
+    fresh_seconds: float = 1.0
+    """Time for which what was seen of a boot profile is used."""
     is_remote: bool = False
     late: type[ClientError] = ExtentsLateError
     """The error of a request that has waited too long for the extents of an image."""
@@ -80,14 +85,16 @@ def _directory(root: Path, pools: DiskPools, clock: IReactorTime) -> ImagesRoot:
     directory = ImageDirectory(root)
     digests, zeros = PublishedDigests(directory.open, time.monotonic), PublishedZeros(directory.open)
     store = LocalStore(directory, pools.disk, files, digests.sha256, zeros.data, clock)
-    return ImagesRoot(DirectoryDocuments(root), store)
+    return ImagesRoot(DirectoryDocuments(root), store, LocalProfiles(directory, pools.disk))
 
 
 def _bucket(root: BucketRoot) -> ImagesRoot:
     return ImagesRoot(
         root.documents,
         root.store(OPEN_FILES),
+        root.profiles(),
         root.poll_seconds,
+        fresh_seconds=root.fresh_seconds,
         is_remote=True,
         late=OriginUnavailableError,
         is_stale=root.is_stale,

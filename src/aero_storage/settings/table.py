@@ -220,6 +220,12 @@ class Settings:
         "BYTES",
         "Limit each lease to this many image bytes a second of a process; 0 is no limit.",
     )
+    warm_profiles: bool = setting(
+        values.boolean,
+        "true",
+        "",
+        "Bring what boot profiles name into memory, or into the block cache, at idle times.",
+    )
     express: bool = setting(
         values.boolean,
         "true",

@@ -29,6 +29,7 @@ from aero_storage.cli.buckets.keys import (
 )
 from aero_storage.cli.buckets.maps import put_map, scanned
 from aero_storage.cli.buckets.pointer import CatalogPointer
+from aero_storage.cli.buckets.profiles import BucketProfiles
 from aero_storage.cli.buckets.publication import Publication
 from aero_storage.cli.buckets.reading import StoredObject
 from aero_storage.cli.buckets.unnamed import Survey, Unit, set_marks
@@ -54,7 +55,7 @@ class _Given:
     files: list[str] = attrs.field(factory=list)
     new: list[Unit] = attrs.field(factory=list)
     has_chunks: list[bool] = attrs.field(factory=list)
-    """Whether the entry of the image stays, if its chunks are given up."""
+    """Whether the entry of the image stays, if its chunks are given up; its profiles go with the entry."""
 
 
 @attrs.frozen
@@ -210,6 +211,8 @@ class BucketWork(Work):
         left = [unit for unit in given if not survey.is_named(unit)]
         set_marks(self.origin, left)
         self.origin.delete(unit.mark for unit in self._given.new if survey.is_named(unit))
+        if catalog.find(self.image_id) is None:
+            self._delete_profiles()
         if self._given.has_chunks:
             self.origin.delete([self._unversioned_manifest()])
         kept = self._size(left)
@@ -236,11 +239,18 @@ class BucketWork(Work):
         freed = 0
         if self._given.has_chunks:
             self.origin.delete([self._unversioned_manifest()])
+        self._delete_profiles()
         for unit in units:
             for listed in unit.listed(self.origin):
                 freed += 0 if listed.status is None else listed.status.size
             self.origin.delete(listed.key for listed in unit.listed(self.origin))
         return freed
+
+    def _delete_profiles(self) -> None:
+        """Delete the profiles of an image that is gone: nobody needs one to go on reading."""
+        if False in self._given.has_chunks:
+            profiles = BucketProfiles(self.origin)
+            self.origin.delete(place.path for place in profiles.places(self.image_id))
 
     @override
     def publish(
