@@ -45,7 +45,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     site: Site
 
-    def do_GET(self) -> None:  # noqa: N802 - the base class's name
+    def do_GET(self) -> None:
         """Answer with a file or a made answer."""
         found = self.site.answer(self.path.partition("?")[0])
         kind, body = found or ("text/plain", b"")

@@ -1,7 +1,7 @@
 """Build a small Linux that boots in emulators: `python -m tools.os_image DIRECTORY`.
 
-DIRECTORY gets `linux.img`, SeaBIOS (`bios.bin`, `vgabios.bin`) and `linux.json`, which has digests and packages. Nothing
-is done where `linux.json` is of these sources and agrees with what lies there; `--anew` builds in any case.
+DIRECTORY gets `linux.img`, SeaBIOS (`bios.bin`, `vgabios.bin`) and `linux.json`, which has digests and packages.
+Nothing is done where `linux.json` is of these sources and agrees with what lies there; `--anew` builds in any case.
 """
 
 from __future__ import annotations

@@ -11,15 +11,17 @@ from tools.os_image.root_files import EPOCH
 
 MIB = 1 << 20
 SERIAL = "61e50015"
-ARGUMENTS = """root=/dev/sda2 rootwait console=ttyS0 console=tty0 quiet mitigations=off nowatchdog tsc=reliable acpi=off
-pnpbios=off mce=off nomodeset random.trust_cpu=on"""
+ARGUMENTS = """
+root=/dev/sda2 rootwait console=ttyS0 console=tty0 quiet mitigations=off nowatchdog tsc=reliable acpi=off pnpbios=off
+mce=off nomodeset random.trust_cpu=on
+"""
 CONFIGURATION = f"""DEFAULT aero
 PROMPT 0
 TIMEOUT 0
 LABEL aero
 KERNEL vmlinuz
 INITRD initrd.gz
-APPEND {ARGUMENTS.replace(chr(10), " ")}
+APPEND {" ".join(ARGUMENTS.split())}
 """
 
 

@@ -8,12 +8,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from attrs import frozen
-
 from tools.os_image.packages import ImageError
 
 # In the order in which they are loaded; kernels that have one built in, or under no such name, go without it.
-MODULES = """scsi_common scsi_mod crc64 crc64-rocksoft_generic crc64-rocksoft crct10dif_common crct10dif_generic
-crc-t10dif t10-pi sd_mod libata ata_piix crc16 mbcache jbd2 crc32c_generic ext4""".split()
+MODULES = """
+scsi_common scsi_mod crc64 crc64-rocksoft_generic crc64-rocksoft crct10dif_common crct10dif_generic
+crc-t10dif t10-pi sd_mod libata ata_piix crc16 mbcache jbd2 crc32c_generic ext4
+"""
 NEEDED = ("sd_mod", "ata_piix", "ext4")
 INIT = """#!/bin/busybox sh
 b=/bin/busybox
@@ -35,12 +36,13 @@ class Entry:
 
     @property
     def mode(self) -> int:
+        """Kind and permissions."""
         return stat.S_IFDIR | 0o755 if self.data is None else stat.S_IFREG | 0o755
 
 
 def ram_disk(busybox: bytes, drivers: Path) -> bytes:
     """Make the archive, compressed, from the directory of a kernel's modules."""
-    modules = {name: found for name in MODULES if (found := _module(drivers, name))}
+    modules = {name: found for name in MODULES.split() if (found := _module(drivers, name))}
     if missing := [name for name in NEEDED if name not in modules]:
         raise ImageError(f"the kernel has no module {', '.join(missing)}")
     entries = [Entry(name) for name in ("bin", "dev", "new", "m")]

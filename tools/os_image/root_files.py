@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from attrs import frozen
-
 from tools.os_image.packages import ImageError, run
 
 EPOCH = 1_700_000_000
@@ -17,11 +16,13 @@ EPOCH = 1_700_000_000
 UUID = "61e50000-0000-4000-8000-000000000015"
 DATA_FILES, DATA_BYTES = 8, 1 << 20
 SUMS = "/etc/SHA256SUMS"
-DIRECTORIES = ("/bin", "/sbin", "/dev", "/proc", "/sys", "/tmp", "/etc", "/etc/init.d", "/root", "/data")
-APPLETS = """ash base64 basename cat chmod clear cmp cp cut date dd df dirname dmesg du echo env expr false find
+DIRECTORIES = ("/bin", "/sbin", "/dev", "/proc", "/sys", "/tmp", "/etc", "/etc/init.d", "/root", "/data")  # noqa: S108 - the guest's
+APPLETS = """
+ash base64 basename cat chmod clear cmp cp cut date dd df dirname dmesg du echo env expr false find
 free grep gunzip gzip head hexdump hostname kill less ln ls lsmod mkdir mknod more mount mv od printf ps pwd rm rmdir
 sed sh sha256sum sleep sort stty sync tail tar tee test time top touch tr true umount uname uniq uptime vi wc which
-xargs yes zcat""".split()
+xargs yes zcat
+"""
 INITIAL = """#!/bin/sh
 mount -t proc proc /proc
 mount -t sysfs sys /sys
@@ -82,7 +83,7 @@ def _data_files() -> Iterator[File]:
 
 def links() -> dict[str, str]:
     """Symbolic links and where they lead."""
-    return {f"/bin/{name}": "busybox" for name in APPLETS} | {
+    return {f"/bin/{name}": "busybox" for name in APPLETS.split()} | {
         f"/sbin/{name}": "/bin/busybox" for name in ("init", "reboot", "poweroff", "halt")
     }
 
