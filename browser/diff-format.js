@@ -1,0 +1,150 @@
+/**
+ * The file of an export: what was written over which version of an image.
+ *
+ * A line `aero-overlay-1`, a line of JSON, then records: offset (8 bytes, little endian), length (4), CRC-32 of the
+ * bytes (4), the bytes. The last record has length 0, and the number of records before it as its offset: a file that
+ * was cut short has no such record.
+ */
+
+import { AeroDiskError } from "./errors.js";
+
+const MAGIC = "aero-overlay-1\n";
+const LONGEST_HEADER = 64 << 10;
+const LONGEST_RECORD = 1 << 20;
+const RECORD_HEAD = 16;
+const BYTES_A_PIECE = 256 << 10;
+const CRC_TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
+  let value = byte;
+  for (let bit = 0; bit < 8; bit += 1) value = value & 1 ? (value >>> 1) ^ 0xedb88320 : value >>> 1;
+  return value;
+});
+
+/** @returns {number} CRC-32 as of gzip and PNG */
+export function crc32(bytes) {
+  let value = 0xffffffff;
+  for (const byte of bytes) value = CRC_TABLE[(value ^ byte) & 0xff] ^ (value >>> 8);
+  return ~value >>> 0;
+}
+
+/** Yields the pieces of a file with `header` and `runs`, some 256 KiB each. */
+export function* writeDiff(header, runs) {
+  let parts = [new TextEncoder().encode(`${MAGIC}${JSON.stringify(header)}\n`)];
+  let length = parts[0].length;
+  let records = 0;
+  for (const { offset, bytes } of runs) {
+    parts.push(recordHead(offset, bytes), bytes);
+    length += RECORD_HEAD + bytes.length;
+    records += 1;
+    if (length < BYTES_A_PIECE) continue;
+    yield joined(parts, length);
+    parts = [];
+    length = 0;
+  }
+  parts.push(recordHead(records, new Uint8Array(0)));
+  yield joined(parts, length + RECORD_HEAD);
+}
+
+function recordHead(offset, bytes) {
+  const head = new DataView(new ArrayBuffer(RECORD_HEAD));
+  head.setBigUint64(0, BigInt(offset), true);
+  head.setUint32(8, bytes.length, true);
+  head.setUint32(12, crc32(bytes), true);
+  return new Uint8Array(head.buffer);
+}
+
+function joined(parts, length) {
+  const whole = new Uint8Array(length);
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}
+
+/**
+ * Reads a file.
+ *
+ * @param {ReadableStream<Uint8Array>} stream
+ * @param {(header: object) => any} onHeader told the header before any record
+ * @param {(offset: number, bytes: Uint8Array) => void} onRun told each record
+ */
+export async function readDiff(stream, onHeader, onRun) {
+  const bytes = new ByteReader(stream);
+  try {
+    await onHeader(await readHeader(bytes));
+    let records = 0;
+    while (await readRecord(bytes, records, onRun)) records += 1;
+    if (!(await bytes.isAtEnd())) throw damagedFile("something follows its end");
+  } finally {
+    bytes.cancel();
+  }
+}
+
+async function readHeader(bytes) {
+  if (new TextDecoder().decode(await bytes.take(MAGIC.length)) !== MAGIC) throw damagedFile("it is no export of an overlay");
+  const line = await bytes.takeLine(LONGEST_HEADER);
+  try {
+    return JSON.parse(new TextDecoder().decode(line));
+  } catch (cause) {
+    throw damagedFile("its header is no JSON", cause);
+  }
+}
+
+async function readRecord(bytes, records, onRun) {
+  const head = await bytes.take(RECORD_HEAD);
+  const view = new DataView(head.buffer, head.byteOffset, RECORD_HEAD);
+  const offset = Number(view.getBigUint64(0, true));
+  const length = view.getUint32(8, true);
+  if (length > LONGEST_RECORD) throw damagedFile("a record is too long");
+  const body = await bytes.take(length);
+  if (crc32(body) !== view.getUint32(12, true)) throw damagedFile(`the record at ${offset} has a wrong checksum`);
+  if (length > 0) onRun(offset, body);
+  else if (offset !== records) throw damagedFile(`it has ${records} records instead of ${offset}`);
+  return length > 0;
+}
+
+function damagedFile(reason, cause) {
+  return new AeroDiskError("damaged", `the file cannot be imported: ${reason}`, { cause });
+}
+
+/** Takes bytes from a stream in lengths that the caller names. */
+class ByteReader {
+  #reader;
+  #rest = new Uint8Array(0);
+
+  constructor(stream) {
+    this.#reader = stream.getReader();
+  }
+
+  async take(length) {
+    while (this.#rest.length < length) {
+      if (!(await this.#more())) throw damagedFile("it is cut short");
+    }
+    const taken = this.#rest.slice(0, length);
+    this.#rest = this.#rest.subarray(length);
+    return taken;
+  }
+
+  async takeLine(most) {
+    for (;;) {
+      const end = this.#rest.indexOf(10);
+      if (end >= 0) return (await this.take(end + 1)).subarray(0, end);
+      if (this.#rest.length > most || !(await this.#more())) throw damagedFile("its header has no end");
+    }
+  }
+
+  async isAtEnd() {
+    return this.#rest.length === 0 && !(await this.#more());
+  }
+
+  cancel() {
+    this.#reader.cancel().catch(() => {});
+  }
+
+  async #more() {
+    const { done, value } = await this.#reader.read();
+    if (!done) this.#rest = joined([this.#rest, value], this.#rest.length + value.length);
+    return !done;
+  }
+}
