@@ -51,14 +51,14 @@ export class BlockReader {
    * @param {number} parts.blockSize
    * @param {number} parts.maxRequest bytes that one request asks for at most
    * @param {number} parts.memory bytes of blocks that are kept
-   * @param {{fetch: Function}} parts.source
+   * @param {{fetch: Function, blocksAtOnce: number}} parts.source
    * @param {import("./request-queue.js").RequestQueue} parts.queue
    * @param {object} parts.stats
    */
   constructor({ size, blockSize, maxRequest, memory, source, queue, stats }) {
     this.#size = size;
     this.#blockSize = blockSize;
-    this.#blocksAtOnce = Math.max(1, Math.floor(maxRequest / blockSize));
+    this.#blocksAtOnce = Math.min(source.blocksAtOnce, Math.max(1, Math.floor(maxRequest / blockSize)));
     this.#source = source;
     this.#queue = queue;
     this.#stats = stats;
@@ -166,12 +166,12 @@ export class BlockReader {
     if (known && !known.controller.signal.aborted) {
       if (urgent) this.#hurry(known);
       if (known !== last?.run) waits.push({ run: known, target });
-    } else if (last?.run.isOpen && last.run.first + last.run.count === index && last.run.count < blocksAtOnce) {
+    } else if (last?.isOwn && last.run.isOpen && last.run.first + last.run.count === index && last.run.count < blocksAtOnce) {
       last.run.count += 1;
       this.#runs.set(index, last.run);
     } else {
       const run = this.#start(index, urgent);
-      waits.push({ run, target });
+      waits.push({ run, target, isOwn: true });
     }
   }
 

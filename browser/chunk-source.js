@@ -7,6 +7,8 @@ import { reprDigest, sha256Hex, toHex } from "./sha256.js";
 
 /** Fetches chunks of one version of an image. */
 export class ChunkSource {
+  /** Each chunk is an answer of its own. */
+  blocksAtOnce = 1;
   #requester;
   #manifest;
   #verify;

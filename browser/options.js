@@ -18,10 +18,11 @@ const DEFAULTS = {
   headers: undefined,
   credentials: undefined,
   retries: 5,
+  retryDelay: 200,
   timeout: 20_000,
 };
 
-const LEAST = { blockSize: 512, maxRequest: 512, concurrency: 1, readAhead: 0, memory: 0, retries: 0, timeout: 1 };
+const LEAST = { blockSize: 512, maxRequest: 512, concurrency: 1, readAhead: 0, memory: 0, retries: 0, retryDelay: 0, timeout: 1 };
 
 /** @returns {typeof DEFAULTS} every option; throws a TypeError or RangeError for one that makes no sense */
 export function checkedOptions(given) {

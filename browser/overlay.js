@@ -13,7 +13,7 @@ const PRIVATE = Symbol("Overlay.open makes overlays");
 export class Overlay {
   #disk;
   #image;
-  #pages = new SectorPages();
+  #pages;
   #turn = Promise.resolve();
 
   /** Overlays are opened by `Overlay.open`. */
@@ -22,6 +22,7 @@ export class Overlay {
     this.#disk = disk;
     const { url, size, version, tag } = disk;
     this.#image = { url, size, version, tag };
+    this.#pages = new SectorPages(size);
   }
 
   /**

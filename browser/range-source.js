@@ -7,6 +7,7 @@ import { tagOf } from "./metadata.js";
 
 /** Fetches ranges of one version of an image. */
 export class RangeSource {
+  blocksAtOnce = Infinity;
   #requester;
   #addresses;
   #image;

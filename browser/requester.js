@@ -33,7 +33,7 @@ export class Requester {
 
   /**
    * @param {object} parts
-   * @param {{headers, credentials, timeout, retries}} parts.options
+   * @param {{headers, credentials, timeout, retries, retryDelay}} parts.options
    * @param {import("./leases.js").LeaseHolder} parts.leases
    * @param {import("./request-queue.js").RequestQueue} parts.queue
    * @param {object} parts.stats counts `requests` and `bytes`
@@ -80,7 +80,7 @@ export class Requester {
     if (setback.isRefusal && !job.urgent) throw setback.error;
     const count = setback.isRefusal ? (state.refusals += 1) : (state.tries += 1);
     if (count > this.#triesLeft(setback)) throw setback.error;
-    const delay = setback.delay ?? backOff(count - 1);
+    const delay = setback.delay ?? backOff(count, this.#options.retryDelay);
     if (job.urgent) this.#onWaiting({ reason: setback.message, error: setback.error, attempt: count, delay, url: question.url.href });
     await pause(delay, signal);
   }

@@ -21,8 +21,14 @@ class Page {
 
 /** Written sectors of a disk. */
 export class SectorPages {
+  #size;
   #pages = new Map();
   #generation = 0;
+
+  /** @param {number} size bytes of the disk; its last sector may be a part of one */
+  constructor(size) {
+    this.#size = size;
+  }
 
   /** The bytes that the pages take. */
   get bytes() {
@@ -67,7 +73,7 @@ export class SectorPages {
 
   /** @returns {SectorPages} the pages as they are now; later writes do not change them */
   snapshot() {
-    const taken = new SectorPages();
+    const taken = new SectorPages(this.#size);
     taken.#pages = new Map(this.#pages);
     this.#generation += 1;
     taken.#generation = this.#generation;
@@ -85,7 +91,8 @@ export class SectorPages {
       for (let from = 0; from < PAGE; from += SECTOR) {
         let to = from;
         while (to < PAGE && sectors & (1 << (to / SECTOR))) to += SECTOR;
-        if (to > from) yield { offset: number * PAGE + from, bytes: bytes.subarray(from, to) };
+        const end = Math.min(to, this.#size - number * PAGE);
+        if (to > from) yield { offset: number * PAGE + from, bytes: bytes.subarray(from, end) };
         from = Math.max(from, to);
       }
     }

@@ -40,8 +40,9 @@ export function linkedController(signal) {
   return controller;
 }
 
-/** @returns {number} milliseconds to wait before try `attempt` + 1: they double from 200 to 5,000, with jitter */
-export function backOff(attempt) {
-  const longest = Math.min(5000, 200 * 2 ** attempt);
-  return longest * (0.5 + Math.random() / 2);
+const LONGEST_WAIT = 5000;
+
+/** @returns {number} milliseconds to wait after failure `attempt` (1, 2, …): they double from `first` on, with jitter */
+export function backOff(attempt, first = 200) {
+  return Math.min(LONGEST_WAIT, first * 2 ** (attempt - 1)) * (0.5 + Math.random() / 2);
 }

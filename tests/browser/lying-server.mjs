@@ -81,7 +81,7 @@ export class LyingServer {
     this.underWay += 1;
     this.mostUnderWay = Math.max(this.mostUnderWay, this.underWay);
     response.on("close", () => { this.underWay -= 1; });
-    if (this.delay) await new Promise(resolve => setTimeout(resolve, this.delay));
+    if (this.delay) await new Promise(resolve => setTimeout(resolve, this.delay).unref());
     const answer = this.#answer(request, url);
     const lie = this.fault(request);
     if (lie) return lie(response, answer);
