@@ -1,9 +1,9 @@
 /**
  * The file of an export: what was written over which version of an image.
  *
- * A line `aero-overlay-1`, a line of JSON, then records: offset (8 bytes, little endian), length (4), CRC-32 of the
- * bytes (4), the bytes. The last record has length 0, and the number of records before it as its offset: a file that
- * was cut short has no such record.
+ * A line `aero-overlay-1`, a line of JSON, then records: offset (8 bytes, little endian), length (4), CRC-32 (4), the
+ * bytes. The checksum is that of offset, length and bytes. The last record has length 0 and the number of records before
+ * it as its offset: a file that was cut short has no such record. Its checksum is that of offset, length and the JSON.
  */
 
 import { AeroDiskError } from "./errors.js";
@@ -19,20 +19,23 @@ const CRC_TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
   return value;
 });
 
-/** @returns {number} CRC-32 as of gzip and PNG */
-export function crc32(bytes) {
+/** @returns {number} CRC-32 of all parts one after the other, as of gzip and PNG */
+export function crc32(...parts) {
   let value = 0xffffffff;
-  for (const byte of bytes) value = CRC_TABLE[(value ^ byte) & 0xff] ^ (value >>> 8);
+  for (const bytes of parts) {
+    for (const byte of bytes) value = CRC_TABLE[(value ^ byte) & 0xff] ^ (value >>> 8);
+  }
   return ~value >>> 0;
 }
 
 /** Yields the pieces of a file with `header` and `runs`, some 256 KiB each. */
 export function* writeDiff(header, runs) {
-  let parts = [new TextEncoder().encode(`${MAGIC}${JSON.stringify(header)}\n`)];
-  let length = parts[0].length;
+  const json = new TextEncoder().encode(JSON.stringify(header));
+  let parts = [new TextEncoder().encode(MAGIC), json, new TextEncoder().encode("\n")];
+  let length = MAGIC.length + json.length + 1;
   let records = 0;
   for (const { offset, bytes } of runs) {
-    parts.push(recordHead(offset, bytes), bytes);
+    parts.push(recordHead(offset, bytes.length, bytes), bytes);
     length += RECORD_HEAD + bytes.length;
     records += 1;
     if (length < BYTES_A_PIECE) continue;
@@ -40,16 +43,18 @@ export function* writeDiff(header, runs) {
     parts = [];
     length = 0;
   }
-  parts.push(recordHead(records, new Uint8Array(0)));
+  parts.push(recordHead(records, 0, json));
   yield joined(parts, length + RECORD_HEAD);
 }
 
-function recordHead(offset, bytes) {
-  const head = new DataView(new ArrayBuffer(RECORD_HEAD));
-  head.setBigUint64(0, BigInt(offset), true);
-  head.setUint32(8, bytes.length, true);
-  head.setUint32(12, crc32(bytes), true);
-  return new Uint8Array(head.buffer);
+/** @param {Uint8Array} covered what the checksum covers beside offset and length */
+function recordHead(offset, length, covered) {
+  const head = new Uint8Array(RECORD_HEAD);
+  const view = new DataView(head.buffer);
+  view.setBigUint64(0, BigInt(offset), true);
+  view.setUint32(8, length, true);
+  view.setUint32(12, crc32(head.subarray(0, 12), covered), true);
+  return head;
 }
 
 function joined(parts, length) {
@@ -72,9 +77,10 @@ function joined(parts, length) {
 export async function readDiff(stream, onHeader, onRun) {
   const bytes = new ByteReader(stream);
   try {
-    await onHeader(await readHeader(bytes));
+    const json = await readHeader(bytes);
+    await onHeader(parsed(json));
     let records = 0;
-    while (await readRecord(bytes, records, onRun)) records += 1;
+    while (await readRecord(bytes, records, json, onRun)) records += 1;
     if (!(await bytes.isAtEnd())) throw damagedFile("something follows its end");
   } finally {
     bytes.cancel();
@@ -83,22 +89,25 @@ export async function readDiff(stream, onHeader, onRun) {
 
 async function readHeader(bytes) {
   if (new TextDecoder().decode(await bytes.take(MAGIC.length)) !== MAGIC) throw damagedFile("it is no export of an overlay");
-  const line = await bytes.takeLine(LONGEST_HEADER);
+  return bytes.takeLine(LONGEST_HEADER);
+}
+
+function parsed(json) {
   try {
-    return JSON.parse(new TextDecoder().decode(line));
+    return JSON.parse(new TextDecoder().decode(json));
   } catch (cause) {
     throw damagedFile("its header is no JSON", cause);
   }
 }
 
-async function readRecord(bytes, records, onRun) {
+async function readRecord(bytes, records, json, onRun) {
   const head = await bytes.take(RECORD_HEAD);
   const view = new DataView(head.buffer, head.byteOffset, RECORD_HEAD);
   const offset = Number(view.getBigUint64(0, true));
   const length = view.getUint32(8, true);
   if (length > LONGEST_RECORD) throw damagedFile("a record is too long");
   const body = await bytes.take(length);
-  if (crc32(body) !== view.getUint32(12, true)) throw damagedFile(`the record at ${offset} has a wrong checksum`);
+  if (crc32(head.subarray(0, 12), length > 0 ? body : json) !== view.getUint32(12, true)) throw damagedFile(`the record at ${offset} has a wrong checksum`);
   if (length > 0) onRun(offset, body);
   else if (offset !== records) throw damagedFile(`it has ${records} records instead of ${offset}`);
   return length > 0;
