@@ -12,7 +12,8 @@ SOAK_ARGS ?=
 
 # The tests of the black-box suite that depend on what is served; tests/blackbox/bucket_differences.py has the others.
 CONTRACT_OF_BYTES := ranges chunks digests versions catalog reload streaming slow_readers
-CONTRACT := $(CONTRACT_OF_BYTES) virtual_chunks private_caching leases metadata routes identifiers speed_limits shutdown_and_stalls
+CONTRACT_OF_LEASES := leases lease_list lease_route lease_caching lease_streams
+CONTRACT := $(CONTRACT_OF_BYTES) $(CONTRACT_OF_LEASES) virtual_chunks private_caching metadata routes identifiers speed_limits shutdown_and_stalls
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -44,8 +45,8 @@ aero-storage: large disk images over HTTP ranges, as a Twisted daemon.
   make bench   measure it beside nginx and others, some 20 minutes, into docs/measurements/benchmarks.md
                (Debian packages nginx-light and wrk); BENCH_ARGS=--quick takes under 3
   make torture
-               torment it with faults and hostile input, some 15 minutes, into docs/measurements/reliability.md;
-               as root it tries a full and a failing disk too; TORTURE_ARGS=--quick takes under 5
+               torment it with faults and hostile input, some 25 minutes, into docs/measurements/reliability.md;
+               as root it tries a full and a failing disk too; TORTURE_ARGS=--quick takes under 6
                (Debian packages libfaketime, ceph-mon, ceph-osd, ceph-common, radosgw for the faults that need them)
   make audit   look for known vulnerabilities in what $(VENV) runs with, and in the lowest versions that
                pyproject.toml allows; says so where no service can be asked
@@ -95,7 +96,7 @@ bench: $(VENV)/.installed-bench
 	@PYTHONPATH=. $(BIN)/python -m bench.http $(BENCH_ARGS)
 
 torture: $(VENV)/.installed-test
-	@PYTHONPATH=. timeout --kill-after=20 1500 $(BIN)/python -m torture $(TORTURE_ARGS)
+	@PYTHONPATH=. timeout --kill-after=20 2000 $(BIN)/python -m torture $(TORTURE_ARGS)
 
 audit: $(VENV)/.installed $(VENV)/.installed-audit
 	@$(VENV)/audit/bin/python tools/audit.py $(VENV)

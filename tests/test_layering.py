@@ -54,7 +54,7 @@ LIBRARIES = {
     "klein": {"web.router"},
     "prometheus_client": {"metrics"},
     "click": {"cli"},
-    "cryptography": {"http.leases.signatures", "service.listening.tls_material"},
+    "cryptography": {"http.leases.signatures", "service.listening.tls_material", "service.listening.tls_files"},
     "h11": {"http.general_head"},
     "rich": {"cli"},
     "urllib3": {

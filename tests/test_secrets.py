@@ -25,6 +25,7 @@ from aero_storage.service.listening.tls_material import TLSMaterial
 from aero_storage.settings import Settings
 from aero_storage.web.request import AeroRequest, RequestChannel
 from aero_storage.web.response_plans import ResponsePlans
+from aero_storage.workers.control_protocol import Message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -54,6 +55,12 @@ TOUCHED_BY = {
     *((f"http/leases/{module}.py", "token") for module in (*LEASE_MODULES, "issuing", "remembered")),
     ("doctor/checks/caching.py", "authorization"),  # looks for their names in `Vary`
     ("doctor/checks/caching.py", "cookie"),
+    ("doctor/checks/lease_answers.py", "authorization"),  # the same, and in a preflight
+    ("doctor/checks/lease_answers.py", "cookie"),
+    ("cli/commands/doctor.py", "token"),  # reads it from a file
+    ("cli/commands/doctor.py", "authorization"),  # refuses a second one
+    ("doctor/lease.py", "token"),  # takes it out of answers
+    *(("doctor/request.py", name) for name in ("token", "authorization", "cookie")),  # sends it
 }
 """All the places where a secret has a name. A new one is to be looked at before it is added."""
 HANDED_ON = {
@@ -80,6 +87,8 @@ QUIET = {
     "delivery/lease_cookie.py",
     "delivery/operations.py",
     "delivery/token_verification.py",
+    "doctor/lease.py",
+    "doctor/request.py",
     "service/listening/tls_material.py",
     "settings/table.py",
 }
@@ -282,6 +291,7 @@ def test_names_for_logging_are_found(name: str) -> None:
         (RememberedLeases, "_old"),
         (ResponsePlans, "_plans"),  # the keys are heads
         (TLSMaterial, "key"),
+        (Message, "payload"),
     ],
 )
 def test_repr(holder: type, name: str) -> None:

@@ -31,14 +31,20 @@ from torture.faults.slow_disk import slow_disk
 from torture.faults.slow_readers import slow_readers_that_move
 from torture.faults.tls import key_updates
 from torture.fuzzing.fuzz import fuzz
+from torture.leases.changes import revocations, rotations
+from torture.leases.clock import lease_clock_steps
+from torture.leases.over_http import forged_over_http, mutated_over_http
+from torture.leases.pure import mutated_tokens
+from torture.leases.secret_search import secret_search
+from torture.leases.token_floods import token_floods
 from torture.outcome import Outcome
 from torture.report import report
 
 _OUTPUT = Path("docs/measurements/reliability.md")
 _FUZZED = 2_000_000
 """Answers, half of them by either lane."""
-_SECONDS, _LEAST_FUZZ_SECONDS = 900.0, 60.0
-"""Of all faults together; `make torture` ends them after 1,500. Fuzz goes last, and has what the others leave."""
+_SECONDS, _LEAST_FUZZ_SECONDS = 1350.0, 60.0
+"""Of all faults together; `make torture` ends them after 2,000. Fuzz goes last, and has what the others leave."""
 _EPILOG = """
 Each fault has daemons of its own, on free ports of 127.0.0.1, over images in a temporary directory; live clients
 ask for ranges all the while and compare every byte. A fault fails if a live client was not served, a byte was wrong,
@@ -61,11 +67,15 @@ faults:
   cache-files  flipped bits, holes, files cut short  cache-disk   full, read-only (needs root)
   cache-kills  kill -9 of what fills a block cache   cluster      an OSD and a gateway of Ceph stopped
   wrong-clock  half an hour off, over Ceph (needs libfaketime)
+  leases       mutated leases through the code that verifies them     lease-http   the same over HTTP
+  lease-forged     confused algorithms and keys      lease-keys   keys rotated under load
+  lease-revoked    leases revoked under load         lease-clock  steps of the wall clock (needs libfaketime)
+  lease-floods     new tokens from many addresses    lease-secrets  tokens and keys in logs, answers, processes
   fuzz         request lines, headers, ranges and smuggling shapes, mutated and pipelined, to both lanes
 
 examples:
-  python -m torture                            all of it, within 15 minutes on an idle machine
-  python -m torture --quick                    a smaller part, within 5
+  python -m torture                            all of it, within 25 minutes on an idle machine
+  python -m torture --quick                    a smaller part, within 6
   python -m torture --only fuzz --seed 7       one fault, with another seed; writes nothing
 """
 
@@ -135,6 +145,14 @@ def _faults(given: argparse.Namespace, deadline: float) -> dict[str, Fault]:
         "replicas": Fault(replicas, 4, 1),
         "cluster": Fault(stopped_cluster, 8, 4),
         "wrong-clock": Fault(wrong_clock, 6, 2),
+        "leases": Fault(mutated_tokens, 1_000_000, 60_000),
+        "lease-http": Fault(mutated_over_http, 50_000, 2000),
+        "lease-forged": Fault(forged_over_http, 1, 1),
+        "lease-keys": Fault(rotations, 12, 2),
+        "lease-revoked": Fault(revocations, 12, 2),
+        "lease-clock": Fault(lease_clock_steps, 14, 3),
+        "lease-floods": Fault(token_floods, 5, 1),
+        "lease-secrets": Fault(secret_search, 10, 2),
         "fuzz": Fault(fuzzed, _FUZZED, 30_000),
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from pathlib import Path
 from typing import ClassVar
 
 
@@ -64,6 +65,15 @@ class ProxyAddressError(AeroStorageError):
 
 class JsonError(AeroStorageError):
     """A document is not the JSON that it has to be; the message is one line that names the place."""
+
+
+class CertificateError(AeroStorageError):
+    """A file of an `ssl:` endpoint cannot be used: `path` and `reason`, which has nothing of a key."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
 
 
 class LeaseDocumentError(AeroStorageError):
@@ -174,16 +184,16 @@ class OverdrawnError(ClientError):
     status, reason = 429, RefusalReason.SHARE
 
 
-class LeaseLimitError(ClientError):
-    """The client has shown too many bad leases, or too many wait for their verification."""
-
-    status, reason = 429, RefusalReason.LEASE
-
-
 class LeaseOverdrawnError(ClientError):
     """The lease has too many requests for bytes under way."""
 
     status, reason = 429, RefusalReason.SHARE
+
+
+class LeaseLimitError(ClientError):
+    """The client has shown too many bad leases, or too many wait for their verification."""
+
+    status, reason = 429, RefusalReason.LEASE
 
 
 class ShortReadError(AeroStorageError):

@@ -24,6 +24,7 @@ OWN_BUCKET = "it has buckets of its own"
 LEFT_OUT = {
     "absent_workers": ACCEPTING,
     "bucket_processes": OWN_BUCKET,
+    "certificate_renewal": ACCEPTING,
     "changes_in_place": IN_PLACE,
     "concurrency_limit": "places are given before a store is asked; CI makes it once",
     "connection_cap": ACCEPTING,
@@ -32,7 +33,9 @@ LEFT_OUT = {
     "express_equivalence": "what is remembered of a request is the same over both kinds of roots",
     "forwarded": HEADS,
     "framing": HEADS,
+    "lease_express": "what is remembered of a request is the same over both kinds of roots",
     "lease_files": "they are local files over both kinds of roots",
+    "lease_limits": "tokens are verified before a store is asked",
     "logs": "lines are made from the request; test_object_store.py has the fields that a bucket adds",
     "made_bodies": NO_BYTES,
     "metrics": "test_object_store.py has the metrics that a bucket adds",

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.blackbox.image_roots import VERSION
-from tests.blackbox.leased_root import REVOKED, lease, leased
+from tests.blackbox.leased_root import REVOKED, lease, leased, now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
     from tests.blackbox.harness import Daemon
 
 LIST = "/v1/images"
-NOW = int(time.time())
 
 
 @pytest.fixture(scope="module")
@@ -68,11 +66,11 @@ def test_images_of_a_lease(daemon: Daemon, images: object, shown: list[str]) -> 
 
 def test_several_leases(daemon: Daemon) -> None:
     """It shows the images of all leases that are presented, and the least time of those that it used."""
-    long, short = lease("secret", exp=NOW + 6000), lease("first", exp=NOW + 300)
+    long, short = lease("secret", exp=now() + 6000), lease("first", exp=now() + 300)
     found, remaining = ids(daemon, f"?lease={short}", Authorization=f"Bearer {long}")
     assert found == ["first", "open", "secret"]
     assert 200 < (remaining or 0) <= 300
-    unused = lease("nosuch", exp=NOW + 100)
+    unused = lease("nosuch", exp=now() + 100)
     _, remaining = ids(daemon, f"?lease={unused}", Authorization=f"Bearer {long}")
     assert 5900 < (remaining or 0) <= 6000
 
@@ -84,20 +82,20 @@ def test_one_version(daemon: Daemon) -> None:
 
 
 @pytest.mark.parametrize(
-    ("word", "token"),
+    ("word", "make"),
     [
-        ("malformed", "junk"),
-        ("bad_signature", lease()[:-4] + "AAAA"),
-        ("revoked", lease(jti=REVOKED)),
-        ("expired", lease(iat=NOW - 100, exp=NOW - 40)),
-        ("wrong_scope", lease(scope="")),
-        ("ok", lease("nosuch")),
+        ("malformed", lambda: "junk"),
+        ("bad_signature", lambda: lease()[:-4] + "AAAA"),
+        ("revoked", lambda: lease(jti=REVOKED)),
+        ("expired", lambda: lease(iat=now() - 100, exp=now() - 40)),
+        ("wrong_scope", lambda: lease(scope="")),
+        ("ok", lambda: lease("nosuch")),
     ],
 )
-def test_what_is_not_good(daemon: Daemon, word: str, token: str) -> None:
+def test_what_is_not_good(daemon: Daemon, word: str, make: Callable[[], str]) -> None:
     """A token that is not good counts as nothing there, and is counted under its word."""
     before = daemon.metrics()
-    assert ids(daemon, Authorization=f"Bearer {token}") == (["open"], None)
+    assert ids(daemon, Authorization=f"Bearer {make()}") == (["open"], None)
     daemon.rises(before, 1, "aero_storage_leases_total", result=word)
 
 

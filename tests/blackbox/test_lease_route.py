@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import time
+import ssl
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.blackbox.harness import running, until
-from tests.blackbox.image_roots import VERSION, small_root
-from tests.blackbox.leased_root import lease, leased, leased_root
+from tests.blackbox.image_roots import DISK, VERSION, small_root
+from tests.blackbox.leased_root import lease, leased, leased_root, now
+from tests.blackbox.raw_http import RawConnection
+from tests.certificates import write_certificate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
     from tests.blackbox.harness import Daemon
 
 ROUTE = "/v1/images/secret/lease"
-NOW = int(time.time())
 
 
 @pytest.fixture(scope="module")
@@ -52,12 +53,19 @@ def test_good_lease(daemon: Daemon, method: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("token", "status"),
-    [(None, 401), ("junk", 401), (lease("open"), 403), (lease(scope=""), 403), (lease(iat=1, exp=2), 401)],
+    ("make", "status"),
+    [
+        (lambda: None, 401),
+        (lambda: "junk", 401),
+        (lambda: lease("open"), 403),
+        (lambda: lease(scope=""), 403),
+        (lambda: lease(iat=1, exp=2), 401),
+    ],
 )
 @pytest.mark.parametrize("image", ["secret", "nosuch"])
-def test_refused(daemon: Daemon, image: str, token: str | None, status: int) -> None:
+def test_refused(daemon: Daemon, image: str, make: Callable[[], str | None], status: int) -> None:
     """Without a good lease it is a 401 or 403, also for an id that does not exist."""
+    token = make()
     reply = daemon.ask(f"/v1/images/{image}/lease", fields={} if token is None else bearer(token))
     assert reply.status == status
     assert reply["WWW-Authenticate"] is not None
@@ -171,7 +179,7 @@ def cookie_of(daemon: Daemon, token: str, method: str = "GET", /, **fields: str)
 )
 def test_cookie(daemon: Daemon, fields: dict[str, str], attributes: list[str]) -> None:
     """A token is exchanged for a cookie of its image, which says no more than it has to, and opens the image."""
-    token = lease(uexp=NOW + 60)
+    token = lease(uexp=now() + 60)
     found = cookie_of(daemon, token, **fields)
     assert found is not None
     name = "__Secure-aero-lease" if "Secure" in attributes else "aero-lease"
@@ -192,6 +200,28 @@ def test_no_cookie_where_any_origin_may_read(untrusting: Daemon) -> None:
     """Without an allowlist no page of another site is on it; a proxy that is not trusted says nothing of TLS."""
     assert cookie_of(untrusting, lease(), Sec_Fetch_Site="cross-site", Origin="https://app.test") is None
     assert (cookie_of(untrusting, lease(), X_Forwarded_Proto="https") or [])[-1] == "SameSite=Lax"
+
+
+def test_cookie_over_tls(home: Callable[[str], Path]) -> None:
+    """Over TLS the cookie is `Secure`, without a proxy that says so, and opens the image there."""
+    path = home("lease-tls")
+    write_certificate(path)
+    with leased(path, "--endpoint", "ssl:0:interface=127.0.0.1:privateKey=key.pem:certKey=cert.pem") as daemon:
+        with tls(daemon) as conn:
+            reply = conn.ask("GET", f"{ROUTE}?cookie=1", bearer(lease()))
+            pair, *rest = (reply["Set-Cookie"] or "").split("; ")
+            assert pair.startswith("__Secure-aero-lease=")
+            assert rest[-2:] == ["Secure", "SameSite=Lax"]
+            opened = conn.ask("GET", "/v1/images/secret", {"Cookie": pair, "Range": "bytes=0-9"})
+        assert (opened.status, opened.body) == (206, DISK[:10])
+
+
+def tls(daemon: Daemon) -> RawConnection:
+    """Connect to the last of the daemon's addresses."""
+    *_, address = [line["address"] for line in daemon.lines() if line["message"] == "listening"]
+    plain = RawConnection.dial(int(address.rpartition(":")[2]))
+    context = ssl.create_default_context(cafile=daemon.home / "cert.pem")
+    return RawConnection(context.wrap_socket(plain.sock, server_hostname="localhost"))
 
 
 def test_head_sets_no_cookie(daemon: Daemon) -> None:

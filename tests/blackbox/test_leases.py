@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.blackbox.image_roots import DISK, VERSION
-from tests.blackbox.leased_root import CHUNK, REVOKED, SLICED_VERSION, lease, leased
+from tests.blackbox.leased_root import CHUNK, REVOKED, SLICED_VERSION, lease, leased, now
 from tests.lease_tokens import token_of
 
 if TYPE_CHECKING:
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from tests.blackbox.harness import Daemon
     from tests.blackbox.raw_http import Reply
 
-NOW = int(time.time())
 IMAGE = "/v1/images/secret"
 ROUTES = (
     "/v1/images/secret",
@@ -124,7 +122,7 @@ def test_nothing_is_presented(daemon: Daemon, query: str, fields: dict[str, str]
 def test_first_good_carrier_wins(daemon: Daemon) -> None:
     """The first token that is good for the image wins, whatever stands before it."""
     cookie = {"Cookie": f"aero-lease={lease(jti='by-cookie')}"}
-    for before in ("junk", lease("other"), lease(exp=NOW - 100, iat=NOW - 200)):
+    for before in ("junk", lease("other"), lease(exp=now() - 100, iat=now() - 200)):
         reply, line = daemon.traced(f"{IMAGE}?lease={before}", fields=cookie)
         assert (reply.status, line["lease"]) == (200, "by-cookie")
     reply, line = daemon.traced(f"{IMAGE}?lease={lease(jti='by-query')}", fields=cookie | bearer("junk"))
@@ -135,7 +133,7 @@ def test_answer_of_the_first_valid_one(daemon: Daemon) -> None:
     """If none is good, the answer is that of the first valid one, else of the first."""
     other = {"Cookie": f"aero-lease={lease('open')}"}
     assert daemon.ask(f"{IMAGE}?lease=junk", fields=other).status == 403
-    both = f"{IMAGE}?lease={lease(exp=NOW - 100, iat=NOW - 200)}"
+    both = f"{IMAGE}?lease={lease(exp=now() - 100, iat=now() - 200)}"
     before = daemon.metrics()
     assert daemon.ask(both, fields={"Cookie": "aero-lease=junk"}).status == 401
     daemon.rises(before, 1, "aero_storage_leases_total", result="expired")
@@ -158,11 +156,11 @@ REFUSED = {
         lambda: token_of(kid="hs", header={"alg": "HS256", "kid": "nobody", "typ": "aero-lease+jwt"}),
     ),
     "bad_signature": (401, lambda: lease()[:-4] + "AAAA"),
-    "too_long": (401, lambda: lease(exp=NOW + 90_000)),
+    "too_long": (401, lambda: lease(exp=now() + 90_000)),
     "wrong_audience": (401, lambda: lease(aud="other")),
     "revoked": (401, lambda: lease(jti=REVOKED)),
-    "expired": (401, lambda: lease(iat=NOW - 100, exp=NOW - 40)),
-    "not_yet": (401, lambda: lease(nbf=NOW + 300)),
+    "expired": (401, lambda: lease(iat=now() - 100, exp=now() - 40)),
+    "not_yet": (401, lambda: lease(nbf=now() + 300)),
     "wrong_scope": (403, lambda: lease(scope="disk:write")),
     "wrong_image": (403, lambda: lease("open")),
     "wrong_version": (403, lambda: lease(ver="v-0")),
@@ -234,6 +232,27 @@ def test_missing_things(daemon: Daemon, path: str) -> None:
     daemon.rises(before, 1, "aero_storage_leases_total", result="ok")
 
 
+def varies(reply: Reply) -> bool:
+    names = {name.strip() for value in reply.every("Vary") for name in value.split(",")}
+    return {"Authorization", "Cookie"} <= names
+
+
+@pytest.mark.parametrize("origin", [(), ("--cors-origin", "https://app.test")])
+def test_caches_tell_requests_apart(home: Callable[[str], Path], origin: tuple[str, ...]) -> None:
+    """Each answer that hangs on a lease says so to caches, in one `Vary`; those of public images do not."""
+    with leased(home("lease-vary"), *origin) as daemon:
+        for path in (IMAGE, f"{IMAGE}/meta", f"{IMAGE}/lease", "/v1/images/nosuch", f"{IMAGE}/chunked/manifest"):
+            for fields in ({}, bearer(lease("open"))):
+                reply = daemon.ask(path, fields=fields)
+                assert (reply.status in {401, 403}, varies(reply), len(reply.every("Vary"))) == (True, True, 1)
+        for path in (IMAGE, f"{IMAGE}/meta", f"{IMAGE}/lease", "/v1/images"):
+            assert varies(daemon.ask(path, fields=bearer(lease()))), path
+        for path in ("/v1/images", "/v1/images/open/lease"):
+            assert varies(daemon.ask(path)), path
+        for path in ("/v1/images/open", "/v1/images/open/meta"):
+            assert not varies(daemon.ask(path)), path
+
+
 def test_revoked_for_one_image(daemon: Daemon) -> None:
     """A lease that is revoked for one image opens the others."""
     token = bearer(lease(["secret", "other"]))
@@ -243,16 +262,16 @@ def test_revoked_for_one_image(daemon: Daemon) -> None:
 
 def test_time_in_a_url(daemon: Daemon) -> None:
     """Once `uexp` has passed, a lease is none in a URL, and goes on as a cookie."""
-    token = lease(uexp=NOW - 60)
+    token = lease(uexp=now() - 60)
     assert daemon.ask(f"{IMAGE}?lease={token}").status == 401
     assert daemon.ask(IMAGE, fields={"Cookie": f"aero-lease={token}"}).status == 200
 
 
 def test_leeway(daemon: Daemon) -> None:
     """Times have a leeway of half a minute; the time that is left has none, and is never negative."""
-    late = daemon.ask(IMAGE, fields=bearer(lease(iat=NOW - 100, exp=int(time.time()) - 2)))
+    late = daemon.ask(IMAGE, fields=bearer(lease(iat=now() - 100, exp=now() - 2)))
     assert (late.status, remaining(late)) == (200, 0)
-    assert daemon.ask(IMAGE, fields=bearer(lease(iat=NOW + 10))).status == 200
+    assert daemon.ask(IMAGE, fields=bearer(lease(iat=now() + 10))).status == 200
 
 
 # Every status that a lease opened

@@ -45,6 +45,21 @@ def test_bytes(daemon: Daemon, path: str, method: str, fields: Fields, statuses:
     assert reply.get("Vary") is None
 
 
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("?lease=x", NOBODY),
+        ("?lease=", NOBODY),
+        ("?a=b&lease", NOBODY),
+        ("?release=x&Lease=x", "public, max-age=3600, no-transform"),
+    ],
+)
+def test_lease_in_the_query_of_a_public_image(daemon: Daemon, query: str, expected: str) -> None:
+    """A lease in the query counts as credentials, also where none is asked for."""
+    reply = daemon.ask(f"/v1/images/disk{query}")
+    assert (reply.status, reply["Cache-Control"], reply.get("Vary")) == (200, expected, None)
+
+
 def test_virtual_chunks(daemon: Daemon) -> None:
     """Browsers may keep virtual chunks under a version, and not their manifest."""
     chunk, manifest = (daemon.ask(virtual_path(daemon, rest)) for rest in ("chunks/00000001.bin", "manifest"))

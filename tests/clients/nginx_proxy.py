@@ -26,7 +26,7 @@ DISK = noise_disk(1, 5 * SLICE + 24 * 512)
 CHUNK = SLICE
 HUGE = 64 << 20
 IMAGE, CHUNKED = "/v1/images/disk", "/v1/images/disk/chunked"
-SITE_FILES = ["aero-storage.conf", "aero-storage-cache.conf"]
+SITE_FILES = ["aero-storage.conf", "aero-storage-cache.conf", "aero-storage-cache-leases.conf"]
 # What of a response a proxy may make anew, and what it adds.
 PROXY_HEADERS = {"date", "server", "connection", "x-request-id", "x-cache-status"}
 
@@ -160,11 +160,11 @@ def site_config(name: str, place: Path, certificate: Path, upstreams: tuple[str,
     }
     for shown, upstream in zip(re.findall(r"^    server (.*); # EDIT", text, re.MULTILINE), upstreams, strict=True):
         edits[f"    server {shown}; # EDIT"] = f"    server {upstream}; # EDIT"
-    if "proxy_cache_path" in text:
-        edits["/var/cache/nginx/aero-storage"] = f"{place}/cache"
     for old, new in edits.items():
         assert text.count(old) == 1, old
         text = text.replace(old, new)
+    for kept in ("/var/cache/nginx/", "/var/log/nginx/"):
+        text = text.replace(kept, f"{place}/")
     return text
 
 

@@ -1,4 +1,4 @@
-"""Debian's nginx in front of the daemon, with the two files from etc/nginx, driven by curl over HTTP/2.
+"""Debian's nginx in front of the daemon, with the files from etc/nginx, driven by curl over HTTP/2.
 
 The files are as they are but for what an operator edits, and for ports that need no root.
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module", params=SITE_FILES)
 def proxy(request: pytest.FixtureRequest, start_proxied_daemon: Callable[..., NginxProxy]) -> NginxProxy:
-    """Either file, in front of the daemon as it comes."""
+    """Each file, in front of the daemon as it comes."""
     return start_proxied_daemon(request.param)
 
 

@@ -88,6 +88,7 @@ def ask(
     *,
     method: str = "GET",
     body: bool = False,
+    query: str = "",
 ) -> Asked:
     """The facts of a request whose raw path is looked up in the table of routes, and its range."""
     route, segments = _match(path)
@@ -95,6 +96,7 @@ def ask(
     facts = read_facts(
         method=method,
         path=path,
+        query=query,
         route=route,
         names=Names.parse(segments),
         header=lambda name: given.get(name.lower()),
@@ -112,6 +114,7 @@ class Ask(Protocol):
         *,
         method: str = ...,
         body: bool = ...,
+        query: str = ...,
     ) -> Asked: ...
 
 

@@ -9,6 +9,10 @@ import pytest
 
 from aero_storage.delivery.access_record import AccessRecord
 from aero_storage.delivery.exchange import Ending
+from aero_storage.delivery.lease_limits import LeaseLimiter
+from aero_storage.errors import LeaseOverdrawnError
+from aero_storage.http.leases.claims import Claims
+from aero_storage.http.leases.verification import Lease
 
 if TYPE_CHECKING:
     from tests.delivery.conftest import Ask, Bench, Drive
@@ -27,6 +31,39 @@ def test_everything_is_given_back(ask: Ask, bench: Bench, drive: Drive, ending: 
     exchange.blob = blob = bench.store.put("disk.img")
     exchange.end(ending, 206, 10)
     assert (bench.admission.taken, blob.closes) == (0, 1)
+
+
+def test_requests_of_a_lease(ask: Ask, bench: Bench) -> None:
+    """A request counts once for its lease, or for another one that proves to be its own, and not after its end."""
+    limiter = LeaseLimiter(1, None, bench.clock.seconds)
+    first, second = (Lease("key", name, Claims(("disk.img",), frozenset(), 0.0, 1.0)) for name in ("one", "two"))
+    exchange = bench.exchange(ask())
+    exchange.take_lease_share(limiter)
+    for lease in (first, first, second, second):
+        exchange.lease = lease
+        exchange.take_lease_share(limiter)
+    limiter.take(first).release()
+    with pytest.raises(LeaseOverdrawnError):
+        limiter.take(second)
+    exchange.end(Ending.COMPLETE, 206, 10)
+    limiter.take(second).release()
+
+
+def test_another_lease_that_has_no_room(ask: Ask, bench: Bench) -> None:
+    """A request that is refused for its other lease counts for neither."""
+    limiter = LeaseLimiter(1, None, bench.clock.seconds)
+    first, second = (Lease("key", name, Claims(("disk.img",), frozenset(), 0.0, 1.0)) for name in ("one", "two"))
+    other = limiter.take(second)
+    exchange = bench.exchange(ask())
+    exchange.lease = first
+    exchange.take_lease_share(limiter)
+    exchange.lease = second
+    with pytest.raises(LeaseOverdrawnError):
+        exchange.take_lease_share(limiter)
+    exchange.end(Ending.COMPLETE, 429, 0)
+    other.release()
+    for lease in (first, second):
+        limiter.take(lease).release()
 
 
 def test_second_end(ask: Ask, bench: Bench, drive: Drive) -> None:

@@ -57,6 +57,24 @@ def test_credentials(ask: Ask, headers: dict[str, str], *, credentials: bool) ->
     assert ask(headers=headers).credentials is credentials
 
 
+@pytest.mark.parametrize(
+    ("query", "credentials"),
+    [
+        ("lease=x", True),
+        ("lease=", True),
+        ("lease", True),
+        ("a=1&lease=x", True),
+        ("LEASE=x", False),
+        ("xlease=x", False),
+        ("a=lease=x", False),
+        ("", False),
+    ],
+)
+def test_credentials_in_a_query(ask: Ask, query: str, *, credentials: bool) -> None:
+    """A `lease` in the query is one too, whatever its value."""
+    assert ask(query=query).credentials is credentials
+
+
 @pytest.mark.parametrize("text", ["x", "abc-123", "!~", '"quoted"', "a" * 128, "a,b"])
 def test_usable_ids(ask: Ask, text: str) -> None:
     """A request id or user id of 1 to 128 visible ASCII characters is kept."""

@@ -260,6 +260,8 @@ def test_bodies_in_doubt(fields: bytes) -> None:
 REFUSED = {
     "no host": (LINE + b"\r\n", 400),
     "two hosts": (HOST + b"Host: a\r\n\r\n", 400),
+    "two credentials": (HOST + b"Authorization: a\r\nauthorization: a\r\n\r\n", 400),
+    "two credentials, one empty": (HOST + b"Authorization: a\r\nX: y\r\nAuthorization:\r\n\r\n", 400),
     "two hosts of HTTP/1.0": (b"GET / HTTP/1.0\r\nHost: a\r\nhost: b\r\n\r\n", 400),
     "empty host": (LINE + b"Host:\r\n\r\n", 400),
     "empty host of HTTP/1.0": (b"GET / HTTP/1.0\r\nHost:\r\n\r\n", 400),
@@ -511,6 +513,9 @@ def test_split_varying(fields: bytes, wanted: str | None, request_id: str | None
         (b"/a?0-", False),
         (b"/a?-5", False),
         (b"/a?0-0&lease=x", False),
+        (b"/a?0-0&1-1", False),
+        (b"/a&0-0", False),
+        (b"/a&0-0?", False),
         (b"/a?lease=x", False),
         (b"/a?0-0?0-0", False),
         (b"/a?0-0#f", False),
@@ -528,6 +533,32 @@ def test_query_that_names_a_range(method: bytes, target: bytes, *, is_same: bool
     assert may_be_remembered(read_one(data), "bytes=0-0", None)
     assert (key == split_varying(method + b" /a" + rest)[0]) is is_same
     assert (b"Referer: https://a.test/?5-6" in key[-1]) is True
+
+
+@pytest.mark.parametrize(
+    ("query", "is_same"),
+    [
+        (b"lease=x", True),
+        (b"lease=x&0-4095", True),
+        (b"lease=x&00-1", True),
+        (b"lease=x?0-4095", False),
+        (b"lease=x&0-4095&1-2", False),
+        (b"lease=x&0-4095&", False),
+        (b"lease=x&a=0-4095", False),
+        (b"lease=y&0-4095", False),
+        (b"0-4095&lease=x", False),
+    ],
+)
+def test_range_behind_other_parameters(query: bytes, *, is_same: bool) -> None:
+    """A last parameter that names a range is no part of the key; what stands before it is, to the byte."""
+    rest = b" HTTP/1.1\r\nHost: a\r\nReferer: https://a.test/?b&5-6 HTTP/1.1\r\n\r\n"
+    assert (split_varying(b"GET /a?" + query + rest)[0] == split_varying(b"GET /a?lease=x" + rest)[0]) is is_same
+
+
+@pytest.mark.parametrize("query", [b"GET /a?0-0", b"?0-0 HTTP/1.1\r\n", b"GET /a?\r\n1 HTTP/1.1\r\n", b"1?"])
+def test_anything_as_a_key(query: bytes) -> None:
+    """Bytes that are no head stay as they are."""
+    assert split_varying(query)[0] == (query,)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from aero_storage.logs.json_log import JsonLines
 from aero_storage.service import daemon
 from aero_storage.service.composition import Drain, build_of, policy_of
 from aero_storage.service.daemon import AeroService
-from aero_storage.service.listening.endpoints import address_text
+from aero_storage.service.listening.endpoints import Listening, address_text
 from aero_storage.settings import Settings
 
 
@@ -52,7 +52,7 @@ class Running:
 
     def start(self, *, tells_entries: bool = True) -> Running:
         self.stack.reactor.stop = lambda: self.stops.append(None)
-        parts = attrs.evolve(self.stack.parts, ports=(cast("Any", self.port),))
+        parts = attrs.evolve(self.stack.parts, listening=Listening((cast("Any", self.port),)))
         self.service = AeroService(parts, Silent(), self.handlers.__setitem__, tells_entries=tells_entries)
         self.service.startService()
         ((hook, arguments, _),) = self.stack.reactor.whenRunningHooks

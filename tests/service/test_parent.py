@@ -20,6 +20,8 @@ from twisted.logger import ILogObserver
 
 from aero_storage.linux.sd_notify import Silent
 from aero_storage.logs.json_log import JsonLines
+from aero_storage.metrics import Metrics, Registry
+from aero_storage.service.disk_pools import make_certificate_threads
 from aero_storage.service.listening.worker_sockets import SharedAddress
 from aero_storage.service.parent import ParentService, WorkerCommands, WorkerConfig, number_of_workers
 from aero_storage.service.tap import Options, makeService
@@ -49,8 +51,8 @@ class Supervisor:
     def start(self) -> None:
         self.told.append("start")
 
-    def reload(self) -> None:
-        self.told.append("reload")
+    def reload(self, payload: bytes) -> None:
+        self.told.append(f"reload {pickle.loads(payload)}")
 
     def stop(self) -> Deferred[None]:
         self.told.append("stop")
@@ -70,6 +72,8 @@ class Parent:
     sink: TextSink = attrs.field(factory=TextSink)
     handlers: dict[int, Any] = attrs.field(factory=dict)
     closed: list[None] = attrs.field(factory=list)
+    tls: None = None
+    """As an address."""
     drain_delay_secs: float = 0.0
     service: ParentService = attrs.field(init=False)
 
@@ -77,8 +81,10 @@ class Parent:
         addresses = cast("Any", (self,))
         log = JsonLines(self.sink, "info")
         supervisor = cast("Any", self.supervisor)
+        metrics, threads = Metrics(Registry(), "1", 0), make_certificate_threads(self.reactor)
+        delay, set_signal = self.drain_delay_secs, self.handlers.__setitem__
         self.service = ParentService(
-            self.reactor, log, Silent(), addresses, supervisor, self.drain_delay_secs, self.handlers.__setitem__
+            self.reactor, log, Silent(), addresses, supervisor, delay, threads, metrics, set_signal
         )
         self.service.startService()
 
@@ -111,10 +117,10 @@ def test_starts_workers_when_it_runs(parent: Parent) -> None:
 
 
 def test_hangup_is_passed_on(parent: Parent) -> None:
-    """SIGHUP reaches every worker."""
+    """SIGHUP reaches every worker, with the certificates of all addresses; these have none."""
     parent.run()
     parent.handlers[signal.SIGHUP](signal.SIGHUP, None)
-    assert parent.supervisor.told == ["start", "reload"]
+    assert parent.supervisor.told == ["start", "reload [None]"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -10,6 +10,7 @@ from twisted.internet.task import Clock
 
 from aero_storage.streaming.throttle import (
     BURST_SECONDS,
+    LEAST_BYTES,
     TICK_SECONDS,
     Pace,
     SharedBucket,
@@ -82,6 +83,19 @@ def test_a_slow_lease() -> None:
     clock = Clock()
     found = speeds(clock, begin(Throttle(clock, 0, 0), shared_bucket(10_000, clock), 5), 50)
     assert found == pytest.approx([2_000] * 5, rel=0.1)
+
+
+def test_no_crumbs() -> None:
+    """However many connections share a speed, a turn sends no less than the smallest share: the others wait."""
+    clock = Clock()
+    streams = begin(Throttle(clock, 0, 0), shared_bucket(MB, clock), 30)
+    let_pass(clock, 1)
+    for _ in range(20):
+        before = [stream.sent for stream in streams]
+        let_pass(clock, TICK_SECONDS)
+        sent = [stream.sent - earlier for stream, earlier in zip(streams, before, strict=True)]
+        assert sum(sent) == pytest.approx(MB * TICK_SECONDS, rel=0.1)
+        assert min(count for count in sent if count) >= LEAST_BYTES
 
 
 def test_two_leases() -> None:

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 def in_makefile() -> set[str]:
     """Return the modules that `make contract` runs over a bucket with a cache."""
     found = re.findall(
-        r"^CONTRACT(?:_OF_BYTES)? := (.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE
+        r"^CONTRACT(?:_OF_[A-Z]+)? := (.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE
     )
     return {name for line in found for name in line.split() if not name.startswith("$")}
 

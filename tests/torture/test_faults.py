@@ -25,6 +25,12 @@ from torture.faults.slow_readers import slow_readers_that_move
 from torture.faults.tls import key_updates
 from torture.fuzzing.differential import compare_answers
 from torture.fuzzing.fuzz import two_daemons
+from torture.leases.changes import revocations, rotations
+from torture.leases.clock import lease_clock_steps
+from torture.leases.over_http import forged_over_http, mutated_over_http
+from torture.leases.pure import mutated_tokens
+from torture.leases.secret_search import secret_search
+from torture.leases.token_floods import token_floods
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,6 +74,14 @@ def test_hostile_requests() -> None:
         (replicas, 1),
         (stopped_cluster, 3),
         (wrong_clock, 1),
+        (mutated_tokens, 20_000),
+        (mutated_over_http, 1000),
+        (forged_over_http, 1),
+        (rotations, 1),
+        (revocations, 2),
+        (lease_clock_steps, 2),
+        (token_floods, 1),
+        (secret_search, 1),
         pytest.param(slow_disk, 2, marks=pytest.mark.skipif(fuse.missing() != "", reason=fuse.missing())),
     ],
 )

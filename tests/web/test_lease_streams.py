@@ -190,6 +190,23 @@ def test_a_request_that_waits_for_its_place(make_leased: Callable[..., Leased]) 
     leased.assert_nothing_is_held()
 
 
+def test_a_lease_that_is_known_late(leased: Leased) -> None:
+    """A request that has waited is not answered by a lease that was revoked before it was known to be its lease."""
+    stack = leased.stack
+    stack.pool.held = True
+    connection = stack.connect()
+    connection.get(URL, ("Range", "bytes=0-9"))
+    leased.revoke("ada")
+    (response,) = stack.parts.site.streams
+    response.exchange.lease = LEASES["ada"]
+    stack.pool.release()
+    assert connection.transport.aborted
+    assert connection.taken() == b""
+    connection.lose()
+    assert leased.outcomes == ["lease_revoked"]
+    leased.assert_nothing_is_held()
+
+
 def test_small_responses(leased: Leased, monkeypatch: pytest.MonkeyPatch) -> None:
     """A response that leaves at once is not watched."""
     begun: list[object] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from math import inf
 
 import attrs
@@ -258,6 +259,26 @@ def test_a_change_during_a_round(site: Site) -> None:
     site.revoke({"jti": "lease-2"})
     site.revoke({"jti": "lease-1"})
     site.turn(len(streams) * RESET_LOOKS // SLICE_LOOKS + 5)
+    assert all(stream.endings == [Ending.LEASE_REVOKED] for stream in streams)
+
+
+def test_one_that_raises(site: Site) -> None:
+    """A defect of one connection keeps no other one open, and the next round is made."""
+
+    class Broken(Stream):
+        def end_lease(self, ending: Ending) -> None:
+            self.endings.append(ending)
+            raise ZeroDivisionError
+
+    broken = Broken()
+    site.streams.add(broken)
+    streams = [site.begin() for _ in range(20)]
+    with suppress(ZeroDivisionError):
+        site.revoke({"jti": "lease-1"})
+    for _ in range(4):
+        with suppress(ZeroDivisionError):
+            site.turn()
+    assert broken.endings
     assert all(stream.endings == [Ending.LEASE_REVOKED] for stream in streams)
 
 

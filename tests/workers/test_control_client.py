@@ -32,9 +32,12 @@ class Worker:
     transport: StringTransport = attrs.field(factory=StringTransport)
 
     def __attrs_post_init__(self) -> None:
-        stop, reload, orphaned = (partial(self.orders.append, order) for order in ("stop", "reload", "orphaned"))
-        self.line = ControlClient(self.metrics, stop, reload, orphaned, self, self)
+        stop, orphaned = (partial(self.orders.append, order) for order in ("stop", "orphaned"))
+        self.line = ControlClient(self.metrics, stop, self.reload, orphaned, self, self)
         self.line.channel.makeConnection(self.transport)
+
+    def reload(self, payload: bytes) -> None:
+        self.orders.append(f"reload {payload!r}")
 
     def take_over(self, number: int, descriptors: Sequence[int]) -> None:
         self.orders.append(f"take over {number} {list(descriptors)}")
@@ -68,11 +71,11 @@ def worker() -> Worker:
     return Worker()
 
 
-@pytest.mark.parametrize("kind", [Kind.STOP, Kind.RELOAD])
-def test_orders(worker: Worker, kind: Kind) -> None:
-    """The parent's orders are carried out."""
-    worker.hear(Message(kind))
-    assert worker.orders == [kind.value]
+def test_orders(worker: Worker) -> None:
+    """The parent's orders are carried out, with what came with them."""
+    worker.hear(Message(Kind.STOP))
+    worker.hear(Message(Kind.RELOAD, payload=b"\x00 certificates"))
+    assert worker.orders == ["stop", r"reload b'\x00 certificates'"]
 
 
 def test_siblings(worker: Worker) -> None:
@@ -116,6 +119,8 @@ CHANGES: dict[str, Callable[[Metrics], None]] = {
     "store": lambda metrics: metrics.store_failed("meta"),
     "reload": lambda metrics: metrics.catalog_loaded(1.0),
     "failure": lambda metrics: metrics.catalog_failed(),
+    "certificate": lambda metrics: metrics.certificate_loaded(),
+    "no certificate": lambda metrics: metrics.certificate_failed(),
     "delivered": lambda metrics: metrics.delivered("full", 1),
     "rejected": lambda metrics: metrics.request_rejected("timed_out"),
     "waited": lambda metrics: metrics.request_waited(0.1),

@@ -13,6 +13,7 @@ from aero_storage.workers.control_protocol import ControlChannel, Kind, Message,
 
 MESSAGES = [Message(kind, number) for kind in Kind for number in (0, 7)]
 MESSAGES += [Message(Kind.TAKE_OVER, 2, descriptors=3)]
+MESSAGES += [Message(Kind.RELOAD, payload=bytes(range(256)))]
 MESSAGES += [Message(Kind.SUM, 3, Counts(bytes={("ä\n",): 2**60}, process={"process_open_fds": 5.0}))]
 
 

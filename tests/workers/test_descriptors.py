@@ -81,7 +81,7 @@ class Ends:
         self.worker = ControlClient(
             Metrics(Registry(), "1", 100, {}),
             lambda: self.orders.append("stop"),
-            lambda: None,
+            lambda _payload: None,
             lambda: self.orders.append("orphaned"),
             self,
             self,

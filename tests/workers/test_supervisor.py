@@ -28,8 +28,8 @@ class Worker:
     def stop(self) -> None:
         self.orders.append("stop")
 
-    def reload(self) -> None:
-        self.orders.append("reload")
+    def reload(self, payload: bytes = b"") -> None:
+        self.orders.append(f"reload {payload.decode()}")
 
     def take_over(self, number: int) -> None:
         self.orders.append(f"take over {number}")
@@ -168,8 +168,8 @@ def test_cannot_be_started(house: House) -> None:
 def test_reload(house: House) -> None:
     """All that run are told; one that is yet to start reads the catalog anyway."""
     house.started[0].ended({"status": 1})
-    house.supervisor.reload()
-    assert [worker.orders for worker in house.started] == [[], ["reload"], ["reload"]]
+    house.supervisor.reload(b"all")
+    assert [worker.orders for worker in house.started] == [[], ["reload all"], ["reload all"]]
 
 
 @pytest.fixture

@@ -136,7 +136,7 @@ def test_what_is_given() -> None:
 
 SAY = """
 def say(kind, number, counts):
-    data = json.dumps([kind, number, counts, 0]).encode()
+    data = json.dumps([kind, number, counts, 0, ""]).encode()
     os.write(4, struct.pack("!I", len(data)) + data)
 def counts(number):
     from aero_storage.metrics import Counts
@@ -184,7 +184,7 @@ def test_descriptors() -> None:
         "print(data[4:].decode(), len({os.fstat(one).st_ino for one in descriptors}), len(descriptors), flush=True)\n"
     )
     lines, _ = run(child, "take_over", "2")
-    assert [line["text"] for line in lines] == ['["take_over", 2, null, 2] 1 2']
+    assert [line["text"] for line in lines] == ['["take_over", 2, null, 2, ""] 1 2']
 
 
 def test_kill() -> None:

@@ -66,10 +66,10 @@ class ByteHandler:
     _now: Callable[[], float] = time.time
     _look_anew: LookAnew | None = attrs.field(kw_only=True, default=None)
     """Looks at the catalog before an object that it names is called missing."""
-    _access: LeaseAccess | None = attrs.field(kw_only=True, default=None)
-    """Says who may read private images; None where anybody may."""
     _lease_limiter: LeaseLimiter | None = attrs.field(kw_only=True, default=None)
     """Limits the requests of one lease, if anything does."""
+    _access: LeaseAccess | None = attrs.field(kw_only=True, default=None)
+    """Says who may read private images; None where anybody may."""
 
     async def answer(self, exchange: Exchange, range_value: str | None) -> Reply:
         """Return the reply to a request for bytes with that `Range`. Raises ClientError."""
@@ -97,6 +97,7 @@ class ByteHandler:
         exchange.blob = opened
         if self._access is not None and exchange.hearing is not None and not self._settle(exchange, image, opened):
             await self._settle_by_image(exchange, self._access, image)
+            self._take_lease_share(exchange)
         reply = self._judge(facts, image, opened).reply(range_value)
         if not _begins_now(facts, reply, opened) and reply.segment is not None:
             await opened.begin(reply.segment.offset, reply.segment.length)
@@ -112,8 +113,7 @@ class ByteHandler:
         image = memo.image
         if memo.access is not None and not memo.access.admit_now(exchange, image, memo.lease):
             return None
-        if self._lease_limiter is not None:
-            exchange.take_lease_share(self._lease_limiter)
+        self._take_lease_share(exchange)
         if not exchange.take_place_now(self._admission):
             return None
         if image is None:
@@ -142,6 +142,10 @@ class ByteHandler:
         memo.status, memo.sha256 = opened.status, opened.sha256
         return decision
 
+    def _take_lease_share(self, exchange: Exchange) -> None:
+        if self._lease_limiter is not None:
+            exchange.take_lease_share(self._lease_limiter)
+
     def _judge(self, facts: Facts, image: Image, opened: Opened) -> Decision:
         return judge(facts, self._policy, self._represent(facts, image, opened), self._now())
 
@@ -162,6 +166,7 @@ class ByteHandler:
             return False
         version = version_of(image, opened.status)
         self._access.settle(exchange, named if version is None else (*named, version))
+        self._take_lease_share(exchange)
         return True
 
     async def _settle_by_image(self, exchange: Exchange, access: LeaseAccess, image: Image) -> None:

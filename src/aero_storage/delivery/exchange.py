@@ -57,12 +57,12 @@ class Exchange:
     """The decision, for HEAD too with the segment of a GET; None before there is one."""
     lease: Lease | None = attrs.field(init=False, default=None)
     """The lease by which the request reads a private image; None where it needed none."""
+    lease_use: LeaseUse | None = attrs.field(init=False, default=None)
+    """Held until the end if the requests of one lease are limited."""
     verdict: Verdict | None = attrs.field(init=False, default=None)
     """The answer to its tokens, or to the want of them; None where nothing hung on them."""
     hearing: Hearing | None = attrs.field(init=False, default=None)
     """Its tokens, where they are judged once more: when they are verified, or for the version that is opened."""
-    lease_use: LeaseUse | None = attrs.field(init=False, default=None)
-    """Held until the end if the requests of one lease are limited."""
     give_share_back: Callable[[], None] | None = attrs.field(init=False, default=None)
     """Called at the end if requests of one client are counted."""
 
@@ -92,9 +92,17 @@ class Exchange:
         return self.place is not None
 
     def take_lease_share(self, limiter: LeaseLimiter) -> None:
-        """Count it among the requests of its lease, if it has one, until the end. Raises LeaseOverdrawnError."""
-        if self.lease is not None and self.lease_use is None:
-            self.lease_use = limiter.take(self.lease)
+        """Count it among the requests of its lease, if it has one, until the end. Raises LeaseOverdrawnError.
+
+        A lease for one version may prove not to be the one that opens the image: then it counts for the other.
+        """
+        lease, use = self.lease, self.lease_use
+        if lease is None or (use is not None and use.identity == lease.identity):
+            return
+        if use is not None:
+            self.lease_use = None
+            use.release()
+        self.lease_use = limiter.take(lease)
 
     @property
     def holds_place(self) -> bool:

@@ -39,10 +39,17 @@ from aero_storage.errors import (
     OverdrawnError,
     RefusalReason,
 )
+from aero_storage.http import caching
 from aero_storage.http.cors import Headers
 from aero_storage.http.identifiers import NAME_RULE
 from aero_storage.metrics import Counts
 from aero_storage.storage.store import BlobRequest, Opened, Store
+
+_ERROR = 400
+"""The least status of errors."""
+
+_BY_LEASES = frozenset({Resource.LIST, Resource.LEASE})
+"""Resources of which every response hangs on the lease that is presented."""
 
 Total = Callable[[], Awaitable[Counts]]
 """Asks for the counts of all workers together."""
@@ -111,6 +118,9 @@ class RequestHandler:
 
     async def answer(self, exchange: Exchange, range_value: str | None) -> Reply:
         """Return the reply to a request with that `Range`; the exchange owns the file that it opens."""
+        return self._varying(exchange, await self._answer(exchange, range_value))
+
+    async def _answer(self, exchange: Exchange, range_value: str | None) -> Reply:
         facts = exchange.facts
         if facts.route is None:
             return self.fail(facts, 404, RefusalReason.ROUTE)
@@ -246,9 +256,21 @@ class RequestHandler:
             return None
         try:
             self._take_share(exchange)
-            return self._bytes.answer_now(exchange, range_value, memo)
+            reply = self._bytes.answer_now(exchange, range_value, memo)
         except ClientError as failure:
-            return self._explain(facts, failure)
+            reply = self._explain(facts, failure)
+        return reply if reply is None or reply.status < _ERROR else self._varying(exchange, reply)
+
+    def _varying(self, exchange: Exchange, reply: Reply) -> Reply:
+        """Return the reply; an error that hung on a lease, or on the want of one, says so in `Vary` (http.md §12)."""
+        if reply.status < _ERROR or self._access is None or not _hangs_on_leases(exchange, reply):
+            return reply
+        return attrs.evolve(reply, common=caching.by_credentials(reply.common))
+
+
+def _hangs_on_leases(exchange: Exchange, reply: Reply) -> bool:
+    is_refused = reply.refused is not None and reply.refused.reason is RefusalReason.LEASE
+    return is_refused or exchange.verdict is not None or exchange.facts.resource in _BY_LEASES
 
 
 def _uses_catalog(facts: Facts) -> bool:

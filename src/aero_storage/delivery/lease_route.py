@@ -12,10 +12,11 @@ from aero_storage.delivery.access import LeaseAccess
 from aero_storage.delivery.exchange import Exchange
 from aero_storage.delivery.lease_cookie import lease_cookie
 from aero_storage.delivery.policy import Policy
-from aero_storage.delivery.reply import Reply, error, plane_headers
+from aero_storage.delivery.reply import Reply, error, response_headers
 from aero_storage.delivery.representation import version_of
 from aero_storage.errors import BlobNotFoundError, RefusalReason
 from aero_storage.http import caching
+from aero_storage.http.caching import Caching
 from aero_storage.http.cors import Headers
 from aero_storage.http.leases.results import LeaseResult
 from aero_storage.http.queries import first_value
@@ -48,9 +49,8 @@ class LeaseRoute:
             if image is None:
                 self._access.refuse(exchange, LeaseResult.WRONG_IMAGE)
             await self._settle(exchange, self._access, image_id)
-        return Reply(
-            204, (*plane_headers(facts, self._policy), ("Cache-Control", caching.NO_STORE), *self._cookie(exchange))
-        )
+        kept = Caching(caching.NO_STORE, by_credentials=self._policy.leases)
+        return Reply(204, response_headers(facts, self._policy, (*kept.headers, *self._cookie(exchange))))
 
     async def _settle(self, exchange: Exchange, access: LeaseAccess, image_id: str) -> None:
         """Judge a lease for one version by the image that there is now, if no version was asked for."""

@@ -39,3 +39,8 @@ UNCACHED_ERRORS = (
     "in nginx: proxy_cache_valid 200 206 1h; (not any, 404 or 416), and no expires or add_header Cache-Control"
 )
 LOGS = "the log of the daemon and of the proxy's errors say why; the daemon's line has the time and the path"
+KEEP_OUT = (
+    "empty the proxy's cache, and let it keep nothing of private images (the daemon says private, no-store), or ask "
+    "the lease route first; let it add no Authorization of its own"
+)
+PASS_ON = "let the proxy pass Authorization, Cookie and the query on as they are"  # noqa: S105 - no password

@@ -65,7 +65,8 @@ def wrong_status(answer: Response, expected: str) -> Result:
         return failure(
             seen,
             "clients without credentials read nothing",
-            "name what a client would send (--header 'Authorization: …'), or open this path in the proxy",
+            "show a lease (--lease-file FILE) or what else a client would send (--header 'Authorization: …'), "
+            "or open this path in the proxy",
         )
     if answer.status == 413:  # noqa: PLR2004
         return failure(

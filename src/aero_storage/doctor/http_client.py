@@ -7,6 +7,7 @@ proxy in front of it.
 from __future__ import annotations
 
 import http.client
+import logging
 import math
 import socket
 import ssl
@@ -23,8 +24,13 @@ from urllib3.response import HTTPResponse
 
 from aero_storage.chunks.verify.bounded_connections import FewInterimResponses
 from aero_storage.chunks.verify.remote import brief
+from aero_storage.doctor.lease import hide, hide_in_body
+from aero_storage.doctor.request import Request
 from aero_storage.doctor.response import Response
 from aero_storage.doctor.target import Target
+from aero_storage.http.leases.carriers import Presented
+
+logging.getLogger("urllib3.connection").disabled = True  # it warns of broken heads with the URL, and so the lease
 
 KIB = 1024
 MOST = 64 * KIB
@@ -74,6 +80,8 @@ class HttpClient:
     """Timeout in seconds of connecting, and of waiting for the next bytes."""
     extra: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     """Headers of every request except anonymous ones; they may contain secrets."""
+    lease: Presented | None = None
+    """The lease of every request that names no other, except anonymous ones; it is never shown."""
     insecure: bool = False
     """Whether any certificate is accepted."""
     ends: float = math.inf
@@ -111,12 +119,29 @@ class HttpClient:
 
         Raises UnansweredError.
         """
+        if anonymous:
+            return self._ask(Request(method, path, dict(headers or {})), {}, most)
+        return self.ask_with(self.lease, method, path, headers, most=most)
+
+    def ask_with(
+        self,
+        lease: Presented | None,
+        method: str,
+        path: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        most: int = MOST,
+    ) -> Response:
+        """Send a request as `ask` does, with this lease or none. Raises UnansweredError."""
         own = dict(headers or {})
-        given = {} if anonymous else {name: value for name, value in self.extra.items() if name not in own}
+        given = {name: value for name, value in self.extra.items() if name not in own}
+        return self._ask(Request(method, path, own, lease), given, most)
+
+    def _ask(self, request: Request, given: Mapping[str, str], most: int) -> Response:
         for attempt in range(_TRIES):
             if attempt:
                 self.pause(_BUSY_SECONDS)
-            answer = self._exchange(method, path, own, {**_USUAL, **given, **own}, most)
+            answer = self._exchange(request, {**_USUAL, **given, **request.own}, most)
             if answer.status != _BUSY:
                 return answer
         raise BusyError(f"{answer.request}: status 429, {_TRIES} times")
@@ -146,30 +171,25 @@ class HttpClient:
             context.verify_mode = ssl.CERT_NONE
         return _SecureConnection(target.host, target.port, timeout=self.timeout, ssl_context=context)
 
-    def _exchange(
-        self, method: str, path: str, own: Mapping[str, str], headers: Mapping[str, str], most: int
-    ) -> Response:
-        shown_request = f"{method} {path}" + "".join(f", {name}: {brief(value)}" for name, value in own.items())
+    def _exchange(self, request: Request, headers: Mapping[str, str], most: int) -> Response:
         try:
             was_open = not self._connection.is_closed
             try:
-                return self._once(shown_request, (method, path, headers), most, is_reused=was_open)
+                return self._once(request, headers, most, is_reused=was_open)
             except _STALE:
                 if not was_open:
                     raise
                 self.close()  # it was idle for too long; browsers open a new one too
-                return self._once(shown_request, (method, path, headers), most, is_reused=False)
+                return self._once(request, headers, most, is_reused=False)
         except _ERRORS as error:
             self.close()
             self.unanswered_in_row += 1
-            failed = UnansweredError(f"{shown_request}: {_reason(error)}")
+            failed = UnansweredError(f"{request}: {_reason(error)}")
             failed.error = _cause(error)
             raise failed from error
 
-    def _once(
-        self, shown_request: str, request: tuple[str, str, Mapping[str, str]], most: int, *, is_reused: bool
-    ) -> Response:
-        method, path, headers = request
+    def _once(self, request: Request, headers: Mapping[str, str], most: int, *, is_reused: bool) -> Response:
+        target, headers = request.sent(self.target.prefix, headers)
         began = self.now()
         left = self.ends - began
         if left <= 0:
@@ -179,17 +199,17 @@ class HttpClient:
             self._connection.connect()
         with deadline(self._connection.sock, min(left, 3 * self.timeout + most / _SLOWEST)):
             self._connection.request(
-                method, self.target.prefix + path, headers=headers, preload_content=False, decode_content=False
+                request.method, target, headers=headers, preload_content=False, decode_content=False
             )
             response = self._connection.getresponse()
             self.unanswered_in_row = 0
             body = bytearray()
-            first_byte, is_complete = self._read(shown_request, response, body, most)
+            first_byte, is_complete = self._read(str(request), response, body, most)
         return Response(
-            request=shown_request,
+            request=str(request),
             status=response.status,
-            fields=tuple((name.lower(), value) for name, value in response.headers.items()),
-            body=bytes(body[:most]),
+            fields=tuple((name.lower(), hide(self.lease, value)) for name, value in response.headers.items()),
+            body=hide_in_body(self.lease, bytes(body[:most])),
             is_complete=is_complete,
             http_version=response.version,
             is_reused=is_reused,

@@ -13,6 +13,8 @@ from aero_storage.doctor.checks import (
     content,
     cross_origin,
     images,
+    lease_answers,
+    leases,
     ranges,
     replicas,
     server,
@@ -33,6 +35,8 @@ CHECKS: tuple[Check, ...] = (
     *caching.CHECKS,
     *cross_origin.CHECKS,
     *chunked.CHECKS,
+    *leases.CHECKS,
+    *lease_answers.CHECKS,
     *replicas.CHECKS,
 )
 

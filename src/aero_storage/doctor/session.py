@@ -15,6 +15,8 @@ from aero_storage.doctor.result import SkippedError
 from aero_storage.doctor.target import images_path
 from aero_storage.errors import JsonError
 from aero_storage.http.identifiers import is_image_id
+from aero_storage.http.leases.carriers import Presented
+from aero_storage.http.leases.claims import Claims
 from aero_storage.strict_json import load
 
 MOST_JSON = 4 * 1024 * 1024
@@ -40,6 +42,8 @@ class Session:
     """The `Origin` of the pages that read the images; None if not given."""
     wall: Callable[[], float] = time.time
     """Seconds since the epoch."""
+    claims: Claims | None = None
+    """The claims of the lease that the client presents; None without a lease."""
     _seen: dict[object, Response | Exception] = attrs.field(init=False, factory=dict)
 
     @property
@@ -51,10 +55,22 @@ class Session:
         self, method: str, path: str, headers: Mapping[str, str] | None = None, *, most: int = MOST
     ) -> Response:
         """Return the answer to a request, which is sent only once. Raises UnansweredError."""
-        key = (method, path, tuple((headers or {}).items()), most)
+        return self.fetch_with(self.client.lease, method, path, headers, most=most)
+
+    def fetch_with(
+        self,
+        lease: Presented | None,
+        method: str,
+        path: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        most: int = MOST,
+    ) -> Response:
+        """Return the answer to a request with this lease or none, sent only once. Raises UnansweredError."""
+        key = (lease, method, path, tuple((headers or {}).items()), most)
         if key not in self._seen:
             try:
-                self._seen[key] = self.client.ask(method, path, headers, most=most)
+                self._seen[key] = self.client.ask_with(lease, method, path, headers, most=most)
             except Exception as error:
                 self._seen[key] = error
                 raise
@@ -79,11 +95,21 @@ class Session:
         return self.image_id
 
     def _choose(self) -> str:
-        """Return the largest public image, with which most checks can be made."""
+        """Return the largest public image, with which most checks can be made; with a lease one that it opens."""
         found = [one for one in entries(self.listing()) or [] if is_image_id(str(one.get("id", "")))]
+        if self.claims is not None:
+            return self._choose_leased(found, self.claims.images)
         if not found:
             raise SkippedError("no image to look at: see image-list, or name one with --image")
         best = max(found, key=lambda one: (one.get("public") is not False, whole_number(one.get("size_bytes")) or 0))
+        return str(best["id"])
+
+    @staticmethod
+    def _choose_leased(found: list[Document], images: tuple[str, ...]) -> str:
+        opened = [one for one in found if one["id"] in images]
+        if not opened:
+            return images[0]
+        best = max(opened, key=lambda one: (one.get("public") is False, whole_number(one.get("size_bytes")) or 0))
         return str(best["id"])
 
     @property

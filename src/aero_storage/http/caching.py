@@ -72,6 +72,11 @@ def private_metadata() -> Caching:
     return Caching(PRIVATE, by_credentials=True)
 
 
+def by_credentials(headers: Headers) -> Headers:
+    """Return the headers of an error that another lease, or none, would have made another response."""
+    return with_one_vary((*headers, VARY_BY_CREDENTIALS))
+
+
 def with_one_vary(headers: Headers) -> Headers:
     """Return the headers with all `Vary` fields joined into one, at the end."""
     names = [value for name, value in headers if name == _VARY]

@@ -159,7 +159,8 @@ def split_varying(data: bytes) -> tuple[HeadKey, str | None, str | None]:
         data = _without_range_query(data)
     key: HeadKey = (data,)
     range_value = request_id = None
-    match = _RANGE_LINE.search(data)
+    at = data.find(b"\r\nRange: ")  # a search by the expression takes twice as long in a head with a token
+    match = _RANGE_LINE.match(data, at if at >= 0 else max(0, data.find(b"\r\nrange: ")))
     if match is not None:
         start, end = match.span(1)
         key, range_value = (data[:start], data[end:]), data[start:end].decode("ascii")

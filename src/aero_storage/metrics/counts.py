@@ -18,7 +18,7 @@ BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 
 TALLIES = (
     *("requests", "bytes", "ranges", "store_errors", "reloads", "refusals", "slow"),
-    *("leases", "delivered", "rejections", "broken_off", "lines_dropped"),
+    *("certificate_reloads", "leases", "delivered", "rejections", "broken_off", "lines_dropped"),
     *("origin_requests", "origin_bytes", "cache_requests", "cache_evicted", "cache_damaged"),
     "lease_reloads",
 )
@@ -112,6 +112,7 @@ class Counts:
     reloads: Tally = attrs.field(factory=lambda: _zeros(_RELOAD_RESULTS))
     slow: Tally = attrs.field(factory=lambda: _zeros(_SLOW))
     """Responses reset for stalled clients, and places that streams gave up."""
+    certificate_reloads: Tally = attrs.field(factory=lambda: _zeros(_RELOAD_RESULTS))
     refusals: Tally = attrs.field(factory=lambda: _zeros(_REFUSALS))
     rejections: Tally = attrs.field(factory=lambda: _zeros(_REJECTIONS))
     broken_off: Tally = attrs.field(factory=lambda: _zeros(_BROKEN_OFF))

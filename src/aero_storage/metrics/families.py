@@ -122,6 +122,8 @@ def _base_families(counts: Counts) -> Iterator[Metric]:
     yield _counter("store_errors", "Failures of the disk or of the catalog.", ("kind",), counts.store_errors)
     reloads = "Readings of a catalog that has changed, or that SIGHUP asked for."
     yield _counter("aero_storage_catalog_reload", reloads, ("result",), counts.reloads)
+    certificates = "Readings of the certificate and key of an ssl: endpoint, which SIGHUP asks for."
+    yield _counter("aero_storage_certificate_reload", certificates, ("result",), counts.certificate_reloads)
 
 
 def _trouble_families(counts: Counts) -> Iterator[Metric]:

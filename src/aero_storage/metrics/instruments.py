@@ -115,6 +115,14 @@ class Metrics:
         """The catalog on disk is invalid."""
         _count(self.counts.reloads, ("failure",))
 
+    def certificate_loaded(self) -> None:
+        """The files of an `ssl:` endpoint were read again, and found good."""
+        _count(self.counts.certificate_reloads, ("success",))
+
+    def certificate_failed(self) -> None:
+        """The files of an `ssl:` endpoint were read again, and cannot be used."""
+        _count(self.counts.certificate_reloads, ("failure",))
+
     def lease_document_loaded(self, document: LeaseDocument) -> None:
         """A good file of leases was read."""
         _count(self.counts.lease_reloads, (document, "success"))

@@ -8,7 +8,7 @@ from importlib.metadata import version as package_version
 from typing import cast
 
 import attrs
-from twisted.internet.interfaces import IListeningPort, IReactorFDSet, IReactorTime
+from twisted.internet.interfaces import IReactorFDSet, IReactorTime
 from twisted.internet.posixbase import PosixReactorBase
 
 from aero_storage.catalog.current import CurrentCatalog
@@ -38,6 +38,7 @@ from aero_storage.service.lease_access import access_of
 from aero_storage.service.lease_documents import LeaseDocuments, gauges_of_leases, read_lease_documents
 from aero_storage.service.lease_reload import LeaseReloader
 from aero_storage.service.listening.accept_guard import AcceptGuard
+from aero_storage.service.listening.endpoints import Listening
 from aero_storage.service.listing_on_demand import ListingOnDemand
 from aero_storage.service.metric_sources import gauges_of, lines_dropped_by
 from aero_storage.service.origin_failures import OriginFailures
@@ -91,7 +92,7 @@ class Parts:
     """None while leases are off."""
     private_images: PrivateImagesWarning | None
     """None while leases are on."""
-    ports: tuple[IListeningPort, ...] = ()
+    listening: Listening = attrs.field(factory=Listening)
 
 
 def compose(  # noqa: PLR0913 - what the settings do not say
@@ -143,7 +144,7 @@ def compose(  # noqa: PLR0913 - what the settings do not say
     )
     streams: set[SiteStream] = set()
     stalls = detect_stalls(streams, admission, reactor, settings.stall_timeout_secs, metrics, log)
-    lease_watch = None if leases is None else LeaseWatch(reactor, streams, leases.in_force)
+    lease_watch = None if in_force is None else LeaseWatch(reactor, streams, in_force)
     handler = RequestHandler(
         policy,
         build_of(version, environ),
@@ -158,8 +159,8 @@ def compose(  # noqa: PLR0913 - what the settings do not say
             admission,
             VirtualChunks(policy, log),
             look_anew=look_anew,
-            access=access,
             lease_limiter=lease_limiter_of(settings, reactor, metrics),
+            access=access,
         ),
         look_anew=look_anew,
         access=access,

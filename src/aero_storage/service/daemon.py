@@ -12,6 +12,7 @@ from aero_storage.linux.descriptor_limit import warn_if_low
 from aero_storage.linux.malloc import TRIM_SECONDS, trim
 from aero_storage.linux.sd_notify import Notifier
 from aero_storage.linux.signal_handlers import set_signal
+from aero_storage.service.certificate_renewal import CertificateRenewal
 from aero_storage.service.composition import Parts
 from aero_storage.service.images_root import OPEN_FILES
 from aero_storage.service.lease_reload import POLL_SECONDS
@@ -48,7 +49,9 @@ class AeroService(SignalledService):
         self._leases = LoopingCall(lambda: Deferred.fromCoroutine(self._look_at_leases()))
         for repeated in self._repeated:
             repeated.clock = parts.reactor
-        self._probe = DelayProbe(parts.reactor, parts.handler.reporter.metrics.reactor_delayed)
+        metrics = parts.handler.reporter.metrics
+        self._renewal = CertificateRenewal(parts.listening.certificates, parts.pools.disk, metrics, parts.log)
+        self._probe = DelayProbe(parts.reactor, metrics.reactor_delayed)
 
     def startService(self) -> None:
         """Start threads, timers and signal handlers, and log the addresses."""
@@ -69,12 +72,13 @@ class AeroService(SignalledService):
         gc.freeze()  # these objects stay for good: the collector need not visit them again
         gc.set_threshold(_GARBAGE_THRESHOLD)
         warn_if_low(parts.log, parts.site.limits.max_connections, MAX_BEYOND, OPEN_FILES)
-        for port in parts.ports:
+        for port in parts.listening.ports:
             parts.accept_guard.guard(port)
             parts.log.event("info", "listening", {"address": address_text(port.getHost())})
 
     @override
     async def reload_catalog(self) -> None:
+        await self._renewal.renew()
         self._parts.root.store.look_anew()
         reading = (self._parts.reloader.check(asked=True), self._look_at_leases(asked=True))
         await gatherResults([Deferred.fromCoroutine(one) for one in reading])
@@ -102,7 +106,7 @@ class AeroService(SignalledService):
             if repeated.running:
                 repeated.stop()
         self._probe.stop()
-        await gatherResults([maybeDeferred(port.stopListening) for port in parts.ports], consumeErrors=True)
+        await gatherResults([maybeDeferred(port.stopListening) for port in parts.listening.ports], consumeErrors=True)
         parts.accept_guard.close()
         await self._drain()
         gone = parts.site.shut()

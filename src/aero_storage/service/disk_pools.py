@@ -111,6 +111,11 @@ def make_disk_pools(reactor: PosixReactorBase, *, for_origin: bool = False) -> D
     )
 
 
+def make_certificate_threads(reactor: PosixReactorBase) -> DiskThreads:
+    """Return a thread for the parent of workers, in which it reads certificates; its pool is not yet started."""
+    return DiskThreads(reactor, reactor, _Pool(1, "certificate", at_start=0), 1, _OPEN_SECONDS)
+
+
 def _origin_threads(reactor: PosixReactorBase) -> DiskThreads:
     pool = _Pool(_ORIGIN_THREADS * _ORIGIN_LANES, "origin", at_start=0)  # most daemons never need them all
     return DiskThreads(reactor, reactor, pool, _ORIGIN_THREADS, math.inf)

@@ -12,16 +12,21 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.posixbase import PosixReactorBase
 from typing_extensions import override
 
+from aero_storage.disk import DiskThreads
 from aero_storage.errors import SettingsError
 from aero_storage.linux.sd_notify import VARIABLES, Notifier, service_manager
 from aero_storage.linux.signal_handlers import set_signal
 from aero_storage.logs.json_log import LineLog
 from aero_storage.metrics import Metrics, Registry
+from aero_storage.service.certificate_renewal import CertificateRenewal
+from aero_storage.service.disk_pools import make_certificate_threads
+from aero_storage.service.listening.served_certificate import ServedCertificate
 from aero_storage.service.listening.worker_sockets import (
     SharedAddress,
     WorkerOwnSockets,
     WorkerSocket,
     open_worker_sockets,
+    pack_certificates,
 )
 from aero_storage.service.metric_sources import lines_dropped_by
 from aero_storage.service.options import Options
@@ -78,7 +83,8 @@ def supervise(options: Options, reactor: PosixReactorBase, workers: int) -> Pare
     settings = options.resolved.settings
     grace = settings.drain_delay_secs + settings.shutdown_grace_secs
     supervisor = Supervisor(starter.start, reactor, options.log, workers, grace, own_sockets)
-    return ParentService(reactor, options.log, readiness, addresses, supervisor, settings.drain_delay_secs)
+    threads, delay = make_certificate_threads(reactor), settings.drain_delay_secs
+    return ParentService(reactor, options.log, readiness, addresses, supervisor, delay, threads, metrics)
 
 
 class WorkerCommands:
@@ -97,7 +103,7 @@ class WorkerCommands:
         """Return the command for the worker of this number."""
         sockets = [address.sockets[number - 1] for address in self._addresses]
         worker_sockets = tuple(
-            WorkerSocket(FIRST + index, one.family, address.tls, is_own=address.backlog is not None)
+            WorkerSocket(FIRST + index, one.family, _for_worker(address), is_own=address.backlog is not None)
             for index, (one, address) in enumerate(zip(sockets, self._addresses, strict=True))
         )
         shared = () if self._looks is None else (self._looks.descriptor,)
@@ -112,8 +118,15 @@ class WorkerCommands:
         )
 
 
+def _for_worker(address: SharedAddress) -> ServedCertificate | None:
+    return None if address.tls is None else address.tls.for_worker()
+
+
 class ParentService(SignalledService):
-    """The running parent; workers continue to serve for `drain_delay_secs` seconds after the command to stop."""
+    """The running parent; workers continue to serve for `drain_delay_secs` seconds after the command to stop.
+
+    It alone reads certificates anew, in `threads`: all workers and their successors present the same.
+    """
 
     def __init__(  # noqa: PLR0913, PLR0917 - the composition root has one call
         self,
@@ -123,21 +136,28 @@ class ParentService(SignalledService):
         addresses: tuple[SharedAddress, ...],
         supervisor: Supervisor,
         drain_delay_secs: float,
+        threads: DiskThreads,
+        metrics: Metrics,
         set_signal: SetSignal = set_signal,
     ) -> None:
         super().__init__(reactor, log, notifier, set_signal)
         self._addresses = addresses
         self._supervisor = supervisor
         self._drain_delay_secs = drain_delay_secs
+        self._threads = threads
+        certificates = [address.tls for address in addresses if address.tls is not None]
+        self._renewal = CertificateRenewal(certificates, threads, metrics, log)
 
     def startService(self) -> None:
         """Start the log and the signal handlers, and the workers once the reactor handles SIGCHLD."""
         super().startService()
+        self._threads.pool.start()
         self._reactor.callWhenRunning(self._supervisor.start)
 
     @override
     async def reload_catalog(self) -> None:
-        self._supervisor.reload()
+        await self._renewal.renew()
+        self._supervisor.reload(pack_certificates(self._addresses))
 
     @override
     def stop_now(self) -> None:
@@ -152,6 +172,8 @@ class ParentService(SignalledService):
         closed = [address.close() for address in self._addresses]
         await gone
         await gatherResults(closed)
+        if not self._threads.under_way:  # else it ends with the process
+            self._threads.pool.stop()
         self.end_log()
 
     def stopService(self) -> Deferred[None]:

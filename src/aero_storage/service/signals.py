@@ -22,7 +22,7 @@ SetSignal = Callable[..., object]
 
 
 class SignalledService(Service):
-    """A service that SIGTERM and SIGINT stop with status 0; SIGHUP reads the catalog and the lease documents again.
+    """A service that SIGTERM and SIGINT stop with status 0; SIGHUP has catalog, leases and certificates read again.
 
     `notifier` is notified of readiness, reloads and shutdown.
     """
@@ -86,7 +86,7 @@ class SignalledService(Service):
             self._log.event("info", "stopping at once")
 
     def reload(self) -> None:
-        """Read catalog and lease documents again, changed or not."""
+        """Read catalog, lease documents and certificates again, changed or not."""
         self._notifier.reloading()
         Deferred.fromCoroutine(self._reload())
 
@@ -95,7 +95,7 @@ class SignalledService(Service):
         self._notifier.ready()
 
     async def reload_catalog(self) -> None:
-        """Read catalog and lease documents again, here or in the workers."""
+        """Read catalog, lease documents and certificates again, here or in the workers."""
 
     def end_log(self) -> None:
         """Flush the log, with signals ignored: the last step of a shutdown."""

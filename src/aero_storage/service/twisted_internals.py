@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 import attrs
-from twisted.internet import tcp, unix
+from twisted.internet import endpoints, tcp, unix
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.endpoints import SSL4ServerEndpoint, TCP4ServerEndpoint, TCP6ServerEndpoint, UNIXServerEndpoint
 from twisted.python.threadpool import ThreadPool
@@ -80,6 +80,11 @@ INTERNALS: tuple[Internal, ...] = (
         shouldShutdown="service.listening: a shared socket is not shut down",
     ),
     *_table(
+        "twisted.internet.endpoints",
+        lambda: endpoints,
+        parse="service.listening.tls_files: which files an endpoint names",
+    ),
+    *_table(
         "twisted.internet.endpoints.TCP4ServerEndpoint",
         lambda: TCP4ServerEndpoint(_NOBODY, 0),
         interface="service.listening.worker_sockets: where to bind one socket for each worker",
@@ -96,7 +101,7 @@ INTERNALS: tuple[Internal, ...] = (
     *_table(
         "twisted.internet.endpoints.SSL4ServerEndpoint",
         lambda: SSL4ServerEndpoint(_NOBODY, 0, _NOBODY),
-        sslContextFactory="service.listening.worker_sockets: the certificate, for each worker",
+        sslContextFactory="service.listening.endpoints: the certificate, which can be replaced",
         interface="service.listening.worker_sockets: where to bind one socket for each worker",
         port="service.listening.worker_sockets: the same",
         backlog="service.listening: how many connections may wait in the kernel",

@@ -23,8 +23,9 @@ from aero_storage.logs.json_log import DescriptorSink, JsonLines
 from aero_storage.service.composition import compose
 from aero_storage.service.daemon import AeroService
 from aero_storage.service.disk_pools import make_disk_pools
+from aero_storage.service.listening.endpoints import Listening
 from aero_storage.service.listening.sibling_sockets import SiblingSockets
-from aero_storage.service.listening.worker_sockets import WorkerSocket
+from aero_storage.service.listening.worker_sockets import WorkerSocket, present_certificates
 from aero_storage.service.monotonic_clock import use_monotonic_clock
 from aero_storage.service.parent import WorkerConfig
 from aero_storage.settings import OriginUrl
@@ -71,6 +72,10 @@ def serve(config: WorkerConfig, reactor: PosixReactorBase, log: JsonLines) -> No
         parts.accept_guard.guard(port)
         return port
 
+    def reload(certificates: bytes) -> None:
+        present_certificates(config.worker_sockets, certificates)
+        service.reload()
+
     def orphaned() -> None:
         service.stop(orphaned="yes")
         service.stop_now()
@@ -78,12 +83,12 @@ def serve(config: WorkerConfig, reactor: PosixReactorBase, log: JsonLines) -> No
     control = ControlClient(
         parts.handler.reporter.metrics,
         lambda: service.stop(asked_by="parent"),
-        lambda: service.reload(),  # noqa: PLW0108 - made below
+        reload,
         orphaned,
         SiblingSockets([partial(open_sibling, own) for own in config.worker_sockets if own.is_own]),
         log,
     )
-    service = AeroService(attrs.evolve(parts, ports=ports), control, tells_entries=config.number == 1)
+    service = AeroService(attrs.evolve(parts, listening=Listening(ports)), control, tells_entries=config.number == 1)
     pushing = LoopingCall(control.push)
 
     async def stop() -> None:

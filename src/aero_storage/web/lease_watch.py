@@ -101,8 +101,13 @@ class _Round:
     def _slice(self) -> None:
         self._turn = None
         looks = SLICE_LOOKS
-        while self._left and looks > 0:
-            looks -= RESET_LOOKS if self._look_at(self._left.popleft()) else 1
+        try:
+            while self._left and looks > 0:
+                looks -= RESET_LOOKS if self._look_at(self._left.popleft()) else 1
+        finally:  # a defect of one connection keeps no other one open
+            self._go_on()
+
+    def _go_on(self) -> None:
         if not self._left and self._again:
             self._again = False
             self._left.extend(self._streams)
@@ -149,8 +154,19 @@ class LeaseWatch:
         self._revoking = _Round(self._clock, self._streams, self._judge_revocation)
         self._leases.on_change.append(self._changed)
 
+    def end_if_revoked(self, response: Response) -> bool:
+        """Reset a request if its lease was revoked while it waited; return whether it was.
+
+        Where a request has several tokens, it may have waited before it was known which of them is its lease.
+        """
+        lease = response.lease
+        ending = None if lease is None else self._judge_revocation(response, lease)
+        if ending is not None:
+            response.end_lease(ending)
+        return ending is not None
+
     def begin(self, response: Response, lease: Lease) -> None:
-        """The head of a response goes out, and it will be under way for some time."""
+        """The head of a response has gone out, and it is under way."""
         remaining = max(0.0, lease.claims.expires_at - self._now())
         response.lease_until = self._clock.seconds() + remaining + self._leases.rules.stream_grace
         self._next = min(self._next, response.lease_until)

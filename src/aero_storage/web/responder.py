@@ -110,7 +110,14 @@ class Responder:
             return self._defect(exchange, failure.getTraceback())
 
         waiting.addErrback(failed)
-        response.follow(waiting, lambda reply: self._send(plan, exchange, reply, client, response))
+        response.follow(waiting, lambda reply: self._send_late(plan, exchange, reply, client, response))
+
+    def _send_late(
+        self, plan: ResponsePlan, exchange: Exchange, reply: Reply, client: Client, response: Response
+    ) -> None:
+        """Send the reply to a request that had to wait, unless its lease was revoked meanwhile."""
+        if self._lease_watch is None or not self._lease_watch.end_if_revoked(response):
+            self._send(plan, exchange, reply, client, response)
 
     def _send(
         self, plan: ResponsePlan, exchange: Exchange, reply: Reply, client: Client, response: Response | None = None
@@ -128,7 +135,7 @@ class Responder:
             transport, blob = client.sendfile, exchange.blob
             if transport is None or (reply.segment is not None and blob is not None and blob.file is None):
                 response = self._response(exchange, reply, client, response)
-                response.follow(Deferred.fromCoroutine(self._produce(head, reply, response, client)))
+                self._follow(response, Deferred.fromCoroutine(self._produce(head, reply, response, client)))
                 return
             sending = self._sender.send(transport, head, reply, blob, exchange.place)
             if sending is None:
@@ -142,14 +149,19 @@ class Responder:
         response = self._response(exchange, reply, client, response)
         if reply.body:
             response.hold_body(self._bodies, reply.body)
+        self._follow(response, sending)
+
+    def _follow(self, response: Response, sending: Deferred[None]) -> None:
+        """Follow a response whose head has gone out."""
         response.follow(sending)
+        lease = response.lease
+        if self._lease_watch is not None and lease is not None and not response.exchange.ended:
+            self._lease_watch.begin(response, lease)
 
     def _response(self, exchange: Exchange, reply: Reply, client: Client, response: Response | None) -> Response:
         """The response under way, now that its reply is known."""
         response = response or Response(exchange, client, self._log, self._in_flight.reports)
         response.status, response.length = reply.status, reply.length or 0
-        if self._lease_watch is not None and exchange.lease is not None:
-            self._lease_watch.begin(response, exchange.lease)
         return response
 
     async def _produce(self, head: bytes, reply: Reply, response: Response, client: Client) -> None:

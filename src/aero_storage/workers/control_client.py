@@ -43,12 +43,13 @@ class Siblings(Protocol):
 class ControlClient(Notifier):
     """Carries out the parent's commands and sends it the counts of `metrics`.
 
-    `stop` and `reload` are called on the parent's command, `orphaned` when the channel to the parent is lost.
+    `stop` and `reload` are called on the parent's command, `reload` with the payload of that command; `orphaned` when
+    the channel to the parent is lost.
     """
 
     _metrics: Metrics
     _stop: Callable[[], object]
-    _reload: Callable[[], object]
+    _reload: Callable[[bytes], object]
     _orphaned: Callable[[], object]
     _siblings: Siblings
     _log: EventLog
@@ -111,7 +112,7 @@ class ControlClient(Notifier):
             case Kind.STOP:
                 self._stop()
             case Kind.RELOAD:
-                self._reload()
+                self._reload(message.payload)
             case Kind.COUNT:
                 self._send_counts(Kind.COUNTS, message.number)
             case Kind.TAKE_OVER:

@@ -6,6 +6,7 @@ import enum
 import json
 import os
 import socket
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -31,7 +32,7 @@ class Kind(enum.Enum):
     STOP = "stop"
     """To a worker: stop."""
     RELOAD = "reload"
-    """To a worker: read the catalog again."""
+    """To a worker: read the catalog again; the payload has the certificates to present from now on."""
     COUNT = "count"
     """To a worker: send your counts, under this number."""
     COUNTS = "counts"
@@ -61,18 +62,22 @@ class Message:
     counts: Counts | None = None
     descriptors: int = 0
     """Number of descriptors that belong to it."""
+    payload: bytes = attrs.field(default=b"", repr=False)
+    """Data of the kind. Secrets may be in it."""
 
 
 def encode(message: Message) -> bytes:
     """Return a message as bytes."""
     counts = None if message.counts is None else to_document(message.counts)
-    return json.dumps([message.kind.value, message.number, counts, message.descriptors]).encode("ascii")
+    payload = b64encode(message.payload).decode("ascii")
+    return json.dumps([message.kind.value, message.number, counts, message.descriptors, payload]).encode("ascii")
 
 
 def decode(data: bytes) -> Message:
     """Return the message of some bytes; raises an exception if they are none."""
-    kind, number, counts, descriptors = json.loads(data)
-    return Message(Kind(kind), number, None if counts is None else from_document(counts), descriptors)
+    kind, number, counts, descriptors, payload = json.loads(data)
+    found = None if counts is None else from_document(counts)
+    return Message(Kind(kind), number, found, descriptors, b64decode(payload))
 
 
 def to_document(counts: Counts) -> dict[str, Any]:

@@ -39,8 +39,8 @@ class Worker(Accepting, Protocol):
         """Ask it to stop."""
         ...
 
-    def reload(self) -> None:
-        """Ask it to read the catalog again."""
+    def reload(self, payload: bytes = b"") -> None:
+        """Ask it to read the catalog again; `payload` has what else it is to know."""
         ...
 
     def kill(self) -> None:
@@ -106,10 +106,10 @@ class Supervisor:
         for slot in self._slots:
             self._start_worker(slot)
 
-    def reload(self) -> None:
-        """Have every worker read the catalog again; one that is not started yet reads it anyway."""
+    def reload(self, payload: bytes = b"") -> None:
+        """Have every worker read the catalog again, with a payload; one that is not started yet reads it anyway."""
         for worker in self._workers:
-            worker.reload()
+            worker.reload(payload)
 
     def heard(self, number: int) -> None:
         """Worker `number` has sent a message."""

@@ -87,8 +87,8 @@ class WorkerProcess(Worker):
         self._channel.send(Message(Kind.STOP))
 
     @override
-    def reload(self) -> None:
-        self._channel.send(Message(Kind.RELOAD))
+    def reload(self, payload: bytes = b"") -> None:
+        self._channel.send(Message(Kind.RELOAD, payload=payload))
 
     @override
     def take_over(self, number: int) -> None:

@@ -17,6 +17,7 @@ from twisted.internet.protocol import Factory
 
 from aero_storage.errors import SettingsError
 from aero_storage.service.listening.inherited_sockets import adopt
+from aero_storage.service.listening.served_certificate import ServedCertificate
 from aero_storage.service.listening.sibling_sockets import SiblingSockets
 from aero_storage.service.listening.tls_material import TLSMaterial
 from aero_storage.service.listening.worker_sockets import (
@@ -331,11 +332,11 @@ def test_siblings_that_cannot_be_taken_over(
     (address,) = open_them(listen_addr="127.0.0.1:0")
     before = open_sockets()
 
-    def listen(tls: TLSMaterial | None, descriptor: int) -> Any:
+    def listen(tls: ServedCertificate | None, descriptor: int) -> Any:
         own = WorkerSocket(descriptor, socket.AF_INET, tls, is_own=True)
         return own.open(reactor, Factory(), sending(reactor, DISK))
 
-    broken = TLSMaterial(b"no key", b"no certificate", (), None, None)
+    broken = ServedCertificate(TLSMaterial(b"no key", b"no certificate", (), None, None))
     siblings = SiblingSockets([partial(listen, tls) for tls in (None, broken, None)])
     with pytest.raises(Exception, match=r"PEM|DECODER|instead of 3"):
         siblings.take_over(2, [os.dup(address.sockets[1].fileno()) for _ in range(passed)])

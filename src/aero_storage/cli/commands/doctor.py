@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import os
 import re
 import textwrap
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from itertools import groupby
+from pathlib import Path
 
 import click
 
 from aero_storage import settings
+from aero_storage.cli.lease_files import LEASE_VARIABLE, read_lease
 from aero_storage.cli.options import CommandContext, ImageIdType, with_json
 from aero_storage.cli.sizes import format_size
 from aero_storage.cli.watching import watched
 from aero_storage.doctor.http_client import HttpClient
+from aero_storage.doctor.lease import read_claims
 from aero_storage.doctor.result import CheckResult, Result, Severity
 from aero_storage.doctor.runner import CHECKS, DoctorReport, run_checks
 from aero_storage.doctor.session import Session
 from aero_storage.doctor.target import Target, parse_target
 from aero_storage.errors import OperatorError
+from aero_storage.http.leases.carriers import Carrier, Presented
+from aero_storage.http.leases.claims import Claims
 
 _WIDTH = 110
 _WAIT_SECONDS = 10.0
@@ -57,6 +63,12 @@ class _OriginType(click.ParamType[str]):
 )
 @click.option("--origin", type=_OriginType(), metavar="ORIGIN", help="Where your pages come from; else any origin.")
 @click.option("--header", type=_HeaderType(), multiple=True, metavar="'NAME: VALUE'", help="Send this header too.")
+@click.option(
+    "--lease-file",
+    metavar="FILE",
+    help="Show the lease in FILE (- for standard input), and look at a private image that it opens; else that of the "
+    f"variable {LEASE_VARIABLE}, if it is set.",
+)
 @click.option("--insecure", is_flag=True, help="Look on if the server's certificate is not valid.")
 @click.option(
     "--timeout",
@@ -74,10 +86,11 @@ def examine_server(  # noqa: PLR0913, PLR0917 - one for each option
     image: str | None,
     origin: str | None,
     header: tuple[tuple[str, str], ...],
+    lease_file: str | None,
     insecure: bool,  # noqa: FBT001 - click's
     timeout: float,
 ) -> int:
-    """Check a running server from outside: ranges, CORS, caching, and what a proxy in front of it may break.
+    """Check a running server from outside: ranges, CORS, caching, leases, and what a proxy in front of it may break.
 
     URL is that of a server (https://images.example.com), of an image or its chunks; without it, the daemon that the
     settings describe. Every finding says what was seen, what it means to clients and how to mend it. A few MiB are
@@ -86,9 +99,11 @@ def examine_server(  # noqa: PLR0913, PLR0917 - one for each option
     target, named = _target_of(url or own_url(context.settings))
     if image is not None and named not in (None, image):
         raise click.UsageError(f"the URL names the image {named}, --image {image}")
+    lease, claims = _lease_of(lease_file)
+    _check_use(claims, image or named, dict(header))
     ends = time.monotonic() + timeout
-    client = HttpClient(target, min(timeout, _WAIT_SECONDS), dict(header), insecure, ends)
-    session = Session(client, image or named, origin)
+    client = HttpClient(target, min(timeout, _WAIT_SECONDS), dict(header), lease, insecure, ends)
+    session = Session(client, image or named, origin, claims=claims)
     with closing(client), watched(context.output.say) as work:
         report = run_checks(session, lambda number, check: work.begin(f"{number} of {len(CHECKS)}: {check.name}"))
     context.output.result(_document(session, report), *_lines(session, report))
@@ -100,6 +115,34 @@ def _target_of(url: str) -> tuple[Target, str | None]:
         return parse_target(url)
     except OperatorError as error:
         raise click.UsageError(str(error)) from error
+
+
+def _lease_of(lease_file: str | None) -> tuple[Presented | None, Claims | None]:
+    """Return the lease as a bearer, and what it claims; None and None without one."""
+    if lease_file is None and not os.environ.get(LEASE_VARIABLE, "").strip():
+        return None, None
+    token = read_lease(lease_file if lease_file in {None, "-"} else _named_file(str(lease_file)))
+    return Presented(Carrier.BEARER, token), read_claims(token)
+
+
+def _named_file(name: str) -> str:
+    """Return the name as `read_lease` takes it. Raises UsageError without repeating it: it may be the lease."""
+    try:
+        is_file = Path(name).is_file()
+    except OSError:  # longer than names of files are
+        is_file = False
+    if not is_file:
+        raise click.UsageError("--lease-file names no file; it takes the name of a file, not the lease")
+    return f"@{name}"
+
+
+def _check_use(claims: Claims | None, image: str | None, headers: dict[str, str]) -> None:
+    if claims is None:
+        return
+    if "authorization" in {name.lower() for name in headers}:
+        raise click.UsageError("a lease is sent as Authorization: take --header Authorization out")
+    if image is not None and image not in claims.images:
+        raise click.UsageError(f"the lease does not name the image {image}, but {', '.join(claims.images)}")
 
 
 def own_url(resolved: settings.Settings) -> str:

@@ -7,6 +7,7 @@ from contextlib import suppress
 
 from aero_storage.doctor import advice
 from aero_storage.doctor.check import Check, wrong_status
+from aero_storage.doctor.lease import is_refusal
 from aero_storage.doctor.response import Response
 from aero_storage.doctor.result import Result, SkippedError, failure, good, warning
 from aero_storage.doctor.session import Session
@@ -101,16 +102,18 @@ def _public(words: tuple[str, ...], seen: str) -> Result:
 def _private(session: Session, words: tuple[str, ...], seen: str) -> Result:
     if not {"private", "no-store"} & set(words):
         return warning(f"{seen}, neither public nor private", "caches guess", advice.KEEP_HEADERS)
-    is_meant = session.metadata().get("public") is False or _CREDENTIALS & {
-        name.lower() for name in session.client.extra
-    }
-    if is_meant:
+    if session.metadata().get("public") is False or _has_credentials(session):
         return good(f"{seen}, as the image is private or the request has credentials")
     return warning(
         f"{seen}, though the image is public",
         "no cache and no CDN keeps anything, and all is read from here each time",
         "let the proxy add no Cookie or Authorization to requests, and no Cache-Control to answers",
     )
+
+
+def _has_credentials(session: Session) -> bool:
+    client = session.client
+    return client.lease is not None or bool(_CREDENTIALS & {name.lower() for name in client.extra})
 
 
 def _credentials(session: Session) -> Result:
@@ -142,9 +145,9 @@ def _errors(session: Session) -> Result:
             "caches keep the error, and an image that is there again stays missing",
             f"{advice.UNCACHED_ERRORS}; {advice.KEEP_HEADERS}",
         )
-    if absent.status != 404:  # noqa: PLR2004
+    if absent.status != 404 and not is_refusal(absent):  # noqa: PLR2004
         return wrong_status(absent, "404")
-    return _unsatisfiable(session) or good("404 and 416 come with no-store")
+    return _unsatisfiable(session) or good(f"{absent.status} and 416 come with no-store")
 
 
 def _unsatisfiable(session: Session) -> Result | None:

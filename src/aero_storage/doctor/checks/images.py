@@ -44,7 +44,8 @@ def _entries(found: list[dict[str, object]]) -> Result | None:
         return failure(
             "the list is empty",
             "there is nothing to read",
-            "aero-storage import FILE --id ID, and look whether --images-root is the directory that you mean",
+            "aero-storage import FILE --id ID, and look whether --images-root is the directory that you mean; "
+            "private images are in it for those with a lease alone (--lease-file FILE)",
         )
     bad = [one for one in found if not _is_entry(one)]
     if bad:

@@ -6,16 +6,25 @@ import os
 import re
 from collections.abc import Iterator
 
+import attrs
 from twisted.internet.address import IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint, UNIXServerEndpoint, serverFromString
+from twisted.internet.endpoints import (
+    SSL4ServerEndpoint,
+    TCP4ServerEndpoint,
+    TCP6ServerEndpoint,
+    UNIXServerEndpoint,
+    serverFromString,
+)
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress, IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from twisted.internet.posixbase import PosixReactorBase
 
 from aero_storage.errors import SettingsError
 from aero_storage.service.listening.inherited_sockets import PASSED, adopt, passed_socket
-from aero_storage.service.listening.tls_material import free_tls_at_end
+from aero_storage.service.listening.served_certificate import ServedCertificate
+from aero_storage.service.listening.tls_files import TLSFiles
+from aero_storage.service.listening.tls_material import TLSMaterial, free_tls_at_end
 from aero_storage.settings import ListenAddress, Resolved
 from aero_storage.streaming.transports import Sending, use_tracked_transports
 
@@ -25,18 +34,26 @@ BACKLOG = 1024
 _BACKLOG_GIVEN = re.compile(r"(?<!\\):backlog=")
 
 
-def listen(
-    reactor: PosixReactorBase, factory: IProtocolFactory, resolved: Resolved, sending: Sending
-) -> tuple[IListeningPort, ...]:
+@attrs.frozen
+class Listening:
+    """The ports of all addresses, and the certificates that those with TLS present."""
+
+    ports: tuple[IListeningPort, ...] = ()
+    certificates: tuple[ServedCertificate, ...] = ()
+
+
+def listen(reactor: PosixReactorBase, factory: IProtocolFactory, resolved: Resolved, sending: Sending) -> Listening:
     """Bind all addresses of the settings now; connections that send files share `sending`.
 
     Raises SettingsError with one line if an address cannot be used: a daemon that does not listen must not start.
     """
-    ports = tuple(_port(reactor, *endpoint, factory) for endpoint in endpoints_of(reactor, resolved))
+    endpoints = tuple(endpoints_of(reactor, resolved))
+    ports = tuple(_port(reactor, *endpoint, factory) for endpoint in endpoints)
     for port in ports:
         use_tracked_transports(port, sending)
         free_tls_at_end(port)
-    return ports
+    certificates = (certificate_of(endpoint) for endpoint, _, _ in endpoints)
+    return Listening(ports, tuple(served for served in certificates if served is not None))
 
 
 def _port(
@@ -71,7 +88,8 @@ _NONE_PASSED = (
 def _parse(reactor: PosixReactorBase, text: str, origin: str) -> IStreamServerEndpoint:
     try:
         endpoint: IStreamServerEndpoint = serverFromString(reactor, text)
-    # The parser of an endpoint plugin may raise anything: a bad number, a missing key file, no TLS.
+        _make_renewable(endpoint, text)
+    # The parser of an endpoint plugin may raise anything: a bad number, a missing key file, no TLS. So may OpenSSL.
     except Exception as error:
         missing = text.startswith(PASSED) and isinstance(error, LookupError)
         reason = _NONE_PASSED if missing else _one_line(error)
@@ -84,12 +102,33 @@ def _parse(reactor: PosixReactorBase, text: str, origin: str) -> IStreamServerEn
     return endpoint
 
 
-def _lengthen_queue(endpoint: IStreamServerEndpoint) -> None:
-    """Set the backlog of an endpoint, or of the one that it wraps, to BACKLOG instead of Twisted's 50."""
+def _innermost(endpoint: IStreamServerEndpoint) -> IStreamServerEndpoint:
+    """Return the endpoint that an endpoint wraps, or itself."""
     while (wrapped := getattr(endpoint, "_wrappedEndpoint", None)) is not None:
         endpoint = wrapped
+    return endpoint
+
+
+def _lengthen_queue(endpoint: IStreamServerEndpoint) -> None:
+    """Set the backlog of an endpoint, or of the one that it wraps, to BACKLOG instead of Twisted's 50."""
+    endpoint = _innermost(endpoint)
     if hasattr(endpoint, "_backlog"):
         endpoint._backlog = BACKLOG  # noqa: SLF001
+
+
+def _make_renewable(endpoint: IStreamServerEndpoint, text: str) -> None:
+    """Have an `ssl:` endpoint present a certificate that can be replaced; raises an exception if it is of no use."""
+    endpoint = _innermost(endpoint)
+    if isinstance(endpoint, SSL4ServerEndpoint):
+        material = TLSMaterial.of(endpoint._sslContextFactory)  # noqa: SLF001
+        endpoint._sslContextFactory = served = ServedCertificate(material, TLSFiles.of(text))  # noqa: SLF001
+        served.getContext()
+
+
+def certificate_of(endpoint: IStreamServerEndpoint) -> ServedCertificate | None:
+    """Return the certificate that an endpoint presents; None without TLS."""
+    served = getattr(_innermost(endpoint), "_sslContextFactory", None)
+    return served if isinstance(served, ServedCertificate) else None
 
 
 def bind(endpoint: IStreamServerEndpoint, text: str, origin: str, factory: IProtocolFactory) -> IListeningPort:

@@ -43,6 +43,19 @@ class TLSMaterial:
             parameters=options.dhParameters,
         )
 
+    @property
+    def expires(self) -> str:
+        """The last moment at which the certificate is valid, in UTC."""
+        from cryptography.x509 import load_pem_x509_certificate  # noqa: PLC0415
+
+        return load_pem_x509_certificate(self.certificate).not_valid_after_utc.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    def checked(self) -> TLSMaterial:
+        """Return the same material in the form of `of`. Raises an exception if OpenSSL cannot use it."""
+        options = self.options()
+        options.getContext()
+        return TLSMaterial.of(options)
+
     def options(self) -> CertificateOptions:
         """Return options like those that Twisted's parser of endpoints makes."""
         from twisted.internet import ssl  # noqa: PLC0415

@@ -8,8 +8,9 @@ over its sockets. A UNIX address and an address bound by systemd have one socket
 from __future__ import annotations
 
 import os
+import pickle
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 
 import attrs
@@ -26,9 +27,10 @@ from twisted.internet.protocol import Factory
 from typing_extensions import override
 
 from aero_storage.errors import SettingsError
-from aero_storage.service.listening.endpoints import bind, cannot_listen, endpoints_of
+from aero_storage.service.listening.endpoints import bind, cannot_listen, certificate_of, endpoints_of
 from aero_storage.service.listening.inherited_sockets import adopt, passed_socket
-from aero_storage.service.listening.tls_material import TLSMaterial, free_tls_at_end
+from aero_storage.service.listening.served_certificate import ServedCertificate
+from aero_storage.service.listening.tls_material import free_tls_at_end
 from aero_storage.settings import Resolved
 from aero_storage.streaming.transports import Sending, use_tracked_transports
 from aero_storage.workers.handover import OwnSockets
@@ -41,7 +43,7 @@ class SharedAddress:
     """One address, with a listening socket for each worker in the order of their numbers."""
 
     sockets: tuple[socket.socket, ...]
-    tls: TLSMaterial | None = None
+    tls: ServedCertificate | None = None
     port: IListeningPort | None = None
     """The port of a UNIX address: it owns the socket and removes its file."""
     backlog: int | None = None
@@ -62,7 +64,8 @@ class WorkerSocket:
 
     descriptor: int
     family: int
-    tls: TLSMaterial | None
+    tls: ServedCertificate | None
+    """Has no files: the parent reads them."""
     is_own: bool
     """The worker has the socket to itself."""
 
@@ -86,7 +89,21 @@ class WorkerSocket:
             return factory
         from twisted.protocols.tls import TLSMemoryBIOFactory  # noqa: PLC0415 - an extra
 
-        return TLSMemoryBIOFactory(self.tls.options(), False, factory)  # noqa: FBT003
+        self.tls.getContext()  # fails now if it cannot be used, not at the first connection
+        return TLSMemoryBIOFactory(self.tls, False, factory)  # noqa: FBT003
+
+
+def pack_certificates(addresses: Sequence[SharedAddress]) -> bytes:
+    """Return what the addresses present now, for `present_certificates` in a worker: keys are in it."""
+    return pickle.dumps([None if address.tls is None else address.tls.material for address in addresses])
+
+
+def present_certificates(sockets: Sequence[WorkerSocket], packed: bytes) -> None:
+    """Have the sockets of a worker present what the parent has packed for their addresses, in the same order."""
+    materials = pickle.loads(packed)  # noqa: S301 - from our parent, through a private channel
+    for one, material in zip(sockets, materials, strict=True):
+        if one.tls is not None:
+            one.tls.replace(material)
 
 
 @attrs.frozen
@@ -152,7 +169,7 @@ def _open(endpoint: IStreamServerEndpoint, text: str, origin: str, workers: int,
             f"{origin}: {text!r} cannot be shared by workers: "
             "use tcp:, tcp6:, ssl:, unix: or systemd:, or --workers 1"
         )
-    tls = TLSMaterial.of(endpoint._sslContextFactory) if isinstance(endpoint, SSL4ServerEndpoint) else None  # noqa: SLF001
+    tls = certificate_of(endpoint)
     try:
         sockets = tuple(opened.enter_context(one) for one in _listening(endpoint, workers))
     except OSError as error:
