@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import subprocess
 import sys
@@ -10,13 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attrs import frozen
-from tests.blackbox.harness import running
+from tests.blackbox.harness import Daemon, Line, running, until
 from tests.lease_tokens import KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 COMMAND = Path(sys.executable).parent / "aero-storage"
+CLIENT = Path(__file__).parents[2] / "browser"
 SIZE, HOLE = 5 << 20, (2 << 20, 4 << 20)
 
 
@@ -30,6 +32,14 @@ class Served:
     """Raw bytes of `disk`, `published`, `moving` and `secret`; two of its five MiB are a hole."""
     other: Path
     """As long, with other bytes."""
+    _daemon: Daemon
+
+    def request_lines(self) -> list[Line]:
+        return [line for line in self._daemon.lines() if line.get("message") == "request complete"]
+
+    def until_version(self, image_id: str, version: str) -> None:
+        """Wait until the daemon has a version."""
+        until(lambda: json.loads(self._daemon.ask(f"/v1/images/{image_id}/meta").body)["version"] == version)
 
 
 def make_image(path: Path, seed: int) -> Path:
@@ -62,4 +72,4 @@ def serving(home: Path, *flags: str) -> Iterator[Served]:
     with running(
         home, "--virtual-chunks", "--virtual-chunk-bytes", "65536", "--lease-keys-file", str(keys), *flags
     ) as daemon:
-        yield Served(f"http://127.0.0.1:{daemon.port}", root, image, other)
+        yield Served(f"http://127.0.0.1:{daemon.port}", root, image, other, daemon)
