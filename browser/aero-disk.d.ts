@@ -27,7 +27,10 @@ export interface OpenOptions {
   readAhead?: number | false;
   /** Bytes of blocks in memory. Default: 64 MiB. */
   memory?: number;
-  /** Where blocks are kept beyond the session. Default: nowhere. */
+  /**
+   * Where blocks are kept beyond the session. Default: nowhere. Where the browser does not have it (on plain http), it is
+   * IndexedDB, or memory alone: `disk.persistent` tells.
+   */
   persistent?: "opfs" | "cache" | false;
   /** Whether digests are checked where they are known. Default: true. */
   verify?: boolean;
@@ -103,7 +106,7 @@ export class AeroDisk extends EventTarget {
   readonly tag: string | null;
   readonly blockSize: number;
   /** Where blocks are kept beyond the session; false where they are not. */
-  readonly persistent: "opfs" | "cache" | false;
+  readonly persistent: "opfs" | "cache" | "indexeddb" | false;
   /** Counters since the opening: a copy. */
   readonly stats: DiskStats;
   /** Reads exactly `length` bytes; past the end a RangeError. */

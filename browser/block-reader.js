@@ -3,31 +3,35 @@
 import { BlockMemory } from "./block-memory.js";
 import { throwIfAborted } from "./errors.js";
 import { Job } from "./request-queue.js";
-import { linkedController, withSignal } from "./waiting.js";
+import { withSignal } from "./waiting.js";
 
 /** One request for neighbouring blocks, and everybody who waits for it. It is given up when nobody does any more. */
 class Run {
   waiters = 0;
   controller = new AbortController();
 
-  constructor(first, job) {
+  constructor(first, job, isStored) {
     this.first = first;
     this.count = 1;
     this.job = job;
+    this.isStored = isStored;
     this.isPrefetch = !job.urgent;
     /** Whether the one who began it may still add blocks. */
     this.isOpen = true;
   }
 
-  /** Waits for the bytes, as one of several. */
-  async wait(signal) {
+  /** @returns {boolean} whether a block may be asked for with those before it */
+  mayTake(index, isStored, most) {
+    return this.isOpen && this.first + this.count === index && this.count < most && this.isStored === isStored;
+  }
+
+  /** One more waits. @returns {() => void} to be called when it does not any more */
+  join() {
     this.waiters += 1;
-    try {
-      return await withSignal(this.bytes, signal);
-    } finally {
+    return () => {
       this.waiters -= 1;
       if (this.waiters === 0) this.controller.abort();
-    }
+    };
   }
 }
 
@@ -39,10 +43,10 @@ export class BlockReader {
   #source;
   #queue;
   #stats;
+  #store;
   #zeros;
   #memory;
   #runs = new Map();
-  #life = new AbortController();
   #error;
 
   /**
@@ -54,14 +58,16 @@ export class BlockReader {
    * @param {{fetch: Function, blocksAtOnce: number}} parts.source
    * @param {import("./request-queue.js").RequestQueue} parts.queue
    * @param {object} parts.stats
+   * @param {import("./block-store.js").BlockStore | undefined} parts.store
    */
-  constructor({ size, blockSize, maxRequest, memory, source, queue, stats }) {
+  constructor({ size, blockSize, maxRequest, memory, source, queue, stats, store }) {
     this.#size = size;
     this.#blockSize = blockSize;
     this.#blocksAtOnce = Math.min(source.blocksAtOnce, Math.max(1, Math.floor(maxRequest / blockSize)));
     this.#source = source;
     this.#queue = queue;
     this.#stats = stats;
+    this.#store = store;
     this.#memory = new BlockMemory(memory);
   }
 
@@ -87,7 +93,7 @@ export class BlockReader {
   /** Ends everything under way; every read fails with `error` from now on. */
   end(error) {
     this.#error ??= error;
-    this.#life.abort(error);
+    for (const run of new Set(this.#runs.values())) run.controller.abort();
     this.#memory.clear();
   }
 
@@ -112,18 +118,9 @@ export class BlockReader {
     if (this.#error) throw this.#error;
     const waits = [];
     for (const index of this.#indexes(offset, length)) {
-      if (!this.#memory.has(index) && !this.#isZero(index)) this.#request(index, false, blocks, waits);
+      if (!this.#memory.has(index) && !this.#isZero(index) && !this.#isStored(index)) this.#request(index, false, blocks, waits);
     }
-    await this.#all(signal, linked => waits.map(({ run }) => this.#orError(run.wait(linked))));
-  }
-
-  /** @returns {number} bytes of blocks of this part that are neither here nor on the way */
-  missing(offset, length) {
-    let bytes = 0;
-    for (const index of this.#indexes(offset, length)) {
-      if (!this.#memory.has(index) && !this.#runs.has(index) && !this.#isZero(index)) bytes += this.#lengthOf(index);
-    }
-    return bytes;
+    await this.#all(waits, signal, ({ run }) => run.bytes);
   }
 
   *#indexes(offset, length) {
@@ -138,6 +135,10 @@ export class BlockReader {
   #isZero(index) {
     const start = index * this.#blockSize;
     return this.#zeros?.isZero(start, start + this.#lengthOf(index)) ?? false;
+  }
+
+  #isStored(index) {
+    return this.#store?.has(index) ?? false;
   }
 
   /** Copies what is here into `whole`. @returns {object[]} the runs to wait for, each with what to copy of it */
@@ -166,7 +167,7 @@ export class BlockReader {
     if (known && !known.controller.signal.aborted) {
       if (urgent) this.#hurry(known);
       if (known !== last?.run) waits.push({ run: known, target });
-    } else if (last?.isOwn && last.run.isOpen && last.run.first + last.run.count === index && last.run.count < blocksAtOnce) {
+    } else if (last?.isOwn && last.run.mayTake(index, this.#isStored(index), blocksAtOnce)) {
       last.run.count += 1;
       this.#runs.set(index, last.run);
     } else {
@@ -185,30 +186,41 @@ export class BlockReader {
 
   /** Begins a run, which takes up further blocks until the caller is through with its own. */
   #start(index, urgent) {
-    const run = new Run(index, new Job(urgent));
+    const run = new Run(index, new Job(urgent), this.#isStored(index));
     this.#runs.set(index, run);
-    const stop = () => run.controller.abort();
-    this.#life.signal.addEventListener("abort", stop, { once: true });
-    run.bytes = Promise.resolve()
-      .then(() => this.#fetch(run))
-      .finally(() => this.#life.signal.removeEventListener("abort", stop));
+    run.bytes = Promise.resolve().then(() => this.#fetch(run));
     run.bytes.catch(() => {}); // those who wait have it too
     return run;
   }
 
   async #fetch(run) {
     run.isOpen = false;
-    const start = run.first * this.#blockSize;
-    const length = Math.min(run.count * this.#blockSize, this.#size - start);
     try {
-      const bytes = await this.#source.fetch(start, length, run.job, run.controller.signal);
+      const bytes = (run.isStored && (await this.#fromStore(run))) || (await this.#fromSource(run));
       if (!this.#error) this.#keep(run, bytes);
       return bytes;
     } finally {
-      for (let index = run.first; index < run.first + run.count; index += 1) {
+      for (const index of indexesOf(run)) {
         if (this.#runs.get(index) === run) this.#runs.delete(index); // one that was given up may have a successor
       }
     }
+  }
+
+  /** @returns {Promise<Uint8Array | undefined>} undefined if the store does not have all of it any more */
+  async #fromStore(run) {
+    const blocks = await this.#store.read(indexesOf(run));
+    const isWhole = blocks.every((block, at) => block?.length === this.#lengthOf(run.first + at));
+    if (!isWhole) return undefined;
+    this.#stats.hits.disk += run.count;
+    return joined(blocks);
+  }
+
+  async #fromSource(run) {
+    const start = run.first * this.#blockSize;
+    const length = Math.min(run.count * this.#blockSize, this.#size - start);
+    const bytes = await this.#source.fetch(start, length, run.job, run.controller.signal);
+    if (!this.#error) this.#store?.write(run.first, bytes, this.#blockSize);
+    return bytes;
   }
 
   #keep(run, bytes) {
@@ -220,19 +232,20 @@ export class BlockReader {
   }
 
   async #finish(waits, signal) {
-    this.#stats.waits += 1;
-    await this.#all(signal, linked => waits.map(wait => this.#finishOne(wait, linked)));
+    if (waits.some(({ run }) => !run.isStored)) this.#stats.waits += 1;
+    await this.#all(waits, signal, (wait, all) => this.#finishOne(wait, signal, all));
   }
 
-  async #finishOne({ run, target }, signal) {
+  async #finishOne({ run, target }, signal, all) {
     let bytes;
     try {
-      bytes = await this.#orError(run.wait(signal));
+      bytes = await run.bytes;
     } catch (error) {
-      if (!run.isPrefetch || signal.aborted || !["network", "aborted"].includes(error.code)) throw error;
+      const mayTryAgain = run.isPrefetch && !all.isOver && !this.#error && ["network", "aborted"].includes(error.code);
+      if (!mayTryAgain) throw error;
       return this.#readAgain(run, target, signal); // prefetches are given up early
     }
-    for (let index = run.first; index < run.first + run.count; index += 1) {
+    for (const index of indexesOf(run)) {
       this.#deliver(index, bytes, (index - run.first) * this.#blockSize, target);
     }
   }
@@ -250,25 +263,17 @@ export class BlockReader {
     this.#stats.prefetchedUsedBytes += this.#memory.noteUse(index);
   }
 
-  /** The error that ended this reader says more than that a run was given up. */
-  async #orError(promise) {
+  /** Waits for all runs; after the first failure nobody here waits for the others any more. */
+  async #all(waits, signal, act) {
+    const all = { isOver: false };
+    const leaves = waits.map(({ run }) => run.join());
     try {
-      return await promise;
+      await withSignal(Promise.all(waits.map(wait => act(wait, all))), signal);
     } catch (error) {
-      throw this.#error ?? error;
-    }
-  }
-
-  /** Waits for all; after the first failure nobody here waits for the others any more. */
-  async #all(signal, begin) {
-    const linked = linkedController(signal);
-    try {
-      await Promise.all(begin(linked.signal));
-    } catch (error) {
-      linked.abort(error);
-      throw error;
+      throw this.#error ?? error; // what ended this reader says more than that a run was given up
     } finally {
-      linked.unlink();
+      all.isOver = true;
+      for (const leave of leaves) leave();
     }
   }
 }
@@ -278,4 +283,19 @@ function copyable(start, blockLength, { whole, offset }) {
   const begin = Math.max(start, offset);
   const end = Math.min(start + blockLength, offset + whole.length);
   return { from: begin - start, to: begin - offset, length: end - begin };
+}
+
+function indexesOf(run) {
+  return Array.from({ length: run.count }, (_, at) => run.first + at);
+}
+
+function joined(blocks) {
+  if (blocks.length === 1) return blocks[0];
+  const whole = new Uint8Array(blocks.reduce((sum, block) => sum + block.length, 0));
+  let at = 0;
+  for (const block of blocks) {
+    whole.set(block, at);
+    at += block.length;
+  }
+  return whole;
 }

@@ -1,9 +1,10 @@
 /** One version of an image, ready to be read: by ranges or by chunks. */
 
+import { keyOfIndex } from "./block-store.js";
 import { isSameManifest, fetchManifest, openManifest } from "./chunk-manifest.js";
 import { ChunkSource } from "./chunk-source.js";
 import { AeroDiskError } from "./errors.js";
-import { fetchExtents, ZeroChunks } from "./extents.js";
+import { extentsOf, fetchExtents, ZeroChunks } from "./extents.js";
 import { hasRawFile, isSame, lookUp } from "./metadata.js";
 import { RangeSource } from "./range-source.js";
 
@@ -12,7 +13,10 @@ import { RangeSource } from "./range-source.js";
  * @property {import("./metadata.js").Image} image
  * @property {number} blockSize
  * @property {{fetch: Function}} source
- * @property {(signal: AbortSignal) => Promise<{isZero: Function} | undefined>} findZeros
+ * @property {string | undefined} storeName what names these bytes in a persistent store; undefined: nothing does
+ * @property {(index: number) => string} keyOf the key of a block in it
+ * @property {string[]} [keys] all keys, where versions share a store
+ * @property {(signal: AbortSignal, store?: object) => Promise<{isZero: Function} | undefined>} findZeros
  * @property {() => Promise<import("./metadata.js").Image | undefined>} lookForChange what the image is now, if it is another one
  */
 
@@ -38,7 +42,15 @@ function rangedContent({ requester, addresses, options }, image) {
     image,
     blockSize: options.blockSize,
     source: new RangeSource(requester, addresses, image),
-    findZeros: signal => fetchExtents(requester, addresses, image, signal),
+    storeName: image.version && `${image.version}/${options.blockSize}`,
+    keyOf: keyOfIndex,
+    async findZeros(signal, store) {
+      const noted = extentsOf(await store?.note("extents"), image);
+      if (noted) return noted;
+      const found = await fetchExtents(requester, addresses, image, signal);
+      if (found) await store?.setNote("extents", found);
+      return extentsOf(found, image);
+    },
     async lookForChange() {
       const now = await lookUp(requester, addresses);
       return isSame(now, image) ? undefined : now;
@@ -48,10 +60,14 @@ function rangedContent({ requester, addresses, options }, image) {
 
 async function chunkedContent({ requester, addresses, options, confirm, signal }) {
   const manifest = await openManifest(requester, addresses.manifest, { verify: options.verify, signal });
+  const digests = options.verify && manifest.digests?.every(Boolean) ? manifest.digests : undefined;
   return {
     image: imageOf(manifest),
     blockSize: manifest.chunkSize,
     source: new ChunkSource(requester, manifest, options.verify, confirm),
+    storeName: digests ? `digests/${manifest.chunkSize}` : `${manifest.version}/${manifest.chunkSize}`,
+    keyOf: index => digests?.[index] ?? keyOfIndex(index),
+    keys: digests,
     findZeros: () => ZeroChunks.of(manifest),
     async lookForChange() {
       const now = await fetchManifest(requester, addresses.manifest, { verify: options.verify });

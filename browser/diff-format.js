@@ -6,6 +6,7 @@
  * it as its offset: a file that was cut short has no such record. Its checksum is that of offset, length and the JSON.
  */
 
+import { crc32 } from "./crc32.js";
 import { AeroDiskError } from "./errors.js";
 
 const MAGIC = "aero-overlay-1\n";
@@ -13,20 +14,6 @@ const LONGEST_HEADER = 64 << 10;
 const LONGEST_RECORD = 1 << 20;
 const RECORD_HEAD = 16;
 const BYTES_A_PIECE = 256 << 10;
-const CRC_TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
-  let value = byte;
-  for (let bit = 0; bit < 8; bit += 1) value = value & 1 ? (value >>> 1) ^ 0xedb88320 : value >>> 1;
-  return value;
-});
-
-/** @returns {number} CRC-32 of all parts one after the other, as of gzip and PNG */
-export function crc32(...parts) {
-  let value = 0xffffffff;
-  for (const bytes of parts) {
-    for (const byte of bytes) value = CRC_TABLE[(value ^ byte) & 0xff] ^ (value >>> 8);
-  }
-  return ~value >>> 0;
-}
 
 /** Yields the pieces of a file with `header` and `runs`, some 256 KiB each. */
 export function* writeDiff(header, runs) {

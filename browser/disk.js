@@ -2,6 +2,7 @@
 
 import { Addresses } from "./addresses.js";
 import { BlockReader } from "./block-reader.js";
+import { BlockStore } from "./block-store.js";
 import { openContent } from "./content.js";
 import { AeroDiskError, asAeroDiskError, throwIfAborted } from "./errors.js";
 import { LeaseHolder } from "./leases.js";
@@ -12,6 +13,7 @@ import { RateMeter } from "./rate-meter.js";
 import { ReadAhead } from "./read-ahead.js";
 import { Requester } from "./requester.js";
 import { RequestQueue } from "./request-queue.js";
+import { Store } from "./stores.js";
 import { withSignal } from "./waiting.js";
 
 const EXTENTS_MILLISECONDS = 2000;
@@ -46,10 +48,13 @@ export class AeroDisk extends EventTarget {
   #reader;
   #readAhead;
   #prefetcher;
+  #store;
   #life = new AbortController();
   #confirming;
   #reprobing;
   #change;
+  /** Events of the time before anybody can listen. */
+  #early = [];
 
   /** Disks are opened by `AeroDisk.open`. */
   constructor(key, url, given) {
@@ -114,7 +119,7 @@ export class AeroDisk extends EventTarget {
 
   /** Where blocks are kept beyond this session: `false` where they are not. */
   get persistent() {
-    return false;
+    return this.#store?.kind ?? false;
   }
 
   /** Counters since the disk was opened, as they are now. */
@@ -167,6 +172,7 @@ export class AeroDisk extends EventTarget {
   /** Drops everything that is kept of the image. */
   async forget() {
     this.#reader.clear();
+    await this.#store?.retain([]);
   }
 
   /** Ends everything under way; reads fail with `aborted` from now on. */
@@ -174,11 +180,19 @@ export class AeroDisk extends EventTarget {
     const error = new AeroDiskError("aborted", "the disk is closed");
     this.#life.abort(error);
     this.#reader?.end(error);
+    await this.#store?.close();
   }
 
   async #open() {
-    this.#use(await this.#findContent());
+    await this.#use(await this.#findContent());
     await this.#begin();
+    setTimeout(() => this.#tellEarly()); // by then the caller has had its turn to add listeners
+  }
+
+  #tellEarly() {
+    const early = this.#early;
+    this.#early = undefined;
+    for (const [type, detail] of early) this.#tell(type, detail);
   }
 
   #findContent() {
@@ -191,21 +205,41 @@ export class AeroDisk extends EventTarget {
     });
   }
 
-  #use(content) {
+  async #use(content) {
     const { maxRequest, memory, readAhead } = this.#options;
     const { blockSize, source, image } = content;
+    await this.#openStore(content);
     this.#content = content;
     this.#change = undefined;
-    this.#reader = new BlockReader({ size: image.size, blockSize, maxRequest, memory, source, queue: this.#queue, stats: this.#stats });
+    const store = this.#store && new BlockStore(this.#store, content.keyOf);
+    this.#reader = new BlockReader({ size: image.size, blockSize, maxRequest, memory, source, queue: this.#queue, stats: this.#stats, store });
     this.#readAhead = new ReadAhead(Math.min(readAhead, Math.floor(memory / 4)));
     this.#prefetcher = new Prefetcher(this.#reader, this.#queue, this.#rate, Math.floor(memory / 2));
     if (this.#life.signal.aborted) this.#reader.end(this.#life.signal.reason);
   }
 
+  async #openStore({ storeName, blockSize, keys }) {
+    const { persistent } = this.#options;
+    const old = this.#store;
+    this.#store = undefined;
+    await old?.close();
+    if (!persistent) return;
+    const onFailure = error => this.#failToKeep(error);
+    this.#store = storeName && (await Store.open(persistent, [this.url, storeName], blockSize, { onFailure }));
+    if (this.#life.signal.aborted) await this.#store?.close();
+    else if (keys) this.#store?.retain(keys);
+    if (this.persistent !== persistent) console.warn(`aero-disk: ${persistent} is not to be had; blocks are kept in ${this.persistent || "memory"}`);
+  }
+
+  #failToKeep(error) {
+    const code = error?.name === "QuotaExceededError" ? "quota" : "damaged";
+    this.#fail(new AeroDiskError(code, `blocks are not kept any more: ${error?.message ?? error}`, { cause: error }));
+  }
+
   /** Waits for the map of zeros, for a while, and begins with the profile. */
   async #begin() {
     const reader = this.#reader;
-    const zeros = this.#content.findZeros(this.#life.signal).then(map => reader.useZeros(map), error => this.#fail(error));
+    const zeros = this.#content.findZeros(this.#life.signal, this.#store).then(map => reader.useZeros(map), error => this.#fail(error));
     if (this.#options.profile && !savesData() && !leavesProfileAlone()) this.#followProfile().catch(error => this.#fail(error));
     let timer;
     await Promise.race([zeros, new Promise(resolve => { timer = setTimeout(resolve, EXTENTS_MILLISECONDS); })]);
@@ -267,7 +301,7 @@ export class AeroDisk extends EventTarget {
     const content = await this.#findContent();
     this.#reader.end(new AeroDiskError("changed", `${this.url} was replaced`));
     if (now) this.#tellChange(content.image);
-    this.#use(content);
+    await this.#use(content);
     await this.#begin();
     return image.version !== content.image.version || image.tag !== content.image.tag;
   }
@@ -287,6 +321,7 @@ export class AeroDisk extends EventTarget {
   }
 
   #tell(type, detail) {
+    if (this.#early) return void this.#early.push([type, detail]);
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
 

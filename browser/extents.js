@@ -83,10 +83,10 @@ export class ZeroChunks {
   }
 }
 
-/** Asks for the extents of a version. @returns {Promise<ExtentMap | undefined>} undefined where nothing is known */
-export async function fetchExtents(requester, addresses, image, signal) {
+/** Asks for the extents of a version. @returns {Promise<object | undefined>} the document; undefined where there is none */
+export function fetchExtents(requester, addresses, image, signal) {
   const what = `extents of ${addresses.name}`;
-  const found = await requester.askAtOnce({
+  return requester.askAtOnce({
     url: addresses.part("extents", image.version),
     what,
     async read(response, onBytes) {
@@ -95,6 +95,10 @@ export async function fetchExtents(requester, addresses, image, signal) {
       return parseJson(await readText(response, LONGEST_DOCUMENT, what, onBytes), what);
     },
   }, signal);
+}
+
+/** @returns {ExtentMap | undefined} the map of a document, if it is of this version */
+export function extentsOf(found, image) {
   return found && fits(found, image) ? ExtentMap.ofPairs(found.data, found.unit) : undefined;
 }
 
