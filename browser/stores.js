@@ -22,6 +22,7 @@ export class Store {
   #keys;
   #onFailure;
   #underWay = 0;
+  #writing = new Set();
   #isBroken = false;
   #isFull = false;
 
@@ -79,13 +80,16 @@ export class Store {
     const bytes = pairs.reduce((sum, [, value]) => sum + value.length, 0);
     if (this.#isBroken || this.#isFull || this.#underWay + bytes > MOST_UNDER_WAY) return;
     this.#underWay += bytes;
+    const writing = this.put(pairs);
+    this.#writing.add(writing);
     try {
-      await this.put(pairs);
+      await writing;
     } catch (error) {
       this.#isFull = error.name === "QuotaExceededError";
       if (!this.#isFull) this.#isBroken = true;
       this.#onFailure(error);
     } finally {
+      this.#writing.delete(writing);
       this.#underWay -= bytes;
     }
   }
@@ -121,7 +125,9 @@ export class Store {
     await this.#attempt(() => this.#backend.setNote(name, JSON.stringify(value)));
   }
 
+  /** Closes the store after what is on its way to it has arrived. */
   async close() {
+    await Promise.allSettled(this.#writing);
     await this.#backend.close();
   }
 
