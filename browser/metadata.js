@@ -1,0 +1,85 @@
+/** What the server says of an image: its size, its tag and its version. */
+
+import { checkEncoding, readText, Setback } from "./answers.js";
+import { AeroDiskError } from "./errors.js";
+
+const LONGEST_METADATA = 1 << 20;
+
+/**
+ * An image as it is now.
+ *
+ * @typedef {{size: number, tag: string | null, version: string | undefined}} Image
+ */
+
+/** @returns {string | null} what an answer tells versions apart by */
+export function tagOf(headers) {
+  return headers.get("ETag") ?? headers.get("Last-Modified");
+}
+
+/** Asks for the metadata; where a server has none, for the head of the image. @returns {Promise<Image>} */
+export async function lookUp(requester, addresses, signal) {
+  const metadata = await requester.askAtOnce(metadataQuestion(addresses), signal);
+  if (metadata) return metadata;
+  const head = await requester.askAtOnce(headQuestion(addresses), signal);
+  if (head) return head;
+  throw new AeroDiskError("missing", `there is no image at ${addresses.name}`, { status: 404 });
+}
+
+/** @returns {Promise<boolean>} whether the image has a raw file, so that ranges can be read */
+export async function hasRawFile(requester, addresses, signal) {
+  return (await requester.askAtOnce(headQuestion(addresses), signal)) !== undefined;
+}
+
+function metadataQuestion(addresses) {
+  const what = `metadata of ${addresses.name}`;
+  return {
+    url: addresses.metadata,
+    what,
+    async read(response, onBytes) {
+      if (response.status === 404 || response.status === 410) return undefined;
+      if (response.status !== 200) throw new Setback(new AeroDiskError("network", `${what}: status ${response.status}`, { status: response.status }));
+      return imageOf(parseJson(await readText(response, LONGEST_METADATA, what, onBytes), what), what);
+    },
+  };
+}
+
+function headQuestion(addresses) {
+  const what = `head of ${addresses.name}`;
+  return {
+    url: addresses.bytes,
+    method: "HEAD",
+    what,
+    async read(response) {
+      if (response.status === 404 || response.status === 410) return undefined;
+      if (response.status !== 200) throw new Setback(new AeroDiskError("network", `${what}: status ${response.status}`, { status: response.status }));
+      checkEncoding(response, what);
+      return imageOf({ size_bytes: lengthOf(response), etag: tagOf(response.headers) }, what);
+    },
+  };
+}
+
+function lengthOf(response) {
+  const field = response.headers.get("Content-Length");
+  return field === null ? NaN : Number(field);
+}
+
+function imageOf(found, what) {
+  const { size_bytes: size, etag, version } = found ?? {};
+  if (!Number.isSafeInteger(size) || size < 0) throw new AeroDiskError("damaged", `${what}: no size`);
+  const named = typeof version === "string" && /^[A-Za-z0-9._-]{1,128}$/.test(version);
+  return { size, tag: typeof etag === "string" ? etag : null, version: named ? version : undefined };
+}
+
+/** @returns {any} the JSON in `bytes`; JSON that is cut short or broken is worth another try */
+export function parseJson(bytes, what) {
+  try {
+    return JSON.parse(new TextDecoder().decode(bytes));
+  } catch (cause) {
+    throw new Setback(new AeroDiskError("damaged", `${what}: no JSON`, { cause }));
+  }
+}
+
+/** @returns {boolean} whether two looks found the same bytes */
+export function isSame(one, other) {
+  return one.version === other.version && one.tag === other.tag && one.size === other.size;
+}
