@@ -29,7 +29,7 @@ unexport PYTHONPATH PYTHONHOME
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # one .venv: two pips at once would tread on each other under -j
-.PHONY: help run test contract stores express typescript bench torture soak audit docs lint types clean
+.PHONY: help run test contract stores express typescript guest bench bench-boot torture soak audit docs lint types clean
 
 define HELP
 aero-storage: large disk images over HTTP ranges, as a Twisted daemon.
@@ -44,6 +44,8 @@ aero-storage: large disk images over HTTP ranges, as a Twisted daemon.
   make express install Express into $(VENV) (npm; 5 MB), for the test of an example in docs/how-to/private-images.md
   make typescript
                install TypeScript into $(VENV) (npm; 24 MB), for the check of the types of browser/aero-disk.js
+  make guest   build a small Linux from Debian's packages, and bring v86 (npm) and SeaBIOS, into $(VENV) (90 MB),
+               for the tests that boot it in a browser
   make bench   measure it beside nginx and others, some 20 minutes, into docs/measurements/benchmarks.md
                (Debian packages nginx-light and wrk); BENCH_ARGS=--quick takes under 3
   make torture
@@ -95,6 +97,8 @@ stores: $(VENV)/.installed-stores
 express: $(VENV)/.installed-express
 
 typescript: $(VENV)/.installed-typescript
+
+guest: $(VENV)/.installed-guest
 
 bench: $(VENV)/.installed-bench
 	@PYTHONPATH=. $(BIN)/python -m bench.http $(BENCH_ARGS)
@@ -164,6 +168,14 @@ $(VENV)/.installed-typescript: $(VENV)/.created
 	@command -v npm >/dev/null || { \
 	    echo "TypeScript needs npm and Node.js. On Debian and Ubuntu: apt-get install nodejs npm" >&2; exit 1; }
 	@npm install --silent --no-audit --no-fund --no-save --ignore-scripts --prefix $(VENV)/typescript typescript@5.9.3
+	@touch $@
+
+# v86 is pinned: how it takes buffers is not documented. The disk stays as long as tools/os_image is the same.
+$(VENV)/.installed-guest: $(VENV)/.installed $(wildcard tools/os_image/*.py)
+	@command -v npm >/dev/null || { \
+	    echo "v86 needs npm and Node.js. On Debian and Ubuntu: apt-get install nodejs npm" >&2; exit 1; }
+	@npm install --silent --no-audit --no-fund --no-save --ignore-scripts --prefix $(VENV)/v86 v86@0.5.462
+	@$(BIN)/python -m tools.os_image $(VENV)/guest
 	@touch $@
 
 # An environment of its own: what audits is not what is audited.

@@ -8,6 +8,7 @@ import os
 import queue
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -31,6 +32,17 @@ FLAGS = [
     "--disable-sync",
     "--remote-debugging-pipe",
 ]
+
+
+# Chromium reads commands from descriptor 3 and writes answers to 4; shells know no descriptors above 9.
+WITH_PIPES = """
+import os, sys
+pipes = [os.dup(int(word)) for word in sys.argv[1:3]]
+for place, pipe in enumerate(pipes, start=3):
+    os.dup2(pipe, place)
+    os.set_inheritable(place, True)
+os.execvp(sys.argv[3], sys.argv[3:])
+"""
 
 
 class BrowserError(Exception):
@@ -99,8 +111,7 @@ class Browser:
         command = {"id": self.last, "method": method, "params": parameters}
         if session:
             command["sessionId"] = session
-        self.commands.write(json.dumps(command).encode() + END_OF_MESSAGE)
-        self.commands.flush()
+        self._send(json.dumps(command).encode() + END_OF_MESSAGE)
         deadline = time.monotonic() + seconds
         while (message := self._next(deadline, method)).get("id") != self.last:
             self._take(message)
@@ -108,6 +119,12 @@ class Browser:
             raise BrowserError(f"{method}: {message['error']['message']}")
         answer: dict[str, Any] = message["result"]
         return answer
+
+    def _send(self, message: bytes) -> None:
+        """Write all of a message; that the browser is gone shows where its answer is missing."""
+        with contextlib.suppress(BrokenPipeError):
+            while message:
+                message = message[self.commands.write(message) or 0 :]
 
     def wait_for_event(self, method: str, session: str, seconds: float) -> None:
         """Wait until an event has come, since the last time that somebody waited for it."""
@@ -151,23 +168,22 @@ def _line(method: str, told: dict[str, Any]) -> str:
 def browser(path: str, profile: Path, flags: Sequence[str] = ()) -> Iterator[Browser]:
     """Run a browser over a directory with its profile: what pages keep there is found by the next one."""
     theirs, ours = os.pipe(), os.pipe()
-    command = [path, *FLAGS, f"--user-data-dir={profile}", *flags]
-    # Chromium reads commands from descriptor 3 and writes answers to 4.
-    shell = ["sh", "-c", f'exec "$@" 3<&{theirs[0]} 4>&{ours[1]}', "sh", *command]
+    pipes = (theirs[0], ours[1])
+    command = [sys.executable, "-c", WITH_PIPES, *map(str, pipes), path, *FLAGS, f"--user-data-dir={profile}", *flags]
     with tempfile.TemporaryDirectory(prefix="aero-browser-") as place, contextlib.ExitStack() as stack:
         complaints = Path(place) / "stderr"
         with complaints.open("wb") as output:
             process = subprocess.Popen(  # noqa: S603 - a browser, with flags of ours
-                shell,
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                pass_fds=(theirs[0], ours[1]),
+                pass_fds=pipes,
                 start_new_session=True,
             )
         os.close(theirs[0])
         os.close(ours[1])
-        commands = stack.enter_context(os.fdopen(theirs[1], "wb"))
+        commands = stack.enter_context(os.fdopen(theirs[1], "wb", buffering=0))
         answers: queue.Queue[dict[str, Any] | None] = queue.Queue()
         reader = threading.Thread(target=_read_messages, args=(os.fdopen(ours[0], "rb"), answers), daemon=True)
         reader.start()

@@ -51,15 +51,14 @@ class Machine {
 
   /** Runs a command of the guest's shell. @returns {Promise<{status: number, text: string}>} */
   async run(command) {
-    const number = (this.#commands += 1);
+    const number = (this.#commands += 1) + 1000;
     const start = this.#output.length;
-    // The shell echoes the command as it was typed: only what it computed is the end.
-    const end = new RegExp(`end-${number + 1000}-(\\d+)\\r?\\n`);
-    this.#emulator.serial0_send(`${command}; echo end-$((${number}+1000))-$?\n`);
-    await this.#until(() => end.test(this.#output.slice(start)) && PROMPT.test(this.#output));
-    const said = this.#output.slice(start);
-    const [, status] = end.exec(said);
-    const text = said.slice(said.indexOf("\n") + 1, end.exec(said).index).replaceAll("\r", "").replaceAll("\x1b[6n", "");
+    // The shell echoes the command as it was typed, and wraps it: only what it computed is a mark.
+    const done = new RegExp(`begin-${number}\\s+([^]*)end-${number}-(\\d+)\\s`);
+    this.#emulator.serial0_send(`echo begin-$((${number})); ${command}; echo end-$((${number}))-$?\n`);
+    await this.#until(() => done.test(this.#output.slice(start)) && PROMPT.test(this.#output));
+    const [, said, status] = done.exec(this.#output.slice(start));
+    const text = said.replaceAll("\r", "").replaceAll("\x1b[6n", "");
     return { status: Number(status), text };
   }
 
