@@ -129,7 +129,7 @@ def second(
     """Boot over the exported file, save and restore, and have the image replaced."""
     since = served.daemon.log_size()
     with opened(chromium, profile, served.origin) as pc:
-        pc.open_disk(served.address, KEPT)
+        pc.open_disk(served.address, KEPT | {"profile": False})
         exported = base64.b64encode(first.diff).decode()
         pc.ask(f"globalThis.over = await aero.Overlay.import(fromBase64('{exported}'), disk)")
         pc.boot()
