@@ -7,6 +7,7 @@ PORT ?= 8080
 IMAGES ?= images
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+BOOT_ARGS ?=
 TORTURE_ARGS ?=
 SOAK_ARGS ?=
 
@@ -48,6 +49,9 @@ aero-storage: large disk images over HTTP ranges, as a Twisted daemon.
                for the tests that boot it in a browser
   make bench   measure it beside nginx and others, some 20 minutes, into docs/measurements/benchmarks.md
                (Debian packages nginx-light and wrk); BENCH_ARGS=--quick takes under 3
+  make bench-boot
+               boot a Linux in Chromium over links of several delays, some 50 minutes, into docs/measurements/boot.md
+               (Debian packages chromium, curl and nginx-light); BOOT_ARGS="--rounds 1 --rtts 50" takes under 5
   make torture
                torment it with faults and hostile input, some 25 minutes, into docs/measurements/reliability.md;
                as root it tries a full and a failing disk too; TORTURE_ARGS=--quick takes under 6
@@ -55,7 +59,8 @@ aero-storage: large disk images over HTTP ranges, as a Twisted daemon.
   make audit   look for known vulnerabilities in what $(VENV) runs with, and in the lowest versions that
                pyproject.toml allows; says so where no service can be asked
   make soak    all kinds of clients at once for an hour, with 0.4 of a core, into docs/measurements/soak.md;
-               SOAK_ARGS="--seconds 300" takes 5 minutes
+               BOOT_ARGS="--rounds 3"     passed to the boots by `make bench-boot`; --help lists them
+  SOAK_ARGS="--seconds 300" takes 5 minutes
   make docs    write the generated pages of docs/reference anew
   make lint    ruff: rules and format
   make types   mypy, strict
@@ -102,6 +107,9 @@ guest: $(VENV)/.installed-guest
 
 bench: $(VENV)/.installed-bench
 	@PYTHONPATH=. $(BIN)/python -m bench.http $(BENCH_ARGS)
+
+bench-boot: $(VENV)/.installed-bench $(VENV)/.installed-guest
+	@PYTHONPATH=. $(BIN)/python -m bench.boot $(BOOT_ARGS)
 
 torture: $(VENV)/.installed-test
 	@PYTHONPATH=. timeout --kill-after=20 2000 $(BIN)/python -m torture $(TORTURE_ARGS)
