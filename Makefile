@@ -59,8 +59,7 @@ aero-storage: large disk images over HTTP ranges, as a Twisted daemon.
   make audit   look for known vulnerabilities in what $(VENV) runs with, and in the lowest versions that
                pyproject.toml allows; says so where no service can be asked
   make soak    all kinds of clients at once for an hour, with 0.4 of a core, into docs/measurements/soak.md;
-               BOOT_ARGS="--rounds 3"     passed to the boots by `make bench-boot`; --help lists them
-  SOAK_ARGS="--seconds 300" takes 5 minutes
+               SOAK_ARGS="--seconds 300" takes 5 minutes
   make docs    write the generated pages of docs/reference anew
   make lint    ruff: rules and format
   make types   mypy, strict
@@ -72,6 +71,7 @@ Variables:
   IMAGES=/srv/images         what `make run` serves
   PYTEST_ARGS="-k ranges -x" passed to pytest by `make test`
   BENCH_ARGS="--rounds 5"    passed to the benchmark by `make bench`; --help lists them
+  BOOT_ARGS="--rounds 3"     passed to the boots by `make bench-boot`; --help lists them
   TORTURE_ARGS="--only fuzz" passed to the faults by `make torture`; --help lists them
   SOAK_ARGS="--load 0.9"     passed to the clients by `make soak`; --help lists them
 

@@ -1,4 +1,4 @@
-/** A disk as v86 takes it for `hda.buffer`, `cdrom.buffer` or `fda.buffer`. */
+/** A disk as v86 takes it for `hda`, `hdb`, `cdrom` or `fda`: it is the option itself, not its `buffer`. */
 
 import { AeroDiskError, asAeroDiskError } from "./errors.js";
 import { Overlay } from "./overlay.js";

@@ -74,7 +74,6 @@ class Direction:
             await self._deliver()
         finally:
             taking.cancel()
-            self.writer.close()
 
     async def _take(self) -> None:
         loop = asyncio.get_running_loop()
@@ -87,14 +86,17 @@ class Direction:
 
     async def _deliver(self) -> None:
         loop = asyncio.get_running_loop()
-        with contextlib.suppress(ConnectionError):
+        try:
             while True:
                 due, data = await self.queue.get()
                 await asyncio.sleep(due - loop.time())
                 if not data:
+                    self.writer.write_eof()  # the other direction may go on
                     return
                 self.writer.write(data)
                 await self.writer.drain()
+        except OSError:
+            self.writer.close()  # so the other direction comes to its end too
 
 
 @attrs.frozen
@@ -114,7 +116,11 @@ class Proxy:
             return
         up = Direction(self.link, reader, back, limited=False, open_at=open_at)
         down = Direction(self.link, there, writer, limited=True, open_at=open_at)
-        await asyncio.gather(up.carry(), down.carry())
+        try:
+            await asyncio.gather(up.carry(), down.carry())
+        finally:
+            back.close()
+            writer.close()
 
 
 @asynccontextmanager

@@ -20,7 +20,7 @@ def draw(results: Results, path: Path) -> None:
             continue
         (line,) = axes.plot(*zip(*points, strict=True), marker="o", label=loader.title.replace("`", ""))
         runs = [(boot.rtt_ms, boot.seconds) for boot in results.boots if boot.loader == loader.name]
-        axes.scatter(*zip(*runs, strict=True), s=8, alpha=0.5, color=line.get_color())
+        axes.scatter([rtt for rtt, _ in runs], [value for _, value in runs], s=8, alpha=0.5, color=line.get_color())
     axes.set_xticks(results.rtts())
     axes.set_ylim(bottom=0)
     axes.set_xlabel("round trip, ms")

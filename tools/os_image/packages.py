@@ -76,10 +76,7 @@ class Packages:
     def newest_kernel(self) -> str:
         """The release of the newest kernel for PCs without PAE, such as `6.1.0-50-686`."""
         names = self._apt("apt-cache", "search", "--names-only", "^linux-image-[0-9.]+-[0-9]+-686$").splitlines()
-        found = [match[1] for line in names if (match := KERNEL.fullmatch(line.partition(" ")[0]))]
-        if not found:
-            raise ImageError("the package lists have no kernel linux-image-*-686; Debian 12 is the last that has one")
-        return f"{max(found, key=_numbers)}-686"
+        return newest(names)
 
     def unpack(self, into: Path, *names: str) -> None:
         """Download packages and unpack them into one directory."""
@@ -91,6 +88,14 @@ class Packages:
             (deb,) = set((self.home / "debs").iterdir()) - before or set((self.home / "debs").glob(f"{stem}_*.deb"))
             self.fetched[deb.name] = hashlib.sha256(deb.read_bytes()).hexdigest()
             run("dpkg-deb", "--extract", deb, into)
+
+
+def newest(lines: list[str]) -> str:
+    """The release of the newest kernel of lines that begin with names of packages."""
+    found = [match[1] for line in lines if (match := KERNEL.fullmatch(line.partition(" ")[0]))]
+    if not found:
+        raise ImageError("the package lists have no kernel linux-image-*-686; Debian 12 is the last that has one")
+    return f"{max(found, key=_numbers)}-686"
 
 
 def _numbers(release: str) -> tuple[int, ...]:
