@@ -175,7 +175,7 @@ export interface Trouble {
   delay: number | undefined;
 }
 
-/** What v86 takes as `hda.buffer`. */
+/** What v86 takes as `hda`. */
 export interface V86DiskBuffer {
   readonly byteLength: number;
   onload: ((event: object) => void) | undefined;

@@ -80,7 +80,7 @@ class Bench:
         self.boot(loader, 0)
         ranges = [str(line["range"]) for line in server.lines(since) if line.get("range")]
         try:
-            storage(server.root, "profile", "learn", IMAGE, str(server.log))
+            storage(server.root, "profile", "learn", IMAGE, str(server.log), "--seconds", str(round(BOOT_SECONDS)))
         except BenchError as error:
             raise BenchError(f"no profile could be learned: {error}") from error
         return distinct_bytes(ranges)
