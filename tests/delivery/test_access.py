@@ -70,7 +70,9 @@ class Desk:
         revoked = read_revocations([b'{"jti": "revoked"}'], 0.0)
         self.leases = LeasesInForce.of(parse_key_set(KEYS), LeaseRules(), revoked)
         clock = self.bench.clock
-        self.verification = TokenVerification(self.leases, FailureLimit(self.limit), clock, clock.seconds)
+        self.verification = TokenVerification(
+            self.leases, FailureLimit(self.limit), clock, clock.seconds, clock.seconds
+        )
         self.access = LeaseAccess(
             self.leases, self.verification, self.bench.current_catalog, TrustedProxies(), lambda: self.now
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import attrs
 from twisted.internet.interfaces import IReactorTime
@@ -39,9 +39,13 @@ class ImageList:
     def __attrs_post_init__(self) -> None:
         self._flight = SingleFlight(self._clock, self._fresh_seconds)
 
-    async def listing(self, exchange: Exchange, images: tuple[Image, ...]) -> Listing:
-        """Return the list for a request. Raises LeaseLimitError, and what the store raises."""
+    async def listing(self, exchange: Exchange, current_images: Callable[[], tuple[Image, ...]]) -> Listing:
+        """Return the list for a request. Raises CatalogError, LeaseLimitError, and what the store raises.
+
+        The images are asked for when the leases are known: one may have become private while they were verified.
+        """
         leases = [] if self._access is None else await self._access.leases_for_list(exchange)
+        images = current_images()
         listing = await self._flight.ask(images, lambda: self._make(images))
         shown: dict[str, HiddenEntry] = {}
         used: list[Lease] = []
