@@ -151,6 +151,8 @@ export class Overlay {
   readonly size: number;
   readonly version: string | undefined;
   readonly tag: string | null;
+  /** Where writes are kept beyond the session; false where they are not. */
+  readonly persistent: "opfs" | "cache" | "indexeddb" | false;
   /** The bytes of memory that writes take. */
   readonly writtenBytes: number;
   read(offset: number, length: number, options?: ReadOptions): Promise<Uint8Array<ArrayBuffer>>;
@@ -159,6 +161,8 @@ export class Overlay {
   flush(): Promise<void>;
   /** Forgets all writes. */
   discard(): Promise<void>;
+  /** Closes what writes are kept in; the disk stays open. */
+  close(): Promise<void>;
   /** What was written (`diff`), or the whole disk with it (`raw`), as it is now. */
   export(kind?: "diff" | "raw"): ReadableStream<Uint8Array>;
   save(): OverlayState;

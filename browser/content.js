@@ -45,10 +45,9 @@ function rangedContent({ requester, addresses, options }, image) {
     storeName: image.version && `${image.version}/${options.blockSize}`,
     keyOf: keyOfIndex,
     async findZeros(signal, store) {
-      const noted = extentsOf(await store?.note("extents"), image);
-      if (noted) return noted;
-      const found = await fetchExtents(requester, addresses, image, signal);
-      if (found) await store?.setNote("extents", found);
+      const noted = await store?.note("extents");
+      const found = noted === undefined ? await fetchExtents(requester, addresses, image, signal) : noted;
+      if (noted === undefined) await store?.setNote("extents", found ?? null); // null: this version has none
       return extentsOf(found, image);
     },
     async lookForChange() {

@@ -107,8 +107,13 @@ export class Store {
   /** Removes what has none of these keys. */
   async retain(keys) {
     const kept = new Set(keys);
-    await this.#attempt(() => this.#backend.remove(this.keys().filter(key => !kept.has(key))));
-    for (const key of this.keys()) if (!kept.has(key)) this.#keys.delete(key);
+    await this.#attempt(() => this.remove(this.keys().filter(key => !kept.has(key))));
+  }
+
+  /** Removes values; rejects where that fails. */
+  async remove(keys) {
+    if (keys.length) await this.#backend.remove(keys);
+    for (const key of keys) this.#keys.delete(key);
   }
 
   /** @returns {Promise<any>} what was noted under a name */

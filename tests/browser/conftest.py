@@ -39,6 +39,14 @@ def node(lacking: Callable[[str], NoReturn]) -> str:
 
 
 @pytest.fixture(scope="session")
+def chromium(lacking: Callable[[str], NoReturn]) -> str:
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        lacking("chromium is not installed (Debian: apt-get install chromium)")
+    return path
+
+
+@pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with serving(tmp_path_factory.mktemp("client")) as daemon:
         yield daemon

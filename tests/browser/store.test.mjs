@@ -5,8 +5,10 @@ import { test } from "node:test";
 
 import { BlockReader } from "../../browser/block-reader.js";
 import { BlockStore, keyOfIndex } from "../../browser/block-store.js";
+import { PageKeeper } from "../../browser/page-keeper.js";
 import { PackedFile } from "../../browser/packed-file.js";
 import { RequestQueue } from "../../browser/request-queue.js";
+import { SectorPages } from "../../browser/sector-pages.js";
 import { plainSha256, sha256Hex, toHex } from "../../browser/sha256.js";
 import { Store } from "../../browser/stores.js";
 import { bytesOf, sha256 } from "./lying-server.mjs";
@@ -219,6 +221,30 @@ test("without room no more is kept, which is told of once; what is kept is read"
   assert.deepEqual(failures, ["QuotaExceededError"]);
   assert.equal(stats.hits.disk, 1);
   assert.equal(backend.values.size, 1);
+});
+
+test("pages of an overlay are kept, those that were cleared are not; without room `quota` is told until there is some", async () => {
+  const backend = new Backend();
+  const pages = new SectorPages(1 << 20);
+  const keeper = new PageKeeper(new Store(backend, [], () => {}), pages);
+  await keeper.note(pages.write(0, bytesOf(1, 8192)));
+  await keeper.note(pages.write(512, bytesOf(2, 512)));
+  await keeper.flush();
+  assert.deepEqual([...backend.values.keys()], [keyOfIndex(0), keyOfIndex(1)]);
+  const back = new SectorPages(1 << 20);
+  for (const [key, page] of backend.values) back.unpack(parseInt(key, 16), page);
+  assert.deepEqual([...back.runs()], [...pages.runs()]);
+  backend.failure = "QuotaExceededError";
+  await keeper.note(pages.write(8192, bytesOf(3, 512)));
+  await assert.rejects(keeper.flush(), { code: "quota" });
+  await assert.rejects(keeper.note(pages.write(16384, bytesOf(4, 512))), { code: "quota" });
+  backend.failure = undefined;
+  await keeper.note(pages.write(16384, bytesOf(4, 512)));
+  await keeper.flush();
+  assert.deepEqual([...backend.values.keys()].map(key => parseInt(key, 16)).sort(), [0, 1, 2, 4]);
+  await keeper.note(pages.clear());
+  await keeper.close();
+  assert.equal(backend.values.size, 0);
 });
 
 test("SHA-256 in plain JavaScript is the one of the platform", async () => {
