@@ -19,11 +19,11 @@ export interface OpenOptions {
   mode?: "auto" | "range" | "chunks";
   /** Bytes that are kept and fetched together: a multiple of 512, 32 KiB by default. With chunks it is their size. */
   blockSize?: number;
-  /** Bytes of one request at most. Default: 4 MiB. */
+  /** Bytes of one request at most. Default: 8 MiB. */
   maxRequest?: number;
   /** Requests under way at most; prefetches have half of them. Default: 6. */
   concurrency?: number;
-  /** Bytes of the largest window that is fetched ahead of reads in a row; 0 or false: none. Default: 8 MiB. */
+  /** Bytes of the largest window that is fetched ahead of reads in a row; 0 or false: none. Default: 16 MiB. */
   readAhead?: number | false;
   /** Bytes of blocks in memory. Default: 64 MiB. */
   memory?: number;

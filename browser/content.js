@@ -5,7 +5,7 @@ import { isSameManifest, fetchManifest, openManifest } from "./chunk-manifest.js
 import { ChunkSource } from "./chunk-source.js";
 import { AeroDiskError } from "./errors.js";
 import { extentsOf, fetchExtents, ZeroChunks } from "./extents.js";
-import { hasRawFile, isSame, lookUp } from "./metadata.js";
+import { askForByte, isSame, lookUp } from "./metadata.js";
 import { RangeSource } from "./range-source.js";
 
 /**
@@ -30,7 +30,7 @@ export async function openContent(parts) {
   const { requester, addresses, options, signal } = parts;
   if (addresses.isManifest || options.mode === "chunks") return chunkedContent(parts);
   const image = await lookUp(requester, addresses, signal);
-  const isRaw = options.mode === "range" || image.version !== undefined || (await hasRawFile(requester, addresses, signal));
+  const isRaw = options.mode === "range" || image.version !== undefined || (await askForByte(requester, addresses, signal));
   return isRaw ? rangedContent(parts, image) : chunkedContent(parts);
 }
 

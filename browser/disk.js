@@ -142,6 +142,9 @@ export class AeroDisk extends EventTarget {
       const reading = this.#reader.read(offset, length, signal);
       this.#goAhead(offset, length);
       return await reading;
+    } catch (error) {
+      if (error.code === "changed") this.#tellOfTag(error.tag);
+      throw error;
     } finally {
       clearTimeout(timer);
     }
@@ -186,13 +189,10 @@ export class AeroDisk extends EventTarget {
   async #open() {
     await this.#use(await this.#findContent());
     await this.#begin();
-    setTimeout(() => this.#tellEarly()); // by then the caller has had its turn to add listeners
-  }
-
-  #tellEarly() {
     const early = this.#early;
     this.#early = undefined;
-    for (const [type, detail] of early) this.#tell(type, detail);
+    // By then the caller has had its turn to add listeners.
+    setTimeout(() => { for (const [type, detail] of early) this.#tell(type, detail); });
   }
 
   #findContent() {
@@ -311,6 +311,12 @@ export class AeroDisk extends EventTarget {
     if (this.#change?.tag === tag && this.#change.version === version) return;
     this.#change = { version, tag, size };
     this.#tell("changed", { version, tag, size, old: { ...this.#content.image } });
+  }
+
+  /** Tells of answers with another tag, where the metadata goes on with this one. */
+  #tellOfTag(tag) {
+    if (tag === undefined || this.#change) return;
+    this.#tellChange({ version: undefined, tag, size: this.size });
   }
 
   /** Tells of a failure that no read has; those who wait for bytes have it from their own request. */

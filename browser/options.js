@@ -6,9 +6,9 @@ const MIB = 1 << 20;
 const DEFAULTS = {
   mode: "auto",
   blockSize: 32 << 10,
-  maxRequest: 4 * MIB,
+  maxRequest: 8 * MIB,
   concurrency: 6,
-  readAhead: 8 * MIB,
+  readAhead: 16 * MIB,
   memory: 64 * MIB,
   persistent: false,
   verify: true,

@@ -76,7 +76,7 @@ export class RangeSource {
     if (status === 412 || status === 416) throw doubtful("changed", `${what}: status ${status}`, status);
     if (status !== 200 && status !== 206) throw new Setback(new AeroDiskError("network", `${what}: status ${status}`, { status }));
     const tag = tagOf(headers);
-    if (tag !== this.#image.tag) throw doubtful("changed", `${what}: tag ${tag} instead of ${this.#image.tag}`, status);
+    if (tag !== this.#image.tag) throw doubtful("changed", `${what}: tag ${tag} instead of ${this.#image.tag}`, status, tag);
     if (status === 200) throw new Setback(new AeroDiskError("network", `${what}: all of the image instead of a range`, { status }));
     this.#checkRange(headers.get("Content-Range"), range, what);
   }
@@ -88,8 +88,9 @@ export class RangeSource {
   }
 }
 
-function doubtful(code, message, status) {
-  return new Setback(new AeroDiskError(code, message, { status }), { isDoubtful: true });
+/** An answer that may be of another version: `tag` is the one that it has, if it has one. */
+function doubtful(code, message, status, tag = null) {
+  return new Setback(Object.assign(new AeroDiskError(code, message, { status }), { tag }), { isDoubtful: true });
 }
 
 function tooLong(headers, what) {

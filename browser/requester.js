@@ -13,7 +13,6 @@ const REFUSED_TRIES = 20;
  *
  * @typedef {object} Question
  * @property {URL} url
- * @property {"GET" | "HEAD"} [method]
  * @property {string} what the thing in words, for messages
  * @property {Record<string, string>} [headers]
  * @property {RequestCache} [cache]
@@ -117,7 +116,6 @@ export class Requester {
     const url = this.#leases.attach(token, question.url, headers);
     this.#stats.requests += 1;
     return fetch(url, {
-      method: question.method ?? "GET",
       headers,
       signal,
       cache: question.cache ?? "no-store",

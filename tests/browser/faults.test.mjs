@@ -98,6 +98,16 @@ for (const [name, wanted] of Object.entries(LASTING)) {
   });
 }
 
+test("answers of another tag are told of as `changed`, once, though the metadata goes on with the old one", async () => {
+  const disk = await open({ retries: 1 });
+  const told = [];
+  disk.addEventListener("changed", ({ detail }) => told.push(detail.tag));
+  server.fault = request => (isRead(request) ? lies.otherTag : undefined);
+  await assert.rejects(disk.read(0, 10), code("changed"));
+  await assert.rejects(disk.read(0, 10), code("changed"));
+  assert.deepEqual(told, ['"other"']);
+});
+
 const STATUSES = { 400: "network", 403: "forbidden", 401: "expired", 404: "missing", 500: "network", 503: "network", 429: "network" };
 for (const [status, wanted] of Object.entries(STATUSES)) {
   test(`a server that always answers ${status} ends in \`${wanted}\``, async () => {

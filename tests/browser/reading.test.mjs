@@ -73,14 +73,21 @@ test("a server without versions is read under the image's own URL", async () => 
   const disk = await open();
   assert.deepEqual(await disk.read(0, 100), IMAGE.slice(0, 100));
   assert.equal(disk.version, undefined);
-  assert.equal(server.reads[0].path, "/v1/images/disk.img");
+  assert.ok(server.reads.every(({ path }) => path === "/v1/images/disk.img"));
 });
 
-test("a server without metadata is asked for the head of the image", async () => {
+test("a server without metadata is asked for the first byte of the image", async () => {
   server.fault = ({ path }) => (path.endsWith("/meta") ? lies.status(404) : undefined);
   const disk = await open();
   assert.deepEqual([disk.size, disk.tag], [IMAGE.length, server.tag]);
   assert.deepEqual(await disk.read(5, 100), IMAGE.slice(5, 105));
+});
+
+test("an image without a byte is read: no bytes", async () => {
+  server.put(new Uint8Array(0));
+  assert.deepEqual(await (await open()).read(0, 0), new Uint8Array(0));
+  server.fault = ({ path }) => (path.endsWith("/meta") ? lies.status(404) : undefined);
+  assert.equal((await open()).size, 0);
 });
 
 test("no image at all is `missing`", async () => {
