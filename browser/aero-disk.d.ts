@@ -200,9 +200,12 @@ export function v86Buffer(top: Overlay | AeroDisk, options?: { onTrouble?: (trou
 export interface AsyncBuffer {
   readonly byteLength: number;
   readonly size: number;
+  readonly fileSize: number;
   init(): Promise<void>;
+  fetch(slices: { offset: number; length: number }[], signal?: AbortSignal): Promise<ArrayBuffer[]>;
   slice(start?: number, end?: number, options?: ReadOptions): Promise<ArrayBuffer>;
   readUint8Array(offset: number, count: number): Promise<Uint8Array<ArrayBuffer>>;
+  createReadable(options?: { offset?: number; size?: number }): ReadableStream<Uint8Array<ArrayBuffer>>;
 }
 
 export function asyncBuffer(disk: AeroDisk | Overlay, options?: { length?: number }): AsyncBuffer;
