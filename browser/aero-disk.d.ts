@@ -179,7 +179,7 @@ export interface Trouble {
   delay: number | undefined;
 }
 
-/** What v86 takes as `hda.buffer`. */
+/** What v86 takes for a disk: `new V86({ hda: v86Buffer(top) })`. */
 export interface V86DiskBuffer {
   readonly byteLength: number;
   onload: ((event: object) => void) | undefined;

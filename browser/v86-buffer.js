@@ -1,4 +1,4 @@
-/** A disk as v86 takes it for `hda.buffer`, `cdrom.buffer` or `fda.buffer`. */
+/** A disk as v86 takes it: `new V86({ hda: v86Buffer(top) })`, tried with v86 0.5.462. */
 
 import { AeroDiskError, asAeroDiskError } from "./errors.js";
 import { Overlay } from "./overlay.js";

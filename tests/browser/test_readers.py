@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from tests.blackbox.harness import running
 
@@ -15,26 +12,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 HERE = Path(__file__).parent
-READERS = Path(sys.executable).parents[1] / "readers"
-SECONDS = 120
 
 
-def test_readers(node: str, lacking: Callable[[str], NoReturn], tmp_path: Path) -> None:
+def test_readers(run_node: Callable[..., str], tools: Path, tmp_path: Path) -> None:
     """zip.js, hyparquet and geotiff read files of the daemon by their own requests, and through `asyncBuffer`."""
-    if not READERS.is_dir():
-        lacking("the readers are not installed (make readers)")
     images = tmp_path / "images"
     images.mkdir()
-    subprocess.run([node, HERE / "reader-files.mjs", READERS, images], check=True, timeout=SECONDS)
+    run_node(HERE / "reader-files.mjs", tools, images)
     with running(tmp_path) as daemon:
-        facts = {"modules": str(READERS), "base": f"http://127.0.0.1:{daemon.port}/v1/images"}
-        done = subprocess.run(
-            [node, "--test", HERE / "readers.test.mjs"],
-            env={**os.environ, "NODE_OPTIONS": "", "READERS": json.dumps(facts)},
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-            check=False,
-        )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "# pass 3" in done.stdout
+        facts = {"modules": str(tools), "base": f"http://127.0.0.1:{daemon.port}/v1/images"}
+        assert "# pass 3" in run_node("--test", HERE / "readers.test.mjs", READERS=json.dumps(facts))
