@@ -43,7 +43,7 @@ aero-storage: large disk images over HTTP ranges, as a Twisted daemon.
                Ceph is Debian's: apt-get install --no-install-recommends ceph-mon ceph-osd ceph-common radosgw
   make express install Express into $(VENV) (npm; 5 MB), for the test of an example in docs/how-to/private-images.md
   make browser-tools
-               install TypeScript, v86, zip.js, hyparquet and geotiff into $(VENV) (npm; 50 MB), for the tests of browser/;
+               install TypeScript, Prettier, v86, zip.js, hyparquet and geotiff into $(VENV) (npm; 50 MB), for the tests of browser/;
                v86 needs Debian's seabios
   make bench   measure it beside nginx and others, some 20 minutes, into docs/measurements/benchmarks.md
                (Debian packages nginx-light and wrk); BENCH_ARGS=--quick takes under 3
@@ -161,8 +161,8 @@ $(VENV)/.installed-express: $(VENV)/.created
 	@npm install --silent --no-audit --no-fund --no-save --ignore-scripts --prefix $(VENV)/express express@5.2.1
 	@touch $@
 
-# Pinned: the check of the types, the emulator that boots from browser/, and readers of files that go through it.
-BROWSER_TOOLS := typescript@5.9.3 v86@0.5.462 \
+# Pinned: the checks of types and format, the emulator that boots from browser/, and readers of files that go through it.
+BROWSER_TOOLS := typescript@5.9.3 prettier@3.10.1 v86@0.5.462 \
     @zip.js/zip.js@2.24.0 hyparquet@1.33.0 hyparquet-writer@0.17.0 geotiff@3.0.5
 
 $(VENV)/.installed-browser-tools: $(VENV)/.created

@@ -1,5 +1,6 @@
-/** What went wrong: the image was replaced, its bytes are not what they should be, and so on. */
-export type AeroDiskErrorCode = "changed" | "damaged" | "expired" | "forbidden" | "missing" | "network" | "aborted" | "quota";
+/** The kinds of errors: `changed` – the image was replaced; `damaged` – bytes are not those that they should be. */
+export type AeroDiskErrorCode =
+  "changed" | "damaged" | "expired" | "forbidden" | "missing" | "network" | "aborted" | "quota";
 
 export class AeroDiskError extends Error {
   constructor(code: AeroDiskErrorCode, message: string, facts?: { cause?: unknown; status?: number });
@@ -28,8 +29,8 @@ export interface OpenOptions {
   /** Bytes of blocks in memory. Default: 64 MiB. */
   memory?: number;
   /**
-   * Where blocks are kept beyond the session. Default: nowhere. Where the browser does not have it (on plain http), it is
-   * IndexedDB, or memory alone: `disk.persistent` tells.
+   * Where blocks are kept beyond the session. Default: nowhere. A browser that does not have it (on plain http) keeps
+   * them in IndexedDB, or in memory alone: `disk.persistent` tells.
    */
   persistent?: "opfs" | "cache" | false;
   /** Whether digests are checked where they are known. Default: true. */
@@ -38,7 +39,9 @@ export interface OpenOptions {
   profile?: "boot" | (string & {}) | false;
   /** A lease of a private image, or a function that brings a fresh one. */
   lease?: string | (() => Lease | Promise<Lease>);
-  /** How the lease travels. Default: in the query from other origins, which needs no preflight; else in `Authorization`. */
+  /**
+   * How the lease travels. Default: from other origins in the query, which needs no preflight; else `Authorization`.
+   */
   leaseCarrier?: "auto" | "query" | "header";
   /** Further header fields of every request. */
   headers?: HeadersInit;
@@ -100,7 +103,7 @@ export class AeroDisk extends EventTarget {
   /** The address of the image, without a lease. */
   readonly url: string;
   readonly size: number;
-  /** What names these bytes and no others; undefined where the server has no versions. */
+  /** Names these bytes and no others; undefined where the server has no versions. */
   readonly version: string | undefined;
   /** The entity tag of these bytes, with its quotes. */
   readonly tag: string | null;
@@ -145,7 +148,11 @@ export class Overlay {
   private constructor();
   static open(disk: AeroDisk, options?: OverlayOptions): Promise<Overlay>;
   /** Opens what `export("diff")` gave, over this disk, or over the one that it names. */
-  static import(stream: ReadableStream<Uint8Array>, disk?: AeroDisk, options?: OverlayOptions & OpenOptions): Promise<Overlay>;
+  static import(
+    stream: ReadableStream<Uint8Array>,
+    disk?: AeroDisk,
+    options?: OverlayOptions & OpenOptions,
+  ): Promise<Overlay>;
   static inMemory(disk: AeroDisk): Overlay;
   readonly disk: AeroDisk;
   readonly size: number;
@@ -163,7 +170,7 @@ export class Overlay {
   discard(): Promise<void>;
   /** Closes what writes are kept in; the disk stays open. */
   close(): Promise<void>;
-  /** What was written (`diff`), or the whole disk with it (`raw`), as it is now. */
+  /** The writes (`diff`), or the whole disk with it (`raw`), as it is now. */
   export(kind?: "diff" | "raw"): ReadableStream<Uint8Array>;
   save(): OverlayState;
   restore(state: OverlayState): void;
@@ -179,7 +186,7 @@ export interface Trouble {
   delay: number | undefined;
 }
 
-/** What v86 takes for a disk: `new V86({ hda: v86Buffer(top) })`. */
+/** A disk for v86: `new V86({ hda: v86Buffer(top) })`. */
 export interface V86DiskBuffer {
   readonly byteLength: number;
   onload: ((event: object) => void) | undefined;
@@ -194,9 +201,12 @@ export interface V86DiskBuffer {
   set_state(state: unknown[]): void;
 }
 
-export function v86Buffer(top: Overlay | AeroDisk, options?: { onTrouble?: (trouble: Trouble) => void }): V86DiskBuffer;
+export function v86Buffer(
+  top: Overlay | AeroDisk,
+  options?: { onTrouble?: (trouble: Trouble) => void },
+): V86DiskBuffer;
 
-/** What readers of zip, Parquet, GeoTIFF and SQLite files take. */
+/** A file for readers of zip, Parquet, GeoTIFF and SQLite. */
 export interface AsyncBuffer {
   readonly byteLength: number;
   readonly size: number;

@@ -3,9 +3,9 @@
 const PIECE = 256 << 10;
 
 /**
- * A view of a disk in the manner of `Blob` and `ArrayBuffer`: `slice(start, end)` gives a promise of an `ArrayBuffer`.
- * It also has what zip.js asks of a reader (`size`, `init`, `readUint8Array`, `createReadable`) and geotiff of a source
- * (`fileSize`, `fetch`).
+ * A view of a disk in the manner of `Blob` and `ArrayBuffer`: `slice(start, end)` gives a promise of an
+ * `ArrayBuffer`. It also has what zip.js asks of a reader (`size`, `init`, `readUint8Array`, `createReadable`) and
+ * geotiff of a source (`fileSize`, `fetch`).
  *
  * @param {import("./disk.js").AeroDisk | import("./overlay.js").Overlay} disk
  * @param {{length?: number}} [options] `length`: that of the file, where the disk is longer

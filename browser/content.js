@@ -13,11 +13,12 @@ import { RangeSource } from "./range-source.js";
  * @property {import("./metadata.js").Image} image
  * @property {number} blockSize
  * @property {{fetch: Function}} source
- * @property {string | undefined} storeName what names these bytes in a persistent store; undefined: nothing does
+ * @property {string | undefined} storeName the name of these bytes in a persistent store; undefined: they have none
  * @property {(index: number) => string} keyOf the key of a block in it
  * @property {string[]} [keys] all keys, where versions share a store
  * @property {(signal: AbortSignal, store?: object) => Promise<{isZero: Function} | undefined>} findZeros
- * @property {() => Promise<import("./metadata.js").Image | undefined>} lookForChange what the image is now, if it is another one
+ * @property {() => Promise<import("./metadata.js").Image | undefined>} lookForChange
+ *   the image as it is now, if it is another one
  */
 
 /**
@@ -30,7 +31,8 @@ export async function openContent(parts) {
   const { requester, addresses, options, signal } = parts;
   if (addresses.isManifest || options.mode === "chunks") return chunkedContent(parts);
   const image = await lookUp(requester, addresses, signal);
-  const isRaw = options.mode === "range" || image.version !== undefined || (await askForByte(requester, addresses, signal));
+  const isRaw =
+    options.mode === "range" || image.version !== undefined || (await askForByte(requester, addresses, signal));
   return isRaw ? rangedContent(parts, image) : chunkedContent(parts);
 }
 
@@ -70,7 +72,10 @@ async function chunkedContent({ requester, addresses, options, confirm, signal }
     findZeros: () => ZeroChunks.of(manifest),
     async lookForChange() {
       const now = await fetchManifest(requester, addresses.manifest, { verify: options.verify });
-      if (!now) throw new AeroDiskError("missing", `the chunk manifest of ${addresses.name} is gone`, { status: 404 });
+      if (!now)
+        throw new AeroDiskError("missing", `the chunk manifest of ${addresses.name} is gone`, {
+          status: 404,
+        });
       return isSameManifest(now, manifest) ? undefined : imageOf(now);
     },
   };

@@ -1,4 +1,4 @@
-/** What the server says of an image: its size, its tag and its version. */
+/** Size, tag and version of an image, as the server tells them. */
 
 import { cancelBody, checkEncoding, readText, Setback } from "./answers.js";
 import { AeroDiskError } from "./errors.js";
@@ -18,12 +18,14 @@ export function tagOf(headers) {
 
 /** Asks for the metadata; where a server has none, for the first byte of the image. @returns {Promise<Image>} */
 export async function lookUp(requester, addresses, signal) {
-  const found = (await requester.askAtOnce(metadataQuestion(addresses), signal)) ?? (await askForByte(requester, addresses, signal));
+  const found =
+    (await requester.askAtOnce(metadataQuestion(addresses), signal)) ??
+    (await askForByte(requester, addresses, signal));
   if (found) return found;
   throw new AeroDiskError("missing", `there is no image at ${addresses.name}`, { status: 404 });
 }
 
-/** Asks for the first byte: not every server answers HEAD. @returns {Promise<Image | undefined>} undefined: no raw file */
+/** Asks for the first byte, as not every server answers HEAD. @returns {Promise<Image | undefined>} */
 export function askForByte(requester, addresses, signal) {
   return requester.askAtOnce(byteQuestion(addresses), signal);
 }
@@ -35,7 +37,10 @@ function metadataQuestion(addresses) {
     what,
     async read(response, onBytes) {
       if (response.status === 404 || response.status === 410) return undefined;
-      if (response.status !== 200) throw new Setback(new AeroDiskError("network", `${what}: status ${response.status}`, { status: response.status }));
+      if (response.status !== 200)
+        throw new Setback(
+          new AeroDiskError("network", `${what}: status ${response.status}`, { status: response.status }),
+        );
       return imageOf(parseJson(await readText(response, LONGEST_METADATA, what, onBytes), what), what);
     },
   };
@@ -51,7 +56,8 @@ function byteQuestion(addresses) {
       const { status, headers } = response;
       cancelBody(response);
       if (status === 404 || status === 410) return undefined;
-      if (status !== 206 && status !== 416) throw new Setback(new AeroDiskError("network", `${what}: status ${status}`, { status }));
+      if (status !== 206 && status !== 416)
+        throw new Setback(new AeroDiskError("network", `${what}: status ${status}`, { status }));
       checkEncoding(response, what);
       const [, size] = /^bytes (?:0-0|\*)\/(\d+)$/.exec(headers.get("Content-Range") ?? "") ?? [];
       return imageOf({ size_bytes: Number(size), etag: tagOf(headers) }, what);

@@ -37,7 +37,8 @@ export class Overlay {
   static async open(disk, { persistent = false } = {}) {
     const top = new Overlay(PRIVATE, disk);
     if (persistent) top.#keeper = await PageKeeper.open(persistent, top.#image, top.#pages);
-    if (top.persistent !== persistent) console.warn(`aero-disk: ${persistent} is not to be had; writes are kept in ${top.persistent || "memory"}`);
+    if (top.persistent !== persistent)
+      console.warn(`aero-disk: ${persistent} is not to be had; writes are kept in ${top.persistent || "memory"}`);
     return top;
   }
 
@@ -51,7 +52,7 @@ export class Overlay {
    *
    * @param {ReadableStream<Uint8Array>} stream what `export("diff")` gave
    * @param {AeroDisk} [disk] without one the disk is opened that the export names, with `options`
-   * @returns {Promise<Overlay>} rejects with `changed` if the export is of another version, with `damaged` if it is broken
+   * @returns {Promise<Overlay>} rejects with `changed` if the export is of another version, `damaged` if it is broken
    */
   static async import(stream, disk, options = {}) {
     const opened = [];
@@ -127,7 +128,7 @@ export class Overlay {
     return writing;
   }
 
-  /** @returns {Promise<void>} after all writes so far are where they are kept; rejects with `quota` where there is no room */
+  /** @returns {Promise<void>} after all writes so far are kept; rejects with `quota` where there is no room */
   async flush() {
     await this.#turn;
     await this.#keeper?.flush();
@@ -149,7 +150,8 @@ export class Overlay {
   }
 
   /**
-   * Exports what was written (`diff`), or all of the disk with it (`raw`), as it is now: later writes do not change it.
+   * Exports what was written (`diff`), or all of the disk with it (`raw`), as it is now: later writes do not change
+   * it.
    *
    * @param {"diff" | "raw"} kind
    * @returns {ReadableStream<Uint8Array>}
@@ -190,7 +192,7 @@ export class Overlay {
     const start = offset - (offset % SECTOR);
     const end = Math.min(this.size, Math.ceil((offset + bytes.length) / SECTOR) * SECTOR);
     const whole = await this.read(start, end - start);
-    this.#pages.overlay(start, whole); // what was written while the disk was read
+    this.#pages.overlay(start, whole); // with writes that came while the disk was read
     whole.set(bytes, offset - start);
     await this.#put(start, whole);
   }
@@ -229,12 +231,16 @@ async function readOverlay(stream, diskOf) {
   let image;
   let top;
   const runs = [];
-  await readDiff(stream, async header => {
-    checkHeader(header);
-    image = header;
-    top = Overlay.inMemory(await diskOf(header));
-    top.restore({ image, runs: [] }); // refuses another version before the rest is read
-  }, (offset, bytes) => runs.push([offset, bytes]));
+  await readDiff(
+    stream,
+    async header => {
+      checkHeader(header);
+      image = header;
+      top = Overlay.inMemory(await diskOf(header));
+      top.restore({ image, runs: [] }); // refuses another version before the rest is read
+    },
+    (offset, bytes) => runs.push([offset, bytes]),
+  );
   top.restore({ image, runs });
   return top;
 }

@@ -30,8 +30,13 @@ export class PageKeeper {
    */
   static async open(kind, { url, version, tag }, pages) {
     const names = [`overlay:${url}`, version ?? tag ?? ""];
-    const store = await Store.open(kind, names, PACKED_PAGE, { exclusive: true, keepsOthers: true, onFailure: error => console.warn(error) })
-      .catch(error => { throw asOverlayError(error); });
+    const store = await Store.open(kind, names, PACKED_PAGE, {
+      exclusive: true,
+      keepsOthers: true,
+      onFailure: error => console.warn(error),
+    }).catch(error => {
+      throw asOverlayError(error);
+    });
     if (!store) return undefined;
     const keeper = new PageKeeper(store, pages);
     await keeper.#load();
@@ -64,7 +69,9 @@ export class PageKeeper {
   }
 
   #keep() {
-    this.#keeping ??= this.#keepAll().finally(() => { this.#keeping = undefined; });
+    this.#keeping ??= this.#keepAll().finally(() => {
+      this.#keeping = undefined;
+    });
     return this.#keeping;
   }
 
@@ -100,6 +107,7 @@ export class PageKeeper {
 
 function asOverlayError(error) {
   if (error instanceof AeroDiskError) return error;
-  if (error.name === "InUseError") return new AeroDiskError("forbidden", "another tab writes to this overlay", { cause: error });
+  if (error.name === "InUseError")
+    return new AeroDiskError("forbidden", "another tab writes to this overlay", { cause: error });
   return new AeroDiskError("quota", `what was written cannot be kept: ${error.message}`, { cause: error });
 }

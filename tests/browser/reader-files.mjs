@@ -7,10 +7,17 @@ const [modules, directory] = process.argv.slice(2);
 
 export const load = (root, path) => import(pathToFileURL(`${root}/node_modules/${path}`));
 
-export const ROWS = Array.from({ length: 300_000 }, (_, index) => ({ id: index, name: `row ${index}`, value: (index * 7919) % 1000 }));
+export const ROWS = Array.from({ length: 300_000 }, (_, index) => ({
+  id: index,
+  name: `row ${index}`,
+  value: (index * 7919) % 1000,
+}));
 export const WIDTH = 300;
 export const pixel = index => (index * 31) % 251;
-export const TEXTS = Array.from({ length: 200 }, (_, index) => [`part-${index}.txt`, `text ${index}\n`.repeat(200 + index)]);
+export const TEXTS = Array.from({ length: 200 }, (_, index) => [
+  `part-${index}.txt`,
+  `text ${index}\n`.repeat(200 + index),
+]);
 
 async function writeZip() {
   const { BlobWriter, TextReader, ZipWriter } = await load(modules, "@zip.js/zip.js/index.js");
@@ -28,7 +35,10 @@ async function writeParquet() {
 async function writeTiff() {
   const { writeArrayBuffer } = await load(modules, "geotiff/dist-module/geotiff.js");
   const values = Uint8Array.from({ length: WIDTH * WIDTH }, (_, index) => pixel(index));
-  writeFileSync(`${directory}/picture.tif`, Buffer.from(await writeArrayBuffer(values, { width: WIDTH, height: WIDTH })));
+  writeFileSync(
+    `${directory}/picture.tif`,
+    Buffer.from(await writeArrayBuffer(values, { width: WIDTH, height: WIDTH })),
+  );
 }
 
 if (directory) await Promise.all([writeZip(), writeParquet(), writeTiff()]);

@@ -22,7 +22,10 @@ after(() => Promise.all(disks.map(disk => disk.close())));
 async function readZip(reader, { TextWriter, ZipReader }) {
   const zip = new ZipReader(reader);
   const entries = await zip.getEntries();
-  assert.deepEqual(entries.map(({ filename }) => filename), TEXTS.map(([name]) => name));
+  assert.deepEqual(
+    entries.map(({ filename }) => filename),
+    TEXTS.map(([name]) => name),
+  );
   for (const number of [0, 77, 199]) assert.equal(await entries[number].getData(new TextWriter()), TEXTS[number][1]);
   await zip.close();
 }
@@ -38,14 +41,20 @@ test("hyparquet", options, async () => {
   const { disk, file } = await buffer("rows.parquet");
   for (const source of [await asyncBufferFromUrl({ url: `${base}/rows.parquet` }), file]) {
     const rows = await parquetReadObjects({ file: source, rowStart: 5000, rowEnd: 5100 });
-    assert.deepEqual(rows.map(({ id, name, value }) => ({ id: Number(id), name, value: Number(value) })), ROWS.slice(5000, 5100));
+    assert.deepEqual(
+      rows.map(({ id, name, value }) => ({ id: Number(id), name, value: Number(value) })),
+      ROWS.slice(5000, 5100),
+    );
   }
   assert.ok(disk.stats.bytes < disk.size / 2, `${disk.stats.bytes} of ${disk.size} bytes`);
 });
 
 test("geotiff", options, async () => {
   const { fromUrl, GeoTIFF } = await load(modules, "geotiff/dist-module/geotiff.js");
-  for (const tiff of [await fromUrl(`${base}/picture.tif`), await GeoTIFF.fromSource((await buffer("picture.tif")).file)]) {
+  for (const tiff of [
+    await fromUrl(`${base}/picture.tif`),
+    await GeoTIFF.fromSource((await buffer("picture.tif")).file),
+  ]) {
     const image = await tiff.getImage();
     const [values] = await image.readRasters({ window: [10, 20, 60, 40] });
     assert.equal(values.length, 50 * 20);

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 from base64 import b64encode
@@ -21,6 +22,8 @@ HERE = Path(__file__).parent
 APART = {"daemon.test.mjs", "readers.test.mjs", "v86.test.mjs"}
 SUITES = sorted({path.name for path in HERE.glob("*.test.mjs")} - APART)
 SECONDS = 120
+LINE_LENGTH = 118
+CLAUSE = re.compile(r"(?:/\*\*|//|\*.*[.:;!?]) (?:who|whoever|whose|what|whatever)\b", re.IGNORECASE)
 PROGRAM = """
 import { createHash } from "node:crypto";
 import { AeroDisk } from "aero-disk";
@@ -85,3 +88,17 @@ def test_license_of_the_package() -> None:
 def test_types(run_node: Callable[..., str], tools: Path) -> None:
     """Right uses of the client compile under the strict rules of TypeScript; wrong ones do not."""
     run_node(tools / "node_modules" / ".bin" / "tsc", "--project", HERE / "tsconfig.json")
+
+
+def test_format(run_node: Callable[..., str], tools: Path) -> None:
+    """Prettier would change nothing."""
+    files = [*CLIENT.glob("*.js"), *CLIENT.glob("*.ts"), *HERE.glob("*.mjs"), *HERE.glob("*.ts")]
+    run_node(tools / "node_modules" / "prettier" / "bin" / "prettier.cjs", "--no-editorconfig", "--check", *files)
+
+
+@pytest.mark.parametrize("module", sorted(path.name for path in CLIENT.iterdir()))
+def test_prose(module: str) -> None:
+    """No line is too long, and no sentence of a comment has a clause for a subject."""
+    lines = (CLIENT / module).read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if len(line) > LINE_LENGTH] == []
+    assert [line for line in lines if CLAUSE.search(line)] == []

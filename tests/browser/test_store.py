@@ -47,7 +47,8 @@ def sessions(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Session
                 found.append(wait_for(reports, process, complaints))
             operate(served.root, "import", served.other, "--id", "moving", "--format", "raw")
             served.until_version("moving", f"sha256-{sha256(served.other)}")
-        return Sessions(*found, sha256(served.image), sha256(served.other))
+        first, second = found
+        return Sessions(first, second, sha256(served.image), sha256(served.other))
 
 
 @pytest.mark.parametrize("kind", KINDS)

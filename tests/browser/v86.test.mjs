@@ -1,5 +1,5 @@
-// v86 itself boots from the client: its BIOS, its disk controller, its states. tests/browser/test_v86.py tells where v86
-// and the BIOS are, in the variable V86.
+// v86 itself boots from the client: its BIOS, its disk controller, its states.
+// tests/browser/test_v86.py tells where v86 and the BIOS are, in the variable V86.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -17,12 +17,61 @@ const TO = 10;
 
 // Reads sector FROM, writes it to sector TO, and sends it to the serial port; a `!` if a disk call fails.
 const PROGRAM = [
-  0x31, 0xc0, 0x8e, 0xd8, 0x8e, 0xc0, 0x8e, 0xd0, 0xbc, 0x00, 0x7c, // ax, ds, es, ss = 0; sp = 0x7c00
-  0xb4, 0x42, 0xbe, 0x60, 0x7c, 0xcd, 0x13, 0x72, 0x1a, // int 13h, ah = 42h: read as the packet at 0x7c60 says
-  0xb8, 0x00, 0x43, 0xbe, 0x70, 0x7c, 0xcd, 0x13, 0x72, 0x10, // int 13h, ah = 43h: write as the packet at 0x7c70 says
-  0xbe, 0x00, 0x80, 0xb9, 0x00, 0x02, 0xba, 0xf8, 0x03, // si = 0x8000, cx = 512, dx = 0x3f8
-  0xac, 0xee, 0xe2, 0xfc, 0xf4, 0xeb, 0xfd, // send cx bytes; halt
-  0xb0, 0x21, 0xba, 0xf8, 0x03, 0xee, 0xf4, 0xeb, 0xfd, // send a "!"; halt
+  0x31,
+  0xc0,
+  0x8e,
+  0xd8,
+  0x8e,
+  0xc0,
+  0x8e,
+  0xd0,
+  0xbc,
+  0x00,
+  0x7c, // ax, ds, es, ss = 0; sp = 0x7c00
+  0xb4,
+  0x42,
+  0xbe,
+  0x60,
+  0x7c,
+  0xcd,
+  0x13,
+  0x72,
+  0x1a, // int 13h, ah = 42h: read as the packet at 0x7c60 says
+  0xb8,
+  0x00,
+  0x43,
+  0xbe,
+  0x70,
+  0x7c,
+  0xcd,
+  0x13,
+  0x72,
+  0x10, // int 13h, ah = 43h: write as the packet at 0x7c70 says
+  0xbe,
+  0x00,
+  0x80,
+  0xb9,
+  0x00,
+  0x02,
+  0xba,
+  0xf8,
+  0x03, // si = 0x8000, cx = 512, dx = 0x3f8
+  0xac,
+  0xee,
+  0xe2,
+  0xfc,
+  0xf4,
+  0xeb,
+  0xfd, // send cx bytes; halt
+  0xb0,
+  0x21,
+  0xba,
+  0xf8,
+  0x03,
+  0xee,
+  0xf4,
+  0xeb,
+  0xfd, // send a "!"; halt
 ];
 const packet = sector => [0x10, 0, 1, 0, 0x00, 0x80, 0, 0, sector & 255, sector >> 8, 0, 0, 0, 0, 0, 0];
 
@@ -73,7 +122,9 @@ async function open() {
   return disk;
 }
 
-beforeEach(async () => { server = await LyingServer.start(IMAGE); });
+beforeEach(async () => {
+  server = await LyingServer.start(IMAGE);
+});
 afterEach(async () => {
   for (const emulator of machines.splice(0)) await emulator.destroy();
   for (const disk of disks.splice(0)) await disk.close();
@@ -81,25 +132,29 @@ afterEach(async () => {
 });
 after(() => setImmediate(() => process.exit())); // v86 leaves timers
 
-test("a machine boots, reads and writes; its writes are in the overlay, in the export and in the state", options, async () => {
-  const top = await Overlay.open(await open());
-  const emulator = await machine(v86Buffer(top));
-  assert.deepEqual(await emulator.sent, SENT);
-  assert.deepEqual(await top.read(TO * SECTOR, SECTOR), SENT);
-  const back = await Overlay.import(top.export("diff"), await open());
-  assert.deepEqual(await back.read(TO * SECTOR, SECTOR), SENT);
+test(
+  "a machine boots, reads and writes; its writes are in the overlay, in the export and in the state",
+  options,
+  async () => {
+    const top = await Overlay.open(await open());
+    const emulator = await machine(v86Buffer(top));
+    assert.deepEqual(await emulator.sent, SENT);
+    assert.deepEqual(await top.read(TO * SECTOR, SECTOR), SENT);
+    const back = await Overlay.import(top.export("diff"), await open());
+    assert.deepEqual(await back.read(TO * SECTOR, SECTOR), SENT);
 
-  await emulator.stop();
-  const state = await emulator.save_state();
-  const fresh = await Overlay.open(await open());
-  const restored = await machine(v86Buffer(fresh), false);
-  await restored.restore_state(state);
-  assert.deepEqual(await fresh.read(TO * SECTOR, SECTOR), SENT);
+    await emulator.stop();
+    const state = await emulator.save_state();
+    const fresh = await Overlay.open(await open());
+    const restored = await machine(v86Buffer(fresh), false);
+    await restored.restore_state(state);
+    assert.deepEqual(await fresh.read(TO * SECTOR, SECTOR), SENT);
 
-  server.put(bytesOf(87, 2 << 20));
-  const other = await machine(v86Buffer(await open()), false);
-  await assert.rejects(async () => other.restore_state(state), { code: "changed" });
-});
+    server.put(bytesOf(87, 2 << 20));
+    const other = await machine(v86Buffer(await open()), false);
+    await assert.rejects(async () => other.restore_state(state), { code: "changed" });
+  },
+);
 
 test("a machine waits for a server that fails, and boots when it is there again", options, async () => {
   const told = [];
