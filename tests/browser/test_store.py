@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import pytest
 from attrs import frozen
 from tests.browser.served import CLIENT, operate, serving
-from tests.clients.chromium import IMAGES_HOST, browser, page_server, wait_for
+from tests.clients.chromium import IMAGES_HOST, PAGE_HOST, browser, page_server, wait_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,8 +41,9 @@ def sessions(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Session
         page_server(PAGE.read_text(encoding="utf-8"), modules=CLIENT) as (origin, reports),
     ):
         images = f"{served.base.replace('127.0.0.1', IMAGES_HOST)}/v1/images"
-        for step in ("first", "second"):
-            address = f"{origin}/?{urlencode({'images': images, 'step': step})}"
+        # The second session has the module, and so its worker, from another origin than the page.
+        for step, client in (("first", origin), ("second", origin.replace(PAGE_HOST, IMAGES_HOST))):
+            address = f"{origin}/?{urlencode({'images': images, 'step': step, 'client': client})}"
             with browser(chromium, address, place) as (process, complaints):
                 found.append(wait_for(reports, process, complaints))
             operate(served.root, "import", served.other, "--id", "moving", "--format", "raw")
