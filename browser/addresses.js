@@ -26,7 +26,7 @@ export class Addresses {
     this.imagePath = path.replace(VERSION, "");
   }
 
-  /** The image without lease and version: what persistent stores and exports name it by. */
+  /** The image without lease and version: persistent stores and exports name it so. */
   get name() {
     return this.isManifest ? this.given.href : this.#at(this.imagePath).href;
   }

@@ -1,5 +1,6 @@
-/** What went wrong: the image was replaced, its bytes are not what they should be, and so on. */
-export type AeroDiskErrorCode = "changed" | "damaged" | "expired" | "forbidden" | "missing" | "network" | "aborted" | "quota";
+/** The kinds of errors: `changed` – the image was replaced; `damaged` – bytes are not those that they should be. */
+export type AeroDiskErrorCode =
+  "changed" | "damaged" | "expired" | "forbidden" | "missing" | "network" | "aborted" | "quota";
 
 export class AeroDiskError extends Error {
   constructor(code: AeroDiskErrorCode, message: string, facts?: { cause?: unknown; status?: number });
@@ -19,17 +20,17 @@ export interface OpenOptions {
   mode?: "auto" | "range" | "chunks";
   /** Bytes that are kept and fetched together: a multiple of 512, 32 KiB by default. With chunks it is their size. */
   blockSize?: number;
-  /** Bytes of one request at most. Default: 4 MiB. */
+  /** Bytes of one request at most. Default: 8 MiB. */
   maxRequest?: number;
   /** Requests under way at most; prefetches have half of them. Default: 6. */
   concurrency?: number;
-  /** Bytes of the largest window that is fetched ahead of reads in a row; 0 or false: none. Default: 8 MiB. */
+  /** Bytes of the largest window that is fetched ahead of reads in a row; 0 or false: none. Default: 16 MiB. */
   readAhead?: number | false;
   /** Bytes of blocks in memory. Default: 64 MiB. */
   memory?: number;
   /**
-   * Where blocks are kept beyond the session. Default: nowhere. Where the browser does not have it (on plain http), it is
-   * IndexedDB, or memory alone: `disk.persistent` tells.
+   * Where blocks are kept beyond the session. Default: nowhere. A browser that does not have it (on plain http) keeps
+   * them in IndexedDB, or in memory alone: `disk.persistent` tells.
    */
   persistent?: "opfs" | "cache" | false;
   /** Whether digests are checked where they are known. Default: true. */
@@ -38,7 +39,9 @@ export interface OpenOptions {
   profile?: "boot" | (string & {}) | false;
   /** A lease of a private image, or a function that brings a fresh one. */
   lease?: string | (() => Lease | Promise<Lease>);
-  /** How the lease travels. Default: in the query from other origins, which needs no preflight; else in `Authorization`. */
+  /**
+   * How the lease travels. Default: from other origins in the query, which needs no preflight; else `Authorization`.
+   */
   leaseCarrier?: "auto" | "query" | "header";
   /** Further header fields of every request. */
   headers?: HeadersInit;
@@ -100,7 +103,7 @@ export class AeroDisk extends EventTarget {
   /** The address of the image, without a lease. */
   readonly url: string;
   readonly size: number;
-  /** What names these bytes and no others; undefined where the server has no versions. */
+  /** Names these bytes and no others; undefined where the server has no versions. */
   readonly version: string | undefined;
   /** The entity tag of these bytes, with its quotes. */
   readonly tag: string | null;
@@ -145,12 +148,18 @@ export class Overlay {
   private constructor();
   static open(disk: AeroDisk, options?: OverlayOptions): Promise<Overlay>;
   /** Opens what `export("diff")` gave, over this disk, or over the one that it names. */
-  static import(stream: ReadableStream<Uint8Array>, disk?: AeroDisk, options?: OverlayOptions & OpenOptions): Promise<Overlay>;
+  static import(
+    stream: ReadableStream<Uint8Array>,
+    disk?: AeroDisk,
+    options?: OverlayOptions & OpenOptions,
+  ): Promise<Overlay>;
   static inMemory(disk: AeroDisk): Overlay;
   readonly disk: AeroDisk;
   readonly size: number;
   readonly version: string | undefined;
   readonly tag: string | null;
+  /** Where writes are kept beyond the session; false where they are not. */
+  readonly persistent: "opfs" | "cache" | "indexeddb" | false;
   /** The bytes of memory that writes take. */
   readonly writtenBytes: number;
   read(offset: number, length: number, options?: ReadOptions): Promise<Uint8Array<ArrayBuffer>>;
@@ -159,7 +168,9 @@ export class Overlay {
   flush(): Promise<void>;
   /** Forgets all writes. */
   discard(): Promise<void>;
-  /** What was written (`diff`), or the whole disk with it (`raw`), as it is now. */
+  /** Closes what writes are kept in; the disk stays open. */
+  close(): Promise<void>;
+  /** The writes (`diff`), or the whole disk with it (`raw`), as it is now. */
   export(kind?: "diff" | "raw"): ReadableStream<Uint8Array>;
   save(): OverlayState;
   restore(state: OverlayState): void;
@@ -175,7 +186,7 @@ export interface Trouble {
   delay: number | undefined;
 }
 
-/** What v86 takes as `hda`. */
+/** A disk for v86: `new V86({ hda: v86Buffer(top) })`. */
 export interface V86DiskBuffer {
   readonly byteLength: number;
   onload: ((event: object) => void) | undefined;
@@ -190,15 +201,21 @@ export interface V86DiskBuffer {
   set_state(state: unknown[]): void;
 }
 
-export function v86Buffer(top: Overlay | AeroDisk, options?: { onTrouble?: (trouble: Trouble) => void }): V86DiskBuffer;
+export function v86Buffer(
+  top: Overlay | AeroDisk,
+  options?: { onTrouble?: (trouble: Trouble) => void },
+): V86DiskBuffer;
 
-/** What readers of zip, Parquet, GeoTIFF and SQLite files take. */
+/** A file for readers of zip, Parquet, GeoTIFF and SQLite. */
 export interface AsyncBuffer {
   readonly byteLength: number;
   readonly size: number;
+  readonly fileSize: number;
   init(): Promise<void>;
+  fetch(slices: { offset: number; length: number }[], signal?: AbortSignal): Promise<ArrayBuffer[]>;
   slice(start?: number, end?: number, options?: ReadOptions): Promise<ArrayBuffer>;
   readUint8Array(offset: number, count: number): Promise<Uint8Array<ArrayBuffer>>;
+  createReadable(options?: { offset?: number; size?: number }): ReadableStream<Uint8Array<ArrayBuffer>>;
 }
 
 export function asyncBuffer(disk: AeroDisk | Overlay, options?: { length?: number }): AsyncBuffer;

@@ -1,5 +1,5 @@
 /**
- * Reads disk images from aero-storage, in browsers and Node.js: the parts of the client, by the names that users import.
+ * Reads disk images from aero-storage, in browsers and Node.js: the names that users import.
  *
  * @module aero-disk
  */

@@ -6,9 +6,9 @@ import { AeroDiskError } from "./errors.js";
 export class Setback extends Error {
   /**
    * @param {AeroDiskError} error what users see if no further try succeeds
-   * @param {{delay?: number, isDoubtful?: boolean, isRefusal?: boolean, isFree?: boolean}} [facts] `delay`: milliseconds
-   *   that the server asked for; `isDoubtful`: the image may have been replaced; `isRefusal`: too many requests at once;
-   *   `isFree`: the next try follows at once and is not counted
+   * @param {{delay?: number, isDoubtful?: boolean, isRefusal?: boolean, isFree?: boolean}} [facts] `delay`:
+   *   milliseconds that the server asked for; `isDoubtful`: the image may have been replaced; `isRefusal`: too many
+   *   requests at once; `isFree`: the next try follows at once and is not counted
    */
   constructor(error, { delay, isDoubtful = false, isRefusal = false, isFree = false } = {}) {
     super(error.message, { cause: error });
@@ -37,9 +37,13 @@ export function checkCommonStatus(response, what) {
   const fail = (code, message) => new AeroDiskError(code, `${what}: ${message}`, { status });
   if (status === 403) throw fail("forbidden", "the lease does not open this (403)");
   if (status === 429) {
-    throw new Setback(fail("network", "too many requests (429)"), { delay: retryAfter(response.headers) ?? 1000, isRefusal: true });
+    throw new Setback(fail("network", "too many requests (429)"), {
+      delay: retryAfter(response.headers) ?? 1000,
+      isRefusal: true,
+    });
   }
-  if (status === 408 || status >= 500) throw new Setback(fail("network", `status ${status}`), { delay: retryAfter(response.headers) });
+  if (status === 408 || status >= 500)
+    throw new Setback(fail("network", `status ${status}`), { delay: retryAfter(response.headers) });
 }
 
 /** Throws unless the body is sent as it is. */

@@ -47,7 +47,7 @@ export class BlockMemory {
     }
   }
 
-  /** Notes that a block was read. @returns {number} its bytes, if it was prefetched and this is the first time; else 0 */
+  /** Notes that a block was read. @returns {number} its bytes, if it was prefetched and not read before; else 0 */
   noteUse(index) {
     const bytes = this.#unused.get(index) ?? 0;
     if (this.#unused.delete(index)) this.#unusedBytes -= bytes;

@@ -1,4 +1,4 @@
-/** Reads one version of an image block by block: from memory, from requests under way, from a store, from the network. */
+/** Reads one version of an image block by block: from memory, requests under way, a store, or the network. */
 
 import { BlockMemory } from "./block-memory.js";
 import { throwIfAborted } from "./errors.js";
@@ -80,7 +80,7 @@ export class BlockReader {
     return this.#memory.unusedBytes;
   }
 
-  /** Takes a map of the zeros: what it calls zero is not fetched from now on. */
+  /** Takes a map of the zeros: zeros are not fetched from now on. */
   useZeros(zeros) {
     this.#zeros = zeros;
   }
@@ -118,7 +118,8 @@ export class BlockReader {
     if (this.#error) throw this.#error;
     const waits = [];
     for (const index of this.#indexes(offset, length)) {
-      if (!this.#memory.has(index) && !this.#isZero(index) && !this.#isStored(index)) this.#request(index, false, blocks, waits);
+      if (!this.#memory.has(index) && !this.#isZero(index) && !this.#isStored(index))
+        this.#request(index, false, blocks, waits);
     }
     await this.#all(waits, signal, ({ run }) => run.bytes);
   }
@@ -227,7 +228,7 @@ export class BlockReader {
     if (run.isPrefetch) this.#stats.prefetchedBytes += bytes.length;
     if (run.count === 1) return this.#memory.put(run.first, bytes, run.isPrefetch);
     for (let at = 0, index = run.first; at < bytes.length; at += this.#blockSize, index += 1) {
-      this.#memory.put(index, bytes.slice(at, at + this.#blockSize), run.isPrefetch); // a copy: a part would keep the whole
+      this.#memory.put(index, bytes.slice(at, at + this.#blockSize), run.isPrefetch); // a part would keep the whole
     }
   }
 
@@ -241,7 +242,8 @@ export class BlockReader {
     try {
       bytes = await run.bytes;
     } catch (error) {
-      const mayTryAgain = run.isPrefetch && !all.isOver && !this.#error && ["network", "aborted"].includes(error.code);
+      const mayTryAgain =
+        run.isPrefetch && !all.isOver && !this.#error && ["network", "aborted"].includes(error.code);
       if (!mayTryAgain) throw error;
       return this.#readAgain(run, target, signal); // prefetches are given up early
     }
@@ -270,7 +272,7 @@ export class BlockReader {
     try {
       await withSignal(Promise.all(waits.map(wait => act(wait, all))), signal);
     } catch (error) {
-      throw this.#error ?? error; // what ended this reader says more than that a run was given up
+      throw this.#error ?? error; // it says more than that a run was given up
     } finally {
       all.isOver = true;
       for (const leave of leaves) leave();

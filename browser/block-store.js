@@ -12,7 +12,7 @@ export class BlockStore {
 
   /**
    * @param {import("./stores.js").Store} store
-   * @param {(index: number) => string} keyOf a digest where there is one: chunks that two versions share are kept once
+   * @param {(index: number) => string} keyOf a digest where there is one: versions share chunks
    */
   constructor(store, keyOf) {
     this.#store = store;

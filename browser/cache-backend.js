@@ -25,10 +25,12 @@ export class CacheBackend {
   }
 
   read(keys) {
-    return Promise.all(keys.map(async key => {
-      const found = await this.#cache.match(this.#base + key);
-      return found && new Uint8Array(await found.arrayBuffer());
-    }));
+    return Promise.all(
+      keys.map(async key => {
+        const found = await this.#cache.match(this.#base + key);
+        return found && new Uint8Array(await found.arrayBuffer());
+      }),
+    );
   }
 
   async write(pairs) {

@@ -36,7 +36,10 @@ export class ChunkSource {
     const again = await this.#ask(index, withWord(url, `fresh=${nonce()}`), length, "reload", job, signal);
     if (again.complaint === undefined) return again.bytes;
     await this.#confirm();
-    throw Object.assign(new AeroDiskError("damaged", `chunk ${index} (${url.origin}${url.pathname}): ${again.complaint}`), { chunk: index });
+    throw Object.assign(
+      new AeroDiskError("damaged", `chunk ${index} (${url.origin}${url.pathname}): ${again.complaint}`),
+      { chunk: index },
+    );
   }
 
   #ask(index, url, length, cache, job, signal) {
@@ -56,7 +59,9 @@ export class ChunkSource {
   }
 
   async #complaintOf(bytes, index, headers) {
-    const wanted = this.#verify ? this.#manifest.digests?.[index] ?? reprDigest(headers.get("Repr-Digest")) : undefined;
+    const wanted = this.#verify
+      ? (this.#manifest.digests?.[index] ?? reprDigest(headers.get("Repr-Digest")))
+      : undefined;
     if (!wanted) return undefined;
     const found = await sha256Hex(bytes);
     return found === wanted ? undefined : `its SHA-256 is ${found} instead of ${wanted}`;
@@ -65,7 +70,9 @@ export class ChunkSource {
 
 function checkStatus(status, what) {
   if (status === 404 || status === 410) {
-    throw new Setback(new AeroDiskError("missing", `${what}: not there (${status})`, { status }), { isDoubtful: true });
+    throw new Setback(new AeroDiskError("missing", `${what}: not there (${status})`, { status }), {
+      isDoubtful: true,
+    });
   }
   if (status !== 200) throw new Setback(new AeroDiskError("network", `${what}: status ${status}`, { status }));
 }

@@ -5,7 +5,7 @@ import { isSameManifest, fetchManifest, openManifest } from "./chunk-manifest.js
 import { ChunkSource } from "./chunk-source.js";
 import { AeroDiskError } from "./errors.js";
 import { extentsOf, fetchExtents, ZeroChunks } from "./extents.js";
-import { hasRawFile, isSame, lookUp } from "./metadata.js";
+import { askForByte, isSame, lookUp } from "./metadata.js";
 import { RangeSource } from "./range-source.js";
 
 /**
@@ -13,11 +13,12 @@ import { RangeSource } from "./range-source.js";
  * @property {import("./metadata.js").Image} image
  * @property {number} blockSize
  * @property {{fetch: Function}} source
- * @property {string | undefined} storeName what names these bytes in a persistent store; undefined: nothing does
+ * @property {string | undefined} storeName the name of these bytes in a persistent store; undefined: they have none
  * @property {(index: number) => string} keyOf the key of a block in it
  * @property {string[]} [keys] all keys, where versions share a store
  * @property {(signal: AbortSignal, store?: object) => Promise<{isZero: Function} | undefined>} findZeros
- * @property {() => Promise<import("./metadata.js").Image | undefined>} lookForChange what the image is now, if it is another one
+ * @property {() => Promise<import("./metadata.js").Image | undefined>} lookForChange
+ *   the image as it is now, if it is another one
  */
 
 /**
@@ -30,7 +31,8 @@ export async function openContent(parts) {
   const { requester, addresses, options, signal } = parts;
   if (addresses.isManifest || options.mode === "chunks") return chunkedContent(parts);
   const image = await lookUp(requester, addresses, signal);
-  const isRaw = options.mode === "range" || image.version !== undefined || (await hasRawFile(requester, addresses, signal));
+  const isRaw =
+    options.mode === "range" || image.version !== undefined || (await askForByte(requester, addresses, signal));
   return isRaw ? rangedContent(parts, image) : chunkedContent(parts);
 }
 
@@ -45,10 +47,9 @@ function rangedContent({ requester, addresses, options }, image) {
     storeName: image.version && `${image.version}/${options.blockSize}`,
     keyOf: keyOfIndex,
     async findZeros(signal, store) {
-      const noted = extentsOf(await store?.note("extents"), image);
-      if (noted) return noted;
-      const found = await fetchExtents(requester, addresses, image, signal);
-      if (found) await store?.setNote("extents", found);
+      const noted = await store?.note("extents");
+      const found = noted === undefined ? await fetchExtents(requester, addresses, image, signal) : noted;
+      if (noted === undefined) await store?.setNote("extents", found ?? null); // null: this version has none
       return extentsOf(found, image);
     },
     async lookForChange() {
@@ -71,7 +72,10 @@ async function chunkedContent({ requester, addresses, options, confirm, signal }
     findZeros: () => ZeroChunks.of(manifest),
     async lookForChange() {
       const now = await fetchManifest(requester, addresses.manifest, { verify: options.verify });
-      if (!now) throw new AeroDiskError("missing", `the chunk manifest of ${addresses.name} is gone`, { status: 404 });
+      if (!now)
+        throw new AeroDiskError("missing", `the chunk manifest of ${addresses.name} is gone`, {
+          status: 404,
+        });
       return isSameManifest(now, manifest) ? undefined : imageOf(now);
     },
   };

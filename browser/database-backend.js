@@ -23,15 +23,21 @@ export class DatabaseBackend {
   }
 
   read(keys) {
-    return this.#inTransaction("readonly", values => Promise.all(keys.map(key => done(values.get(this.#prefix + key)))));
+    return this.#inTransaction("readonly", values =>
+      Promise.all(keys.map(key => done(values.get(this.#prefix + key)))),
+    );
   }
 
   write(pairs) {
-    return this.#inTransaction("readwrite", values => { for (const [key, value] of pairs) values.put(value, this.#prefix + key); });
+    return this.#inTransaction("readwrite", values => {
+      for (const [key, value] of pairs) values.put(value, this.#prefix + key);
+    });
   }
 
   remove(keys) {
-    return this.#inTransaction("readwrite", values => { for (const key of keys) values.delete(this.#prefix + key); });
+    return this.#inTransaction("readwrite", values => {
+      for (const key of keys) values.delete(this.#prefix + key);
+    });
   }
 
   note(name) {

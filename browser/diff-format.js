@@ -1,9 +1,10 @@
 /**
- * The file of an export: what was written over which version of an image.
+ * The file of an export: the writes, and the version of the image that they are over.
  *
  * A line `aero-overlay-1`, a line of JSON, then records: offset (8 bytes, little endian), length (4), CRC-32 (4), the
- * bytes. The checksum is that of offset, length and bytes. The last record has length 0 and the number of records before
- * it as its offset: a file that was cut short has no such record. Its checksum is that of offset, length and the JSON.
+ * bytes. The checksum is that of offset, length and bytes. The last record has length 0 and the number of records
+ * before it as its offset: a file that was cut short has no such record. Its checksum is that of offset, length and
+ * the JSON.
  */
 
 import { crc32 } from "./crc32.js";
@@ -75,7 +76,8 @@ export async function readDiff(stream, onHeader, onRun) {
 }
 
 async function readHeader(bytes) {
-  if (new TextDecoder().decode(await bytes.take(MAGIC.length)) !== MAGIC) throw damagedFile("it is no export of an overlay");
+  if (new TextDecoder().decode(await bytes.take(MAGIC.length)) !== MAGIC)
+    throw damagedFile("it is no export of an overlay");
   return bytes.takeLine(LONGEST_HEADER);
 }
 
@@ -94,7 +96,8 @@ async function readRecord(bytes, records, json, onRun) {
   const length = view.getUint32(8, true);
   if (length > LONGEST_RECORD) throw damagedFile("a record is too long");
   const body = await bytes.take(length);
-  if (crc32(head.subarray(0, 12), length > 0 ? body : json) !== view.getUint32(12, true)) throw damagedFile(`the record at ${offset} has a wrong checksum`);
+  if (crc32(head.subarray(0, 12), length > 0 ? body : json) !== view.getUint32(12, true))
+    throw damagedFile(`the record at ${offset} has a wrong checksum`);
   if (length > 0) onRun(offset, body);
   else if (offset !== records) throw damagedFile(`it has ${records} records instead of ${offset}`);
   return length > 0;

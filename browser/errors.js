@@ -27,5 +27,7 @@ export function throwIfAborted(signal, what) {
 
 /** @returns {AeroDiskError} the error itself, or one with code `network` around it */
 export function asAeroDiskError(error) {
-  return error instanceof AeroDiskError ? error : new AeroDiskError("network", String(error?.message ?? error), { cause: error });
+  return error instanceof AeroDiskError
+    ? error
+    : new AeroDiskError("network", String(error?.message ?? error), { cause: error });
 }

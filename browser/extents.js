@@ -1,4 +1,4 @@
-/** Where an image has data: what lies between reads as zeros, and is never fetched (http.md §14). */
+/** Where an image has data; the rest reads as zeros and is never fetched (http.md §14). */
 
 import { readText, Setback } from "./answers.js";
 import { AeroDiskError } from "./errors.js";
@@ -49,7 +49,7 @@ export class ExtentMap {
   }
 }
 
-/** What a manifest says of chunks that are zeros: by its own list, and by the digest of zeros. */
+/** Chunks that are zeros: by the list of the manifest, and by the digest of zeros. */
 export class ZeroChunks {
   #isZero;
   #chunkSize;
@@ -67,7 +67,10 @@ export class ZeroChunks {
       isZero.fill(1, (at += zeros[i]), (at += zeros[i + 1]));
     }
     const last = size - (count - 1) * chunkSize;
-    for (const [length, from, to] of [[chunkSize, 0, count - 1], [last, count - 1, count]]) {
+    for (const [length, from, to] of [
+      [chunkSize, 0, count - 1],
+      [last, count - 1, count],
+    ]) {
       if (digests === undefined || length > LARGEST_ZERO_CHUNK) continue;
       const zero = await sha256Hex(new Uint8Array(length));
       for (let index = from; index < to; index += 1) if (digests[index] === zero) isZero[index] = 1;
@@ -83,18 +86,22 @@ export class ZeroChunks {
   }
 }
 
-/** Asks for the extents of a version. @returns {Promise<object | undefined>} the document; undefined where there is none */
+/** Asks for the extents of a version. @returns {Promise<object | undefined>} the document, where there is one */
 export function fetchExtents(requester, addresses, image, signal) {
   const what = `extents of ${addresses.name}`;
-  return requester.askAtOnce({
-    url: addresses.part("extents", image.version),
-    what,
-    async read(response, onBytes) {
-      if (response.status >= 400 && response.status < 500) return undefined; // a server without this route
-      if (response.status !== 200) throw new Setback(new AeroDiskError("network", `${what}: status ${response.status}`));
-      return parseJson(await readText(response, LONGEST_DOCUMENT, what, onBytes), what);
+  return requester.askAtOnce(
+    {
+      url: addresses.part("extents", image.version),
+      what,
+      async read(response, onBytes) {
+        if (response.status >= 400 && response.status < 500) return undefined; // a server without this route
+        if (response.status !== 200)
+          throw new Setback(new AeroDiskError("network", `${what}: status ${response.status}`));
+        return parseJson(await readText(response, LONGEST_DOCUMENT, what, onBytes), what);
+      },
     },
-  }, signal);
+    signal,
+  );
 }
 
 /** @returns {ExtentMap | undefined} the map of a document, if it is of this version */
@@ -105,10 +112,19 @@ export function extentsOf(found, image) {
 /** A map of another version, or one that breaks a rule, is worse than none. */
 function fits(found, image) {
   const { schema, size_bytes: size, unit, data, etag, version } = found;
-  return schema === SCHEMA && size === image.size && etag === image.tag && version === image.version
-    && Number.isSafeInteger(unit) && unit >= 512 && isPairs(data);
+  return (
+    schema === SCHEMA &&
+    size === image.size &&
+    etag === image.tag &&
+    version === image.version &&
+    Number.isSafeInteger(unit) &&
+    unit >= 512 &&
+    isPairs(data)
+  );
 }
 
 function isPairs(data) {
-  return Array.isArray(data) && data.length % 2 === 0 && data.every(value => Number.isSafeInteger(value) && value >= 0);
+  return (
+    Array.isArray(data) && data.length % 2 === 0 && data.every(value => Number.isSafeInteger(value) && value >= 0)
+  );
 }

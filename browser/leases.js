@@ -17,7 +17,7 @@ function claimsOf(token) {
 
 /** @returns {string} the token of what a lease function gave: a token, a URL with one, or an object with either */
 function tokenOf(given) {
-  const text = typeof given === "object" && given !== null ? given.lease ?? given.token ?? given.url : given;
+  const text = typeof given === "object" && given !== null ? (given.lease ?? given.token ?? given.url) : given;
   if (typeof text !== "string" || !text) throw new AeroDiskError("expired", "the lease function gave no lease");
   if (!text.includes("/")) return text;
   const token = new URL(text, "http://localhost").searchParams.get("lease");
@@ -50,7 +50,9 @@ export class LeaseHolder {
     return this.#bring !== undefined;
   }
 
-  /** @returns {Promise<string | undefined>} a lease that is good as far as can be told; undefined where none is used */
+  /**
+   * @returns {Promise<string | undefined>} a lease that is good as far as can be told; undefined where none is used
+   */
   async current() {
     if (!this.#bring) return this.#token;
     if (this.#token === undefined || this.#isOver()) return this.#renew();
@@ -104,15 +106,21 @@ export class LeaseHolder {
     this.#renewing ??= Promise.resolve()
       .then(() => this.#bring())
       .then(given => this.#take(tokenOf(given)))
-      .catch(error => { throw this.#failure(error); })
-      .finally(() => { this.#renewing = undefined; });
+      .catch(error => {
+        throw this.#failure(error);
+      })
+      .finally(() => {
+        this.#renewing = undefined;
+      });
     return this.#renewing;
   }
 
   #failure(error) {
     this.#renewAt = Date.now() + 5000; // not at every request
     if (error instanceof AeroDiskError) return error;
-    return new AeroDiskError("expired", `no fresh lease could be had: ${error?.message ?? error}`, { cause: error });
+    return new AeroDiskError("expired", `no fresh lease could be had: ${error?.message ?? error}`, {
+      cause: error,
+    });
   }
 
   #take(token) {

@@ -1,6 +1,6 @@
-/** What the server says of an image: its size, its tag and its version. */
+/** Size, tag and version of an image, as the server tells them. */
 
-import { checkEncoding, readText, Setback } from "./answers.js";
+import { cancelBody, checkEncoding, readText, Setback } from "./answers.js";
 import { AeroDiskError } from "./errors.js";
 
 const LONGEST_METADATA = 1 << 20;
@@ -16,18 +16,18 @@ export function tagOf(headers) {
   return headers.get("ETag") ?? headers.get("Last-Modified");
 }
 
-/** Asks for the metadata; where a server has none, for the head of the image. @returns {Promise<Image>} */
+/** Asks for the metadata; where a server has none, for the first byte of the image. @returns {Promise<Image>} */
 export async function lookUp(requester, addresses, signal) {
-  const metadata = await requester.askAtOnce(metadataQuestion(addresses), signal);
-  if (metadata) return metadata;
-  const head = await requester.askAtOnce(headQuestion(addresses), signal);
-  if (head) return head;
+  const found =
+    (await requester.askAtOnce(metadataQuestion(addresses), signal)) ??
+    (await askForByte(requester, addresses, signal));
+  if (found) return found;
   throw new AeroDiskError("missing", `there is no image at ${addresses.name}`, { status: 404 });
 }
 
-/** @returns {Promise<boolean>} whether the image has a raw file, so that ranges can be read */
-export async function hasRawFile(requester, addresses, signal) {
-  return (await requester.askAtOnce(headQuestion(addresses), signal)) !== undefined;
+/** Asks for the first byte, as not every server answers HEAD. @returns {Promise<Image | undefined>} */
+export function askForByte(requester, addresses, signal) {
+  return requester.askAtOnce(byteQuestion(addresses), signal);
 }
 
 function metadataQuestion(addresses) {
@@ -37,30 +37,32 @@ function metadataQuestion(addresses) {
     what,
     async read(response, onBytes) {
       if (response.status === 404 || response.status === 410) return undefined;
-      if (response.status !== 200) throw new Setback(new AeroDiskError("network", `${what}: status ${response.status}`, { status: response.status }));
+      if (response.status !== 200)
+        throw new Setback(
+          new AeroDiskError("network", `${what}: status ${response.status}`, { status: response.status }),
+        );
       return imageOf(parseJson(await readText(response, LONGEST_METADATA, what, onBytes), what), what);
     },
   };
 }
 
-function headQuestion(addresses) {
-  const what = `head of ${addresses.name}`;
+function byteQuestion(addresses) {
+  const what = `first byte of ${addresses.name}`;
   return {
     url: addresses.bytes,
-    method: "HEAD",
+    headers: { Range: "bytes=0-0" },
     what,
     async read(response) {
-      if (response.status === 404 || response.status === 410) return undefined;
-      if (response.status !== 200) throw new Setback(new AeroDiskError("network", `${what}: status ${response.status}`, { status: response.status }));
+      const { status, headers } = response;
+      cancelBody(response);
+      if (status === 404 || status === 410) return undefined;
+      if (status !== 206 && status !== 416)
+        throw new Setback(new AeroDiskError("network", `${what}: status ${status}`, { status }));
       checkEncoding(response, what);
-      return imageOf({ size_bytes: lengthOf(response), etag: tagOf(response.headers) }, what);
+      const [, size] = /^bytes (?:0-0|\*)\/(\d+)$/.exec(headers.get("Content-Range") ?? "") ?? [];
+      return imageOf({ size_bytes: Number(size), etag: tagOf(headers) }, what);
     },
   };
-}
-
-function lengthOf(response) {
-  const field = response.headers.get("Content-Length");
-  return field === null ? NaN : Number(field);
 }
 
 function imageOf(found, what) {

@@ -9,8 +9,12 @@ export class OpfsBackend {
   #waiting = new Map();
 
   static get isThere() {
-    return typeof Worker === "function" && typeof BroadcastChannel === "function"
-      && globalThis.navigator?.storage?.getDirectory !== undefined && globalThis.navigator.locks !== undefined;
+    return (
+      typeof Worker === "function" &&
+      typeof BroadcastChannel === "function" &&
+      globalThis.navigator?.storage?.getDirectory !== undefined &&
+      globalThis.navigator.locks !== undefined
+    );
   }
 
   /** @returns {Promise<string[]>} the keys that have values */

@@ -3,6 +3,7 @@
 import { readDiff, writeDiff } from "./diff-format.js";
 import { AeroDisk } from "./disk.js";
 import { AeroDiskError } from "./errors.js";
+import { PageKeeper } from "./page-keeper.js";
 import { SECTOR, SectorPages } from "./sector-pages.js";
 
 const SCHEMA = "aero.overlay.v1";
@@ -14,6 +15,7 @@ export class Overlay {
   #disk;
   #image;
   #pages;
+  #keeper;
   #turn = Promise.resolve();
 
   /** Overlays are opened by `Overlay.open`. */
@@ -26,13 +28,18 @@ export class Overlay {
   }
 
   /**
-   * Opens an overlay without any writes.
+   * Opens an overlay: without any writes, or with those that are kept for this version.
    *
    * @param {AeroDisk} disk
-   * @returns {Promise<Overlay>}
+   * @param {{persistent?: "opfs" | "cache" | false}} [options] where writes are kept beyond the session
+   * @returns {Promise<Overlay>} rejects with `forbidden` if another tab has it open
    */
-  static async open(disk, options = {}) {
-    return new Overlay(PRIVATE, disk, options);
+  static async open(disk, { persistent = false } = {}) {
+    const top = new Overlay(PRIVATE, disk);
+    if (persistent) top.#keeper = await PageKeeper.open(persistent, top.#image, top.#pages);
+    if (top.persistent !== persistent)
+      console.warn(`aero-disk: ${persistent} is not to be had; writes are kept in ${top.persistent || "memory"}`);
+    return top;
   }
 
   /** An overlay that is there at once and kept in memory. */
@@ -45,23 +52,23 @@ export class Overlay {
    *
    * @param {ReadableStream<Uint8Array>} stream what `export("diff")` gave
    * @param {AeroDisk} [disk] without one the disk is opened that the export names, with `options`
-   * @returns {Promise<Overlay>} rejects with `changed` if the export is of another version, with `damaged` if it is broken
+   * @returns {Promise<Overlay>} rejects with `changed` if the export is of another version, `damaged` if it is broken
    */
   static async import(stream, disk, options = {}) {
-    let top;
     const opened = [];
     try {
-      await readDiff(stream, async header => {
-        checkHeader(header);
+      const whole = await readOverlay(stream, async header => {
         if (!disk) opened.push(await AeroDisk.open(header.url, options));
-        top = await Overlay.open(disk ?? opened[0], options);
-        top.#checkImage(header);
-      }, (offset, bytes) => top.#take(offset, bytes));
+        return disk ?? opened[0];
+      });
+      const top = await Overlay.open(whole.disk, options);
+      top.restore(whole.save());
+      await top.flush();
+      return top;
     } catch (error) {
       await opened[0]?.close();
       throw error;
     }
-    return top;
   }
 
   get disk() {
@@ -78,6 +85,11 @@ export class Overlay {
 
   get tag() {
     return this.#image.tag;
+  }
+
+  /** Where writes are kept beyond the session: `false` where they are not. */
+  get persistent() {
+    return this.#keeper?.kind ?? false;
   }
 
   /** The bytes of memory that what was written takes. */
@@ -116,18 +128,30 @@ export class Overlay {
     return writing;
   }
 
-  /** @returns {Promise<void>} after all writes so far are where they are kept */
+  /** @returns {Promise<void>} after all writes so far are kept; rejects with `quota` where there is no room */
   async flush() {
     await this.#turn;
+    await this.#keeper?.flush();
   }
 
   /** Forgets all writes. */
   async discard() {
-    this.#pages.clear();
+    await this.#turn;
+    const numbers = this.#pages.clear();
+    await this.#keeper?.note(numbers);
+    await this.flush();
+  }
+
+  /** Closes what writes are kept in; the disk stays open. */
+  async close() {
+    await this.#turn;
+    await this.#keeper?.close();
+    this.#keeper = undefined;
   }
 
   /**
-   * Exports what was written (`diff`), or all of the disk with it (`raw`), as it is now: later writes do not change it.
+   * Exports what was written (`diff`), or all of the disk with it (`raw`), as it is now: later writes do not change
+   * it.
    *
    * @param {"diff" | "raw"} kind
    * @returns {ReadableStream<Uint8Array>}
@@ -148,8 +172,10 @@ export class Overlay {
   /** Puts what `save` gave in the place of all writes; throws `changed` if it is of another version. */
   restore({ image, runs }) {
     this.#checkImage(image);
-    this.#pages.clear();
-    for (const [offset, bytes] of runs) this.#take(offset, bytes);
+    for (const [offset, bytes] of runs) this.#checkRun(offset, bytes);
+    const numbers = this.#pages.clear();
+    for (const [offset, bytes] of runs) numbers.push(...this.#pages.write(offset, bytes));
+    this.#keeper?.note(numbers).catch(() => {}); // `flush` tells
   }
 
   async *#rawPieces(pages) {
@@ -166,21 +192,21 @@ export class Overlay {
     const start = offset - (offset % SECTOR);
     const end = Math.min(this.size, Math.ceil((offset + bytes.length) / SECTOR) * SECTOR);
     const whole = await this.read(start, end - start);
-    this.#pages.overlay(start, whole); // what was written while the disk was read
+    this.#pages.overlay(start, whole); // with writes that came while the disk was read
     whole.set(bytes, offset - start);
-    this.#put(start, whole);
+    await this.#put(start, whole);
   }
 
-  #put(offset, bytes) {
-    this.#pages.write(offset, bytes);
+  async #put(offset, bytes) {
+    const numbers = this.#pages.write(offset, bytes);
+    await this.#keeper?.note(numbers);
   }
 
-  #take(offset, bytes) {
+  #checkRun(offset, bytes) {
     const fits = Number.isSafeInteger(offset) && offset % SECTOR === 0 && offset + bytes.length <= this.size;
     if (!fits || !isAligned(offset, bytes.length, this.size)) {
       throw new AeroDiskError("damaged", `${bytes.length} bytes at ${offset} are no sectors of the disk`);
     }
-    this.#put(offset, bytes);
   }
 
   #checkPart(offset, length) {
@@ -198,6 +224,25 @@ export class Overlay {
     const isSame = size === this.#image.size && (version ?? tag) === (this.#image.version ?? this.#image.tag);
     if (!isSame) throw new AeroDiskError("changed", "what was written is of another version of the image");
   }
+}
+
+/** Reads all of a file into memory: one that is broken changes nothing that is kept. */
+async function readOverlay(stream, diskOf) {
+  let image;
+  let top;
+  const runs = [];
+  await readDiff(
+    stream,
+    async header => {
+      checkHeader(header);
+      image = header;
+      top = Overlay.inMemory(await diskOf(header));
+      top.restore({ image, runs: [] }); // refuses another version before the rest is read
+    },
+    (offset, bytes) => runs.push([offset, bytes]),
+  );
+  top.restore({ image, runs });
+  return top;
 }
 
 function checkHeader(header) {

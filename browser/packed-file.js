@@ -1,9 +1,10 @@
 /**
- * Values under keys of 32 bytes, packed into one file of slots, with an index beside it that is only ever appended to.
+ * Values under keys of 32 bytes, packed into one file of slots, with an index beside it that is only ever appended
+ * to.
  *
- * OPFS charges a file by its length, holes included, so values lie one behind the other. A record of the index: key (32
- * bytes), slot (4), length (4), CRC-32 of the value (4), CRC-32 of the record before it (4). Length 0: the key is gone.
- * Values are flushed before the records that name them; a record that a crash tore is the end of the index.
+ * OPFS charges a file by its length, holes included, so values lie one behind the other. A record of the index: key
+ * (32 bytes), slot (4), length (4), CRC-32 of the value (4), CRC-32 of the record before it (4). Length 0: the key is
+ * gone. Values are flushed before the records that name them; a record that a crash tore is the end of the index.
  */
 
 import { crc32 } from "./crc32.js";
@@ -71,7 +72,8 @@ export class PackedFile {
     const entry = { slot: this.#free.pop() ?? this.#slots++, length: value.length, checksum: crc32(value) };
     try {
       const written = this.#data.write(value, { at: entry.slot * this.#slotSize });
-      if (written !== value.length) throw new DOMException("the file is not as long as it should be", "QuotaExceededError");
+      if (written !== value.length)
+        throw new DOMException("the file is not as long as it should be", "QuotaExceededError");
     } catch (error) {
       this.#free.push(entry.slot);
       throw error;

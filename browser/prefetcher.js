@@ -36,7 +36,7 @@ export class Prefetcher {
     return !this.#queue.isRefused && !savesData();
   }
 
-  /** Bytes of one request: what comes in a quarter of a second, so that a read that needs it does not wait for long. */
+  /** Bytes of one request: as many as come in a quarter of a second, so that no read waits long for one. */
   get atOnce() {
     return Math.max(LEAST_AT_ONCE, this.#reader.blockSize, this.#rate.quarterSecond);
   }
@@ -56,8 +56,14 @@ export class Prefetcher {
     for (const [offset, length] of this.#pieces(ranges)) {
       while (!failure && (under.size >= this.#places || (waits && this.#isFull))) await this.#change(under, signal);
       if (failure || !this.isWelcome) break;
-      const piece = this.#reader.prefetch(offset, length, this.atOnce, signal)
-        .then(() => onProgress((loaded += length)), error => { failure ??= error; })
+      const piece = this.#reader
+        .prefetch(offset, length, this.atOnce, signal)
+        .then(
+          () => onProgress((loaded += length)),
+          error => {
+            failure ??= error;
+          },
+        )
         .finally(() => under.delete(piece));
       under.add(piece);
     }
@@ -80,7 +86,7 @@ export class Prefetcher {
 
   *#pieces(ranges) {
     for (const [offset, length] of ranges) {
-      for (let done = 0; done < length; ) {
+      for (let done = 0; done < length;) {
         const piece = Math.min(this.atOnce, length - done);
         yield [offset + done, piece];
         done += piece;

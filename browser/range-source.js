@@ -24,7 +24,9 @@ export class RangeSource {
     this.#image = image;
   }
 
-  /** @returns {Promise<Uint8Array>} exactly these bytes, by several requests where the server allows no longer ones */
+  /**
+   * @returns {Promise<Uint8Array>} exactly these bytes, by several requests where the server allows no longer ones
+   */
   async fetch(offset, length, job, signal) {
     if (length <= this.#longest) {
       try {
@@ -40,7 +42,7 @@ export class RangeSource {
 
   async #fetchParts(offset, length, job, signal) {
     const whole = new Uint8Array(length);
-    for (let done = 0; done < length; ) {
+    for (let done = 0; done < length;) {
       const part = await this.fetch(offset + done, Math.min(this.#longest, length - done), job, signal);
       whole.set(part, done);
       done += part.length;
@@ -74,10 +76,13 @@ export class RangeSource {
     if (status === 413) throw tooLong(headers, what);
     if (status === 404 || status === 410) throw doubtful("missing", `${what}: not there (${status})`, status);
     if (status === 412 || status === 416) throw doubtful("changed", `${what}: status ${status}`, status);
-    if (status !== 200 && status !== 206) throw new Setback(new AeroDiskError("network", `${what}: status ${status}`, { status }));
+    if (status !== 200 && status !== 206)
+      throw new Setback(new AeroDiskError("network", `${what}: status ${status}`, { status }));
     const tag = tagOf(headers);
-    if (tag !== this.#image.tag) throw doubtful("changed", `${what}: tag ${tag} instead of ${this.#image.tag}`, status);
-    if (status === 200) throw new Setback(new AeroDiskError("network", `${what}: all of the image instead of a range`, { status }));
+    if (tag !== this.#image.tag)
+      throw doubtful("changed", `${what}: tag ${tag} instead of ${this.#image.tag}`, status, tag);
+    if (status === 200)
+      throw new Setback(new AeroDiskError("network", `${what}: all of the image instead of a range`, { status }));
     this.#checkRange(headers.get("Content-Range"), range, what);
   }
 
@@ -88,8 +93,9 @@ export class RangeSource {
   }
 }
 
-function doubtful(code, message, status) {
-  return new Setback(new AeroDiskError(code, message, { status }), { isDoubtful: true });
+/** An answer that may be of another version: `tag` is the one that it has, if it has one. */
+function doubtful(code, message, status, tag = null) {
+  return new Setback(Object.assign(new AeroDiskError(code, message, { status }), { tag }), { isDoubtful: true });
 }
 
 function tooLong(headers, what) {
@@ -97,7 +103,9 @@ function tooLong(headers, what) {
   return Object.assign(error, { longest: Number(headers.get("Aero-Max-Range-Bytes") ?? NaN) });
 }
 
-/** @returns {number | undefined} the bytes to ask for at once after a 413: those that it allows, or else half of it */
+/**
+ * @returns {number | undefined} the bytes to ask for at once after a 413: those that it allows, or else half of it
+ */
 function longestAfter(error, length) {
   if (error.status !== 413 || length === 1) return undefined;
   return error.longest > 0 && error.longest < length ? error.longest : Math.floor(length / 2);

@@ -1,4 +1,4 @@
-/** What to fetch ahead of reads that go on where earlier ones ended. */
+/** Reads that go on where earlier ones ended, and the parts to fetch ahead of them. */
 
 const MOST_STREAMS = 8;
 const LARGEST_GAP = 64 << 10;

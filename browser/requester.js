@@ -9,11 +9,10 @@ const DOUBTFUL_TRIES = 3;
 const REFUSED_TRIES = 20;
 
 /**
- * What to ask for, and how to read the answer.
+ * A request, and how its answer is read.
  *
  * @typedef {object} Question
  * @property {URL} url
- * @property {"GET" | "HEAD"} [method]
  * @property {string} what the thing in words, for messages
  * @property {Record<string, string>} [headers]
  * @property {RequestCache} [cache]
@@ -58,7 +57,13 @@ export class Requester {
 
   /** Asks beside the queue: for metadata, which decides how the rest goes on. */
   async askAtOnce(question, signal) {
-    return this.#try(question, { urgent: true }, signal, task => task(), async () => {});
+    return this.#try(
+      question,
+      { urgent: true },
+      signal,
+      task => task(),
+      async () => {},
+    );
   }
 
   async #try(question, job, signal, inTurn, confirm) {
@@ -81,7 +86,14 @@ export class Requester {
     const count = setback.isRefusal ? (state.refusals += 1) : (state.tries += 1);
     if (count > this.#triesLeft(setback)) throw setback.error;
     const delay = setback.delay ?? backOff(count, this.#options.retryDelay);
-    if (job.urgent) this.#onWaiting({ reason: setback.message, error: setback.error, attempt: count, delay, url: question.url.href });
+    if (job.urgent)
+      this.#onWaiting({
+        reason: setback.message,
+        error: setback.error,
+        attempt: count,
+        delay,
+        url: question.url.href,
+      });
     await pause(delay, signal);
   }
 
@@ -117,7 +129,6 @@ export class Requester {
     const url = this.#leases.attach(token, question.url, headers);
     this.#stats.requests += 1;
     return fetch(url, {
-      method: question.method ?? "GET",
       headers,
       signal,
       cache: question.cache ?? "no-store",
@@ -141,7 +152,9 @@ export class Requester {
 
   /** The lease was refused: brings another one, once for each request. */
   async #renew(question, state, token) {
-    const refused = new AeroDiskError("expired", `${question.what}: the lease is missing or over (401)`, { status: 401 });
+    const refused = new AeroDiskError("expired", `${question.what}: the lease is missing or over (401)`, {
+      status: 401,
+    });
     if (!this.#leases.canRenew || state.renewed) throw refused;
     state.renewed = true;
     await this.#leases.renewAfter(token);
@@ -151,7 +164,7 @@ export class Requester {
   #explain(error, question, signal, silence) {
     if (error instanceof Setback || error instanceof AeroDiskError) return error;
     if (signal?.aborted) return aborted(signal);
-    const reason = silence.isOver ? `no answer within ${this.#options.timeout} ms` : error?.message ?? error;
+    const reason = silence.isOver ? `no answer within ${this.#options.timeout} ms` : (error?.message ?? error);
     return new Setback(new AeroDiskError("network", `${question.what}: ${reason}`, { cause: error }));
   }
 }

@@ -2,6 +2,7 @@
 
 export const SECTOR = 512;
 export const PAGE = 4096;
+export const PACKED_PAGE = PAGE + 1;
 
 /** A page; `sectors` has a bit for each sector of it that was written. */
 class Page {
@@ -41,14 +42,18 @@ export class SectorPages {
     return page !== undefined && (page.sectors & maskOf(sector)) !== 0;
   }
 
-  /** Writes whole sectors from byte `offset` on. */
+  /** Writes whole sectors from byte `offset` on. @returns {number[]} the pages that they are in */
   write(offset, bytes) {
+    const numbers = new Set();
     for (let at = 0; at < bytes.length; at += SECTOR) {
       const sector = (offset + at) / SECTOR;
-      const page = this.#pageToWrite(Math.floor((offset + at) / PAGE));
+      const number = Math.floor((offset + at) / PAGE);
+      const page = this.#pageToWrite(number);
+      numbers.add(number);
       page.bytes.set(bytes.subarray(at, at + SECTOR), (offset + at) % PAGE);
       page.sectors |= maskOf(sector);
     }
+    return [...numbers];
   }
 
   /** Puts the sectors that were written over `bytes`, which begin at byte `offset` of the disk. */
@@ -80,8 +85,28 @@ export class SectorPages {
     return taken;
   }
 
+  /** @returns {number[]} the pages that had something, and have nothing now */
   clear() {
+    const numbers = [...this.#pages.keys()];
     this.#pages.clear();
+    return numbers;
+  }
+
+  /** @returns {Uint8Array | undefined} a page to be kept: the marks of its sectors, and its bytes */
+  packed(number) {
+    const page = this.#pages.get(number);
+    if (!page) return undefined;
+    const packed = new Uint8Array(PACKED_PAGE);
+    packed[0] = page.sectors;
+    packed.set(page.bytes, 1);
+    return packed;
+  }
+
+  /** Takes a page back that `packed` gave. */
+  unpack(number, packed) {
+    const page = this.#pageToWrite(number);
+    page.sectors = packed[0];
+    page.bytes.set(packed.subarray(1));
   }
 
   /** Yields runs of written sectors in order: first byte, and bytes of at most a page. */

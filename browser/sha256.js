@@ -31,11 +31,23 @@ function mix(state, schedule) {
     const t1 = (h + s1 + ((e & f) ^ (~e & g)) + K[i] + schedule[i]) | 0;
     const s0 = ((a >>> 2) | (a << 30)) ^ ((a >>> 13) | (a << 19)) ^ ((a >>> 22) | (a << 10));
     const t2 = (s0 + ((a & b) ^ (a & c) ^ (b & c))) | 0;
-    h = g; g = f; f = e; e = (d + t1) | 0;
-    d = c; c = b; b = a; a = (t1 + t2) | 0;
+    h = g;
+    g = f;
+    f = e;
+    e = (d + t1) | 0;
+    d = c;
+    c = b;
+    b = a;
+    a = (t1 + t2) | 0;
   }
-  state[0] += a; state[1] += b; state[2] += c; state[3] += d;
-  state[4] += e; state[5] += f; state[6] += g; state[7] += h;
+  state[0] += a;
+  state[1] += b;
+  state[2] += c;
+  state[3] += d;
+  state[4] += e;
+  state[5] += f;
+  state[6] += g;
+  state[7] += h;
 }
 
 function expand(view, offset, schedule) {
@@ -49,7 +61,7 @@ function expand(view, offset, schedule) {
   }
 }
 
-/** @returns {Uint8Array} what follows the last whole block of 64 bytes: the rest, a bit, zeros and the length in bits */
+/** @returns {Uint8Array} the last blocks: the bytes after the last whole block, a bit, zeros, the length in bits */
 function ending(bytes) {
   const rest = bytes.length % 64;
   const tail = new Uint8Array(rest < 56 ? 64 : 128);

@@ -1,8 +1,8 @@
 /**
  * The worker of a persistent store: it has the files of OPFS open, or asks the worker of another tab that has them.
  *
- * One worker is the owner: it holds a lock of `navigator.locks`, since a file has one sync handle at a time. Others ask it
- * over a BroadcastChannel, and one of them becomes the owner when it goes.
+ * One worker is the owner: it holds a lock of `navigator.locks`, since a file has one sync handle at a time. Others
+ * ask it over a BroadcastChannel, and one of them becomes the owner when it goes.
  */
 
 import { PackedFile } from "./packed-file.js";
@@ -10,7 +10,7 @@ import { PackedFile } from "./packed-file.js";
 const ANSWER_MILLISECONDS = 2000;
 const MOST_RECORDS = 4;
 
-/** What the owner does with the files, by the names of messages. */
+/** The files, and what the owner does with them, by the names of messages. */
 class Files {
   #directory;
   #handles = [];
@@ -59,7 +59,9 @@ class Files {
   }
 
   async setNote(name, text) {
-    const handle = await (await this.#directory.getFileHandle(`note-${name}`, { create: true })).createSyncAccessHandle();
+    const handle = await (
+      await this.#directory.getFileHandle(`note-${name}`, { create: true })
+    ).createSyncAccessHandle();
     try {
       handle.truncate(0);
       handle.write(new TextEncoder().encode(text), { at: 0 });
@@ -82,7 +84,8 @@ class Files {
   /** The index in force is the oldest: a newer one counts when it is complete, and then the older is removed. */
   async #indexNames() {
     const numbers = [];
-    for await (const name of this.#directory.keys()) if (/^index-\d+$/.test(name)) numbers.push(Number(name.slice(6)));
+    for await (const name of this.#directory.keys())
+      if (/^index-\d+$/.test(name)) numbers.push(Number(name.slice(6)));
     const [oldest = 1, ...incomplete] = numbers.sort((one, other) => one - other);
     for (const number of incomplete) await this.#directory.removeEntry(`index-${number}`);
     return [`index-${oldest}`];
@@ -148,20 +151,27 @@ class Store {
   /** @returns {Promise<boolean>} whether this worker has the lock, which it holds until it is closed */
   #own(lock, options) {
     return new Promise((resolve, reject) => {
-      navigator.locks.request(lock, options, async held => {
-        if (!held) return resolve(false);
-        this.#files = await Files.open(this.#words);
-        const released = new Promise(release => { this.#release = release; });
-        resolve(true);
-        await released;
-      }).catch(reject);
+      navigator.locks
+        .request(lock, options, async held => {
+          if (!held) return resolve(false);
+          this.#files = await Files.open(this.#words);
+          const released = new Promise(release => {
+            this.#release = release;
+          });
+          resolve(true);
+          await released;
+        })
+        .catch(reject);
     });
   }
 
   #ask(name, words) {
     return new Promise((resolve, reject) => {
       const id = `${this.#me}-${(this.#question += 1)}`;
-      const timer = setTimeout(() => this.#settle(id, { error: ["TimeoutError", "the owner of the store does not answer"] }), ANSWER_MILLISECONDS);
+      const timer = setTimeout(
+        () => this.#settle(id, { error: ["TimeoutError", "the owner of the store does not answer"] }),
+        ANSWER_MILLISECONDS,
+      );
       this.#answers.set(id, { resolve, reject, timer });
       this.#channel.postMessage({ id, name, words });
     });

@@ -14,8 +14,8 @@ const KINDS = {
 };
 
 /**
- * Values under keys of 64 hexadecimal digits, for one version of an image. A store that fails is left alone from then on:
- * it costs speed, never a byte.
+ * Values under keys of 64 hexadecimal digits, for one version of an image. A store that fails is left alone from then
+ * on: it costs speed, never a byte.
  */
 export class Store {
   #backend;
@@ -38,7 +38,8 @@ export class Store {
    * @param {"opfs" | "cache"} kind
    * @param {string[]} names the image and the version; other versions of the image are removed, unless `keepsOthers`
    * @param {number} slotSize bytes of a value at most
-   * @param {{exclusive?: boolean, keepsOthers?: boolean, onFailure: (error: unknown) => void}} options `exclusive`: no other tab may have it open
+   * @param {{exclusive?: boolean, keepsOthers?: boolean, onFailure: (error: unknown) => void}} options
+   *   `exclusive`: no other tab may have it open
    * @returns {Promise<Store | undefined>} undefined where there is none
    */
   static async open(kind, names, slotSize, { exclusive = false, keepsOthers = false, onFailure }) {
@@ -58,7 +59,7 @@ export class Store {
     return undefined;
   }
 
-  /** What it is: `opfs`, `cache` or `indexeddb`. */
+  /** Its kind: `opfs`, `cache` or `indexeddb`. */
   get kind() {
     return this.#backend.kind;
   }
@@ -71,7 +72,9 @@ export class Store {
   async read(keys) {
     const values = await this.#attempt(() => this.#backend.read(keys));
     const found = values ?? keys.map(() => undefined);
-    found.forEach((value, index) => { if (!value) this.#keys.delete(keys[index]); });
+    found.forEach((value, index) => {
+      if (!value) this.#keys.delete(keys[index]);
+    });
     return found;
   }
 
@@ -107,8 +110,13 @@ export class Store {
   /** Removes what has none of these keys. */
   async retain(keys) {
     const kept = new Set(keys);
-    await this.#attempt(() => this.#backend.remove(this.keys().filter(key => !kept.has(key))));
-    for (const key of this.keys()) if (!kept.has(key)) this.#keys.delete(key);
+    await this.#attempt(() => this.remove(this.keys().filter(key => !kept.has(key))));
+  }
+
+  /** Removes values; rejects where that fails. */
+  async remove(keys) {
+    if (keys.length) await this.#backend.remove(keys);
+    for (const key of keys) this.#keys.delete(key);
   }
 
   /** @returns {Promise<any>} what was noted under a name */

@@ -1,4 +1,4 @@
-/** A disk as v86 takes it for `hda`, `hdb`, `cdrom` or `fda`: it is the option itself, not its `buffer`. */
+/** A disk as v86 takes it: `new V86({ hda: v86Buffer(top) })`, tried with v86 0.5.462. */
 
 import { AeroDiskError, asAeroDiskError } from "./errors.js";
 import { Overlay } from "./overlay.js";
@@ -9,7 +9,7 @@ const STATE = "aero.v86-buffer.v1";
 const FINAL = ["changed", "aborted"];
 
 /**
- * What became of a read or write that failed.
+ * A read or write that failed.
  *
  * @typedef {object} Trouble
  * @property {AeroDiskError} error
@@ -20,8 +20,8 @@ const FINAL = ["changed", "aborted"];
  */
 
 /**
- * Makes a buffer of v86. v86 cannot be told of errors: a read that fails is tried again until it succeeds, or leaves the
- * guest waiting where nothing can help (`changed`, `aborted`); each time `onTrouble` is told.
+ * Makes a buffer of v86. v86 cannot be told of errors: a read that fails is tried again until it succeeds, or leaves
+ * the guest waiting where nothing can help (`changed`, `aborted`); each time `onTrouble` is told.
  *
  * @param {import("./disk.js").AeroDisk | Overlay} top a disk alone has its writes in memory
  * @param {{onTrouble?: (trouble: Trouble) => void}} [options]
@@ -63,15 +63,20 @@ class V86Buffer {
 
   set(offset, bytes, callback) {
     const copy = bytes.slice();
-    this.#persist(async () => { await this.#top.write(offset, copy); return copy; }, { offset, length: copy.length })
-      .then(written => written && callback());
+    this.#persist(
+      async () => {
+        await this.#top.write(offset, copy);
+        return copy;
+      },
+      { offset, length: copy.length },
+    ).then(written => written && callback());
   }
 
   get_buffer(callback) {
     callback(undefined);
   }
 
-  /** @returns {any[]} values that v86 can save: what was written, and over which version */
+  /** @returns {any[]} values that v86 can save: the writes, and the version that they are over */
   get_state() {
     const { image, runs } = this.#top.save();
     return [STATE, JSON.stringify(image), runs.map(([offset]) => offset), runs.map(([, bytes]) => bytes.slice())];
@@ -84,14 +89,17 @@ class V86Buffer {
     this.#top.restore({ image: JSON.parse(image), runs: offsets.map((offset, index) => [offset, parts[index]]) });
   }
 
-  /** Tries until it succeeds. @returns {Promise<Uint8Array | undefined>} undefined: never, and nobody is to be told */
+  /** Tries until it succeeds. @returns {Promise<Uint8Array | undefined>} undefined: nobody is to be called back */
   async #persist(act, part, signal) {
     for (let attempt = 1; ; attempt += 1) {
       try {
         return await act();
       } catch (caught) {
         if (signal?.aborted) return undefined;
-        const error = caught instanceof RangeError ? new AeroDiskError("damaged", caught.message, { cause: caught }) : asAeroDiskError(caught);
+        const error =
+          caught instanceof RangeError
+            ? new AeroDiskError("damaged", caught.message, { cause: caught })
+            : asAeroDiskError(caught);
         const isFinal = FINAL.includes(error.code) || caught instanceof RangeError;
         const delay = isFinal ? undefined : backOff(attempt);
         this.#onTrouble({ error, ...part, attempt, delay });

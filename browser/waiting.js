@@ -42,7 +42,9 @@ export function linkedController(signal) {
 
 const LONGEST_WAIT = 5000;
 
-/** @returns {number} milliseconds to wait after failure `attempt` (1, 2, …): they double from `first` on, with jitter */
+/**
+ * @returns {number} milliseconds to wait after failure `attempt` (1, 2, …): they double from `first` on, with jitter
+ */
 export function backOff(attempt, first = 200) {
   return Math.min(LONGEST_WAIT, first * 2 ** (attempt - 1)) * (0.5 + Math.random() / 2);
 }

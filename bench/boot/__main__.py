@@ -24,7 +24,7 @@ from bench.suites import say
 NAMES = [loader.name for loader in LOADERS]
 VENV = Path(__file__).parents[2] / ".venv"
 GUEST = VENV / "guest"
-V86_BUILD = VENV / "v86" / "node_modules" / "v86" / "build"
+V86_BUILD = VENV / "browser" / "node_modules" / "v86" / "build"
 
 
 def main(arguments: Sequence[str]) -> int:

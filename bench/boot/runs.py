@@ -46,8 +46,8 @@ class Bench:
 
     def _boot(self, loader: Loader, rtt_ms: int, profile: Path) -> Boot:
         server = self.servers[loader.server]
-        since = server.mark()
-        seconds = self._prompt(loader, self.ports[loader.server, rtt_ms], size_of(server.port), profile)
+        size, since = size_of(server.port), server.mark()
+        seconds = self._prompt(loader, self.ports[loader.server, rtt_ms], size, profile)
         lines = [line for line in server.lines(since) if line["status"] != 204]
         asked = [line for line in lines if line.get("method") != "HEAD"]
         return Boot(loader.name, rtt_ms, seconds, len(lines), sum(line["bytes_sent"] for line in asked))
@@ -106,7 +106,7 @@ def prepared(rtts: list[int], mbit: float | None, guest: Path, v86: Path) -> Ite
     if chromium is None:
         raise BenchError("chromium is not installed (Debian: apt-get install chromium)")
     if not (guest / "linux.img").exists():
-        raise BenchError("there is no guest to boot: make guest")
+        raise BenchError("there is no guest to boot: make guest browser-tools")
     page = ROOT / "tools" / "emulator" / "page"
     parts = {"page": page, "client": ROOT / "browser", "v86": v86, "guest": guest}
     with ExitStack() as stack:

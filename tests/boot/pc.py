@@ -44,7 +44,7 @@ class Guest:
 
     @classmethod
     def installed(cls) -> Guest | None:
-        guest = cls(INSTALLED / "v86" / "node_modules" / "v86" / "build", INSTALLED / "guest")
+        guest = cls(INSTALLED / "browser" / "node_modules" / "v86" / "build", INSTALLED / "guest")
         return guest if guest.image.exists() and guest.v86.exists() else None
 
 

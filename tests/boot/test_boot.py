@@ -41,7 +41,7 @@ def lacking(reason: str) -> NoReturn:
 
 @pytest.fixture(scope="module")
 def guest() -> Guest:
-    return Guest.installed() or lacking("there is no guest to boot (make guest)")
+    return Guest.installed() or lacking("there is no guest to boot (make guest browser-tools)")
 
 
 @pytest.fixture(scope="module")

@@ -38,7 +38,9 @@ async function open(options = {}) {
   return disk;
 }
 
-beforeEach(async () => { server = await LyingServer.start(IMAGE); });
+beforeEach(async () => {
+  server = await LyingServer.start(IMAGE);
+});
 afterEach(async () => {
   await Promise.all(disks.splice(0).map(disk => disk.close()));
   await server.stop();
@@ -84,8 +86,14 @@ test("a body that trickles is no body that comes", async () => {
 });
 
 const LASTING = {
-  short: "network", shortWithoutLength: "network", long: "network", cut: "network", reset: "network",
-  otherTag: "changed", otherRange: "damaged", encoded: "network",
+  short: "network",
+  shortWithoutLength: "network",
+  long: "network",
+  cut: "network",
+  reset: "network",
+  otherTag: "changed",
+  otherRange: "damaged",
+  encoded: "network",
 };
 for (const [name, wanted] of Object.entries(LASTING)) {
   test(`a server that always answers "${name}" ends in \`${wanted}\``, async () => {
@@ -98,7 +106,25 @@ for (const [name, wanted] of Object.entries(LASTING)) {
   });
 }
 
-const STATUSES = { 400: "network", 403: "forbidden", 401: "expired", 404: "missing", 500: "network", 503: "network", 429: "network" };
+test("answers of another tag are told of once as `changed`, though the metadata has the old one", async () => {
+  const disk = await open({ retries: 1 });
+  const told = [];
+  disk.addEventListener("changed", ({ detail }) => told.push(detail.tag));
+  server.fault = request => (isRead(request) ? lies.otherTag : undefined);
+  await assert.rejects(disk.read(0, 10), code("changed"));
+  await assert.rejects(disk.read(0, 10), code("changed"));
+  assert.deepEqual(told, ['"other"']);
+});
+
+const STATUSES = {
+  400: "network",
+  403: "forbidden",
+  401: "expired",
+  404: "missing",
+  500: "network",
+  503: "network",
+  429: "network",
+};
 for (const [status, wanted] of Object.entries(STATUSES)) {
   test(`a server that always answers ${status} ends in \`${wanted}\``, async () => {
     const disk = await open({ retries: 2 });
@@ -118,10 +144,14 @@ test("a body that nobody wants is cancelled: all of a large image is not loaded"
   const disk = await open({ retries: 1 });
   let sent = 0;
   let closed;
-  const whole = new Promise(resolve => { closed = resolve; });
+  const whole = new Promise(resolve => {
+    closed = resolve;
+  });
   server.fault = first(isRead, (response, { headers }) => {
     response.writeHead(200, { ETag: headers.ETag, "Content-Length": 1 << 30 });
-    const more = () => { while (!response.destroyed && response.write(Buffer.alloc(65536))) sent += 65536; };
+    const more = () => {
+      while (!response.destroyed && response.write(Buffer.alloc(65536))) sent += 65536;
+    };
     response.on("drain", more);
     response.on("close", closed);
     more();
@@ -154,12 +184,20 @@ test("on a 429 fewer requests are made at once, and Retry-After is waited for", 
     atOnce += 1;
     return (response, { status, headers, body }) => {
       response.writeHead(status, { ...headers, "Content-Length": body.length });
-      setTimeout(() => { atOnce -= 1; response.end(body); }, 10);
+      setTimeout(() => {
+        atOnce -= 1;
+        response.end(body);
+      }, 10);
     };
   };
-  await Promise.all(Array.from({ length: 24 }, async (_, index) => {
-    assert.deepEqual(await disk.read(index * 2 * BLOCK, 100), IMAGE.slice(index * 2 * BLOCK, index * 2 * BLOCK + 100));
-  }));
+  await Promise.all(
+    Array.from({ length: 24 }, async (_, index) => {
+      assert.deepEqual(
+        await disk.read(index * 2 * BLOCK, 100),
+        IMAGE.slice(index * 2 * BLOCK, index * 2 * BLOCK + 100),
+      );
+    }),
+  );
   assert.ok(refused <= 8, `${refused} refused`);
 });
 
@@ -191,7 +229,7 @@ test("a read that waits for a prefetch which is refused is asked for by itself",
 });
 
 for (const hasVersions of [true, false]) {
-  test(`an image that is replaced is \`changed\`, and told of once (${hasVersions ? "with" : "without"} versions)`, async () => {
+  test(`an image that is replaced is \`changed\`, told of once (${hasVersions ? "with" : "without"} versions)`, async () => {
     server.hasVersions = hasVersions;
     const disk = await open();
     const told = [];
@@ -199,7 +237,11 @@ for (const hasVersions of [true, false]) {
     const old = disk.tag;
     await disk.read(0, 10);
     server.put(OTHER);
-    const reads = await Promise.allSettled([disk.read(10 * BLOCK, 10), disk.read(0, 30 * BLOCK), disk.read(50 * BLOCK, 10)]);
+    const reads = await Promise.allSettled([
+      disk.read(10 * BLOCK, 10),
+      disk.read(0, 30 * BLOCK),
+      disk.read(50 * BLOCK, 10),
+    ]);
     for (const { status, reason } of reads) {
       assert.equal(status, "rejected");
       code("changed")(reason);

@@ -19,7 +19,9 @@ async function open(options = {}, url = server.base) {
   return disk;
 }
 
-beforeEach(async () => { server = await LyingServer.start(IMAGE); });
+beforeEach(async () => {
+  server = await LyingServer.start(IMAGE);
+});
 afterEach(async () => {
   await Promise.all(disks.splice(0).map(disk => disk.close()));
   await server.stop();
@@ -71,21 +73,34 @@ test("no lease for a private image is `expired`", async () => {
   await assert.rejects(open(), code("expired"));
 });
 
-test("a function brings the lease; on a 401 it is asked once for a fresh one, by one call for all reads", async () => {
+test("a function brings the lease; on a 401 it is asked once for a fresh one, for all reads", async () => {
   server.lease = token();
   let calls = 0;
-  const disk = await open({ lease: async () => { calls += 1; return server.lease; } });
+  const disk = await open({
+    lease: async () => {
+      calls += 1;
+      return server.lease;
+    },
+  });
   assert.equal(calls, 1);
   server.lease = token(); // the one in hand is refused from now on
   const reads = [0, 10_000, 20_000, 30_000].map(offset => disk.read(offset, 10));
-  assert.deepEqual(await Promise.all(reads), [0, 10_000, 20_000, 30_000].map(offset => IMAGE.slice(offset, offset + 10)));
+  assert.deepEqual(
+    await Promise.all(reads),
+    [0, 10_000, 20_000, 30_000].map(offset => IMAGE.slice(offset, offset + 10)),
+  );
   assert.equal(calls, 2);
 });
 
 test("a fresh lease that is refused as well is `expired`, and so is a function that fails", async () => {
   server.lease = token();
   let given = server.lease;
-  const disk = await open({ lease: () => { if (given instanceof Error) throw given; return given; } });
+  const disk = await open({
+    lease: () => {
+      if (given instanceof Error) throw given;
+      return given;
+    },
+  });
   server.lease = token();
   await assert.rejects(disk.read(0, 10), code("expired"));
   assert.equal(server.reads.length, 2);
@@ -96,7 +111,10 @@ test("a fresh lease that is refused as well is `expired`, and so is a function t
 test("a lease is renewed before its end, while reads go on with the old one", async t => {
   t.mock.timers.enable({ apis: ["Date"], now: Date.now() });
   let calls = 0;
-  const holder = new LeaseHolder(() => { calls += 1; return token({ iat: inSeconds(0), exp: inSeconds(600), jti: calls }); });
+  const holder = new LeaseHolder(() => {
+    calls += 1;
+    return token({ iat: inSeconds(0), exp: inSeconds(600), jti: calls });
+  });
   const one = await holder.current();
   t.mock.timers.tick(500_000);
   assert.equal(await holder.current(), one);
@@ -113,7 +131,10 @@ test("a lease is renewed before its end, while reads go on with the old one", as
 test("what the server says of a lease counts, not a wrong clock", async t => {
   t.mock.timers.enable({ apis: ["Date"], now: Date.now() });
   let calls = 0;
-  const holder = new LeaseHolder(() => { calls += 1; return token({ iat: inSeconds(-7200), exp: inSeconds(-6600), jti: calls }); });
+  const holder = new LeaseHolder(() => {
+    calls += 1;
+    return token({ iat: inSeconds(-7200), exp: inSeconds(-6600), jti: calls });
+  });
   const one = await holder.current();
   assert.equal(await holder.current(), one);
   holder.noteRemaining(one, "600");
@@ -133,7 +154,12 @@ test("a lease that may not travel in URLs any more goes in Authorization", () =>
 });
 
 test("a function may give a URL or an object with one", async () => {
-  for (const given of ["t.o.k", "http://images.example/v1/images/win98?lease=t.o.k", { lease: "t.o.k" }, { url: "/v1/images/win98?lease=t.o.k" }]) {
+  for (const given of [
+    "t.o.k",
+    "http://images.example/v1/images/win98?lease=t.o.k",
+    { lease: "t.o.k" },
+    { url: "/v1/images/win98?lease=t.o.k" },
+  ]) {
     assert.equal(await new LeaseHolder(() => given).current(), "t.o.k");
   }
   await assert.rejects(new LeaseHolder(() => undefined).current(), code("expired"));

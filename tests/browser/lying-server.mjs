@@ -18,7 +18,7 @@ export function bytesOf(seed, length) {
 }
 
 export class LyingServer {
-  // `requests`: what was asked, in order, each {path, range, headers, query}. `fault(request)`: undefined for the truth,
+  // `requests`: all of them, in order, each {path, range, headers, query}. `fault(request)`: undefined for the truth,
   // or a function (response, answer) that answers in its own way.
   requests = [];
   fault = () => undefined;
@@ -80,7 +80,9 @@ export class LyingServer {
     this.requests.push(request);
     this.underWay += 1;
     this.mostUnderWay = Math.max(this.mostUnderWay, this.underWay);
-    response.on("close", () => { this.underWay -= 1; });
+    response.on("close", () => {
+      this.underWay -= 1;
+    });
     if (this.delay) await new Promise(resolve => setTimeout(resolve, this.delay).unref());
     const answer = this.#answer(request, url);
     const lie = this.fault(request);
@@ -109,11 +111,21 @@ export class LyingServer {
   }
 
   #metadata() {
-    return { id: "disk.img", size_bytes: this.image.length, etag: this.tag, ...(this.hasVersions ? { version: this.version } : {}) };
+    return {
+      id: "disk.img",
+      size_bytes: this.image.length,
+      etag: this.tag,
+      ...(this.hasVersions ? { version: this.version } : {}),
+    };
   }
 
   #headers() {
-    return { ETag: this.tag, "Content-Encoding": "identity", "Cache-Control": "no-transform", "Accept-Ranges": "bytes" };
+    return {
+      ETag: this.tag,
+      "Content-Encoding": "identity",
+      "Cache-Control": "no-transform",
+      "Accept-Ranges": "bytes",
+    };
   }
 
   #bytes({ range }) {
@@ -121,7 +133,8 @@ export class LyingServer {
     if (!range) return { status: 200, headers: this.#headers(), body: this.image };
     const [first, last] = [range[0], Math.min(range[1], total - 1)];
     if (first > last) return { status: 416, headers: { "Content-Range": `bytes */${total}` }, body: Buffer.alloc(0) };
-    if (last - first + 1 > this.maxRange) return { status: 413, headers: { "Aero-Max-Range-Bytes": String(this.maxRange) }, body: Buffer.alloc(0) };
+    if (last - first + 1 > this.maxRange)
+      return { status: 413, headers: { "Aero-Max-Range-Bytes": String(this.maxRange) }, body: Buffer.alloc(0) };
     const headers = { ...this.#headers(), "Content-Range": `bytes ${first}-${last}/${total}` };
     return { status: 206, headers, body: this.image.subarray(first, last + 1) };
   }
@@ -134,8 +147,15 @@ export class LyingServer {
       return { size: chunk.length, sha256: sha256(chunk) };
     });
     return {
-      schema: "aero.chunked-disk-image.v1", imageId: "disk.img", version: this.version, mimeType: "application/octet-stream",
-      totalSize: image.length, chunkSize, chunkCount: count, chunkIndexWidth: 8, ...(this.hasDigests ? { chunks } : {}),
+      schema: "aero.chunked-disk-image.v1",
+      imageId: "disk.img",
+      version: this.version,
+      mimeType: "application/octet-stream",
+      totalSize: image.length,
+      chunkSize,
+      chunkCount: count,
+      chunkIndexWidth: 8,
+      ...(this.hasDigests ? { chunks } : {}),
     };
   }
 
@@ -156,9 +176,13 @@ export function send(response, { status, headers, body }, method = "GET") {
 
 // Lies. Each gives a function (response, answer).
 export const lies = {
-  status: (status, headers = {}) => response => send(response, { status, headers, body: Buffer.alloc(0) }),
+  status:
+    (status, headers = {}) =>
+    response =>
+      send(response, { status, headers, body: Buffer.alloc(0) }),
   // A clean end too early, as of a browser's cache: the length that is announced is that of what comes.
-  short: (response, { status, headers, body }) => send(response, { status, headers, body: body.subarray(0, body.length >> 1) }),
+  short: (response, { status, headers, body }) =>
+    send(response, { status, headers, body: body.subarray(0, body.length >> 1) }),
   // The same, without an announcement.
   shortWithoutLength(response, { status, headers, body }) {
     response.writeHead(status, headers);
@@ -179,16 +203,25 @@ export const lies = {
     response.writeHead(status, { ...headers, "Content-Length": body.length });
     response.write(body.subarray(0, body.length >> 1));
   },
-  otherTag: (response, { status, headers, body }) => send(response, { status, headers: { ...headers, ETag: '"other"' }, body }),
+  otherTag: (response, { status, headers, body }) =>
+    send(response, { status, headers: { ...headers, ETag: '"other"' }, body }),
   otherRange: (response, { status, headers, body }) =>
-    send(response, { status, headers: { ...headers, "Content-Range": headers["Content-Range"]?.replace(/\d+-/, "0-") }, body }),
-  encoded: (response, { status, headers, body }) => send(response, { status, headers: { ...headers, "Content-Encoding": "aes128gcm" }, body }),
+    send(response, {
+      status,
+      headers: { ...headers, "Content-Range": headers["Content-Range"]?.replace(/\d+-/, "0-") },
+      body,
+    }),
+  encoded: (response, { status, headers, body }) =>
+    send(response, { status, headers: { ...headers, "Content-Encoding": "aes128gcm" }, body }),
   damaged(response, { status, headers, body }) {
     const other = Buffer.from(body);
     other[other.length >> 1] ^= 1;
     send(response, { status, headers, body: other });
   },
-  whole: image => (response, { headers }) => send(response, { status: 200, headers: { ETag: headers.ETag }, body: image }),
+  whole:
+    image =>
+    (response, { headers }) =>
+      send(response, { status: 200, headers: { ETag: headers.ETag }, body: image }),
 };
 
 // The first `count` requests that `matches` get the lie.

@@ -66,7 +66,10 @@ test("writes at once to parts of one sector all arrive", async () => {
   const top = await Overlay.open(disk);
   server.delay = 5;
   await Promise.all(Array.from({ length: 50 }, (_, index) => top.write(1000 + index, new Uint8Array([index]))));
-  assert.deepEqual(await top.read(1000, 50), Uint8Array.from({ length: 50 }, (_, index) => index));
+  assert.deepEqual(
+    await top.read(1000, 50),
+    Uint8Array.from({ length: 50 }, (_, index) => index),
+  );
   assert.deepEqual(await top.read(900, 100), IMAGE.slice(900, 1000));
 });
 
@@ -130,7 +133,10 @@ test("an export that is cut anywhere, changed anywhere or longer is `damaged`", 
   for (let at = body; at < file.length; at += at < body + 20 || at > file.length - 20 ? 1 : 1 + random(40)) {
     const changed = file.slice();
     changed[at] ^= 4;
-    const outcome = await Overlay.import(streamOf(changed), disk).then(found => found, error => error);
+    const outcome = await Overlay.import(streamOf(changed), disk).then(
+      found => found,
+      error => error,
+    );
     if (outcome instanceof AeroDiskError) code("damaged")(outcome);
     else assert.fail(`byte ${at} of ${file.length} may be changed`);
   }
@@ -156,7 +162,10 @@ const set = (buffer, ...words) => new Promise(resolve => buffer.set(...words, re
 test("a buffer of v86 reads and writes, over an overlay and over a disk alone", async () => {
   for (const top of [await Overlay.open(disk), disk]) {
     const buffer = v86Buffer(top);
-    await new Promise(resolve => { buffer.onload = resolve; buffer.load(); });
+    await new Promise(resolve => {
+      buffer.onload = resolve;
+      buffer.load();
+    });
     assert.equal(buffer.byteLength, SIZE);
     await set(buffer, 512, new Uint8Array(512).fill(5));
     assert.deepEqual(await get(buffer, 512, 512), new Uint8Array(512).fill(5));
@@ -170,21 +179,32 @@ test("a buffer of v86 waits for a server that is away, and tells of it", async (
   const buffer = v86Buffer(disk, { onTrouble: trouble => told.push(trouble) });
   server.fault = first(({ range }) => range, lies.reset, 3);
   assert.deepEqual(await get(buffer, 0, 512), IMAGE.slice(0, 512));
-  assert.deepEqual(told.map(({ error, offset, length, attempt }) => [error.code, offset, length, attempt]), [["network", 0, 512, 1]]);
+  assert.deepEqual(
+    told.map(({ error, offset, length, attempt }) => [error.code, offset, length, attempt]),
+    [["network", 0, 512, 1]],
+  );
   assert.ok(told[0].delay > 0);
 });
 
 test("a buffer of v86 gives no byte of another version: the guest waits, and it is told of", async () => {
   const told = [];
   const trouble = new Promise(resolve => {
-    const buffer = v86Buffer(disk, { onTrouble: found => { told.push(found); resolve(); } });
+    const buffer = v86Buffer(disk, {
+      onTrouble: found => {
+        told.push(found);
+        resolve();
+      },
+    });
     server.put(bytesOf(2, SIZE));
     buffer.get(0, 512, () => assert.fail("bytes of another version"));
   });
   await trouble;
   await disk.reprobe();
   await new Promise(resolve => setTimeout(resolve, 20));
-  assert.deepEqual(told.map(({ error, delay }) => [error.code, delay]), [["changed", undefined]]);
+  assert.deepEqual(
+    told.map(({ error, delay }) => [error.code, delay]),
+    [["changed", undefined]],
+  );
 });
 
 test("a read of v86 that is aborted calls nobody back", async () => {
@@ -203,7 +223,10 @@ test("a state of v86 has the writes, and is refused by a disk of another version
   await set(buffer, 512, new Uint8Array(512).fill(6));
   await set(buffer, 2048, new Uint8Array(512).fill(6));
   buffer.set_state(state);
-  assert.deepEqual(await get(buffer, 0, 4096), new Uint8Array([...IMAGE.slice(0, 512), ...new Uint8Array(512).fill(5), ...IMAGE.slice(1024, 4096)]));
+  assert.deepEqual(
+    await get(buffer, 0, 4096),
+    new Uint8Array([...IMAGE.slice(0, 512), ...new Uint8Array(512).fill(5), ...IMAGE.slice(1024, 4096)]),
+  );
   server.put(bytesOf(2, SIZE));
   const other = v86Buffer(await open());
   assert.throws(() => other.set_state(state), code("changed"));

@@ -19,7 +19,9 @@ async function open(options = {}) {
   return disk;
 }
 
-beforeEach(async () => { server = await LyingServer.start(IMAGE); });
+beforeEach(async () => {
+  server = await LyingServer.start(IMAGE);
+});
 afterEach(async () => {
   await Promise.all(disks.splice(0).map(disk => disk.close()));
   await server.stop();
@@ -29,7 +31,10 @@ const code = wanted => error => error instanceof AeroDiskError && error.code ===
 
 test("a disk has the size, version and tag that the server tells", async () => {
   const disk = await open();
-  assert.deepEqual([disk.size, disk.version, disk.tag, disk.blockSize], [IMAGE.length, server.version, server.tag, BLOCK]);
+  assert.deepEqual(
+    [disk.size, disk.version, disk.tag, disk.blockSize],
+    [IMAGE.length, server.version, server.tag, BLOCK],
+  );
 });
 
 test("a read gives exactly the bytes that were asked for, at every edge of blocks and image", async () => {
@@ -45,7 +50,15 @@ test("a read gives exactly the bytes that were asked for, at every edge of block
 
 test("a read past the end is a RangeError, and so is one that is no number of bytes", async () => {
   const disk = await open();
-  for (const [offset, length] of [[IMAGE.length, 1], [0, IMAGE.length + 1], [-1, 2], [0, -1], [0.5, 1], [NaN, 1], [0, 2 ** 60]]) {
+  for (const [offset, length] of [
+    [IMAGE.length, 1],
+    [0, IMAGE.length + 1],
+    [-1, 2],
+    [0, -1],
+    [0.5, 1],
+    [NaN, 1],
+    [0, 2 ** 60],
+  ]) {
     await assert.rejects(disk.read(offset, length), RangeError);
   }
 });
@@ -73,14 +86,21 @@ test("a server without versions is read under the image's own URL", async () => 
   const disk = await open();
   assert.deepEqual(await disk.read(0, 100), IMAGE.slice(0, 100));
   assert.equal(disk.version, undefined);
-  assert.equal(server.reads[0].path, "/v1/images/disk.img");
+  assert.ok(server.reads.every(({ path }) => path === "/v1/images/disk.img"));
 });
 
-test("a server without metadata is asked for the head of the image", async () => {
+test("a server without metadata is asked for the first byte of the image", async () => {
   server.fault = ({ path }) => (path.endsWith("/meta") ? lies.status(404) : undefined);
   const disk = await open();
   assert.deepEqual([disk.size, disk.tag], [IMAGE.length, server.tag]);
   assert.deepEqual(await disk.read(5, 100), IMAGE.slice(5, 105));
+});
+
+test("an image without a byte is read: no bytes", async () => {
+  server.put(new Uint8Array(0));
+  assert.deepEqual(await (await open()).read(0, 0), new Uint8Array(0));
+  server.fault = ({ path }) => (path.endsWith("/meta") ? lies.status(404) : undefined);
+  assert.equal((await open()).size, 0);
 });
 
 test("no image at all is `missing`", async () => {
@@ -90,14 +110,23 @@ test("no image at all is `missing`", async () => {
 test("neighbouring blocks are one request, up to maxRequest", async () => {
   const disk = await open({ maxRequest: 8 * BLOCK });
   await disk.read(0, 16 * BLOCK);
-  assert.deepEqual(server.reads.map(({ range }) => range[1] - range[0] + 1), [8 * BLOCK, 8 * BLOCK]);
+  assert.deepEqual(
+    server.reads.map(({ range }) => range[1] - range[0] + 1),
+    [8 * BLOCK, 8 * BLOCK],
+  );
 });
 
 test("reads that want the same block at once share one request", async () => {
   const disk = await open();
   const parts = await Promise.all([disk.read(0, 100), disk.read(50, 100), disk.read(0, 2 * BLOCK)]);
   assert.deepEqual(parts[1], IMAGE.slice(50, 150));
-  assert.deepEqual(server.reads.map(({ range }) => range), [[0, BLOCK - 1], [BLOCK, 2 * BLOCK - 1]]);
+  assert.deepEqual(
+    server.reads.map(({ range }) => range),
+    [
+      [0, BLOCK - 1],
+      [BLOCK, 2 * BLOCK - 1],
+    ],
+  );
   assert.equal(disk.stats.hits.shared, 2);
 });
 
@@ -199,18 +228,37 @@ test("holes are never fetched, and read as zeros", async () => {
   image.fill(0, 4 * BLOCK, 30 * BLOCK);
   server.put(image);
   server.extents = {
-    schema: "aero.extents.v1", image_id: "disk.img", version: server.version, etag: server.tag,
-    size_bytes: image.length, unit: BLOCK, data_bytes: 14 * BLOCK, data: [0, 4, 26, 10],
+    schema: "aero.extents.v1",
+    image_id: "disk.img",
+    version: server.version,
+    etag: server.tag,
+    size_bytes: image.length,
+    unit: BLOCK,
+    data_bytes: 14 * BLOCK,
+    data: [0, 4, 26, 10],
   };
   const disk = await open();
   assert.deepEqual(await disk.read(0, image.length), image);
-  assert.deepEqual(server.reads.map(({ range }) => range), [[0, 4 * BLOCK - 1], [30 * BLOCK, 40 * BLOCK - 1]]);
+  assert.deepEqual(
+    server.reads.map(({ range }) => range),
+    [
+      [0, 4 * BLOCK - 1],
+      [30 * BLOCK, 40 * BLOCK - 1],
+    ],
+  );
   assert.equal(disk.stats.zeroBytes, 26 * BLOCK);
 });
 
 test("a map of holes of another version is not believed", async () => {
   server.extents = {
-    schema: "aero.extents.v1", image_id: "disk.img", version: "v-old", etag: '"old"', size_bytes: IMAGE.length, unit: 4096, data_bytes: 0, data: [],
+    schema: "aero.extents.v1",
+    image_id: "disk.img",
+    version: "v-old",
+    etag: '"old"',
+    size_bytes: IMAGE.length,
+    unit: 4096,
+    data_bytes: 0,
+    data: [],
   };
   const disk = await open();
   assert.deepEqual(await disk.read(0, BLOCK), IMAGE.slice(0, BLOCK));
@@ -219,17 +267,36 @@ test("a map of holes of another version is not believed", async () => {
 test("the profile is fetched ahead, in its order, and reads find it in memory", async t => {
   t.mock.method(Math, "random", () => 0.5);
   server.profile = {
-    schema: "aero.profile.v1", image_id: "disk.img", version: server.version, name: "boot", unit: BLOCK, sessions: 3,
-    recorded: "2026-11-28T12:00:00Z", seconds: 30, bytes: 6 * BLOCK, ranges: [[20, 4, 0, 100], [2, 2, 10, 66]],
+    schema: "aero.profile.v1",
+    image_id: "disk.img",
+    version: server.version,
+    name: "boot",
+    unit: BLOCK,
+    sessions: 3,
+    recorded: "2026-11-28T12:00:00Z",
+    seconds: 30,
+    bytes: 6 * BLOCK,
+    ranges: [
+      [20, 4, 0, 100],
+      [2, 2, 10, 66],
+    ],
   };
   const done = new Promise(resolve => {
-    open({ profile: "boot" }).then(disk => disk.addEventListener("progress", event => {
-      if (event.detail.loaded === event.detail.total) resolve(disk);
-    }));
+    open({ profile: "boot" }).then(disk =>
+      disk.addEventListener("progress", event => {
+        if (event.detail.loaded === event.detail.total) resolve(disk);
+      }),
+    );
   });
   const disk = await done;
-  assert.deepEqual(server.asked("/profile").map(({ query }) => query), ["?name=boot"]);
-  assert.deepEqual(server.reads.map(({ range }) => range[0] / BLOCK).sort((a, b) => b - a), [20, 2]);
+  assert.deepEqual(
+    server.asked("/profile").map(({ query }) => query),
+    ["?name=boot"],
+  );
+  assert.deepEqual(
+    server.reads.map(({ range }) => range[0] / BLOCK).sort((a, b) => b - a),
+    [20, 2],
+  );
   await disk.read(20 * BLOCK, 4 * BLOCK);
   assert.equal(server.reads.length, 2);
 });
@@ -255,7 +322,10 @@ test("where the user saves data nothing is prefetched", async t => {
   assert.equal(await disk.prefetch(0, 10 * BLOCK), false);
   for (let block = 20; block < 24; block += 1) await disk.read(block * BLOCK, BLOCK);
   assert.deepEqual(server.asked("/profile"), []);
-  assert.deepEqual(server.reads.map(({ range }) => range[0] / BLOCK), [20, 21, 22, 23]);
+  assert.deepEqual(
+    server.reads.map(({ range }) => range[0] / BLOCK),
+    [20, 21, 22, 23],
+  );
 });
 
 test("a read that is aborted rejects with `aborted`, and its request ends if nobody else wants it", async () => {
@@ -303,6 +373,9 @@ test("a closed disk ends what is under way, and reads nothing any more", async (
 
 test("options that make no sense are refused", async () => {
   for (const wrong of [{ mode: "all" }, { blockSize: 100 }, { concurrency: 0 }, { memory: -1 }, { retries: NaN }]) {
-    await assert.rejects(AeroDisk.open(server.base, wrong), error => error instanceof TypeError || error instanceof RangeError);
+    await assert.rejects(
+      AeroDisk.open(server.base, wrong),
+      error => error instanceof TypeError || error instanceof RangeError,
+    );
   }
 });

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 COMMAND = Path(sys.executable).parent / "aero-storage"
+TOOLS = Path(sys.executable).parents[1] / "browser"
+"""The packages of `make browser-tools`."""
 CLIENT = Path(__file__).parents[2] / "browser"
 SIZE, HOLE = 5 << 20, (2 << 20, 4 << 20)
 

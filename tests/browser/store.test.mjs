@@ -1,19 +1,21 @@
-// What is kept beyond a session: a packed file that survives crashes, and a store whose failures cost no byte.
+// Bytes that are kept beyond a session: a packed file that survives crashes, and a store whose failures cost no byte.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { BlockReader } from "../../browser/block-reader.js";
 import { BlockStore, keyOfIndex } from "../../browser/block-store.js";
+import { PageKeeper } from "../../browser/page-keeper.js";
 import { PackedFile } from "../../browser/packed-file.js";
 import { RequestQueue } from "../../browser/request-queue.js";
+import { SectorPages } from "../../browser/sector-pages.js";
 import { plainSha256, sha256Hex, toHex } from "../../browser/sha256.js";
 import { Store } from "../../browser/stores.js";
 import { bytesOf, sha256 } from "./lying-server.mjs";
 
 const SLOT = 4096;
 
-// A sync handle of OPFS in memory. What was not flushed is lost by `crash`, or is there in part.
+// A sync handle of OPFS in memory. A crash loses all or a part of those that were not flushed.
 class Handle {
   bytes = new Uint8Array(0);
   flushed = new Uint8Array(0);
@@ -47,7 +49,10 @@ class Handle {
   }
 
   crash(kept) {
-    this.bytes = this.bytes.slice(0, this.flushed.length + Math.floor(kept * (this.bytes.length - this.flushed.length)));
+    this.bytes = this.bytes.slice(
+      0,
+      this.flushed.length + Math.floor(kept * (this.bytes.length - this.flushed.length)),
+    );
   }
 }
 
@@ -57,7 +62,10 @@ const value = (seed, length = SLOT) => bytesOf(seed, length);
 test("values are there again when the files are opened again", () => {
   const [data, index] = [new Handle(), new Handle()];
   const file = open(data, index);
-  file.put([[keyOfIndex(1), value(1)], [keyOfIndex(2), value(2, 100)]]);
+  file.put([
+    [keyOfIndex(1), value(1)],
+    [keyOfIndex(2), value(2, 100)],
+  ]);
   file.put([[keyOfIndex(1), value(3)]]);
   file.remove([keyOfIndex(2)]);
   file.put([[keyOfIndex(5), value(5)]]);
@@ -80,19 +88,35 @@ test("the file is packed: slots of values that are gone are used again", () => {
 });
 
 test("after a crash at any point every value is the old one, the new one or missing", () => {
-  for (const [keptData, keptIndex] of [[0, 0], [1, 0], [0, 1], [0.5, 0.5], [0, 0.7], [1, 0.3]]) {
+  for (const [keptData, keptIndex] of [
+    [0, 0],
+    [1, 0],
+    [0, 1],
+    [0.5, 0.5],
+    [0, 0.7],
+    [1, 0.3],
+  ]) {
     const [data, index] = [new Handle(), new Handle()];
-    open(data, index).put([[keyOfIndex(1), value(1)], [keyOfIndex(2), value(2)]]);
+    open(data, index).put([
+      [keyOfIndex(1), value(1)],
+      [keyOfIndex(2), value(2)],
+    ]);
     const file = open(data, index);
     data.flush = index.flush = () => {}; // from here on nothing is certain to be on disk
-    file.put([[keyOfIndex(1), value(11)], [keyOfIndex(3), value(13)]]);
+    file.put([
+      [keyOfIndex(1), value(11)],
+      [keyOfIndex(3), value(13)],
+    ]);
     data.crash(keptData);
     index.crash(keptIndex);
     const found = open(data, index);
     const seeds = { 1: [1, 11], 2: [2], 3: [13] };
     for (const [key, allowed] of Object.entries(seeds)) {
       const got = found.get(keyOfIndex(Number(key)));
-      assert.ok(got === undefined || allowed.some(seed => Buffer.from(got).equals(value(seed))), `${key} after ${keptData} ${keptIndex}`);
+      assert.ok(
+        got === undefined || allowed.some(seed => Buffer.from(got).equals(value(seed))),
+        `${key} after ${keptData} ${keptIndex}`,
+      );
     }
     assert.deepEqual(found.get(keyOfIndex(2)), value(2));
   }
@@ -112,7 +136,14 @@ test("without room nothing is half there, and what is there stays", () => {
   const file = open(data, index);
   file.put([[keyOfIndex(1), value(1)]]);
   data.limit = 2 * SLOT;
-  assert.throws(() => file.put([[keyOfIndex(1), value(2)], [keyOfIndex(2), value(3)]]), { name: "QuotaExceededError" });
+  assert.throws(
+    () =>
+      file.put([
+        [keyOfIndex(1), value(2)],
+        [keyOfIndex(2), value(3)],
+      ]),
+    { name: "QuotaExceededError" },
+  );
   assert.deepEqual(file.get(keyOfIndex(1)), value(1));
   assert.deepEqual(open(data, index).keys(), [keyOfIndex(1)]);
 });
@@ -162,7 +193,13 @@ const IMAGE = bytesOf(4, 20 * BLOCK + 100);
 function reader(backend, failures = []) {
   let fetched = 0;
   const store = new Store(backend, backend.values.keys(), error => failures.push(error.name));
-  const stats = { hits: { memory: 0, disk: 0, shared: 0 }, waits: 0, zeroBytes: 0, prefetchedBytes: 0, prefetchedUsedBytes: 0 };
+  const stats = {
+    hits: { memory: 0, disk: 0, shared: 0 },
+    waits: 0,
+    zeroBytes: 0,
+    prefetchedBytes: 0,
+    prefetchedUsedBytes: 0,
+  };
   const source = {
     blocksAtOnce: Infinity,
     async fetch(offset, length) {
@@ -171,7 +208,14 @@ function reader(backend, failures = []) {
     },
   };
   const blocks = new BlockReader({
-    size: IMAGE.length, blockSize: BLOCK, maxRequest: 1 << 20, memory: 0, source, queue: new RequestQueue(4), stats, store: new BlockStore(store, keyOfIndex),
+    size: IMAGE.length,
+    blockSize: BLOCK,
+    maxRequest: 1 << 20,
+    memory: 0,
+    source,
+    queue: new RequestQueue(4),
+    stats,
+    store: new BlockStore(store, keyOfIndex),
   });
   return { blocks, store, stats, fetched: () => fetched };
 }
@@ -204,7 +248,7 @@ test("blocks that are lost in mid-session are fetched, and so are those of a sto
   assert.equal(stats.hits.disk, 0);
 });
 
-test("without room no more is kept, which is told of once; what is kept is read", async () => {
+test("without room no more is kept, and that is told of once; blocks that are kept are read", async () => {
   const backend = new Backend();
   const failures = [];
   const { blocks, stats } = reader(backend, failures);
@@ -219,6 +263,30 @@ test("without room no more is kept, which is told of once; what is kept is read"
   assert.deepEqual(failures, ["QuotaExceededError"]);
   assert.equal(stats.hits.disk, 1);
   assert.equal(backend.values.size, 1);
+});
+
+test("pages are kept, those that were cleared are not; without room it is `quota` until there is some", async () => {
+  const backend = new Backend();
+  const pages = new SectorPages(1 << 20);
+  const keeper = new PageKeeper(new Store(backend, [], () => {}), pages);
+  await keeper.note(pages.write(0, bytesOf(1, 8192)));
+  await keeper.note(pages.write(512, bytesOf(2, 512)));
+  await keeper.flush();
+  assert.deepEqual([...backend.values.keys()], [keyOfIndex(0), keyOfIndex(1)]);
+  const back = new SectorPages(1 << 20);
+  for (const [key, page] of backend.values) back.unpack(parseInt(key, 16), page);
+  assert.deepEqual([...back.runs()], [...pages.runs()]);
+  backend.failure = "QuotaExceededError";
+  await keeper.note(pages.write(8192, bytesOf(3, 512)));
+  await assert.rejects(keeper.flush(), { code: "quota" });
+  await assert.rejects(keeper.note(pages.write(16384, bytesOf(4, 512))), { code: "quota" });
+  backend.failure = undefined;
+  await keeper.note(pages.write(16384, bytesOf(4, 512)));
+  await keeper.flush();
+  assert.deepEqual([...backend.values.keys()].map(key => parseInt(key, 16)).sort(), [0, 1, 2, 4]);
+  await keeper.note(pages.clear());
+  await keeper.close();
+  assert.equal(backend.values.size, 0);
 });
 
 test("SHA-256 in plain JavaScript is the one of the platform", async () => {

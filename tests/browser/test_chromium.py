@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import pytest
@@ -14,8 +13,6 @@ from tests.browser.served import CLIENT, operate, serving
 from tests.clients.chromium import IMAGES_HOST, browser, page_server, wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tests.browser.served import Served
 
 PAGE = CLIENT.parent / "tests" / "browser" / "client_page.html"
@@ -42,14 +39,6 @@ def replace(served: Served) -> None:
     """Put the other image in place, and wait until the daemon says so."""
     operate(served.root, "import", served.other, "--id", "moving", "--format", "raw")
     served.until_version("moving", f"sha256-{sha256(served.other.read_bytes())}")
-
-
-@pytest.fixture(scope="module")
-def chromium(lacking: Callable[[str], NoReturn]) -> str:
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if path is None:
-        lacking("chromium is not installed (Debian: apt-get install chromium)")
-    return path
 
 
 @pytest.fixture(scope="module")

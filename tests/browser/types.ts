@@ -31,7 +31,9 @@ export async function writes(disk: AeroDisk, file: ReadableStream<Uint8Array>): 
   const top: Overlay = await Overlay.open(disk, { persistent: "opfs" });
   await top.write(512, new Uint8Array(512));
   const back = await Overlay.import(file);
-  const buffer = v86Buffer(back, { onTrouble: ({ error, delay }) => console.warn(error.code, delay ?? "for ever") });
+  const buffer = v86Buffer(back, {
+    onTrouble: ({ error, delay }) => console.warn(error.code, delay ?? "for ever"),
+  });
   buffer.get(0, 512, bytes => buffer.set(512, bytes, () => undefined));
   return new Response(top.export("diff"));
 }
@@ -39,7 +41,14 @@ export async function writes(disk: AeroDisk, file: ReadableStream<Uint8Array>): 
 export function tells(error: unknown): string {
   if (!(error instanceof AeroDiskError)) return "other";
   switch (error.code) {
-    case "changed": case "damaged": case "expired": case "forbidden": case "missing": case "network": case "aborted": case "quota":
+    case "changed":
+    case "damaged":
+    case "expired":
+    case "forbidden":
+    case "missing":
+    case "network":
+    case "aborted":
+    case "quota":
       return error.code;
     default: {
       const none: never = error.code;
