@@ -13,10 +13,10 @@ from pathlib import Path
 
 import attrs
 
-from bench.boot.loaders import LOADERS, V86, Loader
+from bench.boot.loaders import CLASSROOMS, LOADERS, V86, Loader
 from bench.boot.plot import draw
 from bench.boot.report import report
-from bench.boot.results import Boot, Reach, Results
+from bench.boot.results import Results, from_json
 from bench.boot.runs import measure, prepared
 from bench.errors import BenchError
 from bench.suites import say
@@ -68,8 +68,10 @@ def _measure(given: argparse.Namespace) -> Results:
         (own,) = (loader for loader in LOADERS if loader.name == V86)
         read = bench.learn(own)
         reaches = [bench.reach(rtt) for rtt in rtts]
+        readings = bench.readings(given.rounds)
+        classrooms = [bench.classroom(loader) for loader in given.loaders if loader.name in CLASSROOMS]
         boots = measure(bench, given.loaders, rtts, given.rounds, say)
-    return Results(boots, reaches, _facts(given), read, given.mbit or None)
+    return Results(boots, reaches, _facts(given), read, given.mbit or None, readings, classrooms)
 
 
 def _facts(given: argparse.Namespace) -> dict[str, str]:
@@ -100,9 +102,7 @@ def _said(*command: str) -> str:
 
 
 def _read(path: Path) -> Results:
-    told = json.loads(path.read_text(encoding="utf-8"))
-    boots, reaches = [Boot(**row) for row in told.pop("boots")], [Reach(**row) for row in told.pop("reaches")]
-    return Results(boots, reaches, **told)
+    return from_json(json.loads(path.read_text(encoding="utf-8")))
 
 
 def _write(results: Results, directory: Path) -> None:

@@ -117,7 +117,8 @@ class Proxy:
         up = Direction(self.link, reader, back, limited=False, open_at=open_at)
         down = Direction(self.link, there, writer, limited=True, open_at=open_at)
         try:
-            await asyncio.gather(up.carry(), down.carry())
+            with contextlib.suppress(asyncio.CancelledError):  # when the proxy ends
+                await asyncio.gather(up.carry(), down.carry())
         finally:
             back.close()
             writer.close()

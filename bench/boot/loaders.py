@@ -33,6 +33,7 @@ def _client(options: str) -> str:
 
 
 V86_NGINX, V86, CLIENT, PROFILE, OPFS = "v86-nginx", "v86", "client", "client-profile", "client-opfs"
+CLASSROOMS = (V86, PROFILE)
 LOADERS = (
     Loader(V86_NGINX, "v86's own loader, nginx", NGINX, _own()),
     Loader(V86, "v86's own loader", DAEMON, _own()),

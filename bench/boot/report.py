@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Iterator
 
 from bench.boot.loaders import LOADERS, OPFS, PROFILE, V86, V86_NGINX
+from bench.boot.reads import AT_RANDOM, CLIENT, CURL, IN_A_ROW, XHR
 from bench.boot.results import Results
 from bench.tables import listing
 
@@ -29,6 +30,7 @@ def report(results: Results) -> str:
         f"## Seconds to the prompt\n\n{seconds(results)}\n",
         f"## Requests and bytes\n\n{traffic(results)}\n",
         f"## Goals\n\n{listing(['What', 'Goal', 'Here', ''], list(goals(results)))}\n",
+        f"## Reads in the browser\n\n{readings(results)}\n",
         f"## The link, as curl sees it\n\n{reach(results)}\n",
         f"## Machine and versions\n\n{listing(['What', 'Here'], [list(row) for row in results.facts.items()])}\n",
     ]
@@ -70,9 +72,19 @@ def goals(results: Results) -> Iterator[list[str]]:
     asked = [boot.requests for boot in results.of(OPFS, 0)]
     yield _at_most("from OPFS, requests", 2, statistics.median(asked) if asked else None)
     ours, theirs = results.seconds(V86, 50), results.seconds(V86_NGINX, 50)
-    yield _at_most(
-        "v86's own loader, 50 ms, of its time over nginx", 1.03, ours / theirs if ours and theirs else None
-    )
+    share = ours / theirs if ours and theirs else None
+    yield _at_most("v86's own loader, 50 ms, of its time over nginx", 1.03, share)
+    for room in results.classrooms:
+        what = f"a classroom of {room.seats}, {room.loader}: the slowest, of one alone"
+        yield _at_most(what, 1.2, room.slowest / room.alone)
+        yield _at_most(f"a classroom of {room.seats}, {room.loader}: requests refused", 0, room.refused)
+    yield _at_least(f"{AT_RANDOM}, 50 ms, of v86's XHRs", 5, _share(results, AT_RANDOM, XHR))
+    yield _at_least(f"{IN_A_ROW}, 50 ms, of curl and the whole image", 0.8, _share(results, IN_A_ROW, CURL))
+
+
+def _share(results: Results, work: str, whose: str) -> float | None:
+    ours, theirs = results.reading(work, CLIENT), results.reading(work, whose)
+    return ours / theirs if ours and theirs else None
 
 
 def _ratio(results: Results, rtt: int) -> float | None:
@@ -89,6 +101,19 @@ def _at_most(what: str, most: float, here: float | None) -> list[str]:
     if here is None:
         return [what, f"≤ {most:g}", NOTHING, "not measured"]
     return [what, f"≤ {most:g}", f"{here:.2f}", "reached" if here <= most else "**missed**"]
+
+
+def _at_least(what: str, least: float, here: float | None) -> list[str]:
+    if here is None:
+        return [what, f"≥ {least:g}", NOTHING, "not measured"]
+    return [what, f"≥ {least:g}", f"{here:.2f}", "reached" if here >= least else "**missed**"]
+
+
+def readings(results: Results) -> str:
+    """MiB/s by work and reader."""
+    kinds = dict.fromkeys((one.work, one.who) for one in results.readings)
+    rows = [[work, who, f"{results.reading(work, who):.1f}"] for work, who in kinds]
+    return listing(["Reads, 50 ms, no limit on the rate", "By", "MiB/s"], rows)
 
 
 def reach(results: Results) -> str:

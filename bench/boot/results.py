@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from typing import Any
 
 import attrs
 
@@ -28,6 +29,26 @@ class Reach:
 
 
 @attrs.frozen
+class Reading:
+    """MiB/s of reads in the browser, or of curl, over a link of 50 ms without a limit on its rate."""
+
+    work: str
+    who: str
+    mib_per_second: float
+
+
+@attrs.frozen
+class Classroom:
+    """A boot replayed alone, and by all seats at once: seconds, of the slowest; requests that were refused."""
+
+    loader: str
+    seats: int
+    alone: float
+    slowest: float
+    refused: int
+
+
+@attrs.frozen
 class Results:
     """All of a run."""
 
@@ -37,6 +58,8 @@ class Results:
     distinct_bytes: int
     """Of the 4 KiB blocks that the guest read through v86's own loader."""
     mbit: float | None
+    readings: list[Reading]
+    classrooms: list[Classroom]
 
     def of(self, loader: str, rtt_ms: int) -> list[Boot]:
         """All boots of a kind."""
@@ -52,9 +75,21 @@ class Results:
         slow, fast = self.seconds(loader, rtt_ms), self.seconds(loader, 0)
         return None if slow is None or fast is None else slow - fast
 
+    def reading(self, work: str, who: str) -> float | None:
+        """The median MiB/s; None if there is none."""
+        found = [one.mib_per_second for one in self.readings if (one.work, one.who) == (work, who)]
+        return statistics.median(found) if found else None
+
     def rtts(self) -> list[int]:
         """The round trips that were measured."""
         return sorted({boot.rtt_ms for boot in self.boots})
+
+
+def from_json(told: dict[str, Any]) -> Results:
+    """The results that `attrs.asdict` gave."""
+    kinds = {"boots": Boot, "reaches": Reach, "readings": Reading, "classrooms": Classroom}
+    rows = {name: [kind(**row) for row in told[name]] for name, kind in kinds.items()}
+    return Results(**{**told, **rows})
 
 
 def distinct_bytes(ranges: list[str], unit: int = 4096) -> int:

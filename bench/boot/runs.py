@@ -16,9 +16,11 @@ from tools.emulator.devtools import BrowserError, browser
 from tools.emulator.page_host import Site, page_host
 
 from bench.boot import link
+from bench.boot.classroom import classroom, steps
 from bench.boot.loaders import DAEMON, NGINX, Loader
-from bench.boot.results import Boot, Reach, distinct_bytes
-from bench.boot.servers import IMAGE, Server, serving, size_of, storage
+from bench.boot.reads import AT_RANDOM, CLIENT, CURL, IN_A_ROW, MIB, XHR, Reader
+from bench.boot.results import Boot, Classroom, Reach, Reading, distinct_bytes
+from bench.boot.servers import IMAGE, NOISE, Server, serving, size_of, storage
 from bench.errors import BenchError
 
 ROOT = Path(__file__).parents[2]
@@ -72,6 +74,24 @@ class Bench:
         seconds, size = _curl(url)
         small, _ = _curl(url, "--range", "0-511")
         return Reach(rtt_ms, size / seconds / (1 << 20), small * 1000)
+
+    def readings(self, rounds: int) -> list[Reading]:
+        """What the browser reads of noise, over a link of 50 ms without a limit on its rate, beside curl."""
+        found = []
+        with link.running(self.servers[DAEMON].port, link.Shape(0.05)) as port:
+            reader = Reader(self.chromium, self.origin, f"http://{IMAGES_HOST}:{port}/v1/images/", self.place)
+            for seed in range(rounds):
+                found += [reader.measure(work, who, seed) for work in (AT_RANDOM, IN_A_ROW) for who in (XHR, CLIENT)]
+                seconds, size = _curl(f"http://127.0.0.1:{port}/v1/images/{NOISE}")
+                found.append(Reading(IN_A_ROW, CURL, size / MIB / seconds))
+        return found
+
+    def classroom(self, loader: Loader) -> Classroom:
+        """Record a boot without a delay, and replay it by a classroom."""
+        server = self.servers[DAEMON]
+        since = server.mark()
+        self.boot(loader, 0)
+        return classroom(server.port, f"/v1/images/{IMAGE}", loader.name, steps(server.lines(since)))
 
     def learn(self, loader: Loader) -> int:
         """Boot by v86's own loader without a delay, learn the profile from it; the bytes that the guest read."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -22,7 +23,8 @@ from bench.boot.loaders import DAEMON, NGINX
 from bench.errors import BenchError
 from bench.servers import SYSTEM_PATH, free_port
 
-IMAGE = "linux"
+IMAGE, NOISE = "linux", "noise"
+NOISE_BYTES = 64 << 20
 BIN = Path(sys.executable).parent
 _START_SECONDS, _STOP_SECONDS = 20.0, 5.0
 
@@ -90,6 +92,8 @@ def _nginx(image: Path, root: Path, home: Path, port: int) -> list[str]:
 
 def _daemon(image: Path, root: Path, home: Path, port: int) -> list[str]:
     storage(root, "import", str(image), "--id", IMAGE, "--format", "raw")
+    (home / "noise").write_bytes(random.Random(1).randbytes(NOISE_BYTES))
+    storage(root, "import", str(home / "noise"), "--id", NOISE, "--format", "raw")
     start = [str(BIN / "twistd"), "--nodaemon", "--pidfile=", f"--logfile={home / 'log'}", "aero-storage"]
     return [*start, f"--listen-addr=127.0.0.1:{port}", f"--images-root={root}"]
 
