@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator
 
-from bench.boot.loaders import LOADERS, OPFS, PROFILE, V86, V86_NGINX
+from bench.boot.loaders import LOADERS, OPFS, PROFILE, V86, V86_HTTP2, V86_NGINX
 from bench.boot.reads import AT_RANDOM, CLIENT, CURL, IN_A_ROW, XHR
 from bench.boot.results import Results
 from bench.tables import listing
@@ -74,6 +74,9 @@ def goals(results: Results) -> Iterator[list[str]]:
     ours, theirs = results.seconds(V86, 50), results.seconds(V86_NGINX, 50)
     share = ours / theirs if ours and theirs else None
     yield _at_most("v86's own loader, 50 ms, of its time over nginx", 1.03, share)
+    ours = results.seconds(V86_HTTP2, 50)
+    share = ours / theirs if ours and theirs else None
+    yield _at_most("v86's own loader over HTTP/2, 50 ms, of its time over nginx", 1.03, share)
     for room in results.classrooms:
         what = f"a classroom of {room.seats}, {room.loader}: the slowest, of one alone"
         yield _at_most(what, 1.2, room.slowest / room.alone)

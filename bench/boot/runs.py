@@ -17,10 +17,10 @@ from tools.emulator.page_host import Site, page_host
 
 from bench.boot import link
 from bench.boot.classroom import classroom, steps
-from bench.boot.loaders import DAEMON, NGINX, Loader
+from bench.boot.loaders import DAEMON, HTTP2, NGINX, Loader
 from bench.boot.reads import AT_RANDOM, CLIENT, CURL, IN_A_ROW, MIB, XHR, Reader
 from bench.boot.results import Boot, Classroom, Reach, Reading, distinct_bytes
-from bench.boot.servers import IMAGE, NOISE, Server, serving, size_of, storage
+from bench.boot.servers import IMAGE, NOISE, Server, behind_nginx, serving, storage
 from bench.errors import BenchError
 
 ROOT = Path(__file__).parents[2]
@@ -38,6 +38,8 @@ class Bench:
     ports: dict[tuple[str, int], int]
     """Of the links, by server and round trip in milliseconds."""
     place: Path
+    size: int
+    """Of the image."""
 
     def boot(self, loader: Loader, rtt_ms: int) -> Boot:
         """Boot once, in a browser with an empty profile."""
@@ -48,19 +50,22 @@ class Bench:
 
     def _boot(self, loader: Loader, rtt_ms: int, profile: Path) -> Boot:
         server = self.servers[loader.server]
-        size, since = size_of(server.port), server.mark()
-        seconds = self._prompt(loader, self.ports[loader.server, rtt_ms], size, profile)
+        since = server.mark()
+        seconds = self._prompt(loader, self.ports[loader.server, rtt_ms], profile)
         lines = [line for line in server.lines(since) if line["status"] != 204]
         asked = [line for line in lines if line.get("method") != "HEAD"]
         return Boot(loader.name, rtt_ms, seconds, len(lines), sum(line["bytes_sent"] for line in asked))
 
-    def _prompt(self, loader: Loader, port: int, size: int, profile: Path) -> float:
+    def _prompt(self, loader: Loader, port: int, profile: Path) -> float:
         """Seconds from power-on to the prompt."""
-        url = f"http://{IMAGES_HOST}:{port}/v1/images/{IMAGE}"
-        with browser(self.chromium, profile) as running:
+        scheme = "https" if loader.server == HTTP2 else "http"
+        url = f"{scheme}://{IMAGES_HOST}:{port}/v1/images/{IMAGE}"
+        with browser(self.chromium, profile, ["--ignore-certificate-errors"]) as running:
             tab = running.new_tab()
             tab.open(f"{self.origin}/page/index.html")
-            tab.evaluate(f"globalThis.url = {json.dumps(url)}; globalThis.size = {size}; globalThis.disk = undefined")
+            tab.evaluate(
+                f"globalThis.url = {json.dumps(url)}; globalThis.size = {self.size}; globalThis.disk = undefined"
+            )
             tab.evaluate("globalThis.start = performance.now()")
             tab.evaluate(f"await machine.powerOn({loader.script})", BOOT_SECONDS)
             tab.evaluate("await machine.prompt()", BOOT_SECONDS)
@@ -134,6 +139,7 @@ def prepared(rtts: list[int], mbit: float | None, guest: Path, v86: Path) -> Ite
         servers = {
             name: stack.enter_context(serving(name, guest / "linux.img", place / name)) for name in (NGINX, DAEMON)
         }
+        servers[HTTP2] = stack.enter_context(behind_nginx(servers[DAEMON], place / "http2"))
         rate = mbit * 125_000 if mbit else None
         ports = {
             (name, rtt): stack.enter_context(link.running(server.port, link.Shape(rtt / 1000, rate)))
@@ -141,7 +147,7 @@ def prepared(rtts: list[int], mbit: float | None, guest: Path, v86: Path) -> Ite
             for rtt in rtts
         }
         origin = stack.enter_context(page_host(Site(parts, {})))
-        yield Bench(chromium, origin, servers, ports, place)
+        yield Bench(chromium, origin, servers, ports, place, (guest / "linux.img").stat().st_size)
 
 
 def measure(

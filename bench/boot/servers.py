@@ -11,15 +11,16 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import attrs
+from tests.certificates import write_certificate
+from tests.clients.nginx_proxy import site_config, write_nginx_config
 
-from bench.boot.loaders import DAEMON, NGINX
+from bench.boot.loaders import DAEMON, HTTP2, NGINX
 from bench.errors import BenchError
 from bench.servers import SYSTEM_PATH, free_port
 
@@ -57,11 +58,31 @@ def serving(name: str, image: Path, home: Path) -> Iterator[Server]:
     home.mkdir()
     root, port = home / "images", free_port()
     command = {NGINX: _nginx, DAEMON: _daemon}[name](image, root, home, port)
+    with _process(command, home, port):
+        yield Server(name, port, root, home / "log")
+
+
+@contextmanager
+def behind_nginx(daemon: Server, home: Path) -> Iterator[Server]:
+    """Run nginx with `etc/nginx/aero-storage.conf` before the daemon; its port speaks HTTP/2 over TLS."""
+    home.mkdir()
+    write_certificate(home)
+    ports = (free_port(), free_port())
+    site = site_config("aero-storage.conf", home, home, (f"127.0.0.1:{daemon.port}",), ports)
+    write_nginx_config(home, site)
+    command = [_nginx_program(), "-p", str(home), "-c", "nginx.conf", "-e", "error.log"]
+    with _process(command, home, ports[1]):
+        yield Server(HTTP2, ports[1], daemon.root, daemon.log)
+
+
+@contextmanager
+def _process(command: list[str], home: Path, port: int) -> Iterator[None]:
+    """Run a server until the end, once it takes connections."""
     with (home / "output").open("wb") as output:
         process = subprocess.Popen(command, cwd=home, stdout=output, stderr=output, env=_environment())
     try:
         _wait(port, process, home)
-        yield Server(name, port, root, home / "log")
+        yield
     finally:
         process.send_signal(signal.SIGTERM)
         try:
@@ -84,10 +105,13 @@ def _nginx(image: Path, root: Path, home: Path, port: int) -> list[str]:
     for word, value in words.items():
         text = text.replace(word, value)
     (home / "nginx.conf").write_text(text, encoding="utf-8")
-    nginx = shutil.which("nginx", path=SYSTEM_PATH)
-    if nginx is None:
-        raise BenchError("nginx is not installed (Debian: apt-get install nginx-light)")
-    return [nginx, "-p", str(home), "-c", "nginx.conf", "-e", "error.log"]
+    return [_nginx_program(), "-p", str(home), "-c", "nginx.conf", "-e", "error.log"]
+
+
+def _nginx_program() -> str:
+    if nginx := shutil.which("nginx", path=SYSTEM_PATH):
+        return nginx
+    raise BenchError("nginx is not installed (Debian: apt-get install nginx-light)")
 
 
 def _daemon(image: Path, root: Path, home: Path, port: int) -> list[str]:
@@ -119,10 +143,3 @@ def _wait(port: int, process: subprocess.Popen[bytes], home: Path) -> None:
             time.sleep(0.05)
         else:
             return
-
-
-def size_of(port: int) -> int:
-    """The length of the image, as the server says."""
-    asked = urllib.request.Request(f"http://127.0.0.1:{port}/v1/images/{IMAGE}", method="HEAD")
-    with urllib.request.urlopen(asked, timeout=10) as answer:
-        return int(answer.headers["Content-Length"])
