@@ -18,7 +18,11 @@ function init(args)
       local size, length, align = tonumber(args[4]), tonumber(args[5]), tonumber(args[6])
       local first = math.random(0, math.floor((size - length) / align)) * align
       local range = string.format("bytes=%.0f-%.0f", first, first + length - 1)
-      requests[i] = wrk.format("GET", path, { Range = range })
+      local headers = { Range = range }
+      for name, value in pairs(wrk.headers) do
+        headers[name] = value
+      end
+      requests[i] = wrk.format("GET", path, headers)
     elseif mode == "files" then
       requests[i] = wrk.format("GET", string.format("%s%08d.bin", path, math.random(0, tonumber(args[4]) - 1)))
     else

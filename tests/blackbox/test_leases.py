@@ -146,6 +146,14 @@ def test_two_authorization_fields(daemon: Daemon, path: str) -> None:
     assert daemon.ask(path, fields=(good, good)).status == 400
 
 
+@pytest.mark.parametrize("place", [0, 1])
+def test_two_cookie_lines(daemon: Daemon, place: int) -> None:
+    """A lease is found in either of two `Cookie` lines, as a proxy of HTTP/2 may send them."""
+    lines = [("Cookie", "theme=dark")]
+    lines.insert(place, ("Cookie", f"aero-lease={lease()}"))
+    assert daemon.ask(IMAGE, fields=tuple(lines)).status == 200
+
+
 # Words
 
 REFUSED = {

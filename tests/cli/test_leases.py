@@ -326,9 +326,11 @@ def test_lease_from_the_variable(command: Command, keys: Path, monkeypatch: pyte
     assert command("lease", "check", "--keys", keys).status == 0
 
 
-@pytest.mark.parametrize("words", [["check", "--keys", "keys.json"], ["revoke", "--revocations", "revoked"]])
+@pytest.mark.parametrize(
+    "words", [["check", "--keys", "keys.json"], ["check"], ["revoke", "--revocations", "revoked"], ["revoke"]]
+)
 def test_lease_as_an_argument(command: Command, keys: Path, tmp_path: Path, words: list[str]) -> None:
-    """A lease as an argument is refused, with the reason, and not repeated."""
+    """A lease as an argument is refused before all else, with the reason, and not repeated."""
     assert keys.parent == tmp_path
     said = command("lease", words[0], with_claims(), *words[1:], "--json")
     assert said.status == 2

@@ -21,7 +21,7 @@ from tests.clients.nginx_proxy import (
     Curl,
     NginxProxy,
     accepts,
-    free_port,
+    free_ports,
     import_test_images,
     missing_features,
     site_config,
@@ -256,7 +256,7 @@ def start_nginx(
     running: list[subprocess.Popen[bytes]] = []
 
     def start(name: str, *upstreams: str) -> tuple[Curl, int]:
-        place, ports = tmp_path_factory.mktemp("nginx"), (free_port(), free_port())
+        place, ports = tmp_path_factory.mktemp("nginx"), free_ports(2)
         write_nginx_config(place, site_config(name, place, certificate, upstreams, ports))
         errors = place / "error.log"
         command = [nginx_and_curl[0], "-e", str(errors), "-p", str(place), "-c", str(place / "nginx.conf")]

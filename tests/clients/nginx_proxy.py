@@ -8,6 +8,7 @@ import re
 import socket
 import subprocess
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -15,7 +16,7 @@ import attrs
 from tests.disk_bytes import noise_disk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 T = TypeVar("T")
 ETC = Path(__file__).parents[2] / "etc" / "nginx"
@@ -64,9 +65,15 @@ def until(look: Callable[[], T], what: str) -> T:
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
+    """Return a port on which nobody listens."""
+    return free_ports(1)[0]
+
+
+def free_ports(count: int) -> list[int]:
+    """Return several, each another one."""
+    with ExitStack() as held:
+        servers = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [server.getsockname()[1] for server in servers]
 
 
 @attrs.frozen
@@ -148,7 +155,7 @@ class NginxProxy:
         return sum(line["request_id"] == request_id for line in self.lines())
 
 
-def site_config(name: str, place: Path, certificate: Path, upstreams: tuple[str, ...], ports: tuple[int, int]) -> str:
+def site_config(name: str, place: Path, certificate: Path, upstreams: tuple[str, ...], ports: Sequence[int]) -> str:
     """The file with what an operator edits, and with ports on 127.0.0.1: a test has neither root nor, maybe, IPv6."""
     text = (ETC / name).read_text(encoding="utf-8")
     edits = {

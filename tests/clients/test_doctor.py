@@ -63,10 +63,12 @@ def bare(start_daemon: Callable[..., tuple[str, int, Path]], proxied_root: Path)
 
 
 def test_bare_daemon(bare: str, proxied_root: Path, operate: Callable[..., str]) -> None:
-    """The installed command finds nothing wrong with the daemon, and leaves out what a small image cannot show."""
+    """The installed command finds nothing wrong with the daemon, but that it asks for no leases of private images."""
     document = json.loads(operate(proxied_root, "doctor", bare, "--image", "disk", "--json"))
     odd = {one["check"]: one["verdict"] for one in document["checks"] if one["verdict"] != "pass"}
-    assert odd == {"range-far": "skipped"}
+    leases = [odd.pop(check) for check in tuple(odd) if check.startswith("lease-")]
+    assert set(leases) == {"skipped"}
+    assert odd == {"range-far": "skipped", "private-images": "warning"}
 
 
 @pytest.mark.usefixtures("resolved")
@@ -81,7 +83,7 @@ def test_shipped_files(
     report = examined(Target("https", HOST_NAME, port))
     assert checks(report, Severity.FAILURE) == {}
     # Metrics are open to 127.0.0.1, which this test asks from.
-    assert set(checks(report, Severity.WARNING)) == {"certificate", "metrics"}
+    assert set(checks(report, Severity.WARNING)) == {"certificate", "metrics", "private-images"}
 
 
 @pytest.mark.usefixtures("resolved")
@@ -113,4 +115,5 @@ def test_careless_nginx(bare: str, nginx_and_curl: tuple[str, str], tmp_path: Pa
     with nginx_with(nginx_and_curl[0], tmp_path, site, port):
         report = examined(Target("http", "127.0.0.1", port))
     assert set(checks(report, Severity.FAILURE)) == {"cors", "cors-preflight"}
-    assert set(checks(report, Severity.WARNING)) == {"range-multiple", "cache-credentials", "errors-uncached"}
+    warnings = {"range-multiple", "cache-credentials", "errors-uncached", "private-images"}
+    assert set(checks(report, Severity.WARNING)) == warnings

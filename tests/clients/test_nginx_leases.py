@@ -79,6 +79,19 @@ CARRIERS: dict[str, Callable[[str], tuple[str, tuple[str, ...]]]] = {
     "secure cookie": lambda token: ("", ("-b", f"__Secure-aero-lease={token}")),
 }
 
+
+@pytest.mark.parametrize(
+    ("site", "kind"), [("same-site", "SameSite=Lax"), ("cross-site", "SameSite=None; Partitioned")]
+)
+def test_cookie_of_a_tls_site(start_cache: Callable[..., NginxProxy], site: str, kind: str) -> None:
+    """A cookie that is exchanged behind nginx's TLS is `Secure`, so that it never travels without TLS."""
+    cache = start_cache("--cors-origin", "https://app.test")
+    words = ("-H", f"Sec-Fetch-Site: {site}", "-H", "Origin: https://app.test", "-H", "X-Forwarded-Proto: http")
+    answer = cache.curl.fetch(f"{SECRET}/lease?cookie=1&lease={lease()}", *words)
+    assert (answer.status, answer.headers["set-cookie"].partition("=")[0]) == (204, "__Secure-aero-lease")
+    assert answer.headers["set-cookie"].endswith(f"; Secure; {kind}")
+
+
 READS: dict[str, tuple[str, tuple[str, ...], bytes]] = {
     "range": ("{version}", ("-r", f"{SLICE + 5}-{SLICE + 999}"), DISK[SLICE + 5 : SLICE + 1000]),
     "range of data": ("{version}/data", ("-r", "9-99"), DISK[9:100]),

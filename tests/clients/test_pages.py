@@ -199,5 +199,5 @@ def test_every_field_of_the_log_is_described(demo_daemon: tuple[str, int, Path])
         assert time.monotonic() < deadline, "the lines have not been written"
         time.sleep(0.02)
     fields = set[str]().union(*(json.loads(line) for line in lines))
-    # There is no range over the limit here, and no object store.
-    assert fields | {"max_range_bytes", "origin_bytes"} == described
+    # There is no range over the limit here, no object store, and no lease.
+    assert fields | {"max_range_bytes", "origin_bytes", "lease"} == described

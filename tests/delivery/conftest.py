@@ -233,6 +233,34 @@ class FakeStore:
 
 
 @attrs.define(eq=False)
+class HeldDisk:
+    """A Disk that does its work only when it is told to."""
+
+    waiting: list[Callable[[], None]] = attrs.field(factory=list)
+
+    def later(self, work: Callable[[], object], lane: Hashable = None) -> None:
+        self.run(work, lane=lane)
+
+    def run(
+        self,
+        work: Callable[[], _T],
+        discard: Callable[[_T], object] = lambda _: None,
+        lane: Hashable = None,
+        *,
+        background: bool = False,
+    ) -> Deferred[_T]:
+        del discard, lane, background
+        deferred: Deferred[_T] = Deferred()
+
+        def perform() -> None:
+            if not deferred.called:
+                deferred.callback(work())
+
+        self.waiting.append(perform)
+        return deferred
+
+
+@attrs.define(eq=False)
 class FakeDisk:
     """Does work at once and counts it, or fails as it is told."""
 
@@ -315,7 +343,14 @@ class Bench:
         virtual = VirtualChunks(policy, self.log)
         look_anew = given.get("look_anew")
         byte_handler = ByteHandler(
-            policy, self.current_catalog, store, self.admission, virtual, lambda: self.now, look_anew=look_anew
+            policy,
+            self.current_catalog,
+            store,
+            self.admission,
+            virtual,
+            lambda: self.now,
+            look_anew=look_anew,
+            access=given.get("access"),
         )
         build = Build("1.2.3")
         return RequestHandler(

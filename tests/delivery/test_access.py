@@ -70,7 +70,9 @@ class Desk:
         revoked = read_revocations([b'{"jti": "revoked"}'], 0.0)
         self.leases = LeasesInForce.of(parse_key_set(KEYS), LeaseRules(), revoked)
         clock = self.bench.clock
-        self.verification = TokenVerification(self.leases, FailureLimit(self.limit), clock, clock.seconds)
+        self.verification = TokenVerification(
+            self.leases, FailureLimit(self.limit), clock, clock.seconds, clock.seconds
+        )
         self.access = LeaseAccess(
             self.leases, self.verification, self.bench.current_catalog, TrustedProxies(), lambda: self.now
         )
@@ -207,6 +209,17 @@ def test_the_memory_is_used() -> None:
     assert memo_of_another_head.verdict is first
 
 
+def test_an_earlier_token_becomes_good() -> None:
+    """A head whose first lease was not good yet gets the answer of that one, once it is."""
+    desk, memo = Desk(), LeaseMemo()
+    tokens = [POOL["in a while"], GOOD]
+    assert desk.access.admit_now(desk.exchange(tokens), PRIVATE, memo)
+    assert (memo.verdict is not None and memo.verdict.name) == "good"
+    desk.now += 100
+    verdict = desk.verdict_now(desk.exchange(tokens), memo)
+    assert (verdict is not None and verdict.name) == "in-a-while"
+
+
 def test_bad_tokens_are_not_remembered() -> None:
     """Where a refused token stands before the good one, the head is taken apart each time."""
     desk, memo = Desk(), LeaseMemo()
@@ -266,6 +279,17 @@ def test_failures_of_one_request() -> None:
         desk.verdict(desk.exchange([BAD]))
     with pytest.raises(LeaseLimitError):
         desk.access.admit_now(desk.exchange([GOOD]), PRIVATE, LeaseMemo())
+
+
+def test_a_lease_for_one_version_beside_the_limit() -> None:
+    """A remembered lease for one version opens the image, though a new token beside it is not verified any more."""
+    desk = Desk(limit=1)
+    desk.verdict(desk.exchange([ONE_VERSION]))
+    desk.verdict(desk.exchange(["junk"]))
+    exchange = desk.exchange([ONE_VERSION, GOOD])
+    verdict = desk.verdict(exchange)
+    assert (verdict is not None and verdict.name) == "one-version"
+    desk.access.settle(exchange, ("v-1",))
 
 
 def test_a_refusal_is_one_answer() -> None:

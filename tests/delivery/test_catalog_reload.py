@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Hashable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import attrs
 import pytest
+from tests.delivery.conftest import HeldDisk
 from twisted.internet.defer import CancelledError, Deferred
 
 from aero_storage.catalog.directory import DirectoryDocuments
@@ -20,7 +20,6 @@ from aero_storage.service.images_root import POLL_SECONDS
 if TYPE_CHECKING:
     from tests.delivery.conftest import Bench, Drive
 
-_T = TypeVar("_T")
 
 NOW = 1_700_000_000.0
 GOOD = '[{"id": "a", "file": "a.img", "name": "A"}]'
@@ -219,34 +218,6 @@ def test_defect(watch: CatalogReloader, manifest: Manifest, bench: Bench, drive:
     manifest.write(BETTER)
     drive(watch.check())
     assert told.since() == LOADED
-
-
-@attrs.define(eq=False)
-class HeldDisk:
-    """A Disk that does its work only when it is told to."""
-
-    waiting: list[Callable[[], None]] = attrs.field(factory=list)
-
-    def later(self, work: Callable[[], object], lane: Hashable = None) -> None:
-        self.run(work, lane=lane)
-
-    def run(
-        self,
-        work: Callable[[], _T],
-        discard: Callable[[_T], object] = lambda _: None,
-        lane: Hashable = None,
-        *,
-        background: bool = False,
-    ) -> Deferred[_T]:
-        del discard, lane, background
-        deferred: Deferred[_T] = Deferred()
-
-        def perform() -> None:
-            if not deferred.called:
-                deferred.callback(work())
-
-        self.waiting.append(perform)
-        return deferred
 
 
 def test_one_look_at_a_time(tmp_path: Path, manifest: Manifest, bench: Bench) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import attrs
 import pytest
+from tests.delivery.conftest import HeldDisk
 from tests.lease_tokens import NOW, OCT, OKP, SECRET, b64, key_document, token_of
 from twisted.internet.defer import Deferred
 
@@ -22,7 +23,6 @@ from aero_storage.settings import resolve
 if TYPE_CHECKING:
     from tests.delivery.conftest import Bench, Drive
 
-_T = TypeVar("_T")
 OTHER = {**OCT, "kid": "other", "k": b64(bytes(32))}
 BROKEN = b'{"keys": ['
 
@@ -33,29 +33,6 @@ class Clocks:
 
     wall: float = NOW
     steady: float = 0.0
-
-
-@attrs.define(eq=False)
-class HeldDisk:
-    """A Disk that does its work only when it is told to."""
-
-    waiting: list[Callable[[], None]] = attrs.field(factory=list)
-
-    def later(self, work: Callable[[], object], lane: Hashable = None) -> None:
-        self.run(work, lane=lane)
-
-    def run(
-        self,
-        work: Callable[[], _T],
-        discard: Callable[[_T], object] = lambda _: None,
-        lane: Hashable = None,
-        *,
-        background: bool = False,
-    ) -> Deferred[_T]:
-        del discard, lane, background
-        deferred: Deferred[_T] = Deferred()
-        self.waiting.append(lambda: deferred.callback(work()))
-        return deferred
 
 
 @attrs.define(eq=False)

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 import attrs
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.policies import policy_with
 
 from aero_storage.catalog.model import Image
-from aero_storage.delivery.metadata import describe, image_reply, list_reply, make_listing
+from aero_storage.delivery.metadata import describe, image_reply, list_reply, make_listing, with_hidden
 from aero_storage.delivery.reply import Reply
 from aero_storage.storage.blob import BlobStatus
 from aero_storage.storage.local.file_status import file_status
@@ -235,3 +237,16 @@ def test_credentials_change_nothing(ask: Ask) -> None:
     """Metadata is revalidated each time, with or without credentials, public or not."""
     replies = [meta(ask, headers, image) for headers in ({}, {"Cookie": "a"}) for image in (IMAGE, FULL)]
     assert {dict(reply.headers)["Cache-Control"] for reply in replies} == {"no-cache"}
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), max_size=8))
+def test_hidden_images(flags: list[tuple[bool, bool]]) -> None:
+    """A list in which private images are shown is the list of all that is shown, each in its place, with its tag."""
+    found = [(attrs.evolve(IMAGE, id=f"i-{n}", public=public), STATUS) for n, (public, _) in enumerate(flags)]
+    wanted = {f"i-{n}" for n, (public, shown) in enumerate(flags) if public or shown}
+    listing = make_listing(found, hides_private=True)
+    shown = [entry for image_id, entry in listing.hidden.items() if image_id in wanted]
+    expected = make_listing([pair for pair in found if pair[0].id in wanted])
+    made = with_hidden(listing, shown[::-1])
+    assert (made.body, made.etag) == (expected.body, expected.etag)
+    assert [one["id"] for one in json.loads(listing.body)] == [image.id for image, _ in found if image.public]

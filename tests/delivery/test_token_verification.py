@@ -19,7 +19,7 @@ from aero_storage.http.leases.key_set import parse_key_set
 from aero_storage.http.leases.results import LeaseResult
 from aero_storage.http.leases.revocations import read_revocations
 from aero_storage.http.leases.verification import Lease, LeaseRules
-from aero_storage.http.leases.verification_queue import MAX_WAITING_OF_CLIENT
+from aero_storage.http.leases.verification_queue import MAX_WAITING, MAX_WAITING_OF_CLIENT
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
@@ -39,7 +39,9 @@ class House:
     looks: int = 0
 
     def __attrs_post_init__(self) -> None:
-        self.verification = TokenVerification(self.leases, FailureLimit(self.limit), self.clock, self.steady)
+        self.verification = TokenVerification(
+            self.leases, FailureLimit(self.limit), self.clock, self.steady, self.steady
+        )
 
     def steady(self) -> float:
         """Every look at the clock takes a part of the cost, as verification looks at it before and behind."""
@@ -98,11 +100,17 @@ def test_nobody_overtakes() -> None:
     """While tokens wait, a newcomer waits behind them even if there is time."""
     house = House()
     house.use_up()
-    first = house.wait("a", token("1"))
-    house.clock.advance(0.99)
-    assert house.verification.verify_now("b", token("2")) is None
-    house.advance(0.1)
-    assert len(first) == 1
+    at_once: list[object] = []
+
+    def come(result: object) -> object:
+        at_once.append(house.verification.verify_now("b", token("newcomer")))
+        return result
+
+    house.waiting("a", token("1")).addBoth(come)
+    house.waiting("a", token("2")).addBoth(come)
+    house.advance(1.2)
+    assert at_once[0] is None
+    assert isinstance(at_once[1], Lease)
 
 
 def test_clients_take_turns() -> None:
@@ -205,3 +213,44 @@ def test_what_verifying_takes() -> None:
     house = House(cost=0.001)
     verified = sum(house.verification.verify_now("a", token(str(number))) is not None for number in range(200))
     assert 20 <= verified <= 51
+
+
+def turn(house: House) -> None:
+    """Do what is due, as one turn of a reactor does: what comes due thereby is for the next."""
+    for call in [one for one in house.clock.calls if one.getTime() <= house.clock.seconds()]:
+        house.clock.calls.remove(call)
+        call.called = 1
+        call.func(*call.args, **call.kw)
+
+
+def test_several_in_one_turn() -> None:
+    """In a flood a turn of the reactor takes long: as many tokens are verified in each as some milliseconds allow."""
+    house = House()
+    results = [house.wait(f"client {number}", token(f"t{number}")) for number in range(9)]
+    turn(house)
+    assert [len(result) for result in results] == [1] * 9
+    assert not house.clock.getDelayedCalls()
+
+
+def test_a_turn_has_an_end() -> None:
+    """A turn ends after some milliseconds of verification, as others wait for it too; the next one goes on."""
+    house = House(cost=0.0004)
+    results = [house.wait(f"client {number}", token(f"t{number}")) for number in range(9)]
+    turn(house)
+    assert 1 < sum(map(len, results)) < 9
+    turn(house)
+    assert 4 < sum(map(len, results)) <= 9
+
+
+def test_a_crowd_that_guesses() -> None:
+    """More addresses than places show bad tokens again and again: a newcomer is not refused, and goes first."""
+    house = House()
+    crowd = [f"guesser {number}" for number in range(MAX_WAITING + 500)]
+    for guesser in crowd:
+        house.verification.verify_now(guesser, "junk")
+    house.use_up()
+    for guesser in crowd:
+        house.wait(guesser, BAD)
+    results = house.wait("newcomer", token("good"))
+    house.advance(1.2)
+    assert isinstance(results[0], Lease)

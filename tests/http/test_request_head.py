@@ -144,6 +144,7 @@ def test_targets(target: str, path: str, query: str) -> None:
         ("X: a\r\n b", "X", "a b"),
         ("X: a\r\n\t b\r\n\tc", "X", "a b c"),
         ("X: a\r\nx: b", "X", "a, b"),
+        ("Cookie: a=1\r\ncookie: b=2", "Cookie", "a=1; b=2"),
         ("Range: bytes=0-1\r\nRANGE: bytes=2-3", "Range", "bytes=0-1, bytes=2-3"),
         ("Range: bytes=0-\r\n 5", "Range", "bytes=0- 5"),
         ("!#$%&'*+.^_`|~09: a", "!#$%&'*+.^_`|~09", "a"),

@@ -30,7 +30,7 @@ from torture.leases.clock import lease_clock_steps
 from torture.leases.over_http import forged_over_http, mutated_over_http
 from torture.leases.pure import mutated_tokens
 from torture.leases.secret_search import secret_search
-from torture.leases.token_floods import token_floods
+from torture.leases.token_floods import crowds, token_floods
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,6 +81,7 @@ def test_hostile_requests() -> None:
         (revocations, 2),
         (lease_clock_steps, 2),
         (token_floods, 1),
+        (crowds, 200),
         (secret_search, 1),
         pytest.param(slow_disk, 2, marks=pytest.mark.skipif(fuse.missing() != "", reason=fuse.missing())),
     ],

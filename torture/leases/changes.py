@@ -50,7 +50,7 @@ def rotations(count: int) -> Outcome:
         _wait_for_workers(trial)
         issuer, took = _Issuer(trial, first), list[float]()
         with holders(trial, _HOLDERS, issuer.issue) as watch:
-            watch.wait_for(100)
+            watch.wait_for(watch.requests + 100)
             before = trial.footprint()
             for _ in range(count):
                 took.extend(_rotate(trial, issuer, watch))
@@ -79,10 +79,10 @@ def _rotate(trial: LeasedTrial, issuer: _Issuer, watch: Holders) -> Iterator[flo
     trial.set_keys([new, old])
     yield _until_all(trial, _lease(trial, new), 206, "the new key does not verify")
     issuer.key = new
-    watch.wait_for(3 * 20 * _HOLDERS)  # each has renewed its lease
+    watch.wait_for(watch.requests + 3 * 20 * _HOLDERS)  # each has renewed its lease
     trial.set_keys([new])
     yield _until_all(trial, _lease(trial, old), 401, "the old key verifies on")
-    watch.wait_for(20)
+    watch.wait_for(watch.requests + 20)
 
 
 def _lease(trial: LeasedTrial, key: Key, **claims: str) -> str:
@@ -138,7 +138,7 @@ def revocations(count: int) -> Outcome:
         _wait_for_workers(trial)
         issuer, reads, streams = _Issuer(trial, keys[0]), list[float](), list[float]()
         with holders(trial, _HOLDERS, issuer.issue) as watch:
-            watch.wait_for(100)
+            watch.wait_for(watch.requests + 100)
             before = trial.footprint()
             for number in range(count):
                 way = _WAYS[number % len(_WAYS)]

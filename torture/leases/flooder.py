@@ -1,7 +1,7 @@
-"""Floods a daemon with new tokens from many addresses: `python -m torture.leases.flooder PORT RATE`.
+"""Floods a daemon with new tokens from many addresses: `python -m torture.leases.flooder`.
 
 A process of its own, so that it takes no time of the interpreter that measures; it goes on until it is killed.
-RATE is in tokens a second.
+Its words: the port, tokens a second, addresses, connections of each.
 """
 
 from __future__ import annotations
@@ -18,11 +18,6 @@ from tests.blackbox.raw_http import RawConnection, head
 
 from torture.leases.issuer import ED_KEY, HS_KEY, IMAGE, as_json, b64
 from torture.leases.trial import PRIVATE
-
-ADDRESSES = 20
-"""Clients that flood, each from an address of its own."""
-_PER_CLIENT = 2
-"""Connections of each."""
 
 
 def guesses(rng: random.Random) -> Iterator[str]:
@@ -75,14 +70,14 @@ class _Flooder:
         self.dial(self._homes.pop(sock))
 
 
-def main(port: int, rate: float) -> None:
+def main(port: int, rate: float, addresses: int, connections: int) -> None:
     flooder = _Flooder(port, guesses(random.Random("flood")))
-    for number in range(ADDRESSES * _PER_CLIENT):
-        flooder.dial(f"127.0.0.{10 + number % ADDRESSES}")
+    for number in range(addresses * connections):
+        flooder.dial(f"127.0.{2 + number % addresses // 250}.{1 + number % addresses % 250}")
     begun = time.monotonic()
     while True:
         flooder.turn(rate, begun)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), float(sys.argv[2]))
+    main(int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))

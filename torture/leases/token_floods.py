@@ -15,12 +15,12 @@ import attrs
 from tests.blackbox.harness import environment, until
 from tests.blackbox.raw_http import NoReplyError, head
 
-from torture.leases.flooder import ADDRESSES
 from torture.leases.issuer import ED_KEY
 from torture.leases.trial import PRIVATE, LeasedTrial, leased_trial
 from torture.live_clients import live_clients
 from torture.outcome import LiveResult, Outcome, merged_results
 
+_ADDRESSES = 20
 _RATES = (200, 1000)
 """Tokens a second of all clients together: the first is about what may be verified, the second much more."""
 _REQUESTS = 400
@@ -32,6 +32,12 @@ _TRIES = 3
 """Other work on the machine makes times worse, never better: so often it is tried whether they stay high."""
 _NEWCOMER_SECONDS = 5.0
 _NEWCOMERS = 5
+_IN_CROWD_SECONDS = 8.0
+"""A newcomer waits for a turn of each client: of 200 for 2 seconds, and longer where other work takes the time."""
+_AS_FAST_AS_CAN_BE = 1_000_000
+_CROWD_CONNECTIONS = 10
+_CROWD_SECONDS = 5.0
+"""After which all of a crowd has come."""
 
 
 @attrs.frozen
@@ -40,6 +46,9 @@ class _Flood:
 
     limit: int
     rate: int
+    addresses: int = _ADDRESSES
+    connections: int = 2
+    """Of each address."""
 
     def __str__(self) -> str:
         return f"{self.rate} tokens a second, {f'{self.limit} failures a second' if self.limit else 'no limit'}"
@@ -67,8 +76,28 @@ def token_floods(count: int) -> Outcome:
     saw = (
         f"p99 of a holder, medians of {count} rounds: {'; '.join(said)}; newcomers got in after {worst:.2f} s at most"
     )
-    tried = f"floods of new tokens from {ADDRESSES} addresses, at {' and '.join(map(str, _RATES))} a second"
+    tried = f"floods of new tokens from {_ADDRESSES} addresses, at {' and '.join(map(str, _RATES))} a second"
     return trial.outcome("floods of tokens", tried, len(said), saw, (before, after))
+
+
+def crowds(count: int) -> Outcome:
+    """Flood from so many addresses as fast as answers come: the daemon has no time to spare, newcomers get in yet."""
+    flood = _Flood(10, _AS_FAST_AS_CAN_BE, count, _CROWD_CONNECTIONS)
+    with leased_trial(f"--lease-failures-per-sec={flood.limit}", "--max-connections=8000") as trial:
+        before = trial.footprint()
+        with _flooding(trial, flood):
+            time.sleep(_CROWD_SECONDS)
+            refused, start = _refused(trial), time.monotonic()
+            newcomers = [_newcomer(trial, number) for number in range(_NEWCOMERS)]
+            rate = (_refused(trial) - refused) / (time.monotonic() - start)
+        after = trial.footprint_after(before)
+        trial.check_alive()
+        trial.check_secrets()
+    usual, worst = statistics.median(newcomers), max(newcomers)
+    trial.check(usual <= _IN_CROWD_SECONDS, f"newcomers with good leases waited {usual:.1f} s, at most {worst:.1f}")
+    saw = f"newcomers got in after {usual:.1f} s, at most {worst:.1f}; {rate:,.0f} tokens were verified in a second"
+    tried = f"addresses with {_CROWD_CONNECTIONS} connections each, which show new tokens as fast as answers come"
+    return trial.outcome("crowds with tokens", tried, count, saw, (before, after))
 
 
 def _p99(seen: list[LiveResult]) -> float:
@@ -101,7 +130,7 @@ def _watch(trial: LeasedTrial) -> LiveResult:
     token = ED_KEY.lease(jti="holder")
     trial.note(token)
     with live_clients(trial.daemon.port, trial.content, 1, f"{PRIVATE}?lease={token}", forgiving=False) as watch:
-        watch.wait_for(_REQUESTS)
+        watch.wait_for(watch.requests + _REQUESTS)
     result = watch.result()
     for failure in result.failures:
         trial.check(holds=False, text=f"a holder: {failure}")
@@ -128,12 +157,13 @@ def _newcomer(trial: LeasedTrial, number: int) -> float:
 def _flooding(trial: LeasedTrial, flood: _Flood) -> Iterator[None]:
     """Flood for the length of a with block, from a process of its own."""
     refused = _refused(trial)
-    words = [sys.executable, "-m", "torture.leases.flooder", str(trial.daemon.port), str(flood.rate)]
+    numbers = (trial.daemon.port, flood.rate, flood.addresses, flood.connections)
+    words = [sys.executable, "-m", "torture.leases.flooder", *map(str, numbers)]
     root = Path(__file__).parents[2]
     path = os.pathsep.join(filter(None, (str(root), os.environ.get("PYTHONPATH"))))
     process = subprocess.Popen(words, cwd=root, env=environment({"PYTHONPATH": path}))
     try:
-        until(lambda: _refused(trial) > refused + ADDRESSES, 20)
+        until(lambda: _refused(trial) > refused + _ADDRESSES, 20)
         yield
         assert process.poll() is None, "the flood has ended"
     finally:

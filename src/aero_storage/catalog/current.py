@@ -56,7 +56,15 @@ class CurrentCatalog:
     def current(self) -> Catalog:
         """The current catalog. Raises CatalogError until a reading was valid."""
         if self._catalog is None:
-            # A new exception each time: one that is raised again grows by a traceback each time.
-            kind = CatalogError if self.error is None else type(self.error)
-            raise kind(str(self.error or "the catalog has not been read yet"))
+            raise self._failure()
         return self._catalog
+
+    def require_valid(self) -> None:
+        """Raise CatalogError until a reading was valid."""
+        if self._catalog is None:
+            raise self._failure()
+
+    def _failure(self) -> CatalogError:
+        # A new exception each time: one that is raised again grows by a traceback each time.
+        kind = CatalogError if self.error is None else type(self.error)
+        return kind(str(self.error or "the catalog has not been read yet"))

@@ -75,7 +75,7 @@ def write_keyring(path: Path, ring: Keyring) -> None:
 def read_lease(named: str | None) -> str:
     """Return the token that `-`, `@FILE` or, if nothing is named, the variable gives.
 
-    Raises click.UsageError for a token as an argument, without repeating it, and for none.
+    Raises click.UsageError for none; `with_lease` has refused a token as an argument.
     """
     if named is None:
         text = os.environ.get(LEASE_VARIABLE, "")
@@ -84,12 +84,21 @@ def read_lease(named: str | None) -> str:
         return text.strip()
     if named == _STANDARD_INPUT:
         return _only_line(sys.stdin.buffer.read(2 * MAX_TOKEN_BYTES))
-    if named.startswith("@"):
-        return _only_line(read_file(Path(named[1:]), 2 * MAX_TOKEN_BYTES))
+    return _only_line(read_file(Path(named.removeprefix("@")), 2 * MAX_TOKEN_BYTES))
+
+
+def refuse_token(_context: click.Context, _parameter: click.Parameter, named: str | None) -> str | None:
+    """Return `-`, `@FILE` or None. Raises click.UsageError for a token as an argument, without repeating it."""
+    if named is None or named == _STANDARD_INPUT or named.startswith("@"):
+        return named
     raise click.UsageError(
         "a lease as an argument shows in the list of processes: pass it by - (standard input), @FILE, "
         f"or the variable {LEASE_VARIABLE}"
     )
+
+
+with_lease = click.argument("lease", metavar="[-|@FILE]", required=False, callback=refuse_token, is_eager=True)
+"""An argument that names a lease; refused before anything else of the command line is, if it is one."""
 
 
 def _only_line(data: bytes) -> str:

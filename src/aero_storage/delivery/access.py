@@ -100,8 +100,19 @@ class LeaseAccess:
             return
         image = catalog.find(facts.names.image_id or "")
         if is_closed(catalog, image):
-            hearing = exchange.hearing or self._hear(exchange, image)
-            self._decide(exchange, hearing, await self._verdict(exchange, hearing))
+            await self._admit(exchange, image)
+
+    async def admit_to(self, exchange: Exchange, image: Image) -> None:
+        """Do the same for the image that is being opened, if nothing hung on a lease when the request came.
+
+        The catalog may have made it private since, while the request waited.
+        """
+        if exchange.verdict is None and not image.public:
+            await self._admit(exchange, image)
+
+    async def _admit(self, exchange: Exchange, image: Image | None) -> None:
+        hearing = exchange.hearing or self._hear(exchange, image)
+        self._decide(exchange, hearing, await self._verdict(exchange, hearing))
 
     def admit_now(self, exchange: Exchange, image: Image | None, memo: LeaseMemo) -> bool:
         """Do the same for a closed image, if nothing has to be waited for; else return False."""

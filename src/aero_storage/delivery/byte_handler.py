@@ -93,15 +93,36 @@ class ByteHandler:
                 raise BlobNotFoundError(facts.names.image_id)
             return image, self._request(facts, image)
 
-        image, opened = await open_named(self._store, self._current_catalog, self._look_anew, request)
+        try:
+            image, opened = await open_named(self._store, self._current_catalog, self._look_anew, request)
+        except BlobNotFoundError:
+            if self._access is not None:
+                await self._judge_missing(exchange, self._access)
+            raise
         exchange.blob = opened
-        if self._access is not None and exchange.hearing is not None and not self._settle(exchange, image, opened):
-            await self._settle_by_image(exchange, self._access, image)
-            self._take_lease_share(exchange)
+        if self._access is not None:
+            await self._judge_opened(exchange, self._access, image, opened)
         reply = self._judge(facts, image, opened).reply(range_value)
         if not _begins_now(facts, reply, opened) and reply.segment is not None:
             await opened.begin(reply.segment.offset, reply.segment.length)
         return reply
+
+    async def _judge_opened(self, exchange: Exchange, access: LeaseAccess, image: Image, opened: Opened) -> None:
+        """Judge what could not be judged before the image was known that is open. Raises LeaseDeniedError."""
+        await access.admit_to(exchange, image)
+        if exchange.hearing is not None and not self._settle(exchange, image, opened):
+            await self._settle_by_image(exchange, access, image)
+        self._take_lease_share(exchange)
+
+    async def _judge_missing(self, exchange: Exchange, access: LeaseAccess) -> None:
+        """Refuse a request that may not know what is missing: the lease comes before existence (http.md §12).
+
+        Raises LeaseDeniedError.
+        """
+        await access.admit(exchange)
+        image = self._find(exchange.facts, self._current_catalog.current)
+        if image is not None and exchange.hearing is not None and exchange.facts.resource is not Resource.IMAGE:
+            await self._settle_by_image(exchange, access, image)
 
     def answer_now(self, exchange: Exchange, range_value: str | None, memo: Memo) -> Reply | None:
         """Return the same, if nothing has to be waited for; see RequestHandler.answer_now."""

@@ -208,15 +208,17 @@ class RequestHandler:
             return False
 
     async def _metadata(self, exchange: Exchange) -> Reply:
-        facts, catalog = exchange.facts, self._current_catalog.current
+        facts = exchange.facts
+        self._current_catalog.require_valid()
         if not facts.names.valid:
             return self._invalid_name(facts)
         if facts.names.image_id is None:
-            images = catalog.images
-            return metadata.list_reply(facts, self.policy, await self._list.listing(exchange, images))
+            listing = await self._list.listing(exchange, lambda: self._current_catalog.current.images)
+            return metadata.list_reply(facts, self.policy, listing)
         image, opened = await self._open(facts.names.image_id)
         exchange.blob = opened
-        if self._access is not None and exchange.hearing is not None:
+        if self._access is not None:
+            await self._access.admit_to(exchange, image)
             version = version_of(image, opened.status)
             self._access.settle(exchange, () if version is None else (version,))
         return metadata.image_reply(facts, self.policy, image, opened.status, self._now())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 import attrs
 from twisted.internet.interfaces import IReactorTime
 
@@ -37,15 +39,24 @@ class ImageList:
     def __attrs_post_init__(self) -> None:
         self._flight = SingleFlight(self._clock, self._fresh_seconds)
 
-    async def listing(self, exchange: Exchange, images: tuple[Image, ...]) -> Listing:
-        """Return the list for a request. Raises LeaseLimitError, and what the store raises."""
+    async def listing(self, exchange: Exchange, current_images: Callable[[], tuple[Image, ...]]) -> Listing:
+        """Return the list for a request. Raises CatalogError, LeaseLimitError, and what the store raises.
+
+        The images are asked for when the leases are known: one may have become private while they were verified.
+        """
         leases = [] if self._access is None else await self._access.leases_for_list(exchange)
+        images = current_images()
         listing = await self._flight.ask(images, lambda: self._make(images))
-        shown = {entry: used for entry in listing.hidden if (used := _opening(leases, entry))}
+        shown: dict[str, HiddenEntry] = {}
+        used: list[Lease] = []
+        for lease in leases:
+            opened = dict(_shown_by(lease, listing))
+            shown |= opened
+            used += [lease] if opened else []
         if not shown:
             return listing
-        exchange.lease = min((one for used in shown.values() for one in used), key=lambda one: one.claims.expires_at)
-        return await self._disk.run(lambda: with_hidden(listing, shown), lane="listing")
+        exchange.lease = min(used, key=lambda one: one.claims.expires_at)
+        return await self._disk.run(lambda: with_hidden(listing, shown.values()), lane="listing")
 
     async def _make(self, images: tuple[Image, ...]) -> Listing:
         survey = await self._survey(images)
@@ -66,13 +77,11 @@ class ImageList:
         return survey
 
 
-def _opening(leases: list[Lease], entry: HiddenEntry) -> list[Lease]:
-    """Return the leases that show a private image."""
-    versions = () if entry.version is None else (entry.version,)
-    return [
-        lease
-        for lease in leases
-        if entry.image_id in lease.claims.images
-        and entry.image_id not in lease.revoked_images
-        and opens_version(lease.claims, versions)
-    ]
+def _shown_by(lease: Lease, listing: Listing) -> Iterator[tuple[str, HiddenEntry]]:
+    """Yield the private images that a lease shows."""
+    for image_id in lease.claims.images:
+        entry = listing.hidden.get(image_id)
+        if entry is None or image_id in lease.revoked_images:
+            continue
+        if opens_version(lease.claims, () if entry.version is None else (entry.version,)):
+            yield image_id, entry

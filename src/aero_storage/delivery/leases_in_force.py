@@ -32,11 +32,18 @@ class LeasesInForce:
         return self.verifier.rules
 
     def replace(self, *, keys: KeySet | None = None, revocations: Revocations | None = None) -> None:
-        """Put other keys or revocations in force; forget what the former ones have verified."""
+        """Put other keys or revocations in force.
+
+        Other keys have all leases forgotten. Other revocations have each lease judged by them before it is used
+        again: signatures stay good, and thousands need not be verified at once.
+        """
         before = self.verifier
         keys = before.keys if keys is None else keys
         revocations = before.revocations if revocations is None else revocations
         self.verifier = LeaseVerifier(keys, revocations, before.rules)
-        self.remembered.forget()
+        if keys is before.keys:
+            self.remembered.revise(self.verifier.revised)
+        else:
+            self.remembered.forget()
         for tell in self.on_change:
             tell()

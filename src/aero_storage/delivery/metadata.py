@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from types import MappingProxyType
 
 import attrs
 
@@ -58,8 +59,9 @@ def caching_of(image: Image, policy: Policy) -> Caching:
 class HiddenEntry:
     """A private image that the list shows to holders of leases alone."""
 
-    image_id: str
     version: str | None
+    number: int
+    """Its place among the hidden ones."""
     offset: int
     """Where in the list of the others it belongs, in bytes behind the bracket."""
     body: bytes = attrs.field(repr=False)
@@ -67,11 +69,11 @@ class HiddenEntry:
 
 @attrs.frozen
 class Listing:
-    """The array of images as JSON, its entity-tag, and the images that it hides, in its order."""
+    """The array of images as JSON, its entity-tag, and the images that it hides, by their ids."""
 
     body: bytes
     etag: str
-    hidden: tuple[HiddenEntry, ...] = ()
+    hidden: Mapping[str, HiddenEntry] = MappingProxyType({})
     shows_private: bool = False
 
 
@@ -81,17 +83,17 @@ def make_listing(found: Iterable[tuple[Image, BlobStatus]], *, hides_private: bo
     Images are encoded one by one: one long call of the JSON encoder would block other threads.
     """
     entries: list[bytes] = []
-    hidden: list[HiddenEntry] = []
+    hidden: dict[str, HiddenEntry] = {}
     offset, shows_private = 0, False
     for image, status in found:
         entry = json_body(describe(image, status)) + b","
         if hides_private and not image.public:
-            hidden.append(HiddenEntry(image.id, version_of(image, status), offset, entry))
+            hidden[image.id] = HiddenEntry(version_of(image, status), len(hidden), offset, entry)
         else:
             entries.append(entry)
             offset += len(entry)
             shows_private = shows_private or not image.public
-    return _listing(entries, tuple(hidden), shows_private=shows_private)
+    return _listing(entries, hidden, shows_private=shows_private)
 
 
 def with_hidden(listing: Listing, shown: Collection[HiddenEntry]) -> Listing:
@@ -99,15 +101,17 @@ def with_hidden(listing: Listing, shown: Collection[HiddenEntry]) -> Listing:
     others = memoryview(listing.body[1:-1] + b"," if len(listing.body) > len(b"[]") else b"")
     parts: list[bytes | memoryview] = []
     done = 0
-    for entry in listing.hidden:
-        if entry in shown:
-            parts += (others[done : entry.offset], entry.body)
-            done = entry.offset
+    for entry in sorted(shown, key=lambda one: one.number):
+        parts += (others[done : entry.offset], entry.body)
+        done = entry.offset
     return _listing([*parts, others[done:]], shows_private=bool(shown))
 
 
 def _listing(
-    entries: Iterable[bytes | memoryview], hidden: tuple[HiddenEntry, ...] = (), *, shows_private: bool = False
+    entries: Iterable[bytes | memoryview],
+    hidden: Mapping[str, HiddenEntry] = MappingProxyType({}),
+    *,
+    shows_private: bool = False,
 ) -> Listing:
     """Return the array of entries, each with a comma behind it."""
     body = b"[" + b"".join(entries)[:-1] + b"]"

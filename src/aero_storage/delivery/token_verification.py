@@ -18,10 +18,14 @@ from aero_storage.errors import LeaseLimitError
 from aero_storage.http.leases.failure_limit import FailureLimit
 from aero_storage.http.leases.results import LeaseRefusedError
 from aero_storage.http.leases.verification import Lease
-from aero_storage.http.leases.verification_queue import VerificationBudget, VerificationQueue
+from aero_storage.http.leases.verification_lanes import SUSPECT_SECONDS, VerificationLanes
+from aero_storage.http.leases.verification_queue import VerificationBudget
 
 WAIT_SECONDS = 10.0
 """For this time a token waits for its verification; then its request gets a 429."""
+
+TURN_SECONDS = 0.005
+"""The time of verifications in one turn of the reactor."""
 
 
 @attrs.define(eq=False)
@@ -36,14 +40,19 @@ class _Waiting:
 
 @attrs.define(eq=False)
 class TokenVerification:
-    """Verifies the tokens of all clients; `steady` is a clock in seconds that is never set."""
+    """Verifies the tokens of all clients.
+
+    `steady` is a clock in seconds that is never set, `busy` one of the seconds that this thread has worked: on a busy
+    machine a verification takes longer than it costs.
+    """
 
     _leases: LeasesInForce
     _failures: FailureLimit
     _clock: IReactorTime
     _steady: Callable[[], float]
+    _busy: Callable[[], float]
     _budget: VerificationBudget = attrs.field(init=False, factory=VerificationBudget)
-    _queue: VerificationQueue[_Waiting] = attrs.field(init=False, factory=VerificationQueue)
+    _queue: VerificationLanes[_Waiting] = attrs.field(init=False, factory=VerificationLanes)
     _next_turn: IDelayedCall | None = attrs.field(init=False, default=None)
 
     @property
@@ -83,7 +92,8 @@ class TokenVerification:
         Fails with LeaseLimitError if that takes too long, if too many wait, or if the client has failed too often.
         """
         work = _Waiting(client, token, Deferred(lambda _: self._leave(work)))
-        refused = self._queue.add(client, work)
+        is_suspect = self._failures.has_failed_within(client, SUSPECT_SECONDS, self._steady())
+        refused = self._queue.add(client, work, suspect=is_suspect)
         if refused is not work:
             work.timeout = self._clock.callLater(WAIT_SECONDS, self._time_out, work)
         if refused is not None:
@@ -92,16 +102,15 @@ class TokenVerification:
         return work.done
 
     def _verify(self, client: str, token: str) -> Standing:
-        leases, began = self._leases, self._steady()
+        leases, began = self._leases, self._busy()
         standing: Standing
         try:
             standing = leases.verifier.verify(token)
             leases.remembered.remember(token, standing)
         except LeaseRefusedError as error:
             standing = error.result
-            self._failures.failed(client, began)
-        ended = self._steady()
-        self._budget.spend(ended - began, ended)
+            self._failures.failed(client, self._steady())
+        self._budget.spend(self._busy() - began, self._steady())
         return standing
 
     def _schedule(self) -> None:
@@ -112,11 +121,14 @@ class TokenVerification:
             self._next_turn = None
 
     def _take_turn(self) -> None:
-        """Verify one token: in one turn of the reactor no more, as others wait for it too."""
+        """Verify tokens for some milliseconds: others wait for this turn of the reactor too.
+
+        One token a turn would be too few: in a flood, a turn takes a hundred milliseconds.
+        """
         self._next_turn = None
-        work = None if self._budget.wait(self._steady()) else self._queue.next()
+        ends = self._steady() + TURN_SECONDS
         try:
-            if work is not None:
+            while (now := self._steady()) < ends and not self._budget.wait(now) and (work := self._queue.next()):
                 self._decide(work)
         finally:
             self._schedule()

@@ -69,5 +69,6 @@ def _join(request: h11.Request) -> dict[str, str]:
     headers: dict[str, str] = {}
     for raw, raw_value in request.headers:
         name, value = raw.decode("ascii"), raw_value.decode("latin-1")
-        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        separator = "; " if name == "cookie" else ", "  # RFC 9113 §8.2.3: a comma may be part of a cookie
+        headers[name] = f"{headers[name]}{separator}{value}" if name in headers else value
     return headers

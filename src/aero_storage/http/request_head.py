@@ -52,7 +52,10 @@ class RequestHead:
     version: str
     """`HTTP/1.1` or `HTTP/1.0`."""
     headers: Mapping[str, str] = attrs.field(repr=False)
-    """Values by names in lower case; repeated lines are joined by commas (RFC 9110 §5.3). `Host` occurs once."""
+    """Values by names in lower case; repeated lines are joined by commas (RFC 9110 §5.3), cookies by semicolons.
+
+    `Host` occurs once.
+    """
     size: int
     """Length of the head in bytes."""
     path: str

@@ -26,5 +26,5 @@ def access_of(
     if leases is None:
         return None
     failures = FailureLimit(settings.lease_failures_per_sec)
-    verification = TokenVerification(leases, failures, clock, time.monotonic)
+    verification = TokenVerification(leases, failures, clock, time.monotonic, time.thread_time)
     return LeaseAccess(leases, verification, current_catalog, policy.trusted_proxy)

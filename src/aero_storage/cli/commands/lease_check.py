@@ -9,7 +9,7 @@ from pathlib import Path
 import attrs
 import click
 
-from aero_storage.cli.lease_files import format_time, read_file, read_lease, with_keys
+from aero_storage.cli.lease_files import format_time, read_file, read_lease, with_keys, with_lease
 from aero_storage.cli.lease_options import with_audience, with_leeway, with_max_lifetime
 from aero_storage.cli.options import CommandContext, ImageIdType, with_json
 from aero_storage.errors import LeaseDocumentError
@@ -43,7 +43,7 @@ class _Question:
 
 
 @click.command("check", short_help="Say whether a lease is good, and why not.")
-@click.argument("lease", metavar="[-|@FILE]", required=False)
+@with_lease
 @with_keys("The daemon's file of keys, or the issuer's.")
 @click.option(
     "--revocations",

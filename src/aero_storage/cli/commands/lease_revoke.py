@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from aero_storage.atomic_files import replace_file
-from aero_storage.cli.lease_files import PUBLIC_MODE, TimeType, changing, format_time, read_lease
+from aero_storage.cli.lease_files import PUBLIC_MODE, TimeType, changing, format_time, read_lease, with_lease
 from aero_storage.cli.lease_options import with_leeway, with_max_lifetime
 from aero_storage.cli.options import CommandContext, ImageIdType, with_json, with_lock_timeout
 from aero_storage.errors import LeaseDocumentError, OperatorError
@@ -25,7 +25,7 @@ _AT = "at"
 
 
 @click.command("revoke", short_help="Revoke leases.")
-@click.argument("lease", metavar="[-|@FILE]", required=False)
+@with_lease
 @click.option(
     "--revocations",
     "revocations_file",

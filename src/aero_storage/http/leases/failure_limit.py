@@ -14,7 +14,7 @@ _SECOND = 1.0
 
 @attrs.define(eq=False)
 class FailureLimit:
-    """The failures of each client within the last second; `limit` is their most, 0 for any number.
+    """The last failures of each client; `limit` is their most, 0 for any number.
 
     `now` is of a steady clock, in seconds.
     """
@@ -25,13 +25,18 @@ class FailureLimit:
     def is_reached(self, client: str, now: float) -> bool:
         """Return whether a client has had as many failures in the last second as it may."""
         failures = self._failures.get(client)
-        return failures is not None and len(failures) == self._limit and now - failures[0] < _SECOND
+        if failures is None or not self._limit:
+            return False
+        return len(failures) == self._limit and now - failures[0] < _SECOND
+
+    def has_failed_within(self, client: str, seconds: float, now: float) -> bool:
+        """Return whether a client has had a failure within the last `seconds`, and is remembered."""
+        failures = self._failures.get(client)
+        return failures is not None and now - failures[-1] < seconds
 
     def failed(self, client: str, now: float) -> None:
         """Count a failure."""
-        if not self._limit:
-            return
-        failures = self._failures.setdefault(client, deque(maxlen=self._limit))
+        failures = self._failures.setdefault(client, deque(maxlen=max(self._limit, 1)))
         self._failures.move_to_end(client)
         failures.append(now)
         if len(self._failures) > MAX_CLIENTS:

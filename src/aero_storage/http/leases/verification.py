@@ -102,6 +102,13 @@ class LeaseVerifier:
         self._check(claims)
         return self._unless_revoked(Lease(jws.kid, claims.identifier or digits_of(token), claims))
 
+    def revised(self, lease: Lease) -> Lease | None:
+        """Return a lease that was verified by the same keys as it is by these revocations; None if it is revoked."""
+        if self.revocations.revoke(lease.kid, lease.claims):
+            return None
+        revoked = self.revocations.images_of(lease.claims)
+        return lease if revoked == lease.revoked_images else attrs.evolve(lease, revoked_images=revoked)
+
     def _check(self, claims: Claims) -> None:
         if self.rules.audience is not None and self.rules.audience not in claims.audience:
             raise LeaseRefusedError(LeaseResult.WRONG_AUDIENCE, "`aud` does not have the audience of this server")
@@ -112,10 +119,10 @@ class LeaseVerifier:
             )
 
     def _unless_revoked(self, lease: Lease) -> Lease:
-        if self.revocations.revoke(lease.kid, lease.claims):
+        revised = self.revised(lease)
+        if revised is None:
             raise LeaseRefusedError(LeaseResult.REVOKED, "the lease, its user or its key is revoked")
-        revoked = self.revocations.images_of(lease.claims)
-        return attrs.evolve(lease, revoked_images=revoked) if revoked else lease
+        return revised
 
 
 def digits_of(token: str) -> str:
