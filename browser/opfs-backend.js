@@ -19,7 +19,7 @@ export class OpfsBackend {
 
   /** @returns {Promise<string[]>} the keys that have values */
   async open(words) {
-    this.#worker = startWorker(new URL("./store-worker.js", import.meta.url));
+    this.#worker = startWorker();
     this.#worker.onmessage = ({ data: { id, answer } }) => this.#settle(id, answer);
     this.#worker.onerror = event => this.#failAll(event.message ?? "the worker of the store cannot be started");
     const timer = setTimeout(() => this.#failAll("the worker of the store does not answer"), OPEN_MILLISECONDS);
@@ -83,9 +83,12 @@ export class OpfsBackend {
 }
 
 /** Workers cannot be loaded from another origin: a script of this one imports it. */
-function startWorker(url) {
-  if (url.origin === globalThis.location?.origin) return new Worker(url, { type: "module" });
-  const blob = URL.createObjectURL(new Blob([`import ${JSON.stringify(url.href)};`], { type: "text/javascript" }));
+function startWorker() {
+  const { href, origin } = new URL("./store-worker.js", import.meta.url);
+  if (origin === globalThis.location?.origin) {
+    return new Worker(new URL("./store-worker.js", import.meta.url), { type: "module" }); // as bundlers look for it
+  }
+  const blob = URL.createObjectURL(new Blob([`import ${JSON.stringify(href)};`], { type: "text/javascript" }));
   const worker = new Worker(blob, { type: "module" });
   setTimeout(() => URL.revokeObjectURL(blob), OPEN_MILLISECONDS);
   return worker;

@@ -6,6 +6,7 @@ import argparse
 import json
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -30,6 +31,7 @@ V86_BUILD = VENV / "browser" / "node_modules" / "v86" / "build"
 def main(arguments: Sequence[str]) -> int:
     """Run; 0 if all was measured, whatever the figures."""
     given = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # through all `finally`: nothing is left behind
     try:
         results = _read(given.redraw) if given.redraw else _measure(given)
         _write(results, given.output)

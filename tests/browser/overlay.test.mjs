@@ -141,6 +141,8 @@ test("an export that is cut anywhere, changed anywhere or longer is `damaged`", 
     else assert.fail(`byte ${at} of ${file.length} may be changed`);
   }
   await assert.rejects(Overlay.import(streamOf(new Uint8Array([...file, 0])), disk), code("damaged"));
+  const without = new Uint8Array([...file.subarray(0, body), ...file.subarray(body + 16 + 1024)]); // one of two records
+  await assert.rejects(Overlay.import(streamOf(without), disk), code("damaged"));
   await assert.rejects(Overlay.import(streamOf(IMAGE), disk), code("damaged"));
 });
 
