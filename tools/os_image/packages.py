@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import subprocess
 from collections.abc import Mapping
@@ -63,7 +62,7 @@ class Packages:
     def _configuration(self) -> str:
         return (
             f'APT::Architecture "{GUEST}"; APT::Architectures {{ "{GUEST}"; "{self.host}"; }};\n'
-            f'APT::Sandbox::User "{os.environ.get("USER", "root")}"; Acquire::Languages "none";\n'
+            'APT::Sandbox::User "root"; Acquire::Languages "none";\n'
             f'Dir::State "{self.home}/state"; Dir::State::Lists "{self.home}/lists";\n'
             f'Dir::State::status "{self.home}/status"; Dir::Cache "{self.home}/cache";\n'
         )

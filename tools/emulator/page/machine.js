@@ -86,7 +86,11 @@ class Machine {
     disk.read = async (offset, length, options) => {
       const bytes = await read(offset, length, options);
       const digest = await crypto.subtle.digest("SHA-256", bytes);
-      this.reads.push([offset, length, [...new Uint8Array(digest)].map(byte => byte.toString(16).padStart(2, "0")).join("")]);
+      this.reads.push([
+        offset,
+        length,
+        [...new Uint8Array(digest)].map(byte => byte.toString(16).padStart(2, "0")).join(""),
+      ]);
       return bytes;
     };
     return disk;
@@ -94,7 +98,8 @@ class Machine {
 
   /** A disk as v86 takes it, through the client's buffer. */
   through(top) {
-    const onTrouble = ({ error, ...others }) => this.troubles.push({ code: error.code, message: error.message, ...others });
+    const onTrouble = ({ error, ...others }) =>
+      this.troubles.push({ code: error.code, message: error.message, ...others });
     return aero.v86Buffer(top, { onTrouble });
   }
 
