@@ -132,15 +132,24 @@ class Survey:
     def _versions(self, image_id: str) -> Iterator[Unit]:
         found = [*self.origin.list(chunks_of(image_id), delimiter=True)]
         has_manifest = any(one.status and one.key.endswith(f"/{MANIFEST_NAME}") for one in found)
-        for listed in found:
-            name = listed.key.rpartition("/")[2]
-            is_unit = listed.status is None and (is_version(name) or name == CHUNKS_DIRECTORY)
-            if not is_unit or (name == CHUNKS_DIRECTORY and has_manifest):  # its manifest is its pointer
+        for unit in _directories(found):
+            is_unversioned = unit.key.endswith(f"/{CHUNKS_DIRECTORY}")
+            if is_unversioned and has_manifest:  # its manifest is its pointer
                 continue
-            unit = Unit(listed.key, is_directory=True)
-            is_loose = name == CHUNKS_DIRECTORY or not self.is_named(unit)
-            if is_loose and unit.has_objects(self.origin):
+            if (is_unversioned or not self.is_named(unit)) and unit.has_objects(self.origin):
                 yield unit
+
+
+def chunk_units(origin: Origin, image_id: str) -> Iterator[Unit]:
+    """Yield the units of all chunks of an image, whether something names them or not."""
+    return _directories(origin.list(chunks_of(image_id), delimiter=True))
+
+
+def _directories(found: Iterable[Listed]) -> Iterator[Unit]:
+    for listed in found:
+        name = listed.key.rpartition("/")[2]
+        if listed.status is None and (is_version(name) or name == CHUNKS_DIRECTORY):
+            yield Unit(listed.key, is_directory=True)
 
 
 def is_complete(origin: Origin, unit: Unit) -> bool:

@@ -12,13 +12,12 @@ from typing_extensions import Buffer, override
 from aero_storage.atomic_files import Directory
 from aero_storage.catalog.content_digest import ContentDigest, object_stamps
 from aero_storage.catalog.model import Image
-from aero_storage.chunks.manifest import CHUNKS_DIRECTORY, ChunkManifest
+from aero_storage.chunks.manifest import ChunkManifest
 from aero_storage.chunks.publish.cutting import Advance
 from aero_storage.chunks.verify.source import ChunkSource
 from aero_storage.cli.buckets.conditional import Tried
 from aero_storage.cli.buckets.keys import (
     chunk_manifest_key,
-    chunks_of,
     file_key,
     imported_directory,
     is_imported_key,
@@ -32,7 +31,7 @@ from aero_storage.cli.buckets.pointer import CatalogPointer
 from aero_storage.cli.buckets.profiles import BucketProfiles
 from aero_storage.cli.buckets.publication import Publication
 from aero_storage.cli.buckets.reading import StoredObject
-from aero_storage.cli.buckets.unnamed import Survey, Unit, set_marks
+from aero_storage.cli.buckets.unnamed import Survey, Unit, chunk_units, set_marks
 from aero_storage.cli.buckets.uploading import FRESH_NS, Place, Upload, is_published
 from aero_storage.cli.foresight import foretell_space
 from aero_storage.cli.progress import progress
@@ -43,7 +42,6 @@ from aero_storage.cli.sizes import format_size
 from aero_storage.errors import AeroStorageError, BlobNotFoundError, OperatorError
 from aero_storage.http.extents.content_scan import ContentScan
 from aero_storage.http.extents.extents import Extents
-from aero_storage.http.identifiers import is_version
 from aero_storage.storage.objects.origin import ObjectStatus, Origin
 from aero_storage.storage.objects.stored_extents import map_key
 
@@ -204,7 +202,7 @@ class BucketWork(Work):
         catalog = self.pointer.current()
         given = [Unit(file) for file in dict.fromkeys(self._given.files)]
         if self._given.has_chunks:
-            given += self._chunk_units()
+            given += chunk_units(self.origin, self.image_id)
         if catalog is None:  # a listing serves all that is there: no other pointer can be taken away
             return Freed(self._deleted(given))
         survey = Survey(self.origin, catalog)
@@ -228,12 +226,6 @@ class BucketWork(Work):
 
     def _unversioned_manifest(self) -> str:
         return chunk_manifest_key(version_directory(self.image_id, None))
-
-    def _chunk_units(self) -> Iterator[Unit]:
-        for listed in self.origin.list(chunks_of(self.image_id), delimiter=True):
-            name = listed.key.rpartition("/")[2]
-            if listed.status is None and (is_version(name) or name == CHUNKS_DIRECTORY):
-                yield Unit(listed.key, is_directory=True)
 
     def _deleted(self, units: list[Unit]) -> int:
         freed = 0
