@@ -61,6 +61,11 @@ class Pool:
     def step(self) -> None:
         self.jobs.popleft()()
 
+    def open(self) -> None:
+        """Open the image of a request, and look whether it has a boot profile."""
+        for _ in range(2):
+            self.step()
+
     def release(self) -> None:
         self.held = False
         while self.jobs:
