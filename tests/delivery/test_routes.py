@@ -20,6 +20,7 @@ TABLE = {
     "/ready": (Plane.OPERATIONS, Resource.READINESS),
     "/version": (Plane.OPERATIONS, Resource.VERSION),
     "/metrics": (Plane.OPERATIONS, Resource.METRICS),
+    "/client/:part": (Plane.METADATA, Resource.CLIENT),
     "/v1/images": (Plane.METADATA, Resource.LIST),
     "/v1/images/:image_id/meta": (Plane.METADATA, Resource.META),
     "/v1/images/:image_id": (Plane.DATA, Resource.IMAGE),
@@ -59,10 +60,12 @@ def test_methods() -> None:
     assert {route.allow for route in ROUTES} == {"GET, HEAD, OPTIONS"}
 
 
-def test_disabled_metrics() -> None:
-    """Without metrics there is no such path, and all else is as it was."""
-    assert routes(metrics=True) == ROUTES
-    assert {route.template for route in ROUTES} - {route.template for route in routes(metrics=False)} == {"/metrics"}
+def test_disabled_routes() -> None:
+    """Without metrics, and without the client, there is no such path, and all else is as it was."""
+    everything = {route.template for route in ROUTES}
+    assert routes(metrics=True, page=True) == ROUTES
+    assert everything - {route.template for route in routes(metrics=False, page=True)} == {"/metrics"}
+    assert everything - {route.template for route in routes(metrics=True, page=False)} == {"/client/:part"}
 
 
 @pytest.mark.parametrize(

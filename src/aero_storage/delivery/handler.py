@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
 import attrs
+from twisted.internet.defer import succeed
 
 from aero_storage.catalog.current import CurrentCatalog
 from aero_storage.catalog.model import Image
@@ -16,6 +17,7 @@ from aero_storage.delivery.access_record import AccessRecord, Reporter
 from aero_storage.delivery.boot_profiles import ProfileLinks
 from aero_storage.delivery.byte_handler import ByteHandler, Memo
 from aero_storage.delivery.client_limits import ClientLimiter
+from aero_storage.delivery.client_module import ClientModule
 from aero_storage.delivery.exchange import Exchange
 from aero_storage.delivery.exposition import PacedExposition
 from aero_storage.delivery.extents_handler import ExtentsHandler
@@ -44,7 +46,6 @@ from aero_storage.errors import (
 )
 from aero_storage.http import caching
 from aero_storage.http.cors import Headers
-from aero_storage.http.identifiers import NAME_RULE
 from aero_storage.metrics import Counts
 from aero_storage.storage.store import BlobRequest, Opened, Store
 
@@ -94,6 +95,8 @@ class RequestHandler:
     """Says who may have what; None where leases are off."""
     profiles: ProfileLinks = attrs.field(kw_only=True, factory=ProfileLinks)
     """The stored boot profiles."""
+    _client: ClientModule = attrs.field(kw_only=True, factory=lambda: ClientModule({}))
+    """The client for browsers."""
     shutting_down: bool = attrs.field(init=False, default=False)
     _readiness: SingleFlight[bool] = attrs.field(init=False)
     _list: ImageList = attrs.field(init=False)
@@ -152,6 +155,8 @@ class RequestHandler:
         plane = exchange.facts.plane
         if exchange.facts.resource is Resource.LEASE:
             return self._lease_route.answer(exchange)
+        if exchange.facts.resource is Resource.CLIENT:
+            return succeed(self._client.answer(exchange.facts, self.policy))
         if plane is Plane.DATA:
             return self._bytes.answer(exchange, range_value)
         return self._metadata(exchange) if plane is Plane.METADATA else self._operations(exchange)
@@ -219,7 +224,7 @@ class RequestHandler:
         facts = exchange.facts
         self._current_catalog.require_valid()
         if not facts.names.valid:
-            return self._invalid_name(facts)
+            return metadata.invalid_name_reply(facts, self.policy)
         if facts.names.image_id is None:
             listing = await self._list.listing(exchange, lambda: self._current_catalog.current.images)
             return metadata.list_reply(facts, self.policy, listing)
@@ -235,13 +240,6 @@ class RequestHandler:
             self._access.settle(exchange, () if version is None else (version,))
         linked = await self.profiles.know(image, opened.status)
         return metadata.image_reply(facts, self.policy, image, opened.status, now=self._now(), has_profile=linked)
-
-    def _invalid_name(self, facts: Facts) -> Reply:
-        """The reply of the metadata plane to an invalid id or version (http.md §1)."""
-        if "image_id" in facts.names.broken:
-            text = f"invalid image id: it {NAME_RULE}"
-            return error(facts, self.policy, 400, reason=RefusalReason.ID, text=text)
-        return error(facts, self.policy, 404, reason=RefusalReason.ID)
 
     async def _open(self, image_id: str, anew: bool = False) -> tuple[Image, Opened]:  # noqa: FBT001, FBT002
         def request() -> tuple[Image, BlobRequest]:
@@ -289,7 +287,8 @@ def _hangs_on_leases(exchange: Exchange, reply: Reply) -> bool:
 
 
 def _uses_catalog(facts: Facts) -> bool:
-    return facts.plane is not Plane.OPERATIONS or facts.resource is Resource.READINESS
+    is_of_images = facts.plane is not Plane.OPERATIONS and facts.resource is not Resource.CLIENT
+    return is_of_images or facts.resource is Resource.READINESS
 
 
 def _retry_after(status: int, seconds: int) -> Headers:

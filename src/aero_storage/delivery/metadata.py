@@ -12,7 +12,14 @@ from aero_storage.catalog.model import Image
 from aero_storage.delivery.boot_profiles import ProfileBody
 from aero_storage.delivery.facts import Facts
 from aero_storage.delivery.policy import Policy
-from aero_storage.delivery.reply import Reply, json_body, precondition_reply, response_headers, validator_headers
+from aero_storage.delivery.reply import (
+    Reply,
+    error,
+    json_body,
+    precondition_reply,
+    response_headers,
+    validator_headers,
+)
 from aero_storage.delivery.representation import (
     OCTETS,
     image_validators,
@@ -21,12 +28,14 @@ from aero_storage.delivery.representation import (
     version_caching,
     version_of,
 )
+from aero_storage.errors import RefusalReason
 from aero_storage.http import caching
 from aero_storage.http.caching import Caching
 from aero_storage.http.conditional import Validators
 from aero_storage.http.cors import Headers
 from aero_storage.http.dates import format_rfc3339
 from aero_storage.http.extents.documents import Body
+from aero_storage.http.identifiers import NAME_RULE
 from aero_storage.storage.blob import BlobStatus
 
 _TAG_DIGITS = 32
@@ -145,6 +154,13 @@ def extents_reply(facts: Facts, policy: Policy, image: Image, body: Body) -> Rep
     is_moving = facts.names.version is None
     kept = caching_of(image, policy) if is_moving else version_caching(facts, policy, image)
     return _answer(facts, policy, body.data, Validators(body.etag, None), kept)
+
+
+def invalid_name_reply(facts: Facts, policy: Policy) -> Reply:
+    """Return the error for an invalid id or version (http.md §1)."""
+    if "image_id" in facts.names.broken:
+        return error(facts, policy, 400, reason=RefusalReason.ID, text=f"invalid image id: it {NAME_RULE}")
+    return error(facts, policy, 404, reason=RefusalReason.ID)
 
 
 def _listing_caching(listing: Listing, policy: Policy) -> Caching:

@@ -18,6 +18,7 @@ from aero_storage.delivery.admission import Admission
 from aero_storage.delivery.byte_handler import ByteHandler
 from aero_storage.delivery.chunk_versions import ChunkVersions
 from aero_storage.delivery.client_limits import ClientLimiter
+from aero_storage.delivery.client_module import ClientModule
 from aero_storage.delivery.extents_handler import ExtentsHandler
 from aero_storage.delivery.handler import RequestHandler, Total
 from aero_storage.delivery.policy import Policy
@@ -34,6 +35,7 @@ from aero_storage.logs.rate_limited import RateLimitedEvent
 from aero_storage.metrics import Metrics, Registry
 from aero_storage.service.build import build_of
 from aero_storage.service.catalog_reload import CatalogReloader
+from aero_storage.service.client_files import client_files
 from aero_storage.service.disk_pools import DiskPools
 from aero_storage.service.images_root import ImagesRoot, open_images_root
 from aero_storage.service.lease_access import access_of
@@ -171,6 +173,7 @@ def compose(  # noqa: PLR0913 - what the settings do not say
         ),
         ExtentsHandler(policy, current_catalog, store, reporter, root.late, look_anew=look_anew, access=access),
         profiles=profiles,
+        client=ClientModule.of(client_files() if settings.page else {}),
         look_anew=look_anew,
         access=access,
         renewal=None if root.polled is None else ListingOnDemand(root.polled, reloader.check, reactor),
@@ -190,7 +193,7 @@ def compose(  # noqa: PLR0913 - what the settings do not say
         handler, plans, FileSender(), pools.readers, bodies, in_flight, reactor, log, lease_watch=lease_watch
     )
     site = ImageSite(
-        build_resource(routes(metrics=not settings.disable_metrics), responder.respond_routed),
+        build_resource(routes(metrics=not settings.disable_metrics, page=settings.page), responder.respond_routed),
         reactor,
         responder,
         limits,
