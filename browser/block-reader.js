@@ -85,6 +85,14 @@ export class BlockReader {
     this.#zeros = zeros;
   }
 
+  /** @returns {boolean} whether the store has all blocks of a part that are not zeros */
+  keeps(offset, length) {
+    for (const index of this.#indexes(offset, length)) {
+      if (!this.#isZero(index) && !this.#isStored(index)) return false;
+    }
+    return true;
+  }
+
   /** Drops the blocks in memory. */
   clear() {
     this.#memory.clear();

@@ -40,6 +40,60 @@ export async function fetchProfile(requester, addresses, image, name, signal) {
     : [];
 }
 
+/** The parts that a profile names, joined where they touch. */
+export class NamedParts {
+  #parts = [];
+
+  /** @param {[number, number][]} ranges first bytes and lengths */
+  constructor(ranges) {
+    for (const [start, length] of [...ranges].sort(([one], [other]) => one - other)) {
+      const last = this.#parts.at(-1);
+      if (last && start <= last.end) last.end = Math.max(last.end, start + length);
+      else this.#parts.push({ start, end: start + length });
+    }
+  }
+
+  /** @returns {number | undefined} where the part ends that a byte is in; undefined: it is in none */
+  endAt(offset) {
+    let low = 0;
+    let high = this.#parts.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.#parts[middle].end > offset) high = middle;
+      else low = middle + 1;
+    }
+    return this.#parts[low]?.start <= offset ? this.#parts[low].end : undefined;
+  }
+}
+
+/** A profile in a store: a later session does not ask for it again if the store has all blocks that it names. */
+export class KeptProfile {
+  #store;
+  #image;
+  #note;
+
+  /**
+   * @param {import("./stores.js").Store | undefined} store
+   * @param {import("./metadata.js").Image} image
+   * @param {string} name
+   */
+  constructor(store, image, name) {
+    this.#store = /^[\w.-]{1,128}$/.test(name) ? store : undefined;
+    this.#image = image;
+    this.#note = `profile-${name}`;
+  }
+
+  /** @returns {Promise<[number, number][] | undefined>} the ranges that were kept for this version */
+  async ranges() {
+    const kept = await this.#store?.note(this.#note);
+    return kept?.version === this.#image.version ? kept?.ranges : undefined;
+  }
+
+  async keep(ranges) {
+    if (ranges.length) await this.#store?.setNote(this.#note, { version: this.#image.version, ranges });
+  }
+}
+
 function fits({ schema, version, unit, ranges }, image) {
   const isCount = value => Number.isSafeInteger(value) && value >= 0;
   return (

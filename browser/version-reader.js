@@ -4,7 +4,7 @@ import { BlockReader } from "./block-reader.js";
 import { BlockStore } from "./block-store.js";
 import { AeroDiskError } from "./errors.js";
 import { Prefetcher, savesData } from "./prefetcher.js";
-import { fetchProfile, leavesProfileAlone } from "./profile.js";
+import { fetchProfile, KeptProfile, leavesProfileAlone, NamedParts } from "./profile.js";
 import { ReadAhead } from "./read-ahead.js";
 import { Store } from "./stores.js";
 
@@ -32,6 +32,8 @@ export class VersionReader {
   #blocks;
   #readAhead;
   #prefetcher;
+  /** The parts that the profile in force names. */
+  #named;
 
   /** Versions are opened by `VersionReader.open`. */
   constructor(around, content, store) {
@@ -101,25 +103,44 @@ export class VersionReader {
 
   async #begin() {
     const { options, signal, onFailure } = this.#around;
-    const zeros = this.content
+    const found = this.content
       .findZeros(signal, this.#store)
       .then(map => this.#blocks.useZeros(map))
       .catch(onFailure);
-    if (options.profile && !savesData() && !leavesProfileAlone()) this.#followProfile().catch(onFailure);
-    await atMost(zeros, EXTENTS_MILLISECONDS);
+    const zeros = atMost(found, EXTENTS_MILLISECONDS);
+    if (options.profile && !savesData() && !leavesProfileAlone()) this.#followProfile(zeros).catch(onFailure);
+    await zeros;
   }
 
-  async #followProfile() {
-    const { requester, addresses, options, signal } = this.#around;
-    const { image } = this.content;
-    const found = await fetchProfile(requester, addresses, image, options.profile, signal);
-    const ranges = found.filter(([offset]) => offset < image.size);
+  async #followProfile(zeros) {
+    const { signal } = this.#around;
+    const ranges = await this.#missingProfile(zeros);
+    await zeros; // a profile may name holes, of which nothing is to be fetched
     const total = ranges.reduce((sum, [, length]) => sum + length, 0);
     await this.#prefetcher.follow(ranges, this.#progress(total), { waits: true }, signal);
   }
 
+  /** @returns {Promise<[number, number][]>} the ranges of the profile; none if the store has all of that */
+  async #missingProfile(zeros) {
+    const { requester, addresses, options, signal } = this.#around;
+    const { image } = this.content;
+    const kept = new KeptProfile(this.#store, image, options.profile);
+    const known = await kept.ranges();
+    if (known) {
+      this.#named = new NamedParts(known);
+      await zeros;
+      if (known.every(([offset, length]) => this.#blocks.keeps(offset, length))) return [];
+    }
+    const found = await fetchProfile(requester, addresses, image, options.profile, signal);
+    const ranges = found.filter(([offset]) => offset < image.size);
+    this.#named = new NamedParts(ranges);
+    await kept.keep(ranges);
+    return ranges;
+  }
+
+  /** Fetches ahead; from within a part that the profile names no further than that goes, as guests stop there. */
   #goAhead(offset, length) {
-    const next = this.#readAhead.note(offset, length);
+    const next = this.#readAhead.note(offset, length, this.#named?.endAt(offset + length - 1));
     if (!next || !this.#prefetcher.isWelcome) return;
     const within = Math.min(next.length, this.content.image.size - next.offset);
     const { signal, onFailure } = this.#around;

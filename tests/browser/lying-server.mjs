@@ -169,9 +169,9 @@ function json(value) {
   return { status: 200, headers: { "Content-Type": "application/json" }, body: Buffer.from(JSON.stringify(value)) };
 }
 
-export function send(response, { status, headers, body }, method = "GET") {
+export function send(response, { status, headers, body }, method = "GET", whenSent = () => {}) {
   response.writeHead(status, { ...headers, "Content-Length": body.length });
-  response.end(method === "HEAD" ? undefined : body);
+  response.end(method === "HEAD" ? undefined : body, whenSent);
 }
 
 // Lies. Each gives a function (response, answer).

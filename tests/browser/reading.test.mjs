@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
 
 import { AeroDisk, AeroDiskError } from "../../browser/aero-disk.js";
-import { bytesOf, lies, LyingServer } from "./lying-server.mjs";
+import { bytesOf, lies, LyingServer, send } from "./lying-server.mjs";
 
 const BLOCK = 4096;
 const IMAGE = bytesOf(1, 300_000);
@@ -294,9 +294,8 @@ test("a map of holes of another version is not believed, nor one that breaks a r
   }
 });
 
-test("the profile is fetched ahead, in its order, and reads find it in memory", async t => {
-  t.mock.method(Math, "random", () => 0.5);
-  server.profile = {
+function profileOf(...ranges) {
+  return {
     schema: "aero.profile.v1",
     image_id: "disk.img",
     version: server.version,
@@ -305,20 +304,24 @@ test("the profile is fetched ahead, in its order, and reads find it in memory", 
     sessions: 3,
     recorded: "2026-11-28T12:00:00Z",
     seconds: 30,
-    bytes: 6 * BLOCK,
-    ranges: [
-      [20, 4, 0, 100],
-      [2, 2, 10, 66],
-    ],
+    bytes: ranges.reduce((sum, [, count]) => sum + count * BLOCK, 0),
+    ranges,
   };
-  const done = new Promise(resolve => {
-    open({ profile: "boot" }).then(disk =>
-      disk.addEventListener("progress", event => {
-        if (event.detail.loaded === event.detail.total) resolve(disk);
-      }),
-    );
+}
+
+// A disk whose profile is here.
+async function openProfiled(t, options) {
+  t.mock.method(Math, "random", () => 0.5);
+  const disk = await open({ profile: "boot", ...options });
+  await new Promise(resolve => {
+    disk.addEventListener("progress", ({ detail }) => detail.loaded === detail.total && resolve());
   });
-  const disk = await done;
+  return disk;
+}
+
+test("the profile is fetched ahead, in its order, and reads find it in memory", async t => {
+  server.profile = profileOf([20, 4, 0, 100], [2, 2, 10, 66]);
+  const disk = await openProfiled(t);
   assert.deepEqual(
     server.asked("/profile").map(({ query }) => query),
     ["?name=boot"],
@@ -329,6 +332,39 @@ test("the profile is fetched ahead, in its order, and reads find it in memory", 
   );
   await disk.read(20 * BLOCK, 4 * BLOCK);
   assert.equal(server.reads.length, 2);
+});
+
+test("reads within what a profile names fetch nothing behind it; reads that go on are fetched ahead", async t => {
+  server.profile = profileOf([24, 4, 0, 100], [20, 4, 10, 100]);
+  const disk = await openProfiled(t, { readAhead: 32 * BLOCK });
+  for (let block = 20; block < 28; block += 1) await disk.read(block * BLOCK, BLOCK);
+  await disk.read(2 * BLOCK, BLOCK); // what was asked for before is on its way by then
+  assert.deepEqual(
+    server.reads.map(({ range }) => range[0] / BLOCK).sort((a, b) => a - b),
+    [2, 20, 24],
+  );
+  for (let block = 28; block < 60; block += 1) await disk.read(block * BLOCK, BLOCK);
+  assert.ok(server.reads.length <= 3 + 10, `${server.reads.length} requests`);
+});
+
+test("a hole that a profile names is not fetched, however late the map of holes comes", async t => {
+  const image = bytesOf(2, 40 * BLOCK);
+  image.fill(0, 4 * BLOCK, 30 * BLOCK);
+  server.put(image);
+  server.extents = extents(image, { data: [0, 4, 26, 10] });
+  server.profile = profileOf([2, 6, 0, 100]);
+  const profileIsSent = new Promise(resolve => {
+    server.fault = ({ path }) => {
+      if (path.endsWith("/extents")) return (...words) => profileIsSent.then(() => send(...words));
+      if (path.endsWith("/profile")) return (...words) => send(...words, "GET", resolve);
+      return undefined;
+    };
+  });
+  await openProfiled(t);
+  assert.deepEqual(
+    server.reads.map(({ range }) => range),
+    [[2 * BLOCK, 4 * BLOCK - 1]],
+  );
 });
 
 test("one session of 20 leaves the profile alone", async t => {

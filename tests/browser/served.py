@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 import subprocess
@@ -58,9 +59,25 @@ def operate(root: Path, *words: str | Path) -> None:
     subprocess.run(command, check=True, capture_output=True, timeout=120)
 
 
+def profile_of(image: Path) -> dict[str, object]:
+    """A boot profile of two parts, one of them in the hole."""
+    return {
+        "schema": "aero.profile.v1",
+        "image_id": "profiled",
+        "version": f"sha256-{hashlib.sha256(image.read_bytes()).hexdigest()}",
+        "name": "boot",
+        "unit": 65536,
+        "sessions": 1,
+        "recorded": "2026-11-28T12:00:00Z",
+        "seconds": 30,
+        "bytes": 4 * 65536,
+        "ranges": [[64, 3, 0, 100], [40, 1, 10, 100]],
+    }
+
+
 @contextmanager
 def serving(home: Path, *flags: str) -> Iterator[Served]:
-    """Serve an image raw, in chunks, private, and under an id that tests replace."""
+    """Serve an image raw, in chunks, private, with a boot profile, and under an id that tests replace."""
     root = home / "images"
     image, other = make_image(home / "image.raw", 15), make_image(home / "other.raw", 16)
     root.mkdir()
@@ -68,6 +85,10 @@ def serving(home: Path, *flags: str) -> Iterator[Served]:
         operate(root, "import", image, "--id", name, "--format", "raw")
     operate(root, "import", image, "--id", "secret", "--format", "raw", "--private")
     operate(root, "publish", "published", "--chunk-size", "256KiB")
+    operate(root, "import", image, "--id", "profiled", "--format", "raw")
+    profile = home / "profile.json"
+    profile.write_text(json.dumps(profile_of(image)), encoding="utf-8")
+    operate(root, "profile", "import", "profiled", profile)
     keys = home / "keys.json"
     keys.write_bytes(KEYS)
     keys.chmod(0o600)

@@ -70,6 +70,15 @@ def test_second_session(sessions: Sessions, kind: str) -> None:
     assert stats["hits"]["disk"] > 0
 
 
+def test_profile_that_is_kept(sessions: Sessions) -> None:
+    """A session that has all that the profile names asks for the image's metadata, and for nothing else."""
+    first, second = sessions.first["profiled"], sessions.second["profiled"]
+    assert first["hits"]["disk"] == 0
+    assert first["prefetchedUsedBytes"] == 3 * 65536
+    assert second["hits"]["disk"] == 6
+    assert (second["requests"], second["waits"]) == (1, 0)
+
+
 def test_tabs(sessions: Sessions) -> None:
     """A second tab has the blocks from the first, and has the files itself when the first is gone."""
     tabs = sessions.second["tabs"]
