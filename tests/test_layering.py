@@ -26,7 +26,8 @@ PLAN: tuple[tuple[int, frozenset[str]], ...] = (
     (1, frozenset({"errors"})),
     (1, frozenset({"strict_json"})),
     (1, frozenset({"http"})),
-    (2, frozenset({"atomic_files", "disk", "image_formats", "lease_documents", "logs", "metrics", "settings"})),
+    (2, frozenset({"atomic_files", "disk", "image_formats", "lease_documents", "logs", "metrics"})),
+    (2, frozenset({"profiles", "settings"})),
     (2, frozenset({"catalog", "linux", "open_file"})),
     (3, frozenset({"chunks", "storage", "streaming", "workers"})),
     (4, frozenset({"delivery", "doctor"})),
@@ -48,6 +49,7 @@ PURE_ROOMS = {
     "doctor",
     "image_formats",
     "lease_documents",
+    "profiles",
 }
 # library -> the modules (or packages) that may import it
 LIBRARIES = {

@@ -54,6 +54,13 @@ def test_wheel_holds_every_module(wheel_names: frozenset[str]) -> None:
     assert {name for name in wheel_names if name.endswith(".py")} == sources | {DROPIN}
 
 
+def test_wheel_holds_the_client(wheel_names: frozenset[str]) -> None:
+    """Every script of the client is in the wheel, from where the daemon serves it."""
+    scripts = {f"aero_storage/client/{path.name}" for path in (ROOT / "browser").glob("*.js")}
+    assert "aero_storage/client/aero-disk.js" in scripts
+    assert {name for name in wheel_names if name.endswith(".js")} == scripts
+
+
 def test_every_directory_is_a_package() -> None:
     """A directory with modules has an __init__.py: without one, setuptools leaves it out silently."""
     modules = (ROOT / "src").glob("aero_storage/**/*.py")

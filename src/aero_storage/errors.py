@@ -139,6 +139,18 @@ class DiskHangsError(BlobUnreadableError):
     status, reason = 503, RefusalReason.DISK
 
 
+class ImageChangedError(ClientError):
+    """A file was changed while its extents were looked for."""
+
+    status, reason = 503, RefusalReason.DISK
+
+
+class ExtentsLateError(ClientError):
+    """The extents of an image are not known in time; they are looked for meanwhile."""
+
+    status, reason, retry_after = 503, RefusalReason.DISK, 5
+
+
 class ObjectTooLargeError(BlobUnreadableError):
     """An object that is read as a document has more bytes than such a document may have."""
 

@@ -108,6 +108,33 @@ def entry(image_id: str, file: str = "disk.img", **more: Any) -> Entry:
     return {"id": image_id, "file": file, "name": f"Image {image_id[:16]}", "public": True} | more
 
 
+def profile_of(image_id: str, version: str, size: int = SIZE, **more: Any) -> bytes:
+    """A boot profile of two ranges, to the byte as `aero-storage profile` writes it."""
+    unit = 65536
+    rows = [[0, 1, 0, 100], [2, -(-size // unit) - 2, 1500, 66]]
+    document = {
+        "schema": "aero.profile.v1",
+        "image_id": image_id,
+        "version": version,
+        "name": "boot",
+        "unit": unit,
+        "sessions": 3,
+        "recorded": "2026-11-28T12:00:00Z",
+        "seconds": 30,
+        "bytes": size - unit,
+        "ranges": rows,
+    }
+    return json.dumps(document | more, separators=(",", ":")).encode()
+
+
+def put_profile(root: Path, image_id: str, version: str, data: bytes | None = None, name: str = "boot") -> Path:
+    """Put a profile in place by rename; without `data` a valid one of DISK."""
+    path = root / "profiles" / image_id / version / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    put(path, profile_of(image_id, version, name=name) if data is None else data)
+    return path
+
+
 def sparse(path: Path) -> None:
     """Write an image of a little over 5 GiB that takes next to no room, with marks in it."""
     with path.open("wb") as file:

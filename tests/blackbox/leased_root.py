@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tests.blackbox.harness import running
-from tests.blackbox.image_roots import DISK, entry, put_catalog, tag_of, version_of, write
+from tests.blackbox.image_roots import DISK, VERSION, entry, put_catalog, put_profile, tag_of, version_of, write
 from tests.lease_tokens import KEYS, with_claims
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def leased_root(home: Path) -> None:
             ]
         },
     )
+    put_profile(root, "secret", VERSION)
     (home / "keys.json").write_bytes(KEYS)
     (home / "keys.json").chmod(0o600)
     (home / "revoked.jsonl").write_text(f'{{"jti": "{REVOKED}"}}\n{{"img": "other", "before": 9999999999}}\n')

@@ -89,4 +89,7 @@ def test_without_a_state() -> None:
     """The operator's own digest, without the state of a file, is believed; without a digest nothing is known."""
     assert Image("a", "a", "a", sha256=SHA256).known_sha256(stamps(1, 2, 3, 4)) == SHA256
     assert Image("a", "a", "a", sha256_of="1-2").known_sha256(stamps(1, 2, 3, 4)) is None
+    for sha256_of, found in ((None, None), ("1-2", SHA256), ("1-3", None)):
+        image = Image("a", "a", "a", sha256=SHA256, sha256_of=sha256_of)
+        assert image.found_sha256(stamps(1, 2, 3, 4)) == found
     assert not Image("a", "a", "a", sha256_of="1-3").has_outdated_sha256(stamps(1, 2, 3, 4))

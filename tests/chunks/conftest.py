@@ -1,34 +1,13 @@
-"""Images made of data and holes, and what is published of them."""
+"""Published images."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from aero_storage.chunks.publish.publisher import Published, publish
-
-Part = bytes | int
-
-
-@pytest.fixture
-def make_image(tmp_path: Path) -> Callable[..., Path]:
-    """Give a function that makes an image of parts: bytes are data, a number is a hole of so many bytes."""
-
-    def make(*parts: Part, name: str = "image.img") -> Path:
-        path = tmp_path / name
-        with path.open("wb") as file:
-            for part in parts:
-                if isinstance(part, int):
-                    file.seek(part, os.SEEK_CUR)
-                else:
-                    file.write(part)
-            file.truncate(file.tell())
-        return path
-
-    return make
 
 
 @pytest.fixture

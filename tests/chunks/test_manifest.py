@@ -17,9 +17,9 @@ from aero_storage.chunks.manifest import (
     content_version,
     is_content_version,
     is_virtual_version,
-    parse_chunk_manifest,
     virtual_version,
 )
+from aero_storage.chunks.manifest_parser import parse_chunk_manifest
 from aero_storage.errors import ChunkFormatError
 from aero_storage.http.identifiers import is_version
 

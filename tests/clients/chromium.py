@@ -45,17 +45,29 @@ class PageHandler(BaseHTTPRequestHandler):
 
     reports: queue.Queue[dict[str, Any]]
     page: str
+    modules: Path | None
     actions: Mapping[str, Callable[[], object]]
 
     def do_GET(self) -> None:
-        body = self.page.encode() if self.path.startswith("/?") else b""
+        kind, body = self.found()
         self.send_response(200 if body else 404)
-        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Content-Type", f"{kind}; charset=utf-8")
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Cross-Origin-Opener-Policy", "same-origin")
         self.send_header("Cross-Origin-Embedder-Policy", "require-corp")
+        self.send_header("Cross-Origin-Resource-Policy", "cross-origin")  # modules go to other origins, too
+        self.send_header("Access-Control-Allow-Origin", "*")
         self.end_headers()
         self.wfile.write(body)
+
+    def found(self) -> tuple[str, bytes]:
+        """Give the page at `/?…`, and modules at `/client/…`."""
+        name = self.path.removeprefix("/client/")
+        if self.path.startswith("/?"):
+            return "text/html", self.page.encode()
+        if self.modules is None or name not in {module.name for module in self.modules.glob("*.js")}:
+            return "text/plain", b""
+        return "text/javascript", (self.modules / name).read_bytes()
 
     def do_POST(self) -> None:
         report = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -72,11 +84,16 @@ class PageHandler(BaseHTTPRequestHandler):
 
 @contextmanager
 def page_server(
-    page: str, actions: Mapping[str, Callable[[], object]] = {}
+    page: str, actions: Mapping[str, Callable[[], object]] = {}, modules: Path | None = None
 ) -> Iterator[tuple[str, queue.Queue[dict[str, Any]]]]:
-    """Serve the page; give its origin and the queue of what browsers report. `actions` are what a POST does."""
+    """Serve the page; give its origin and the queue of what browsers report.
+
+    `actions` are what a POST does; `modules` is a directory with scripts, which the page finds below `/client/`.
+    """
     reports: queue.Queue[dict[str, Any]] = queue.Queue()
-    handler = type("Handler", (PageHandler,), {"reports": reports, "page": page, "actions": actions})
+    handler = type(
+        "Handler", (PageHandler,), {"reports": reports, "page": page, "modules": modules, "actions": actions}
+    )
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()

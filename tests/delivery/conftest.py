@@ -20,8 +20,10 @@ from aero_storage.catalog.model import Catalog, Image
 from aero_storage.catalog.reader import Reading
 from aero_storage.delivery.access_record import AccessRecord, Reporter
 from aero_storage.delivery.admission import Admission
+from aero_storage.delivery.boot_profiles import ProfileLinks
 from aero_storage.delivery.byte_handler import ByteHandler
 from aero_storage.delivery.exchange import Ending, Exchange
+from aero_storage.delivery.extents_handler import ExtentsHandler
 from aero_storage.delivery.facts import Facts, Names, read_facts
 from aero_storage.delivery.handler import RequestHandler, Total
 from aero_storage.delivery.operations import Build
@@ -32,6 +34,7 @@ from aero_storage.delivery.routes import ROUTES, Route
 from aero_storage.disk import Disk
 from aero_storage.errors import BlobNotFoundError, BlobUnreadableError, CatalogError
 from aero_storage.http.conditional import Validators
+from aero_storage.http.extents.extents import KnownExtents, everything
 from aero_storage.logs.json_lines import Fields
 from aero_storage.metrics import Metrics, Registry
 from aero_storage.storage.blob import BlobStatus
@@ -91,12 +94,13 @@ def ask(
     query: str = "",
 ) -> Asked:
     """The facts of a request whose raw path is looked up in the table of routes, and its range."""
+    path, _, behind = path.partition("?")
     route, segments = _match(path)
     given = {name.lower(): value for name, value in (headers or {}).items()}
     facts = read_facts(
         method=method,
         path=path,
-        query=query,
+        query=query or behind,
         route=route,
         names=Names.parse(segments),
         header=lambda name: given.get(name.lower()),
@@ -188,6 +192,10 @@ class FakeStore:
     """What the next open gives, instead of an answer at once."""
     cached: dict[BlobRequest, FakeBlob] = attrs.field(factory=dict)
     """What can be had without waiting."""
+    mapped: list[str] = attrs.field(factory=list)
+    """The ids of the images whose extents were looked for."""
+    maps: list[Deferred[KnownExtents]] = attrs.field(factory=list)
+    """What the next looks for extents give; after them, all is data."""
 
     def put(self, name: str, size: int = 1000, mtime_ns: int = 1_700_000_000_500_000_000) -> FakeBlob:
         self.blobs[name] = FakeBlob(file_status(size, mtime_ns))
@@ -205,6 +213,12 @@ class FakeStore:
 
     def close(self) -> None:
         raise AssertionError("the handler does not own the store")
+
+    def extents(self, image: Image, status: BlobStatus) -> Deferred[KnownExtents]:
+        self.mapped.append(image.id)
+        if self.maps:
+            return self.maps.pop(0)
+        return succeed(KnownExtents(everything(status.size)))
 
     def look_anew(self) -> None:
         raise AssertionError("the handler has no such wish")
@@ -341,7 +355,7 @@ class Bench:
         store: Store = self.store
         policy = policy or policy_with()
         virtual = VirtualChunks(policy, self.log)
-        look_anew = given.get("look_anew")
+        look_anew, access = given.get("look_anew"), given.get("access")
         byte_handler = ByteHandler(
             policy,
             self.current_catalog,
@@ -351,6 +365,7 @@ class Bench:
             lambda: self.now,
             look_anew=look_anew,
             access=given.get("access"),
+            profiles=given.get("profiles", ProfileLinks()),
         )
         build = Build("1.2.3")
         return RequestHandler(
@@ -361,6 +376,7 @@ class Bench:
             self.current_catalog,
             store,
             byte_handler,
+            ExtentsHandler(policy, self.current_catalog, store, self.reporter, look_anew=look_anew, access=access),
             total=total,
             now=lambda: self.now,
             **given,

@@ -20,12 +20,17 @@ TABLE = {
     "/ready": (Plane.OPERATIONS, Resource.READINESS),
     "/version": (Plane.OPERATIONS, Resource.VERSION),
     "/metrics": (Plane.OPERATIONS, Resource.METRICS),
+    "/client/:part": (Plane.METADATA, Resource.CLIENT),
     "/v1/images": (Plane.METADATA, Resource.LIST),
     "/v1/images/:image_id/meta": (Plane.METADATA, Resource.META),
     "/v1/images/:image_id": (Plane.DATA, Resource.IMAGE),
     "/v1/images/:image_id/data": (Plane.DATA, Resource.IMAGE),
     "/v1/images/:image_id/versions/:version": (Plane.DATA, Resource.IMAGE),
     "/v1/images/:image_id/versions/:version/data": (Plane.DATA, Resource.IMAGE),
+    "/v1/images/:image_id/extents": (Plane.METADATA, Resource.EXTENTS),
+    "/v1/images/:image_id/versions/:version/extents": (Plane.METADATA, Resource.EXTENTS),
+    "/v1/images/:image_id/profile": (Plane.METADATA, Resource.PROFILE),
+    "/v1/images/:image_id/versions/:version/profile": (Plane.METADATA, Resource.PROFILE),
     "/v1/images/:image_id/lease": (Plane.DATA, Resource.LEASE),
     f"{CHUNKED}/manifest.json": (Plane.DATA, Resource.CHUNK_MANIFEST),
     f"{CHUNKED}/manifest": (Plane.DATA, Resource.CHUNK_MANIFEST),
@@ -55,10 +60,12 @@ def test_methods() -> None:
     assert {route.allow for route in ROUTES} == {"GET, HEAD, OPTIONS"}
 
 
-def test_disabled_metrics() -> None:
-    """Without metrics there is no such path, and all else is as it was."""
-    assert routes(metrics=True) == ROUTES
-    assert {route.template for route in ROUTES} - {route.template for route in routes(metrics=False)} == {"/metrics"}
+def test_disabled_routes() -> None:
+    """Without metrics, and without the client, there is no such path, and all else is as it was."""
+    everything = {route.template for route in ROUTES}
+    assert routes(metrics=True, page=True) == ROUTES
+    assert everything - {route.template for route in routes(metrics=False, page=True)} == {"/metrics"}
+    assert everything - {route.template for route in routes(metrics=True, page=False)} == {"/client/:part"}
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,9 @@ def test_made_private_while_a_token_waits_for_its_verification(
     assert (reply.status, reply.body) == (200, b"[]")
 
 
-@pytest.mark.parametrize("path", [URL, f"{URL}/meta", f"{URL}/chunked/manifest"])
+@pytest.mark.parametrize(
+    "path", [URL, *(f"{URL}/{rest}" for rest in ("meta", "extents", "profile", "chunked/manifest"))]
+)
 def test_made_private_by_a_look_at_the_origin(bench: Bench, ask: Ask, handler: RequestHandler, path: str) -> None:
     """A request needs a lease if the catalog that was looked at anew for it has its image as a private one."""
     del bench.store.blobs["disk.raw"]

@@ -20,8 +20,9 @@ from aero_storage.linux.malloc import TRIM_SECONDS
 from aero_storage.linux.sd_notify import Silent
 from aero_storage.logs.json_log import JsonLines
 from aero_storage.service import daemon
+from aero_storage.service.build import build_of
 from aero_storage.service.certificate_renewal import CertificateRenewal
-from aero_storage.service.composition import Drain, build_of, policy_of
+from aero_storage.service.composition import Drain, policy_of
 from aero_storage.service.daemon import AeroService
 from aero_storage.service.listening.endpoints import Listening, address_text
 from aero_storage.settings import Settings

@@ -142,7 +142,7 @@ def test_where_threads_read(leased: Leased, outcome: str) -> None:
     connections = [leased.stack.connect() for _ in range(2)]
     for connection, names in zip(connections, ([ADA], []), strict=True):
         connection.get(URL, *names)
-        leased.stack.pool.step()
+        leased.stack.pool.open()
         connection.transport.producer.pauseProducing()
     leased.stack.pool.release()
     leased.let_pass(GRACE - 1)
@@ -161,7 +161,7 @@ def test_while_a_disk_is_waited_for(leased: Leased) -> None:
     leased.stack.pool.held = True
     connection = leased.stack.connect()
     connection.get(URL, ADA)
-    leased.stack.pool.step()
+    leased.stack.pool.open()
     leased.revoke("ada")
     assert connection.transport.aborted
     connection.lose()

@@ -92,7 +92,7 @@ def test_client_leaves_in_the_middle(stack: Any) -> None:
     stack.pool.held = True
     connection = stack.connect()
     connection.get(URL)
-    stack.pool.step()
+    stack.pool.open()
     stack.pool.step()
     sent = len(connection.taken().partition(b"\r\n\r\n")[2])
     connection.lose()
@@ -108,7 +108,7 @@ def test_file_changes_in_the_middle(stack: Any, how: str) -> None:
     stack.pool.held = True
     connection = stack.connect()
     connection.get(URL)
-    stack.pool.step()
+    stack.pool.open()
     stack.pool.step()
     path = stack.root / "disk.img"
     if how == "truncate":
@@ -135,7 +135,7 @@ def test_file_is_replaced_in_the_middle(stack: Any, how: str) -> None:
     stack.pool.held = True
     connection = stack.connect()
     connection.get(URL)
-    stack.pool.step()
+    stack.pool.open()
     path = stack.root / "disk.img"
     if how == "unlink":
         path.unlink()
@@ -164,7 +164,7 @@ def test_a_defect_in_the_middle_breaks_off(stack: Any, monkeypatch: pytest.Monke
     stack.pool.held = True
     connection = stack.connect()
     connection.get(URL)
-    stack.pool.step()
+    stack.pool.open()
     stack.pool.step()
 
     def fail(*_: object) -> bytes:
@@ -186,7 +186,7 @@ def test_no_thread_to_be_had(stack: Any, monkeypatch: pytest.MonkeyPatch) -> Non
     stack.pool.held = True
     connection = stack.connect()
     connection.get(URL, ("Range", "bytes=0-9"))
-    stack.pool.step()
+    stack.pool.open()
 
     def refuse(*_: object) -> None:
         raise RuntimeError("can't start new thread")
@@ -256,7 +256,7 @@ def test_paused_stream_reads_no_further(stack: Any) -> None:
     stack.pool.held = True
     connection = stack.connect()
     connection.get(URL)
-    stack.pool.step()
+    stack.pool.open()
     connection.transport.producer.pauseProducing()
     stack.pool.step()
     for _ in range(5):

@@ -151,7 +151,7 @@ def test_client_resets_while_a_thread_reads(
     cold.append(True)
     stack.pool.held = True
     ask(pair)
-    stack.pool.step()  # the open
+    stack.pool.open()
     assert len(stack.pool.jobs) == 1  # the fetch
     pair.reset()
     pair.turn(3)

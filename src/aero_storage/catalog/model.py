@@ -8,6 +8,8 @@ from types import MappingProxyType
 
 import attrs
 
+from aero_storage.http.versions import image_version
+
 MANIFEST_NAME = "manifest.json"
 """File name of the catalog in the images root (http.md §3) and of a chunk manifest in its directory (http.md §6)."""
 
@@ -59,6 +61,14 @@ class Image:
     def known_sha256(self, stamps: Collection[str]) -> str | None:
         """The digest of its file, which has these `stamps` now; None if it was computed from another state."""
         return self.sha256 if self.sha256_of is None or self.sha256_of in stamps else None
+
+    def found_sha256(self, stamps: Collection[str]) -> str | None:
+        """The digest that was computed from its file in the state with these `stamps`; nobody's word counts."""
+        return self.sha256 if self.sha256_of in stamps else None
+
+    def version(self, size: int, own_etag: str, stamps: Collection[str]) -> str | None:
+        """The version of the image (http.md §13); `own_etag` is the tag that its file or object has by itself."""
+        return image_version(size, self.etag or own_etag, own_etag, self.known_sha256(stamps))
 
     def has_outdated_sha256(self, stamps: Collection[str]) -> bool:
         """Whether its digest was computed from another state of the file than the one with these `stamps`."""

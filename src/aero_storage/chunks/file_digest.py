@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 import attrs
 
 from aero_storage.chunks.parallel import HaltedError
-from aero_storage.chunks.publish.extents import data_extents
 from aero_storage.chunks.publish.zeros import hash_zeros
 from aero_storage.errors import OperatorError
+from aero_storage.linux.sparse_files import data_extents
 
 if TYPE_CHECKING:
     from hashlib import _Hash

@@ -1,21 +1,15 @@
-"""The manifest of a chunked image (http.md §6): its rules, to JSON and from JSON. Pure.
-
-`parse_chunk_manifest` refuses manifests that the format forbids or that clients refuse.
-"""
+"""The manifest of a chunked image (http.md §6): its rules, and how it becomes JSON. Pure."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import attrs
 
-from aero_storage.errors import ChunkFormatError, JsonError
-from aero_storage.http.digests import is_sha256
-from aero_storage.http.identifiers import NAME_RULE, is_image_id, is_version
-from aero_storage.strict_json import Fields, Values, load, show
+from aero_storage.errors import ChunkFormatError
 
 SCHEMA = "aero.chunked-disk-image.v1"
 MIME_TYPE = "application/octet-stream"
@@ -36,13 +30,7 @@ MAX_INDEX_WIDTH = 32
 MAX_MANIFEST_BYTES = 64 * 1024 * 1024
 
 _SUFFIX = ".bin"
-_SIZE_BYTES = 8
 _ENTRIES_AT_ONCE = 4096
-_ENTRY_KEYS = frozenset({"size", "sha256"})
-_MAX_VALUES = 4 * MAX_CHUNK_COUNT + 10_000
-"""An entry of `chunks` is three: itself, `size` and `sha256`. One more may be of a later version of the format."""
-
-_MEDIA_TYPE = re.compile(r"[!-.0-~]{1,100}/[ -~]{1,200}")
 _CONTENT_VERSION = re.compile(r"sha256-[0-9a-f]{64}")
 _VIRTUAL_VERSION = re.compile(r"virtual-[0-9a-f]{32}")
 
@@ -125,6 +113,10 @@ class ChunkManifest(Geometry):
     mime_type: str = MIME_TYPE
     digests: bytes | None = attrs.field(default=None, repr=False)
     """The chunks' SHA-256 digests, 32 bytes each, in order; None if the manifest has none."""
+    zeros: tuple[int, ...] | None = attrs.field(default=None, eq=False, repr=False)
+    """Chunks that are all zeros, as pairs of gap and length in chunks; None if it does not tell."""
+    image_sha256: str | None = attrs.field(default=None, eq=False)
+    """The SHA-256 digest of the whole image, in hex; None if it does not tell."""
 
     def digest(self, index: int) -> bytes | None:
         """Return the SHA-256 digest of a chunk, or None if the manifest has none."""
@@ -146,15 +138,19 @@ class ChunkManifest(Geometry):
             "chunkCount": self.chunk_count,
             "chunkIndexWidth": self.index_width,
         }
-        text = json.dumps(head, separators=(",", ":"))
-        if self.digests is None:
-            yield text.encode()
-            return
-        yield f'{text[:-1]},"chunks":['.encode()
+        more = {"zeros": self.zeros, "sha256": self.image_sha256}
+        text, end = _members(head), _members({key: value for key, value in more.items() if value is not None})
+        yield f"{{{text}".encode()
+        if self.digests is not None:
+            yield from self._entries()
+        yield (f",{end}}}" if end else "}").encode()
+
+    def _entries(self) -> Iterator[bytes]:
+        yield b',"chunks":['
         for first in range(0, self.chunk_count, _ENTRIES_AT_ONCE):
             group = range(first, min(first + _ENTRIES_AT_ONCE, self.chunk_count))
             yield (("," if first else "") + ",".join(map(self._entry, group))).encode()
-        yield b"]}"
+        yield b"]"
 
     def _entry(self, index: int) -> str:
         digest = self.digest(index) or b""
@@ -191,103 +187,6 @@ def is_virtual_version(text: str) -> bool:
     return _VIRTUAL_VERSION.fullmatch(text) is not None
 
 
-def parse_chunk_manifest(data: bytes) -> ChunkManifest:
-    """Parse and check a chunk manifest; unknown keys are ignored.
-
-    Raises ChunkFormatError with one line that names the field and the reason.
-    """
-    if len(data) > MAX_MANIFEST_BYTES:
-        raise ChunkFormatError(f"larger than {MAX_MANIFEST_BYTES} bytes, which clients refuse")
-    try:
-        return _parse(data)
-    except JsonError as error:
-        raise ChunkFormatError(str(error)) from error
-
-
-def _parse(data: bytes) -> ChunkManifest:
-    fields = Fields(_values(load(data, _MAX_VALUES, _pack)))
-    fields.text("schema", SCHEMA.__eq__, f'must be "{SCHEMA}"')
-    image_id = fields.text("imageId", is_image_id, NAME_RULE)
-    version = fields.text("version", is_version, f"{NAME_RULE} or 'chunks'")
-    mime_type = fields.text("mimeType", _is_media_type, "must be a media type")
-    total, size, width = _geometry(fields)
-    manifest = ChunkManifest(
-        image_id=image_id,
-        version=version,
-        mime_type=mime_type,
-        total_size=total,
-        chunk_size=size,
-        index_width=width,
-    )
-    if "chunks" not in fields.values:
-        return manifest
-    return attrs.evolve(manifest, digests=_digests(fields.values["chunks"], manifest))
-
-
-def _geometry(fields: Fields) -> tuple[int, int, int]:
-    whole = "must be a multiple of 512 above 0"
-    total = fields.number("totalSize", lambda size: size > 0 and not size % SECTOR, whole)
-    most = f"{whole} and at most {MAX_CHUNK_SIZE}"
-    size = fields.number("chunkSize", lambda size: 0 < size <= MAX_CHUNK_SIZE and not size % SECTOR, most)
-    count = -(-total // size)
-    if count > MAX_CHUNK_COUNT:
-        raise ChunkFormatError(f"chunkCount: clients refuse more than {MAX_CHUNK_COUNT}, as these sizes make")
-    fields.number("chunkCount", count.__eq__, f"must be totalSize / chunkSize rounded up, {count}")
-    if "chunkIndexWidth" not in fields.values:
-        return total, size, DEFAULT_INDEX_WIDTH
-    digits = len(str(count - 1))
-    rule = f"must be {digits} to {MAX_INDEX_WIDTH}"
-    return total, size, fields.number("chunkIndexWidth", lambda width: digits <= width <= MAX_INDEX_WIDTH, rule)
-
-
-def _digests(entries: object, geometry: Geometry) -> bytes | None:
-    if not isinstance(entries, list):
-        raise ChunkFormatError(f"chunks: must be an array, not {show(entries)}")
-    count = geometry.chunk_count
-    if len(entries) != count:
-        raise ChunkFormatError(f"chunks: must have {count} entries, one a chunk, not {len(entries)}")
-    digests = bytearray()
-    for index, entry in enumerate(entries):
-        digests += _digest(index, entry, geometry)
-    if len(digests) not in (0, DIGEST_SIZE * count):
-        raise ChunkFormatError("chunks: sha256 must be in all entries or in none")
-    return bytes(digests) or None
-
-
-def _digest(index: int, entry: object, geometry: Geometry) -> bytes:
-    """Return the digest in one entry of `chunks`, empty if there is none."""
-    label = f"chunks[{index}]"
-    packed = entry if isinstance(entry, bytes) else _packed(Fields(_values(entry, f"{label}: "), f"{label}."))
-    size, length = int.from_bytes(packed[:_SIZE_BYTES], "big"), geometry.chunk_length(index)
-    if size != length:
-        raise ChunkFormatError(f"{label}.size: must be {length}, not {size}")
-    return packed[_SIZE_BYTES:]
-
-
-def _packed(fields: Fields) -> bytes:
-    """Return an entry of `chunks` as 8 bytes of size and, if it has a digest, 32 bytes of digest."""
-    size = fields.number("size", lambda size: 0 < size <= MAX_CHUNK_SIZE, "must be the size of a chunk")
-    digest = fields.text("sha256", is_sha256, "must be 64 hex digits") if "sha256" in fields.values else ""
-    return size.to_bytes(_SIZE_BYTES, "big") + bytes.fromhex(digest)
-
-
-def _pack(values: Values) -> object:
-    """Pack an entry of `chunks` while JSON is parsed: half a million dicts would take 150 MiB."""
-    if not values.keys() <= _ENTRY_KEYS:
-        return values
-    try:
-        return _packed(Fields(values))
-    except JsonError:  # raised again when its place is known, if it is an entry at all
-        return values
-
-
-def _values(document: object, label: str = "") -> Values:
-    if isinstance(document, bytes):  # a packed entry, not a manifest
-        return {}
-    if not isinstance(document, dict):
-        raise ChunkFormatError(f"{label}must be an object, not {show(document)}")
-    return document
-
-
-def _is_media_type(text: str) -> bool:
-    return _MEDIA_TYPE.fullmatch(text) is not None
+def _members(values: Mapping[str, object]) -> str:
+    """Return the members of an object as JSON, without its braces."""
+    return json.dumps(values, separators=(",", ":"))[1:-1]

@@ -10,11 +10,14 @@ from typing_extensions import Buffer
 
 from aero_storage.catalog.draft import Draft, Entry
 from aero_storage.catalog.model import Catalog, Image
-from aero_storage.chunks.manifest import ChunkManifest, parse_chunk_manifest
+from aero_storage.chunks.manifest import ChunkManifest
+from aero_storage.chunks.manifest_parser import parse_chunk_manifest
 from aero_storage.chunks.verify.source import ChunkSource
+from aero_storage.cli.profile_subject import parsed_profile, subject_of
 from aero_storage.cli.progress import Advance, progress
 from aero_storage.cli.repository import Placed, Repository, Say, Work
 from aero_storage.cli.stored_image import StoredImage
+from aero_storage.cli.stored_profiles import ProfilePlace
 from aero_storage.errors import ChunkFormatError, OperatorError
 
 _OF_THE_PLACE = ("file", "sha256", "sha256_of")
@@ -40,6 +43,7 @@ class Copied:
     file_copied: bool
     versions_copied: tuple[str, ...]
     bytes: int
+    profiles_copied: tuple[str, ...] = ()
 
 
 def entries_of(repository: Repository, catalog: Catalog) -> list[Entry]:
@@ -58,6 +62,7 @@ class Copying:
     change_catalog: ChangeCatalog
     jobs: int
     say: Say
+    catalog_of: Callable[[Repository], Catalog]
 
     def copy(self, image: Image, entry: Entry, present: Image | None) -> Copied:
         """Copy an image; `present` is that of the same id in the target. Nothing that is there is copied again.
@@ -78,7 +83,8 @@ class Copying:
             else:
                 size += stored.size
                 self._receive(work, image, entry, stored)
-        return Copied(image.id, stored is not None and not is_there, tuple(copied), size)
+            profiles = () if stored is None else self._copy_profiles(image, stored)
+        return Copied(image.id, stored is not None and not is_there, tuple(copied), size, tuple(profiles))
 
     def _stored(self, image: Image, *, has_chunks: bool) -> StoredImage | None:
         try:
@@ -109,6 +115,26 @@ class Copying:
     def _adopt(self, work: Work, manifest: ChunkManifest, source: ChunkSource) -> bool:
         with progress(f"Copying {manifest.version} of {manifest.image_id}", manifest.total_size) as advance:
             return work.adopt(manifest, source, jobs=self.jobs, advance=advance)
+
+    def _copy_profiles(self, image: Image, stored: StoredImage) -> Iterator[str]:
+        """Copy the profiles of the version that was copied, for the version that the same bytes have there."""
+        version = image.version(stored.size, stored.etag, stored.stamps)
+        places = [place for place in self.source.profiles.places(image.id) if place.version == version]
+        present = self.catalog_of(self.target).find(image.id) if places else None
+        if present is None:
+            return
+        there = subject_of(self.target, present).version
+        for place in places:
+            data = self.source.profiles.read(place) or b""
+            try:
+                profile = parsed_profile(data, f"{self.source.name}/{place.path}", stored.size)
+            except OperatorError as error:
+                self.say(f"Left out: {error}.")
+                continue
+            profile = attrs.evolve(profile, image_id=image.id, version=there, name=place.name)
+            if self.target.profiles.read(ProfilePlace.of(profile)) != profile.to_json():
+                self.target.profiles.write(profile)
+                yield place.name
 
     def _is_there(self, image: Image, stored: StoredImage, present: Image | None) -> bool:
         """Return whether the image in the target has the digest of that in the source."""

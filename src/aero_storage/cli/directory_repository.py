@@ -17,6 +17,7 @@ from aero_storage.catalog.model import MANIFEST_NAME, Catalog, Image, chunked_di
 from aero_storage.catalog.writer import editing
 from aero_storage.chunks.manifest import MAX_MANIFEST_BYTES
 from aero_storage.chunks.verify.local import LocalSource
+from aero_storage.cli.directory_profiles import DirectoryProfiles
 from aero_storage.cli.directory_work import DirectoryWork
 from aero_storage.cli.foresight import foresee_import
 from aero_storage.cli.image_files import image_path, is_catalog, is_imported, is_used
@@ -61,6 +62,11 @@ class DirectoryRepository(Repository):
     @override
     def foresee_import(self, image_id: str, say: Say) -> None:
         foresee_import(self.root, image_id, say)
+
+    @property
+    @override
+    def profiles(self) -> DirectoryProfiles:
+        return DirectoryProfiles(self.root)
 
     @override
     def look_at_all(self, images: Iterable[Image]) -> None:

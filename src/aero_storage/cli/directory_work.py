@@ -14,6 +14,7 @@ import attrs
 from typing_extensions import Buffer, override
 
 from aero_storage.atomic_files import IMAGES_ROOT, Directory
+from aero_storage.catalog.content_digest import stamps_of
 from aero_storage.catalog.model import Image, chunked_directory
 from aero_storage.chunks.manifest import ChunkManifest
 from aero_storage.chunks.publish.adoption import adopt
@@ -112,6 +113,8 @@ class DirectoryWork(Work):
     def condemn_chunks(self, *, keeps_image: bool) -> None:
         refuse_foreign_files(self._place.root, self.image_id)
         self._plan(self._place.plan.chunks(NamedBy.CHUNKS if keeps_image else NamedBy.IMAGE))
+        if not keeps_image:
+            self._plan(self._place.plan.profiles())
 
     @override
     def settle(self) -> None:
@@ -145,6 +148,7 @@ class DirectoryWork(Work):
             say=self._say,
             digested=digested,
             placing=self._planned,
+            known=lambda status: image.known_sha256(stamps_of(status)),
         )
         return PublishedVersion(made.version, made.manifest, str(made.directory), made.already_there, made.digest)
 

@@ -16,6 +16,7 @@ from aero_storage.chunks.file_digest import hash_file
 from aero_storage.chunks.publish.cutting import Advance
 from aero_storage.cli.stored_image import ImageSample, StoredImage
 from aero_storage.errors import OperatorError
+from aero_storage.http.conditional import file_etag
 from aero_storage.http.dates import usable_mtime
 from aero_storage.image_formats.byte_source import short_sample
 
@@ -45,6 +46,12 @@ class ImageInDirectory(StoredImage):
     @override
     def stamps(self) -> tuple[str, ...]:
         return stamps_of(self._status)
+
+    @property
+    @override
+    def etag(self) -> str:
+        found = self._status
+        return file_etag(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
 
     @override
     def sample(self) -> ImageSample | None:

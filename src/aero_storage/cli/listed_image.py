@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import attrs
 
 from aero_storage.catalog.model import Image
-from aero_storage.chunks.manifest import check_geometry, parse_chunk_manifest
+from aero_storage.chunks.manifest import check_geometry
+from aero_storage.chunks.manifest_parser import parse_chunk_manifest
 from aero_storage.cli.image_warnings import image_warnings
 from aero_storage.cli.repository import Repository
 from aero_storage.errors import ChunkFormatError, OperatorError

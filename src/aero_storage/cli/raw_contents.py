@@ -9,10 +9,10 @@ from collections.abc import Iterator
 import attrs
 
 from aero_storage.chunks.publish.cutting import Advance
-from aero_storage.chunks.publish.extents import next_data
 from aero_storage.cli.disk_images.convert import ImportSource
 from aero_storage.cli.terminal import printable
 from aero_storage.errors import OperatorError
+from aero_storage.linux.sparse_files import next_data
 
 PIECE = 1 << 20
 _ZEROS = bytes(PIECE)

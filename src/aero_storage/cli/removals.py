@@ -24,6 +24,7 @@ from aero_storage.catalog.reader import load_manifest
 from aero_storage.cli.image_files import IMPORTED, is_used
 from aero_storage.errors import JsonError, OperatorError
 from aero_storage.http.identifiers import is_image_id, is_version
+from aero_storage.profiles.document import PROFILES
 from aero_storage.strict_json import load
 
 MARK = "~"
@@ -122,7 +123,17 @@ class Plan:
 
     def chunks(self, named_by: NamedBy, version: str | None = None) -> Removal | None:
         """Return the removal of all published chunks, or of those of one version; None if there are none."""
-        path = chunked_directory(self.image_id, version)
+        return self._directory(chunked_directory(self.image_id, version), named_by)
+
+    def profiles(self) -> Removal | None:
+        """Return the removal of all boot profiles of the image; None if there are none."""
+        return self._directory(self._profiles_path, NamedBy.IMAGE)
+
+    @property
+    def _profiles_path(self) -> PurePath:
+        return PurePath(PROFILES, self.image_id)
+
+    def _directory(self, path: PurePath, named_by: NamedBy) -> Removal | None:
         with suppress(FileNotFoundError), self._root.below(*path.parent.parts) as parent:
             if (status := parent.status(path.name)) is not None:
                 return Removal.of(str(path), named_by, status)
@@ -198,6 +209,8 @@ class Plan:
         path = PurePath(removal.path)
         if removal.named_by is NamedBy.FILE:
             return not (path.is_absolute() or ".." in path.parts or b"\0" in removal.path.encode())
+        if removal.named_by is NamedBy.IMAGE and path == self._profiles_path:
+            return is_image_id(self.image_id)
         version = path.name if removal.named_by is NamedBy.VERSION else None
         is_sound = is_image_id(self.image_id) and (version is None or is_version(version))
         return is_sound and path == chunked_directory(self.image_id, version)

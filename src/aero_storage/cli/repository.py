@@ -22,12 +22,12 @@ from aero_storage.chunks.manifest import ChunkManifest
 from aero_storage.chunks.publish.cutting import Advance
 from aero_storage.chunks.verify.source import ChunkSource
 from aero_storage.cli.stored_image import StoredImage
+from aero_storage.cli.stored_profiles import StoredProfiles
 
 _T = TypeVar("_T")
 
 Say = Callable[[str], None]
 """Tells the operator something, as one line."""
-
 
 GRACE_SECONDS = 24 * 3600.0
 """Objects that nothing names stay in a bucket for so long, by default."""
@@ -156,7 +156,7 @@ class Work(Protocol):
         ...
 
     def condemn_chunks(self, *, keeps_image: bool) -> None:
-        """Plan to remove the chunks of all versions, likewise; `keeps_image`: the entry of the image stays.
+        """Plan to remove the chunks of all versions, likewise, and the profiles, unless the entry stays.
 
         Raises OperatorError if something else would be removed with them.
         """
@@ -228,6 +228,11 @@ class Repository(Protocol):
 
     def foresee_import(self, image_id: str, say: Say) -> None:
         """Raise the error that an import would end with after its work; tell of what it will wait for or replace."""
+        ...
+
+    @property
+    def profiles(self) -> StoredProfiles:
+        """The boot profiles of its images."""
         ...
 
     def look_at_all(self, images: Iterable[Image]) -> None:

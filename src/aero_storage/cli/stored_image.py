@@ -47,6 +47,11 @@ class StoredImage(Protocol):
         """The texts by which a catalog entry may name this version (http.md §16)."""
         ...
 
+    @property
+    def etag(self) -> str:
+        """The tag that the file or object has by itself, with its quotes (http.md §3)."""
+        ...
+
     def sample(self) -> ImageSample | None:
         """Read a sample of it; None if it is no regular file any more. Raises OSError if it cannot be read."""
         ...

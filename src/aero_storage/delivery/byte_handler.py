@@ -11,6 +11,8 @@ from aero_storage.catalog.current import CurrentCatalog
 from aero_storage.catalog.model import MANIFEST_NAME, Catalog, Image, chunked_directory
 from aero_storage.delivery.access import LeaseAccess, LeaseMemo, is_closed, url_versions
 from aero_storage.delivery.admission import Admission
+from aero_storage.delivery.boot_profiles import ProfileLinks
+from aero_storage.delivery.chunk_versions import ChunkVersions
 from aero_storage.delivery.decision import Decision, judge
 from aero_storage.delivery.exchange import Exchange
 from aero_storage.delivery.facts import Facts
@@ -23,6 +25,7 @@ from aero_storage.delivery.representation import (
     VirtualChunks,
     chunk_representation,
     image_representation,
+    profile_link,
     version_of,
     virtual_representation,
 )
@@ -49,6 +52,8 @@ class Memo:
     sha256: str | None = None
     """The digest that was known of it then: a manifest may be replaced after its chunks."""
     decision: Decision | None = None
+    profiles: object = None
+    """The mark of the boot profiles that were known then."""
 
 
 @attrs.frozen(eq=False)
@@ -70,6 +75,10 @@ class ByteHandler:
     """Limits the requests of one lease, if anything does."""
     _access: LeaseAccess | None = attrs.field(kw_only=True, default=None)
     """Says who may read private images; None where anybody may."""
+    _profiles: ProfileLinks = attrs.field(kw_only=True, factory=ProfileLinks)
+    """Knows which images have boot profiles."""
+    _chunk_versions: ChunkVersions | None = attrs.field(kw_only=True, default=None)
+    """Knows the images of published chunks, for the log; None where nobody reads it."""
 
     async def answer(self, exchange: Exchange, range_value: str | None) -> Reply:
         """Return the reply to a request for bytes with that `Range`. Raises ClientError."""
@@ -102,6 +111,10 @@ class ByteHandler:
         exchange.blob = opened
         if self._access is not None:
             await self._judge_opened(exchange, self._access, image, opened)
+        if facts.resource is Resource.IMAGE:
+            await self._profiles.know(image, opened.status)
+        elif self._chunk_versions is not None and not opened.raw:
+            await self._chunk_versions.look(facts, image)
         reply = self._judge(facts, image, opened).reply(range_value)
         if not _begins_now(facts, reply, opened) and reply.segment is not None:
             await opened.begin(reply.segment.offset, reply.segment.length)
@@ -152,15 +165,18 @@ class ByteHandler:
     def _decide_now(self, exchange: Exchange, image: Image, opened: Opened, memo: Memo) -> Decision | None:
         if exchange.hearing is not None and not self._settle(exchange, image, opened):
             return None
-        decision = memo.decision
-        is_known = memo.status is opened.status and memo.sha256 == opened.sha256
+        decision, profiles = memo.decision, self._profiles
+        profiles.asked = True
+        is_known = memo.status is opened.status and memo.sha256 == opened.sha256 and memo.profiles is profiles.mark
         if decision is not None and is_known and decision.holds_at(self._now()):
             return decision
+        if exchange.facts.resource is Resource.IMAGE and not profiles.knows(image, opened.status):
+            return None
         try:
             memo.decision = decision = self._judge(exchange.facts, image, opened)
         except OtherVersionError:  # the memory may be old, and another worker may have told of the new one
             return None
-        memo.status, memo.sha256 = opened.status, opened.sha256
+        memo.status, memo.sha256, memo.profiles = opened.status, opened.sha256, profiles.mark
         return decision
 
     def _take_lease_share(self, exchange: Exchange) -> None:
@@ -228,11 +244,15 @@ class ByteHandler:
     def _represent(self, facts: Facts, image: Image, opened: Opened) -> Representation:
         status = opened.status
         if facts.resource is Resource.IMAGE:
-            return image_representation(facts, self._policy, image, status)
+            whole = image_representation(facts, self._policy, image, status)
+            has_profile = self._profiles.has_boot(image, status)
+            return attrs.evolve(whole, links=profile_link(image.id)) if has_profile else whole
         if opened.raw:
             cut = self._virtual.cut(image, status)
             return virtual_representation(facts, self._policy, image, cut, status)
-        return chunk_representation(facts, self._policy, image, status.size, status.validators, opened.sha256)
+        chunk = chunk_representation(facts, self._policy, image, status.size, status.validators, opened.sha256)
+        version = None if self._chunk_versions is None else self._chunk_versions.recall(facts, image)
+        return chunk if version is None else attrs.evolve(chunk, version=version)
 
 
 def _begins_now(facts: Facts, reply: Reply, opened: Opened) -> bool:

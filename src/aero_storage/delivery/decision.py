@@ -143,6 +143,7 @@ def _shown_headers(representation: Representation, now: float) -> Headers:
         *representation.caching.headers,
         *((("Accept-Ranges", "bytes"),) if representation.ranges else ()),
         *(((REPR_DIGEST, repr_digest(sha256)),) if sha256 is not None else ()),
+        *representation.links,
     )
 
 

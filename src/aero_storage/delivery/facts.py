@@ -11,7 +11,7 @@ import attrs
 
 from aero_storage.delivery.routes import DATA_PREFIX, UNKNOWN, Plane, Resource, Route, plane_of
 from aero_storage.http.conditional import UNCONDITIONAL, Preconditions
-from aero_storage.http.identifiers import parse_chunk_name, parse_image_id, parse_version
+from aero_storage.http.identifiers import parse_chunk_name, parse_client_part, parse_image_id, parse_version
 from aero_storage.http.leases.carriers import PARAMETER
 from aero_storage.http.queries import first_value
 
@@ -32,6 +32,7 @@ _PARSERS: Mapping[str, Callable[[bytes], str | None]] = {
     "image_id": parse_image_id,
     "version": parse_version,
     "chunk_name": parse_chunk_name,
+    "part": parse_client_part,
 }
 
 HeaderReader = Callable[[str], str | None]
@@ -71,6 +72,8 @@ class Names:
     chunk_name: str | None = None
     broken: frozenset[str] = frozenset()
     """The names of the route that are invalid."""
+    part: str | None = None
+    """A file of the client."""
 
     @property
     def valid(self) -> bool:

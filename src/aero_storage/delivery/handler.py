@@ -7,22 +7,27 @@ from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
 import attrs
+from twisted.internet.defer import succeed
 
 from aero_storage.catalog.current import CurrentCatalog
 from aero_storage.catalog.model import Image
 from aero_storage.delivery import metadata, operations
 from aero_storage.delivery.access import LeaseAccess
 from aero_storage.delivery.access_record import AccessRecord, Reporter
+from aero_storage.delivery.boot_profiles import ProfileLinks
 from aero_storage.delivery.byte_handler import ByteHandler, Memo
 from aero_storage.delivery.client_limits import ClientLimiter
+from aero_storage.delivery.client_module import ClientModule
 from aero_storage.delivery.exchange import Exchange
 from aero_storage.delivery.exposition import PacedExposition
+from aero_storage.delivery.extents_handler import ExtentsHandler
 from aero_storage.delivery.facts import Facts
 from aero_storage.delivery.image_list import ImageList
 from aero_storage.delivery.lease_replies import LeaseDeniedError, denial
 from aero_storage.delivery.lease_route import LeaseRoute
 from aero_storage.delivery.missing import LookAnew, Renewal, open_named
 from aero_storage.delivery.policy import Policy
+from aero_storage.delivery.profile_route import ProfileRoute
 from aero_storage.delivery.reply import Reply, error, preflight
 from aero_storage.delivery.representation import version_of
 from aero_storage.delivery.routes import Plane, Resource
@@ -41,7 +46,6 @@ from aero_storage.errors import (
 )
 from aero_storage.http import caching
 from aero_storage.http.cors import Headers
-from aero_storage.http.identifiers import NAME_RULE
 from aero_storage.metrics import Counts
 from aero_storage.storage.store import BlobRequest, Opened, Store
 
@@ -66,6 +70,7 @@ class RequestHandler:
     _current_catalog: CurrentCatalog
     _store: Store
     _bytes: ByteHandler
+    _extents: ExtentsHandler
     _total: Total | None = attrs.field(kw_only=True, default=None)
     """Asks for the counts of all workers together, ours among them; None where there is but this process."""
     _ran_out: Callable[[], object] = attrs.field(kw_only=True, default=lambda: None)
@@ -88,10 +93,15 @@ class RequestHandler:
     """Seconds since the epoch."""
     _access: LeaseAccess | None = attrs.field(kw_only=True, default=None)
     """Says who may have what; None where leases are off."""
+    profiles: ProfileLinks = attrs.field(kw_only=True, factory=ProfileLinks)
+    """The stored boot profiles."""
+    _client: ClientModule = attrs.field(kw_only=True, factory=lambda: ClientModule({}))
+    """The client for browsers."""
     shutting_down: bool = attrs.field(init=False, default=False)
     _readiness: SingleFlight[bool] = attrs.field(init=False)
     _list: ImageList = attrs.field(init=False)
     _lease_route: LeaseRoute = attrs.field(init=False)
+    _profile_route: ProfileRoute = attrs.field(init=False)
     _exposition: PacedExposition = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -100,6 +110,7 @@ class RequestHandler:
         disk, metrics = self.reporter.disk, self.reporter.metrics
         self._list = ImageList(self._store, disk, metrics, clock, self._access, self._fresh_seconds)
         self._lease_route = LeaseRoute(self.policy, self._current_catalog, self._access, self._open, self._now)
+        self._profile_route = ProfileRoute(self.policy, self._open, self.profiles, self._access)
         self._exposition = PacedExposition(clock, self._expose)
 
     def account(self, facts: Facts) -> AccessRecord:
@@ -144,6 +155,8 @@ class RequestHandler:
         plane = exchange.facts.plane
         if exchange.facts.resource is Resource.LEASE:
             return self._lease_route.answer(exchange)
+        if exchange.facts.resource is Resource.CLIENT:
+            return succeed(self._client.answer(exchange.facts, self.policy))
         if plane is Plane.DATA:
             return self._bytes.answer(exchange, range_value)
         return self._metadata(exchange) if plane is Plane.METADATA else self._operations(exchange)
@@ -211,10 +224,14 @@ class RequestHandler:
         facts = exchange.facts
         self._current_catalog.require_valid()
         if not facts.names.valid:
-            return self._invalid_name(facts)
+            return metadata.invalid_name_reply(facts, self.policy)
         if facts.names.image_id is None:
             listing = await self._list.listing(exchange, lambda: self._current_catalog.current.images)
             return metadata.list_reply(facts, self.policy, listing)
+        if facts.resource is Resource.EXTENTS:
+            return await self._extents.answer(exchange)
+        if facts.resource is Resource.PROFILE:
+            return await self._profile_route.answer(exchange)
         image, opened = await self._open(facts.names.image_id)
         exchange.blob = opened
         if self._access is not None:
@@ -222,22 +239,16 @@ class RequestHandler:
             if exchange.hearing is not None:
                 version = version_of(image, opened.status)
                 self._access.settle(exchange, () if version is None else (version,))
-        return metadata.image_reply(facts, self.policy, image, opened.status, self._now())
+        linked = await self.profiles.know(image, opened.status)
+        return metadata.image_reply(facts, self.policy, image, opened.status, now=self._now(), has_profile=linked)
 
-    def _invalid_name(self, facts: Facts) -> Reply:
-        """The reply of the metadata plane to an invalid id or version (http.md §1)."""
-        if "image_id" in facts.names.broken:
-            text = f"invalid image id: it {NAME_RULE}"
-            return error(facts, self.policy, 400, reason=RefusalReason.ID, text=text)
-        return error(facts, self.policy, 404, reason=RefusalReason.ID)
-
-    async def _open(self, image_id: str) -> tuple[Image, Opened]:
+    async def _open(self, image_id: str, anew: bool = False) -> tuple[Image, Opened]:  # noqa: FBT001, FBT002
         def request() -> tuple[Image, BlobRequest]:
             image = self._find(image_id)
             return image, BlobRequest(image)
 
         image, wanted = request()
-        opened = self._store.open_cached(wanted)
+        opened = None if anew else self._store.open_cached(wanted)
         if opened is not None:
             return image, opened
         return await open_named(self._store, self._current_catalog, self._look_anew, request)
@@ -277,7 +288,8 @@ def _hangs_on_leases(exchange: Exchange, reply: Reply) -> bool:
 
 
 def _uses_catalog(facts: Facts) -> bool:
-    return facts.plane is not Plane.OPERATIONS or facts.resource is Resource.READINESS
+    is_of_images = facts.plane is not Plane.OPERATIONS and facts.resource is not Resource.CLIENT
+    return is_of_images or facts.resource is Resource.READINESS
 
 
 def _retry_after(status: int, seconds: int) -> Headers:

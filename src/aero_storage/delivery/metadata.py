@@ -1,4 +1,4 @@
-"""The metadata plane: the list of images and the metadata of one, as JSON (http.md §4)."""
+"""The metadata plane: the list of images and the metadata of one, as JSON (http.md §4 and §14)."""
 
 from __future__ import annotations
 
@@ -9,14 +9,33 @@ from types import MappingProxyType
 import attrs
 
 from aero_storage.catalog.model import Image
+from aero_storage.delivery.boot_profiles import ProfileBody
 from aero_storage.delivery.facts import Facts
 from aero_storage.delivery.policy import Policy
-from aero_storage.delivery.reply import Reply, json_body, precondition_reply, response_headers, validator_headers
-from aero_storage.delivery.representation import OCTETS, image_validators, known_sha256, version_of
+from aero_storage.delivery.reply import (
+    Reply,
+    error,
+    json_body,
+    precondition_reply,
+    response_headers,
+    validator_headers,
+)
+from aero_storage.delivery.representation import (
+    OCTETS,
+    image_validators,
+    known_sha256,
+    profile_link,
+    version_caching,
+    version_of,
+)
+from aero_storage.errors import RefusalReason
 from aero_storage.http import caching
 from aero_storage.http.caching import Caching
 from aero_storage.http.conditional import Validators
+from aero_storage.http.cors import Headers
 from aero_storage.http.dates import format_rfc3339
+from aero_storage.http.extents.documents import Body
+from aero_storage.http.identifiers import NAME_RULE
 from aero_storage.storage.blob import BlobStatus
 
 _TAG_DIGITS = 32
@@ -41,13 +60,20 @@ def describe(image: Image, status: BlobStatus) -> dict[str, object]:
     return {key: value for key, value in document.items() if value is not None}
 
 
-def image_reply(facts: Facts, policy: Policy, image: Image, status: BlobStatus, now: float) -> Reply:
+def image_reply(  # noqa: PLR0913 - by name only
+    facts: Facts, policy: Policy, image: Image, status: BlobStatus, *, now: float, has_profile: bool
+) -> Reply:
     """Return the metadata of one image; the entity-tag is that of the image, as clients use it for the image.
 
-    `now` is the `Date` of the response, in seconds since the epoch.
+    `now` is the `Date` of the response, in seconds since the epoch. `has_profile`: a boot profile is linked to.
     """
-    validators = image_validators(image, status).at(now)
-    return _answer(facts, policy, json_body(describe(image, status)), validators, caching_of(image, policy))
+    validators, link = image_validators(image, status).at(now), profile_link(image.id) if has_profile else ()
+    return _answer(facts, policy, json_body(describe(image, status)), validators, caching_of(image, policy), link)
+
+
+def profile_reply(facts: Facts, policy: Policy, image: Image, body: ProfileBody) -> Reply:
+    """Return a profile of an image; the entity-tag is made of the body."""
+    return _answer(facts, policy, body.data, Validators(body.etag, None), caching_of(image, policy))
 
 
 def caching_of(image: Image, policy: Policy) -> Caching:
@@ -123,6 +149,20 @@ def list_reply(facts: Facts, policy: Policy, listing: Listing) -> Reply:
     return _answer(facts, policy, listing.body, Validators(listing.etag, None), _listing_caching(listing, policy))
 
 
+def extents_reply(facts: Facts, policy: Policy, image: Image, body: Body) -> Reply:
+    """Return the extents of an image; under the URL of a version they may be kept as its bytes may (http.md §14)."""
+    is_moving = facts.names.version is None
+    kept = caching_of(image, policy) if is_moving else version_caching(facts, policy, image)
+    return _answer(facts, policy, body.data, Validators(body.etag, None), kept)
+
+
+def invalid_name_reply(facts: Facts, policy: Policy) -> Reply:
+    """Return the error for an invalid id or version (http.md §1)."""
+    if "image_id" in facts.names.broken:
+        return error(facts, policy, 400, reason=RefusalReason.ID, text=f"invalid image id: it {NAME_RULE}")
+    return error(facts, policy, 404, reason=RefusalReason.ID)
+
+
 def _listing_caching(listing: Listing, policy: Policy) -> Caching:
     """Return how caches may keep the list: under leases it hangs on what is presented, whichever images it shows."""
     if policy.leases and listing.shows_private:
@@ -130,7 +170,9 @@ def _listing_caching(listing: Listing, policy: Policy) -> Caching:
     return Caching(caching.REVALIDATE, by_credentials=policy.leases)
 
 
-def _answer(facts: Facts, policy: Policy, body: bytes, validators: Validators, kept: Caching) -> Reply:
-    headers = (*kept.headers, *validator_headers(validators), ("Content-Type", "application/json"))
+def _answer(  # noqa: PLR0913, PLR0917 - parts of a response
+    facts: Facts, policy: Policy, body: bytes, validators: Validators, kept: Caching, more: Headers = ()
+) -> Reply:
+    headers = (*kept.headers, *validator_headers(validators), ("Content-Type", "application/json"), *more)
     unmet = precondition_reply(facts, policy, validators, headers)
     return unmet or Reply(200, response_headers(facts, policy, headers), body)

@@ -16,8 +16,8 @@ from aero_storage.errors import BlobNotFoundError, ChunkFormatError, OtherVersio
 from aero_storage.http import caching
 from aero_storage.http.caching import Caching
 from aero_storage.http.conditional import Validators
+from aero_storage.http.cors import LINK, Headers
 from aero_storage.http.digests import digest_etag
-from aero_storage.http.versions import image_version
 from aero_storage.logs.json_log import EventLog
 from aero_storage.storage.blob import BlobStatus
 
@@ -51,12 +51,20 @@ class Representation:
     version: str | None = None
     """The version of the image that its bytes are of, where it has one (http.md §13)."""
 
+    links: Headers = ()
+    """`Link` to the boot profile of the image, if there is one (http.md §15)."""
+
     @property
     def shown_validators(self) -> Validators:
         """The validators as the headers tell them."""
         if self.shown_date is None:
             return self.validators
         return Validators(self.validators.etag, self.shown_date)
+
+
+def profile_link(image_id: str) -> Headers:
+    """Return the header that says where the boot profile of an image is."""
+    return ((LINK, f'</v1/images/{image_id}/profile>; rel="urn:aero-storage:profile"'),)
 
 
 def image_validators(image: Image, status: BlobStatus) -> Validators:
@@ -84,8 +92,7 @@ def _tag_by_content(image: Image, status: BlobStatus) -> str:
 
 def version_of(image: Image, status: BlobStatus) -> str | None:
     """The version of an image whose file has this status (http.md §13); None if it has none."""
-    tag, own_tag = image_validators(image, status).etag, status.validators.etag
-    return image_version(status.size, tag, own_tag, known_sha256(image, status))
+    return image.version(status.size, status.validators.etag, status.stamps)
 
 
 def image_representation(facts: Facts, policy: Policy, image: Image, status: BlobStatus) -> Representation:
@@ -142,6 +149,11 @@ def virtual_representation(
     version = version_of(image, status)
     made = Representation(length, validators, kept, offset=offset, shown_date=shown, version=version)
     return _chunked(facts, policy, made)
+
+
+def version_caching(facts: Facts, policy: Policy, image: Image) -> Caching:
+    """How an answer under the URL of a version may be kept, which never changes."""
+    return _caching(facts, policy, image, moving=False)
 
 
 def _caching(facts: Facts, policy: Policy, image: Image, *, moving: bool) -> Caching:

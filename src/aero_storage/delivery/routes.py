@@ -46,7 +46,10 @@ class Resource(enum.Enum):
     IMAGE = "bytes of an image"
     CHUNK_MANIFEST = "chunk manifest"
     CHUNK = "chunk object"
+    EXTENTS = "extents of an image"
+    PROFILE = "boot profile of an image"
     LEASE = "whether a lease is good"
+    CLIENT = "file of the client"
 
 
 _BYTES = frozenset({Resource.IMAGE, Resource.CHUNK_MANIFEST, Resource.CHUNK})
@@ -84,12 +87,17 @@ ROUTES = (
     Route("/ready", Resource.READINESS, Plane.OPERATIONS),
     Route("/version", Resource.VERSION, Plane.OPERATIONS),
     Route("/metrics", Resource.METRICS, Plane.OPERATIONS),
+    Route("/client/:part", Resource.CLIENT, Plane.METADATA),
     Route("/v1/images", Resource.LIST, Plane.METADATA, Access.LIST),
     Route("/v1/images/:image_id/meta", Resource.META, Plane.METADATA, Access.IMAGE),
+    Route("/v1/images/:image_id/extents", Resource.EXTENTS, Plane.METADATA, Access.IMAGE),
     Route("/v1/images/:image_id", Resource.IMAGE, Plane.DATA, Access.IMAGE),
     Route("/v1/images/:image_id/data", Resource.IMAGE, Plane.DATA, Access.IMAGE),
     Route(_IMAGE_VERSION, Resource.IMAGE, Plane.DATA, Access.IMAGE),
     Route(f"{_IMAGE_VERSION}/data", Resource.IMAGE, Plane.DATA, Access.IMAGE),
+    Route(f"{_IMAGE_VERSION}/extents", Resource.EXTENTS, Plane.METADATA, Access.IMAGE),
+    Route("/v1/images/:image_id/profile", Resource.PROFILE, Plane.METADATA, Access.IMAGE),
+    Route(f"{_IMAGE_VERSION}/profile", Resource.PROFILE, Plane.METADATA, Access.IMAGE),
     Route("/v1/images/:image_id/lease", Resource.LEASE, Plane.DATA, Access.IMAGE),
     Route(f"{_CHUNKED}/manifest.json", Resource.CHUNK_MANIFEST, Plane.DATA, Access.IMAGE),
     Route(f"{_CHUNKED}/manifest", Resource.CHUNK_MANIFEST, Plane.DATA, Access.IMAGE),
@@ -100,9 +108,10 @@ ROUTES = (
 )
 
 
-def routes(*, metrics: bool) -> tuple[Route, ...]:
-    """Return the routes to mount, without `/metrics` unless `metrics` (http.md §9)."""
-    return tuple(route for route in ROUTES if metrics or route.resource is not Resource.METRICS)
+def routes(*, metrics: bool, page: bool) -> tuple[Route, ...]:
+    """Return the routes to mount: `/metrics` only with `metrics` (http.md §9), the client only with `page` (§17)."""
+    wanted = {Resource.METRICS: metrics, Resource.CLIENT: page}
+    return tuple(route for route in ROUTES if wanted.get(route.resource, True))
 
 
 def plane_of(path: str) -> Plane:

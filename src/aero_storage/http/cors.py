@@ -33,12 +33,15 @@ MAX_RANGE_BYTES = "Aero-Max-Range-Bytes"
 LEASE_REMAINING = "Aero-Lease-Remaining"
 """The header that says for how many seconds the lease is good that opened a request."""
 
+LINK = "Link"
+"""The header that says where the boot profile of an image is."""
+
 CHALLENGE = "WWW-Authenticate"
 """The header of a 401 or 403 that says what a request has to show."""
 
 EXPOSE = "Access-Control-Expose-Headers"
 
-EXPOSED_WHERE_SENT = frozenset({MAX_RANGE_BYTES, REPR_DIGEST, LEASE_REMAINING, CHALLENGE})
+EXPOSED_WHERE_SENT = frozenset({MAX_RANGE_BYTES, REPR_DIGEST, LEASE_REMAINING, CHALLENGE, LINK})
 """Headers that scripts may read as well, on the responses that have them."""
 
 

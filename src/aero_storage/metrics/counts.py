@@ -18,9 +18,9 @@ BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 
 TALLIES = (
     *("requests", "bytes", "ranges", "store_errors", "reloads", "refusals", "slow"),
-    *("certificate_reloads", "leases", "delivered", "rejections", "broken_off", "lines_dropped"),
+    *("certificate_reloads", "leases", "delivered", "rejections", "broken_off", "lines_dropped", "extents"),
     *("origin_requests", "origin_bytes", "cache_requests", "cache_evicted", "cache_damaged"),
-    "lease_reloads",
+    *("lease_reloads", "profiles_warmed"),
 )
 HISTOGRAMS = ("durations", "queue_waits", "reactor_delays", "origin_durations")
 
@@ -33,6 +33,7 @@ _REFUSALS = ("total", "client", "descriptors")
 _RELOAD_RESULTS = ("success", "failure")
 _MODES = ("range", "full", "chunk", "virtual_chunk")
 _REJECTIONS = ("queue_full", "timed_out", "lease_share")
+_EXTENTS = ("made", "unknown", "failed")
 _BROKEN_OFF = ("aborted", "disconnected", "lease_expired", "lease_revoked")
 
 Labels = tuple[str, ...]
@@ -126,8 +127,12 @@ class Counts:
     cache_damaged: Tally = attrs.field(factory=dict)
     """Blocks."""
     origin_durations: Histogram = attrs.field(factory=dict)
+    extents: Tally = attrs.field(factory=lambda: _zeros(_EXTENTS))
+    """Looks for the extents of images, by result."""
     lease_reloads: Tally = attrs.field(factory=dict)
     """By document and result; empty without leases."""
+    profiles_warmed: Tally = attrs.field(factory=lambda: {(): 0})
+    """Bytes."""
     lines_dropped: Tally = attrs.field(factory=lambda: {(): 0})
     queue_waits: Histogram = attrs.field(factory=_one_row)
     reactor_delays: Histogram = attrs.field(factory=_one_row)

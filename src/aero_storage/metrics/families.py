@@ -120,8 +120,12 @@ def _base_families(counts: Counts) -> Iterator[Metric]:
     leases = "Requests for private or unknown images, by whether they showed a good lease, or why not."
     yield _counter("aero_storage_leases", leases, ("result",), counts.leases)
     yield _counter("store_errors", "Failures of the disk or of the catalog.", ("kind",), counts.store_errors)
+    warmed = "Bytes that boot profiles name and that were brought into memory or into the block cache ahead."
+    yield _counter("aero_storage_profile_warmed_bytes", warmed, (), counts.profiles_warmed)
     reloads = "Readings of a catalog that has changed, or that SIGHUP asked for."
     yield _counter("aero_storage_catalog_reload", reloads, ("result",), counts.reloads)
+    extents = "Maps of the zeros of an image that were made, that are unknown (all counts as data), or that failed."
+    yield _counter("aero_storage_extent_maps", extents, ("result",), counts.extents)
     certificates = "Readings of the certificate and key of an ssl: endpoint, which SIGHUP asks for."
     yield _counter("aero_storage_certificate_reload", certificates, ("result",), counts.certificate_reloads)
 

@@ -106,6 +106,10 @@ class Metrics:
         """A disk or catalog failure of one of the kinds `meta`, `open_range`, `manifest`."""
         _count(self.counts.store_errors, (kind,))
 
+    def extents_looked_for(self, result: str) -> None:
+        """The extents of an image were looked for and `made`, or they are `unknown`, or that `failed`."""
+        _count(self.counts.extents, (result,))
+
     def catalog_loaded(self, now: float) -> None:
         """A valid catalog was read; `now` in seconds since the epoch."""
         _count(self.counts.reloads, ("success",))
@@ -131,6 +135,10 @@ class Metrics:
     def lease_document_failed(self, document: LeaseDocument) -> None:
         """A file of leases is broken."""
         _count(self.counts.lease_reloads, (document, "failure"))
+
+    def profile_warmed(self, size: int) -> None:
+        """Bytes that a boot profile names were brought into memory, or into the block cache."""
+        _count(self.counts.profiles_warmed, (), size)
 
     def stream_stalled(self) -> None:
         """A response was reset, as its client had stalled."""

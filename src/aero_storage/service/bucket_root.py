@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import attrs
 from twisted.internet.interfaces import IReactorTime
 
 from aero_storage.chunks.published_digests import PublishedDigests
+from aero_storage.chunks.published_zeros import PublishedZeros
 from aero_storage.disk import Disk
 from aero_storage.linux.malloc import reuse_buffers
 from aero_storage.metrics import Gauge, Gauges
@@ -28,7 +30,9 @@ from aero_storage.storage.objects.opening import open_origin
 from aero_storage.storage.objects.origin import Origin
 from aero_storage.storage.objects.origin_threads import OriginThreads
 from aero_storage.storage.objects.polled_documents import PolledDocuments
+from aero_storage.storage.objects.remote_profiles import RemoteProfiles
 from aero_storage.storage.objects.remote_store import RemoteStore
+from aero_storage.storage.objects.stored_extents import StoredExtents
 from aero_storage.storage.store import Store
 
 _FIRST_SECONDS = 3.0
@@ -82,6 +86,11 @@ class BucketRoot:
         """Interval of the looks at the catalog."""
         return max(self._settings.origin_refresh_secs * _POLL_SHARE, _LEAST_POLL)
 
+    @property
+    def fresh_seconds(self) -> float:
+        """Time for which what was seen of an object is used."""
+        return self._settings.origin_refresh_secs
+
     def is_stale(self) -> bool:
         """Whether the last good look at the catalog was too long ago."""
         silent = self.documents.silent_seconds()
@@ -100,15 +109,20 @@ class BucketRoot:
         """Return the store; it keeps so many objects open."""
         origin, threads, clock = self._origin, self._threads, self._clock
         refresh, stale = self._settings.origin_refresh_secs, self._settings.origin_stale_secs
-        cache = self._cache
+        cache, open_file = self._cache, partial(open_object, origin)
         return RemoteStore(
             origin,
             threads,
             ObjectLooks(self._common, threads, clock, refresh, stale),
             BucketListing(self._common, threads, clock, refresh, stale),
-            PublishedDigests(lambda key: open_object(origin, key), time.monotonic, refresh / 2).sha256,
+            PublishedDigests(open_file, time.monotonic, refresh / 2).sha256,
+            StoredExtents(origin, threads, PublishedZeros(open_file).data),
             None if cache is None else OpenObjects(cache, origin, threads, most_open),
         )
+
+    def profiles(self) -> RemoteProfiles:
+        """Return the stored boot profiles."""
+        return RemoteProfiles(self._origin, self._threads)
 
     def start(self) -> None:
         """Begin: the cache is looked through in a thread."""

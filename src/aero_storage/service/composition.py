@@ -16,9 +16,11 @@ from aero_storage.catalog.reader import CatalogReader
 from aero_storage.delivery.access_record import Reporter
 from aero_storage.delivery.admission import Admission
 from aero_storage.delivery.byte_handler import ByteHandler
+from aero_storage.delivery.chunk_versions import ChunkVersions
 from aero_storage.delivery.client_limits import ClientLimiter
+from aero_storage.delivery.client_module import ClientModule
+from aero_storage.delivery.extents_handler import ExtentsHandler
 from aero_storage.delivery.handler import RequestHandler, Total
-from aero_storage.delivery.operations import Build
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.representation import VirtualChunks
 from aero_storage.delivery.routes import routes
@@ -31,7 +33,9 @@ from aero_storage.linux.sock_diag import SockDiag
 from aero_storage.logs.json_log import EventLog
 from aero_storage.logs.rate_limited import RateLimitedEvent
 from aero_storage.metrics import Metrics, Registry
+from aero_storage.service.build import build_of
 from aero_storage.service.catalog_reload import CatalogReloader
+from aero_storage.service.client_files import client_files
 from aero_storage.service.disk_pools import DiskPools
 from aero_storage.service.images_root import ImagesRoot, open_images_root
 from aero_storage.service.lease_access import access_of
@@ -43,10 +47,10 @@ from aero_storage.service.listing_on_demand import ListingOnDemand
 from aero_storage.service.metric_sources import gauges_of, lines_dropped_by
 from aero_storage.service.origin_failures import OriginFailures
 from aero_storage.service.private_images import PrivateImagesWarning
+from aero_storage.service.profile_warming import ProfileWarming, profiles_of
 from aero_storage.service.speed_limits import lease_limiter_of, throttle_of
 from aero_storage.service.unserved_entries import UnservedEntries
 from aero_storage.settings import Settings
-from aero_storage.settings.original_variables import BUILD_VARIABLES, find_variable
 from aero_storage.storage.objects.looks_file import LooksFile
 from aero_storage.streaming.fair_queue import FairQueue
 from aero_storage.streaming.files_in_flight import FilesInFlight
@@ -92,6 +96,7 @@ class Parts:
     """None while leases are off."""
     private_images: PrivateImagesWarning | None
     """None while leases are on."""
+    warming: ProfileWarming | None
     listening: Listening = attrs.field(factory=Listening)
 
 
@@ -142,14 +147,16 @@ def compose(  # noqa: PLR0913 - what the settings do not say
         rejected=metrics.request_rejected,
         waited=metrics.request_waited,
     )
+    profiles, warming = profiles_of(settings, root, pools, current_catalog, metrics, log)
     streams: set[SiteStream] = set()
     stalls = detect_stalls(streams, admission, reactor, settings.stall_timeout_secs, metrics, log)
     lease_watch = None if in_force is None else LeaseWatch(reactor, streams, in_force)
+    reporter = Reporter(reactor, pools.patient, metrics, log if settings.request_log else None)
     handler = RequestHandler(
         policy,
         build_of(version, environ),
         settings.metrics_auth_token,
-        Reporter(reactor, pools.patient, metrics, log if settings.request_log else None),
+        reporter,
         current_catalog,
         store,
         ByteHandler(
@@ -161,7 +168,12 @@ def compose(  # noqa: PLR0913 - what the settings do not say
             look_anew=look_anew,
             lease_limiter=lease_limiter_of(settings, reactor, metrics),
             access=access,
+            profiles=profiles,
+            chunk_versions=ChunkVersions(store, reactor) if settings.request_log else None,
         ),
+        ExtentsHandler(policy, current_catalog, store, reporter, root.late, look_anew=look_anew, access=access),
+        profiles=profiles,
+        client=ClientModule.of(client_files() if settings.page else {}),
         look_anew=look_anew,
         access=access,
         renewal=None if root.polled is None else ListingOnDemand(root.polled, reloader.check, reactor),
@@ -181,7 +193,7 @@ def compose(  # noqa: PLR0913 - what the settings do not say
         handler, plans, FileSender(), pools.readers, bodies, in_flight, reactor, log, lease_watch=lease_watch
     )
     site = ImageSite(
-        build_resource(routes(metrics=not settings.disable_metrics), responder.respond_routed),
+        build_resource(routes(metrics=not settings.disable_metrics, page=settings.page), responder.respond_routed),
         reactor,
         responder,
         limits,
@@ -212,6 +224,7 @@ def compose(  # noqa: PLR0913 - what the settings do not say
         unserved,
         leases,
         private_images,
+        warming,
     )
 
 
@@ -275,14 +288,4 @@ def policy_of(settings: Settings) -> Policy:
         public_cache_max_age_secs=settings.public_cache_max_age_secs,
         trusted_proxy=TrustedProxies.of(settings.trusted_proxy),
         leases=settings.lease_keys_file is not None,
-    )
-
-
-def build_of(version: str, environ: Mapping[str, str]) -> Build:
-    """The build for `/version`; a packager may set the variables."""
-    named, git_sha, built_at = (find_variable(environ, name) for name in BUILD_VARIABLES)
-    return Build(
-        version if named is None else named.value,
-        "dev" if git_sha is None else git_sha.value,
-        "" if built_at is None else built_at.value,
     )

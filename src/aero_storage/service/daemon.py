@@ -18,6 +18,7 @@ from aero_storage.service.images_root import OPEN_FILES
 from aero_storage.service.lease_reload import POLL_SECONDS
 from aero_storage.service.listening.endpoints import address_text
 from aero_storage.service.metric_sources import DelayProbe
+from aero_storage.service.profile_warming import CHECK_SECONDS
 from aero_storage.service.signals import SetSignal, SignalledService
 from aero_storage.service.unserved_entries import LOOK_SECONDS
 from aero_storage.web.connection_limits import MAX_BEYOND
@@ -47,6 +48,8 @@ class AeroService(SignalledService):
         self._trimming = LoopingCall(lambda: parts.pools.patient.later(trim, trim))
         self._entries = LoopingCall(lambda: Deferred.fromCoroutine(self._look_at_entries()))
         self._leases = LoopingCall(lambda: Deferred.fromCoroutine(self._look_at_leases()))
+        self._profiles = LoopingCall(lambda: Deferred.fromCoroutine(parts.handler.profiles.refresh()))
+        self._warming = LoopingCall(lambda: Deferred.fromCoroutine(self._warm_profiles()))
         for repeated in self._repeated:
             repeated.clock = parts.reactor
         metrics = parts.handler.reporter.metrics
@@ -67,6 +70,9 @@ class AeroService(SignalledService):
             self._entries.start(LOOK_SECONDS)
         if parts.leases is not None:
             self._leases.start(POLL_SECONDS)
+        self._profiles.start(parts.root.fresh_seconds / 2, now=False)
+        if self._tells_entries and parts.warming is not None:
+            self._warming.start(CHECK_SECONDS, now=False)
         self._probe.start()
         gc.collect()
         gc.freeze()  # these objects stay for good: the collector need not visit them again
@@ -79,13 +85,16 @@ class AeroService(SignalledService):
     @override
     async def reload_catalog(self) -> None:
         self._parts.root.store.look_anew()
+        profiles = self._parts.handler.profiles
+        profiles.asked = True
         catalog, leases = self._parts.reloader.check(asked=True), self._look_at_leases(asked=True)
-        reading = (catalog, leases, self._renewal.renew())  # at once: a disk that hangs keeps one of them waiting
+        # All at once: a disk that hangs keeps one of them waiting.
+        reading = (catalog, leases, self._renewal.renew(), profiles.refresh())
         await gatherResults([Deferred.fromCoroutine(one) for one in reading])
 
     @property
     def _repeated(self) -> tuple[LoopingCall, ...]:
-        return (self._poll, self._trimming, self._entries, self._leases)
+        return (self._poll, self._trimming, self._entries, self._leases, self._profiles, self._warming)
 
     async def _look_at_entries(self) -> None:
         parts, tells = self._parts, self._tells_entries
@@ -97,10 +106,16 @@ class AeroService(SignalledService):
         if self._parts.leases is not None:
             await self._parts.leases.check(asked=asked)
 
+    async def _warm_profiles(self) -> None:
+        if self._parts.warming is not None:
+            await self._parts.warming.check()
+
     async def _shut(self) -> None:
         parts = self._parts
         parts.handler.shutting_down = True
         parts.site.retire()
+        if parts.warming is not None:
+            parts.warming.stop()
         await self.delay.wait(parts.drain.drain_delay_secs)
         for repeated in self._repeated:
             if repeated.running:

@@ -12,15 +12,19 @@ from twisted.internet.interfaces import IReactorTime
 from aero_storage.catalog.directory import DirectoryDocuments
 from aero_storage.catalog.documents import CatalogDocuments
 from aero_storage.chunks.published_digests import PublishedDigests
+from aero_storage.chunks.published_zeros import PublishedZeros
+from aero_storage.errors import ClientError, ExtentsLateError, OriginUnavailableError
 from aero_storage.metrics import Counts, Gauges
 from aero_storage.service.bucket_root import BucketRoot
 from aero_storage.service.disk_pools import DiskPools
 from aero_storage.settings import OriginUrl, Settings
 from aero_storage.storage.local.directory import ImageDirectory
 from aero_storage.storage.local.image_store import LocalStore
+from aero_storage.storage.local.local_profiles import LocalProfiles
 from aero_storage.storage.objects.looks_file import LooksFile
 from aero_storage.storage.objects.polled_documents import PolledDocuments
 from aero_storage.storage.open_file_cache import OpenFileCache
+from aero_storage.storage.profile_files import ProfileFiles
 from aero_storage.storage.store import Store
 
 OPEN_FILES = 256
@@ -40,8 +44,13 @@ class ImagesRoot:
 
     documents: CatalogDocuments
     store: Store
+    profiles: ProfileFiles
     poll_seconds: float = POLL_SECONDS
+    fresh_seconds: float = 1.0
+    """Time for which what was seen of a boot profile is used."""
     is_remote: bool = False
+    late: type[ClientError] = ExtentsLateError
+    """The error of a request that has waited too long for the extents of an image."""
     is_stale: Callable[[], bool] = lambda: False
     """Whether the catalog in force is too old, as its origin does not answer."""
     polled: PolledDocuments | None = None
@@ -74,16 +83,20 @@ def open_images_root(
 def _directory(root: Path, pools: DiskPools, clock: IReactorTime) -> ImagesRoot:
     files = OpenFileCache(pools.disk, clock, OPEN_FILES)
     directory = ImageDirectory(root)
-    digests = PublishedDigests(directory.open, time.monotonic)
-    return ImagesRoot(DirectoryDocuments(root), LocalStore(directory, pools.disk, files, digests.sha256))
+    digests, zeros = PublishedDigests(directory.open, time.monotonic), PublishedZeros(directory.open)
+    store = LocalStore(directory, pools.disk, files, digests.sha256, zeros.data, clock)
+    return ImagesRoot(DirectoryDocuments(root), store, LocalProfiles(directory, pools.disk))
 
 
 def _bucket(root: BucketRoot) -> ImagesRoot:
     return ImagesRoot(
         root.documents,
         root.store(OPEN_FILES),
+        root.profiles(),
         root.poll_seconds,
+        fresh_seconds=root.fresh_seconds,
         is_remote=True,
+        late=OriginUnavailableError,
         is_stale=root.is_stale,
         polled=root.documents,
         gauges=root.gauges,

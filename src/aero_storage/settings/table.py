@@ -220,6 +220,13 @@ class Settings:
         "BYTES",
         "Limit each lease to this many image bytes a second of a process; 0 is no limit.",
     )
+    warm_profiles: bool = setting(
+        values.boolean,
+        "true",
+        "",
+        "Bring what boot profiles name into memory, or into the block cache, at idle times.",
+    )
+    page: bool = setting(values.boolean, "true", "", "Serve the client for browsers, below /client/.")
     express: bool = setting(
         values.boolean,
         "true",

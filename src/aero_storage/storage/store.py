@@ -10,10 +10,17 @@ import attrs
 from twisted.internet.defer import Deferred
 
 from aero_storage.catalog.model import Image
+from aero_storage.http.extents.extents import KnownExtents
 from aero_storage.storage.blob import Blob, BlobStatus
 
 FindDigest = Callable[[str, int], str | None]
 """Looks up the digest of a chunk object, by its path relative to the root and its size; may wait."""
+
+FindData = Callable[[str, str | None, int], KnownExtents]
+"""Looks up the data of an image by its published chunks; may wait.
+
+It is given the path of the chunk manifest, the digest of the whole image in hex, if that is known, and its size.
+"""
 
 
 @attrs.frozen
@@ -101,6 +108,13 @@ class Store(Protocol):
 
     def open_cached(self, wanted: BlobRequest) -> Opened | None:
         """The same at once, from memory, or not at all: at most a second old (http.md §3)."""
+        ...
+
+    def extents(self, image: Image, status: BlobStatus) -> Deferred[KnownExtents]:
+        """Look for the data of an image whose file or object has this status.
+
+        Fails with ImageChangedError, and as `open` does.
+        """
         ...
 
     def look_anew(self) -> None:

@@ -17,7 +17,8 @@ from aero_storage.atomic_files import locked
 from aero_storage.catalog.content_digest import ContentDigest
 from aero_storage.chunks import file_digest
 from aero_storage.chunks.file_digest import hash_file
-from aero_storage.chunks.manifest import ChunkManifest, content_version, parse_chunk_manifest
+from aero_storage.chunks.manifest import ChunkManifest, content_version
+from aero_storage.chunks.manifest_parser import parse_chunk_manifest
 from aero_storage.chunks.publish import publisher
 from aero_storage.chunks.publish.flushing import flushed
 from aero_storage.chunks.publish.publisher import STAGING_NAME, Published

@@ -160,6 +160,14 @@ def test_broken_manifest(published: Published) -> None:
     assert not report.is_good
 
 
+def test_zeros_that_are_none(published: Published) -> None:
+    """A manifest that calls a chunk zeros against its digest is a mismatch."""
+    edit(published, zeros=[0, 10])
+    (mismatch,) = check(published).mismatches
+    assert mismatch.where == "manifest"
+    assert mismatch.what.startswith("zeros: chunk")
+
+
 def test_version_of_other_content(published: Published) -> None:
     """A version that names a content must be the one of the manifest's own sizes and digests."""
     version = "sha256-" + 64 * "0"

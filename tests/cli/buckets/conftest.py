@@ -16,6 +16,8 @@ from tests.disk_bytes import bootable
 from tests.object_store.buckets import Bucket, Quirks
 from tests.object_store.server import ObjectStore
 
+from aero_storage.storage.objects.stored_extents import DIRECTORY
+
 MIB = 1 << 20
 DISK = bootable(random.Random(3).randbytes(3 * MIB) + bytes(2 * MIB) + random.Random(4).randbytes(512))
 OTHER_DISK = bootable(DISK[::-1])
@@ -46,7 +48,14 @@ class Root:
     bucket: Bucket
 
     def found(self) -> set[str]:
-        """Return the keys of all objects."""
+        """Return the keys of all objects but maps."""
+        return {key for key in self._keys() if not key.startswith(f"{DIRECTORY}/")}
+
+    def maps(self) -> set[str]:
+        """Return the keys of the objects whose zeros are mapped."""
+        return {key.removeprefix(f"{DIRECTORY}/") for key in self._keys() if key.startswith(f"{DIRECTORY}/")}
+
+    def _keys(self) -> set[str]:
         return {key.removeprefix("root/") for key in self.bucket.keys()}  # noqa: SIM118 - no mapping
 
     def data(self, key: str) -> bytes:

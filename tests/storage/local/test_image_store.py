@@ -16,6 +16,7 @@ from twisted.internet.task import Clock
 from aero_storage.catalog.model import Image
 from aero_storage.disk import Disk
 from aero_storage.errors import BlobNotFoundError, BlobUnreadableError
+from aero_storage.http.extents.extents import KnownExtents
 from aero_storage.storage.blob import Blob
 from aero_storage.storage.local.directory import ImageDirectory
 from aero_storage.storage.local.image_store import LocalStore
@@ -83,7 +84,8 @@ def clock() -> Clock:
 @pytest.fixture
 def store(directory: ImageDirectory, disk: SlowDisk, clock: Clock) -> Iterator[Store]:
     typed: Disk = disk
-    store = LocalStore(directory, typed, OpenFileCache(typed, clock, 100), lambda *_: None)
+    files = OpenFileCache(typed, clock, 100)
+    store = LocalStore(directory, typed, files, lambda *_: None, lambda *_: KnownExtents(), clock)
     yield store
     store.close()
     disk.work()

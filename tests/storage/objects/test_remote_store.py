@@ -14,6 +14,7 @@ from tests.storage.objects.test_object_looks import result_of
 from aero_storage.catalog.model import Image
 from aero_storage.chunks.published_digests import PublishedDigests
 from aero_storage.errors import BlobNotFoundError, ObjectChangedError, OriginUnavailableError
+from aero_storage.http.extents.extents import KnownExtents
 from aero_storage.storage.objects.block_cache.cache import BlockCache
 from aero_storage.storage.objects.block_cache.cache_directory import CacheDirectory, claim_directory
 from aero_storage.storage.objects.bucket_listing import BucketListing
@@ -23,6 +24,7 @@ from aero_storage.storage.objects.object_lease import PIECE_BYTES
 from aero_storage.storage.objects.object_looks import ObjectLooks
 from aero_storage.storage.objects.open_objects import OpenObjects
 from aero_storage.storage.objects.remote_store import RemoteStore
+from aero_storage.storage.objects.stored_extents import StoredExtents
 from aero_storage.storage.store import BlobRequest, FindDigest, Opened
 
 DISK = bytes(range(256)) * 1024
@@ -42,7 +44,8 @@ class Bench:
         common = common_looks(origin, clock)
         looks, listing = ObjectLooks(common, disk, clock, 5.0, 60.0), BucketListing(common, disk, clock, 5.0, 60.0)
         digests = PublishedDigests(lambda key: open_object(origin, key), clock.seconds, 5.0)
-        self.store = RemoteStore(origin, disk, looks, listing, find_sha256 or digests.sha256, objects)
+        extents = StoredExtents(origin, disk, lambda *_: KnownExtents())
+        self.store = RemoteStore(origin, disk, looks, listing, find_sha256 or digests.sha256, extents, objects)
         self.origin.bucket.put("sub/disk.img", DISK)
 
     def open(self, wanted: BlobRequest = BlobRequest(IMAGE)) -> Opened:  # noqa: B008 - frozen

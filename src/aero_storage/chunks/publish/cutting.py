@@ -20,9 +20,9 @@ import attrs
 from aero_storage.atomic_files import FreeSpace
 from aero_storage.chunks.manifest import CHUNKS_DIRECTORY, DIGEST_SIZE, Geometry
 from aero_storage.chunks.parallel import WorkItems, share_out
-from aero_storage.chunks.publish.extents import data_extents, next_data
 from aero_storage.chunks.publish.zeros import ZeroChunks, create, hash_zeros
 from aero_storage.errors import OperatorError
+from aero_storage.linux.sparse_files import data_extents, next_data
 
 if TYPE_CHECKING:
     from hashlib import _Hash

@@ -13,8 +13,8 @@ from aero_storage.chunks.manifest import (
     CHUNKS_DIRECTORY,
     MAX_MANIFEST_BYTES,
     ChunkManifest,
-    parse_chunk_manifest,
 )
+from aero_storage.chunks.manifest_parser import parse_chunk_manifest
 from aero_storage.errors import ChunkFormatError, OperatorError
 
 

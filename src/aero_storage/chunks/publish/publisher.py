@@ -25,6 +25,7 @@ from aero_storage.chunks.manifest import (
 from aero_storage.chunks.publish.cutting import Advance, cut
 from aero_storage.chunks.publish.existing import is_published, require_room
 from aero_storage.chunks.publish.flushing import flushed
+from aero_storage.chunks.zero_chunks import zeros_by_digest
 from aero_storage.errors import OperatorError
 from aero_storage.http.identifiers import NAME_RULE, is_version
 
@@ -33,6 +34,9 @@ STAGING_NAME = ".publishing~"
 
 Placing = Callable[[str, os.stat_result], None]
 """Is told of a version and its directory before that gets the version's name."""
+
+Known = Callable[[os.stat_result], str | None]
+"""Returns the SHA-256 of the whole image, in hex, if it is known of the file that has this status."""
 
 _ARTIFACTS = "artifacts"
 _MIB = 1024 * 1024
@@ -76,7 +80,8 @@ class _Image:
 class _Publication:
     """A publication to be made. `draft` has no digests yet, and no version if that is made from them.
 
-    `digested` is whether the whole image is digested as well; `placing` is told before a version appears.
+    `digested` is whether the whole image is digested as well; `placing` is told before a version appears; `known` may
+    have the digest already.
     """
 
     image: _Image
@@ -86,11 +91,12 @@ class _Publication:
     advance: Advance
     digested: bool
     placing: Placing
+    known: Known
 
     def carry_out(self, staging: Directory) -> Published:
         progress = Slower(self.advance)
         with self._hashing(progress.second) as sha256:
-            made = self._prepare(staging, self.advance if sha256 is None else progress.first)
+            made = self._prepare(staging, sha256, self.advance if sha256 is None else progress.first)
             digest = None if sha256 is None else ContentDigest.of(sha256.result(), self.image.status)
         self.image.require_unchanged()
         if not made.already_there:
@@ -109,7 +115,7 @@ class _Publication:
         image = self.image
         return hashing(image.descriptor, image.status.st_size, advance) if self.digested else nullcontext()
 
-    def _prepare(self, staging: Directory, advance: Advance) -> Published:
+    def _prepare(self, staging: Directory, sha256: Future[str] | None, advance: Advance) -> Published:
         """Cut the image; if the version is not published already, all of it is in the staging directory then."""
         with staging.below(_ARTIFACTS, create=True) as work, flushed(work.reachable()):
             digests = cut(self.image.descriptor, self.draft, work.reachable(), jobs=self.jobs, advance=advance)
@@ -118,12 +124,17 @@ class _Publication:
             place = self.directory.path / manifest.version
             already_there = is_published(place, manifest)
             if not already_there:
-                write_manifest(work, manifest)
+                whole = self.known(self.image.status) if sha256 is None else sha256.result()
+                write_manifest(work, attrs.evolve(manifest, image_sha256=whole))
         return Published(manifest.version, manifest, place, already_there)
 
 
 def _nobody_listens(_version: str, _status: os.stat_result) -> None:
     pass
+
+
+def _unknown(_status: os.stat_result) -> None:
+    return None
 
 
 def publish(  # noqa: PLR0913 - by name only
@@ -139,15 +150,17 @@ def publish(  # noqa: PLR0913 - by name only
     say: Callable[[str], None],
     digested: bool = False,
     placing: Placing = _nobody_listens,
+    known: Known = _unknown,
 ) -> Published:
     """Cut the image `source` into `directory`/<version>; `directory` is <root>/chunked/<image_id>.
 
     Both lie below `root`. No symbolic link is followed on the way from there: others may exchange what lies there.
     Without `version` the name is made from the content. `jobs` is the number of cores to use; `advance` counts the
     image's bytes, including holes; `say` reports leftovers of an interrupted run. With `digested` the SHA-256 of the
-    whole image is computed beside the chunks. `placing` is told of a new version before it becomes visible. After an
-    exception the directory is as before, without the unfinished work. Raises ChunkFormatError if the image cannot be
-    cut so, OperatorError if it changes meanwhile or the version's name is taken by other content, BusyError, OSError.
+    whole image is computed beside the chunks; `known` may have it already, for the manifest. `placing` is told of a
+    new version before it becomes visible. After an exception the directory is as before, without the unfinished work.
+    Raises ChunkFormatError if the image cannot be cut so, OperatorError if it changes meanwhile or the version's name
+    is taken by other content, BusyError, OSError.
     """
     if version is not None:
         _require_name(version)
@@ -160,7 +173,9 @@ def publish(  # noqa: PLR0913 - by name only
             _report_leftover(staging, say)
             if version is not None:
                 require_room(directory / version, draft)
-            return _Publication(image, draft, place, jobs, advance, digested, placing).carry_out(staging.directory)
+            return _Publication(image, draft, place, jobs, advance, digested, placing, known).carry_out(
+                staging.directory
+            )
 
 
 def _require_name(version: str) -> None:
@@ -207,7 +222,8 @@ def _complete(draft: ChunkManifest, digests: bytes) -> ChunkManifest:
     version = content_version(draft.total_size, draft.chunk_size, digests)
     if is_content_version(draft.version) and draft.version != version:
         raise OperatorError(f"the content is not that of {draft.version}; its own version is {version}")
-    return attrs.evolve(draft, digests=digests, version=draft.version or version)
+    zeros = zeros_by_digest(digests, draft)
+    return attrs.evolve(draft, digests=digests, version=draft.version or version, zeros=zeros)
 
 
 def write_manifest(directory: Directory, manifest: ChunkManifest) -> None:

@@ -15,8 +15,8 @@ from aero_storage.chunks.manifest import (
     ChunkManifest,
     content_version,
     is_content_version,
-    parse_chunk_manifest,
 )
+from aero_storage.chunks.manifest_parser import parse_chunk_manifest
 from aero_storage.chunks.parallel import WorkItems, share_out
 from aero_storage.chunks.verify.source import ChunkSource, Content
 from aero_storage.errors import ChunkFormatError

@@ -11,7 +11,9 @@ from aero_storage.cli.buckets.pointer import CatalogPointer
 from aero_storage.cli.buckets.unnamed import MARKS, Survey, Unit, is_complete, set_marks
 from aero_storage.cli.image_files import IMPORTED
 from aero_storage.cli.repository import Expired
+from aero_storage.errors import BlobNotFoundError
 from aero_storage.storage.objects.origin import Origin
+from aero_storage.storage.objects.stored_extents import DIRECTORY
 
 
 @attrs.frozen
@@ -33,7 +35,22 @@ class Expiry:
         found = {unit.key: unit for unit in survey.units()}
         found |= {unit.key: unit for unit in self._condemned_files(survey, marks)}
         self._forget([Unit(key) for key in marks if key not in found])
+        self._remove_stray_maps(survey)
         return self._carry_out(found.values(), marks)
+
+    def _remove_stray_maps(self, survey: Survey) -> None:
+        """Remove the maps of objects that other programs have removed."""
+        for listed in self.origin.list(DIRECTORY, delimiter=False):
+            unit = Unit(listed.key.removeprefix(f"{DIRECTORY}/"))
+            if not survey.is_named(unit) and not self._exists(unit.key):
+                self.origin.delete([listed.key])
+
+    def _exists(self, key: str) -> bool:
+        try:
+            self.origin.head(key)
+        except BlobNotFoundError:
+            return False
+        return True
 
     def sweep_image(self, image_id: str) -> Expired:
         """Sweep what interrupted commands have left of one image; published versions are kept."""

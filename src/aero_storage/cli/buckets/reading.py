@@ -17,6 +17,7 @@ from aero_storage.chunks.publish.cutting import Advance
 from aero_storage.cli.stored_image import ImageSample, StoredImage
 from aero_storage.errors import ObjectChangedError, OperatorError
 from aero_storage.image_formats.byte_source import short_sample
+from aero_storage.storage.objects.object_etag import object_etag
 from aero_storage.storage.objects.origin import ObjectStatus, Origin
 
 PIECE = 8 << 20
@@ -50,6 +51,11 @@ class StoredObject(StoredImage):
     @override
     def stamps(self) -> tuple[str, ...]:
         return object_stamps(self.status.size, self.status.pin.tag)
+
+    @property
+    @override
+    def etag(self) -> str:
+        return object_etag(self.status)
 
     @override
     def sample(self) -> ImageSample:

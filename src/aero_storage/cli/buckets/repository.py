@@ -27,6 +27,7 @@ from aero_storage.cli.buckets.keys import (
 )
 from aero_storage.cli.buckets.local_work import local_work
 from aero_storage.cli.buckets.pointer import CatalogPointer
+from aero_storage.cli.buckets.profiles import BucketProfiles
 from aero_storage.cli.buckets.reading import StoredObject
 from aero_storage.cli.buckets.statuses import Statuses
 from aero_storage.cli.buckets.unnamed import LOOKS_AT_ONCE, Survey, Unit, is_complete
@@ -111,6 +112,11 @@ class BucketRepository(Repository):
                 f"{self.name}/{stale} is of older content, and would be served for the new image; "
                 f"remove it first: aero-storage remove {image_id} --chunks-only"
             )
+
+    @property
+    @override
+    def profiles(self) -> BucketProfiles:
+        return BucketProfiles(self.origin)
 
     @override
     def look_at_all(self, images: Iterable[Image]) -> None:

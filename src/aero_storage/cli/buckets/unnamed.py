@@ -27,6 +27,7 @@ from aero_storage.errors import BlobNotFoundError
 from aero_storage.http.identifiers import is_image_id, is_version
 from aero_storage.storage.objects.object_keys import is_chunk_file
 from aero_storage.storage.objects.origin import Listed, Origin
+from aero_storage.storage.objects.stored_extents import map_key
 
 LOOKS_AT_ONCE = 16
 """Requests about as many images are made at the same time: each waits for the store more than it works."""
@@ -48,10 +49,14 @@ class Unit:
         return f"{MARKS}/{self.key}"
 
     def listed(self, origin: Origin) -> Iterator[Listed]:
-        """Yield its objects, a manifest first: a version whose manifest is gone is not served any more."""
+        """Yield its objects in the order in which they may be deleted.
+
+        A manifest comes first: a version whose manifest is gone is not served any more.
+        """
         if not self.is_directory:
-            with suppress(BlobNotFoundError):
-                yield Listed(self.key, origin.head(self.key))
+            for key in (map_key(self.key), self.key):  # a map never outlives its object
+                with suppress(BlobNotFoundError):
+                    yield Listed(key, origin.head(key))
             return
         manifest = chunk_manifest_key(self.key)
         with suppress(BlobNotFoundError):
@@ -127,15 +132,24 @@ class Survey:
     def _versions(self, image_id: str) -> Iterator[Unit]:
         found = [*self.origin.list(chunks_of(image_id), delimiter=True)]
         has_manifest = any(one.status and one.key.endswith(f"/{MANIFEST_NAME}") for one in found)
-        for listed in found:
-            name = listed.key.rpartition("/")[2]
-            is_unit = listed.status is None and (is_version(name) or name == CHUNKS_DIRECTORY)
-            if not is_unit or (name == CHUNKS_DIRECTORY and has_manifest):  # its manifest is its pointer
+        for unit in _directories(found):
+            is_unversioned = unit.key.endswith(f"/{CHUNKS_DIRECTORY}")
+            if is_unversioned and has_manifest:  # its manifest is its pointer
                 continue
-            unit = Unit(listed.key, is_directory=True)
-            is_loose = name == CHUNKS_DIRECTORY or not self.is_named(unit)
-            if is_loose and unit.has_objects(self.origin):
+            if (is_unversioned or not self.is_named(unit)) and unit.has_objects(self.origin):
                 yield unit
+
+
+def chunk_units(origin: Origin, image_id: str) -> Iterator[Unit]:
+    """Yield the units of all chunks of an image, whether something names them or not."""
+    return _directories(origin.list(chunks_of(image_id), delimiter=True))
+
+
+def _directories(found: Iterable[Listed]) -> Iterator[Unit]:
+    for listed in found:
+        name = listed.key.rpartition("/")[2]
+        if listed.status is None and (is_version(name) or name == CHUNKS_DIRECTORY):
+            yield Unit(listed.key, is_directory=True)
 
 
 def is_complete(origin: Origin, unit: Unit) -> bool:

@@ -17,8 +17,8 @@ from aero_storage.chunks.manifest import (
     MAX_MANIFEST_BYTES,
     ChunkManifest,
     is_content_version,
-    parse_chunk_manifest,
 )
+from aero_storage.chunks.manifest_parser import parse_chunk_manifest
 from aero_storage.chunks.parallel import WorkItems, share_out
 from aero_storage.chunks.publish.cutting import Advance
 from aero_storage.cli.buckets.keys import chunk_manifest_key

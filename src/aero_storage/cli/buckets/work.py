@@ -12,13 +12,12 @@ from typing_extensions import Buffer, override
 from aero_storage.atomic_files import Directory
 from aero_storage.catalog.content_digest import ContentDigest, object_stamps
 from aero_storage.catalog.model import Image
-from aero_storage.chunks.manifest import CHUNKS_DIRECTORY, ChunkManifest
+from aero_storage.chunks.manifest import ChunkManifest
 from aero_storage.chunks.publish.cutting import Advance
 from aero_storage.chunks.verify.source import ChunkSource
 from aero_storage.cli.buckets.conditional import Tried
 from aero_storage.cli.buckets.keys import (
     chunk_manifest_key,
-    chunks_of,
     file_key,
     imported_directory,
     is_imported_key,
@@ -27,10 +26,12 @@ from aero_storage.cli.buckets.keys import (
     new_imported_key,
     version_directory,
 )
+from aero_storage.cli.buckets.maps import put_map, scanned
 from aero_storage.cli.buckets.pointer import CatalogPointer
+from aero_storage.cli.buckets.profiles import BucketProfiles
 from aero_storage.cli.buckets.publication import Publication
 from aero_storage.cli.buckets.reading import StoredObject
-from aero_storage.cli.buckets.unnamed import Survey, Unit, set_marks
+from aero_storage.cli.buckets.unnamed import Survey, Unit, chunk_units, set_marks
 from aero_storage.cli.buckets.uploading import FRESH_NS, Place, Upload, is_published
 from aero_storage.cli.foresight import foretell_space
 from aero_storage.cli.progress import progress
@@ -39,8 +40,10 @@ from aero_storage.cli.received import Received
 from aero_storage.cli.repository import Freed, HashedContents, Placed, PublishedVersion, Say, Work
 from aero_storage.cli.sizes import format_size
 from aero_storage.errors import AeroStorageError, BlobNotFoundError, OperatorError
-from aero_storage.http.identifiers import is_version
+from aero_storage.http.extents.content_scan import ContentScan
+from aero_storage.http.extents.extents import Extents
 from aero_storage.storage.objects.origin import ObjectStatus, Origin
+from aero_storage.storage.objects.stored_extents import map_key
 
 
 @attrs.frozen
@@ -50,7 +53,17 @@ class _Given:
     files: list[str] = attrs.field(factory=list)
     new: list[Unit] = attrs.field(factory=list)
     has_chunks: list[bool] = attrs.field(factory=list)
-    """Whether the entry of the image stays, if its chunks are given up."""
+    """Whether the entry of the image stays, if its chunks are given up; its profiles go with the entry."""
+
+
+@attrs.frozen
+class _Stored:
+    """A content that lies in the bucket under a key that nothing names yet."""
+
+    key: str
+    tag: str
+    sha256: str
+    extents: Extents
 
 
 @attrs.frozen
@@ -83,9 +96,10 @@ class BucketWork(Work):
 
     @contextmanager
     def _sent(self, contents: HashedContents, size: int) -> Iterator[Placed]:
-        key = self._new_key()
-        tag = self.origin.put_large(key, contents, size).tag
+        key, scan = self._new_key(), ContentScan(size)
+        tag = self.origin.put_large(key, scanned(contents, scan), size).tag
         with self._kept_if_named(key, _digest(contents.sha256, size, tag), size) as placed:
+            put_map(self.origin, key, scan.finish(), tag)
             yield placed
 
     def _new_key(self) -> str:
@@ -99,41 +113,45 @@ class BucketWork(Work):
     @override
     def placed(self, staged: str, sha256: str | None) -> Iterator[Placed]:
         key = self._new_key()
-        size, tag = self._uploaded(staged, key)
-        with self._kept_if_named(key, _digest(sha256, size, tag), size) as placed:
+        scan, tag = self._uploaded(staged, key)
+        with self._kept_if_named(key, _digest(sha256, scan.size, tag), scan.size) as placed:
+            put_map(self.origin, key, scan.finish(), tag)
             yield placed
 
     @contextmanager
     @override
     def received(self, contents: Iterable[Buffer], size: int, sha256: str | None) -> Iterator[Placed]:
         present = [*self._imported()]
-        key = None if sha256 is None else self._present(present, size, sha256)
-        if key is not None and sha256 is not None:
-            self.origin.delete([Unit(key).mark])
-            tag = next(status.pin.tag for status in present if status.key == key)
-        else:
-            key, found = (
-                new_imported_key(self.image_id, (status.key for status in present)),
-                Received(contents, size, sha256),
-            )
-            tag = self.origin.put_large(key, found, size).tag
-            sha256 = found.sha256
-        with self._kept_if_named(key, _digest(sha256, size, tag), size) as placed:
+        stored = None if sha256 is None else self._present(present, size, sha256)
+        if stored is None:
+            key = new_imported_key(self.image_id, (status.key for status in present))
+            stored = self._received(key, Received(contents, size, sha256), size)
+        with self._kept_if_named(stored.key, _digest(stored.sha256, size, stored.tag), size) as placed:
+            put_map(self.origin, stored.key, stored.extents, stored.tag)
             yield placed
+
+    def _received(self, key: str, contents: Received, size: int) -> _Stored:
+        scan = ContentScan(size)
+        tag = self.origin.put_large(key, scanned(contents, scan), size).tag
+        return _Stored(key, tag, contents.sha256, scan.finish())
 
     def _imported(self) -> Iterator[ObjectStatus]:
         for listed in self.origin.list(imported_directory(self.image_id), delimiter=False):
             if listed.status is not None:
                 yield listed.status
 
-    def _present(self, imported: Iterable[ObjectStatus], size: int, sha256: str) -> str | None:
-        """Return the key of what an earlier run has stored whole; an old one may be about to be removed."""
+    def _present(self, imported: Iterable[ObjectStatus], size: int, sha256: str) -> _Stored | None:
+        """Return what an earlier run has stored whole; an old object may be about to be removed."""
         for status in imported:
             is_young = self.tried.now_ns - status.modified_ns < FRESH_NS
             if is_young and status.size == size and status.pin.tag:
-                stored = StoredObject(self.origin, status)
-                if stored.sha256(lambda total: progress("Comparing what is there", total))[1] == sha256:
-                    return status.key
+                found, scan = Received(StoredObject(self.origin, status).contents(), size, None), ContentScan(size)
+                with progress("Comparing what is there", size) as advance:
+                    for piece in scanned(found, scan):
+                        advance(memoryview(piece).nbytes)
+                if found.sha256 == sha256:
+                    self.origin.delete([Unit(status.key).mark])
+                    return _Stored(status.key, status.pin.tag, sha256, scan.finish())
         return None
 
     @contextmanager
@@ -146,13 +164,14 @@ class BucketWork(Work):
             raise
         self._given.new.append(Unit(key))
 
-    def _uploaded(self, staged: str, key: str) -> tuple[int, str]:
-        """Upload a file, and return its size and the object's tag."""
+    def _uploaded(self, staged: str, key: str) -> tuple[ContentScan, str]:
+        """Upload a file, and return what was found in it, and the object's tag."""
         descriptor = self.staging.open_file(staged, os.O_RDONLY)
         try:
-            size = os.fstat(descriptor).st_size
+            scan = ContentScan(size := os.fstat(descriptor).st_size)
             with progress(f"Uploading {key}", size) as advance:
-                return size, self.origin.put_large(key, _told(pieces_of(descriptor, size), advance), size).tag
+                contents = scanned(_told(pieces_of(descriptor, size), advance), scan)
+                return scan, self.origin.put_large(key, contents, size).tag
         finally:
             os.close(descriptor)
 
@@ -160,7 +179,7 @@ class BucketWork(Work):
         """Delete a new object, unless a catalog names it: the last write may have been done all the same."""
         catalog = self.pointer.current()
         if catalog is None or key not in named_by(catalog):
-            self.origin.delete([key])
+            self.origin.delete([map_key(key), key])
 
     @override
     def condemn(self, file: str, *, own: bool = False) -> bool:
@@ -183,13 +202,15 @@ class BucketWork(Work):
         catalog = self.pointer.current()
         given = [Unit(file) for file in dict.fromkeys(self._given.files)]
         if self._given.has_chunks:
-            given += self._chunk_units()
+            given += chunk_units(self.origin, self.image_id)
         if catalog is None:  # a listing serves all that is there: no other pointer can be taken away
             return Freed(self._deleted(given))
         survey = Survey(self.origin, catalog)
         left = [unit for unit in given if not survey.is_named(unit)]
         set_marks(self.origin, left)
         self.origin.delete(unit.mark for unit in self._given.new if survey.is_named(unit))
+        if catalog.find(self.image_id) is None:
+            self._delete_profiles()
         if self._given.has_chunks:
             self.origin.delete([self._unversioned_manifest()])
         kept = self._size(left)
@@ -206,21 +227,22 @@ class BucketWork(Work):
     def _unversioned_manifest(self) -> str:
         return chunk_manifest_key(version_directory(self.image_id, None))
 
-    def _chunk_units(self) -> Iterator[Unit]:
-        for listed in self.origin.list(chunks_of(self.image_id), delimiter=True):
-            name = listed.key.rpartition("/")[2]
-            if listed.status is None and (is_version(name) or name == CHUNKS_DIRECTORY):
-                yield Unit(listed.key, is_directory=True)
-
     def _deleted(self, units: list[Unit]) -> int:
         freed = 0
         if self._given.has_chunks:
             self.origin.delete([self._unversioned_manifest()])
+        self._delete_profiles()
         for unit in units:
             for listed in unit.listed(self.origin):
                 freed += 0 if listed.status is None else listed.status.size
             self.origin.delete(listed.key for listed in unit.listed(self.origin))
         return freed
+
+    def _delete_profiles(self) -> None:
+        """Delete the profiles of an image that is gone: nobody needs one to go on reading."""
+        if False in self._given.has_chunks:
+            profiles = BucketProfiles(self.origin)
+            self.origin.delete(place.path for place in profiles.places(self.image_id))
 
     @override
     def publish(
@@ -240,7 +262,8 @@ class BucketWork(Work):
         publication = Publication(
             self.origin, status, image.id, self.tried.is_conditional, self.tried.now_ns, jobs, advance
         )
-        made = publication.carry_out(chunk_size, version, digested=digested)
+        known = image.known_sha256(object_stamps(status.size, status.pin.tag))
+        made = publication.carry_out(chunk_size, version, digested=digested, known=known)
         self._made_version(made.version)
         return made
 

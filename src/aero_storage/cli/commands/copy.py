@@ -33,7 +33,7 @@ from aero_storage.settings.values import UnfitError, images_root
 @with_json
 @click.pass_obj
 def copy_images(context: CommandContext, source: str, target: str, ids: tuple[str, ...], jobs: int | None) -> None:
-    """Copy images from the images root FROM to the images root TO: raw files, published versions, catalog entries.
+    """Copy images from the images root FROM to the images root TO: files, published versions, profiles, entries.
 
     Each is a directory, or s3://bucket/prefix, gs://bucket/prefix or az://container/prefix. Content is checked by its
     SHA-256. Nothing that is there with the same digest is copied again: an interrupted copy goes on where it was.
@@ -46,7 +46,7 @@ def copy_images(context: CommandContext, source: str, target: str, ids: tuple[st
     missing = [image_id for image_id in ids if image_id not in entries]
     if missing:
         raise OperatorError(f"there is no image {missing[0]!r} in {before.name}")
-    copying = Copying(before, after, context.change_catalog, jobs or cores(), context.output.say)
+    copying = Copying(before, after, context.change_catalog, jobs or cores(), context.output.say, context.catalog_of)
     done = list[Copied]()
     for image in catalog.images:
         if not ids or image.id in ids:
@@ -77,6 +77,7 @@ def _report(context: CommandContext, done: Sequence[Copied], target: Repository)
             "id": one.id,
             "file_copied": one.file_copied,
             "versions_copied": list(one.versions_copied),
+            "profiles_copied": list(one.profiles_copied),
             "bytes": one.bytes,
         }
         for one in done

@@ -12,9 +12,9 @@ import attrs
 
 from aero_storage.atomic_files import FreeSpace
 from aero_storage.chunks.file_digest import TrailingDigest, steps
-from aero_storage.chunks.publish.extents import data_extents
 from aero_storage.cli.terminal import printable
 from aero_storage.errors import OperatorError
+from aero_storage.linux.sparse_files import data_extents
 
 Advance = Callable[[int], None]
 """Reports a number of bytes done."""

@@ -10,8 +10,8 @@ from aero_storage.chunks.manifest import (
     DEFAULT_CHUNK_SIZE,
     MIME_TYPE,
     ChunkManifest,
-    parse_chunk_manifest,
 )
+from aero_storage.chunks.manifest_parser import parse_chunk_manifest
 from aero_storage.doctor import advice
 from aero_storage.doctor.check import Check, wrong_status
 from aero_storage.doctor.checks.caching import made_public

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from itertools import islice
 
-from aero_storage.chunks.manifest import parse_chunk_manifest
+from aero_storage.chunks.manifest_parser import parse_chunk_manifest
 from aero_storage.chunks.verify.remote import brief
 from aero_storage.doctor.check import Check
 from aero_storage.doctor.checks.chunked import manifest_answer

@@ -8,17 +8,20 @@ from typing import cast
 
 import attrs
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 from typing_extensions import override
 
 from aero_storage.catalog.content_digest import disagreement
 from aero_storage.catalog.model import MANIFEST_NAME, Image
 from aero_storage.disk import Disk
 from aero_storage.errors import BlobNotFoundError, BlobUnreadableError, DescriptorsError
+from aero_storage.http.extents.extents import KnownExtents
 from aero_storage.storage.blob import BlobStatus
 from aero_storage.storage.local.device_map import DeviceMap
 from aero_storage.storage.local.directory import ImageDirectory
+from aero_storage.storage.local.local_extents import LocalExtents
 from aero_storage.storage.open_file_cache import OpenedFile, OpenFileCache
-from aero_storage.storage.store import BlobRequest, EntryFault, FindDigest, Opened, Store, Survey
+from aero_storage.storage.store import BlobRequest, EntryFault, FindData, FindDigest, Opened, Store, Survey
 
 _SURVEYS = "surveys"
 """The lane of looks at all images, whatever disks they are on."""
@@ -32,7 +35,14 @@ class LocalStore(Store):
     _disk: Disk
     _files: OpenFileCache
     _find_digest: FindDigest
+    _find_data: FindData
+    _clock: IReactorTime
     _devices: DeviceMap = attrs.field(init=False, factory=DeviceMap)
+    _extents: LocalExtents = attrs.field(init=False)
+
+    @_extents.default
+    def _make_extents(self) -> LocalExtents:
+        return LocalExtents(self._directory, self._disk, self._devices, self._find_data, self._clock)
 
     @override
     def open(self, wanted: BlobRequest) -> Deferred[Opened]:
@@ -47,7 +57,12 @@ class LocalStore(Store):
         return self._files.lease(wanted.raw_key) or self._files.lease(wanted.key)
 
     @override
+    def extents(self, image: Image, status: BlobStatus) -> Deferred[KnownExtents]:
+        return Deferred.fromCoroutine(self._extents.find(image, status))
+
+    @override
     def close(self) -> None:
+        self._extents.close()
         self._files.close()
 
     @override

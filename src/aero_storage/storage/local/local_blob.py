@@ -16,7 +16,6 @@ from typing_extensions import override
 
 from aero_storage.disk import Disk
 from aero_storage.errors import FileChangedError, ShortReadError
-from aero_storage.http.conditional import Validators
 from aero_storage.linux.page_cache import is_resident, read_resident_into
 from aero_storage.open_file import OpenFile
 from aero_storage.storage.blob import Blob, BlobStatus
@@ -43,8 +42,8 @@ class LocalBlob(Blob, OpenFile):
     """
 
     status: BlobStatus
-    identity: tuple[int, int, Validators]
-    """Device, inode, and the file's validators: equal only for the same, unchanged file."""
+    identity: tuple[int, BlobStatus]
+    """Device and status, which has inode and ctime: equal only for the same, unchanged file."""
     remote: bool
     """Whether it is on a network file system, where `fstat` and reads of resident pages may block."""
     _mtime_ns: int
@@ -58,8 +57,7 @@ class LocalBlob(Blob, OpenFile):
     def of(cls, found: os.stat_result, descriptor: int, name: str, *, remote: bool) -> LocalBlob:
         """Return the blob of a descriptor whose `fstat` has `found` this; the blob closes it."""
         status = status_of(found)
-        identity = (found.st_dev, found.st_ino, status.validators)
-        return cls(status, identity, remote, found.st_mtime_ns, name, descriptor)
+        return cls(status, (found.st_dev, status), remote, found.st_mtime_ns, name, descriptor)
 
     @property
     @override
@@ -172,6 +170,10 @@ class LocalBlob(Blob, OpenFile):
         # By size and mtime; blocks only if `remote`.
         now = os.fstat(self._descriptor)
         return now.st_size == self.status.size and now.st_mtime_ns == self._mtime_ns
+
+    def is_untouched(self) -> bool:
+        """Return whether ctime shows no change either: a writer may have set the mtime back. Blocks if `remote`."""
+        return status_of(os.fstat(self._descriptor)) == self.status
 
     @override
     def close(self) -> None:

@@ -13,6 +13,8 @@ from typing_extensions import override
 from aero_storage.catalog.model import Image
 from aero_storage.disk import Disk
 from aero_storage.errors import BlobNotFoundError, ClientError
+from aero_storage.http.extents.extents import KnownExtents
+from aero_storage.storage.blob import BlobStatus
 from aero_storage.storage.objects.bucket_listing import BucketListing
 from aero_storage.storage.objects.object_keys import key_of
 from aero_storage.storage.objects.object_lease import CachedLease, UncachedLease
@@ -21,6 +23,7 @@ from aero_storage.storage.objects.object_reads import ObjectReads
 from aero_storage.storage.objects.object_status import blob_status
 from aero_storage.storage.objects.open_objects import OpenObject, OpenObjects
 from aero_storage.storage.objects.origin import ORIGIN_LANE, ObjectStatus, Origin
+from aero_storage.storage.objects.stored_extents import StoredExtents
 from aero_storage.storage.store import BlobRequest, EntryFault, FindDigest, Opened, Store, Survey
 
 
@@ -33,6 +36,7 @@ class RemoteStore(Store):
     _looks: ObjectLooks
     _listing: BucketListing
     _find_sha256: FindDigest
+    _extents: StoredExtents
     _objects: OpenObjects | None = None
     _asked_about: object = attrs.field(init=False, default=None)
     """The images whose faults were asked for last."""
@@ -54,6 +58,10 @@ class RemoteStore(Store):
             return self._lease(look, look.found, None, raw=raw)
         used = self._objects.recall(look.found)
         return None if used is None else self._lease(look, look.found, used, raw=raw)
+
+    @override
+    def extents(self, image: Image, status: BlobStatus) -> Deferred[KnownExtents]:
+        return Deferred.fromCoroutine(self._extents.find(image, status))
 
     @override
     def close(self) -> None:

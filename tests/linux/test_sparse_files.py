@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from aero_storage.chunks.publish.extents import data_extents
+from aero_storage.linux.sparse_files import data_extents
 
 BLOCK = 64 * 1024  # of any usual file system or a multiple of it
 DATA = b"x" * BLOCK

@@ -1,0 +1,38 @@
+/** Blocks of one version in a persistent store, under keys that say what is in them. */
+
+/** @returns {string} the key of a block that has no digest: its index */
+export function keyOfIndex(index) {
+  return index.toString(16).padStart(64, "0");
+}
+
+/** Blocks by their index. */
+export class BlockStore {
+  #store;
+  #keyOf;
+
+  /**
+   * @param {import("./stores.js").Store} store
+   * @param {(index: number) => string} keyOf a digest where there is one: versions share chunks
+   */
+  constructor(store, keyOf) {
+    this.#store = store;
+    this.#keyOf = keyOf;
+  }
+
+  has(index) {
+    return this.#store.has(this.#keyOf(index));
+  }
+
+  read(indexes) {
+    return this.#store.read(indexes.map(this.#keyOf));
+  }
+
+  /** Keeps blocks, which follow each other in `bytes`. */
+  write(first, bytes, blockSize) {
+    const pairs = [];
+    for (let at = 0, index = first; at < bytes.length; at += blockSize, index += 1) {
+      pairs.push([this.#keyOf(index), bytes.slice(at, at + blockSize)]);
+    }
+    return this.#store.write(pairs);
+  }
+}
