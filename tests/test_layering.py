@@ -27,7 +27,7 @@ PLAN: tuple[tuple[int, frozenset[str]], ...] = (
     (1, frozenset({"strict_json"})),
     (1, frozenset({"http"})),
     (2, frozenset({"atomic_files", "disk", "image_formats", "lease_documents", "logs", "metrics"})),
-    (2, frozenset({"profiles", "settings"})),
+    (2, frozenset({"emulator", "profiles", "settings"})),
     (2, frozenset({"catalog", "linux", "open_file"})),
     (3, frozenset({"chunks", "storage", "streaming", "workers"})),
     (4, frozenset({"delivery", "doctor"})),

@@ -16,6 +16,7 @@ from aero_storage.cli.commands.doctor import examine_server
 from aero_storage.cli.commands.import_image import import_image
 from aero_storage.cli.commands.lease import lease
 from aero_storage.cli.commands.list_images import catalog, show
+from aero_storage.cli.commands.page import page
 from aero_storage.cli.commands.profile import profile
 from aero_storage.cli.commands.publish import publish_image
 from aero_storage.cli.commands.remove import remove
@@ -50,7 +51,7 @@ def command() -> None:
 
 for _command in (
     *(import_image, publish_image, verify_chunks, show, copy_images, remove, catalog),
-    *(lease, profile, examine_server),
+    *(lease, profile, page, examine_server),
 ):
     command.add_command(_command)
 

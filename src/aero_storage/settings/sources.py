@@ -14,7 +14,8 @@ import attrs
 
 from aero_storage.errors import SettingsError
 from aero_storage.settings.original_variables import WHITE_SPACE, find_variable, warnings_of
-from aero_storage.settings.table import CONFIG, Setting, Settings, table
+from aero_storage.settings.rows import CONFIG, Setting
+from aero_storage.settings.table import Settings, table
 from aero_storage.settings.values import NONE, UnfitError
 
 _MAX_CONFIG_FILE_BYTES = 1 << 20

@@ -5,9 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import attrs
 
@@ -15,8 +13,10 @@ from aero_storage.errors import SettingsError
 from aero_storage.settings import values
 from aero_storage.settings.fields import optional, setting, several
 from aero_storage.settings.origin_url import OriginUrl
+from aero_storage.settings.rows import Setting, row
 from aero_storage.settings.values import ListenAddress
 
+_PAGE_DIRECTORY = ".page"
 _MAX_WORKERS = 128  # about five descriptors each; a process may have 1,024
 
 
@@ -227,6 +227,12 @@ class Settings:
         "Bring what boot profiles name into memory, or into the block cache, at idle times.",
     )
     page: bool = setting(values.boolean, "true", "", "Serve the client for browsers, below /client/.")
+    page_parts: Path | None = optional(
+        values.path,
+        "DIR",
+        "Serve v86 and SeaBIOS from this directory, where `aero-storage page fetch` puts them; by default .page in "
+        "an images root that is a directory.",
+    )
     express: bool = setting(
         values.boolean,
         "true",
@@ -252,6 +258,13 @@ class Settings:
     )
 
     @property
+    def page_directory(self) -> Path | None:
+        """Where v86 and SeaBIOS are, if they are; None for an images root in an object store, if nothing is set."""
+        if self.page_parts is not None or isinstance(self.images_root, OriginUrl):
+            return self.page_parts
+        return self.images_root / _PAGE_DIRECTORY
+
+    @property
     def image_directory(self) -> Path:
         """The images root as a directory. Raises SettingsError if it is in an object store."""
         if isinstance(self.images_root, OriginUrl):
@@ -259,38 +272,6 @@ class Settings:
         return self.images_root
 
 
-@attrs.frozen
-class Setting:
-    """A row of the table: names, parser, and help text of one setting."""
-
-    name: str
-    flag: str  # with its dashes
-    twin: str  # the --no-… of a boolean, or empty
-    variable: str
-    key: str  # in the configuration file
-    help: str
-    metavar: str
-    kind: str  # boolean, integer, number, string, or array of strings
-    is_boolean: bool
-    is_list: bool
-    parse: Callable[[str], object]
-    default: str = ""  # as text; empty where nothing is the default
-    is_secret: bool = False
-    may_be_none: bool = False
-
-
-def _row(name: str, kind: str, **rest: Any) -> Setting:
-    dashed, is_boolean = name.replace("_", "-"), kind == "boolean"
-    names = {"key": name, "flag": f"--{dashed}", "variable": f"AERO_STORAGE_{name.upper()}", **rest}
-    twin = f"--no-{dashed}" if is_boolean else ""
-    return Setting(name, kind=kind, is_boolean=is_boolean, is_list=kind == "array of strings", twin=twin, **names)
-
-
-CONFIG = _row(
-    "config", "string", key="", help="Read settings from this TOML file.", metavar="FILE", parse=values.path
-)
-
-
 def table() -> tuple[Setting, ...]:
     """Return the settings in the order of the help."""
-    return tuple(_row(field.name, **field.metadata) for field in attrs.fields(Settings))
+    return tuple(row(field.name, **field.metadata) for field in attrs.fields(Settings))

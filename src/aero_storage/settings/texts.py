@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from textwrap import TextWrapper
 
+from aero_storage.settings.rows import CONFIG, Setting
 from aero_storage.settings.sources import Resolved, one_line
-from aero_storage.settings.table import CONFIG, Setting, table
+from aero_storage.settings.table import table
 from aero_storage.settings.values import NONE
 
 
