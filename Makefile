@@ -22,7 +22,7 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 
 # Directories are listed too: their time tells when a file was removed.
 SOURCES := pyproject.toml $(wildcard README.md LICENSE) \
-           $(wildcard browser/*.js) $(shell find src twisted -name __pycache__ -prune -o -not -name dropin.cache -print)
+           $(wildcard browser/*.js browser/page/*) $(shell find src twisted -name __pycache__ -prune -o -not -name dropin.cache -print)
 
 # What runs is what was installed, whatever the caller's environment points at.
 unexport PYTHONPATH PYTHONHOME
