@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
 import attrs
-from twisted.internet.defer import succeed
 
 from aero_storage.catalog.current import CurrentCatalog
 from aero_storage.catalog.model import Image
@@ -156,7 +155,7 @@ class RequestHandler:
         if exchange.facts.resource is Resource.LEASE:
             return self._lease_route.answer(exchange)
         if exchange.facts.resource in PACKAGED:
-            return succeed(self._package_parts.answer(exchange.facts, self.policy))
+            return self._package_parts.answer(exchange.facts, self.policy)
         if plane is Plane.DATA:
             return self._bytes.answer(exchange, range_value)
         return self._metadata(exchange) if plane is Plane.METADATA else self._operations(exchange)

@@ -1,10 +1,11 @@
-"""The parts of the package that the daemon serves: the client for browsers, and the page (http.md §17)."""
+"""What the daemon serves to browsers beside images: the client, the page, and the page's emulator (http.md §17)."""
 
 from __future__ import annotations
 
 import attrs
 
 from aero_storage.delivery.client_module import ClientModule
+from aero_storage.delivery.emulator_parts import EmulatorParts
 from aero_storage.delivery.facts import Facts
 from aero_storage.delivery.page import Page
 from aero_storage.delivery.policy import Policy
@@ -19,8 +20,13 @@ class PackageParts:
 
     client: ClientModule = attrs.field(factory=lambda: ClientModule({}))
     page: Page = attrs.field(factory=Page)
+    emulator: EmulatorParts | None = None
+    """The files that are no part of the package; None where no directory may have them."""
 
-    def answer(self, facts: Facts, policy: Policy) -> Reply:
-        """Return the file that a request asks for, or a 404."""
+    async def answer(self, facts: Facts, policy: Policy) -> Reply:
+        """Return the file that a request asks for, or a 404. Raises DiskHangsError."""
         wanted = self.client if facts.resource is Resource.CLIENT else self.page
-        return wanted.answer(facts, policy) or error(facts, policy, 404, reason=RefusalReason.ROUTE)
+        reply = wanted.answer(facts, policy)
+        if reply is None and facts.resource is Resource.PAGE_PART and self.emulator is not None:
+            reply = await self.emulator.answer(facts, policy)
+        return reply or error(facts, policy, 404, reason=RefusalReason.ROUTE)

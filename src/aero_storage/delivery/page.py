@@ -28,7 +28,7 @@ _CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; style-src 'self'; "
     "img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-_ISOLATED: Headers = (
+ISOLATED: Headers = (
     ("Content-Security-Policy", _CONTENT_SECURITY_POLICY),
     ("Cross-Origin-Opener-Policy", "same-origin"),
     ("Cross-Origin-Embedder-Policy", "require-corp"),
@@ -59,7 +59,7 @@ class Page:
             part, kept = self.document, caching.REVALIDATE
         else:
             part, kept = self.parts.get(facts.names.part or ""), caching.PUBLIC_FOR_GOOD
-        return None if part is None else part.answer(facts, policy, kept, _ISOLATED)
+        return None if part is None else part.answer(facts, policy, kept, ISOLATED)
 
 
 def _digest_of(files: Mapping[str, bytes]) -> str:

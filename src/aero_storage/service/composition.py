@@ -20,7 +20,6 @@ from aero_storage.delivery.chunk_versions import ChunkVersions
 from aero_storage.delivery.client_limits import ClientLimiter
 from aero_storage.delivery.extents_handler import ExtentsHandler
 from aero_storage.delivery.handler import RequestHandler, Total
-from aero_storage.delivery.package_parts import PackageParts
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.representation import VirtualChunks
 from aero_storage.delivery.routes import routes
@@ -173,7 +172,7 @@ def compose(  # noqa: PLR0913 - what the settings do not say
         ),
         ExtentsHandler(policy, current_catalog, store, reporter, root.late, look_anew=look_anew, access=access),
         profiles=profiles,
-        package_parts=package_parts() if settings.page else PackageParts(),
+        package_parts=package_parts(settings, pools.disk, reactor, log),
         look_anew=look_anew,
         access=access,
         renewal=None if root.polled is None else ListingOnDemand(root.polled, reloader.check, reactor),

@@ -5,15 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib.resources import files
 
+from twisted.internet.interfaces import IReactorTime
+
 from aero_storage.delivery.client_module import ClientModule
+from aero_storage.delivery.emulator_parts import EmulatorParts
 from aero_storage.delivery.package_parts import PackageParts
 from aero_storage.delivery.page import Page
+from aero_storage.disk import Disk
+from aero_storage.logs.json_log import EventLog
+from aero_storage.settings import Settings
 
 
-def package_parts() -> PackageParts:
-    """Read both, some 60 files with 250 KB."""
+def package_parts(settings: Settings, disk: Disk, clock: IReactorTime, log: EventLog) -> PackageParts:
+    """Read both, some 60 files with 250 KB; the emulator is read when a page asks for it."""
+    if not settings.page:
+        return PackageParts()
+
+    def tell(fault: str) -> None:
+        log.event("warn", "the emulator of the page cannot be served", {"error": fault})
+
     scripts = {name: body for name, body in _files_of("client").items() if name.endswith(".js")}
-    return PackageParts(ClientModule.of(scripts), Page.of(_files_of("page")))
+    emulator = EmulatorParts(settings.page_directory, disk, clock, tell)
+    return PackageParts(ClientModule.of(scripts), Page.of(_files_of("page")), emulator)
 
 
 def _files_of(directory: str) -> Mapping[str, bytes]:

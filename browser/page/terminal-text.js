@@ -1,0 +1,108 @@
+// @ts-check
+/** What a serial line shows: text with carriage returns, backspaces and the few escapes that shells use. Pure. */
+
+const ESCAPE = "\x1b";
+const MOST_LINES = 1000;
+const MOST_ESCAPE = 32;
+const TAB = 8;
+const LONGEST_LINE = 4096;
+const FINAL = /[@-~]/;
+
+export class TerminalText {
+  /** @type {string[]} */
+  #lines = [""];
+  #column = 0;
+  #escape = "";
+
+  /** @returns {string} the last lines */
+  get text() {
+    return this.#lines.join("\n");
+  }
+
+  /** @param {string} text what came */
+  write(text) {
+    for (const sign of text) this.#take(sign);
+  }
+
+  /** @param {string} sign */
+  #take(sign) {
+    if (this.#escape || sign === ESCAPE) this.#takeEscape(sign);
+    else if (sign === "\n") this.#newLine();
+    else if (sign === "\r") this.#column = 0;
+    else if (sign === "\b") this.#column = Math.max(0, this.#column - 1);
+    else if (sign === "\t") this.#put(" ".repeat(TAB - (this.#column % TAB)));
+    else if (sign >= " " && sign !== "\x7f") this.#put(sign);
+  }
+
+  /** @param {string} sign */
+  #takeEscape(sign) {
+    this.#escape += sign;
+    const [, kind] = this.#escape;
+    const isOver = kind === "[" ? this.#escape.length > 2 && FINAL.test(sign) : this.#escape.length > 1;
+    if (!isOver && this.#escape.length < MOST_ESCAPE) return;
+    const arguments_ = this.#escape.slice(2, -1);
+    this.#escape = "";
+    if (kind === "[") this.#control(sign, Number.parseInt(arguments_, 10) || 0);
+  }
+
+  /** @param {string} sign @param {number} count */
+  #control(sign, count) {
+    if (sign === "K") this.#erase(count);
+    else if (sign === "C") this.#column = Math.min(LONGEST_LINE, this.#column + (count || 1));
+    else if (sign === "D") this.#column = Math.max(0, this.#column - (count || 1));
+    else if (sign === "J" && count === 2) this.#lines = [""];
+  }
+
+  /** @param {number} kind 0: behind the cursor; 1: before it; 2: all of the line */
+  #erase(kind) {
+    const line = this.#line;
+    if (kind === 0) this.#line = line.slice(0, this.#column);
+    else if (kind === 1) this.#line = " ".repeat(this.#column) + line.slice(this.#column);
+    else this.#line = "";
+  }
+
+  get #line() {
+    return this.#lines[this.#lines.length - 1] ?? "";
+  }
+
+  set #line(text) {
+    this.#lines[this.#lines.length - 1] = text;
+  }
+
+  #newLine() {
+    this.#lines.push("");
+    if (this.#lines.length > MOST_LINES) this.#lines.shift();
+    this.#column = 0;
+  }
+
+  /** @param {string} text */
+  #put(text) {
+    if (this.#column >= LONGEST_LINE) this.#newLine();
+    const line = this.#line.padEnd(this.#column);
+    this.#line = line.slice(0, this.#column) + text + line.slice(this.#column + text.length);
+    this.#column += text.length;
+  }
+}
+
+/** @type {Record<string, string>} */
+const KEYS = {
+  Enter: "\r",
+  Backspace: "\x7f",
+  Escape: ESCAPE,
+  ArrowUp: `${ESCAPE}[A`,
+  ArrowDown: `${ESCAPE}[B`,
+  ArrowRight: `${ESCAPE}[C`,
+  ArrowLeft: `${ESCAPE}[D`,
+};
+
+/**
+ * What a key sends to a serial line. Tab sends nothing: it leads to the next control of the page.
+ *
+ * @param {{ key: string, ctrlKey: boolean, altKey: boolean, metaKey: boolean }} event
+ * @returns {string | undefined}
+ */
+export function bytesOfKey({ key, ctrlKey, altKey, metaKey }) {
+  if (altKey || metaKey) return undefined;
+  if (ctrlKey) return /^[a-z]$/i.test(key) ? String.fromCharCode(key.toUpperCase().charCodeAt(0) - 64) : undefined;
+  return KEYS[key] ?? (key.length === 1 ? key : undefined);
+}
