@@ -23,7 +23,10 @@
  */
 
 /** @type {readonly View[]} */
-export const VIEWS = [{ name: "", title: "Disk images", link: "Images", load: () => import("./catalog-view.js") }];
+export const VIEWS = [
+  { name: "", title: "Disk images", link: "Images", load: () => import("./catalog-view.js") },
+  { name: "boot", title: "Boot it", link: "Boot it", ofImage: true, load: () => import("./boot-view.js") },
+];
 
 /** @returns {View[]} those that are about one image */
 export function imageViews() {
