@@ -98,6 +98,7 @@ LOGGERS = {
     "logs/json_log.py": {"ILogObserver", "LogEvent", "Logger", "LogLevel", "formatEvent"},
     "service/signals.py": {"ILogObserver"},
     "service/worker.py": {"globalLogBeginner"},
+    "service/foreground.py": {"FilteringLogObserver", "LogLevel", "LogLevelFilterPredicate", "globalLogBeginner"},
 }
 """Who knows Twisted's log, and what of it: all others are given a log."""
 LOG_MODULES = {"log", "logger"}

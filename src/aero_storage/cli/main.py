@@ -19,6 +19,7 @@ from aero_storage.cli.commands.list_images import catalog, show
 from aero_storage.cli.commands.profile import profile
 from aero_storage.cli.commands.publish import publish_image
 from aero_storage.cli.commands.remove import remove
+from aero_storage.cli.commands.serve import serve_images
 from aero_storage.cli.commands.verify import verify_chunks
 from aero_storage.cli.options import CommandContext, with_json, with_root
 from aero_storage.cli.output import Output
@@ -50,7 +51,7 @@ def command() -> None:
 
 for _command in (
     *(import_image, publish_image, verify_chunks, show, copy_images, remove, catalog),
-    *(lease, profile, examine_server),
+    *(lease, profile, examine_server, serve_images),
 ):
     command.add_command(_command)
 
