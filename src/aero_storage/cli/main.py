@@ -20,6 +20,7 @@ from aero_storage.cli.commands.profile import profile
 from aero_storage.cli.commands.publish import publish_image
 from aero_storage.cli.commands.remove import remove
 from aero_storage.cli.commands.serve import serve_images
+from aero_storage.cli.commands.top import watch_daemon
 from aero_storage.cli.commands.verify import verify_chunks
 from aero_storage.cli.options import CommandContext, with_json, with_root
 from aero_storage.cli.output import Output
@@ -51,7 +52,7 @@ def command() -> None:
 
 for _command in (
     *(import_image, publish_image, verify_chunks, show, copy_images, remove, catalog),
-    *(lease, profile, examine_server, serve_images),
+    *(lease, profile, examine_server, serve_images, watch_daemon),
 ):
     command.add_command(_command)
 

@@ -111,6 +111,15 @@ def write_table(table: Table) -> None:
         Console().print(table)
 
 
+def shows_blocks() -> bool:
+    """Return whether the encoding of standard output has block characters."""
+    try:
+        "█▀▄▁".encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def write_blocks(rows: Iterable[str]) -> None:
     """Write rows of block characters, black on white whatever the terminal's colours. Raises OutputError."""
     console = Console()

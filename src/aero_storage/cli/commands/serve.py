@@ -11,7 +11,7 @@ from aero_storage.cli.options import CommandContext, json_flag
 from aero_storage.cli.qr_code import qr_rows
 from aero_storage.cli.served_urls import EVERYWHERE, LOOPBACK, served_urls
 from aero_storage.cli.setting_flags import with_all_settings
-from aero_storage.cli.terminal import TerminalSink, write_blocks
+from aero_storage.cli.terminal import TerminalSink, shows_blocks, write_blocks
 from aero_storage.errors import ListenError, SettingsError
 from aero_storage.logs.readable_lines import ReadableLines
 
@@ -84,7 +84,11 @@ def _tell(context: CommandContext, addresses: tuple[Address, ...], *, with_code:
     reachable = [url.url for url in urls if url.is_reachable]
     lines = [f"Serving {context.settings.images_root}", *(f"  {url.url}" for url in urls)]
     context.output.result(None, *lines, "Ctrl-C ends it.")
-    if with_code and reachable:
-        write_blocks(qr_rows(reachable[0]))
-    elif with_code:
+    if not with_code:
+        return
+    if not reachable:
         context.output.say("aero-storage: this machine has no address that others reach, so there is no QR code")
+    elif not shows_blocks():
+        context.output.say("aero-storage: the encoding of this terminal has no blocks for a QR code")
+    else:
+        write_blocks(qr_rows(reachable[0]))
