@@ -98,6 +98,7 @@ NONE_KNOWN = {
     "obstore",
     "prometheus-client",
     "rich",
+    "segno",
     "typing-extensions",
     "xxhash",
     "zope-interface",

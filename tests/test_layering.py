@@ -32,7 +32,8 @@ PLAN: tuple[tuple[int, frozenset[str]], ...] = (
     (3, frozenset({"chunks", "storage", "streaming", "workers"})),
     (4, frozenset({"delivery", "doctor"})),
     (5, frozenset({"web"})),
-    (6, frozenset({"cli", "service"})),
+    (6, frozenset({"service"})),
+    (6, frozenset({"cli"})),
     (7, frozenset({"dropin"})),
 )
 FLOORS = {room: floor for floor, rooms in PLAN for room in rooms}
@@ -59,6 +60,7 @@ LIBRARIES = {
     "cryptography": {"http.leases.signatures", "service.listening.tls_material", "service.listening.tls_files"},
     "h11": {"http.general_head"},
     "rich": {"cli"},
+    "segno": {"cli.qr_code"},
     "urllib3": {
         "chunks.verify.bounded_connections",
         "chunks.verify.remote",

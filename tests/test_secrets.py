@@ -58,6 +58,9 @@ TOUCHED_BY = {
     ("doctor/checks/caching.py", "cookie"),
     ("doctor/checks/lease_answers.py", "authorization"),  # the same, and in a preflight
     ("doctor/checks/lease_answers.py", "cookie"),
+    ("cli/commands/top.py", "metrics_auth_token"),  # sends it to the daemon that it looks at
+    ("cli/commands/top.py", "token"),
+    ("cli/commands/top.py", "authorization"),
     ("cli/commands/doctor.py", "token"),  # reads it from a file
     ("cli/commands/doctor.py", "authorization"),  # refuses a second one
     ("doctor/lease.py", "token"),  # takes it out of answers
@@ -98,6 +101,7 @@ LOGGERS = {
     "logs/json_log.py": {"ILogObserver", "LogEvent", "Logger", "LogLevel", "formatEvent"},
     "service/signals.py": {"ILogObserver"},
     "service/worker.py": {"globalLogBeginner"},
+    "service/foreground.py": {"FilteringLogObserver", "LogLevel", "LogLevelFilterPredicate", "globalLogBeginner"},
 }
 """Who knows Twisted's log, and what of it: all others are given a log."""
 LOG_MODULES = {"log", "logger"}

@@ -47,6 +47,10 @@ class SettingsError(AeroStorageError):
     """A setting cannot be used; the message is one line: the fault, the origin of the value, the remedy."""
 
 
+class ListenError(SettingsError):
+    """An address of the settings cannot be listened at."""
+
+
 class OutputError(AeroStorageError):
     """Standard output takes no text: a full disk, or a reader that has gone."""
 

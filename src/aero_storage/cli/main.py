@@ -12,6 +12,7 @@ from typing import NoReturn
 import click
 
 from aero_storage.cli.commands.copy import copy_images
+from aero_storage.cli.commands.demo import demonstrate
 from aero_storage.cli.commands.doctor import examine_server
 from aero_storage.cli.commands.import_image import import_image
 from aero_storage.cli.commands.lease import lease
@@ -20,6 +21,8 @@ from aero_storage.cli.commands.page import page
 from aero_storage.cli.commands.profile import profile
 from aero_storage.cli.commands.publish import publish_image
 from aero_storage.cli.commands.remove import remove
+from aero_storage.cli.commands.serve import serve_images
+from aero_storage.cli.commands.top import watch_daemon
 from aero_storage.cli.commands.verify import verify_chunks
 from aero_storage.cli.options import CommandContext, with_json, with_root
 from aero_storage.cli.output import Output
@@ -51,7 +54,7 @@ def command() -> None:
 
 for _command in (
     *(import_image, publish_image, verify_chunks, show, copy_images, remove, catalog),
-    *(lease, profile, page, examine_server),
+    *(lease, profile, page, demonstrate, examine_server, serve_images, watch_daemon),
 ):
     command.add_command(_command)
 

@@ -20,6 +20,7 @@ from aero_storage.cli.buckets.wait_notices import WaitNotices
 from aero_storage.cli.directory_repository import DirectoryRepository
 from aero_storage.cli.output import Output
 from aero_storage.cli.repository import Repository
+from aero_storage.cli.setting_flags import setting_flag, with_settings
 from aero_storage.cli.sizes import parse_size, parse_span
 from aero_storage.errors import OperatorError
 from aero_storage.http.digests import is_sha256
@@ -133,43 +134,17 @@ def _take_json(context: click.Context, _parameter: click.Parameter, value: bool)
         context.find_object(CommandContext).output.as_json = True  # type: ignore[union-attr]
 
 
-def _setting_flag(row: settings.Setting, meaning: str) -> Callable[[_F], _F]:
-    """Return a decorator that adds the daemon's flag of a setting to a command."""
-
-    def take(context: click.Context, _parameter: click.Parameter, value: object) -> None:
-        if value is not None:
-            text = str(value).lower() if row.is_boolean else str(value)
-            context.find_object(CommandContext).given[row.name] = [text]  # type: ignore[union-attr]
-
-    names = f"{row.flag}/{row.twin}" if row.twin else row.flag
-    return click.option(
-        names, metavar=row.metavar or None, default=None, expose_value=False, callback=take, help=meaning
-    )
-
-
-def with_settings(*names: str) -> Callable[[_F], _F]:
-    """Return a decorator that adds the daemon's flags of these settings to a command."""
-    rows = {row.name: row for row in settings.table()}
-
-    def decorate(command: _F) -> _F:
-        for name in reversed(names):
-            command = _setting_flag(rows[name], f"As given to the daemon: {rows[name].help}")(command)
-        return command
-
-    return decorate
-
-
 def with_root(command: _F) -> _F:
     """Add the flags that the catalog depends on: `--images-root` and those of `with_config`."""
     root = next(row for row in settings.table() if row.name == "images_root")
     command = with_config(command)
     meaning = f"The images root; default: {root.variable}, the file {settings.CONFIG.variable}, or {root.default}."
-    return _setting_flag(root, meaning)(command)
+    return setting_flag(root, meaning)(command)
 
 
 def with_config(command: _F) -> _F:
     """Add `--require-manifest`, `--origin-timeout-secs` and `--config`, for commands that name the root otherwise."""
-    command = _setting_flag(settings.CONFIG, "Read the daemon's settings from this TOML file too.")(command)
+    command = setting_flag(settings.CONFIG, "Read the daemon's settings from this TOML file too.")(command)
     return with_settings("require_manifest", "origin_timeout_secs")(command)
 
 
@@ -217,16 +192,14 @@ def without_digest(command: _F) -> _F:
     )(command)
 
 
+def json_flag(meaning: str) -> Callable[[_F], _F]:
+    """Return a decorator that adds `--json`; it is processed first, so that usage errors are printed as JSON too."""
+    return click.option("--json", is_flag=True, is_eager=True, expose_value=False, callback=_take_json, help=meaning)
+
+
 def with_json(command: _F) -> _F:
-    """Add `--json`; it is processed first, so that usage errors are printed as JSON too."""
-    return click.option(
-        "--json",
-        is_flag=True,
-        is_eager=True,
-        expose_value=False,
-        callback=_take_json,
-        help="Print the result as one JSON document.",
-    )(command)
+    """Add `--json` to a command that has one result."""
+    return json_flag("Print the result as one JSON document.")(command)
 
 
 def cores() -> int:

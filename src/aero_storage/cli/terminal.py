@@ -6,10 +6,11 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import attrs
 import click
 from rich.console import Console
 from rich.table import Table
@@ -36,17 +37,38 @@ def accept_all_text() -> None:
 
 def write_line(text: str, *, is_error: bool = False) -> None:
     """Write one line to standard output, or to standard error. Raises OutputError if standard output takes none."""
+    line = printable(text, None) + "\n"  # in one piece: several threads may write
     if is_error:
-        print(printable(text, None), file=sys.stderr, flush=True)
+        print(line, end="", file=sys.stderr, flush=True)
         return
     with _writing_result():
-        print(printable(text, None), flush=True)
+        print(line, end="", flush=True)
 
 
 def write_json(document: object) -> None:
     """Write one JSON document, in printable ASCII, to standard output. Raises OutputError if it takes none."""
     with _writing_result():
         print(json.dumps(document).replace("\x7f", "\\u007f"), flush=True)
+
+
+@attrs.frozen
+class TerminalSink:
+    """Takes the lines of a log for standard output, past Python's buffer.
+
+    A thread that is blocked in it holds no lock that the end of the process would wait for.
+    """
+
+    descriptor: int
+
+    def write(self, text: str) -> None:
+        """Write complete lines, their unprintable characters escaped. Raises OSError."""
+        lines = "".join(f"{printable(line, None)}\n" for line in text.removesuffix("\n").split("\n"))
+        data = lines.encode(sys.stdout.encoding or "ascii", errors="backslashreplace")
+        while data:
+            data = data[os.write(self.descriptor, data) :]
+
+    def flush(self) -> None:
+        """Nothing is buffered."""
 
 
 @contextmanager
@@ -87,6 +109,23 @@ def write_table(table: Table) -> None:
     """Write a table to standard output. Raises OutputError if it takes none."""
     with _writing_result():
         Console().print(table)
+
+
+def shows_blocks() -> bool:
+    """Return whether the encoding of standard output has block characters."""
+    try:
+        "█▀▄▁".encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def write_blocks(rows: Iterable[str]) -> None:
+    """Write rows of block characters, black on white whatever the terminal's colours. Raises OutputError."""
+    console = Console()
+    with _writing_result():
+        for row in rows:
+            console.print(Text(row, style="black on bright_white"), no_wrap=True, crop=False, overflow="ignore")
 
 
 def error_console() -> Console | None:

@@ -16,7 +16,7 @@ from aero_storage.service.certificate_renewal import CertificateRenewal
 from aero_storage.service.composition import Parts
 from aero_storage.service.images_root import OPEN_FILES
 from aero_storage.service.lease_reload import POLL_SECONDS
-from aero_storage.service.listening.endpoints import address_text
+from aero_storage.service.listening.endpoints import Address, address_text
 from aero_storage.service.metric_sources import DelayProbe
 from aero_storage.service.profile_warming import CHECK_SECONDS
 from aero_storage.service.signals import SetSignal, SignalledService
@@ -55,6 +55,11 @@ class AeroService(SignalledService):
         metrics = parts.handler.reporter.metrics
         self._renewal = CertificateRenewal(parts.listening.certificates, parts.pools.disk, metrics, parts.log)
         self._probe = DelayProbe(parts.reactor, metrics.reactor_delayed)
+
+    @property
+    @override
+    def addresses(self) -> tuple[Address, ...]:
+        return self._parts.listening.addresses
 
     def startService(self) -> None:
         """Start threads, timers and signal handlers, and log the addresses."""

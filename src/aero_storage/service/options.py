@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import NoReturn, cast
 
 from twisted.python.logfile import LogFile
@@ -48,6 +49,8 @@ class Options(UsageOptions):
     """
 
     environ: Mapping[str, str] = os.environ
+    other_defaults: Mapping[str, str] = MappingProxyType({})
+    """Defaults of settings, in place of those of the table."""
     resolved: Resolved
     log: LineLog
 
@@ -66,11 +69,15 @@ class Options(UsageOptions):
     def postOptions(self) -> None:
         """Resolve the settings, and choose the log."""
         try:
-            self.resolved = settings.resolve(self.given, self.environ, Path.cwd())
+            self.settle()
         except SettingsError as error:
             refuse(error)
+
+    def settle(self) -> None:
+        """Resolve the settings, and choose the log. Raises SettingsError."""
+        self.resolved = settings.resolve(self.given, self.environ, Path.cwd(), self.other_defaults)
         if self._check_only:
-            self._check_files()
+            read_lease_documents(self.resolved.settings, self.resolved.origins)
         build = warnings_of(self.environ, BUILD_VARIABLES)
         warnings = (*self.resolved.warnings, *build, *without_effect(self.resolved))
         if self._check_only:
@@ -81,13 +88,6 @@ class Options(UsageOptions):
         self.log = self._choose_log()
         for warning in warnings:
             self.log.event("warn", warning)
-
-    def _check_files(self) -> None:
-        """Read the files that would end the start if they were broken."""
-        try:
-            read_lease_documents(self.resolved.settings, self.resolved.origins)
-        except SettingsError as error:
-            refuse(error)
 
     def parseArgs(self, *stray: str) -> None:
         """Refuse positional arguments."""

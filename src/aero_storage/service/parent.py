@@ -20,6 +20,7 @@ from aero_storage.logs.json_log import LineLog
 from aero_storage.metrics import Metrics, Registry
 from aero_storage.service.certificate_renewal import CertificateRenewal
 from aero_storage.service.disk_pools import make_certificate_threads
+from aero_storage.service.listening.endpoints import Address
 from aero_storage.service.listening.served_certificate import ServedCertificate
 from aero_storage.service.listening.worker_sockets import (
     SharedAddress,
@@ -147,6 +148,11 @@ class ParentService(SignalledService):
         self._threads = threads
         certificates = [address.tls for address in addresses if address.tls is not None]
         self._renewal = CertificateRenewal(certificates, threads, metrics, log)
+
+    @property
+    @override
+    def addresses(self) -> tuple[Address, ...]:
+        return tuple(address.address for address in self._addresses)
 
     def startService(self) -> None:
         """Start the log and the signal handlers, and the workers once the reactor handles SIGCHLD."""

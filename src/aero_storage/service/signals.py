@@ -15,6 +15,7 @@ from aero_storage.linux.sd_notify import Notifier
 from aero_storage.linux.signal_handlers import set_signal
 from aero_storage.logs.json_log import EventLog, JsonLines
 from aero_storage.service.interruptible_delay import InterruptibleDelay
+from aero_storage.service.listening.endpoints import Address
 
 _STOPPING = (signal.SIGTERM, signal.SIGINT)
 
@@ -30,6 +31,8 @@ class SignalledService(Service):
     name = "aero-storage"
     claim: object = None
     """The right to a cache directory, held as long as the process lives."""
+    stops_on_hangup = False
+    """Whether SIGHUP stops it, too, as a terminal that is closed sends it."""
 
     def __init__(
         self, reactor: PosixReactorBase, log: EventLog, notifier: Notifier, set_signal: SetSignal = set_signal
@@ -47,6 +50,11 @@ class SignalledService(Service):
             parent.setComponent(ILogObserver, self._log)
         super().setServiceParent(parent)
 
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """The addresses that are listened at."""
+        raise NotImplementedError
+
     def startService(self) -> None:
         """Start the log's thread, and handle signals."""
         super().startService()
@@ -59,7 +67,10 @@ class SignalledService(Service):
         reactor = self._reactor
         for number in _STOPPING:
             self._set_signal(number, lambda received, _frame: reactor.callFromThread(self._stop, received))
-        self._set_signal(signal.SIGHUP, lambda _received, _frame: reactor.callFromThread(self.reload))
+        if not self.stops_on_hangup:
+            self._set_signal(signal.SIGHUP, lambda _received, _frame: reactor.callFromThread(self.reload))
+        elif signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup ignores it on purpose
+            self._set_signal(signal.SIGHUP, lambda received, _frame: reactor.callFromThread(self._stop, received))
         self._notifier.ready()  # from now on a SIGHUP does not kill the process
 
     def _stop(self, received: int) -> None:

@@ -33,16 +33,21 @@ def makeService(options: Options, reactor: PosixReactorBase | None = None) -> Ae
 
         reactor = installed  # type: ignore[assignment]
     assert reactor is not None  # noqa: S101
+    try:
+        return make_service(options, reactor)
+    except SettingsError as error:
+        refuse(error)
+
+
+def make_service(options: Options, reactor: PosixReactorBase) -> AeroService | ParentService:
+    """Return the service of settled options, bound to its addresses, not yet started. Raises SettingsError."""
     use_monotonic_clock(reactor)
     limit_arenas()
     resolved = options.resolved
     raise_limit(reactor)
-    try:
-        check_internals()
-        claim = prepare_images_root(resolved, options.environ)
-        service = _service_of(options, reactor)
-    except SettingsError as error:
-        refuse(error)
+    check_internals()
+    claim = prepare_images_root(resolved, options.environ)
+    service = _service_of(options, reactor)
     # With workers the parent says it, once for all of them.
     options.log.event("info", "settings", {"settings": effective(resolved)})
     service.claim = claim

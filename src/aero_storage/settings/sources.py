@@ -47,18 +47,26 @@ class Resolved:
         return self.origins[name] == _DEFAULT
 
 
-def resolve(given: Mapping[str, Sequence[str]], environ: Mapping[str, str], cwd: Path) -> Resolved:
+def resolve(
+    given: Mapping[str, Sequence[str]],
+    environ: Mapping[str, str],
+    cwd: Path,
+    defaults: Mapping[str, str] = MappingProxyType({}),
+) -> Resolved:
     """Resolve every setting by flag, variable, configuration file, default, in this order.
 
-    `given` maps a setting's name, or `config`, to the texts of its flags; relative paths start at `cwd`. Raises
-    SettingsError, even for an invalid value that a stronger source overrides: it would fail later.
+    `given` maps a setting's name, or `config`, to the texts of its flags; relative paths start at `cwd`; `defaults`
+    replace those of the table. Raises SettingsError, even for an invalid value that a stronger source overrides: it
+    would fail later.
     """
     config, document = _configuration(given, environ, cwd)
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
     for row in table():
         claims = [*_claims(row, given, environ), *_file_claim(row, document, f"{config}, key {row.key}")]
-        read = [(_value(row, texts, origin, cwd), origin) for texts, origin in (*claims, _default_claim(row))]
+        read = [
+            (_value(row, texts, origin, cwd), origin) for texts, origin in (*claims, _default_claim(row, defaults))
+        ]
         values[row.name], origins[row.name] = read[0]
     _take_token(values, origins)
     _check_cache(values, origins)
@@ -135,8 +143,9 @@ def _has_toml_type(row: Setting, item: object) -> bool:
     return type(item) in _TOML_TYPES[row.kind] or (row.may_be_none and str(item).lower() == NONE)
 
 
-def _default_claim(row: Setting) -> tuple[Sequence[str], str]:
-    return [row.default] if row.default else [], _DEFAULT
+def _default_claim(row: Setting, defaults: Mapping[str, str]) -> tuple[Sequence[str], str]:
+    text = defaults.get(row.name, row.default)
+    return [text] if text else [], _DEFAULT
 
 
 def _value(row: Setting, texts: Sequence[str], origin: str, cwd: Path) -> object:

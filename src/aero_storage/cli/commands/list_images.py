@@ -15,9 +15,10 @@ from aero_storage.catalog.unknown_keys import UnknownKey, unknown_keys
 from aero_storage.chunks.parallel import WorkItems, share_out
 from aero_storage.cli.lease_findings import LEASE_SETTINGS, find_in_leases
 from aero_storage.cli.listed_image import ListedImage, inspect
-from aero_storage.cli.options import CommandContext, with_json, with_root, with_settings
+from aero_storage.cli.options import CommandContext, with_json, with_root
 from aero_storage.cli.progress import counted
 from aero_storage.cli.repository import Leftover
+from aero_storage.cli.setting_flags import with_settings
 from aero_storage.cli.sizes import format_size
 from aero_storage.cli.terminal import add_row, new_table, printable, write_table
 from aero_storage.cli.watching import watched

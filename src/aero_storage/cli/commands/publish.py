@@ -17,12 +17,12 @@ from aero_storage.cli.options import (
     with_json,
     with_lock_timeout,
     with_root,
-    with_settings,
     with_single_writer,
     without_digest,
 )
 from aero_storage.cli.progress import progress
 from aero_storage.cli.repository import PublishedVersion
+from aero_storage.cli.setting_flags import with_settings
 from aero_storage.cli.sizes import format_size
 from aero_storage.errors import OperatorError
 from aero_storage.http.identifiers import NAME_RULE, is_version

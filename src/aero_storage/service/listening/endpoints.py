@@ -20,7 +20,7 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress, IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from twisted.internet.posixbase import PosixReactorBase
 
-from aero_storage.errors import SettingsError
+from aero_storage.errors import ListenError, SettingsError
 from aero_storage.service.listening.inherited_sockets import PASSED, adopt, passed_socket
 from aero_storage.service.listening.served_certificate import ServedCertificate
 from aero_storage.service.listening.tls_files import TLSFiles
@@ -35,11 +35,31 @@ _BACKLOG_GIVEN = re.compile(r"(?<!\\):backlog=")
 
 
 @attrs.frozen
+class Address:
+    """An address that is listened at, as `address_text` writes it."""
+
+    text: str
+    is_secure: bool
+    """Whether it speaks TLS."""
+
+
+@attrs.frozen
 class Listening:
-    """The ports of all addresses, and the certificates that those with TLS present."""
+    """The ports of all addresses, and the certificates that they present; None without TLS."""
 
     ports: tuple[IListeningPort, ...] = ()
-    certificates: tuple[ServedCertificate, ...] = ()
+    presented: tuple[ServedCertificate | None, ...] = ()
+
+    @property
+    def certificates(self) -> tuple[ServedCertificate, ...]:
+        """The certificates of the ports with TLS."""
+        return tuple(served for served in self.presented if served is not None)
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """The addresses of all ports."""
+        pairs = zip(self.ports, self.presented, strict=True)
+        return tuple(Address(address_text(port.getHost()), served is not None) for port, served in pairs)
 
 
 def listen(reactor: PosixReactorBase, factory: IProtocolFactory, resolved: Resolved, sending: Sending) -> Listening:
@@ -52,8 +72,7 @@ def listen(reactor: PosixReactorBase, factory: IProtocolFactory, resolved: Resol
     for port in ports:
         use_tracked_transports(port, sending)
         free_tls_at_end(port)
-    certificates = (certificate_of(endpoint) for endpoint, _, _ in endpoints)
-    return Listening(ports, tuple(served for served in certificates if served is not None))
+    return Listening(ports, tuple(certificate_of(endpoint) for endpoint, _, _ in endpoints))
 
 
 def _port(
@@ -144,11 +163,11 @@ def bind(endpoint: IStreamServerEndpoint, text: str, origin: str, factory: IProt
     return bound[0]
 
 
-def cannot_listen(text: str, origin: str, error: BaseException) -> SettingsError:
-    """Return a SettingsError with one line about an address that cannot be used."""
+def cannot_listen(text: str, origin: str, error: BaseException) -> ListenError:
+    """Return a ListenError with one line about an address that cannot be used."""
     cause = error.socketError if isinstance(error, CannotListenError) else error
     reason = cause.strerror if isinstance(cause, OSError) else None
-    return SettingsError(f"{origin}: cannot listen at {text}: {reason or _one_line(error)}")
+    return ListenError(f"{origin}: cannot listen at {text}: {reason or _one_line(error)}")
 
 
 def _one_line(error: BaseException) -> str:

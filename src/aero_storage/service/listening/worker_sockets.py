@@ -27,7 +27,14 @@ from twisted.internet.protocol import Factory
 from typing_extensions import override
 
 from aero_storage.errors import SettingsError
-from aero_storage.service.listening.endpoints import bind, cannot_listen, certificate_of, endpoints_of
+from aero_storage.service.listening.endpoints import (
+    Address,
+    address_text,
+    bind,
+    cannot_listen,
+    certificate_of,
+    endpoints_of,
+)
 from aero_storage.service.listening.inherited_sockets import adopt, passed_socket
 from aero_storage.service.listening.served_certificate import ServedCertificate
 from aero_storage.service.listening.tls_material import free_tls_at_end
@@ -48,6 +55,14 @@ class SharedAddress:
     """The port of a UNIX address: it owns the socket and removes its file."""
     backlog: int | None = None
     """The backlog of sockets that each worker has to itself; None for one socket that all share."""
+
+    @property
+    def address(self) -> Address:
+        """The address, as clients reach it."""
+        if self.port is not None:
+            return Address(address_text(self.port.getHost()), is_secure=False)
+        host, port = self.sockets[0].getsockname()[:2]
+        return Address(f"[{host}]:{port}" if ":" in host else f"{host}:{port}", self.tls is not None)
 
     def close(self) -> Deferred[None]:
         """Close the sockets, and remove a UNIX socket's file."""

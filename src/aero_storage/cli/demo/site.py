@@ -1,0 +1,154 @@
+"""The directory of the demo: what is downloaded, what is made of it, and what of it is there already."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import attrs
+
+from aero_storage.atomic_files import Directory, Replaceable
+from aero_storage.cli.demo import image
+from aero_storage.cli.demo.packages import Contents, fetch_contents
+from aero_storage.cli.downloads import emulator
+from aero_storage.emulator.files import EmulatorFiles
+from aero_storage.errors import OperatorError
+
+IMAGE_ID = "linux"
+_IMAGES, _DOWNLOADS, _LICENCES, _FACTS = "images", "downloads", "licences", "demo.json"
+_FILE, _CATALOG, _PAGE = "linux.img", "manifest.json", ".page"
+_BUILDERS = ("boot_disc.py", "image.py", "initial_ram_disk.py", "packages.py", "root_files.py")
+_PLACEHOLDER_MIB = 16
+_SECTOR = 512
+
+Say = Callable[[str], None]
+
+
+@attrs.frozen
+class DemoSite:
+    """The directory of a demo."""
+
+    home: Path
+
+    @property
+    def images(self) -> Path:
+        """The images root."""
+        return self.home / _IMAGES
+
+    @property
+    def downloads(self) -> Path:
+        """Where downloads are kept."""
+        return self.home / _DOWNLOADS
+
+    @property
+    def emulator(self) -> Path:
+        """Where v86 and SeaBIOS are."""
+        return self.images / _PAGE
+
+    def claim(self) -> None:
+        """Make the directory. Raises OperatorError if it has files that are not of a demo."""
+        if self.home.is_dir() and any(self.home.iterdir()) and not self._is_ours:
+            raise OperatorError(f"{self.home} has other files in it; name a directory that is empty, or not there")
+        if not self._is_ours:
+            _write(self.home / _FACTS, b"{}\n")
+
+    @property
+    def _is_ours(self) -> bool:
+        return (self.home / _FACTS).is_file()
+
+    @property
+    def has_image(self) -> bool:
+        """Whether the image that the demo has built is there."""
+        try:
+            return bool(self._facts()["sha256"] == _sha256(self.images / _FILE))
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+
+    @property
+    def is_current(self) -> bool:
+        """Whether it is there, and built as this version builds it."""
+        return self.has_image and self._facts().get("builders") == builders()
+
+    def _facts(self) -> dict[str, object]:
+        facts: dict[str, object] = json.loads((self.home / _FACTS).read_text(encoding="utf-8"))
+        return facts
+
+    def put_emulator(self, found: EmulatorFiles) -> None:
+        """Write v86 and SeaBIOS."""
+        emulator.store(found, self.emulator)
+
+    def build_image(self, contents: Contents) -> None:
+        """Write the image, its catalog, the licences of its parts, and what it was made of."""
+        data = image.make_image(contents, with_root=image.can_make_root())
+        for name, text in contents.licences.items():
+            _write(self.home / _LICENCES / f"{name}.txt", text)
+        _write(self.images / _FILE, data)
+        self._write_catalog("Linux", "Debian's kernel and BusyBox, as small as they can be; boot it in the page.")
+        packages = [{"name": one.name, "version": one.version, "sha256": one.sha256} for one in contents.packages]
+        facts = {"sha256": hashlib.sha256(data).hexdigest(), "packages": packages, "builders": builders()}
+        _write(self.home / _FACTS, json.dumps(facts, indent=2).encode() + b"\n")
+
+    def put_placeholder(self) -> None:
+        """Write an image that needs no download: each sector begins with its own number."""
+        sectors = (b"%d\n" % number for number in range((_PLACEHOLDER_MIB << 20) // _SECTOR))
+        _write(self.images / _FILE, b"".join(one.ljust(_SECTOR - 2, b".") + b"\x55\xaa" for one in sectors))
+        self._write_catalog("Numbered sectors", "Each sector begins with its number. Linux could not be fetched.")
+
+    def _write_catalog(self, name: str, description: str) -> None:
+        entry = {"id": IMAGE_ID, "file": _FILE, "name": name, "description": description}
+        _write(self.images / _CATALOG, json.dumps({"images": [entry]}, indent=2).encode() + b"\n")
+
+    def licences(self) -> Iterator[Path]:
+        """The texts of licences of what is in the image."""
+        return iter(sorted((self.home / _LICENCES).glob("*.txt")))
+
+    def remove(self) -> list[Path]:
+        """Remove what the demo has made, and its directories where nothing else is in them. Raises OperatorError."""
+        if not self._is_ours:
+            raise OperatorError(f"{self.home} has no demo in it")
+        files = [
+            *self.downloads.glob("*"),
+            *self.licences(),
+            *(self.images / name for name in (_FILE, _CATALOG)),
+            self.home / _FACTS,
+        ]
+        there = [path for path in files if path.is_file()]
+        for path in there:
+            path.unlink()
+        emulator.remove(self.emulator)
+        for directory in (self.emulator, self.images, self.downloads, self.home / _LICENCES, self.home):
+            if directory.is_dir() and not any(directory.iterdir()):
+                directory.rmdir()
+        return there
+
+
+def builders() -> str:
+    """The SHA-256 of the modules that make the image."""
+    here = Path(__file__).parent
+    parts = [(here / name).read_bytes() for name in _BUILDERS]
+    return hashlib.sha256(b"\0".join([*parts, bytes([image.can_make_root()])])).hexdigest()
+
+
+def prepare(site: DemoSite, origins: emulator.Origins, say: Say, *, anew: bool = False) -> None:
+    """Bring what is missing. Raises OperatorError with what cannot be had, and OSError."""
+    if anew or emulator.present(site.emulator) is None:
+        say("Fetching the emulator: v86 (BSD-2-Clause) and SeaBIOS (LGPL-3.0) …")
+        site.put_emulator(emulator.fetch(origins))
+    if anew or not site.is_current:
+        say("Fetching Linux: a kernel (GPL-2.0), BusyBox (GPL-2.0) and ISOLINUX (GPL-2.0-or-later) of Debian …")
+        contents = fetch_contents(origins.mirror)
+        say("Building the image …")
+        site.build_image(contents)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with Directory.opened(path.parent) as directory:
+        Replaceable(directory, path.name).replace(data)

@@ -1,0 +1,54 @@
+"""The daemon in the foreground of a terminal: the service of `twistd aero-storage`, run by another program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from twisted.internet.posixbase import PosixReactorBase
+from twisted.logger import FilteringLogObserver, LogLevel, LogLevelFilterPredicate, globalLogBeginner
+from typing_extensions import override
+
+from aero_storage.logs.json_log import JsonLines, LineLog, Sink
+from aero_storage.service.listening.endpoints import Address
+from aero_storage.service.options import Options
+from aero_storage.service.tap import make_service
+
+Began = Callable[[tuple[Address, ...]], object]
+"""Called once the daemon serves, with the addresses that it listens at."""
+
+
+class ForegroundOptions(Options):
+    """The options of a daemon whose flags another program has parsed, and whose log goes to `sink`."""
+
+    def __init__(self, given: Mapping[str, list[str]], defaults: Mapping[str, str], sink: Sink) -> None:
+        super().__init__()
+        self.given = dict(given)
+        self.other_defaults = defaults
+        self._sink = sink
+
+    @override
+    def _choose_log(self) -> LineLog:
+        return JsonLines(self._sink, self.resolved.settings.log_level)
+
+
+def serve(given: Mapping[str, list[str]], defaults: Mapping[str, str], sink: Sink, began: Began) -> None:
+    """Serve until a signal ends it; `given` has the texts of flags by the names of their settings.
+
+    Raises SettingsError if a setting, the images root or an address cannot be used.
+    """
+    from twisted.internet import reactor as installed  # noqa: PLC0415 - importing it installs one
+
+    reactor: PosixReactorBase = installed  # type: ignore[assignment]
+    options = ForegroundOptions(given, defaults, sink)
+    options.settle()
+    service = make_service(options, reactor)
+    service.stops_on_hangup = True
+    assert isinstance(options.log, JsonLines)  # noqa: S101
+    # Of Twisted's own lines a terminal wants the warnings; the daemon's do not come this way.
+    troubles = FilteringLogObserver(options.log, [LogLevelFilterPredicate(LogLevel.levelWithName("warn"))])
+    globalLogBeginner.beginLoggingTo([troubles], redirectStandardIO=False)
+    reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
+    service.startService()
+    # After the turn in which the service takes over the signals.
+    reactor.callWhenRunning(reactor.callLater, 0, began, service.addresses)
+    reactor.run()
