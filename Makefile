@@ -5,6 +5,8 @@ PYTHON ?= python3
 HOST ?= 127.0.0.1
 PORT ?= 8080
 IMAGES ?= images
+DEMO ?= aero-storage-demo
+DEMO_ARGS ?=
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 BOOT_ARGS ?=
@@ -30,13 +32,15 @@ unexport PYTHONPATH PYTHONHOME
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # one .venv: two pips at once would tread on each other under -j
-.PHONY: help run test contract stores express browser-tools guest bench bench-boot torture soak audit docs lint types clean
+.PHONY: help run demo test contract stores express browser-tools guest bench bench-boot torture soak audit docs lint types clean
 
 define HELP
 aero-storage: large disk images over HTTP ranges, as a Twisted daemon.
 
   make run     install into $(VENV), put a demo image into $(IMAGES)/ if it holds none,
                and serve it on http://$(HOST):$(PORT)
+  make demo    fetch a small Linux and an emulator into $(DEMO)/, and serve them: a browser boots it (70 MB, once);
+               DEMO_ARGS="--registry URL --mirror URL" name other places, DEMO_ARGS=--remove removes it
   make test    build the wheel, install it, then lint, types and every test against it
   make contract
                the part of `make test` that has the daemon serve a bucket instead of a directory
@@ -46,8 +50,7 @@ aero-storage: large disk images over HTTP ranges, as a Twisted daemon.
   make browser-tools
                install TypeScript, Prettier, v86, zip.js, hyparquet and geotiff into $(VENV) (npm; 50 MB), for the tests of browser/;
                v86 needs Debian's seabios
-  make guest   build a small Linux from Debian's packages, and bring SeaBIOS, into $(VENV) (18 MB; 60 MB are fetched),
-               for the tests that boot it in a browser
+  make guest   the same into $(VENV), and serve nothing: for the tests that boot it in a browser
   make bench   measure it beside nginx and others, some 20 minutes, into docs/measurements/benchmarks.md
                (Debian packages nginx-light and wrk); BENCH_ARGS=--quick takes under 3
   make bench-boot
@@ -70,6 +73,7 @@ Variables:
   PYTHON=python3.12          the Python that makes $(VENV), 3.11 or newer
   HOST=0.0.0.0 PORT=9000     where `make run` listens
   IMAGES=/srv/images         what `make run` serves
+  DEMO=/srv/demo             where `make demo` puts what it fetches and builds
   PYTEST_ARGS="-k ranges -x" passed to pytest by `make test`
   BENCH_ARGS="--rounds 5"    passed to the benchmark by `make bench`; --help lists them
   BOOT_ARGS="--rounds 3"     passed to the boots by `make bench-boot`; --help lists them
@@ -87,6 +91,9 @@ run: $(VENV)/.installed
 	@$(BIN)/python tools/demo_image.py --base-url http://$(HOST):$(PORT) "$(IMAGES)"
 	@exec $(BIN)/twistd --nodaemon --pidfile= aero-storage \
 	    --listen-addr "$(HOST):$(PORT)" --images-root "$(IMAGES)"
+
+demo: $(VENV)/.installed
+	@exec $(BIN)/aero-storage demo $(DEMO_ARGS) "$(DEMO)"
 
 test: lint types
 	@$(BIN)/pytest $(PYTEST_ARGS)
@@ -183,9 +190,9 @@ $(VENV)/.installed-browser-tools: $(VENV)/.created
 	@npm install --silent --no-audit --no-fund --no-save --ignore-scripts --prefix $(VENV)/browser $(BROWSER_TOOLS)
 	@touch $@
 
-# The disk stays as long as tools/os_image is the same.
-$(VENV)/.installed-guest: $(VENV)/.installed $(wildcard tools/os_image/*.py)
-	@$(BIN)/python -m tools.os_image $(VENV)/guest
+# The disk stays as long as what builds it is the same.
+$(VENV)/.installed-guest: $(VENV)/.installed $(wildcard src/aero_storage/cli/demo/*.py)
+	@$(BIN)/aero-storage demo --no-serve $(DEMO_ARGS) $(VENV)/guest
 	@touch $@
 
 # An environment of its own: what audits is not what is audited.

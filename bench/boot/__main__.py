@@ -24,7 +24,7 @@ from bench.suites import say
 
 NAMES = [loader.name for loader in LOADERS]
 VENV = Path(__file__).parents[2] / ".venv"
-GUEST = VENV / "guest"
+GUEST = VENV / "guest" / "images"
 V86_BUILD = VENV / "browser" / "node_modules" / "v86" / "build"
 
 
@@ -77,7 +77,7 @@ def _measure(given: argparse.Namespace) -> Results:
 
 
 def _facts(given: argparse.Namespace) -> dict[str, str]:
-    guest = json.loads((GUEST / "linux.json").read_text(encoding="utf-8"))
+    guest = json.loads((GUEST.parent / "demo.json").read_text(encoding="utf-8"))
     v86 = json.loads((V86_BUILD.parent / "package.json").read_text(encoding="utf-8"))
     return {
         "CPU": _cpu(),
@@ -85,7 +85,7 @@ def _facts(given: argparse.Namespace) -> dict[str, str]:
         "Browser": _said("chromium", "--version"),
         "v86": v86["version"],
         "nginx": _said("/usr/sbin/nginx", "-v").removeprefix("nginx version: "),
-        "Guest": f"Linux {guest['kernel']}, {guest['files']['linux.img'][:16]}…",
+        "Guest": f"{guest['packages'][0]['name']}, {guest['sha256'][:16]}…",
         "Rounds": str(given.rounds),
     }
 

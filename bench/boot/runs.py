@@ -133,7 +133,7 @@ def prepared(rtts: list[int], mbit: float | None, guest: Path, v86: Path) -> Ite
     if not (guest / "linux.img").exists():
         raise BenchError("there is no guest to boot: make guest browser-tools")
     page = ROOT / "tools" / "emulator" / "page"
-    parts = {"page": page, "client": ROOT / "browser", "v86": v86, "guest": guest}
+    parts = {"page": page, "client": ROOT / "browser", "v86": v86, "guest": guest / ".page"}
     with ExitStack() as stack:
         place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="aero-boot-")))
         servers = {

@@ -36,11 +36,16 @@ class Guest:
     """What `make guest` leaves."""
 
     v86: Path
-    files: Path
+    home: Path
+
+    @property
+    def files(self) -> Path:
+        """The firmware, and v86 as the page has it."""
+        return self.home / "images" / ".page"
 
     @property
     def image(self) -> Path:
-        return self.files / "linux.img"
+        return self.home / "images" / "linux.img"
 
     @classmethod
     def installed(cls) -> Guest | None:

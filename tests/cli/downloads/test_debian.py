@@ -1,0 +1,120 @@
+"""A mirror of Debian: packages by their index, and files out of them."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.cli.package_registries import SEABIOS_FILES, deb_of
+
+from aero_storage.cli.downloads.cache import Downloads, UnavailableError
+from aero_storage.cli.downloads.deb import read_files
+from aero_storage.cli.downloads.debian import Mirror, digest_in, is_trustworthy, packages_in, verified
+from aero_storage.errors import OperatorError
+
+if TYPE_CHECKING:
+    from tests.cli.package_registries import Registries
+
+
+@pytest.fixture
+def mirror(served: Registries, tmp_path: Path) -> Mirror:
+    return Mirror(served.url, Downloads(tmp_path / "kept", lambda _remark: None, lambda _seconds: None))
+
+
+def test_package_by_its_name(mirror: Mirror) -> None:
+    """A package of the index is fetched, and its files are read by their paths."""
+    package = mirror.find(["seabios"])["seabios"]
+    assert (package.version, package.path) == ("1", "pool/main/seabios_1.deb")
+    files = read_files(mirror.fetch(package), lambda path: path.endswith(".bin"))
+    wanted = {f"/{name}": data for name, data in SEABIOS_FILES.items() if name.endswith(".bin")}
+    assert files == wanted
+
+
+def test_index_is_fetched_once(served: Registries, mirror: Mirror) -> None:
+    """Several questions of one mirror read its index once."""
+    mirror.find(["seabios"])
+    mirror.find(["isolinux", "busybox-static"])
+    assert len([path for path in served.asked if "by-hash" in path]) == 1
+
+
+def test_unknown_package(mirror: Mirror) -> None:
+    """A name that is not in the index is told."""
+    with pytest.raises(UnavailableError, match="has no package odd"):
+        mirror.find(["odd", "seabios"])
+
+
+def test_changed_index_is_refused(served: Registries, mirror: Mirror) -> None:
+    """An index that is not what the release says is refused."""
+    (path,) = (path for path in served.answers if "by-hash" in path)
+    served.answers[path] += b"!"
+    with pytest.raises(UnavailableError, match="is not what it should be"):
+        mirror.find(["seabios"])
+
+
+def test_changed_package_is_refused(served: Registries, mirror: Mirror) -> None:
+    """A package that is not what the index says is refused."""
+    served.answers["/pool/main/seabios_1.deb"] += b"!"
+    with pytest.raises(UnavailableError, match="is not what it should be"):
+        mirror.fetch(mirror.find(["seabios"])["seabios"])
+
+
+def test_paths_out_of_the_pool_are_no_packages() -> None:
+    """An index whose file names lead elsewhere has no such package."""
+    sha256 = "0" * 64
+    stanza = f"Package: odd\nFilename: pool/../../etc/odd.deb\nSHA256: {sha256}\n"
+    assert list(packages_in(stanza.encode(), ["odd"])) == []
+
+
+def test_digest_is_of_the_section_of_sha256() -> None:
+    """Digests of other kinds and of other files do not count."""
+    text = (
+        f"MD5Sum:\n {'1' * 64} 1 a/Packages.xz\nSHA256:\n {'2' * 64} 1 b/Packages.xz\n {'3' * 64} 1 a/Packages.xz\n"
+    )
+    assert digest_in(text, "a/Packages.xz") == "3" * 64
+    assert digest_in(text, "c/Packages.xz") is None
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://mirror.example/debian", True),
+        ("http://127.0.0.1:8000", True),
+        ("http://[::1]/", True),
+        ("http://localhost/", True),
+        ("http://mirror.example/debian", False),
+        ("http://192.0.2.1/debian", False),
+    ],
+)
+def test_who_may_change_what_comes(url: str, expected: bool) -> None:  # noqa: FBT001
+    """TLS and this machine are trusted; plain http is not."""
+    assert is_trustworthy(url) is expected
+
+
+def test_release_without_a_signature() -> None:
+    """By plain http a release has to be signed by Debian: one that is not, or that nobody can check, is refused."""
+    with pytest.raises(OperatorError, match=r"signature|install gpgv"):
+        verified(b"Codename: bookworm\n", "http://mirror.example")
+    with pytest.raises(OperatorError, match="install gpgv"):
+        verified(b"Codename: bookworm\n", "http://mirror.example", Path("/nowhere/keyring.gpg"))
+
+
+def test_package_as_dpkg_reads_it(tmp_path: Path) -> None:
+    """The packages of these tests are those of dpkg, so that reading them means something."""
+    dpkg = shutil.which("dpkg-deb")
+    if dpkg is None:
+        pytest.skip("dpkg is not installed")
+    (tmp_path / "a.deb").write_bytes(deb_of(SEABIOS_FILES))
+    import subprocess  # noqa: PLC0415
+
+    subprocess.run([dpkg, "--extract", tmp_path / "a.deb", tmp_path / "out"], check=True, timeout=30)
+    assert (tmp_path / "out" / "usr/share/seabios/bios.bin").read_bytes() == b"BIOS"
+
+
+@pytest.mark.parametrize("content", [b"", b"!<arch>\n", b"!<arch>\n" + b"x" * 60, b"PK\x03\x04" * 50])
+def test_files_that_are_no_package(content: bytes, tmp_path: Path) -> None:
+    """What is no package is an error in one line."""
+    (tmp_path / "a.deb").write_bytes(content)
+    with pytest.raises(UnavailableError):
+        read_files(tmp_path / "a.deb", lambda _path: True)
