@@ -77,7 +77,7 @@ class CatalogView {
     );
   }
 
-  /** Asks the server for the list; what was shown before stays if that fails. */
+  /** Asks the server for the list. If that fails, the images that are shown stay. */
   async load() {
     if (this.#isLoading) return;
     this.#isLoading = true;

@@ -40,8 +40,7 @@ export function imageCard(image, { api, announce, watch }) {
     image.name !== image.id && element("p", { class: "id" }, element("code", {}, image.id)),
     description(image),
     facts(image, data, chunks),
-    element("div", { class: "actions" }, links(image), copyButtons(image, api, announce)),
-    urls(image, api),
+    element("div", { class: "actions" }, links(image), copyButtons(image, api, announce), urls(image, api)),
   );
   watch(card, image, late => {
     fill(data, late.dataBytes === undefined ? UNKNOWN : size(late.dataBytes));
@@ -114,7 +113,10 @@ function copyButtons(image, api, announce) {
   ];
 }
 
-/** All addresses of an image, without its lease, made when they are asked for. @param {Image} image @param {import("./api.js").Api} api */
+/**
+ * All addresses of an image, without its lease, made when they are asked for.
+ * @param {Image} image @param {import("./api.js").Api} api
+ */
 function urls(image, api) {
   const list = element("ul");
   const made = element(
