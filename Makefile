@@ -16,7 +16,7 @@ SOAK_ARGS ?=
 # The tests of the black-box suite that depend on what is served; tests/blackbox/bucket_differences.py has the others.
 CONTRACT_OF_BYTES := ranges chunks digests versions extents catalog reload streaming slow_readers
 CONTRACT_OF_LEASES := leases lease_list lease_route lease_caching lease_streams
-CONTRACT := $(CONTRACT_OF_BYTES) $(CONTRACT_OF_LEASES) virtual_chunks private_caching metadata profiles routes client_module identifiers speed_limits shutdown_and_stalls
+CONTRACT := $(CONTRACT_OF_BYTES) $(CONTRACT_OF_LEASES) virtual_chunks private_caching metadata profiles routes client_module page identifiers speed_limits shutdown_and_stalls
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -48,7 +48,7 @@ aero-storage: large disk images over HTTP ranges, as a Twisted daemon.
                Ceph is Debian's: apt-get install --no-install-recommends ceph-mon ceph-osd ceph-common radosgw
   make express install Express into $(VENV) (npm; 5 MB), for the test of an example in docs/how-to/private-images.md
   make browser-tools
-               install TypeScript, Prettier, v86, zip.js, hyparquet and geotiff into $(VENV) (npm; 50 MB), for the tests of browser/;
+               install TypeScript, Prettier, v86, axe-core, zip.js, hyparquet and geotiff into $(VENV) (npm; 50 MB), for the tests of browser/;
                v86 needs Debian's seabios
   make guest   the same into $(VENV), and serve nothing: for the tests that boot it in a browser
   make bench   measure it beside nginx and others, some 20 minutes, into docs/measurements/benchmarks.md
@@ -180,8 +180,8 @@ $(VENV)/.installed-express: $(VENV)/.created
 	@npm install --silent --no-audit --no-fund --no-save --ignore-scripts --prefix $(VENV)/express express@5.2.1
 	@touch $@
 
-# Pinned: the checks of types and format, the emulator that boots from browser/, and readers of files that go through it.
-BROWSER_TOOLS := typescript@5.9.3 prettier@3.10.1 v86@0.5.462 \
+# Pinned: the checks of types, format and accessibility, the emulator that boots from browser/, and readers of files that go through it.
+BROWSER_TOOLS := typescript@5.9.3 prettier@3.10.1 v86@0.5.462 axe-core@4.14.1 \
     @zip.js/zip.js@2.24.0 hyparquet@1.33.0 hyparquet-writer@0.17.0 geotiff@3.0.5
 
 $(VENV)/.installed-browser-tools: $(VENV)/.created

@@ -72,14 +72,11 @@ export class Api {
     const images = /** @type {Image[]} */ (await json(response));
     const checksLeases = /authorization/i.test(response.headers.get("Vary") ?? "");
     const listed = new Set(images.map(image => image.id));
+    const ids = this.#leases.ids.filter(id => !listed.has(id));
     /** @type {Listing["refused"]} */
     const refused = [];
-    for (const id of this.#leases.ids.filter(id => !listed.has(id))) {
-      const found = await this.meta(id, { signal }).catch(error => leaseFailure(error));
-      if (found instanceof Failure) refused.push({ id, error: found });
-      else images.push(found);
-    }
-    return { images, checksLeases, refused };
+    const found = await Promise.all(ids.map(id => this.#leased(id, signal, error => refused.push({ id, error }))));
+    return { images: [...images, ...found.flat()], checksLeases, refused };
   }
 
   /**
@@ -89,6 +86,20 @@ export class Api {
    */
   async meta(id, { signal } = {}) {
     return json(await this.ask(pathOf(id, "meta"), { signal, id }));
+  }
+
+  /**
+   * The image of a lease; none if that is not good for it.
+   * @param {string} id @param {AbortSignal | undefined} signal @param {(error: Failure) => unknown} refuse
+   */
+  async #leased(id, signal, refuse) {
+    try {
+      return [await this.meta(id, { signal })];
+    } catch (error) {
+      if (!(error instanceof Failure) || !["refused", "missing"].includes(error.kind)) throw error;
+      refuse(error);
+      return [];
+    }
   }
 
   /**
@@ -117,15 +128,7 @@ export class Api {
   async ask(path, { signal, id, method = "GET" } = {}) {
     const lease = id === undefined ? undefined : this.#leases.get(id);
     const headers = lease === undefined ? {} : { Authorization: `Bearer ${lease}` };
-    const limit = AbortSignal.timeout(SECONDS * 1000);
-    /** @type {Response} */
-    let response;
-    try {
-      response = await fetch(path, { method, headers, signal: signal ? either(signal, limit) : limit });
-    } catch (error) {
-      if (signal?.aborted) throw error;
-      throw new Failure("offline");
-    }
+    const response = await headOf(path, { method, headers }, signal);
     if (!response.ok) throw Failure.of(response);
     return response;
   }
@@ -146,18 +149,22 @@ async function json(response) {
   }
 }
 
-/** @param {unknown} error @returns {Failure} one that concerns a single image */
-function leaseFailure(error) {
-  if (error instanceof Failure && (error.kind === "refused" || error.kind === "missing")) return error;
-  throw error;
-}
-
-/** Aborts with the first of two signals: `AbortSignal.any` is not everywhere. @param {AbortSignal[]} signals */
-function either(...signals) {
-  const both = new AbortController();
-  for (const signal of signals) {
-    if (signal.aborted) both.abort(signal.reason);
-    signal.addEventListener("abort", () => both.abort(signal.reason), { once: true, signal: both.signal });
+/**
+ * Waits for the head of a response for a limited time; its body may take longer. An end of `signal` ends both.
+ * @param {string} path @param {RequestInit} request @param {AbortSignal | undefined} signal
+ */
+async function headOf(path, request, signal) {
+  const end = new AbortController();
+  const abort = () => end.abort(signal?.reason);
+  if (signal?.aborted) abort();
+  signal?.addEventListener("abort", abort, { once: true });
+  const timer = setTimeout(() => end.abort(), SECONDS * 1000);
+  try {
+    return await fetch(path, { ...request, signal: end.signal });
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    throw new Failure("offline");
+  } finally {
+    clearTimeout(timer);
   }
-  return both.signal;
 }

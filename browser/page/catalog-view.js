@@ -14,7 +14,8 @@ import { counted } from "./text.js";
 
 const LABELS = { listed: "as listed", name: "name", size: "size", changed: "last change" };
 const TRY_AGAIN = "Try again";
-/** @type {Map<string, import("./late-facts.js").LateFacts>} */
+const QUIET_MS = 500; // screen readers hear how many there are once the typing pauses
+/** @type {Map<string, Promise<import("./late-facts.js").LateFacts>>} */
 const known = new Map();
 
 /** @param {HTMLElement} root @param {import("./views.js").Context} context */
@@ -31,8 +32,10 @@ class CatalogView {
   /** @type {Query} */
   #query;
   #retry = 0;
+  #telling = 0;
   #isLoading = false;
   #hasLoaded = false;
+  /** @type {HTMLInputElement} */
   #search;
   #order;
   #refresh;
@@ -59,8 +62,8 @@ class CatalogView {
     this.#order.value = this.#query.order;
     this.#refresh = element("button", { type: "button", onclick: () => this.load() }, "Refresh");
     this.#leases = leasePanel(context.leases, { announce: context.announce, changed: () => this.load() });
-    fill(root, element("h1", {}, "Disk images"), this.#bar(), this.#leases.panel, this.#trouble);
-    root.append(this.#count, this.#list, this.#pages);
+    fill(root, element("h1", {}, "Disk images"), this.#bar(), this.#count, this.#trouble, this.#leases.panel);
+    root.append(this.#list, this.#pages);
     addEventListener("online", () => this.load(), { signal: context.signal });
   }
 
@@ -74,7 +77,7 @@ class CatalogView {
     );
   }
 
-  /** Asks the server for the list; what was shown before stays if that fails. */
+  /** Asks the server for the list. If that fails, the images that are shown stay. */
   async load() {
     if (this.#isLoading) return;
     this.#isLoading = true;
@@ -97,6 +100,7 @@ class CatalogView {
 
   close() {
     clearTimeout(this.#retry);
+    clearTimeout(this.#telling);
   }
 
   /** @param {unknown} error */
@@ -134,7 +138,8 @@ class CatalogView {
     );
     const words = countWords(found, this.#catalog.count, this.#query.words);
     this.#count.textContent = words;
-    announce(words);
+    clearTimeout(this.#telling);
+    this.#telling = setTimeout(() => announce(words), QUIET_MS);
     this.#renderPages(found);
   }
 

@@ -13,6 +13,14 @@ const LONGEST_NAME = 200;
 const LONGEST_DESCRIPTION = 600;
 const VERSION_SIGNS = 18;
 const UNKNOWN = "unknown";
+/** @type {[import("./api.js").Kind, string][]} */
+const KINDS = [
+  ["bytes", "Bytes"],
+  ["meta", "Metadata"],
+  ["manifest", "Chunk manifest"],
+  ["extents", "Extents"],
+  ["profile", "Boot profile"],
+];
 
 /**
  * @param {Image} image
@@ -29,10 +37,10 @@ export function imageCard(image, { api, announce, watch }) {
     "li",
     { class: "image" },
     element("h2", {}, element("bdi", {}, shown(image.name, LONGEST_NAME) || image.id)),
-    element("p", { class: "id" }, element("code", {}, image.id)),
+    image.name !== image.id && element("p", { class: "id" }, element("code", {}, image.id)),
     description(image),
     facts(image, data, chunks),
-    element("div", { class: "actions" }, links(image), urls(image, api, announce)),
+    element("div", { class: "actions" }, links(image), copyButtons(image, api, announce), urls(image, api)),
   );
   watch(card, image, late => {
     fill(data, late.dataBytes === undefined ? UNKNOWN : size(late.dataBytes));
@@ -92,7 +100,7 @@ function links(image) {
 }
 
 /** @param {Image} image @param {import("./api.js").Api} api @param {(text: string) => void} announce */
-function urls(image, api, announce) {
+function copyButtons(image, api, announce) {
   const url = api.plainUrl(image.id, "bytes");
   const isLeased = api.url(image.id, "bytes") !== url;
   return [
@@ -103,4 +111,28 @@ function urls(image, api, announce) {
         name: `Copy URL of ${image.id} with its lease`,
       }),
   ];
+}
+
+/**
+ * All addresses of an image, without its lease, made when they are asked for.
+ * @param {Image} image @param {import("./api.js").Api} api
+ */
+function urls(image, api) {
+  const list = element("ul");
+  const made = element(
+    "details",
+    { class: "urls" },
+    element("summary", { "aria-label": `All URLs of ${image.id}` }, "All URLs"),
+    list,
+  );
+  made.addEventListener("toggle", () => {
+    if (!made.open || list.firstChild) return;
+    fill(
+      list,
+      KINDS.map(([kind, label]) =>
+        element("li", {}, `${label}: `, element("code", {}, api.plainUrl(image.id, kind))),
+      ),
+    );
+  });
+  return made;
 }

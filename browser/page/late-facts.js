@@ -1,5 +1,5 @@
 // @ts-check
-/** What the list does not tell of an image, asked for the images that are in view, a few at a time. */
+/** Facts that the list does not have, asked for the images that are in view, a few at a time. */
 
 import { Failure } from "./api.js";
 
@@ -27,7 +27,7 @@ export class LateFactsFinder {
   /**
    * @param {import("./api.js").Api} api
    * @param {AbortSignal} signal
-   * @param {Map<string, LateFacts>} known facts of earlier looks, by what the list says of an image
+   * @param {Map<string, Promise<LateFacts>>} known earlier looks, by what the list says of an image
    */
   constructor(api, signal, known) {
     this.#api = api;
@@ -41,7 +41,7 @@ export class LateFactsFinder {
   watch(place, image, tell) {
     const known = this.#known.get(keyOf(image));
     if (known) {
-      tell(known);
+      known.then(tell, () => {});
       return;
     }
     this.#watched.set(place, { image, tell });
@@ -77,7 +77,7 @@ export class LateFactsFinder {
       this.#watched.delete(place);
       this.#observer.unobserve(place);
       this.#running += 1;
-      this.#find(watched.image).then(facts => {
+      this.#findOnce(watched.image).then(facts => {
         this.#running -= 1;
         if (this.#signal.aborted) return;
         watched.tell(facts);
@@ -87,11 +87,20 @@ export class LateFactsFinder {
   }
 
   /** @param {Image} image @returns {Promise<LateFacts>} */
+  #findOnce(image) {
+    const key = keyOf(image);
+    const found = this.#known.get(key) ?? this.#find(image);
+    this.#known.set(key, found);
+    found.then(({ dataBytes, hasChunks }) => {
+      if (dataBytes === undefined || hasChunks === undefined) this.#known.delete(key); // another look may find more
+    });
+    return found;
+  }
+
+  /** @param {Image} image @returns {Promise<LateFacts>} */
   async #find(image) {
     const [dataBytes, hasChunks] = await Promise.all([this.#dataBytes(image), this.#hasChunks(image)]);
-    const facts = { dataBytes, hasChunks };
-    if (dataBytes !== undefined && hasChunks !== undefined) this.#known.set(keyOf(image), facts);
-    return facts;
+    return { dataBytes, hasChunks };
   }
 
   /** The bytes that are data, in units small enough for a short answer. @param {Image} image */

@@ -94,7 +94,7 @@ export class Router {
   #arrive(root) {
     const heading = root.querySelector("h1") ?? this.#main;
     heading.setAttribute("tabindex", "-1");
-    if (!this.#isFirst) {
+    if (!this.#isFirst && !root.contains(document.activeElement)) {
       scrollTo(0, 0);
       heading.focus({ preventScroll: true });
     }

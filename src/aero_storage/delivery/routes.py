@@ -116,7 +116,7 @@ ROUTES = (
 
 
 def routes(*, metrics: bool, page: bool) -> tuple[Route, ...]:
-    """Return the routes to mount: `/metrics` only with `metrics` (http.md §9), the package only with `page` (§17)."""
+    """Return the routes to mount: `/metrics` only with `metrics` (http.md §9), those of the package with `page`."""
     wanted = {Resource.METRICS: metrics, **dict.fromkeys(PACKAGED, page)}
     return tuple(route for route in ROUTES if wanted.get(route.resource, True))
 
