@@ -153,18 +153,9 @@ function dashed(digits) {
   return digits.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
 }
 
-/** @param {string} text */
+/** @param {string} text which may have any characters; views show it by `shown` of text.js */
 function upToNul(text) {
-  return cleaned(text.split("\0", 1)[0] ?? "").trimEnd();
-}
-
-/**
- * Text of a disk as it may be shown: characters that move others about are replaced.
- *
- * @param {string} text
- */
-export function cleaned(text) {
-  return text.replace(/[\p{Cc}\p{Cf}\p{Cs}\p{Co}\u2028\u2029]/gu, "\ufffd");
+  return (text.split("\0", 1)[0] ?? "").trimEnd();
 }
 
 /** @param {number} value @returns {boolean} whether it is a power of two */

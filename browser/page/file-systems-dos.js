@@ -1,7 +1,7 @@
 // @ts-check
 /** FAT, exFAT and NTFS: by the parameter block of their boot sector, with the labels of their directories. */
 
-import { cleaned, Fields, isPowerOfTwo } from "./bytes.js";
+import { Fields, isPowerOfTwo } from "./bytes.js";
 
 /** @typedef {import("./bytes.js").Part} Part @typedef {import("./file-systems.js").FileSystem} FileSystem */
 
@@ -99,7 +99,7 @@ function labelIn(directory) {
 /** @param {Fields} fields @param {number} at @param {number} length of text in a code page that nothing tells */
 function dosText(fields, at, length) {
   const codes = Array.from(fields.slice(at, length), byte => (byte < 0x80 ? byte : 0xfffd));
-  return cleaned(String.fromCharCode(...codes)).trimEnd();
+  return String.fromCharCode(...codes).trimEnd();
 }
 
 /** @param {number} serial */

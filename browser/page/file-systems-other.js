@@ -20,20 +20,27 @@ export function iso9660(head) {
   const first = marks.indexOf("CD001");
   if (first < 0) return isUdf ? { name: "UDF" } : undefined;
   const at = DESCRIPTORS + first * DISC_SECTOR;
-  const isBootable = marks.some((_, number) =>
-    head.has(DESCRIPTORS + number * DISC_SECTOR + 7, "EL TORITO SPECIFICATION"),
-  );
+  const details = [
+    marks.some((_, number) => head.has(placeOf(number) + 7, "EL TORITO SPECIFICATION")) && "bootable (El Torito)",
+    (head.has(HFS, "H+") || head.has(HFS, "BD")) && "HFS beside it",
+    programOf(head, at),
+  ];
   return {
     name: isUdf ? "ISO 9660 and UDF" : "ISO 9660",
     label: head.text(at + 40, 32),
-    details: [isBootable && "bootable (El Torito)", programOf(head, at)].filter(Boolean).join(", "),
+    details: details.filter(Boolean).join(", "),
   };
+}
+
+/** @param {number} number of a volume descriptor */
+function placeOf(number) {
+  return DESCRIPTORS + number * DISC_SECTOR;
 }
 
 /** @param {Fields} head @param {number} at of the primary volume descriptor @returns {string} the program that made it */
 function programOf(head, at) {
-  const application = head.text(at + 574, 128);
-  return application && !/^[_\s]/.test(application) ? `made by ${application.replace(/\s+/g, " ")}` : "";
+  const made = [574, 446].map(field => head.text(at + field, 128)).find(text => /^[^_\s]/.test(text));
+  return made ? `made by ${made.replace(/\s+/g, " ")}` : "";
 }
 
 /** HFS, HFS+ and HFS+ in an HFS wrapper. @param {Fields} head @param {Part} part @returns {Promise<FileSystem | undefined>} */

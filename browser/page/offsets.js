@@ -30,20 +30,6 @@ export function parseOffset(text, size, sectorSize = SECTOR) {
   return Number.isSafeInteger(offset) && offset < size ? offset : undefined;
 }
 
-/** @param {number} bytes @returns {string} such as `64 MiB`, with at most one digit behind the point */
-export function sizeText(bytes) {
-  let value = bytes;
-  let unit = 0;
-  for (; value >= 1024 && unit < 5; unit += 1) value /= 1024;
-  const name = unit === 0 ? (bytes === 1 ? "byte" : "bytes") : `${"KMGTP"[unit - 1]}iB`;
-  return `${value >= 100 || Number.isInteger(value) ? Math.round(value) : value.toFixed(1)} ${name}`;
-}
-
-/** @param {number} bytes @returns {string} with all digits, in groups of three */
-export function exactText(bytes) {
-  return String(bytes).replace(/\B(?=(\d{3})+$)/g, "\u202f");
-}
-
 /** @param {number} offset @param {number} width digits @returns {string} in hexadecimal digits */
 export function hexOffset(offset, width) {
   return offset.toString(16).padStart(width, "0");

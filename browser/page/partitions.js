@@ -1,6 +1,7 @@
 // @ts-check
 /** What a disk is divided into, and what is in each part. */
 
+import { readAppleMap } from "./partition-apple.js";
 import { describeBootSector } from "./boot-sector.js";
 import { recognise } from "./file-systems.js";
 import { hasTable, isHybrid, isProtective, isSigned, readMbr } from "./partition-mbr.js";
@@ -15,7 +16,7 @@ const MOST_EXAMINED = 128;
  * @typedef {Partition & {content?: FileSystem}} Examined
  *
  * @typedef {object} Layout
- * @property {"GPT" | "MBR" | "none"} scheme
+ * @property {"GPT" | "MBR" | "Apple" | "none"} scheme
  * @property {number} sectorSize
  * @property {Examined[]} partitions by their place on the disk
  * @property {FileSystem | undefined} whole what fills the disk, where there is no table, or beside one (hybrid ISOs)
@@ -59,6 +60,8 @@ async function readTables(disk, sector) {
   if (isSigned(sector) && hasTable(sector)) {
     return { scheme: "MBR", sectorSize: SECTOR, ...(await readMbr(disk, sector)) };
   }
+  const partitions = await readAppleMap(disk, sector);
+  if (partitions.length > 0) return { scheme: "Apple", sectorSize: SECTOR, partitions, remarks: [] };
   return { scheme: "none", sectorSize: SECTOR, partitions: [], remarks: [] };
 }
 
