@@ -14,7 +14,7 @@ SOAK_ARGS ?=
 # The tests of the black-box suite that depend on what is served; tests/blackbox/bucket_differences.py has the others.
 CONTRACT_OF_BYTES := ranges chunks digests versions extents catalog reload streaming slow_readers
 CONTRACT_OF_LEASES := leases lease_list lease_route lease_caching lease_streams
-CONTRACT := $(CONTRACT_OF_BYTES) $(CONTRACT_OF_LEASES) virtual_chunks private_caching metadata profiles routes client_module identifiers speed_limits shutdown_and_stalls
+CONTRACT := $(CONTRACT_OF_BYTES) $(CONTRACT_OF_LEASES) virtual_chunks private_caching metadata profiles routes client_module page identifiers speed_limits shutdown_and_stalls
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -22,7 +22,7 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 
 # Directories are listed too: their time tells when a file was removed.
 SOURCES := pyproject.toml $(wildcard README.md LICENSE) \
-           $(wildcard browser/*.js) $(shell find src twisted -name __pycache__ -prune -o -not -name dropin.cache -print)
+           $(wildcard browser/*.js browser/page/*) $(shell find src twisted -name __pycache__ -prune -o -not -name dropin.cache -print)
 
 # What runs is what was installed, whatever the caller's environment points at.
 unexport PYTHONPATH PYTHONHOME

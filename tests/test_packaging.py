@@ -58,7 +58,16 @@ def test_wheel_holds_the_client(wheel_names: frozenset[str]) -> None:
     """Every script of the client is in the wheel, from where the daemon serves it."""
     scripts = {f"aero_storage/client/{path.name}" for path in (ROOT / "browser").glob("*.js")}
     assert "aero_storage/client/aero-disk.js" in scripts
-    assert {name for name in wheel_names if name.endswith(".js")} == scripts
+    assert {name for name in wheel_names if name.startswith("aero_storage/client/")} - scripts == {
+        "aero_storage/client/LICENSE"
+    }
+
+
+def test_wheel_holds_the_page(wheel_names: frozenset[str]) -> None:
+    """Every file of the page is in the wheel, from where the daemon serves it."""
+    files = {f"aero_storage/page/{path.name}" for path in (ROOT / "browser" / "page").iterdir()}
+    assert "aero_storage/page/index.html" in files
+    assert {name for name in wheel_names if name.startswith("aero_storage/page/")} == files
 
 
 def test_every_directory_is_a_package() -> None:

@@ -57,6 +57,7 @@ class DigestPanel {
     this.#task.stop();
   }
 
+  /** @returns {Promise<void>} */
   #check() {
     return this.#task.run(async (signal, onProgress) => {
       if (this.#what.value === "all") return this.#checkAll(signal, onProgress);

@@ -64,7 +64,7 @@ class SearchPanel {
     return this.#find(from);
   }
 
-  /** @param {number | undefined} from */
+  /** @param {number | undefined} from @returns {Promise<void>} */
   #find(from) {
     return this.#task.run(async (signal, onProgress) => {
       const kind = this.#kind.value === "hex" ? "hex" : "text";

@@ -73,12 +73,12 @@ class TrafficPanel {
     plot(this.#delay, dots, { unit: "ms", seconds: SECONDS, now });
   }
 
+  /** @returns {Promise<void>} */
   #measure() {
     return this.#task.run(async (signal, onProgress) => {
       const ranges = await this.#readSome("range", signal, onProgress, 0);
-      const chunks = await this.#hasChunks(signal).then(
-        has => has && this.#readSome("chunks", signal, onProgress, 1),
-      );
+      const hasChunks = await this.#hasChunks(signal);
+      const chunks = hasChunks ? await this.#readSome("chunks", signal, onProgress, 1) : "";
       this.#draw();
       const texts = [`Ranges: ${ranges}.`, chunks ? `Chunks: ${chunks}.` : "The image has no chunks."];
       return { text: texts.join(" ") };

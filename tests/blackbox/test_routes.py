@@ -101,7 +101,9 @@ def test_405_of_the_data_plane(store: Daemon, path: str) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "/",
+        "/index.html",
+        "/ui",
+        "/client",
         "/foo",
         "/v1",
         "/v1/",
@@ -231,8 +233,8 @@ def test_long_query(store: Daemon, path: str, filler: str) -> None:
         ("http://store.test//v1/images/disk", 404),
         ("http://store.test/v1/images/a%2Fmeta", 404),
         ("http://store.test/v1/images/%2e%2e/meta", 400),
-        ("http://store.test/", 404),
-        ("http://store.test", 404),
+        ("http://store.test/", 200),
+        ("http://store.test", 200),
     ],
 )
 def test_absolute_form(store: Daemon, target: str, status: int) -> None:

@@ -71,7 +71,7 @@ def test_package(
     if program is None:
         lacking("npm is not installed (Debian: apt-get install npm)")
     (packed,) = json.loads(npm(program, "pack", "--json", "--pack-destination", tmp_path, cwd=CLIENT))
-    assert {file["path"] for file in packed["files"]} == {path.name for path in CLIENT.iterdir()}
+    assert {file["path"] for file in packed["files"]} == {path.name for path in CLIENT.iterdir() if path.is_file()}
     flags = ("--offline", "--no-audit", "--no-fund", "--prefix", tmp_path)
     npm(program, "install", *flags, tmp_path / packed["filename"], cwd=tmp_path)
     script = tmp_path / "program.mjs"
@@ -96,7 +96,7 @@ def test_format(run_node: Callable[..., str], tools: Path) -> None:
     run_node(tools / "node_modules" / "prettier" / "bin" / "prettier.cjs", "--no-editorconfig", "--check", *files)
 
 
-@pytest.mark.parametrize("module", sorted(path.name for path in CLIENT.iterdir()))
+@pytest.mark.parametrize("module", sorted(path.name for path in CLIENT.iterdir() if path.is_file()))
 def test_prose(module: str) -> None:
     """No line is too long, and no sentence of a comment has a clause for a subject."""
     lines = (CLIENT / module).read_text(encoding="utf-8").splitlines()

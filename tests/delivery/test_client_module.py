@@ -8,6 +8,7 @@ import pytest
 from tests.policies import cors_with, policy_with
 
 from aero_storage.delivery.client_module import ClientModule
+from aero_storage.delivery.package_parts import PackageParts
 
 if TYPE_CHECKING:
     from tests.delivery.conftest import Ask, Bench
@@ -22,7 +23,7 @@ URL = "/client/aero-disk.js"
 @pytest.fixture
 def handler(bench: Bench) -> RequestHandler:
     policy = policy_with(cors=cors_with("https://pages.example"))
-    return bench.handler(policy, client=ClientModule.of({"aero-disk.js": BODY}))
+    return bench.handler(policy, package_parts=PackageParts(ClientModule.of({"aero-disk.js": BODY})))
 
 
 def fields(reply: Reply) -> dict[str, str]:
@@ -40,6 +41,7 @@ def test_script(bench: Bench, ask: Ask, handler: RequestHandler) -> None:
         "Access-Control-Allow-Origin": "*",
         "Cache-Control": "no-cache",
         "Content-Type": "text/javascript; charset=utf-8",
+        "Cross-Origin-Embedder-Policy": "require-corp",
         "Cross-Origin-Resource-Policy": "cross-origin",
         "X-Content-Type-Options": "nosniff",
     }
@@ -50,7 +52,7 @@ def test_tag_is_that_of_the_body(bench: Bench, ask: Ask, handler: RequestHandler
     tag = fields(bench.answer(ask(URL), handler=handler))["ETag"]
     same = bench.answer(ask(URL, {"If-None-Match": tag}), handler=handler)
     assert (same.status, same.body, fields(same)["Access-Control-Allow-Origin"]) == (304, b"", "*")
-    changed = bench.handler(client=ClientModule.of({"aero-disk.js": BODY + b"\n"}))
+    changed = bench.handler(package_parts=PackageParts(ClientModule.of({"aero-disk.js": BODY + b"\n"})))
     assert bench.answer(ask(URL, {"If-None-Match": tag}), handler=changed).status == 200
 
 

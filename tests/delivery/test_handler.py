@@ -49,7 +49,7 @@ def fill(bench: Bench, drive: Drive) -> list[Place]:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/nowhere", "/v1", "/v1/images/x/y", "/v1/images/disk.img/", "//v1/images/disk.img"]
+    "path", ["//", "/nowhere", "/v1", "/v1/images/x/y", "/v1/images/disk.img/", "//v1/images/disk.img"]
 )
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "POST", "BREW"])
 def test_unknown_paths(ask: Ask, bench: Bench, path: str, method: str) -> None:
@@ -180,7 +180,13 @@ def test_place_comes_free(ask: Ask, bench: Bench, drive: Drive) -> None:
 def test_unlimited_routes(ask: Ask, bench: Bench, drive: Drive, path: str) -> None:
     """Metadata and operations need no place."""
     fill(bench, drive)
-    statuses = {"lease": 204, ":part": 404, "profile": 404, "extents": 404 if "/versions/v1/" in path else 200}
+    statuses = {
+        "": 404,
+        "lease": 204,
+        ":part": 404,
+        "profile": 404,
+        "extents": 404 if "/versions/v1/" in path else 200,
+    }
     assert bench.answer(ask(path)).status == statuses.get(path.rpartition("/")[2], 200)
 
 

@@ -25,7 +25,7 @@ DATA_PATHS = (
     "/v1/images/x/nowhere/at/all",
 )
 METADATA_PATHS = ("/v1/images", "/v1/images/x/meta")
-OTHER_PATHS = ("/healthz", "/metrics", "/", "/nowhere", "//v1/images/x")
+OTHER_PATHS = ("/healthz", "/metrics", "//", "/nowhere", "//v1/images/x")
 ANYBODY = ("Access-Control-Allow-Origin", "*")
 
 

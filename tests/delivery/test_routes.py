@@ -20,6 +20,8 @@ TABLE = {
     "/ready": (Plane.OPERATIONS, Resource.READINESS),
     "/version": (Plane.OPERATIONS, Resource.VERSION),
     "/metrics": (Plane.OPERATIONS, Resource.METRICS),
+    "/": (Plane.METADATA, Resource.PAGE),
+    "/ui/:part": (Plane.METADATA, Resource.PAGE_PART),
     "/client/:part": (Plane.METADATA, Resource.CLIENT),
     "/v1/images": (Plane.METADATA, Resource.LIST),
     "/v1/images/:image_id/meta": (Plane.METADATA, Resource.META),
@@ -61,11 +63,12 @@ def test_methods() -> None:
 
 
 def test_disabled_routes() -> None:
-    """Without metrics, and without the client, there is no such path, and all else is as it was."""
+    """Without metrics, and without the page, there is no such path, and all else is as it was."""
     everything = {route.template for route in ROUTES}
     assert routes(metrics=True, page=True) == ROUTES
     assert everything - {route.template for route in routes(metrics=False, page=True)} == {"/metrics"}
-    assert everything - {route.template for route in routes(metrics=True, page=False)} == {"/client/:part"}
+    of_package = {"/", "/ui/:part", "/client/:part"}
+    assert everything - {route.template for route in routes(metrics=True, page=False)} == of_package
 
 
 @pytest.mark.parametrize(

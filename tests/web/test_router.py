@@ -50,7 +50,6 @@ def test_ids_that_look_like_routes(stack: Any, route: Route, name: str) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "/",
         "//v1/images/disk.img",
         "///v1/images/disk.img",
         "/v1//images/disk.img",

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator, Mapping
 
 import attrs
 
-from aero_storage.delivery.routes import DATA_PREFIX, UNKNOWN, Plane, Resource, Route, plane_of
+from aero_storage.delivery.routes import DATA_PREFIX, PACKAGED, UNKNOWN, Plane, Resource, Route, plane_of
 from aero_storage.http.conditional import UNCONDITIONAL, Preconditions
-from aero_storage.http.identifiers import parse_chunk_name, parse_client_part, parse_image_id, parse_version
+from aero_storage.http.content_codings import accepts_gzip
+from aero_storage.http.identifiers import parse_chunk_name, parse_image_id, parse_part, parse_version
 from aero_storage.http.leases.carriers import PARAMETER
 from aero_storage.http.queries import first_value
 
@@ -32,7 +33,7 @@ _PARSERS: Mapping[str, Callable[[bytes], str | None]] = {
     "image_id": parse_image_id,
     "version": parse_version,
     "chunk_name": parse_chunk_name,
-    "part": parse_client_part,
+    "part": parse_part,
 }
 
 HeaderReader = Callable[[str], str | None]
@@ -73,7 +74,7 @@ class Names:
     broken: frozenset[str] = frozenset()
     """The names of the route that are invalid."""
     part: str | None = None
-    """A file of the client."""
+    """A file of the client, or of the page."""
 
     @property
     def valid(self) -> bool:
@@ -122,6 +123,8 @@ class Facts:
     """`X-Forwarded-For`; to be trusted only if a trusted proxy sent it."""
     lease_question: LeaseQuestion | None = None
     """On the lease route, what it needs beside."""
+    accepts_gzip: bool = False
+    """Whether a file of the package may be sent compressed."""
 
     @property
     def plane(self) -> Plane:
@@ -170,6 +173,7 @@ def read_facts(  # noqa: PLR0913 - one for each part of a request head
 ) -> Facts:
     """Gather the facts of a request."""
     authorization, cookies = header("Authorization"), header("Cookie")
+    resource = None if route is None else route.resource
     return Facts(
         method=method,
         path=path,
@@ -184,9 +188,8 @@ def read_facts(  # noqa: PLR0913 - one for each part of a request head
         announces_body=announces_body,
         user_id=_token(header("X-Aero-User-Id")),
         forwarded=header("X-Forwarded-For"),
-        lease_question=_read_lease_question(header)
-        if route is not None and route.resource is Resource.LEASE
-        else None,
+        lease_question=_read_lease_question(header) if resource is Resource.LEASE else None,
+        accepts_gzip=resource in PACKAGED and accepts_gzip(header("Accept-Encoding")),
     )
 
 

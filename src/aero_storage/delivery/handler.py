@@ -17,7 +17,6 @@ from aero_storage.delivery.access_record import AccessRecord, Reporter
 from aero_storage.delivery.boot_profiles import ProfileLinks
 from aero_storage.delivery.byte_handler import ByteHandler, Memo
 from aero_storage.delivery.client_limits import ClientLimiter
-from aero_storage.delivery.client_module import ClientModule
 from aero_storage.delivery.exchange import Exchange
 from aero_storage.delivery.exposition import PacedExposition
 from aero_storage.delivery.extents_handler import ExtentsHandler
@@ -26,11 +25,12 @@ from aero_storage.delivery.image_list import ImageList
 from aero_storage.delivery.lease_replies import LeaseDeniedError, denial
 from aero_storage.delivery.lease_route import LeaseRoute
 from aero_storage.delivery.missing import LookAnew, Renewal, open_named
+from aero_storage.delivery.package_parts import PackageParts
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.profile_route import ProfileRoute
 from aero_storage.delivery.reply import Reply, error, preflight
 from aero_storage.delivery.representation import version_of
-from aero_storage.delivery.routes import Plane, Resource
+from aero_storage.delivery.routes import PACKAGED, Plane, Resource
 from aero_storage.delivery.single_flight import FRESH_SECONDS, SingleFlight
 from aero_storage.errors import (
     BlobNotFoundError,
@@ -95,8 +95,8 @@ class RequestHandler:
     """Says who may have what; None where leases are off."""
     profiles: ProfileLinks = attrs.field(kw_only=True, factory=ProfileLinks)
     """The stored boot profiles."""
-    _client: ClientModule = attrs.field(kw_only=True, factory=lambda: ClientModule({}))
-    """The client for browsers."""
+    _package_parts: PackageParts = attrs.field(kw_only=True, factory=PackageParts)
+    """The client for browsers, and the page."""
     shutting_down: bool = attrs.field(init=False, default=False)
     _readiness: SingleFlight[bool] = attrs.field(init=False)
     _list: ImageList = attrs.field(init=False)
@@ -155,8 +155,8 @@ class RequestHandler:
         plane = exchange.facts.plane
         if exchange.facts.resource is Resource.LEASE:
             return self._lease_route.answer(exchange)
-        if exchange.facts.resource is Resource.CLIENT:
-            return succeed(self._client.answer(exchange.facts, self.policy))
+        if exchange.facts.resource in PACKAGED:
+            return succeed(self._package_parts.answer(exchange.facts, self.policy))
         if plane is Plane.DATA:
             return self._bytes.answer(exchange, range_value)
         return self._metadata(exchange) if plane is Plane.METADATA else self._operations(exchange)
@@ -288,7 +288,7 @@ def _hangs_on_leases(exchange: Exchange, reply: Reply) -> bool:
 
 
 def _uses_catalog(facts: Facts) -> bool:
-    is_of_images = facts.plane is not Plane.OPERATIONS and facts.resource is not Resource.CLIENT
+    is_of_images = facts.plane is not Plane.OPERATIONS and facts.resource not in PACKAGED
     return is_of_images or facts.resource is Resource.READINESS
 
 

@@ -50,7 +50,12 @@ class Resource(enum.Enum):
     PROFILE = "boot profile of an image"
     LEASE = "whether a lease is good"
     CLIENT = "file of the client"
+    PAGE = "page"
+    PAGE_PART = "part of the page"
 
+
+PACKAGED = frozenset({Resource.CLIENT, Resource.PAGE, Resource.PAGE_PART})
+"""Resources that are files of the package."""
 
 _BYTES = frozenset({Resource.IMAGE, Resource.CHUNK_MANIFEST, Resource.CHUNK})
 
@@ -87,6 +92,8 @@ ROUTES = (
     Route("/ready", Resource.READINESS, Plane.OPERATIONS),
     Route("/version", Resource.VERSION, Plane.OPERATIONS),
     Route("/metrics", Resource.METRICS, Plane.OPERATIONS),
+    Route("/", Resource.PAGE, Plane.METADATA),
+    Route("/ui/:part", Resource.PAGE_PART, Plane.METADATA),
     Route("/client/:part", Resource.CLIENT, Plane.METADATA),
     Route("/v1/images", Resource.LIST, Plane.METADATA, Access.LIST),
     Route("/v1/images/:image_id/meta", Resource.META, Plane.METADATA, Access.IMAGE),
@@ -109,8 +116,8 @@ ROUTES = (
 
 
 def routes(*, metrics: bool, page: bool) -> tuple[Route, ...]:
-    """Return the routes to mount: `/metrics` only with `metrics` (http.md §9), the client only with `page` (§17)."""
-    wanted = {Resource.METRICS: metrics, Resource.CLIENT: page}
+    """Return the routes to mount: `/metrics` only with `metrics` (http.md §9), those of the package with `page`."""
+    wanted = {Resource.METRICS: metrics, **dict.fromkeys(PACKAGED, page)}
     return tuple(route for route in ROUTES if wanted.get(route.resource, True))
 
 

@@ -20,7 +20,7 @@ REVALIDATE = "no-cache"
 
 _FOR_GOOD = "max-age=31536000, immutable, no-transform"
 
-_PUBLIC_FOR_GOOD = f"public, {_FOR_GOOD}"
+PUBLIC_FOR_GOOD = f"public, {_FOR_GOOD}"
 """Cacheable by everyone for a year, without another look."""
 
 _PRIVATE_FOR_GOOD = f"private, {_FOR_GOOD}"
@@ -55,7 +55,7 @@ def public_bytes(*, max_age: int | None, credentials: bool) -> Caching:
     """
     if credentials:
         return Caching(PRIVATE)
-    return Caching(_PUBLIC_FOR_GOOD if max_age is None else f"public, max-age={max_age}, no-transform")
+    return Caching(PUBLIC_FOR_GOOD if max_age is None else f"public, max-age={max_age}, no-transform")
 
 
 def private_bytes(*, kept_by_browser: bool, leases: bool) -> Caching:

@@ -16,10 +16,10 @@ NAME_RULE = "must be 1 to 128 characters of A-Z a-z 0-9 . _ - and not '.' or '..
 """The rule for image ids, in words."""
 
 _MAX_CHUNK_NAME_LENGTH = 36
-_MAX_PART_LENGTH = 63
+_MAX_PART_LENGTH = 98
 _NAME = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _CHUNK_NAME = re.compile(rb"[0-9]{1,32}\.bin")
-_CLIENT_PART = re.compile(rb"[a-z0-9-]{1,60}\.js")
+_PART = re.compile(rb"[a-z0-9-]{1,80}(?:\.[a-z0-9]{1,8}){1,2}")
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _RESERVED_VERSION = "chunks"
 
@@ -53,10 +53,10 @@ def parse_chunk_name(raw: bytes) -> str | None:
     return decoded.decode("ascii") if decoded is not None and _CHUNK_NAME.fullmatch(decoded) else None
 
 
-def parse_client_part(raw: bytes) -> str | None:
-    """Return the file name of a part of the client (`aero-disk.js`) in a raw path segment, or None."""
+def parse_part(raw: bytes) -> str | None:
+    """Return the file name of a part of the client or the page (`aero-disk.js`) in a raw path segment, or None."""
     decoded = decode_segment(raw, _MAX_PART_LENGTH)
-    return decoded.decode("ascii") if decoded is not None and _CLIENT_PART.fullmatch(decoded) else None
+    return decoded.decode("ascii") if decoded is not None and _PART.fullmatch(decoded) else None
 
 
 def is_image_id(text: str) -> bool:

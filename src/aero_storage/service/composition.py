@@ -18,9 +18,9 @@ from aero_storage.delivery.admission import Admission
 from aero_storage.delivery.byte_handler import ByteHandler
 from aero_storage.delivery.chunk_versions import ChunkVersions
 from aero_storage.delivery.client_limits import ClientLimiter
-from aero_storage.delivery.client_module import ClientModule
 from aero_storage.delivery.extents_handler import ExtentsHandler
 from aero_storage.delivery.handler import RequestHandler, Total
+from aero_storage.delivery.package_parts import PackageParts
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.representation import VirtualChunks
 from aero_storage.delivery.routes import routes
@@ -35,7 +35,6 @@ from aero_storage.logs.rate_limited import RateLimitedEvent
 from aero_storage.metrics import Metrics, Registry
 from aero_storage.service.build import build_of
 from aero_storage.service.catalog_reload import CatalogReloader
-from aero_storage.service.client_files import client_files
 from aero_storage.service.disk_pools import DiskPools
 from aero_storage.service.images_root import ImagesRoot, open_images_root
 from aero_storage.service.lease_access import access_of
@@ -46,6 +45,7 @@ from aero_storage.service.listening.endpoints import Listening
 from aero_storage.service.listing_on_demand import ListingOnDemand
 from aero_storage.service.metric_sources import gauges_of, lines_dropped_by
 from aero_storage.service.origin_failures import OriginFailures
+from aero_storage.service.package_files import package_parts
 from aero_storage.service.private_images import PrivateImagesWarning
 from aero_storage.service.profile_warming import ProfileWarming, profiles_of
 from aero_storage.service.speed_limits import lease_limiter_of, throttle_of
@@ -173,7 +173,7 @@ def compose(  # noqa: PLR0913 - what the settings do not say
         ),
         ExtentsHandler(policy, current_catalog, store, reporter, root.late, look_anew=look_anew, access=access),
         profiles=profiles,
-        client=ClientModule.of(client_files() if settings.page else {}),
+        package_parts=package_parts() if settings.page else PackageParts(),
         look_anew=look_anew,
         access=access,
         renewal=None if root.polled is None else ListingOnDemand(root.polled, reloader.check, reactor),

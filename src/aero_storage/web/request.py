@@ -13,6 +13,9 @@ from twisted.web.server import Request
 from aero_storage.http.request_head import RequestHead
 from aero_storage.web.response import Client
 
+_NOWHERE = "/ "
+"""Matches no route: no request target has a space in it."""
+
 
 class RoutedClient(Client, Protocol):
     """The connection that a request came by."""
@@ -110,8 +113,8 @@ class AeroRequest(Request):
 
     @property
     def routed_path(self) -> str:
-        """The path as the router sees it: werkzeug would strip slashes at the front."""
-        return "/" if self.head.path.startswith("//") else self.head.path
+        """The path as the router sees it. Werkzeug would strip slashes at the front: such a path leads nowhere."""
+        return _NOWHERE if self.head.path.startswith("//") else self.head.path
 
     def process(self) -> None:
         """Let Klein route the request."""

@@ -1,0 +1,170 @@
+// @ts-check
+/** The metadata of images, and the addresses of what they have (http.md §2 and §4). */
+
+/**
+ * @typedef {object} Image
+ * @property {string} id
+ * @property {string} name
+ * @property {string} [description]
+ * @property {number} size_bytes
+ * @property {string} etag
+ * @property {string} last_modified
+ * @property {boolean} public
+ * @property {string} [version]
+ * @property {string} [sha256]
+ * @property {number} [recommended_chunk_size_bytes]
+ *
+ * @typedef {"bytes" | "manifest" | "extents" | "profile" | "meta"} Kind
+ * @typedef {object} Listing
+ * @property {Image[]} images
+ * @property {boolean} checksLeases whether private images ask for a lease here
+ * @property {{ id: string, error: Failure }[]} refused images of leases that are not good
+ */
+
+const PATHS = {
+  bytes: "",
+  manifest: "/chunked/manifest.json",
+  extents: "/extents",
+  profile: "/profile",
+  meta: "/meta",
+};
+const SECONDS = 30;
+
+/** A request that brought nothing. */
+export class Failure extends Error {
+  /**
+   * @param {"offline" | "busy" | "refused" | "missing" | "broken"} kind
+   * @param {number} [status]
+   * @param {number} [retryAfter] seconds
+   */
+  constructor(kind, status = 0, retryAfter = 5) {
+    super(`${kind}${status ? `: status ${status}` : ""}`);
+    this.kind = kind;
+    this.status = status;
+    this.retryAfter = retryAfter;
+  }
+
+  /** @param {Response} response */
+  static of(response) {
+    const { status } = response;
+    const seconds = Number(response.headers.get("Retry-After")) || undefined;
+    if (status === 429 || status === 503) return new Failure("busy", status, seconds);
+    if (status === 401 || status === 403) return new Failure("refused", status);
+    return new Failure(status === 404 ? "missing" : "broken", status);
+  }
+}
+
+export class Api {
+  #leases;
+
+  /** @param {{ get(id: string): string | undefined, ids: string[] }} leases */
+  constructor(leases) {
+    this.#leases = leases;
+  }
+
+  /**
+   * All images that this caller may have: those of the server's list, and those of the leases in this tab.
+   * @param {{ signal?: AbortSignal }} [options]
+   * @returns {Promise<Listing>}
+   */
+  async list({ signal } = {}) {
+    const response = await this.ask("/v1/images", { signal });
+    const images = /** @type {Image[]} */ (await json(response));
+    const checksLeases = /authorization/i.test(response.headers.get("Vary") ?? "");
+    const listed = new Set(images.map(image => image.id));
+    const ids = this.#leases.ids.filter(id => !listed.has(id));
+    /** @type {Listing["refused"]} */
+    const refused = [];
+    const found = await Promise.all(ids.map(id => this.#leased(id, signal, error => refused.push({ id, error }))));
+    return { images: [...images, ...found.flat()], checksLeases, refused };
+  }
+
+  /**
+   * @param {string} id
+   * @param {{ signal?: AbortSignal | undefined }} [options]
+   * @returns {Promise<Image>}
+   */
+  async meta(id, { signal } = {}) {
+    return json(await this.ask(pathOf(id, "meta"), { signal, id }));
+  }
+
+  /**
+   * The image of a lease; none if that is not good for it.
+   * @param {string} id @param {AbortSignal | undefined} signal @param {(error: Failure) => unknown} refuse
+   */
+  async #leased(id, signal, refuse) {
+    try {
+      return [await this.meta(id, { signal })];
+    } catch (error) {
+      if (!(error instanceof Failure) || !["refused", "missing"].includes(error.kind)) throw error;
+      refuse(error);
+      return [];
+    }
+  }
+
+  /**
+   * The address of what an image has, with the lease of the image in it.
+   * @param {string} id @param {Kind} kind
+   */
+  url(id, kind) {
+    const lease = this.#leases.get(id);
+    return lease === undefined ? this.plainUrl(id, kind) : `${this.plainUrl(id, kind)}?lease=${lease}`;
+  }
+
+  /**
+   * The address without a lease, which may be shown to anybody.
+   * @param {string} id @param {Kind} kind
+   */
+  plainUrl(id, kind) {
+    return new URL(pathOf(id, kind), location.origin).href;
+  }
+
+  /**
+   * Asks for a path, with the lease of the image `id` in its header.
+   * @param {string} path
+   * @param {{ signal?: AbortSignal | undefined, id?: string, method?: string }} [options]
+   * @returns {Promise<Response>} a good response
+   */
+  async ask(path, { signal, id, method = "GET" } = {}) {
+    const lease = id === undefined ? undefined : this.#leases.get(id);
+    const headers = lease === undefined ? {} : { Authorization: `Bearer ${lease}` };
+    const response = await headOf(path, { method, headers }, signal);
+    if (!response.ok) throw Failure.of(response);
+    return response;
+  }
+}
+
+/** @param {string} id @param {Kind} kind */
+function pathOf(id, kind) {
+  return `/v1/images/${encodeURIComponent(id)}${PATHS[kind]}`;
+}
+
+/** @param {Response} response @returns {Promise<any>} */
+async function json(response) {
+  try {
+    return await response.json();
+  } catch (error) {
+    if (error instanceof DOMException && error.name === "AbortError") throw error;
+    throw new Failure(error instanceof SyntaxError ? "broken" : "offline", response.status);
+  }
+}
+
+/**
+ * Waits for the head of a response for a limited time; its body may take longer. An end of `signal` ends both.
+ * @param {string} path @param {RequestInit} request @param {AbortSignal | undefined} signal
+ */
+async function headOf(path, request, signal) {
+  const end = new AbortController();
+  const abort = () => end.abort(signal?.reason);
+  if (signal?.aborted) abort();
+  signal?.addEventListener("abort", abort, { once: true });
+  const timer = setTimeout(() => end.abort(), SECONDS * 1000);
+  try {
+    return await fetch(path, { ...request, signal: end.signal });
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    throw new Failure("offline");
+  } finally {
+    clearTimeout(timer);
+  }
+}

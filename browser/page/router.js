@@ -1,0 +1,116 @@
+// @ts-check
+/** Shows the view that the hash of the page names, one at a time. */
+
+import { element, fill } from "./dom.js";
+import { problem } from "./problem.js";
+import { hashOf, viewOf, VIEWS } from "./views.js";
+
+/** @typedef {import("./views.js").View} View */
+
+export class Router {
+  #main;
+  #nav;
+  #services;
+  #leave = () => {};
+  #isFirst = true;
+
+  /**
+   * @param {HTMLElement} main where views are shown
+   * @param {HTMLElement} nav the list of links to views
+   * @param {{
+   *   api: import("./api.js").Api,
+   *   leases: import("./leases.js").Leases,
+   *   announce: (text: string) => void,
+   * }} services
+   */
+  constructor(main, nav, services) {
+    this.#main = main;
+    this.#nav = nav;
+    this.#services = services;
+  }
+
+  start() {
+    addEventListener("hashchange", () => {
+      if (location.hash === "" || location.hash.startsWith("#/")) this.#show();
+    });
+    return this.#show();
+  }
+
+  async #show() {
+    this.#leave();
+    const found = viewOf(location.hash);
+    this.#mark(found?.view);
+    const root = element("div", { class: "view" });
+    fill(this.#main, root);
+    if (found === undefined) this.#showUnknown(root);
+    else await this.#load(root, found.view, found.image);
+    if (root.isConnected) this.#arrive(root);
+  }
+
+  /** @param {HTMLElement} root @param {View} view @param {string | undefined} image */
+  async #load(root, view, image) {
+    document.title = image === undefined ? view.title : `${image} – ${view.title}`;
+    const end = new AbortController();
+    /** @type {() => void} */
+    let tearDown = () => {};
+    this.#leave = () => {
+      end.abort();
+      tearDown();
+      tearDown = () => {};
+    };
+    try {
+      const { show } = await view.load();
+      if (end.signal.aborted) return;
+      const finished = await show(root, this.#context(image, end.signal));
+      if (end.signal.aborted) finished();
+      else tearDown = finished;
+    } catch (error) {
+      if (end.signal.aborted) return;
+      console.error(error);
+      fill(root, problem(error, { label: "Load the page again", act: () => location.reload() }));
+    }
+  }
+
+  /** @param {string | undefined} image @param {AbortSignal} signal @returns {import("./views.js").Context} */
+  #context(image, signal) {
+    /** @param {string} hash */
+    const navigate = hash => {
+      location.hash = hash;
+    };
+    return { ...this.#services, image, signal, hash: location.hash, navigate };
+  }
+
+  /** @param {HTMLElement} root */
+  #showUnknown(root) {
+    document.title = "No such view";
+    fill(
+      root,
+      element("h1", {}, "There is nothing at this address"),
+      element("p", {}, element("a", { href: "#/" }, "All images")),
+    );
+  }
+
+  /** Takes the reader to the beginning of a new view, but leaves the first one alone. @param {HTMLElement} root */
+  #arrive(root) {
+    const heading = root.querySelector("h1") ?? this.#main;
+    heading.setAttribute("tabindex", "-1");
+    if (!this.#isFirst && !root.contains(document.activeElement)) {
+      scrollTo(0, 0);
+      heading.focus({ preventScroll: true });
+    }
+    this.#isFirst = false;
+  }
+
+  /** @param {View | undefined} current */
+  #mark(current) {
+    const links = VIEWS.filter(view => !view.ofImage).map(view =>
+      element("li", {}, linkTo(view, view === current ? "page" : undefined)),
+    );
+    fill(this.#nav, links);
+  }
+}
+
+/** @param {View} view @param {"page" | undefined} current */
+function linkTo(view, current) {
+  return element("a", { href: hashOf(view), "aria-current": current }, view.link);
+}

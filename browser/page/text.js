@@ -1,0 +1,52 @@
+// @ts-check
+/** Text and figures as people read them. */
+
+const REPLACEMENT = "\u{FFFD}";
+// Control characters, the line and paragraph separators, and what turns the direction of the text around it.
+// eslint-disable-next-line no-control-regex
+const UNPRINTABLE = /[\u0000-\u001F\u007F-\u009F\u2028\u2029\u202A-\u202E\u2066-\u2069\uFEFF]/g;
+const STACKED_MARKS = /(\p{M}{2})\p{M}+/gu;
+const UNITS = ["bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+const whole = new Intl.NumberFormat("en");
+const moment = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+
+/**
+ * A text from outside as one line that can be shown: nothing in it draws outside of its place or turns its neighbours.
+ * @param {unknown} text
+ * @param {number} [most] characters
+ */
+export function shown(text, most = 2000) {
+  const line = String(text ?? "")
+    .slice(0, 4 * most)
+    .replace(/\s+/g, " ")
+    .trim()
+    .replace(UNPRINTABLE, REPLACEMENT)
+    .replace(STACKED_MARKS, "$1");
+  const signs = Array.from(line);
+  return signs.length > most ? `${signs.slice(0, most - 1).join("")}…` : line;
+}
+
+/** @param {number} count @returns {string} `1.5 GiB` */
+export function byteSize(count) {
+  if (!Number.isFinite(count) || count < 0) return "unknown";
+  const power = count < 1024 ? 0 : Math.min(UNITS.length - 1, Math.floor(Math.log2(count) / 10));
+  if (power === 0) return `${count} ${count === 1 ? "byte" : "bytes"}`;
+  const value = count / 1024 ** power;
+  return `${value < 100 ? Number(value.toFixed(1)) : Math.round(value)} ${UNITS[power]}`;
+}
+
+/** @param {number} count @returns {string} `1,610,612,736 bytes` */
+export function exactBytes(count) {
+  return `${whole.format(count)} ${count === 1 ? "byte" : "bytes"}`;
+}
+
+/** @param {number} count @param {string} one @param {string} [many] @returns {string} `1 image`, `2 images` */
+export function counted(count, one, many = `${one}s`) {
+  return `${whole.format(count)} ${count === 1 ? one : many}`;
+}
+
+/** @param {string | undefined} text RFC 3339 @returns {string} in the reader's own time and language */
+export function dateTime(text) {
+  const time = new Date(text ?? NaN);
+  return Number.isNaN(time.getTime()) || time.getTime() === 0 ? "unknown" : moment.format(time);
+}
