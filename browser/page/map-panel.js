@@ -9,6 +9,7 @@ import { byteSize } from "./text.js";
 
 const REFRESH_MILLISECONDS = 2000;
 const PIECES = 16;
+const PROFILE = "urn:aero-storage:profile";
 
 /**
  * @typedef {import("./ranges.js").Range} Range
@@ -39,10 +40,10 @@ class MapPanel {
     this.#parts = parts;
     this.#size = parts.disk.size;
     this.#layers = [
-      layer("Partitions", "--plot-4", partitionRanges(parts.layout)),
-      layer("Data", "--plot-1", undefined),
-      layer("Boot profile", "--plot-2", undefined),
-      layer("In this browser", "--plot-3", parts.disk.coverage()),
+      layer("Partitions", "--plot-4"),
+      layer("Data", "--plot-1"),
+      layer("Boot profile", "--plot-2"),
+      layer("In this browser", "--plot-3"),
     ];
     this.#canvas.addEventListener("click", event => this.#click(event));
     this.#details = this.#tableOfParts();
@@ -114,25 +115,36 @@ class MapPanel {
   }
 
   #load() {
-    const { disk } = this.#parts;
-    this.#bring("Data", `extents?unit=${extentUnit(disk.size)}`, rangesOfExtents, "unknown");
-    this.#bring("Boot profile", "profile", rangesOfProfile, "none");
+    const { disk, layout } = this.#parts;
+    this.#put("Partitions", partitionRanges(layout));
+    this.#put("In this browser", disk.coverage());
+    this.#bring("Data", "unknown", async () =>
+      rangesOfExtents(await (await this.#ask(`extents?unit=${extentUnit(disk.size)}`)).json()),
+    );
+    this.#bring("Boot profile", "none", async () => {
+      const { headers } = await this.#ask("meta", "HEAD"); // it tells whether there is one
+      if (!headers.get("Link")?.includes(PROFILE)) return undefined;
+      return rangesOfProfile(await (await this.#ask("profile")).json());
+    });
+  }
+
+  /** @param {string} what behind the path of the image @param {string} [method] */
+  #ask(what, method = "GET") {
+    const { image, context } = this.#parts;
+    const path = `${new URL(context.api.plainUrl(image.id, "bytes")).pathname}/${what}`;
+    return context.api.ask(path, { id: image.id, signal: this.#end.signal, method });
   }
 
   /**
    * @param {string} name of the layer
-   * @param {string} what behind the path of the image
-   * @param {(document: any) => Range[]} read
-   * @param {string} otherwise what is said where there is no document
+   * @param {string} otherwise what is said where nothing is to be had
+   * @param {() => Promise<Range[] | undefined>} fetchRanges
    */
-  async #bring(name, what, read, otherwise) {
-    const { image, context } = this.#parts;
-    const path = `${new URL(context.api.plainUrl(image.id, "bytes")).pathname}/${what}`;
+  async #bring(name, otherwise, fetchRanges) {
     try {
-      const response = await context.api.ask(path, { id: image.id, signal: this.#end.signal });
-      this.#put(name, read(await response.json()));
+      this.#put(name, await fetchRanges(), otherwise);
     } catch {
-      if (!this.#end.signal.aborted) this.#put(name, undefined, otherwise);
+      if (!this.#end.signal.aborted) this.#put(name, undefined, "unknown");
     }
   }
 
@@ -182,9 +194,9 @@ class MapPanel {
   }
 }
 
-/** @param {string} name @param {string} colour @param {Range[] | undefined} ranges @returns {Layer} */
-function layer(name, colour, ranges) {
-  return { name, colour, ranges, note: element("span", {}, "…") };
+/** @param {string} name @param {string} colour @returns {Layer} */
+function layer(name, colour) {
+  return { name, colour, ranges: undefined, note: element("span", {}, "…") };
 }
 
 /** @param {import("./partitions.js").Layout} layout @returns {Range[]} those that are no frames of others */

@@ -70,7 +70,7 @@ function card(partition, sectorSize, size, goTo) {
       ["Size", byteSize(length)],
       ["Name", name && element("bdi", {}, shown(name, LONGEST))],
       ["Bootable", isBootable && "yes"],
-      ["Holds", isExtended ? "logical partitions" : (content?.name ?? "nothing known")],
+      ["Holds", isExtended ? "logical partitions" : (content?.name ?? "nothing that is known")],
       ...labels(content),
     ]),
     isThere && element("button", { type: "button", onclick: () => goTo(start), "aria-label": label }, "Show bytes"),
