@@ -116,6 +116,8 @@ export class AeroDisk extends EventTarget {
   read(offset: number, length: number, options?: ReadOptions): Promise<Uint8Array<ArrayBuffer>>;
   /** Fetches what will be read, behind all reads. False: it stopped, as prefetches are not welcome. */
   prefetch(offset: number, length: number, options?: ReadOptions): Promise<boolean>;
+  /** First bytes and lengths of what is here, in memory or kept, in order; holes are not counted. */
+  coverage(): [number, number][];
   /** Looks whether the image was replaced, and reads the new one from then on. True: it was. */
   reprobe(): Promise<boolean>;
   /** Drops what is kept of the image. */

@@ -17,6 +17,11 @@ export class BlockMemory {
     return this.#unusedBytes;
   }
 
+  /** @returns {Iterable<number>} the indexes of all blocks */
+  indexes() {
+    return this.#blocks.keys();
+  }
+
   has(index) {
     return this.#blocks.has(index);
   }
@@ -67,4 +72,15 @@ export class BlockMemory {
     this.#blocks.delete(index);
     this.#bytes -= block.length;
   }
+}
+
+/** @param {number[]} indexes in order @returns {[number, number][]} first indexes and counts of neighbours */
+export function neighboursIn(indexes) {
+  const found = [];
+  for (const index of indexes) {
+    const last = found.at(-1);
+    if (last && last[0] + last[1] === index) last[1] += 1;
+    else found.push([index, 1]);
+  }
+  return found;
 }

@@ -1,6 +1,6 @@
 /** Reads one version of an image block by block: from memory, requests under way, a store, or the network. */
 
-import { BlockMemory } from "./block-memory.js";
+import { BlockMemory, neighboursIn } from "./block-memory.js";
 import { throwIfAborted } from "./errors.js";
 import { Job } from "./request-queue.js";
 import { withSignal } from "./waiting.js";
@@ -91,6 +91,15 @@ export class BlockReader {
       if (!this.#isZero(index) && !this.#isStored(index)) return false;
     }
     return true;
+  }
+
+  /** @returns {[number, number][]} first bytes and lengths of what is in memory or in the store, in order */
+  coverage() {
+    const indexes = new Set([...this.#memory.indexes(), ...(this.#store?.indexes() ?? [])]);
+    return neighboursIn([...indexes].sort((one, other) => one - other)).map(([first, count]) => {
+      const start = first * this.#blockSize;
+      return [start, Math.min(count * this.#blockSize, this.#size - start)];
+    });
   }
 
   /** Drops the blocks in memory. */

@@ -9,14 +9,23 @@ export function keyOfIndex(index) {
 export class BlockStore {
   #store;
   #keyOf;
+  #keys;
 
   /**
    * @param {import("./stores.js").Store} store
    * @param {(index: number) => string} keyOf a digest where there is one: versions share chunks
+   * @param {string[]} [keys] the keys of all blocks, where they are digests
    */
-  constructor(store, keyOf) {
+  constructor(store, keyOf, keys) {
     this.#store = store;
     this.#keyOf = keyOf;
+    this.#keys = keys;
+  }
+
+  /** @returns {number[]} the indexes of all blocks that are kept */
+  indexes() {
+    const all = this.#keys?.flatMap((key, index) => (this.#store.has(key) ? [index] : []));
+    return all ?? this.#store.keys().map(key => parseInt(key, 16));
   }
 
   has(index) {

@@ -150,6 +150,11 @@ export class AeroDisk extends EventTarget {
     return withSignal(this.#version.prefetch(offset, length, signal), signal);
   }
 
+  /** @returns {[number, number][]} first bytes and lengths of what is here, in memory or kept; zeros are not counted */
+  coverage() {
+    return this.#version.coverage();
+  }
+
   /**
    * Asks whether the image was replaced; if so, the disk is one of the new version from now on.
    *

@@ -1,6 +1,7 @@
 /** SHA-256: by the browser where it offers it, or in plain JavaScript (on plain http there is no `crypto.subtle`). */
 
 const ROUNDS = 64;
+const BLOCK = 64;
 const { constants: K, initial: INITIAL } = roundConstants();
 
 /** The first 32 bits of the fractional parts of cube and square roots of the first primes (FIPS 180-4). */
@@ -14,7 +15,7 @@ function roundConstants() {
     constants[found] = fraction(Math.cbrt(candidate));
     found += 1;
   }
-  return { constants, initial };
+  return { constants: Int32Array.from(constants), initial: Int32Array.from(initial) };
 }
 
 function isPrime(candidate) {
@@ -24,8 +25,16 @@ function isPrime(candidate) {
   return true;
 }
 
+/** Numbers are of 32 bits with a sign throughout: that is three times as fast as without. */
 function mix(state, schedule) {
-  let [a, b, c, d, e, f, g, h] = state;
+  let a = state[0];
+  let b = state[1];
+  let c = state[2];
+  let d = state[3];
+  let e = state[4];
+  let f = state[5];
+  let g = state[6];
+  let h = state[7];
   for (let i = 0; i < ROUNDS; i += 1) {
     const s1 = ((e >>> 6) | (e << 26)) ^ ((e >>> 11) | (e << 21)) ^ ((e >>> 25) | (e << 7));
     const t1 = (h + s1 + ((e & f) ^ (~e & g)) + K[i] + schedule[i]) | 0;
@@ -51,42 +60,68 @@ function mix(state, schedule) {
 }
 
 function expand(view, offset, schedule) {
-  for (let i = 0; i < 16; i += 1) schedule[i] = view.getUint32(offset + 4 * i);
+  for (let i = 0; i < 16; i += 1) schedule[i] = view.getInt32(offset + 4 * i);
   for (let i = 16; i < ROUNDS; i += 1) {
     const x = schedule[i - 15];
     const y = schedule[i - 2];
     const s0 = ((x >>> 7) | (x << 25)) ^ ((x >>> 18) | (x << 14)) ^ (x >>> 3);
     const s1 = ((y >>> 17) | (y << 15)) ^ ((y >>> 19) | (y << 13)) ^ (y >>> 10);
-    schedule[i] = schedule[i - 16] + s0 + schedule[i - 7] + s1;
+    schedule[i] = (schedule[i - 16] + s0 + schedule[i - 7] + s1) | 0;
   }
 }
 
-/** @returns {Uint8Array} the last blocks: the bytes after the last whole block, a bit, zeros, the length in bits */
-function ending(bytes) {
-  const rest = bytes.length % 64;
-  const tail = new Uint8Array(rest < 56 ? 64 : 128);
-  tail.set(bytes.subarray(bytes.length - rest));
-  tail[rest] = 0x80;
-  const view = new DataView(tail.buffer);
-  view.setUint32(tail.length - 8, Math.floor(bytes.length / 2 ** 29));
-  view.setUint32(tail.length - 4, bytes.length * 8);
-  return tail;
+/** The digest of bytes that come piece by piece, computed without the browser's help: it takes whole ones alone. */
+export class Sha256 {
+  #state = INITIAL.slice();
+  #schedule = new Int32Array(ROUNDS);
+  #rest = new Uint8Array(BLOCK);
+  #length = 0;
+
+  /** @param {Uint8Array} bytes the next ones */
+  update(bytes) {
+    const held = this.#length % BLOCK;
+    const missing = held === 0 ? 0 : Math.min(BLOCK - held, bytes.length);
+    this.#rest.set(bytes.subarray(0, missing), held);
+    this.#length += bytes.length;
+    if (held + missing === BLOCK) this.#take(this.#rest);
+    const whole = bytes.length - ((bytes.length - missing) % BLOCK);
+    this.#take(bytes.subarray(missing, whole));
+    this.#rest.set(bytes.subarray(whole), held + missing < BLOCK ? held + missing : 0);
+    return this;
+  }
+
+  /** @returns {Uint8Array} the digest; no bytes may be added behind it */
+  digest() {
+    this.#take(this.#ending());
+    const digest = new DataView(new ArrayBuffer(32));
+    this.#state.forEach((word, index) => digest.setInt32(4 * index, word));
+    return new Uint8Array(digest.buffer);
+  }
+
+  #take(blocks) {
+    const view = new DataView(blocks.buffer, blocks.byteOffset, blocks.byteLength);
+    for (let offset = 0; offset < blocks.length; offset += BLOCK) {
+      expand(view, offset, this.#schedule);
+      mix(this.#state, this.#schedule);
+    }
+  }
+
+  /** The last blocks: the bytes after the last whole block, a bit, zeros, the length in bits. */
+  #ending() {
+    const held = this.#length % BLOCK;
+    const tail = new Uint8Array(held < BLOCK - 8 ? BLOCK : 2 * BLOCK);
+    tail.set(this.#rest.subarray(0, held));
+    tail[held] = 0x80;
+    const view = new DataView(tail.buffer);
+    view.setUint32(tail.length - 8, Math.floor(this.#length / 2 ** 29));
+    view.setUint32(tail.length - 4, this.#length * 8);
+    return tail;
+  }
 }
 
 /** @returns {Uint8Array} the digest, computed without the browser's help */
 export function plainSha256(bytes) {
-  const state = INITIAL.slice();
-  const schedule = new Uint32Array(ROUNDS);
-  for (const part of [bytes.subarray(0, bytes.length - (bytes.length % 64)), ending(bytes)]) {
-    const view = new DataView(part.buffer, part.byteOffset, part.byteLength);
-    for (let offset = 0; offset < part.length; offset += 64) {
-      expand(view, offset, schedule);
-      mix(state, schedule);
-    }
-  }
-  const digest = new DataView(new ArrayBuffer(32));
-  state.forEach((word, index) => digest.setUint32(4 * index, word));
-  return new Uint8Array(digest.buffer);
+  return new Sha256().update(bytes).digest();
 }
 
 /** @returns {Promise<string>} the digest in lower-case hexadecimal digits */

@@ -46,7 +46,7 @@ export class VersionReader {
       size: content.image.size,
       blockSize: content.blockSize,
       source: content.source,
-      store: store && new BlockStore(store, content.keyOf),
+      store: store && new BlockStore(store, content.keyOf, content.keys),
       maxRequest,
       memory,
       queue,
@@ -84,6 +84,11 @@ export class VersionReader {
   /** @returns {Promise<boolean>} whether all is here; false: prefetches are not welcome */
   prefetch(offset, length, signal) {
     return this.#prefetcher.follow([[offset, length]], this.#progress(length), { waits: false }, signal);
+  }
+
+  /** @returns {[number, number][]} first bytes and lengths of what is here */
+  coverage() {
+    return this.#blocks.coverage();
   }
 
   async forget() {

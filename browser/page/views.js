@@ -25,6 +25,7 @@
 /** @type {readonly View[]} */
 export const VIEWS = [
   { name: "", title: "Disk images", link: "Images", load: () => import("./catalog-view.js") },
+  { name: "image", title: "Disk image", link: "Look inside", ofImage: true, load: () => import("./image-view.js") },
   { name: "boot", title: "Boot it", link: "Boot it", ofImage: true, load: () => import("./boot-view.js") },
 ];
 

@@ -154,6 +154,18 @@ test("blocks in memory are not asked for again, and memory has its bound", async
   assert.equal(server.reads.length, 6);
 });
 
+test("what is in memory is told as ranges, neighbours as one, the last one cut at the end", async () => {
+  const disk = await open();
+  assert.deepEqual(disk.coverage(), []);
+  for (const offset of [5 * BLOCK, BLOCK, 6 * BLOCK, IMAGE.length - 1]) await disk.read(offset, 1);
+  const last = Math.floor(IMAGE.length / BLOCK) * BLOCK;
+  assert.deepEqual(disk.coverage(), [
+    [BLOCK, BLOCK],
+    [5 * BLOCK, 2 * BLOCK],
+    [last, IMAGE.length - last],
+  ]);
+});
+
 test("forget drops what is in memory", async () => {
   const disk = await open();
   await disk.read(0, 1);

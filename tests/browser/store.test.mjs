@@ -9,7 +9,7 @@ import { PageKeeper } from "../../browser/page-keeper.js";
 import { PackedFile } from "../../browser/packed-file.js";
 import { RequestQueue } from "../../browser/request-queue.js";
 import { SectorPages } from "../../browser/sector-pages.js";
-import { plainSha256, sha256Hex, toHex } from "../../browser/sha256.js";
+import { plainSha256, Sha256, sha256Hex, toHex } from "../../browser/sha256.js";
 import { Store } from "../../browser/stores.js";
 import { bytesOf, sha256 } from "./lying-server.mjs";
 
@@ -234,6 +234,22 @@ test("blocks that are kept are not fetched by a later session", async () => {
   assert.equal(second.stats.waits, 0);
 });
 
+test("what is kept is told as ranges, by the index of blocks or by their digests", async () => {
+  const backend = new Backend();
+  const { blocks, store } = reader(backend);
+  await blocks.read(700, 1000);
+  await blocks.read(20 * BLOCK, 100);
+  await store.close();
+  const kept = [
+    [BLOCK, 3 * BLOCK],
+    [20 * BLOCK, 100],
+  ];
+  assert.deepEqual(reader(backend).blocks.coverage(), kept);
+  const digests = ["aa", "bb", "aa", "cc"];
+  const byDigest = new Store(backend, ["aa", "cc", "dd"], () => {});
+  assert.deepEqual(new BlockStore(byDigest, index => digests[index], digests).indexes(), [0, 2, 3]);
+});
+
 test("blocks that are lost in mid-session are fetched, and so are those of a store that fails", async () => {
   const backend = new Backend();
   const failures = [];
@@ -287,6 +303,15 @@ test("pages are kept, those that were cleared are not; without room it is `quota
   await keeper.note(pages.clear());
   await keeper.close();
   assert.equal(backend.values.size, 0);
+});
+
+test("SHA-256 of bytes that come in pieces of any lengths is that of the whole", () => {
+  const bytes = bytesOf(5, 5000);
+  for (const step of [1, 7, 55, 63, 64, 65, 127, 128, 129, 1000, 5000]) {
+    const digest = new Sha256();
+    for (let at = 0; at < bytes.length; at += step) digest.update(bytes.subarray(at, at + step));
+    assert.equal(toHex(digest.update(new Uint8Array()).digest()), sha256(bytes), `${step}`);
+  }
 });
 
 test("SHA-256 in plain JavaScript is the one of the platform", async () => {

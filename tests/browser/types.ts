@@ -22,7 +22,8 @@ export async function reads(url: URL): Promise<ArrayBuffer> {
   const bytes: Uint8Array = await disk.read(0, 512, { signal: AbortSignal.timeout(100) });
   const hits: number = disk.stats.hits.memory + disk.stats.hits.disk + disk.stats.hits.shared + bytes.length;
   const isComplete: boolean = await disk.prefetch(0, hits);
-  if (await disk.reprobe()) await disk.forget();
+  const here: number = disk.coverage().reduce((sum, [, length]) => sum + length, 0);
+  if ((await disk.reprobe()) || here === 0) await disk.forget();
   await disk.close();
   return asyncBuffer(disk).slice(-22, isComplete ? undefined : -1);
 }

@@ -1,0 +1,51 @@
+// @ts-check
+/** Opens an image for the view of it. */
+
+import { AeroDisk } from "/client/aero-disk.js";
+import { Part } from "./bytes.js";
+
+const READ_AHEAD = 1 << 20;
+const MEMORY_APART = 32 << 20;
+
+/**
+ * Opens the disk that is looked at. What is read of it is kept for a later boot; its boot profile is not fetched.
+ *
+ * @param {string} id
+ * @param {import("./views.js").Context} context
+ */
+export function openDisk(id, { api, leases, signal }) {
+  return AeroDisk.open(api.plainUrl(id, "bytes"), {
+    ...leaseOf(leases.get(id)),
+    profile: false,
+    readAhead: READ_AHEAD,
+    persistent: "opfs",
+    signal,
+  });
+}
+
+/**
+ * Opens a disk that keeps nothing, for checks and measurements: all of it comes from the server.
+ *
+ * @param {string} id
+ * @param {import("./views.js").Context} context
+ * @param {"range" | "chunks"} mode
+ */
+export function openApart(id, { api, leases, signal }, mode) {
+  return AeroDisk.open(api.plainUrl(id, "bytes"), {
+    ...leaseOf(leases.get(id)),
+    mode,
+    profile: false,
+    memory: MEMORY_APART,
+    signal,
+  });
+}
+
+/** @param {string | undefined} lease */
+function leaseOf(lease) {
+  return lease === undefined ? {} : { lease };
+}
+
+/** @param {AeroDisk} disk @param {AbortSignal} [signal] */
+export function partOf(disk, signal) {
+  return new Part((offset, length) => disk.read(offset, length, signal ? { signal } : {}), 0, disk.size);
+}
