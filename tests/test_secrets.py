@@ -41,6 +41,7 @@ TOUCHED_BY = {
     ("delivery/facts.py", "cookie"),  # asks whether there is one
     ("delivery/operations.py", "authorization"),  # compares it
     ("service/composition.py", "metrics_auth_token"),  # hands it to what compares
+    ("service/package_files.py", "metrics_auth_token"),  # asks whether there is one
     ("delivery/handler.py", "metrics_token"),  # keeps it for that
     ("delivery/operations.py", "token"),
     ("settings/table.py", "metrics_auth_token"),

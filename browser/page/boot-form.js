@@ -18,7 +18,11 @@ const MEMORY = 128;
 
 export class BootForm {
   #drive = select("boot-drive", [["auto", "by its content"], ...Object.entries(DRIVES)], "auto");
-  #memory = select("boot-memory", MEMORIES.map(count => [String(count), `${count} MiB`]), String(MEMORY));
+  #memory = select(
+    "boot-memory",
+    MEMORIES.map(count => [String(count), `${count} MiB`]),
+    String(MEMORY),
+  );
   #keep = element("input", { type: "checkbox", id: "boot-keep", checked: true });
   #state = element("input", { type: "file", id: "boot-state" });
   #changes = element("input", { type: "file", id: "boot-changes" });

@@ -50,6 +50,7 @@ export class BootSession {
   #memory = 0;
   /** @type {import("./drives.js").Drive} */
   #drive = "hda";
+  #isOver = false;
 
   /** @param {Place} place @param {EmulatorParts} emulator @param {Surroundings} around */
   constructor(place, emulator, around) {
@@ -80,16 +81,26 @@ export class BootSession {
     const { progress } = this.around;
     progress("Opening the disk …");
     this.disk = await openDisk(this.#place, choice.keep);
+    await this.#goOn();
     const saved = choice.state && (await this.#read(choice.state));
     this.#drive = saved?.facts.drive ?? (choice.drive === "auto" ? await driveOf(this.disk) : choice.drive);
     this.#memory = saved?.facts.memory ?? choice.memory;
     this.top = await this.#overlay(choice);
     progress("Loading the emulator …");
     const V86 = await loadEmulator(this.#emulator);
+    await this.#goOn();
     const disk = v86Buffer(this.top, { onTrouble: this.around.onTrouble });
     const hardware = { drive: this.#drive, memory: this.#memory, disk, screen: this.around.screen };
     progress("Switching the PC on …");
     await this.#machine.powerOn(V86, this.#emulator.parts, hardware, saved?.state);
+    await this.#goOn();
+  }
+
+  /** Ends what has begun if the session was ended meanwhile. */
+  async #goOn() {
+    if (!this.#isOver) return;
+    await this.end();
+    throw new Error("The PC was switched off.");
   }
 
   /** @param {Choice} choice @returns {Promise<Overlay>} */
@@ -125,6 +136,7 @@ export class BootSession {
 
   /** Ends all, whatever has begun of it. */
   async end() {
+    this.#isOver = true;
     await this.#machine.powerOff();
     await this.top?.flush().catch(() => {});
     await this.top?.close();

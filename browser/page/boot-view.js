@@ -23,7 +23,11 @@ export async function show(root, context) {
   await useStyleSheet("./boot.css");
   const [meta, emulator] = await Promise.all([api.meta(image, { signal }), findEmulator(api, signal)]);
   const heading = element("h1", {}, "Boot ", element("bdi", {}, shown(meta.name, 200) || image));
-  const facts = element("p", { class: "hint" }, `${byteSize(meta.size_bytes)}, read from this server as the PC asks for it. `);
+  const facts = element(
+    "p",
+    { class: "hint" },
+    `${byteSize(meta.size_bytes)}, read from this server as the PC asks for it. `,
+  );
   if (emulator === undefined) {
     fill(root, heading, facts, absent());
     return () => {};
@@ -53,7 +57,13 @@ function credits({ works }) {
     element("a", { href: text }, licence),
     ")",
   ]);
-  return element("p", { class: "hint" }, "The PC is emulated by ", of.flat(), ". What is written stays in this browser.");
+  return element(
+    "p",
+    { class: "hint" },
+    "The PC is emulated by ",
+    of.flat(),
+    ". What is written stays in this browser.",
+  );
 }
 
 class BootView {
@@ -137,9 +147,9 @@ class BootView {
 
   #tools() {
     /** @param {string} label @param {() => Promise<string | void>} act */
-    const tool = (label, act) =>
-      element("button", { type: "button", onclick: () => this.#act(label, act) }, label);
-    const state = element("input", { type: "file", hidden: true, onchange: () => this.#restore(state) });
+    const tool = (label, act) => element("button", { type: "button", onclick: () => this.#act(label, act) }, label);
+    const state = element("input", { type: "file", hidden: true });
+    state.addEventListener("change", () => this.#restore(state));
     return element(
       "div",
       { class: "bar tools", role: "toolbar", "aria-label": "The PC" },

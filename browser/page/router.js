@@ -13,6 +13,10 @@ export class Router {
   #services;
   #leave = () => {};
   #isFirst = true;
+  /** @type {View | undefined} */
+  #current;
+  /** @type {Set<string>} */
+  #offered = new Set();
 
   /**
    * @param {HTMLElement} main where views are shown
@@ -34,6 +38,12 @@ export class Router {
       if (location.hash === "" || location.hash.startsWith("#/")) this.#show();
     });
     return this.#show();
+  }
+
+  /** Links to a view that not everybody may have. @param {string} name */
+  offer(name) {
+    this.#offered.add(name);
+    this.#mark(this.#current);
   }
 
   async #show() {
@@ -103,7 +113,10 @@ export class Router {
 
   /** @param {View | undefined} current */
   #mark(current) {
-    const links = VIEWS.filter(view => !view.ofImage).map(view =>
+    this.#current = current;
+    const isLinked = (/** @type {View} */ view) =>
+      !view.ofImage && (!view.forSome || view === current || this.#offered.has(view.name));
+    const links = VIEWS.filter(isLinked).map(view =>
       element("li", {}, linkTo(view, view === current ? "page" : undefined)),
     );
     fill(this.#nav, links);

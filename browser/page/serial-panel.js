@@ -22,7 +22,12 @@ export class SerialPanel {
       "aria-live": "off",
       onkeydown: (/** @type {KeyboardEvent} */ event) => this.#key(event),
     });
-    this.input = element("input", { id: "serial-input", autocomplete: "off", autocapitalize: "none", spellcheck: "false" });
+    this.input = element("input", {
+      id: "serial-input",
+      autocomplete: "off",
+      autocapitalize: "none",
+      spellcheck: "false",
+    });
     this.root = element(
       "section",
       { class: "panel", "aria-labelledby": "serial-title" },
@@ -31,7 +36,12 @@ export class SerialPanel {
       element(
         "form",
         { class: "bar", onsubmit: (/** @type {Event} */ event) => this.#submit(event) },
-        element("div", { class: "field grows" }, element("label", { for: "serial-input" }, "Type a line"), this.input),
+        element(
+          "div",
+          { class: "field grows" },
+          element("label", { for: "serial-input" }, "Type a line"),
+          this.input,
+        ),
         element("button", { type: "submit" }, "Send"),
         element("button", { type: "button", onclick: () => this.#send(ETX) }, "Send Ctrl+C"),
       ),

@@ -19,6 +19,7 @@
  * @property {string} title of the document; an image's id is put in front of it
  * @property {string} link the text of links to it
  * @property {boolean} [ofImage] whether it is about one image
+ * @property {boolean} [forSome] whether not everybody may have it: it is linked to once that is known
  * @property {() => Promise<ViewModule>} load
  */
 
@@ -27,6 +28,7 @@ export const VIEWS = [
   { name: "", title: "Disk images", link: "Images", load: () => import("./catalog-view.js") },
   { name: "image", title: "Disk image", link: "Look inside", ofImage: true, load: () => import("./image-view.js") },
   { name: "boot", title: "Boot it", link: "Boot it", ofImage: true, load: () => import("./boot-view.js") },
+  { name: "server", title: "Server", link: "Server", forSome: true, load: () => import("./operators-view.js") },
 ];
 
 /** @returns {View[]} those that are about one image */

@@ -10,10 +10,13 @@ from twisted.internet.interfaces import IReactorTime
 from aero_storage.delivery.client_module import ClientModule
 from aero_storage.delivery.emulator_parts import EmulatorParts
 from aero_storage.delivery.package_parts import PackageParts
-from aero_storage.delivery.page import Page
+from aero_storage.delivery.page import DOCUMENT, Page
 from aero_storage.disk import Disk
 from aero_storage.logs.json_log import EventLog
 from aero_storage.settings import Settings
+
+_METRICS_ARE_OPEN = (b'data-metrics="closed"', b'data-metrics="open"')
+"""What the document says while nobody may read the metrics, and what it says if everybody may."""
 
 
 def package_parts(settings: Settings, disk: Disk, clock: IReactorTime, log: EventLog) -> PackageParts:
@@ -24,9 +27,12 @@ def package_parts(settings: Settings, disk: Disk, clock: IReactorTime, log: Even
     def tell(fault: str) -> None:
         log.event("warn", "the emulator of the page cannot be served", {"error": fault})
 
+    page = _files_of("page")
+    if not settings.disable_metrics and settings.metrics_auth_token is None:
+        page = {**page, DOCUMENT: page[DOCUMENT].replace(*_METRICS_ARE_OPEN)}
     scripts = {name: body for name, body in _files_of("client").items() if name.endswith(".js")}
     emulator = EmulatorParts(settings.page_directory, disk, clock, tell)
-    return PackageParts(ClientModule.of(scripts), Page.of(_files_of("page")), emulator)
+    return PackageParts(ClientModule.of(scripts), Page.of(page), emulator)
 
 
 def _files_of(directory: str) -> Mapping[str, bytes]:
