@@ -314,9 +314,53 @@ def test_copy(visit: Visit, store: Daemon) -> None:
     visit.evaluate("document.querySelector('.copy').focus()")
     visit.press("Enter")
     visit.until("document.querySelector('.copy').dataset.state === 'copied'")
-    assert visit.evaluate("document.querySelector('#announcements').textContent") == "Copied"
+    visit.until("document.querySelector('#announcements').textContent === 'Copied'")
     copied = visit.evaluate("navigator.clipboard.readText()")
     assert copied == f"http://127.0.0.1:{store.port}/v1/images/first"
+
+
+def test_refresh(visit: Visit, store: Daemon) -> None:
+    """A list that is still the same leaves the document, and so the place of the reader, as they are."""
+    opened(visit, store)
+    visit.evaluate("document.querySelector('.image .copy').focus()")
+    since = store.log_size()
+    visit.evaluate("dispatchEvent(new Event('online'))")
+    store.line(lambda line: line.get("route") == "/v1/images" and line.get("status") == 304, since)
+    visit.until("!document.querySelector('.images').hasAttribute('aria-busy')")
+    assert visit.evaluate("document.activeElement.matches('.image .copy')")
+
+
+def test_part_that_is_gone(visit: Visit, store: Daemon) -> None:
+    """A view whose module cannot be loaded is told of, and the page can be loaded again."""
+    visit.call("Network.enable")
+    visit.call("Network.clearBrowserCache")
+    visit.call("Network.setBlockedURLs", urls=["*-catalog-view.js"])
+    visit.open(f"http://127.0.0.1:{store.port}/")
+    visit.until("document.querySelector('[role=alert]')?.textContent.includes('has failed')")
+    visit.call("Network.setBlockedURLs", urls=[])
+    visit.evaluate("document.querySelector('[role=alert] button').click()")
+    visit.until(LISTED)
+
+
+def test_what_the_policy_allows(visit: Visit, store: Daemon) -> None:
+    """Views may use the client, its worker and storage, WebAssembly and workers of their own, and nothing inline."""
+    opened(visit, store)
+    reads = """import("/client/aero-disk.js").then(async ({ AeroDisk }) => {
+      const disk = await AeroDisk.open("/v1/images/first", { persistent: "opfs", profile: false });
+      const [byte] = await disk.read(0, 512);
+      await disk.close();
+      return byte;
+    })"""
+    assert visit.evaluate(reads) == ord("d")
+    works = "new Worker(URL.createObjectURL(new Blob(['postMessage(7)'])))"
+    assert visit.evaluate(f"new Promise(done => {{ {works}.onmessage = event => done(event.data); }})") == 7
+    header = "new Uint8Array([0, 97, 115, 109, 1, 0, 0, 0])"
+    assert visit.evaluate(f"WebAssembly.instantiate({header}).then(({{ instance }}) => !!instance)")
+    assert visit.evaluate(CLEAN) == NOTHING
+    inline = "const made = document.createElement('script'); made.textContent = 'globalThis.ran = 1'; "
+    visit.evaluate(f"{inline} document.body.append(made)")
+    visit.until("violations.length === 1")
+    assert visit.evaluate("globalThis.ran") is None
 
 
 def test_unknown_address(visit: Visit, store: Daemon) -> None:
