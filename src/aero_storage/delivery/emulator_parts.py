@@ -28,7 +28,7 @@ _DIGEST_DIGITS = 16
 
 @attrs.frozen
 class _Loaded:
-    """What the directory had when its document was as `seen`."""
+    """The content of the directory when its document was as `seen`."""
 
     seen: object
     document: Part

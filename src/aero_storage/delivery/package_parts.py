@@ -1,4 +1,4 @@
-"""What the daemon serves to browsers beside images: the client, the page, and the page's emulator (http.md §17)."""
+"""Parts that the daemon serves to browsers beside images: client, page, and the page's emulator (http.md §17)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The directory of the emulator's files: what has to be in it, and its document, which has digests and licences.
+"""The directory of the emulator's files: their names, and its document, which has digests and licences.
 
 Functions here wait for a disk.
 """

@@ -16,7 +16,7 @@ from aero_storage.logs.json_log import EventLog
 from aero_storage.settings import Settings
 
 _METRICS_ARE_OPEN = (b'data-metrics="closed"', b'data-metrics="open"')
-"""What the document says while nobody may read the metrics, and what it says if everybody may."""
+"""The words of the document while nobody may read the metrics, and those if everybody may."""
 
 
 def package_parts(settings: Settings, disk: Disk, clock: IReactorTime, log: EventLog) -> PackageParts:

@@ -50,8 +50,8 @@ def demonstrate(  # noqa: PLR0913, PLR0917 - the flags of a command
 
     DIRECTORY is ./aero-storage-demo by default. Some 70 MB are fetched once, from npm's registry and a mirror of
     Debian, and each is checked by its digest. The disk is built without root, and without any program but Python;
-    where e2fsprogs is installed, it has a file system that can be written to. What cannot be fetched is told, and the
-    rest is served.
+    where e2fsprogs is installed, it has a file system that can be written to. The rest is served if something
+    cannot be fetched.
     """
     site = DemoSite(directory.absolute())
     if remove:

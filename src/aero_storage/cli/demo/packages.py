@@ -1,4 +1,4 @@
-"""What the guest is made of, taken out of Debian packages."""
+"""The parts of the guest, taken out of Debian packages."""
 
 from __future__ import annotations
 

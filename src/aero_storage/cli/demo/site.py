@@ -1,4 +1,4 @@
-"""The directory of the demo: what is downloaded, what is made of it, and what of it is there already."""
+"""The directory of the demo: downloads, the image that is made of them, its catalog, and licences."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class UnavailableError(OperatorError):
 
 @attrs.frozen
 class Digest:
-    """What a download has to be."""
+    """The digest that a download has to have."""
 
     algorithm: str
     hex: str
