@@ -31,7 +31,9 @@ export function openDisk(id, { api, leases, signal }) {
  * @param {"range" | "chunks"} mode
  */
 export function openApart(id, { api, leases, signal }, mode) {
-  return AeroDisk.open(api.plainUrl(id, "bytes"), {
+  const url = new URL(api.plainUrl(id, "bytes"));
+  url.searchParams.set("fresh", crypto.getRandomValues(new Uint32Array(1)).join()); // no cache has such an address
+  return AeroDisk.open(url, {
     ...leaseOf(leases.get(id)),
     mode,
     profile: false,

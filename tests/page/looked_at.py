@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import random
@@ -91,6 +92,7 @@ def fill_root(home: Path) -> None:
     root, source = home / "images", home / "source.raw"
     root.mkdir()
     write_sparse(source, SIZE, disk_pieces())
+    put_profile(root / "profiles" / "disk", hashlib.sha256(source.read_bytes()).hexdigest())
     for image_id in ("disk", "damaged", "moving"):
         operate(root, "import", source, "--id", image_id, "--format", "raw")
     operate(root, "import", source, "--id", "secret", "--format", "raw", "--private")
@@ -105,6 +107,25 @@ def fill_root(home: Path) -> None:
     keys = home / "keys.json"
     keys.write_bytes(KEYS)
     keys.chmod(0o600)
+
+
+def put_profile(directory: Path, digest: str) -> None:
+    """Write a boot profile of three parts of 64 KiB."""
+    version = f"sha256-{digest}"
+    profile = {
+        "schema": "aero.profile.v1",
+        "image_id": "disk",
+        "version": version,
+        "name": "boot",
+        "unit": 65536,
+        "sessions": 1,
+        "recorded": "2026-11-28T12:00:00Z",
+        "seconds": 30,
+        "bytes": 3 * 65536,
+        "ranges": [[0, 1, 0, 100], [64, 2, 10, 100]],
+    }
+    (directory / version).mkdir(parents=True)
+    (directory / version / "boot.json").write_text(json.dumps(profile), encoding="utf-8")
 
 
 def put_huge(root: Path) -> None:

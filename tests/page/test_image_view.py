@@ -293,6 +293,12 @@ def test_map(visit: Visit, store: Daemon) -> None:
     visit.until("document.querySelectorAll('.disk-map tbody tr').length === 16")
 
 
+def test_boot_profile(visit: Visit, store: Daemon) -> None:
+    """The map has the boot profile of an image that has one."""
+    opened(visit, store, "disk")
+    visit.until("document.querySelectorAll('.legend li')[2].textContent === 'Boot profile: 192 KiB, 2.3 %'")
+
+
 def test_map_leads_to_bytes(visit: Visit, store: Daemon) -> None:
     """A click on the map shows the bytes of that place."""
     opened(visit, store, "disk")
@@ -387,7 +393,7 @@ def test_replaced_image(visit: Visit, store: Daemon, tmp_path: Path) -> None:
     operate(store.root, "import", other, "--id", "moving", "--format", "raw")
     new = f"sha256-{hashlib.sha256(other.read_bytes()).hexdigest()}"
     until(lambda: json.loads(store.ask("/v1/images/moving/meta").body)["version"] == new)
-    go_to(visit, "4 MiB")
+    go_to(visit, "lba:9216")
     visit.until("document.querySelector('.problem')")
     assert "replaced" in texts(visit, ".problem h2")[0]
     click(visit, "Load it again", ".problem")
