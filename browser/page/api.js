@@ -19,6 +19,7 @@
  * @property {Image[]} images
  * @property {boolean} checksLeases whether private images ask for a lease here
  * @property {{ id: string, error: Failure }[]} refused images of leases that are not good
+ * @property {string} tag differs where anything of it does
  */
 
 const PATHS = {
@@ -76,7 +77,8 @@ export class Api {
     /** @type {Listing["refused"]} */
     const refused = [];
     const found = await Promise.all(ids.map(id => this.#leased(id, signal, error => refused.push({ id, error }))));
-    return { images: [...images, ...found.flat()], checksLeases, refused };
+    const tag = JSON.stringify([response.headers.get("ETag"), found, refused.map(({ id }) => id)]);
+    return { images: [...images, ...found.flat()], checksLeases, refused, tag };
   }
 
   /**

@@ -34,7 +34,8 @@ class CatalogView {
   #retry = 0;
   #telling = 0;
   #isLoading = false;
-  #hasLoaded = false;
+  /** @type {string | undefined} */
+  #tag;
   /** @type {HTMLInputElement} */
   #search;
   #order;
@@ -77,7 +78,7 @@ class CatalogView {
     );
   }
 
-  /** Asks the server for the list; what was shown before stays if that fails. */
+  /** Asks the server for the list. If that fails, the images that are shown stay. */
   async load() {
     if (this.#isLoading) return;
     this.#isLoading = true;
@@ -85,17 +86,23 @@ class CatalogView {
     this.#list.setAttribute("aria-busy", "true");
     try {
       const listing = await this.#context.api.list({ signal: this.#context.signal });
-      this.#catalog = new Catalog(listing.images);
-      this.#hasLoaded = true;
       fill(this.#trouble);
-      this.#leases.update(listing);
-      this.#render();
+      this.#take(listing);
     } catch (error) {
       if (!this.#context.signal.aborted) this.#fail(error);
     } finally {
       this.#isLoading = false;
       this.#list.removeAttribute("aria-busy");
     }
+  }
+
+  /** Shows a list, unless it is the one that is shown. @param {import("./api.js").Listing} listing */
+  #take(listing) {
+    if (listing.tag === this.#tag) return;
+    this.#tag = listing.tag;
+    this.#catalog = new Catalog(listing.images);
+    this.#leases.update(listing);
+    this.#render();
   }
 
   close() {
@@ -105,7 +112,7 @@ class CatalogView {
 
   /** @param {unknown} error */
   #fail(error) {
-    if (!this.#hasLoaded) this.#count.textContent = "";
+    if (this.#tag === undefined) this.#count.textContent = "";
     fill(this.#trouble, problem(error, { label: TRY_AGAIN, act: () => this.load() }));
     this.#context.announce(wordsFor(error).title);
     if (error instanceof Failure && error.kind === "busy") {
@@ -126,7 +133,7 @@ class CatalogView {
   }
 
   #render() {
-    if (!this.#hasLoaded) return;
+    if (this.#tag === undefined) return;
     const found = this.#catalog.find(this.#query);
     const { api, announce } = this.#context;
     this.#finder.clear();

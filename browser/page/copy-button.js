@@ -11,7 +11,9 @@ const SHOWN_MS = 2000;
  * @param {{ announce: (text: string) => void, name?: string }} options `name`: the label for screen readers
  */
 export function copyButton(label, text, { announce, name }) {
-  const button = element("button", { type: "button", class: "copy", "aria-label": name }, label);
+  const texts = { idle: label, copied: "Copied", failed: "Not copied" };
+  const spans = Object.entries(texts).map(([state, words]) => element("span", { class: state }, words));
+  const button = element("button", { type: "button", class: "copy", "aria-label": name }, spans);
   button.addEventListener("click", async () => {
     const isCopied = await copy(typeof text === "function" ? text() : text);
     announce(isCopied ? "Copied" : "The browser does not let this page copy");

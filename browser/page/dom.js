@@ -7,8 +7,8 @@
  */
 
 /**
- * Makes an element. Attributes that begin with `on` are listeners; false, undefined and null leave one out, true sets it
- * empty.
+ * Makes an element. Attributes that begin with `on` are listeners; false, undefined and null leave one out, true sets
+ * it empty.
  * @template {keyof HTMLElementTagNameMap} Name
  * @param {Name} name
  * @param {Record<string, Value>} [attributes]

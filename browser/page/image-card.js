@@ -40,8 +40,7 @@ export function imageCard(image, { api, announce, watch }) {
     image.name !== image.id && element("p", { class: "id" }, element("code", {}, image.id)),
     description(image),
     facts(image, data, chunks),
-    element("div", { class: "actions" }, links(image), copyButtons(image, api, announce)),
-    urls(image, api),
+    element("div", { class: "actions" }, links(image), copyButtons(image, api, announce), urls(image, api)),
   );
   watch(card, image, late => {
     fill(data, late.dataBytes === undefined ? UNKNOWN : size(late.dataBytes));
@@ -105,22 +104,25 @@ function copyButtons(image, api, announce) {
   const url = api.plainUrl(image.id, "bytes");
   const isLeased = api.url(image.id, "bytes") !== url;
   return [
-    copyButton("Copy URL", url, { announce, name: `Copy URL of ${image.id}` }),
+    copyButton("Copy URL", url, { announce, name: `Copy URL: ${image.id}` }),
     isLeased &&
       copyButton("Copy URL with lease", () => api.url(image.id, "bytes"), {
         announce,
-        name: `Copy URL of ${image.id} with its lease`,
+        name: `Copy URL with lease: ${image.id}`,
       }),
   ];
 }
 
-/** All addresses of an image, without its lease, made when they are asked for. @param {Image} image @param {import("./api.js").Api} api */
+/**
+ * All addresses of an image, without its lease, made when they are asked for.
+ * @param {Image} image @param {import("./api.js").Api} api
+ */
 function urls(image, api) {
   const list = element("ul");
   const made = element(
     "details",
     { class: "urls" },
-    element("summary", { "aria-label": `All URLs of ${image.id}` }, "All URLs"),
+    element("summary", { "aria-label": `All URLs: ${image.id}` }, "All URLs"),
     list,
   );
   made.addEventListener("toggle", () => {

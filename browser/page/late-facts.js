@@ -1,5 +1,5 @@
 // @ts-check
-/** What the list does not tell of an image, asked for the images that are in view, a few at a time. */
+/** Facts that the list does not have, asked for the images that are in view, a few at a time. */
 
 import { Failure } from "./api.js";
 

@@ -21,15 +21,24 @@ function tabStorage() {
   }
 }
 
+let telling = 0;
+
+/** Says a text to screen readers, which hear it again if it is the same. @param {string} text */
+function announce(text) {
+  announcements.textContent = "";
+  clearTimeout(telling);
+  telling = setTimeout(() => {
+    announcements.textContent = text;
+  }, 50);
+}
+
 const main = found("main");
 const announcements = found("announcements");
 const leases = new Leases(tabStorage());
 const router = new Router(main, found("views"), {
   api: new Api(leases),
   leases,
-  announce: text => {
-    announcements.textContent = text;
-  },
+  announce,
 });
 
 found("skip").addEventListener("click", event => {

@@ -1,5 +1,5 @@
 // @ts-check
-/** What went wrong, in words, with the one thing that may help. */
+/** Errors in words, with the one thing that may help. */
 
 import { Failure } from "./api.js";
 import { element } from "./dom.js";

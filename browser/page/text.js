@@ -6,12 +6,12 @@ const REPLACEMENT = "\u{FFFD}";
 // eslint-disable-next-line no-control-regex
 const UNPRINTABLE = /[\u0000-\u001F\u007F-\u009F\u2028\u2029\u202A-\u202E\u2066-\u2069\uFEFF]/g;
 const STACKED_MARKS = /(\p{M}{2})\p{M}+/gu;
-const UNITS = ["bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+const UNITS = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
 const whole = new Intl.NumberFormat("en");
 const moment = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 
 /**
- * A text from outside as one line that can be shown: nothing in it draws outside of its place or turns its neighbours.
+ * A text from outside as one line: nothing in it draws outside of its place, or turns its neighbours.
  * @param {unknown} text
  * @param {number} [most] characters
  */
@@ -29,10 +29,11 @@ export function shown(text, most = 2000) {
 /** @param {number} count @returns {string} `1.5 GiB` */
 export function byteSize(count) {
   if (!Number.isFinite(count) || count < 0) return "unknown";
-  const power = count < 1024 ? 0 : Math.min(UNITS.length - 1, Math.floor(Math.log2(count) / 10));
-  if (power === 0) return `${count} ${count === 1 ? "byte" : "bytes"}`;
-  const value = count / 1024 ** power;
-  return `${value < 100 ? Number(value.toFixed(1)) : Math.round(value)} ${UNITS[power]}`;
+  if (count < 1024) return `${count} ${count === 1 ? "byte" : "bytes"}`;
+  let value = count;
+  let power = 0;
+  for (; value >= 1023.5 && power < UNITS.length; power += 1) value /= 1024;
+  return `${value < 100 ? Number(value.toFixed(1)) : Math.round(value)} ${UNITS[power - 1]}`;
 }
 
 /** @param {number} count @returns {string} `1,610,612,736 bytes` */

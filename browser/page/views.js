@@ -51,8 +51,10 @@ export function viewOf(hash) {
   const [path = ""] = (hash || "#/").split("?");
   const [start, name = "", id, ...more] = path.split("/");
   const view = VIEWS.find(one => one.name === name);
-  if (start !== "#" || more.length || !view || Boolean(view.ofImage) !== Boolean(id)) return undefined;
-  return { view, image: id ? decoded(id) : undefined };
+  if (start !== "#" || more.length || !view || id === "" || Boolean(view.ofImage) !== (id !== undefined)) {
+    return undefined;
+  }
+  return { view, image: id === undefined ? undefined : decoded(id) };
 }
 
 /** @param {string} text */

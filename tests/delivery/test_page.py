@@ -46,7 +46,8 @@ def urls(bench: Bench, ask: Ask, handler: RequestHandler) -> dict[str, str]:
 
 
 def digest_of(reply: Reply) -> str:
-    return re.findall(r"/ui/([0-9a-f]{16})-a\.js", reply.body.decode())[0]
+    found: list[str] = re.findall(r"/ui/([0-9a-f]{16})-a\.js", reply.body.decode())
+    return found[0]
 
 
 def fields(reply: Reply) -> dict[str, str]:

@@ -32,6 +32,7 @@ new PerformanceObserver(list => {
 KEYS = {"Tab": 9, "Enter": 13, "Escape": 27, " ": 32, "ArrowDown": 40}
 TEXTS = {"Enter": "\r", " ": " "}
 SHIFT = 8
+LEAST_RULES = 15
 
 
 @frozen
@@ -46,10 +47,14 @@ class Visit:
 
     def evaluate(self, script: str) -> Any:
         """Return the value of an expression in the page, or of the promise that it is."""
-        return self.tab.evaluate(script)
+        answer = self.call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
+        if failed := answer.get("exceptionDetails"):
+            raise BrowserError(f"{script}\n{failed.get('exception', {}).get('description', failed['text'])}")
+        return answer["result"].get("value")
 
     def until(self, script: str, seconds: float = SECONDS) -> Any:
-        """Return the first value of an expression that is true."""
+        """Return the first value of an expression that is true; a node counts as true."""
+        script = f"Promise.resolve({script}).then(value => value instanceof Node || value)"
         deadline = time.monotonic() + seconds
         while not (value := self.evaluate(script)):
             if time.monotonic() > deadline:
@@ -95,8 +100,9 @@ class Visit:
     def axe(self, script: str) -> list[str]:
         """Return the violations that axe-core finds; `script` is its source."""
         self.evaluate(f"{{ {script}; }} 0")
-        found = self.evaluate("axe.run(document, { resultTypes: ['violations'] }).then(({violations}) => violations)")
-        return [f"{one['id']}: {json.dumps([node['html'] for node in one['nodes']])}" for one in found]
+        found = self.evaluate("axe.run(document, { resultTypes: ['violations'] })")
+        assert len(found["passes"]) > LEAST_RULES, "axe-core has looked at next to nothing"
+        return [f"{one['id']}: {json.dumps([node['html'] for node in one['nodes']])}" for one in found["violations"]]
 
 
 @contextmanager

@@ -226,7 +226,12 @@ class Settings:
         "",
         "Bring what boot profiles name into memory, or into the block cache, at idle times.",
     )
-    page: bool = setting(values.boolean, "true", "", "Serve the client for browsers, below /client/.")
+    page: bool = setting(
+        values.boolean,
+        "true",
+        "",
+        "Serve a page that shows the images, at /, and the client for browsers, below /client/.",
+    )
     express: bool = setting(
         values.boolean,
         "true",
