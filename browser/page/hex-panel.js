@@ -209,9 +209,8 @@ class BytesView {
   #put(bytes) {
     const { start, length } = this.#place;
     const sector = Math.floor(start / this.#sectorSize);
-    this.#where.textContent = length
-      ? `Bytes 0x${hexOffset(start, this.#width)} to 0x${hexOffset(start + length - 1, this.#width)}, from LBA ${sector} on`
-      : "The disk is empty.";
+    const [first, last] = [start, start + length - 1].map(offset => `0x${hexOffset(offset, this.#width)}`);
+    this.#where.textContent = length ? `Bytes ${first} to ${last}, from LBA ${sector} on` : "The disk is empty.";
     const options = { start, width: this.#width, perRow: this.#perRow, mark: this.#mark };
     const form = this.#form.value;
     fill(this.#bytes, form === "hex" ? bytesTable(bytes, options) : textBlock(bytes, form));

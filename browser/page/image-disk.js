@@ -8,7 +8,7 @@ const READ_AHEAD = 1 << 20;
 const MEMORY_APART = 32 << 20;
 
 /**
- * Opens the disk that is looked at. What is read of it is kept for a later boot; its boot profile is not fetched.
+ * Opens the disk that is looked at. Its bytes are kept for a later boot; its boot profile is not fetched.
  *
  * @param {string} id
  * @param {import("./views.js").Context} context

@@ -1,5 +1,5 @@
 // @ts-check
-/** The view of one image: what is in it, its bytes, and whether they are right. */
+/** The view of one image: its content, its bytes, and whether they are right. */
 
 import { digestPanel } from "./digest-panel.js";
 import { element, fill } from "./dom.js";

@@ -11,7 +11,7 @@ import { element } from "./dom.js";
  * @property {import("./partitions.js").Layout} layout
  * @property {import("./views.js").Context} context
  * @property {(mode: "range" | "chunks") => Promise<import("/client/aero-disk.js").AeroDisk>} openApart
- *   a disk that keeps nothing: what it reads comes from the server
+ *   a disk that keeps nothing: all that it reads comes from the server
  * @property {(offset: number, length?: number) => void} goTo shows bytes, and marks `length` of them
  *
  * @typedef {object} Panel

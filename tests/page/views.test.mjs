@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import "./client-modules.mjs";
 import { hashOf, imageViews, viewOf, VIEWS } from "../../browser/page/views.js";
 
 test("every view is found by the hash that leads to it", () => {
