@@ -9,7 +9,8 @@ const BREATH_MILLISECONDS = 12;
 
 /**
  * @typedef {import("./bytes.js").Read} Read
- * @typedef {{signal?: AbortSignal, onProgress?: (done: number, total: number) => void}} Watch `done` and `total`: bytes
+ * @typedef {(done: number, total: number) => void} OnProgress in bytes
+ * @typedef {{signal?: AbortSignal, onProgress?: OnProgress}} Watch
  * @typedef {{size: number, chunkSize: number, digests: string[]}} Digests of chunks
  * @typedef {{checked: number, damaged: number[]}} Verdict
  */

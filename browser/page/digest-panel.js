@@ -13,6 +13,7 @@ const MOST_NAMED = 20;
 /**
  * @typedef {import("./panel.js").Parts} Parts
  * @typedef {import("./digest-check.js").Digests} Digests
+ * @typedef {import("./digest-check.js").OnProgress} OnProgress
  */
 
 /** @param {Parts} parts @returns {import("./panel.js").Panel} */
@@ -47,7 +48,7 @@ class DigestPanel {
       element(
         "p",
         { class: "hint" },
-        "All is fetched from the server again, whatever this browser has kept. Chunks are those of the chunk manifest.",
+        "All is fetched from the server again, past all caches. Chunks are those of the chunk manifest.",
       ),
       this.#task.report,
     );
@@ -86,7 +87,7 @@ class DigestPanel {
     }
   }
 
-  /** @param {AbortSignal} signal @param {(done: number, total: number) => void} onProgress */
+  /** @param {AbortSignal} signal @param {OnProgress} onProgress */
   async #checkAll(signal, onProgress) {
     const { image, openApart } = this.#parts;
     const disk = await openApart("range");
@@ -101,7 +102,7 @@ class DigestPanel {
     }
   }
 
-  /** @param {Digests} digests @param {AbortSignal} signal @param {(done: number, total: number) => void} onProgress */
+  /** @param {Digests} digests @param {AbortSignal} signal @param {OnProgress} onProgress */
   async #checkSome(digests, signal, onProgress) {
     const most = this.#what.value === "sample" ? SAMPLE : Infinity;
     const disk = await this.#parts.openApart("chunks");

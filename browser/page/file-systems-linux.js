@@ -71,7 +71,7 @@ export function swap(head) {
   return undefined;
 }
 
-/** What holds other things: physical volumes, encryption, arrays. @param {Fields} head @returns {FileSystem | undefined} */
+/** Physical volumes, encryption, members of arrays. @param {Fields} head @returns {FileSystem | undefined} */
 export function container(head) {
   if (head.has(0, "LUKS\xba\xbe")) {
     return {

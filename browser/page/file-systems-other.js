@@ -37,13 +37,19 @@ function placeOf(number) {
   return DESCRIPTORS + number * DISC_SECTOR;
 }
 
-/** @param {Fields} head @param {number} at of the primary volume descriptor @returns {string} the program that made it */
+/** Names the program that made a disc. @param {Fields} head @param {number} at of the primary volume descriptor */
 function programOf(head, at) {
   const made = [574, 446].map(field => head.text(at + field, 128)).find(text => /^[^_\s]/.test(text));
   return made ? `made by ${made.replace(/\s+/g, " ")}` : "";
 }
 
-/** HFS, HFS+ and HFS+ in an HFS wrapper. @param {Fields} head @param {Part} part @returns {Promise<FileSystem | undefined>} */
+/**
+ * HFS, HFS+ and HFS+ in an HFS wrapper.
+ *
+ * @param {Fields} head
+ * @param {Part} part
+ * @returns {Promise<FileSystem | undefined>}
+ */
 export async function hfs(head, part) {
   if (head.has(HFS, "H+") || head.has(HFS, "HX")) return hfsPlus(head, part);
   if (!head.has(HFS, "BD")) return undefined;

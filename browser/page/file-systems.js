@@ -1,5 +1,5 @@
 // @ts-check
-/** What a part of a disk holds, by its signature, with its label and UUID. */
+/** The content of a part of a disk, by its signature, with its label and UUID. */
 
 import { exFat, fat, ntfs } from "./file-systems-dos.js";
 import { bsd, btrfs, container, ext, linux, squashfs, swap, xfs } from "./file-systems-linux.js";
@@ -20,8 +20,8 @@ const HEAD = 68 << 10;
  */
 
 /**
- * In this order: what is written over the rest of something older comes first, and what may stand beside another one
- * (ISO 9660 and HFS+ of a hybrid image) in the order in which it matters.
+ * In this order: a format that is written over the rest of an older one comes first, and those that may stand beside
+ * each other (ISO 9660 and HFS+ of a hybrid image) in the order in which they matter.
  *
  * @type {Probe[]}
  */

@@ -11,9 +11,9 @@ import { wordsOf } from "./reading-problem.js";
 const ROWS = 32;
 /** Widths of a row in bytes, and the characters that it takes beside the offset. @type {[number, number][]} */
 const WIDTHS = [
-  [16, 70],
-  [8, 38],
-  [4, 22],
+  [16, 65],
+  [8, 33],
+  [4, 17],
 ];
 const NARROWEST = 4;
 
@@ -37,7 +37,8 @@ class BytesView {
   #width;
   #place = { start: 0, length: 0 };
   #mark = { offset: 0, length: 0 };
-  #perRow = 16;
+  /** 0: there was no room so far. */
+  #perRow = 0;
   /** @type {AbortController | undefined} */
   #reading;
   #observer;
@@ -76,8 +77,7 @@ class BytesView {
     this.#bytes.addEventListener("keydown", event => this.#press(event));
     this.section = this.#build();
     this.#observer = new ResizeObserver(() => this.#fit());
-    this.#observer.observe(this.#bytes);
-    this.#show(0);
+    this.#observer.observe(this.#bytes); // calls at once when the bytes have a place, and they are read
   }
 
   stop() {
@@ -209,9 +209,8 @@ class BytesView {
   #put(bytes) {
     const { start, length } = this.#place;
     const sector = Math.floor(start / this.#sectorSize);
-    this.#where.textContent = length
-      ? `Bytes 0x${hexOffset(start, this.#width)} to 0x${hexOffset(start + length - 1, this.#width)}, from LBA ${sector} on`
-      : "The disk is empty.";
+    const [first, last] = [start, start + length - 1].map(offset => `0x${hexOffset(offset, this.#width)}`);
+    this.#where.textContent = length ? `Bytes ${first} to ${last}, from LBA ${sector} on` : "The disk is empty.";
     const options = { start, width: this.#width, perRow: this.#perRow, mark: this.#mark };
     const form = this.#form.value;
     fill(this.#bytes, form === "hex" ? bytesTable(bytes, options) : textBlock(bytes, form));

@@ -104,11 +104,11 @@ function copyButtons(image, api, announce) {
   const url = api.plainUrl(image.id, "bytes");
   const isLeased = api.url(image.id, "bytes") !== url;
   return [
-    copyButton("Copy URL", url, { announce, name: `Copy URL of ${image.id}` }),
+    copyButton("Copy URL", url, { announce, name: `Copy URL: ${image.id}` }),
     isLeased &&
       copyButton("Copy URL with lease", () => api.url(image.id, "bytes"), {
         announce,
-        name: `Copy URL of ${image.id} with its lease`,
+        name: `Copy URL with lease: ${image.id}`,
       }),
   ];
 }
@@ -122,7 +122,7 @@ function urls(image, api) {
   const made = element(
     "details",
     { class: "urls" },
-    element("summary", { "aria-label": `All URLs of ${image.id}` }, "All URLs"),
+    element("summary", { "aria-label": `All URLs: ${image.id}` }, "All URLs"),
     list,
   );
   made.addEventListener("toggle", () => {

@@ -8,7 +8,7 @@ const READ_AHEAD = 1 << 20;
 const MEMORY_APART = 32 << 20;
 
 /**
- * Opens the disk that is looked at. What is read of it is kept for a later boot; its boot profile is not fetched.
+ * Opens the disk that is looked at. Its bytes are kept for a later boot; its boot profile is not fetched.
  *
  * @param {string} id
  * @param {import("./views.js").Context} context
@@ -31,7 +31,9 @@ export function openDisk(id, { api, leases, signal }) {
  * @param {"range" | "chunks"} mode
  */
 export function openApart(id, { api, leases, signal }, mode) {
-  return AeroDisk.open(api.plainUrl(id, "bytes"), {
+  const url = new URL(api.plainUrl(id, "bytes"));
+  url.searchParams.set("fresh", crypto.getRandomValues(new Uint32Array(1)).join()); // no cache has such an address
+  return AeroDisk.open(url, {
     ...leaseOf(leases.get(id)),
     mode,
     profile: false,

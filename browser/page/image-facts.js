@@ -19,15 +19,23 @@ export function imageFacts(image) {
     element("p", { class: "way" }, element("a", { href: "#/" }, "All images"), links(image)),
     element("h1", {}, element("bdi", {}, shown(image.name, LONGEST_NAME) || image.id)),
     description && element("p", { dir: "auto" }, description),
-    factList([
-      ["Id", element("code", {}, image.id)],
-      ["Size", `${byteSize(image.size_bytes)} (${exactBytes(image.size_bytes)})`],
-      ["Access", image.public ? "public" : "private"],
-      ["Last change", dateTime(image.last_modified)],
-      ["Version", image.version && element("code", {}, image.version)],
-      ["SHA-256", image.sha256 && element("code", {}, image.sha256)],
-    ]),
+    factList(
+      [
+        ["Id", element("code", {}, image.id)],
+        ["Size", `${byteSize(image.size_bytes)} (${exactBytes(image.size_bytes)})`],
+        ["Access", image.public ? "public" : "private"],
+        ["Last change", dateTime(image.last_modified)],
+        ["Version", version(image) && element("code", {}, version(image))],
+        ["SHA-256", image.sha256 && element("code", {}, image.sha256)],
+      ],
+      ["Version", "SHA-256"],
+    ),
   );
+}
+
+/** The version, unless it is the digest by another name (http.md §13). @param {import("./api.js").Image} image */
+function version({ version, sha256 }) {
+  return version === `sha256-${sha256}` ? undefined : version;
 }
 
 /** @param {import("./api.js").Image} image links to the other views of it */

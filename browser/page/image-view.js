@@ -1,5 +1,5 @@
 // @ts-check
-/** The view of one image: what is in it, its bytes, and whether they are right. */
+/** The view of one image: its content, its bytes, and whether they are right. */
 
 import { digestPanel } from "./digest-panel.js";
 import { element, fill } from "./dom.js";
@@ -28,9 +28,9 @@ import { trafficPanel } from "./traffic-panel.js";
  */
 export async function show(root, context) {
   const id = context.image ?? "";
-  const waiting = element("p", { class: "hint", role: "status" }, "Reading the image …");
-  fill(root, waiting);
-  const [image] = await Promise.all([context.api.meta(id, { signal: context.signal }), styled()]);
+  await styled();
+  fill(root, element("p", { class: "way", role: "status" }, "Reading the image …"));
+  const image = await context.api.meta(id, { signal: context.signal });
   /** @type {import("/client/aero-disk.js").AeroDisk} */
   let disk;
   try {

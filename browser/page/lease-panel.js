@@ -81,11 +81,7 @@ export function leasePanel(leases, { announce, changed }) {
           {},
           element("code", {}, id),
           bad.has(id) && element("span", { class: "error" }, "the server does not accept this lease"),
-          element(
-            "button",
-            { type: "button", "aria-label": `Forget the lease of ${id}`, onclick: () => forget(id) },
-            "Forget",
-          ),
+          element("button", { type: "button", "aria-label": `Forget: ${id}`, onclick: () => forget(id) }, "Forget"),
         ),
       ),
     );

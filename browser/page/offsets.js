@@ -3,8 +3,8 @@
 
 const SECTOR = 512;
 const UNITS = "KMGT";
-const FORMS =
-  /^(?<base>lba|sector)?:?\s*(?:0x(?<hex>[0-9a-f]+)|(?<digits>[0-9a-f]+)h|(?<decimal>[0-9]+)\s*(?:(?<unit>[kmgt])i?b?)?)$/;
+const NUMBER = "0x(?<hex>[0-9a-f]+)|(?<digits>[0-9a-f]+)h|(?<decimal>[0-9]+)\\s*(?:(?<unit>[kmgt])i?b?)?";
+const FORMS = new RegExp(`^(?<base>lba|sector)?:?\\s*(?:${NUMBER})$`);
 
 /**
  * Reads a place: `4096`, `0x1000`, `1000h`, `64 MiB`, `lba:2048`, `lba:0x800`; blanks, commas and underscores within

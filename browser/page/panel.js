@@ -11,7 +11,7 @@ import { element } from "./dom.js";
  * @property {import("./partitions.js").Layout} layout
  * @property {import("./views.js").Context} context
  * @property {(mode: "range" | "chunks") => Promise<import("/client/aero-disk.js").AeroDisk>} openApart
- *   a disk that keeps nothing: what it reads comes from the server
+ *   a disk that keeps nothing: all that it reads comes from the server
  * @property {(offset: number, length?: number) => void} goTo shows bytes, and marks `length` of them
  *
  * @typedef {object} Panel
@@ -34,16 +34,19 @@ export function section(name, title, ...children) {
 }
 
 /**
- * A list of facts; those without a value are left out.
+ * A list of facts; those without a value are left out, and those named as long have a line of their own.
  *
  * @param {[string, import("./dom.js").Child][]} facts
+ * @param {string[]} [long]
  */
-export function factList(facts) {
+export function factList(facts, long = []) {
   const known = facts.filter(([, value]) => value !== undefined && value !== null && value !== "" && value !== false);
   return element(
     "dl",
     { class: "facts" },
-    known.map(([term, value]) => element("div", {}, element("dt", {}, term), element("dd", {}, value))),
+    known.map(([term, value]) =>
+      element("div", { class: long.includes(term) && "long" }, element("dt", {}, term), element("dd", {}, value)),
+    ),
   );
 }
 

@@ -1,5 +1,5 @@
 // @ts-check
-/** What a disk is divided into, and its boot sector. */
+/** The partitions of a disk, and its boot sector. */
 
 import { element } from "./dom.js";
 import { factList, section } from "./panel.js";
@@ -60,7 +60,7 @@ function sentence(scheme, count, sectorSize) {
 function card(partition, sectorSize, size, goTo) {
   const { number, start, size: length, type, name, isBootable, content, isExtended } = partition;
   const isThere = Number.isSafeInteger(start) && start < size;
-  const label = `Show the first byte of partition ${number}`;
+  const label = `Show bytes of partition ${number}`;
   return element(
     "li",
     { class: "card" },
@@ -115,7 +115,7 @@ export function bootSectorPanel({ layout, goTo }) {
       ],
       element(
         "button",
-        { type: "button", onclick: () => goTo(0), "aria-label": "Show the bytes of the boot sector" },
+        { type: "button", onclick: () => goTo(0), "aria-label": "Show bytes of the boot sector" },
         "Show bytes",
       ),
     ),

@@ -1,5 +1,5 @@
 // @ts-check
-/** What a disk is divided into, and what is in each part. */
+/** The partitions of a disk, and the content of each. */
 
 import { readAppleMap } from "./partition-apple.js";
 import { describeBootSector } from "./boot-sector.js";

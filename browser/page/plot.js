@@ -42,7 +42,10 @@ export function plot(canvas, series, { unit, seconds, now = performance.now() })
   drawNames(brush, box, style, series);
 }
 
-/** @typedef {{width: number, height: number, scale: number}} Box */
+/**
+ * @typedef {{width: number, height: number, scale: number}} Box
+ * @typedef {CanvasRenderingContext2D} Brush
+ */
 
 /** Makes the bitmap as fine as the screen. @param {HTMLCanvasElement} canvas @returns {Box} */
 function fitted(canvas) {
@@ -68,7 +71,7 @@ function colour(style, number) {
   return style.getPropertyValue(`--plot-${which + 1}`).trim() || FALLBACKS[which] || "";
 }
 
-/** @param {CanvasRenderingContext2D} brush @param {Box} box @param {CSSStyleDeclaration} style @param {string} text */
+/** @param {Brush} brush @param {Box} box @param {CSSStyleDeclaration} style @param {string} text */
 function drawFrame(brush, { width, height }, style, text) {
   brush.setLineDash([]);
   brush.strokeStyle = style.getPropertyValue("--line").trim() || "#d0d7de";
@@ -86,7 +89,7 @@ function drawFrame(brush, { width, height }, style, text) {
 }
 
 /**
- * @param {CanvasRenderingContext2D} brush
+ * @param {Brush} brush
  * @param {Series} series
  * @param {number} number
  * @param {(point: [number, number]) => {x: number, y: number}} place
@@ -105,7 +108,7 @@ function drawSeries(brush, { points, kind }, number, place, colour) {
   if (kind !== "dots") brush.stroke();
 }
 
-/** @param {CanvasRenderingContext2D} brush @param {number} number @param {number} x @param {number} y */
+/** @param {Brush} brush @param {number} number @param {number} x @param {number} y */
 function drawDot(brush, number, x, y) {
   if (number % 2 === 1) brush.fillRect(x - 2, y - 2, 4, 4);
   else {
@@ -115,7 +118,7 @@ function drawDot(brush, number, x, y) {
   }
 }
 
-/** @param {CanvasRenderingContext2D} brush @param {Box} box @param {CSSStyleDeclaration} style @param {Series[]} series */
+/** @param {Brush} brush @param {Box} box @param {CSSStyleDeclaration} style @param {Series[]} series */
 function drawNames(brush, { width }, style, series) {
   brush.font = `12px ${style.fontFamily}`;
   brush.textAlign = "right";

@@ -1,5 +1,5 @@
 // @ts-check
-/** Ranges of a disk: of its extents, of a boot profile, of what is kept; and how much of each cell of a map they fill. */
+/** Ranges of a disk: of extents, boot profiles and kept blocks; and how much of each part of a map they fill. */
 
 /** @typedef {[number, number]} Range the first byte, and the number of bytes */
 

@@ -1,5 +1,5 @@
 // @ts-check
-/** What the requests for an image took, as the browser times them: throughput and latency over the last minutes. */
+/** Throughput and latency of the requests for an image over the last minutes, as the browser times them. */
 
 const MOST = 4000;
 const BIN_MILLISECONDS = 500;

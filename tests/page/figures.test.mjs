@@ -3,6 +3,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import "./client-modules.mjs";
+
 const { axisEnd, plotText, since, valueText } = await import("../../browser/page/plot-scale.js");
 const { latency, sampleOfEntry, throughput, Traffic } = await import("../../browser/page/traffic.js");
 

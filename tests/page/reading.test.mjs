@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { test } from "node:test";
 
+import "./client-modules.mjs";
 import { sparseDisk, text } from "./disks.mjs";
 
 const { parseOffset } = await import("../../browser/page/offsets.js");

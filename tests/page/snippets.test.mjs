@@ -4,6 +4,8 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { test } from "node:test";
 
+import "./client-modules.mjs";
+
 const { snippetsOf } = await import("../../browser/page/snippets.js");
 
 const FACTS = { origin: "https://images.example.com", id: "win98", size: 1 << 30, isPublic: true, version: "v-12" };

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import "./client-modules.mjs";
 import { entry, little, record, sparseDisk, text } from "./disks.mjs";
 
 const { crc32 } = await import("../../browser/crc32.js");

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { test } from "node:test";
 
+import "./client-modules.mjs";
 import { withFile } from "./disks.mjs";
 
 const { examine } = await import("../../browser/page/partitions.js");
