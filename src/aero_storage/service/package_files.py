@@ -20,7 +20,7 @@ _METRICS_ARE_OPEN = (b'data-metrics="closed"', b'data-metrics="open"')
 
 
 def package_parts(settings: Settings, disk: Disk, clock: IReactorTime, log: EventLog) -> PackageParts:
-    """Read both, some 60 files with 250 KB; the emulator is read when a page asks for it."""
+    """Read both, some 85 files with 400 KB; the emulator is read when a page asks for it."""
     if not settings.page:
         return PackageParts()
 
