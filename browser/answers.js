@@ -26,7 +26,7 @@ export function retryAfter(headers) {
   return Number.isFinite(wait) ? Math.min(Math.max(wait, 0), LONGEST_WAIT) : undefined;
 }
 
-/** Lets go of a body that nobody wants, so that it takes no bandwidth. */
+/** Lets go of a body that nobody wants, so that it takes no bandwidth; one that was read to its end is over. */
 export function cancelBody(response) {
   response.body?.cancel().catch(() => {});
 }

@@ -5,6 +5,7 @@ import { pause } from "./waiting.js";
 
 const LEAST_AT_ONCE = 256 << 10;
 const LOOK_MILLISECONDS = 100;
+const TURN_MILLISECONDS = 10;
 
 /** @returns {boolean} whether the user asked browsers to save data */
 export function savesData() {
@@ -53,7 +54,12 @@ export class Prefetcher {
     const under = new Set();
     let loaded = 0;
     let failure;
+    let turn = performance.now();
     for (const [offset, length] of this.#pieces(ranges)) {
+      if (performance.now() - turn > TURN_MILLISECONDS) {
+        await pause(0, signal); // holes and blocks that are here take no time otherwise
+        turn = performance.now();
+      }
       while (!failure && (under.size >= this.#places || (waits && this.#isFull))) await this.#change(under, signal);
       if (failure || !this.isWelcome) break;
       const piece = this.#reader

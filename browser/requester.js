@@ -144,9 +144,8 @@ export class Requester {
       if (response.status === 429) this.#queue.lower(retryAfter(response.headers) ?? 1000);
       checkCommonStatus(response, question.what);
       return await question.read(response, onBytes);
-    } catch (error) {
-      cancelBody(response);
-      throw error;
+    } finally {
+      cancelBody(response); // what nobody has read of it
     }
   }
 

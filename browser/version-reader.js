@@ -108,7 +108,7 @@ export class VersionReader {
       .then(map => this.#blocks.useZeros(map))
       .catch(onFailure);
     const zeros = atMost(found, EXTENTS_MILLISECONDS);
-    if (options.profile && !savesData() && !leavesProfileAlone()) this.#followProfile(zeros).catch(onFailure);
+    if (options.profile && this.content.hasProfile && !savesData() && !leavesProfileAlone()) this.#followProfile(zeros).catch(onFailure);
     await zeros;
   }
 
@@ -132,7 +132,8 @@ export class VersionReader {
       if (known.every(([offset, length]) => this.#blocks.keeps(offset, length))) return [];
     }
     const found = await fetchProfile(requester, addresses, image, options.profile, signal);
-    const ranges = found.filter(([offset]) => offset < image.size);
+    const within = found.filter(([offset]) => offset < image.size);
+    const ranges = within.map(([offset, length]) => [offset, Math.min(length, image.size - offset)]);
     this.#named = new NamedParts(ranges);
     await kept.keep(ranges);
     return ranges;
