@@ -17,12 +17,16 @@ export class Setback extends Error {
 }
 
 const LONGEST_WAIT = 60_000;
+const HTTP_DATE = /^[A-Z][a-z]+,? .*\d\d:\d\d:\d\d/;
 
-/** @returns {number | undefined} milliseconds that `Retry-After` asks for, a minute at most */
+/**
+ * @returns {number | undefined} milliseconds that `Retry-After` asks for, a minute at most; a date counts from `Date`,
+ *   where that may be read: the clock here may be wrong
+ */
 export function retryAfter(headers) {
-  const field = headers.get("Retry-After");
-  if (field === null) return undefined;
-  const wait = /^\d+$/.test(field) ? Number(field) * 1000 : Date.parse(field) - Date.now();
+  const field = headers.get("Retry-After") ?? "";
+  const now = Date.parse(headers.get("Date")) || Date.now();
+  const wait = /^\d+$/.test(field) ? Number(field) * 1000 : HTTP_DATE.test(field) ? Date.parse(field) - now : NaN;
   return Number.isFinite(wait) ? Math.min(Math.max(wait, 0), LONGEST_WAIT) : undefined;
 }
 

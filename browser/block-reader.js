@@ -133,7 +133,7 @@ export class BlockReader {
   }
 
   *#indexes(offset, length) {
-    const end = Math.min(offset + length, this.#size);
+    const end = length > 0 ? Math.min(offset + length, this.#size) : 0;
     for (let index = Math.floor(offset / this.#blockSize); index * this.#blockSize < end; index += 1) yield index;
   }
 

@@ -171,6 +171,7 @@ export class AeroDisk extends EventTarget {
   async close() {
     const error = new AeroDiskError("aborted", "the disk is closed");
     this.#life.abort(error);
+    this.#queue.end();
     await this.#version?.end(error);
   }
 

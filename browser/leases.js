@@ -67,9 +67,8 @@ export class LeaseHolder {
 
   /** Takes what the server says of a lease: the seconds that are left, whatever this machine's clock shows. */
   noteRemaining(token, field) {
-    const seconds = Number(field ?? NaN);
-    if (token !== this.#token || !Number.isFinite(seconds)) return;
-    this.#setEnd(Date.now() + seconds * 1000);
+    if (token !== this.#token || !/^\d{1,10}$/.test(field ?? "")) return;
+    this.#setEnd(Date.now() + Number(field) * 1000);
   }
 
   /** Puts a lease on a request: into its query or its header fields. */
@@ -80,7 +79,8 @@ export class LeaseHolder {
       return url;
     }
     const signed = new URL(url);
-    signed.search = signed.search ? `lease=${token}&${signed.search.slice(1)}` : `lease=${token}`;
+    const word = `lease=${encodeURIComponent(token)}`;
+    signed.search = signed.search ? `${word}&${signed.search.slice(1)}` : word;
     return signed;
   }
 

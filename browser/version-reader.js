@@ -77,7 +77,7 @@ export class VersionReader {
   /** Reads bytes, and fetches the next ones ahead. */
   read(offset, length, signal) {
     const reading = this.#blocks.read(offset, length, signal);
-    this.#goAhead(offset, length);
+    if (length > 0) this.#goAhead(offset, length);
     return reading;
   }
 
