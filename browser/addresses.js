@@ -1,6 +1,6 @@
 /** The URLs of an image: of its bytes, its metadata and its chunks (http.md §2). */
 
-const IMAGE = /\/v1\/images\/[^/]+$/; // whatever the id is: `data` and `manifest` are ids as well
+const IMAGE = /\/v1\/images\/[^/]+$/; // `data` and `manifest` are ids as well
 const MANIFEST = /\/manifest(?:\.json)?$/;
 const CHUNKED = /\/chunked(?:\/[^/]+)?\/manifest(?:\.json)?$/;
 const BYTES = /\/data$/;

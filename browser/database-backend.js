@@ -40,6 +40,10 @@ export class DatabaseBackend {
     });
   }
 
+  clear() {
+    return this.#inTransaction("readwrite", values => void values.delete(this.#range()));
+  }
+
   note(name) {
     return this.#inTransaction("readonly", values => done(values.get(`${this.#prefix}note-${name}`)));
   }

@@ -147,6 +147,7 @@ export class AeroDisk extends EventTarget {
    */
   async prefetch(offset, length, { signal } = {}) {
     this.#checkPart(offset, length);
+    throwIfAborted(signal, "prefetching");
     return withSignal(this.#version.prefetch(offset, length, signal), signal);
   }
 

@@ -74,7 +74,7 @@ export class ZeroChunks {
       if (digests === undefined || length > LARGEST_ZERO_CHUNK) continue;
       const zero = await sha256Hex(new Uint8Array(length));
       for (let index = from; index < to; index += 1) {
-        if (digests[index] !== undefined) isZero[index] = digests[index] === zero ? 1 : 0; // it says more than the list
+        if (digests[index] !== undefined) isZero[index] = digests[index] === zero ? 1 : 0; // the list may lie
       }
     }
     return new ZeroChunks(isZero, chunkSize);

@@ -59,7 +59,7 @@ function metadataQuestion(addresses) {
   };
 }
 
-/** @returns {boolean} whether a server has no such route: some answer 400, or a page, for whatever they do not know */
+/** @returns {boolean} whether a server has no such route: some answer 400 or a page for every unknown address */
 function isNoDocument({ status, headers }) {
   return (status >= 400 && status < 500) || /^text\/html\b/i.test(headers.get("Content-Type") ?? "");
 }

@@ -1,6 +1,9 @@
 /** OPFS, by a worker: sync handles are to be had there alone. */
 
+import { atMost } from "./waiting.js";
+
 const OPEN_MILLISECONDS = 10_000;
+const CLOSE_MILLISECONDS = 5000;
 
 export class OpfsBackend {
   kind = "opfs";
@@ -42,6 +45,10 @@ export class OpfsBackend {
     return this.#ask("remove", keys);
   }
 
+  clear() {
+    return this.#ask("clear");
+  }
+
   note(name) {
     return this.#ask("note", name);
   }
@@ -52,13 +59,13 @@ export class OpfsBackend {
 
   async close() {
     if (!this.#worker) return;
-    try {
-      await this.#ask("close");
-    } finally {
-      this.#worker.terminate();
-      this.#worker = undefined;
-      this.#failAll("the store is closed");
-    }
+    await atMost(
+      this.#ask("close").catch(() => {}),
+      CLOSE_MILLISECONDS,
+    );
+    this.#worker.terminate(); // its files are closed with it, also where it does not answer
+    this.#worker = undefined;
+    this.#failAll("the store is closed");
   }
 
   #ask(name, ...words) {

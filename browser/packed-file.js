@@ -83,10 +83,21 @@ export class PackedFile {
 
   remove(keys) {
     const gone = keys.filter(key => this.#entries.has(key));
+    if (gone.length === this.#entries.size) return this.clear();
     const slots = gone.map(key => this.#entries.get(key).slot);
     this.#append(gone.map(key => [key, { slot: this.#entries.get(key).slot, length: 0, checksum: 0 }]));
     for (const key of gone) this.#entries.delete(key);
     this.#free.push(...slots);
+  }
+
+  /** Removes everything, and gives its room back: no value is named any more when its bytes go. */
+  clear() {
+    this.#index.truncate(0);
+    this.#index.flush();
+    this.#data.truncate(0);
+    this.#entries.clear();
+    this.#free = [];
+    this.#slots = 0;
   }
 
   /** Removes what has none of these keys. */

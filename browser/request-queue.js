@@ -73,7 +73,7 @@ export class RequestQueue {
     if (others === 0) this.#pause(milliseconds);
   }
 
-  /** Starts nothing by itself any more; what waits has signals of its own. */
+  /** Starts nothing by itself any more; tasks that wait have signals of their own. */
   end() {
     clearTimeout(this.#timer);
   }

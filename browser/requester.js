@@ -146,7 +146,7 @@ export class Requester {
       checkCommonStatus(response, question.what);
       return await question.read(response, count => this.#note(count, silence));
     } finally {
-      cancelBody(response); // what nobody has read of it
+      cancelBody(response); // the rest that nobody reads
     }
   }
 

@@ -48,6 +48,12 @@ class Files {
     this.#packed.retain(keys);
   }
 
+  async clear() {
+    this.#packed.clear();
+    for await (const name of this.#directory.keys())
+      if (name.startsWith("note-")) await this.#directory.removeEntry(name);
+  }
+
   async note(name) {
     try {
       const file = await (await this.#directory.getFileHandle(`note-${name}`)).getFile();

@@ -4,7 +4,9 @@ import { CacheBackend } from "./cache-backend.js";
 import { DatabaseBackend } from "./database-backend.js";
 import { OpfsBackend } from "./opfs-backend.js";
 import { sha256Hex } from "./sha256.js";
+import { atMost } from "./waiting.js";
 
+const CLOSE_MILLISECONDS = 10_000;
 const MOST_UNDER_WAY = 32 << 20;
 
 /** Which kinds are tried for what was asked for: the first that the browser has. */
@@ -23,6 +25,7 @@ export class Store {
   #onFailure;
   #underWay = 0;
   #writing = new Set();
+  #closing;
   #isBroken = false;
   #isFull = false;
 
@@ -113,6 +116,12 @@ export class Store {
     await this.#attempt(() => this.remove(this.keys().filter(key => !kept.has(key))));
   }
 
+  /** Removes all values and notes; rejects where that fails. */
+  async clear() {
+    this.#keys.clear();
+    await this.#backend.clear();
+  }
+
   /** Removes values; rejects where that fails. */
   async remove(keys) {
     if (keys.length) await this.#backend.remove(keys);
@@ -133,10 +142,10 @@ export class Store {
     await this.#attempt(() => this.#backend.setNote(name, JSON.stringify(value)));
   }
 
-  /** Closes the store after what is on its way to it has arrived. */
-  async close() {
-    await Promise.allSettled(this.#writing);
-    await this.#backend.close();
+  /** Closes the store after what is on its way to it has arrived; once, however often it is asked to. */
+  close() {
+    this.#closing ??= atMost(Promise.allSettled(this.#writing), CLOSE_MILLISECONDS).then(() => this.#backend.close());
+    return this.#closing;
   }
 
   async #attempt(act) {

@@ -48,3 +48,16 @@ const LONGEST_WAIT = 5000;
 export function backOff(attempt, first = 200) {
   return Math.min(LONGEST_WAIT, first * 2 ** (attempt - 1)) * (0.5 + Math.random() / 2);
 }
+
+/** Resolves as `promise` does, or after `milliseconds`. */
+export async function atMost(promise, milliseconds) {
+  let timer;
+  const over = new Promise(resolve => {
+    timer = setTimeout(resolve, milliseconds);
+  });
+  try {
+    await Promise.race([promise, over]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -122,6 +122,21 @@ test("after a crash at any point every value is the old one, the new one or miss
   }
 });
 
+test("a file without values takes no room", () => {
+  const data = new Handle();
+  const index = new Handle();
+  const file = open(data, index);
+  const emptied = [keys => file.remove(keys), () => file.retain([]), () => file.clear()];
+  for (const empty of emptied) {
+    file.put([1, 2, 3].map(number => [keyOfIndex(number), value(number)]));
+    empty([1, 2, 3].map(keyOfIndex));
+    assert.deepEqual(file.keys(), []);
+    assert.deepEqual([data.getSize(), index.getSize()], [0, 0]);
+  }
+  file.put([[keyOfIndex(7), value(7)]]);
+  assert.deepEqual(open(data, index).get(keyOfIndex(7)), value(7));
+});
+
 test("a value that was damaged is dropped", () => {
   const [data, index] = [new Handle(), new Handle()];
   const file = open(data, index);
@@ -184,7 +199,15 @@ class Backend {
     for (const key of keys) this.values.delete(key);
   }
 
-  async close() {}
+  async clear() {
+    this.#check();
+    this.values.clear();
+  }
+
+  async close() {
+    if (this.isClosed) throw new DOMException("closed already", "InvalidStateError");
+    this.isClosed = true;
+  }
 }
 
 const BLOCK = 512;
@@ -263,6 +286,24 @@ test("without room no more is kept, and that is told of once; blocks that are ke
   assert.deepEqual(failures, ["QuotaExceededError"]);
   assert.equal(stats.hits.disk, 1);
   assert.equal(backend.values.size, 1);
+});
+
+test("a store is closed once, however often and at whatever time it is asked to", async () => {
+  const { store } = reader(new Backend());
+  await Promise.all([store.close(), store.close()]);
+  await store.close();
+});
+
+test("a store that fails is cleared all the same, or says that it is not", async () => {
+  const backend = new Backend();
+  const { blocks, store } = reader(backend);
+  await blocks.read(0, 4 * BLOCK);
+  backend.failure = "InvalidStateError";
+  await blocks.read(4 * BLOCK, BLOCK);
+  await assert.rejects(store.clear(), { name: "InvalidStateError" });
+  backend.failure = undefined;
+  await store.clear();
+  assert.equal(backend.values.size, 0);
 });
 
 test("pages are kept, those that were cleared are not; without room it is `quota` until there is some", async () => {
