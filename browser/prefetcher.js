@@ -56,11 +56,15 @@ export class Prefetcher {
     let failure;
     let turn = performance.now();
     for (const [offset, length] of this.#pieces(ranges)) {
+      while (!failure && (under.size >= this.#places || (waits && this.#isFull))) {
+        const before = performance.now();
+        await this.#change(under, signal);
+        if (performance.now() - before >= 1) turn = performance.now(); // others had theirs meanwhile
+      }
       if (performance.now() - turn > TURN_MILLISECONDS) {
-        await pause(0, signal); // holes and blocks that are here take no time otherwise
+        await pause(0, signal); // holes and blocks that are here are no wait
         turn = performance.now();
       }
-      while (!failure && (under.size >= this.#places || (waits && this.#isFull))) await this.#change(under, signal);
       if (failure || !this.isWelcome) break;
       const piece = this.#reader
         .prefetch(offset, length, this.atOnce, signal)

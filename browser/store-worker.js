@@ -50,8 +50,9 @@ class Files {
 
   async clear() {
     this.#packed.clear();
-    for await (const name of this.#directory.keys())
-      if (name.startsWith("note-")) await this.#directory.removeEntry(name);
+    const notes = [];
+    for await (const name of this.#directory.keys()) if (name.startsWith("note-")) notes.push(name);
+    for (const name of notes) await this.#directory.removeEntry(name);
   }
 
   async note(name) {
