@@ -20,8 +20,8 @@ const LONGEST_WAIT = 60_000;
 const HTTP_DATE = /^[A-Z][a-z]+,? .*\d\d:\d\d:\d\d/;
 
 /**
- * @returns {number | undefined} milliseconds that `Retry-After` asks for, a minute at most. Those of a date count from
- *   `Date`, if that may be read: the clock here may be wrong
+ * @returns {number | undefined} milliseconds that `Retry-After` asks for, a minute at most. Those of a date count
+ *   from `Date`, if that may be read: the clock here may be wrong
  */
 export function retryAfter(headers) {
   const field = headers.get("Retry-After") ?? "";
