@@ -8,7 +8,7 @@ import { bytesOf, lies, LyingServer, send, sha256 } from "./lying-server.mjs";
 
 const BLOCK = 4096;
 const IMAGE = bytesOf(5, 299_520);
-const OPTIONS = { blockSize: BLOCK, profile: false, retryDelay: 1, readAhead: 0, retries: 1, timeout: 2000 };
+const OPTIONS = { blockSize: BLOCK, profile: false, retryDelay: 1, readAhead: 0, retries: 1, timeout: 20_000 };
 
 let server;
 const disks = [];
@@ -185,7 +185,7 @@ for (const [name, zeros] of Object.entries(MANIFESTS)) {
 
 test("a manifest of nothing but brackets is `damaged`", async () => {
   server.fault = request =>
-    isOf("/manifest.json")(request) ? response => response.end(Buffer.alloc(4 << 20, "[")) : undefined;
+    isOf("/manifest.json")(request) ? response => response.end(Buffer.alloc(1 << 20, "[")) : undefined;
   await assert.rejects(open(server.base, { mode: "chunks" }), code("damaged"));
 });
 
