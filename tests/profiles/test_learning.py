@@ -198,6 +198,14 @@ def test_a_session_with_the_profile_leaves_the_one_before_and_the_one_after() ->
     assert ranges(lines) == [(0, 1, 0, 100)]
 
 
+def test_a_session_that_ends_soon_is_with_the_profile_that_it_fetched() -> None:
+    """Also where the next one begins within two minutes: a request in the seconds that count is of their session."""
+    assert sessions([read(0, 0), ask(0.05), read(5, UNIT), read(61, 0), ask(61.05)]) == 0
+    assert sessions([read(0, 0), ask(29.999), read(80, 0)]) == 0
+    assert sessions([read(0, 0), ask(30), read(80, 0)]) == 1
+    assert sessions([read(0, 0), ask(5), read(100, 0)]) == 1
+
+
 def test_lines_of_several_logs_in_any_order_are_as_one_log() -> None:
     """What memory does not hold is sorted in temporary files."""
     lines = [read(number * HOUR + second, second * 3 * UNIT) for number in range(30) for second in range(10)]
@@ -294,7 +302,7 @@ def _naive_sessions(events: list[Event]) -> list[dict[int, int]]:
     for begin, after in pairwise([*begins, 10**9]):
         own = [one[0] for one in reads if begin <= one[0] < after]
         quiet = next((a + 600 for a, b in pairwise([*own, 10**9]) if b - a >= 600))
-        if any(begin - 60 <= asked <= begin or begin < asked < min(quiet, after - 60) for asked in asks):
+        if any(begin - 60 <= asked <= begin or begin < asked < min(quiet, max(after - 60, begin + 30)) for asked in asks):
             continue
         units: dict[int, int] = {}
         for time, _, unit, count in reads:
