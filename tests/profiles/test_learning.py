@@ -221,6 +221,21 @@ def test_what_loggers_write_before_a_line_does_not_matter() -> None:
     ]
 
 
+def test_lines_that_other_programs_have_rewritten() -> None:
+    """The order of fields, further ones, the form of numbers, and a line around the line do not matter."""
+    own = {"range": "589824-593919", "bytes_sent": 4096.0, "status": 206.0, "latency_seconds": 0}
+    changed = json.loads(read(1, 9 * UNIT)) | own
+    for other in (
+        json.dumps(dict(reversed(changed.items())), indent=None, separators=(" ,", " : ")).encode(),
+        json.dumps({"host": {"ip": ["win98"]}} | changed).encode(),
+        b'host {web-1}: {"x": "\xff\xfe", ' + json.dumps(changed).encode()[1:],
+        json.dumps({"log": json.dumps(changed) + "\n", "stream": "stderr"}).encode(),
+        json.dumps({"MESSAGE": json.dumps(changed), "_PID": "12"}).encode(),
+        json.dumps({"message": json.dumps(changed), "@timestamp": "2026-11-18T11:06:40Z"}).encode(),
+    ):
+        assert ranges([read(0, 0), other]) == [(0, 1, 0, 100), (9, 1, 1000, 100)], other
+
+
 def test_malformed_lines_are_counted() -> None:
     """A line that is none of a request log is told of, and does not end the work."""
     with learning(LogReader("win98", VERSION), "boot", SIZE, LearningRules()) as learner:
@@ -239,11 +254,15 @@ def test_malformed_lines_are_counted() -> None:
             read(0, 0, range="5-1"),
             read(0, 0, status=None),
             read(0, 0, client=None),
+            read(0, 0, bytes_sent=0.5),
+            read(0, 0, status=math.inf),
+            b'{"log": "{\\ud800win98"}',
             b'{"message": "settings"}',
+            b'{"log": "win98"}',
             read(0, 0),
         ):
             learner.take(one)
-        assert (learner.lines, learner.malformed, learner.reads) == (16, 13, 1)
+        assert (learner.lines, learner.malformed, learner.reads) == (20, 16, 1)
 
 
 Event = tuple[int, str, int, int]
