@@ -321,7 +321,9 @@ def _naive_sessions(events: list[Event]) -> list[dict[int, int]]:
     for begin, after in pairwise([*begins, 10**9]):
         own = [one[0] for one in reads if begin <= one[0] < after]
         quiet = next((a + 600 for a, b in pairwise([*own, 10**9]) if b - a >= 600))
-        if any(begin - 60 <= asked <= begin or begin < asked < min(quiet, max(after - 60, begin + 30)) for asked in asks):
+        if any(
+            begin - 60 <= asked <= begin or begin < asked < min(quiet, max(after - 60, begin + 30)) for asked in asks
+        ):
             continue
         units: dict[int, int] = {}
         for time, _, unit, count in reads:

@@ -61,7 +61,9 @@ class SessionFinder:
                 continue
             if not first and self._is_start(began):
                 yield from self._ended(began)
-                self._session = _OpenSession(began, began + round(self.seconds * _SECOND), was_asked=self._was_asked_before(began))
+                self._session = _OpenSession(
+                    began, began + round(self.seconds * _SECOND), was_asked=self._was_asked_before(began)
+                )
             self._read(began, first, after)
         yield from self._ended(None)
 
