@@ -183,7 +183,7 @@ def test_importing(command: Command, root: Path, version: str, tmp_path: Path) -
     command("profile", "learn", "win98", log(tmp_path / "log", boot(version)), "--images-root", root)
     document = command("profile", "show", "win98", "--images-root", root, "--json").json
     file = tmp_path / "profile.json"
-    file.write_text(json.dumps(document | {"image_id": "elsewhere", "name": "first"}))
+    file.write_text(json.dumps(document | {"image_id": "elsewhere", "name": "first", "bytes": 5}))
     done = command("profile", "import", "win98", file, "--name", "second", "--images-root", root, "--json")
     assert done.json["path"] == f"profiles/win98/{version}/second.json"
     stored = json.loads((root / done.json["path"]).read_bytes())
