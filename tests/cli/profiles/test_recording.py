@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -120,7 +119,7 @@ def test_what_comes_late_to_a_rotated_log_is_read(tmp_path: Path) -> None:
     """The daemon writes to the old file until it is told of the new one, also the end of a line."""
     path, old = tmp_path / "current", tmp_path / "old"
     path.write_bytes(b"on")
-    descriptors = len(os.listdir("/proc/self/fd"))
+    descriptors = len([*Path("/proc/self/fd").iterdir()])
     with contextlib.closing(LogTail(path)) as tail:
         assert [*tail.lines()] == []
         for number in (b"1", b"2", b"3"):
@@ -130,7 +129,7 @@ def test_what_comes_late_to_a_rotated_log_is_read(tmp_path: Path) -> None:
             with old.open("ab") as file:
                 file.write(b"e" + number + b"\n")
             assert [*tail.lines()] == [b"one" + number]
-    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert len([*Path("/proc/self/fd").iterdir()]) == descriptors
 
 
 def test_of_a_long_log_the_end_is_read(tmp_path: Path) -> None:
