@@ -1,10 +1,17 @@
 /** OPFS, by a worker: sync handles are to be had there alone. */
 
+import { awakeTimeout } from "./waiting.js";
+
 const OPEN_MILLISECONDS = 10_000;
+const CLOSE_MILLISECONDS = 2000;
 
 export class OpfsBackend {
   kind = "opfs";
+  /** Told of keys that came and went: `{added, removed}`, and `isFresh` where all others are gone. */
+  onNews = () => {};
+  #words;
   #worker;
+  #opened;
   #question = 0;
   #waiting = new Map();
 
@@ -18,16 +25,10 @@ export class OpfsBackend {
   }
 
   /** @returns {Promise<string[]>} the keys that have values */
-  async open(words) {
-    this.#worker = startWorker();
-    this.#worker.onmessage = ({ data: { id, answer } }) => this.#settle(id, answer);
-    this.#worker.onerror = event => this.#failAll(event.message ?? "the worker of the store cannot be started");
-    const timer = setTimeout(() => this.#failAll("the worker of the store does not answer"), OPEN_MILLISECONDS);
-    try {
-      return await this.#ask("open", words);
-    } finally {
-      clearTimeout(timer);
-    }
+  open(words) {
+    this.#words = words;
+    this.#opened = this.#start(words);
+    return this.#opened;
   }
 
   read(keys) {
@@ -52,16 +53,50 @@ export class OpfsBackend {
 
   async close() {
     if (!this.#worker) return;
+    const forget = awakeTimeout(CLOSE_MILLISECONDS, () => this.#stop("the worker of the store does not answer"));
+    await this.#ask("close").catch(() => {}); // all that was written has been answered before
+    forget();
+    this.#stop("the store is closed");
+  }
+
+  async #start(words) {
+    this.#worker = startWorker();
+    this.#worker.onmessage = ({ data }) => this.#hear(data);
+    this.#worker.onerror = event => this.#stop(event.message ?? "the worker of the store cannot be started");
+    const forget = awakeTimeout(OPEN_MILLISECONDS, () => this.#stop("the worker of the store does not answer"));
     try {
-      await this.#ask("close");
+      return await this.#send("open", words);
     } finally {
-      this.#worker.terminate();
-      this.#worker = undefined;
-      this.#failAll("the store is closed");
+      forget();
     }
   }
 
-  #ask(name, ...words) {
+  #hear({ id, answer, news, isLost }) {
+    if (news) this.onNews(news);
+    else if (isLost) this.#startAnew();
+    else this.#settle(id, answer);
+  }
+
+  /** The files were cleared away: a worker of its own begins with empty ones. */
+  #startAnew() {
+    this.#stop("the files of the store were cleared away", "NotFoundError");
+    this.#opened = this.#start({ ...this.#words, keepsOthers: true, isRestart: true });
+    this.#opened.then(added => this.onNews({ isFresh: true, added, removed: [] })).catch(() => {}); // each call has it
+  }
+
+  /** Ends the worker: one that could not be started answers nothing. */
+  #stop(message, name = "InvalidStateError") {
+    this.#worker?.terminate();
+    this.#worker = undefined;
+    for (const id of [...this.#waiting.keys()]) this.#settle(id, { error: [name, message] });
+  }
+
+  async #ask(name, ...words) {
+    await this.#opened;
+    return this.#send(name, ...words);
+  }
+
+  #send(name, ...words) {
     return new Promise((resolve, reject) => {
       if (!this.#worker) return reject(new DOMException("the store is closed", "InvalidStateError"));
       const id = (this.#question += 1);
@@ -75,10 +110,6 @@ export class OpfsBackend {
     this.#waiting.delete(id);
     if (error) reject?.(new DOMException(error[1], error[0]));
     else resolve?.(value);
-  }
-
-  #failAll(message) {
-    for (const id of [...this.#waiting.keys()]) this.#settle(id, { error: ["InvalidStateError", message] });
   }
 }
 

@@ -36,7 +36,8 @@ export class Overlay {
    */
   static async open(disk, { persistent = false } = {}) {
     const top = new Overlay(PRIVATE, disk);
-    if (persistent) top.#keeper = await PageKeeper.open(persistent, top.#image, top.#pages);
+    const tell = error => disk.dispatchEvent(new CustomEvent("error", { detail: { error } }));
+    if (persistent) top.#keeper = await PageKeeper.open(persistent, top.#image, top.#pages, tell);
     if (top.persistent !== persistent)
       console.warn(`aero-disk: ${persistent} is not to be had; writes are kept in ${top.persistent || "memory"}`);
     return top;
