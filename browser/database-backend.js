@@ -78,10 +78,14 @@ export class DatabaseBackend {
     try {
       return this.#database.transaction(VALUES, mode);
     } catch (error) {
-      if (error.name !== "InvalidStateError") throw error;
-      this.#forget(); // it is being closed, and `onclose` comes later
-      throw new DOMException("the database was cleared away", "NotFoundError");
+      if (error.name === "InvalidStateError") throw this.#lost(); // it is being closed, and `onclose` comes later
+      throw error;
     }
+  }
+
+  #lost() {
+    this.#forget();
+    return new DOMException("the database was cleared away", "NotFoundError");
   }
 
   #forget() {
@@ -108,8 +112,13 @@ export class DatabaseBackend {
       transaction.oncomplete = resolve;
       transaction.onabort = () => reject(transaction.error ?? new DOMException("aborted", "AbortError"));
     });
-    const [found] = await Promise.all([act(transaction.objectStore(VALUES)), ended]);
-    return found;
+    try {
+      const [found] = await Promise.all([act(transaction.objectStore(VALUES)), ended]);
+      return found;
+    } catch (error) {
+      if (error.name === "UnknownError") throw this.#lost(); // what Chromium calls it in mid-transaction
+      throw error;
+    }
   }
 }
 
@@ -117,8 +126,9 @@ function openDatabase() {
   const request = indexedDB.open(DATABASE, 1);
   request.onupgradeneeded = () => request.result.createObjectStore(VALUES);
   return new Promise((resolve, reject) => {
-    done(request).then(resolve, reject);
-    awakeTimeout(OPEN_MILLISECONDS, () => reject(new DOMException("IndexedDB does not answer", "TimeoutError")));
+    const late = new DOMException("IndexedDB does not answer", "InvalidStateError");
+    const forget = awakeTimeout(OPEN_MILLISECONDS, () => reject(late));
+    done(request).then(resolve, reject).finally(forget);
   });
 }
 

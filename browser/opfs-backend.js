@@ -2,7 +2,9 @@
 
 import { awakeTimeout } from "./waiting.js";
 
-const OPEN_MILLISECONDS = 10_000;
+const BLOB_MILLISECONDS = 10_000;
+/** A worker that is silent for longer is ended: Chromium may never come back from files that were cleared away. */
+const ANSWER_MILLISECONDS = 10_000;
 const CLOSE_MILLISECONDS = 2000;
 
 export class OpfsBackend {
@@ -53,9 +55,7 @@ export class OpfsBackend {
 
   async close() {
     if (!this.#worker) return;
-    const forget = awakeTimeout(CLOSE_MILLISECONDS, () => this.#stop("the worker of the store does not answer"));
     await this.#ask("close").catch(() => {}); // all that was written has been answered before
-    forget();
     this.#stop("the store is closed");
   }
 
@@ -63,12 +63,7 @@ export class OpfsBackend {
     this.#worker = startWorker();
     this.#worker.onmessage = ({ data }) => this.#hear(data);
     this.#worker.onerror = event => this.#stop(event.message ?? "the worker of the store cannot be started");
-    const forget = awakeTimeout(OPEN_MILLISECONDS, () => this.#stop("the worker of the store does not answer"));
-    try {
-      return await this.#send("open", words);
-    } finally {
-      forget();
-    }
+    return this.#send("open", words);
   }
 
   #hear({ id, answer, news, isLost }) {
@@ -100,14 +95,17 @@ export class OpfsBackend {
     return new Promise((resolve, reject) => {
       if (!this.#worker) return reject(new DOMException("the store is closed", "InvalidStateError"));
       const id = (this.#question += 1);
-      this.#waiting.set(id, { resolve, reject });
+      const milliseconds = name === "close" ? CLOSE_MILLISECONDS : ANSWER_MILLISECONDS;
+      const forget = awakeTimeout(milliseconds, () => this.#stop("the worker of the store does not answer"));
+      this.#waiting.set(id, { resolve, reject, forget });
       this.#worker.postMessage({ id, name, words });
     });
   }
 
   #settle(id, { value, error }) {
-    const { resolve, reject } = this.#waiting.get(id) ?? {};
+    const { resolve, reject, forget } = this.#waiting.get(id) ?? {};
     this.#waiting.delete(id);
+    forget?.();
     if (error) reject?.(new DOMException(error[1], error[0]));
     else resolve?.(value);
   }
@@ -121,6 +119,6 @@ function startWorker() {
   }
   const blob = URL.createObjectURL(new Blob([`import ${JSON.stringify(href)};`], { type: "text/javascript" }));
   const worker = new Worker(blob, { type: "module" });
-  setTimeout(() => URL.revokeObjectURL(blob), OPEN_MILLISECONDS);
+  setTimeout(() => URL.revokeObjectURL(blob), BLOB_MILLISECONDS);
   return worker;
 }

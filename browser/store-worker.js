@@ -120,7 +120,8 @@ class Store {
     if (news) self.postMessage({ news });
     else if (isOwner) for (const [open, question] of this.#open) this.#send(open, question);
     else if (answer) this.#settle(id, answer);
-    else if (this.#files && !this.#failure) this.#channel.postMessage({ id, answer: await answerOf(() => this.#act(name, words)) });
+    else if (this.#files && !this.#failure)
+      this.#channel.postMessage({ id, answer: await answerOf(() => this.#act(name, words)) });
   }
 
   #settle(id, { value, error }) {

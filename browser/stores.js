@@ -49,12 +49,13 @@ export class Store {
     if (!(kind in KINDS)) throw new TypeError(`persistent is "opfs", "cache" or false, not ${kind}`);
     const path = await pathOf(names);
     for (const Backend of KINDS[kind]) {
-      if (!Backend.isThere) continue;
-      const backend = new Backend();
+      let backend;
       try {
+        if (!Backend.isThere) continue; // in a sandbox even to look at `caches` throws
+        backend = new Backend();
         return new Store(backend, await backend.open({ path, slotSize, exclusive, keepsOthers }), onFailure);
       } catch (error) {
-        await backend.close().catch(() => {});
+        await backend?.close().catch(() => {});
         if (error.name === "InUseError") throw error;
         onFailure(error);
       }

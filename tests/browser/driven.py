@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import json
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from attrs import define
 from tests.blackbox.harness import until
+from tests.blackbox.leased_root import lease
 from tests.browser.served import CLIENT, TOOLS
 from tests.clients.chromium import IMAGES_HOST
 from tools.emulator.devtools import Browser, Tab, browser
 from tools.emulator.page_host import HOST, Site, page_host
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.browser.served import Served
@@ -26,10 +27,17 @@ PLAIN_HOST = "app.plain.test"
 """No browser trusts http under this name."""
 POLICY = "default-src 'self' 'unsafe-inline' 'wasm-unsafe-eval' blob: http:; connect-src *"
 BLOCK = 32768
+LEASE_SECONDS = 2.0
 
 
 def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
+
+
+def short_lease() -> bytes:
+    """A lease of the image `secret` that is over soon."""
+    now = time.time()
+    return lease("secret", iat=now, exp=now + LEASE_SECONDS).encode()
 
 
 @define
@@ -43,7 +51,8 @@ class Page:
 
     def start(self, name: str, promise: str) -> None:
         """Begin something whose outcome `outcome` waits for."""
-        self.ask(f"globalThis.{name} = ({promise}).then(value => ({{value}}), ({{code, message}}) => ({{code, message}})); 0")
+        both = "value => ({ value }), ({ code, message }) => ({ code, message })"
+        self.ask(f"globalThis.{name} = ({promise}).then({both}); 0")
 
     def outcome(self, name: str, seconds: float = 20.0) -> Any:
         """What a promise came to; fails where it was rejected."""
@@ -68,10 +77,13 @@ class Driven:
     origin: str
     served: Served
 
-    def page(self, place: str, client: str = "", context: str | None = None) -> Page:
-        """Open a page; `place` is the origin, by the first label of its host, of which each has its own storage."""
-        tab = self.running.new_tab() if context is None else self.running.new_tab(context)
-        words = {"images": f"{self.images}/v1/images", "client": client}
+    def page(self, place: str, *, client: str = "", images: str = "", context: str | None = None) -> Page:
+        """Open a page; `place` is its host, or the first label of it: each has a storage of its own.
+
+        `client` and `images` are the origins of the client and of the images, `context` is a private window.
+        """
+        tab = self.running.new_tab(context)
+        words = {"images": f"{images or self.images}/v1/images", "client": client}
         origin = self.origin.replace(HOST, place if "." in place else f"{place}.aero.localhost")
         tab.open(f"{origin}/page/driven_page.html?{urlencode(words)}")
         page = Page(tab)
@@ -95,6 +107,6 @@ class Driven:
 def driving(chromium: str, profile: Path, served: Served, port: int = 0) -> Iterator[Driven]:
     """Run a browser over a profile; `port` is that of the pages, for a profile that has their origin's data."""
     parts = {"page": HERE, "client": CLIENT, "modules": TOOLS / "node_modules"}
-    with page_host(Site(parts, {}, POLICY), port) as origin:
-        with browser(chromium, profile, [f"--host-resolver-rules=MAP {PLAIN_HOST} 127.0.0.1"]) as running:
-            yield Driven(running, origin, served)
+    site, flags = Site(parts, {"/lease": short_lease}, POLICY), [f"--host-resolver-rules=MAP {PLAIN_HOST} 127.0.0.1"]
+    with page_host(site, port) as origin, browser(chromium, profile, flags) as running:
+        yield Driven(running, origin, served)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tests.browser.driven import BLOCK, sha256
 from tests.browser.served import HOLE
 
 if TYPE_CHECKING:
-    from tests.browser.driven import Driven, Page
+    from tests.browser.driven import Driven
 
 
 def kept_blocks(blocks: int) -> int:
@@ -24,13 +24,13 @@ def blocks_of(ranges: list[str]) -> list[int]:
 
 
 def test_opened_at_once(driven: Driven) -> None:
-    """Tabs that open an image at the same time all have their blocks in OPFS."""
-    tabs = [driven.page("at-once") for _ in range(3)]
-    for tab in tabs:
-        tab.start("opening", "open('disk').then(opened => (globalThis.disk = opened).persistent)")
-    assert [tab.outcome("opening") for tab in tabs] == ["opfs"] * 3
-    for tab in tabs:
-        tab.tab.close()
+    """Disks that open an image at the same time, as tabs do when a session is restored, all have OPFS."""
+    page = driven.page("at-once")
+    page.ask("globalThis.disks = await Promise.all(Array.from({ length: 4 }, () => open('disk'))); 0")
+    kinds = page.ask("disks.map(disk => disk.persistent)")
+    assert kinds == ["opfs"] * 4
+    assert page.ask("told") == []
+    page.tab.close()
 
 
 def test_each_block_once(driven: Driven) -> None:
@@ -49,6 +49,8 @@ def test_each_block_once(driven: Driven) -> None:
         assert tab.ask("await disk.read(0, 512); await hashOf(disk)") == sha256(driven.served.image.read_bytes())
     asked = blocks_of(driven.ranges(since))
     assert len(asked) == len(set(asked)) == kept_blocks(160)
+    for tab in (one, other):
+        tab.tab.close()
 
 
 def test_owner_is_closed(driven: Driven) -> None:
@@ -64,3 +66,4 @@ def test_owner_is_closed(driven: Driven) -> None:
     assert other.ask("await hashOf(disk)") == sha256(driven.served.image.read_bytes())
     assert driven.ranges(since) == []
     assert other.ask("told") == []
+    other.tab.close()
