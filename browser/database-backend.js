@@ -116,7 +116,7 @@ export class DatabaseBackend {
       const [found] = await Promise.all([act(transaction.objectStore(VALUES)), ended]);
       return found;
     } catch (error) {
-      if (error.name === "UnknownError") throw this.#lost(); // what Chromium calls it in mid-transaction
+      if (error.name === "UnknownError") throw this.#lost(); // in mid-transaction, by Chromium
       throw error;
     }
   }

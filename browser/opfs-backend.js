@@ -55,7 +55,7 @@ export class OpfsBackend {
 
   async close() {
     if (!this.#worker) return;
-    await this.#ask("close").catch(() => {}); // all that was written has been answered before
+    await this.#ask("close").catch(() => {}); // every write has been answered before
     this.#stop("the store is closed");
   }
 
@@ -76,7 +76,7 @@ export class OpfsBackend {
   #startAnew() {
     this.#stop("the files of the store were cleared away", "NotFoundError");
     this.#opened = this.#start({ ...this.#words, keepsOthers: true, isRestart: true });
-    this.#opened.then(added => this.onNews({ isFresh: true, added, removed: [] })).catch(() => {}); // each call has it
+    this.#opened.then(added => this.onNews({ isFresh: true, added, removed: [] })).catch(() => {}); // calls have it
   }
 
   /** Ends the worker: one that could not be started answers nothing. */

@@ -116,7 +116,7 @@ export class PackedFile {
     this.#indexSize += bytes.length;
   }
 
-  /** Writes an index with one record for each value into `index`, which is used from then on; or not, if it throws. */
+  /** Writes an index with one record for each value into `index`, which is used from then on unless this throws. */
   moveIndex(index) {
     const [old, size] = [this.#index, this.#indexSize];
     index.truncate(0);

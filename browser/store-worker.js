@@ -9,7 +9,7 @@
 import { StoreFiles } from "./store-files.js";
 import { awakeTimeout } from "./waiting.js";
 
-const ANSWER_MILLISECONDS = 2000;
+const ANSWER_MILLISECONDS = 3000;
 const WRITES = ["write", "setNote"];
 
 /** The store as this tab sees it: its own files, or those of the owner. */
@@ -86,7 +86,7 @@ class Store {
     return value;
   }
 
-  /** The files were cleared away, and Chromium never comes back from closing them: another worker has to begin anew. */
+  /** The files were cleared away, and Chromium never comes back from closing them: another worker begins anew. */
   #giveUpFiles() {
     this.#failure ??= new DOMException("the files of the store were cleared away", "NotFoundError");
     this.#channel.postMessage({ news: { isFresh: true, added: [], removed: [] } });

@@ -6,7 +6,7 @@ import { OpfsBackend } from "./opfs-backend.js";
 import { sha256Hex } from "./sha256.js";
 
 const MOST_UNDER_WAY = 32 << 20;
-const AWAY_MILLISECONDS = 10_000;
+const AWAY_MILLISECONDS = 30_000;
 
 /** Which kinds are tried for what was asked for: the first that the browser has. */
 const KINDS = {
