@@ -39,7 +39,8 @@ export class Overlay {
   static async open(disk, { persistent = false } = {}) {
     if (persistent) checkChoice("persistent", persistent);
     const top = new Overlay(PRIVATE, disk);
-    if (persistent) top.#keeper = await PageKeeper.open(persistent, top.#image, top.#pages);
+    const tell = error => disk.dispatchEvent(new CustomEvent("error", { detail: { error } }));
+    if (persistent) top.#keeper = await PageKeeper.open(persistent, top.#image, top.#pages, tell);
     if (persistent && top.persistent !== persistent)
       console.warn(`aero-disk: ${persistent} is not to be had; writes are kept in ${top.persistent || "memory"}`);
     return top;

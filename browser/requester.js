@@ -2,7 +2,7 @@
 
 import { cancelBody, checkCommonStatus, retryAfter, Setback } from "./answers.js";
 import { AeroDiskError, aborted } from "./errors.js";
-import { backOff, linkedController, pause, withSignal } from "./waiting.js";
+import { awakeTimeout, backOff, linkedController, pause, withSignal } from "./waiting.js";
 
 const LEAST_BYTES = 4096;
 const DOUBTFUL_TRIES = 3;
@@ -173,7 +173,7 @@ export class Requester {
 class SilenceLimit {
   #milliseconds;
   #controller;
-  #timer;
+  #stop;
   #got = 0;
   isOver = false;
 
@@ -193,16 +193,16 @@ class SilenceLimit {
   }
 
   end() {
-    clearTimeout(this.#timer);
+    this.#stop();
     this.#controller.unlink();
   }
 
   #restart() {
     this.#got = 0;
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => {
+    this.#stop?.();
+    this.#stop = awakeTimeout(this.#milliseconds, () => {
       this.isOver = true;
       this.#controller.abort(new DOMException("nothing came", "TimeoutError"));
-    }, this.#milliseconds);
+    });
   }
 }

@@ -19,6 +19,23 @@ export function pause(milliseconds, signal) {
   });
 }
 
+const LATE_MILLISECONDS = 1000;
+
+/**
+ * Acts after `milliseconds`. A timer that is late tells of a sleep, and what came meanwhile is still to be handled:
+ * then it acts after as long again.
+ *
+ * @returns {() => void} to be called when there is nothing to act on any more
+ */
+export function awakeTimeout(milliseconds, act) {
+  const due = performance.now() + milliseconds;
+  let timer = setTimeout(() => {
+    if (performance.now() - due < LATE_MILLISECONDS) act();
+    else timer = setTimeout(act, milliseconds);
+  }, milliseconds);
+  return () => clearTimeout(timer);
+}
+
 /** Settles as `promise` does, or rejects when `signal` is aborted before. */
 export function withSignal(promise, signal) {
   if (!signal) return promise;
