@@ -144,7 +144,8 @@ export class VersionReader {
     if (!next || !this.#prefetcher.isWelcome) return;
     const within = Math.min(next.length, this.content.image.size - next.offset);
     const { signal, onFailure } = this.#around;
-    if (within > 0) this.#blocks.prefetch(next.offset, within, this.#prefetcher.atOnce, signal).catch(onFailure);
+    const atOnce = Math.max(this.#prefetcher.atOnce, length);
+    if (within > 0) this.#blocks.prefetch(next.offset, within, atOnce, signal).catch(onFailure);
   }
 
   #progress(total) {
