@@ -17,7 +17,8 @@ export class ReadAhead {
   /**
    * Notes a read.
    *
-   * The window is extended when half of it is used up: one that slides with every read makes a request for each.
+   * A row begins with its second read, or with a large read from byte 0 on. The window is extended when half of it
+   * is used up: one that slides with every read makes a request for each. For large reads it grows twice as fast.
    * It grows from the start again where reads go over into a part with another limit.
    *
    * @param {number} offset
@@ -33,7 +34,7 @@ export class ReadAhead {
       const begun = { next: end, ahead: end, window: length, limit };
       this.#streams.unshift(begun);
       this.#streams.length = Math.min(this.#streams.length, MOST_STREAMS);
-      return offset === 0 ? this.#extend(begun, length) : undefined;
+      return offset === 0 && length >= LARGE_READ ? this.#extend(begun, length) : undefined;
     }
     if (stream.limit !== limit) Object.assign(stream, { window: length, limit });
     stream.next = Math.max(end, stream.next);
