@@ -161,19 +161,16 @@ def prepared(rtts: list[int], mbit: float | None, guest: Path, v86: Path) -> Ite
         yield Bench(chromium, origin, servers, ports, place, (guest / "linux.img").stat().st_size)
 
 
-def measure(
-    bench: Bench, loaders: list[Loader], rtts: list[int], rounds: int, say: Callable[[str], None]
-) -> list[Boot]:
-    """Boot everything in turn, `rounds` times."""
+def measure(bench: Bench, loaders: list[Loader], rtts: list[int], say: Callable[[str], None]) -> list[Boot]:
+    """Boot everything once, in turn."""
     boots: list[Boot] = []
     began = time.monotonic()
-    for number in range(rounds):
-        for rtt in rtts:
-            for loader in loaders:
-                try:
-                    boots.append(boot := bench.boot(loader, rtt))
-                except BrowserError as error:
-                    raise BenchError(f"{loader.name} at {rtt} ms: {error}") from error
-                spent = time.monotonic() - began
-                say(f"{spent:5.0f} s  round {number + 1}  {rtt:3} ms  {loader.name:15} {boot.seconds:5.1f} s")
+    for rtt in rtts:
+        for loader in loaders:
+            try:
+                boots.append(boot := bench.boot(loader, rtt))
+            except BrowserError as error:
+                raise BenchError(f"{loader.name} at {rtt} ms: {error}") from error
+            spent = time.monotonic() - began
+            say(f"{spent:5.0f} s  {rtt:3} ms  {loader.name:15} {boot.seconds:5.1f} s")
     return boots
