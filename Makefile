@@ -21,7 +21,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 
 # Directories are listed too: their time tells when a file was removed.
-SOURCES := pyproject.toml $(wildcard README.md LICENSE) \
+SOURCES := pyproject.toml MANIFEST.in $(wildcard README.md LICENSE) $(shell find share -type f) \
            $(wildcard browser/*.js) $(shell find src twisted -name __pycache__ -prune -o -not -name dropin.cache -print)
 
 # What runs is what was installed, whatever the caller's environment points at.
@@ -61,7 +61,7 @@ aero-storage: large disk images over HTTP ranges, as a Twisted daemon.
                pyproject.toml allows; says so where no service can be asked
   make soak    all kinds of clients at once for an hour, with 0.4 of a core, into docs/measurements/soak.md;
                SOAK_ARGS="--seconds 300" takes 5 minutes
-  make docs    write the generated pages of docs/reference anew
+  make docs    write the generated pages of docs/reference, manual pages and completions anew
   make lint    ruff: rules and format
   make types   mypy, strict
   make clean   remove $(VENV) and everything built; your images stay

@@ -99,7 +99,7 @@ def test_sources_suffice() -> None:
     pyproject = (PROJECT / "pyproject.toml").read_text(encoding="utf-8")
     named = re.findall(r'^(?:readme|license-files) = \[?"([^"]+)"', pyproject, re.MULTILINE)
     places = re.findall(r'^"?(?:aero_storage|twisted\.plugins)"? = "([^"/]+)/', pyproject, re.MULTILINE)
-    assert copied == {"pyproject.toml", *named, *places}
+    assert copied == {"pyproject.toml", "browser", "share", *named, *places}  # src has a link to browser
     assert {*named, *places} == {"README.md", "LICENSE", "src", "twisted"}
 
 
