@@ -217,7 +217,7 @@ def test_dropin_imports_no_reactor(tmp_path: Path) -> None:
 
 
 def test_release_workflow() -> None:
-    """The workflow of releases makes all by one script, which exists, and lets no job write but where it publishes."""
+    """The workflow of releases makes all by one script, and lets no job write but where it publishes."""
     text = (ROOT / ".github" / "workflows" / "release.yml").read_text(encoding="utf-8")
     workflow = yaml.safe_load(text)
     assert workflow[True]["push"] == {"tags": ["v*"]}  # YAML 1.1: `on` is a boolean
@@ -238,4 +238,4 @@ def test_release_of_another_version(tag: str) -> None:
     done = subprocess.run([ROOT / ".ci" / "release", tag], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
     assert f"The tag is {tag}, pyproject.toml has {PROJECT['version']}" in done.stderr
-    assert not (ROOT / "dist").exists()
+    assert done.stdout == ""
