@@ -99,8 +99,10 @@ def test_sources_suffice() -> None:
     pyproject = (PROJECT / "pyproject.toml").read_text(encoding="utf-8")
     named = re.findall(r'^(?:readme|license-files) = \[?"([^"]+)"', pyproject, re.MULTILINE)
     places = re.findall(r'^"?(?:aero_storage|twisted\.plugins)"? = "([^"/]+)/', pyproject, re.MULTILINE)
-    assert copied == {"pyproject.toml", "browser", "share", *named, *places}  # src has a link to browser
-    assert {*named, *places} == {"README.md", "LICENSE", "src", "twisted"}
+    package = PROJECT / "src/aero_storage"
+    linked = {one.resolve().relative_to(PROJECT).parts[0] for one in package.rglob("*") if one.is_symlink()}
+    assert copied == {"pyproject.toml", "share", *named, *places, *linked}
+    assert {*named, *places, *linked} == {"README.md", "LICENSE", "src", "twisted", "browser"}
 
 
 def test_nobody_in_particular() -> None:

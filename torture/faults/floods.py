@@ -95,7 +95,7 @@ def _times(result: LiveResult) -> str:
 
 def _names(trial: Trial) -> dict[str, str]:
     version = trial.daemon.ask(f"{IMAGE}/chunked/manifest.json").json()["version"]
-    return {"image_id": "disk", "version": version, "chunk_name": "00000000.bin"}
+    return {"image_id": "disk", "version": version, "chunk_name": "00000000.bin", "part": "aero-disk.js"}
 
 
 def _watch(trial: Trial, count: int) -> LiveResult:

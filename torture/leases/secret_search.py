@@ -82,7 +82,7 @@ def _tokens() -> Iterator[str]:
 
 
 def _targets() -> Iterator[str]:
-    names = {"image_id": "disk", "version": "v-1", "chunk_name": "00000000.bin"}
+    names = {"image_id": "disk", "version": "v-1", "chunk_name": "00000000.bin", "part": "aero-disk.js"}
     for route in ROUTES:
         yield re.sub(r":(\w+)", lambda match: names[match[1]], route.template)
     yield from ("/v1/images/nobody", "/v1/images/%00", "/nowhere", "/v1/images/disk/lease?cookie=1")

@@ -122,7 +122,7 @@ class BucketRoot:
 
     def profiles(self) -> RemoteProfiles:
         """Return the stored boot profiles."""
-        return RemoteProfiles(self._origin, self._threads)
+        return RemoteProfiles(self._origin, self._common, self.fresh_seconds / 2, self._clock.seconds, self._threads)
 
     def start(self) -> None:
         """Begin: the cache is looked through in a thread."""

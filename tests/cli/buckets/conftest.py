@@ -16,7 +16,7 @@ from tests.disk_bytes import bootable
 from tests.object_store.buckets import Bucket, Quirks
 from tests.object_store.server import ObjectStore
 
-from aero_storage.storage.objects.stored_extents import DIRECTORY
+from aero_storage.storage.objects.object_keys import MAPS
 
 MIB = 1 << 20
 DISK = bootable(random.Random(3).randbytes(3 * MIB) + bytes(2 * MIB) + random.Random(4).randbytes(512))
@@ -49,11 +49,11 @@ class Root:
 
     def found(self) -> set[str]:
         """Return the keys of all objects but maps."""
-        return {key for key in self._keys() if not key.startswith(f"{DIRECTORY}/")}
+        return {key for key in self._keys() if not key.startswith(f"{MAPS}/")}
 
     def maps(self) -> set[str]:
         """Return the keys of the objects whose zeros are mapped."""
-        return {key.removeprefix(f"{DIRECTORY}/") for key in self._keys() if key.startswith(f"{DIRECTORY}/")}
+        return {key.removeprefix(f"{MAPS}/") for key in self._keys() if key.startswith(f"{MAPS}/")}
 
     def _keys(self) -> set[str]:
         return {key.removeprefix("root/") for key in self.bucket.keys()}  # noqa: SIM118 - no mapping

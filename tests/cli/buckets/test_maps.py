@@ -17,7 +17,7 @@ from aero_storage.catalog.content_digest import object_stamps
 from aero_storage.cli.buckets.maps import put_map
 from aero_storage.http.extents.documents import parse_stored_map
 from aero_storage.http.extents.extents import everything
-from aero_storage.storage.objects.stored_extents import map_key
+from aero_storage.storage.objects.object_keys import map_key
 
 BLOCK = 4096
 

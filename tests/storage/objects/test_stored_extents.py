@@ -15,8 +15,9 @@ from aero_storage.errors import OriginDeniedError, OriginUnavailableError
 from aero_storage.http.extents.documents import MOST_STORED_BYTES, stored_map
 from aero_storage.http.extents.extents import Extents, ExtentsBuilder, KnownExtents
 from aero_storage.storage.blob import BlobStatus
+from aero_storage.storage.objects.object_keys import map_key
 from aero_storage.storage.objects.object_status import blob_status
-from aero_storage.storage.objects.stored_extents import StoredExtents, map_key
+from aero_storage.storage.objects.stored_extents import StoredExtents
 
 DISK = bytes(4096) + b"x" * 4096 + bytes(100)
 IMAGE = Image("disk", "sub/./disk.img", "Disk")

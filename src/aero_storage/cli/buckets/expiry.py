@@ -12,8 +12,8 @@ from aero_storage.cli.buckets.unnamed import MARKS, Survey, Unit, is_complete, s
 from aero_storage.cli.image_files import IMPORTED
 from aero_storage.cli.repository import Expired
 from aero_storage.errors import BlobNotFoundError
+from aero_storage.storage.objects.object_keys import MAPS
 from aero_storage.storage.objects.origin import Origin
-from aero_storage.storage.objects.stored_extents import DIRECTORY
 
 
 @attrs.frozen
@@ -40,8 +40,8 @@ class Expiry:
 
     def _remove_stray_maps(self, survey: Survey) -> None:
         """Remove the maps of objects that other programs have removed."""
-        for listed in self.origin.list(DIRECTORY, delimiter=False):
-            unit = Unit(listed.key.removeprefix(f"{DIRECTORY}/"))
+        for listed in self.origin.list(MAPS, delimiter=False):
+            unit = Unit(listed.key.removeprefix(f"{MAPS}/"))
             if not survey.is_named(unit) and not self._exists(unit.key):
                 self.origin.delete([listed.key])
 

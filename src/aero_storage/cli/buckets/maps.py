@@ -14,8 +14,8 @@ from aero_storage.catalog.content_digest import object_stamps
 from aero_storage.http.extents.content_scan import ContentScan
 from aero_storage.http.extents.documents import stored_map
 from aero_storage.http.extents.extents import Extents
+from aero_storage.storage.objects.object_keys import map_key
 from aero_storage.storage.objects.origin import Origin
-from aero_storage.storage.objects.stored_extents import map_key
 
 
 def scanned(pieces: Iterable[Buffer], scan: ContentScan) -> Iterator[Buffer]:

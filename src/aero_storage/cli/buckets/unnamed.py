@@ -25,9 +25,8 @@ from aero_storage.cli.buckets.keys import (
 from aero_storage.cli.image_files import IMPORTED
 from aero_storage.errors import BlobNotFoundError
 from aero_storage.http.identifiers import is_image_id, is_version
-from aero_storage.storage.objects.object_keys import is_chunk_file
+from aero_storage.storage.objects.object_keys import is_chunk_file, map_key
 from aero_storage.storage.objects.origin import Listed, Origin
-from aero_storage.storage.objects.stored_extents import map_key
 
 LOOKS_AT_ONCE = 16
 """Requests about as many images are made at the same time: each waits for the store more than it works."""

@@ -42,8 +42,8 @@ from aero_storage.cli.sizes import format_size
 from aero_storage.errors import AeroStorageError, BlobNotFoundError, OperatorError
 from aero_storage.http.extents.content_scan import ContentScan
 from aero_storage.http.extents.extents import Extents
+from aero_storage.storage.objects.object_keys import map_key
 from aero_storage.storage.objects.origin import ObjectStatus, Origin
-from aero_storage.storage.objects.stored_extents import map_key
 
 
 @attrs.frozen

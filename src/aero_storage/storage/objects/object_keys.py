@@ -14,6 +14,10 @@ _VERSIONED_MANIFEST, _VERSIONED_CHUNK = 4, 5
 """Parts of the paths chunked/<id>/<version>/manifest.json and chunked/<id>/<version>/chunks/<number>.bin."""
 
 
+MAPS = ".aero-storage~/extents"
+"""The directory of the maps of extents: below it, the key of the object that a map is about. No listing shows it."""
+
+
 @lru_cache(maxsize=16_384)
 def key_of(path: str) -> str:
     """Return the key of a path relative to the root. Raises BlobNotFoundError if no object can lie there."""
@@ -43,3 +47,8 @@ def is_immutable(key: str) -> bool:
     if len(parts) == _VERSIONED_MANIFEST:
         return parts[3] == MANIFEST_NAME
     return len(parts) == _VERSIONED_CHUNK and parts[3] == _CHUNKS and is_chunk_file(parts[4])
+
+
+def map_key(key: str) -> str:
+    """Return the key of the map of extents of an object."""
+    return f"{MAPS}/{key}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
 from itertools import islice
 
 import attrs
@@ -12,6 +12,7 @@ from aero_storage.disk import Disk
 from aero_storage.errors import BlobNotFoundError, JsonError, ObjectTooLargeError
 from aero_storage.http.identifiers import is_image_id
 from aero_storage.profiles.document import MOST_BYTES, PROFILES, profile_name
+from aero_storage.storage.objects.common_looks import CommonLooks
 from aero_storage.storage.objects.origin import ORIGIN_LANE, Origin
 from aero_storage.storage.profile_files import ProfileFiles
 
@@ -21,9 +22,15 @@ MOST_LISTED = 100_000
 
 @attrs.frozen
 class RemoteProfiles(ProfileFiles):
-    """The profiles below the prefix of an origin."""
+    """The profiles below the prefix of an origin.
+
+    A listing is believed for so many seconds, and is the same for all workers: each asks for one as often.
+    """
 
     _origin: Origin
+    _common: CommonLooks
+    _believed_secs: float
+    _now: Callable[[], float]
     threads: Disk
     lane: str = ORIGIN_LANE
     costs: bool = True
@@ -53,6 +60,8 @@ class RemoteProfiles(ProfileFiles):
         return found
 
     def _listed(self) -> Iterator[tuple[str, Hashable]]:
-        for listed in islice(self._origin.list(PROFILES, delimiter=False), MOST_LISTED):
+        since = self._now() - self._believed_secs
+        listing = self._common.list(PROFILES, delimiter=False, since=since, failed_since=since)
+        for listed in islice(listing.value, MOST_LISTED):
             if listed.status is not None:
                 yield listed.key, (listed.status.pin.tag, listed.status.size, listed.status.modified_ns)

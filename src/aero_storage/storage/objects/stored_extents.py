@@ -15,17 +15,9 @@ from aero_storage.errors import BlobNotFoundError, JsonError, ObjectTooLargeErro
 from aero_storage.http.extents.documents import MOST_STORED_BYTES, parse_stored_map
 from aero_storage.http.extents.extents import Extents, KnownExtents
 from aero_storage.storage.blob import BlobStatus
-from aero_storage.storage.objects.object_keys import key_of
+from aero_storage.storage.objects.object_keys import key_of, map_key
 from aero_storage.storage.objects.origin import ORIGIN_LANE, Origin
 from aero_storage.storage.store import FindData
-
-DIRECTORY = ".aero-storage~/extents"
-"""The directory of the maps: below it, the key of the object that a map is about. No listing shows it."""
-
-
-def map_key(key: str) -> str:
-    """Return the key of the map of an object."""
-    return f"{DIRECTORY}/{key}"
 
 
 @attrs.frozen
