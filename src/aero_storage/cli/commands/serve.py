@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from aero_storage.cli.options import CommandContext, json_flag
+from aero_storage.cli.output import Output
 from aero_storage.cli.qr_code import qr_rows
 from aero_storage.cli.served_urls import EVERYWHERE, LOOPBACK, served_urls
 from aero_storage.cli.setting_flags import with_all_settings
@@ -67,9 +68,9 @@ def _serve(context: CommandContext, *, with_code: bool) -> None:
     sink = TerminalSink(sys.stdout.fileno())
     readable = None if context.output.as_json else ReadableLines(sink)
 
-    def began(addresses: tuple[Address, ...]) -> None:
+    def began(root: str, addresses: tuple[Address, ...]) -> None:
         if readable is not None:
-            _tell(context, addresses, with_code=with_code)
+            _tell(context.output, root, addresses, with_code=with_code)
             readable.release()
 
     try:
@@ -78,17 +79,17 @@ def _serve(context: CommandContext, *, with_code: bool) -> None:
         raise SettingsError(f"{error}; --port 0 takes a port that is free") from error
 
 
-def _tell(context: CommandContext, addresses: tuple[Address, ...], *, with_code: bool) -> None:
+def _tell(output: Output, root: str, addresses: tuple[Address, ...], *, with_code: bool) -> None:
     """Write the URLs, and the code of the first one that other machines reach."""
     urls = [url for one in addresses for url in served_urls(one.text, is_secure=one.is_secure)]
     reachable = [url.url for url in urls if url.is_reachable]
-    lines = [f"Serving {context.settings.images_root}", *(f"  {url.url}" for url in urls)]
-    context.output.result(None, *lines, "Ctrl-C ends it.")
+    lines = [f"Serving {root}", *(f"  {url.url}" for url in urls)]
+    output.result(None, *lines, "Ctrl-C ends it.")
     if not with_code:
         return
     if not reachable:
-        context.output.say("aero-storage: this machine has no address that others reach, so there is no QR code")
+        output.say("aero-storage: this machine has no address that others reach, so there is no QR code")
     elif not shows_blocks():
-        context.output.say("aero-storage: the encoding of this terminal has no blocks for a QR code")
+        output.say("aero-storage: the encoding of this terminal has no blocks for a QR code")
     else:
         write_blocks(qr_rows(reachable[0]))
