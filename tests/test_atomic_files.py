@@ -22,6 +22,7 @@ from aero_storage.atomic_files import (
     sync_directory,
 )
 from aero_storage.atomic_files import staging_directory as staging_directory_in
+from aero_storage.atomic_files.symbolic_links import SymbolicLink, read_link
 from aero_storage.errors import BusyError, OperatorError
 
 if TYPE_CHECKING:
@@ -330,6 +331,7 @@ import os
 import sys
 from pathlib import Path
 from aero_storage.atomic_files import Directory, staging_directory
+from aero_storage.atomic_files.symbolic_links import SymbolicLink, read_link
 from aero_storage.errors import BusyError
 
 place, entered = Path(sys.argv[1]), 0
@@ -387,3 +389,37 @@ def test_nothing_takes_nothing(tmp_path: Path) -> None:
     assert disk_usage(tmp_path / "none") == 0
     (tmp_path / "link").symlink_to("none")
     assert disk_usage(tmp_path) < 100_000
+
+
+@pytest.mark.parametrize("has_path_descriptors", [True, False])
+def test_links_are_read_with_their_owner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, has_path_descriptors: bool
+) -> None:
+    """A symbolic link is read with its owner, by name too where the system opens no links; a file is none."""
+    if not has_path_descriptors:
+        monkeypatch.delattr(os, "O_PATH", raising=False)
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("nowhere")
+    assert read_link(tmp_path / "link") == SymbolicLink("nowhere", os.getuid())
+    assert read_link(tmp_path / "file") is None
+    with Directory.opened(tmp_path) as directory:
+        assert read_link("link", directory.descriptor) == SymbolicLink("nowhere", os.getuid())
+    with pytest.raises(FileNotFoundError):
+        read_link(tmp_path / "none")
+
+
+def test_a_link_that_never_rests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without descriptors of links, one that another user replaces again and again is given up."""
+    monkeypatch.delattr(os, "O_PATH", raising=False)
+    (tmp_path / "link").symlink_to("nowhere")
+    readlink = os.readlink
+
+    def replacing(path: Path, *, dir_fd: int | None = None) -> str:
+        target = readlink(path, dir_fd=dir_fd)
+        (tmp_path / "next").symlink_to("elsewhere")
+        (tmp_path / "next").rename(tmp_path / "link")
+        return target
+
+    monkeypatch.setattr(os, "readlink", replacing)
+    with pytest.raises(OSError, match="changes again and again"):
+        read_link(tmp_path / "link")

@@ -34,6 +34,7 @@ PLAN: tuple[tuple[int, frozenset[str]], ...] = (
     (5, frozenset({"web"})),
     (6, frozenset({"service"})),
     (6, frozenset({"cli"})),
+    (6, frozenset({"__main__"})),
     (7, frozenset({"dropin"})),
 )
 FLOORS = {room: floor for floor, rooms in PLAN for room in rooms}

@@ -845,3 +845,15 @@ def test_mistyped_url_is_no_directory(text: str) -> None:
     """A URL of a bucket with too few slashes is told of as such: nobody has a directory of such a name."""
     with pytest.raises(SettingsError, match="two slashes follow the colon"):
         resolve({"images_root": [text]}, {}, Path("/"))
+
+
+def test_other_defaults(tmp_path: Path) -> None:
+    """A program may have defaults of its own: they are weaker than the file, and count as defaults."""
+    (tmp_path / "file.toml").write_text("workers = 3\n")
+    defaults = {"workers": "2", "idle_timeout_secs": "7"}
+    resolved = resolve({"config": ["file.toml"]}, {}, tmp_path, defaults)
+    assert (resolved.settings.workers, resolved.settings.idle_timeout_secs) == (3, 7)
+    assert resolved.is_default("idle_timeout_secs")
+    assert not resolved.is_default("workers")
+    with pytest.raises(SettingsError, match="default"):
+        resolve({}, {}, tmp_path, {"workers": "many"})

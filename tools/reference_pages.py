@@ -1,19 +1,26 @@
-"""Write the generated pages of the reference: `reference_pages.py [DIRECTORY]`, by default `docs/reference`.
+"""Write what is generated: `reference_pages.py [PROJECT]`, pages of `docs/reference` and files of `share`.
 
 `settings.md` comes from the table of settings, `metrics.md` from the metrics themselves, `cli.md` from the operator's
-command. The environment that runs this has aero-storage installed.
+command; manual pages and completions of shells come from the same tables. The environment that runs this has
+aero-storage installed.
 """
 
 from __future__ import annotations
 
 import inspect
 import sys
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from aero_storage.cli.main import command
+from aero_storage.cli.shell.bash import bash_completion
+from aero_storage.cli.shell.command_tree import command_tree
+from aero_storage.cli.shell.fish import fish_completion
+from aero_storage.cli.shell.manual import manual_of_commands, manual_of_settings
+from aero_storage.cli.shell.zsh import zsh_completion
 from aero_storage.metrics import Gauge, Metrics, Registry
 from aero_storage.service.origin_counts import OriginCounts
 from aero_storage.settings import markdown_table
@@ -25,7 +32,9 @@ if TYPE_CHECKING:
 
     from prometheus_client.core import Metric
 
-DIRECTORY = Path(__file__).parents[1] / "docs" / "reference"
+    from aero_storage.cli.shell.command_tree import Command
+
+PROJECT = Path(__file__).parents[1]
 
 NOTE = "<!-- Written by `make docs`; do not edit. -->\n\n"
 _PROCESS = "process_"
@@ -169,18 +178,35 @@ def _in_cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
-PAGES: Mapping[str, Callable[[], str]] = {
-    "settings.md": settings_page,
-    "metrics.md": metrics_page,
-    "cli.md": cli_page,
+def _version() -> str:
+    document = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
+    version: str = document["project"]["version"]
+    return version
+
+
+def _tree() -> Command:
+    return command_tree(command, "aero-storage")
+
+
+FILES: Mapping[str, Callable[[], str]] = {
+    "docs/reference/settings.md": lambda: NOTE + settings_page(),
+    "docs/reference/metrics.md": lambda: NOTE + metrics_page(),
+    "docs/reference/cli.md": lambda: NOTE + cli_page(),
+    "share/man/man1/aero-storage.1": lambda: manual_of_commands(_tree(), _version()),
+    "share/man/man8/twistd-aero-storage.8": lambda: manual_of_settings(_version()),
+    "share/bash-completion/completions/aero-storage": lambda: bash_completion(_tree()),
+    "share/zsh/site-functions/_aero-storage": lambda: zsh_completion(_tree()),
+    "share/fish/vendor_completions.d/aero-storage.fish": lambda: fish_completion(_tree()),
 }
 
 
 def main(directory: Path) -> None:
-    """Write all pages."""
-    for name, page in PAGES.items():
-        (directory / name).write_text(NOTE + page(), encoding="utf-8")
+    """Write all files below a directory."""
+    for name, make in FILES.items():
+        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(make(), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if sys.argv[1:] else DIRECTORY)
+    main(Path(sys.argv[1]) if sys.argv[1:] else PROJECT)

@@ -27,6 +27,8 @@ START_SECONDS = 30.0
 STOP_SECONDS = 10.0
 SHOWS_WITHIN = 2.0 if bucket_roots.MODE == "directory" else 4.0
 """The second of http.md §3 for a change on disk, or of `--origin-refresh-secs`, and grace for a busy machine."""
+WITHOUT_LINUX = Path(__file__).parents[1] / "other_systems" / "without_linux"
+"""A sitecustomize by which a Python lacks what Linux has beyond other systems."""
 TWISTD = Path(sys.executable).parent / "twistd"
 _SAMPLE = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})? ([^ ]+)")
 _LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"')
@@ -45,6 +47,8 @@ def until(check: Callable[[], T], seconds: float = 5.0) -> T:
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return this process's environment without settings of the daemon, its PYTHONPATH made absolute."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("AERO_", "GIT_SHA", "BUILD_TIME"))}
+    if os.environ.get("BLACKBOX_SYSTEM") == "portable":
+        kept["PYTHONPATH"] = os.pathsep.join(filter(None, [str(WITHOUT_LINUX), kept.get("PYTHONPATH")]))
     if path := kept.get("PYTHONPATH"):
         kept["PYTHONPATH"] = os.pathsep.join(str(Path(part).absolute()) for part in path.split(os.pathsep))
     return kept | dict(extra or {})

@@ -101,7 +101,7 @@ def test_sources_suffice() -> None:
     places = re.findall(r'^"?(?:aero_storage|twisted\.plugins)"? = "([^"/]+)/', pyproject, re.MULTILINE)
     package = PROJECT / "src/aero_storage"
     linked = {one.resolve().relative_to(PROJECT).parts[0] for one in package.rglob("*") if one.is_symlink()}
-    assert copied == {"pyproject.toml", *named, *places, *linked}
+    assert copied == {"pyproject.toml", "share", *named, *places, *linked}
     assert {*named, *places, *linked} == {"README.md", "LICENSE", "src", "twisted", "browser"}
 
 
@@ -179,8 +179,9 @@ def test_port() -> None:
 
 
 def test_volume() -> None:
-    """The volume is the images root, and not where twistd is started, which looks for plugins there."""
-    (volume,) = only("VOLUME").words
+    """The volumes are images root and cache, and not where twistd is started, which looks for plugins there."""
+    volume, cache = only("VOLUME").words
+    assert cache in only("RUN").words
     env = [word for one in FINAL if one.name == "ENV" for word in one.words]
     assert f"AERO_STORAGE_IMAGE_ROOT={volume}" in env
     assert only("WORKDIR").rest == "/"

@@ -19,7 +19,14 @@ if TYPE_CHECKING:
 
 PROJECT = Path(__file__).parents[2]
 SCRIPT = PROJECT / "tools" / "reference_pages.py"
-REFERENCE = PROJECT / "docs" / "reference"
+GENERATED = (
+    *(f"docs/reference/{name}.md" for name in ("settings", "metrics", "cli")),
+    "share/man/man1/aero-storage.1",
+    "share/man/man8/twistd-aero-storage.8",
+    "share/bash-completion/completions/aero-storage",
+    "share/zsh/site-functions/_aero-storage",
+    "share/fish/vendor_completions.d/aero-storage.fish",
+)
 
 
 @pytest.fixture(scope="module")
@@ -39,16 +46,21 @@ def written(module: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return place
 
 
-@pytest.mark.parametrize("name", ["settings.md", "metrics.md", "cli.md"])
-def test_pages_are_current(written: Path, name: str) -> None:
+def test_all_is_known(module: ModuleType) -> None:
+    """The list of the test below has all that the program writes."""
+    assert {*module.FILES} == {*GENERATED}
+
+
+@pytest.mark.parametrize("name", GENERATED)
+def test_files_are_current(written: Path, name: str) -> None:
     """What `make docs` would write is what is there."""
-    there = (REFERENCE / name).read_text(encoding="utf-8")
+    there = (PROJECT / name).read_text(encoding="utf-8")
     assert (written / name).read_text(encoding="utf-8") == there, "run: make docs"
 
 
 def test_every_setting_is_shown(written: Path) -> None:
     """The page of settings has a row for each flag, variable and key."""
-    page = (written / "settings.md").read_text(encoding="utf-8")
+    page = (written / "docs/reference/settings.md").read_text(encoding="utf-8")
     assert all(f"| `{row.variable}` | `{row.key}` |" in page and f"| `{row.flag}`" in page for row in table())
 
 
@@ -56,7 +68,7 @@ def test_every_metric_is_shown(written: Path) -> None:
     """The page of metrics has a row for each, with all its labels and nothing left to be guessed."""
     registry = Registry()
     Metrics(registry, "1", 0)
-    page = (written / "metrics.md").read_text(encoding="utf-8")
+    page = (written / "docs/reference/metrics.md").read_text(encoding="utf-8")
     for family in registry.collect():
         name = family.name + ("_total" if family.type == "counter" else "")
         assert f"| `{name}` | {family.type} | " in page or name.startswith("process_"), name
@@ -66,7 +78,7 @@ def test_every_metric_is_shown(written: Path) -> None:
 
 def test_every_command_is_shown(written: Path) -> None:
     """The page of commands has a section for each, and a row for each of its options."""
-    page = (written / "cli.md").read_text(encoding="utf-8")
+    page = (written / "docs/reference/cli.md").read_text(encoding="utf-8")
     shown = {name for name, _ in commands_of("aero-storage", command)}
     assert {"aero-storage catalog check", "aero-storage lease keys new", "aero-storage import"} <= shown
     for name, one in commands_of("aero-storage", command):

@@ -14,6 +14,7 @@ import attrs
 
 from aero_storage.errors import OperatorError
 
+_DESCRIPTORS = Path("/proc/self/fd")
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _NO_LINK = frozenset({errno.ELOOP, errno.ENOTDIR})
 
@@ -95,8 +96,11 @@ class Directory:
             raise type(error)(error.errno, error.strerror, str(self.path / name)) from error
 
     def reachable(self, name: str = ".") -> Path:
-        """Return a path to an entry that leads through the descriptor, for code that takes paths."""
-        return Path(f"/proc/self/fd/{self.descriptor}") / name
+        """Return a path to an entry that leads through the descriptor, for code that takes paths.
+
+        Without Linux no path does: it is the one that the directory had when it was opened.
+        """
+        return (_DESCRIPTORS / str(self.descriptor) if _DESCRIPTORS.is_dir() else self.path) / name
 
     def names(self) -> list[str]:
         """Return the names of all entries, sorted."""

@@ -11,6 +11,7 @@ from pathlib import Path
 import attrs
 
 from aero_storage.atomic_files.directory import Directory
+from aero_storage.atomic_files.symbolic_links import read_link
 from aero_storage.errors import OperatorError
 
 NEW_FILE_MODE = 0o644
@@ -81,20 +82,16 @@ def replaceable(path: Path) -> Iterator[Replaceable]:
 def _target(directory: Directory, name: str) -> Path | None:
     """Return where a link leads to, resolved; None if it is none."""
     try:
-        descriptor = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory.descriptor)
+        link = read_link(name, directory.descriptor)
     except FileNotFoundError:
         return None
-    try:
-        link = os.fstat(descriptor)
-        if not stat.S_ISLNK(link.st_mode):
-            return None
-        if link.st_uid not in {os.geteuid(), os.fstat(directory.descriptor).st_uid}:  # as fs.protected_symlinks
-            raise OperatorError(
-                f"{directory.path / name} is a symbolic link of a foreign user, and is not followed; remove it"
-            )
-        return Path(os.path.realpath(directory.path / os.readlink("", dir_fd=descriptor)))
-    finally:
-        os.close(descriptor)
+    if link is None:
+        return None
+    if link.owner not in {os.geteuid(), os.fstat(directory.descriptor).st_uid}:  # as fs.protected_symlinks
+        raise OperatorError(
+            f"{directory.path / name} is a symbolic link of a foreign user, and is not followed; remove it"
+        )
+    return Path(os.path.realpath(directory.path / link.target))
 
 
 def replace_file(path: Path, data: bytes, mode: int = NEW_FILE_MODE) -> None:

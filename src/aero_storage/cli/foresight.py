@@ -74,7 +74,8 @@ def _require_place(root: Directory, *names: str) -> None:
 
 
 def _require_writable(directory: Directory) -> None:
-    if not os.access(f"/proc/self/fd/{directory.descriptor}", os.W_OK | os.X_OK, effective_ids=True):
+    effective = os.access in os.supports_effective_ids
+    if not os.access(".", os.W_OK | os.X_OK, dir_fd=directory.descriptor, effective_ids=effective):
         status, is_read_only = os.fstat(directory.descriptor), os.fstatvfs(directory.descriptor).f_flag & os.ST_RDONLY
         why = (
             "its file system is read-only"

@@ -11,6 +11,7 @@ from typing import NoReturn
 
 import click
 
+from aero_storage.cli.commands.completion import print_completion
 from aero_storage.cli.commands.copy import copy_images
 from aero_storage.cli.commands.demo import demonstrate
 from aero_storage.cli.commands.doctor import examine_server
@@ -54,7 +55,7 @@ def command() -> None:
 
 for _command in (
     *(import_image, publish_image, verify_chunks, show, copy_images, remove, catalog),
-    *(lease, profile, page, demonstrate, examine_server, serve_images, watch_daemon),
+    *(lease, profile, page, demonstrate, examine_server, serve_images, watch_daemon, print_completion),
 ):
     command.add_command(_command)
 

@@ -204,7 +204,8 @@ def with_json(command: _F) -> _F:
 
 def cores() -> int:
     """Return the number of threads to use: one for each core that this process may use, with an upper limit."""
-    return min(32, len(os.sched_getaffinity(0)))
+    number = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(32, number)
 
 
 class SizeType(click.ParamType[int]):

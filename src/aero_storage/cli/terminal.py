@@ -45,6 +45,12 @@ def write_line(text: str, *, is_error: bool = False) -> None:
         print(line, end="", flush=True)
 
 
+def write_script(text: str) -> None:
+    """Write a text of ours, line by line. Raises OutputError if standard output takes none."""
+    for line in text.removesuffix("\n").split("\n"):
+        write_line(line)
+
+
 def write_json(document: object) -> None:
     """Write one JSON document, in printable ASCII, to standard output. Raises OutputError if it takes none."""
     with _writing_result():

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 
 _KEEP_SIZE, _PUNCH_HOLE = 0x1, 0x2
 
 
 def punch_hole(descriptor: int, offset: int, length: int) -> None:
-    """Free `length` > 0 bytes from `offset` on. Raises OSError (EOPNOTSUPP if the file system cannot). May wait."""
+    """Free `length` > 0 bytes from `offset` on. Raises OSError (EOPNOTSUPP if the system cannot). May wait."""
+    if _fallocate is None:
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
     if _fallocate(descriptor, _PUNCH_HOLE | _KEEP_SIZE, offset, length):
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
 
 
-_fallocate = ctypes.CDLL(None, use_errno=True).fallocate
-_fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+_fallocate = getattr(ctypes.CDLL(None, use_errno=True), "fallocate", None)  # of Linux alone
+if _fallocate is not None:
+    _fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)

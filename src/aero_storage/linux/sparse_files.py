@@ -6,6 +6,8 @@ import errno
 import os
 from collections.abc import Iterator
 
+_SEEK_DATA: int | None = getattr(os, "SEEK_DATA", None)
+_SEEK_HOLE: int | None = getattr(os, "SEEK_HOLE", None)
 _NO_HOLES = frozenset({errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOTTY})
 
 
@@ -27,8 +29,10 @@ def data_extents(descriptor: int, start: int, end: int) -> Iterator[tuple[int, i
 
 def next_data(descriptor: int, position: int) -> int | None:
     """Return the offset of the next data at or after `position`, or None if there are only holes."""
+    if _SEEK_DATA is None:
+        return position
     try:
-        return os.lseek(descriptor, position, os.SEEK_DATA)
+        return os.lseek(descriptor, position, _SEEK_DATA)
     except OSError as error:
         if error.errno == errno.ENXIO:  # a hole up to the end of the file
             return None
@@ -38,8 +42,10 @@ def next_data(descriptor: int, position: int) -> int | None:
 
 
 def _next_hole(descriptor: int, position: int, end: int) -> int:
+    if _SEEK_HOLE is None:
+        return end
     try:
-        return os.lseek(descriptor, position, os.SEEK_HOLE)
+        return os.lseek(descriptor, position, _SEEK_HOLE)
     except OSError as error:
         if error.errno == errno.ENXIO or error.errno in _NO_HOLES:  # ENXIO: the file has just become shorter
             return end

@@ -13,8 +13,8 @@ from aero_storage.service.listening.endpoints import Address
 from aero_storage.service.options import Options
 from aero_storage.service.tap import make_service
 
-Began = Callable[[tuple[Address, ...]], object]
-"""Called once the daemon serves, with the addresses that it listens at."""
+Began = Callable[[str, tuple[Address, ...]], object]
+"""Called once the daemon serves, with its images root and the addresses that it listens at."""
 
 
 class ForegroundOptions(Options):
@@ -50,5 +50,6 @@ def serve(given: Mapping[str, list[str]], defaults: Mapping[str, str], sink: Sin
     reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
     service.startService()
     # After the turn in which the service takes over the signals.
-    reactor.callWhenRunning(reactor.callLater, 0, began, service.addresses)
+    root = str(options.resolved.settings.images_root)
+    reactor.callWhenRunning(reactor.callLater, 0, began, root, service.addresses)
     reactor.run()

@@ -7,6 +7,7 @@ after that. These transports count unsent bytes and fire a Deferred when there a
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from typing import Protocol, cast
 
@@ -22,6 +23,9 @@ from aero_storage.streaming.flush_tracking import FlushTracking
 from aero_storage.streaming.held_tail import SegmentKinds
 from aero_storage.streaming.receive_buffer import SharedReceiveBuffer
 from aero_storage.streaming.sendfile import SendfileServer
+
+_HAS_SENDFILE = sys.platform == "linux" and hasattr(os, "sendfile")
+"""Other systems have a `sendfile` with other rules, which nothing here was tried with."""
 
 
 class TrackedTransport(Protocol):
@@ -102,11 +106,11 @@ class Sending:
 def use_tracked_transports(port: object, sending: Sending | None = None) -> None:
     """Make the connections of a listening port TrackedTransports: TCP, TLS over TCP, and UNIX ports.
 
-    With `sending`, TCP connections also send files.
+    With `sending`, TCP connections also send files, on Linux.
     """
     if isinstance(port, unix.Port):
         port.transport = TrackedUNIXServer
-    elif isinstance(port, tcp.Port) and sending is not None and hasattr(os, "sendfile"):
+    elif isinstance(port, tcp.Port) and sending is not None and _HAS_SENDFILE:
         port.transport = _transport_of(sending)
         notsent_lowat.limit_unsent(port.socket)
     elif isinstance(port, tcp.Port):

@@ -63,7 +63,7 @@ def demonstrate(  # noqa: PLR0913, PLR0917 - the flags of a command
         return
     context.given["images_root"] = [str(site.images)]
     context.given["listen_addr"] = [f"{LOOPBACK}:{_free_port() if port is None else port}"]
-    serve_in_foreground(context, lambda addresses: _tell(context, site, addresses))
+    serve_in_foreground(context, lambda _root, addresses: _tell(context, site, addresses))
 
 
 def _remove(context: CommandContext, site: DemoSite) -> None:

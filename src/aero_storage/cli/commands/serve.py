@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from aero_storage.cli.options import CommandContext, json_flag
+from aero_storage.cli.output import Output
 from aero_storage.cli.qr_code import qr_rows
 from aero_storage.cli.served_urls import EVERYWHERE, LOOPBACK, served_urls
 from aero_storage.cli.setting_flags import with_all_settings
@@ -59,11 +60,11 @@ def serve_images(
     if lan or qr or port is not None:
         host = EVERYWHERE if lan or qr else LOOPBACK
         context.given["listen_addr"] = [f"{host}:{_PORT if port is None else port}"]
-    serve_in_foreground(context, lambda addresses: _tell(context, addresses, with_code=qr))
+    serve_in_foreground(context, lambda at, addresses: _tell(context.output, at, addresses, with_code=qr))
 
 
-def serve_in_foreground(context: CommandContext, tell: Callable[[tuple[Address, ...]], object]) -> None:
-    """Serve by the settings of a command until a signal ends it; `tell` is told where, unless the log is JSON.
+def serve_in_foreground(context: CommandContext, tell: Callable[[str, tuple[Address, ...]], object]) -> None:
+    """Serve by the settings of a command until a signal ends it; `tell` is told what and where, unless the log is JSON.
 
     Raises SettingsError.
     """
@@ -72,9 +73,9 @@ def serve_in_foreground(context: CommandContext, tell: Callable[[tuple[Address, 
     sink = TerminalSink(sys.stdout.fileno())
     readable = None if context.output.as_json else ReadableLines(sink)
 
-    def began(addresses: tuple[Address, ...]) -> None:
+    def began(root: str, addresses: tuple[Address, ...]) -> None:
         if readable is not None:
-            tell(addresses)
+            tell(root, addresses)
             readable.release()
 
     try:
@@ -83,17 +84,17 @@ def serve_in_foreground(context: CommandContext, tell: Callable[[tuple[Address, 
         raise SettingsError(f"{error}; --port 0 takes a port that is free") from error
 
 
-def _tell(context: CommandContext, addresses: tuple[Address, ...], *, with_code: bool) -> None:
+def _tell(output: Output, root: str, addresses: tuple[Address, ...], *, with_code: bool) -> None:
     """Write the URLs, and the code of the first one that other machines reach."""
     urls = [url for one in addresses for url in served_urls(one.text, is_secure=one.is_secure)]
     reachable = [url.url for url in urls if url.is_reachable]
-    lines = [f"Serving {context.settings.images_root}", *(f"  {url.url}" for url in urls)]
-    context.output.result(None, *lines, "Ctrl-C ends it.")
+    lines = [f"Serving {root}", *(f"  {url.url}" for url in urls)]
+    output.result(None, *lines, "Ctrl-C ends it.")
     if not with_code:
         return
     if not reachable:
-        context.output.say("aero-storage: this machine has no address that others reach, so there is no QR code")
+        output.say("aero-storage: this machine has no address that others reach, so there is no QR code")
     elif not shows_blocks():
-        context.output.say("aero-storage: the encoding of this terminal has no blocks for a QR code")
+        output.say("aero-storage: the encoding of this terminal has no blocks for a QR code")
     else:
         write_blocks(qr_rows(reachable[0]))

@@ -52,7 +52,11 @@ def _main(parent: int, ruleset: str, command: list[str]) -> None:
 def _limit_memory() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     most = MOST_MEMORY if hard == resource.RLIM_INFINITY else min(MOST_MEMORY, hard)
-    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    try:
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    except (OSError, ValueError):  # macOS has the name, and no such limit
+        if sys.platform == "linux":
+            raise
 
 
 def _confine(libc: ctypes.CDLL, ruleset: int) -> None:

@@ -12,12 +12,15 @@ import attrs
 from aero_storage.cli.disk_images.formats import ImageFile
 from aero_storage.cli.disk_images.sparse_copy import Stamp, require_same
 
-_INHERITED = re.compile(r"/proc/self/fd/([^'\",:;\s]*)")
+_DESCRIPTORS = "/proc/self/fd" if Path("/proc/self/fd").is_dir() else "/dev/fd"
+"""Where a process opens its descriptors by path; /dev/fd is that of the BSDs and macOS."""
+
+_INHERITED = re.compile(_DESCRIPTORS + r"/([^'\",:;\s]*)")
 
 
 def inherited_path(descriptor: int) -> str:
     """Return the path by which a child opens a file that it inherits."""
-    return f"/proc/self/fd/{descriptor}"
+    return f"{_DESCRIPTORS}/{descriptor}"
 
 
 @attrs.frozen

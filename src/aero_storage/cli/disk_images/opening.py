@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 from pathlib import Path
 
+from aero_storage.atomic_files.symbolic_links import read_link
 from aero_storage.cli.terminal import printable
 from aero_storage.errors import OperatorError
 
@@ -35,16 +35,11 @@ def open_source(path: Path) -> int:
 
 
 def _target(link: Path, path: Path) -> str:
-    descriptor = os.open(link, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISLNK(status.st_mode):  # it was replaced just now
-            return link.name
-        target = os.readlink("", dir_fd=descriptor)
-        if status.st_uid not in {0, os.geteuid()}:
-            shown = printable(link.parent / target, None)
-            why = f"is a symbolic link of another user; name the file that it leads to: {shown}"
-            raise OperatorError(f"{printable(path, None)}: {why}")
-        return target
-    finally:
-        os.close(descriptor)
+    found = read_link(link)
+    if found is None:  # it was replaced just now
+        return link.name
+    if found.owner not in {0, os.geteuid()}:
+        shown = printable(link.parent / found.target, None)
+        why = f"is a symbolic link of another user; name the file that it leads to: {shown}"
+        raise OperatorError(f"{printable(path, None)}: {why}")
+    return found.target

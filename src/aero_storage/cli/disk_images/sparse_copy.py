@@ -113,6 +113,8 @@ def _copy_extent(  # noqa: PLR0913, PLR0917 - the same
 
 def _move(source: int, target: int, offset: int, count: int) -> int:
     """Copy up to `count` bytes, and return how many; 0 at the end of the source."""
+    if not hasattr(os, "copy_file_range"):
+        return _move_by_hand(source, target, offset, count)
     try:
         moved = os.copy_file_range(source, target, count, offset, offset)
     except OSError as error:

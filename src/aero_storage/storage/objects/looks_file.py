@@ -14,6 +14,7 @@ from hashlib import blake2b
 
 import attrs
 
+from aero_storage.errors import SettingsError
 from aero_storage.linux.ofd_locks import lock_exclusive
 
 _HEADER = struct.Struct("<16sdd?xxxxxxxQ")
@@ -67,7 +68,12 @@ class LooksFile:
 
     @classmethod
     def create(cls) -> LooksFile:
-        """Make an empty file without a name; it is gone with the last process that has it open."""
+        """Make an empty file without a name; it is gone with the last process that has it open.
+
+        Raises SettingsError where the system has no such files.
+        """
+        if not hasattr(os, "memfd_create"):
+            raise SettingsError("--workers: several workers share a bucket on Linux alone; use --workers 1")
         return cls(os.memfd_create("aero-storage looks"))
 
     @contextmanager

@@ -190,7 +190,7 @@ def _require_holes(path: Path, punch: Punch) -> None:
 
 def _no_holes(path: Path) -> SettingsError:
     return SettingsError(
-        f"--cache-dir {path}: its file system cannot punch holes into files; use ext4, xfs, btrfs or tmpfs"
+        f"--cache-dir {path}: its file system cannot punch holes into files; use Linux with ext4, xfs, btrfs or tmpfs"
     )
 
 
@@ -225,7 +225,7 @@ def _take(path: Path, descriptor: int, lock: Lock) -> None:
 
 def _no_locks(path: Path) -> SettingsError:
     return SettingsError(
-        f"--cache-dir {path}: its file system has no locks of open file descriptions; use a local file system"
+        f"--cache-dir {path}: no locks of open file descriptions there; they need Linux and a local file system"
     )
 
 
