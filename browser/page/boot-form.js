@@ -1,5 +1,5 @@
 // @ts-check
-/** What can be chosen before a PC is switched on. */
+/** The choices before a PC is switched on. */
 
 import { DRIVES } from "./drives.js";
 import { element } from "./dom.js";

@@ -94,7 +94,11 @@ class BootView {
     this.root = element("div", {}, this.#form.root, this.#status, this.#alert, this.#stage);
   }
 
-  /** Does one thing at a time, and says what went wrong. @param {string} what @param {() => Promise<string | void>} act */
+  /**
+   * Does one thing at a time, and says what went wrong.
+   * @param {string} what
+   * @param {() => Promise<string | void>} act
+   */
   async #act(what, act) {
     if (this.#isBusy) return;
     this.#isBusy = this.#form.busy = true;

@@ -1,5 +1,5 @@
 // @ts-check
-/** What the disk of a PC has cost so far, and whether it waits. */
+/** The meter of a disk: its cost so far, and whether it waits. */
 
 import { DiskWaits } from "./disk-waits.js";
 import { element } from "./dom.js";
@@ -59,7 +59,7 @@ export class DiskMeter {
     show();
   }
 
-  /** What `onTrouble` of a buffer is told. @param {import("/client/aero-disk.js").Trouble} trouble */
+  /** Takes what `onTrouble` of a buffer is told. @param {import("/client/aero-disk.js").Trouble} trouble */
   failed(trouble) {
     this.#waits.failed({ error: trouble.error, attempt: trouble.attempt, delay: trouble.delay }, performance.now());
   }
@@ -77,7 +77,11 @@ export class DiskMeter {
   }
 }
 
-/** Changes a text only if it is another one: screen readers say each change of a status. @param {Element | undefined} place @param {string} text */
+/**
+ * Changes a text only if it is another one: screen readers say each change of a status.
+ * @param {Element | undefined} place
+ * @param {string} text
+ */
 function setText(place, text) {
   if (place && place.textContent !== text) place.textContent = text;
 }

@@ -3,7 +3,7 @@
 
 const MIB = 1 << 20;
 const VGA_MIB = 8;
-/** What a PC gets when the keys that release the keyboard were pressed in it: they are up again. */
+/** Scan codes by which the keys that release the keyboard are up again in the PC. */
 const KEYS_UP = [0x9d, 0xb8, 0xa2, 0xe0, 0x9d, 0xe0, 0xb8];
 const CTRL_ALT_DELETE = [0x1d, 0x38, 0x53, 0x9d, 0xb8, 0xd3];
 

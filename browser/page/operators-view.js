@@ -1,5 +1,5 @@
 // @ts-check
-/** What the server does, from its metrics: for callers who may read them. */
+/** The work of the server, from its metrics, for callers that may read them. */
 
 import { Failure } from "./api.js";
 import { element, fill } from "./dom.js";
@@ -13,7 +13,11 @@ import { shown } from "./text.js";
 /**
  * @typedef {import("./views.js").Context} Context
  * @typedef {import("./server-figures.js").Look} Look
- * @typedef {{ chart: import("./server-figures.js").Chart, series: import("./plot.js").Series[], canvas: HTMLCanvasElement }} Drawn
+ *
+ * @typedef {object} Drawn
+ * @property {import("./server-figures.js").Chart} chart
+ * @property {import("./plot.js").Series[]} series
+ * @property {HTMLCanvasElement} canvas
  */
 
 const ADDRESS = "/metrics";

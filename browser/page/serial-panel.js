@@ -1,5 +1,5 @@
 // @ts-check
-/** The serial line of the PC: what it says, and a line to type into it. */
+/** The serial line of the PC: its output, and a line to type into it. */
 
 import { element } from "./dom.js";
 import { bytesOfKey, TerminalText } from "./terminal-text.js";

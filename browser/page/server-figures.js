@@ -1,5 +1,5 @@
 // @ts-check
-/** What the metrics of a server say, as figures of now and rates between two looks. Pure. */
+/** Figures of a server from its metrics: those of now, and rates between two looks. Pure. */
 
 import { total } from "./metrics-text.js";
 
@@ -9,7 +9,7 @@ import { total } from "./metrics-text.js";
  *
  * @typedef {object} Figure
  * @property {string} name
- * @property {(now: Look, before: Look | undefined) => number | undefined} value undefined: it is not known, or not there
+ * @property {(now: Look, before: Look | undefined) => number | undefined} value undefined: it is not known
  *
  * @typedef {object} Chart
  * @property {string} title

@@ -53,7 +53,8 @@ function parsed(text) {
 export function mismatch(facts, here) {
   if (facts.image !== here.image) return `This state is of the image ${facts.image}; this is ${here.image}.`;
   if (facts.version !== (here.version ?? null)) {
-    return `This state is of version ${facts.version ?? "unknown"} of the image; the server has ${here.version ?? "unknown"}.`;
+    const [saved, there] = [facts.version ?? "unknown", here.version ?? "unknown"];
+    return `This state is of version ${saved} of the image; the server has ${there}.`;
   }
   if (facts.emulator !== here.emulator) {
     return `This state is of v86 ${facts.emulator}; the server has ${here.emulator}.`;

@@ -1,5 +1,5 @@
 // @ts-check
-/** What a serial line shows: text with carriage returns, backspaces and the few escapes that shells use. Pure. */
+/** The text of a serial line: with carriage returns, backspaces and the few escapes that shells use. Pure. */
 
 const ESCAPE = "\x1b";
 const MOST_LINES = 1000;
@@ -51,6 +51,7 @@ export class TerminalText {
     else if (sign === "C") this.#column = Math.min(LONGEST_LINE, this.#column + (count || 1));
     else if (sign === "D") this.#column = Math.max(0, this.#column - (count || 1));
     else if (sign === "J" && count === 2) this.#lines = [""];
+    else if (sign === "H") this.#column = 0;
   }
 
   /** @param {number} kind 0: behind the cursor; 1: before it; 2: all of the line */
