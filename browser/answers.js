@@ -17,16 +17,20 @@ export class Setback extends Error {
 }
 
 const LONGEST_WAIT = 60_000;
+const HTTP_DATE = /^[A-Z][a-z]+,? .*\d\d:\d\d:\d\d/;
 
-/** @returns {number | undefined} milliseconds that `Retry-After` asks for, a minute at most */
+/**
+ * @returns {number | undefined} milliseconds that `Retry-After` asks for, a minute at most. Those of a date count
+ *   from `Date`, if that may be read: the clock here may be wrong
+ */
 export function retryAfter(headers) {
-  const field = headers.get("Retry-After");
-  if (field === null) return undefined;
-  const wait = /^\d+$/.test(field) ? Number(field) * 1000 : Date.parse(field) - Date.now();
+  const field = headers.get("Retry-After") ?? "";
+  const now = Date.parse(headers.get("Date")) || Date.now();
+  const wait = /^\d+$/.test(field) ? Number(field) * 1000 : HTTP_DATE.test(field) ? Date.parse(field) - now : NaN;
   return Number.isFinite(wait) ? Math.min(Math.max(wait, 0), LONGEST_WAIT) : undefined;
 }
 
-/** Lets go of a body that nobody wants, so that it takes no bandwidth. */
+/** Lets go of a body that nobody wants, so that it takes no bandwidth; one that was read to its end is over. */
 export function cancelBody(response) {
   response.body?.cancel().catch(() => {});
 }

@@ -26,7 +26,7 @@ import { RangeSource } from "./range-source.js";
 /**
  * Finds out what is at the address.
  *
- * @param {{requester, addresses, options, confirm, signal}} parts
+ * @param {{requester, addresses, options, confirm, signal}} parts `signal` is aborted when the disk is closed
  * @returns {Promise<Content>}
  */
 export async function openContent(parts) {
@@ -34,13 +34,17 @@ export async function openContent(parts) {
   const hints = new Hints(parts);
   if (addresses.isManifest || options.mode === "chunks") return chunkedContent(parts, hints);
   if (!options.persistent) hints.askEarly(); // a store may have them
-  const image = await lookUp(requester, addresses, signal);
+  const { image, hasMetadata } = await lookUp(requester, addresses, signal);
+  if (!hasMetadata) hints.dismiss();
   const isRaw =
-    options.mode === "range" || image.version !== undefined || (await askForByte(requester, addresses, signal));
+    options.mode === "range" ||
+    !hasMetadata ||
+    image.version !== undefined ||
+    (await askForByte(requester, addresses, signal));
   return isRaw ? rangedContent(parts, hints, image) : chunkedContent(parts, hints);
 }
 
-function rangedContent({ requester, addresses, options }, hints, image) {
+function rangedContent({ requester, addresses, options, signal: life }, hints, image) {
   if (addresses.version !== undefined && addresses.version !== image.version) {
     throw new AeroDiskError("changed", `${addresses.name} has no version ${addresses.version} any more`);
   }
@@ -52,13 +56,16 @@ function rangedContent({ requester, addresses, options }, hints, image) {
     storeName: image.version && `${image.version}/${options.blockSize}`,
     keyOf: keyOfIndex,
     async findZeros(store) {
+      if (hints.areDismissed) return undefined;
       const noted = await store?.note("extents");
-      const found = noted === undefined ? await hints.extents(image) : noted;
-      if (noted === undefined) await store?.setNote("extents", found ?? null); // null: this version has none
-      return extentsOf(found, image);
+      if (noted !== undefined) return extentsOf(noted, image);
+      const found = await hints.extents(image);
+      const map = extentsOf(found, image);
+      if (map || !found) await store?.setNote("extents", found ?? null); // null: this version has none
+      return map;
     },
     async lookForChange() {
-      const now = await lookUp(requester, addresses);
+      const { image: now } = await lookUp(requester, addresses, life);
       return isSame(now, image) ? undefined : now;
     },
   };
@@ -77,7 +84,7 @@ async function chunkedContent({ requester, addresses, options, confirm, signal }
     keys: digests,
     findZeros: () => ZeroChunks.of(manifest),
     async lookForChange() {
-      const now = await fetchManifest(requester, addresses.manifest, { verify: options.verify });
+      const now = await fetchManifest(requester, addresses.manifest, { verify: options.verify, signal });
       if (!now)
         throw new AeroDiskError("missing", `the chunk manifest of ${addresses.name} is gone`, {
           status: 404,

@@ -3,19 +3,25 @@
 import { extentsOf, fetchExtents } from "./extents.js";
 import { savesData } from "./prefetcher.js";
 import { fetchProfile, leavesProfileAlone, rangesOf } from "./profile.js";
+import { linkedController } from "./waiting.js";
 
-/** Hints of one version. What came before the version was known is checked against it, and asked for again. */
+/** Hints of one version. Those that came before the version was known are checked against it, and asked for again. */
 export class Hints {
   #parts;
   #extents;
   #profile;
+  #life;
   /** Whether this session follows the boot profile. */
   wantsProfile;
+  /** Whether the server has no hints. */
+  areDismissed = false;
 
-  /** @param {{requester, addresses, options, signal}} parts */
+  /** @param {{requester, addresses, options, signal}} parts `signal` is aborted when the disk is closed */
   constructor(parts) {
+    const { options, addresses, signal } = parts;
     this.#parts = parts;
-    this.wantsProfile = Boolean(parts.options.profile) && !savesData() && !leavesProfileAlone();
+    this.#life = linkedController(signal);
+    this.wantsProfile = Boolean(options.profile) && addresses.isOfImage && !savesData() && !leavesProfileAlone();
   }
 
   /** Asks now, for the version that the address names, or for the one that is there. */
@@ -23,6 +29,13 @@ export class Hints {
     const { version } = this.#parts.addresses;
     this.#extents = this.#ask(fetchExtents, version);
     if (this.wantsProfile) this.#profile = this.#ask(fetchProfile, version);
+  }
+
+  /** The server knows nothing of an image but its bytes: no answer is waited for. */
+  dismiss() {
+    this.areDismissed = true;
+    this.wantsProfile = false;
+    this.#life.abort();
   }
 
   /** @returns {Promise<object | undefined>} the document of the extents, if there is one */
@@ -42,8 +55,8 @@ export class Hints {
   }
 
   #ask(fetchPart, version) {
-    const { requester, addresses, options, signal } = this.#parts;
-    const asked = fetchPart(requester, addresses, version, signal, options.profile);
+    const { requester, addresses, options } = this.#parts;
+    const asked = fetchPart(requester, addresses, version, this.#life.signal, options.profile);
     asked.catch(() => {}); // those who wait have it too
     return asked;
   }

@@ -7,6 +7,7 @@ import { parseJson } from "./metadata.js";
 const SCHEMA = "aero.profile.v1";
 const LONGEST_DOCUMENT = 1 << 20;
 const SESSIONS_WITHOUT = 20;
+const MOST_RANGES = 4096;
 
 /**
  * @returns {boolean} whether this session leaves the profile alone, as one of 20 does: profiles are learned from
@@ -108,6 +109,7 @@ function fits({ schema, version, unit, ranges }, image) {
     isCount(unit) &&
     unit >= 512 &&
     Array.isArray(ranges) &&
+    ranges.length <= MOST_RANGES &&
     ranges.every(range => Array.isArray(range) && isCount(range[0]) && isCount(range[1]))
   );
 }

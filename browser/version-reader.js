@@ -7,6 +7,7 @@ import { Prefetcher } from "./prefetcher.js";
 import { KeptProfile, NamedParts } from "./profile.js";
 import { ReadAhead } from "./read-ahead.js";
 import { Store } from "./stores.js";
+import { atMost } from "./waiting.js";
 
 const EXTENTS_MILLISECONDS = 2000;
 
@@ -64,8 +65,8 @@ export class VersionReader {
    */
   static async open(around, content) {
     const version = new VersionReader(around, content, await openStore(around, content));
-    if (around.signal.aborted) await version.end(around.signal.reason);
-    else await version.#begin();
+    if (!around.signal.aborted) await version.#begin();
+    if (around.signal.aborted) await version.end(around.signal.reason); // the disk was closed meanwhile
     return version;
   }
 
@@ -77,7 +78,7 @@ export class VersionReader {
   /** Reads bytes, and fetches the next ones ahead. */
   read(offset, length, signal) {
     const reading = this.#blocks.read(offset, length, signal);
-    this.#goAhead(offset, length);
+    if (length > 0) this.#goAhead(offset, length);
     return reading;
   }
 
@@ -88,7 +89,9 @@ export class VersionReader {
 
   async forget() {
     this.#blocks.clear();
-    await this.#store?.retain([]);
+    await this.#store?.clear().catch(cause => {
+      throw new AeroDiskError("damaged", `what is kept cannot be dropped: ${cause.message}`, { cause });
+    });
   }
 
   /** Every read fails with `error` from now on. */
@@ -131,7 +134,8 @@ export class VersionReader {
       if (known.every(([offset, length]) => this.#blocks.keeps(offset, length))) return [];
     }
     const found = await hints.profile(image);
-    const ranges = found.filter(([offset]) => offset < image.size);
+    const within = found.filter(([offset]) => offset < image.size);
+    const ranges = within.map(([offset, length]) => [offset, Math.min(length, image.size - offset)]);
     this.#named = new NamedParts(ranges);
     await kept.keep(ranges);
     return ranges;
@@ -170,13 +174,4 @@ async function openStore({ options: { persistent }, addresses, onFailure }, { st
 function keepingError(error) {
   const code = error?.name === "QuotaExceededError" ? "quota" : "damaged";
   return new AeroDiskError(code, `blocks are not kept any more: ${error?.message ?? error}`, { cause: error });
-}
-
-async function atMost(promise, milliseconds) {
-  let timer;
-  const over = new Promise(resolve => {
-    timer = setTimeout(resolve, milliseconds);
-  });
-  await Promise.race([promise, over]);
-  clearTimeout(timer);
 }

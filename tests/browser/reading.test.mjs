@@ -404,7 +404,7 @@ test("a hole that a profile names is not fetched, however late the map of holes 
 
 test("extents and profile are asked for beside the metadata", { timeout: 10_000 }, async t => {
   server.profile = profileOf([20, 4, 0, 100]);
-  server.extents = extents(IMAGE, { data: [0, 80] });
+  server.extents = extents(IMAGE, { data: [0, 74] });
   const others = new Set();
   const areAsked = new Promise(resolve => {
     server.fault = ({ path }) => {
