@@ -51,7 +51,7 @@ aero-storage: large disk images over HTTP ranges, as a Twisted daemon.
   make express install Express into $(VENV) (npm; 5 MB), for the test of an example in docs/how-to/private-images.md
   make browser-tools
                install TypeScript, Prettier, v86, axe-core, zip.js, hyparquet, geotiff and sql.js-httpvfs into $(VENV)
-               (npm; 55 MB), for the tests of browser/; v86 needs Debian's seabios
+               (npm; 60 MB), for the tests of browser/; v86 needs Debian's seabios
   make guest   the same as `make demo` into $(VENV), and serve nothing: for the tests that boot it in a browser
   make bench   measure it beside nginx and others, some 20 minutes, into docs/measurements/benchmarks.md
                (Debian packages nginx-light and wrk); BENCH_ARGS=--quick takes under 3
@@ -190,7 +190,8 @@ $(VENV)/.installed-express: $(VENV)/.created
 	@npm install --silent --no-audit --no-fund --no-save --ignore-scripts --prefix $(VENV)/express express@5.2.1
 	@touch $@
 
-# Pinned: the checks of types, format and accessibility, the emulator that boots from browser/, and readers of files that go through it.
+# Pinned: the checks of types, format and accessibility, the emulator that boots from browser/, and readers of files that
+# go through it.
 BROWSER_TOOLS := typescript@5.9.3 prettier@3.10.1 v86@0.5.462 axe-core@4.14.1 \
     @zip.js/zip.js@2.24.0 hyparquet@1.33.0 hyparquet-writer@0.17.0 geotiff@3.0.5 sql.js-httpvfs@0.8.12
 

@@ -5,7 +5,7 @@ import { savesData } from "./prefetcher.js";
 import { fetchProfile, leavesProfileAlone, rangesOf } from "./profile.js";
 import { linkedController } from "./waiting.js";
 
-/** Hints of one version. What came before the version was known is checked against it, and asked for again. */
+/** Hints of one version. Those that came before the version was known are checked against it, and asked for again. */
 export class Hints {
   #parts;
   #extents;

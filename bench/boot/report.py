@@ -13,7 +13,7 @@ from bench.tables import listing
 HEAD = """# From power-on to the prompt
 
 A Linux (Debian's kernel for i386, BusyBox, ext4 read from the disk) boots in v86 in headless Chromium. Its disk is on
-another origin, behind a proxy of TCP that delays (`bench/boot/link.py`): a round trip to open a connection and one for
+another origin, behind a proxy of TCP that delays (`bench/boot/link.py`): a round trip to open a connection, one for
 each request, and one rate for all connections to the client. The proxy has no losses and no slow start; below stands
 what `curl` reaches through it in the same run.
 

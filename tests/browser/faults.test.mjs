@@ -68,7 +68,7 @@ for (const [name, lie] of Object.entries(TRANSIENT)) {
 
 for (const [name, lie] of Object.entries({ "no answer": lies.stall, "a body that stalls": lies.stallInBody })) {
   test(`${name} is asked for once more after the timeout`, async () => {
-    const disk = await open({ timeout: 50 });
+    const disk = await open({ timeout: 250 });
     server.fault = first(isRead, lie);
     assert.deepEqual(await disk.read(0, 10), IMAGE.slice(0, 10));
     assert.equal(server.reads.length, 2);
@@ -313,7 +313,7 @@ test("random reads under random faults give the right bytes or an error, never a
     return Math.floor((state / 2 ** 32) * most);
   };
   const kinds = [...Object.values(TRANSIENT), lies.stallInBody];
-  const disk = await open({ timeout: 40, memory: 12 * BLOCK, readAhead: 8 * BLOCK, retries: 4 });
+  const disk = await open({ timeout: 250, memory: 12 * BLOCK, readAhead: 8 * BLOCK, retries: 4 });
   server.fault = request => (isRead(request) && random(4) === 0 ? kinds[random(kinds.length)] : undefined);
   const counts = { right: 0, failed: 0 };
   const reader = async () => {

@@ -64,7 +64,7 @@ def serve_images(
 
 
 def serve_in_foreground(context: CommandContext, tell: Callable[[str, tuple[Address, ...]], object]) -> None:
-    """Serve by the settings of a command until a signal ends it; `tell` gets root and addresses, but for a log of JSON.
+    """Serve by the settings of a command until a signal ends it; `tell` gets root and addresses, unless as JSON.
 
     Raises SettingsError.
     """
