@@ -205,10 +205,7 @@ export class BlockReader {
 
   #keep(run, bytes) {
     if (run.isPrefetch) this.#stats.prefetchedBytes += bytes.length;
-    if (run.count === 1) return this.#memory.put(run.first, bytes, run.isPrefetch);
-    for (let at = 0, index = run.first; at < bytes.length; at += this.#blockSize, index += 1) {
-      this.#memory.put(index, bytes.slice(at, at + this.#blockSize), run.isPrefetch); // a part would keep the whole
-    }
+    this.#memory.put(run.first, bytes, this.#blockSize, run.isPrefetch);
   }
 
   async #finish(waits, signal) {

@@ -4,7 +4,8 @@ import { keyOfIndex } from "./block-store.js";
 import { isSameManifest, fetchManifest, openManifest } from "./chunk-manifest.js";
 import { ChunkSource } from "./chunk-source.js";
 import { AeroDiskError } from "./errors.js";
-import { extentsOf, fetchExtents, ZeroChunks } from "./extents.js";
+import { extentsOf, ZeroChunks } from "./extents.js";
+import { Hints } from "./hints.js";
 import { askForByte, isSame, lookUp } from "./metadata.js";
 import { RangeSource } from "./range-source.js";
 
@@ -16,8 +17,8 @@ import { RangeSource } from "./range-source.js";
  * @property {string | undefined} storeName the name of these bytes in a persistent store; undefined: they have none
  * @property {(index: number) => string} keyOf the key of a block in it
  * @property {string[]} [keys] all keys, where versions share a store
- * @property {boolean} hasProfile whether the server may have profiles of it
- * @property {(signal: AbortSignal, store?: object) => Promise<{isZero: Function} | undefined>} findZeros
+ * @property {Hints} hints
+ * @property {(store?: object) => Promise<{isZero: Function} | undefined>} findZeros
  * @property {() => Promise<import("./metadata.js").Image | undefined>} lookForChange
  *   the image as it is now, if it is another one
  */
@@ -30,32 +31,35 @@ import { RangeSource } from "./range-source.js";
  */
 export async function openContent(parts) {
   const { requester, addresses, options, signal } = parts;
-  if (addresses.isManifest || options.mode === "chunks") return chunkedContent(parts);
+  const hints = new Hints(parts);
+  if (addresses.isManifest || options.mode === "chunks") return chunkedContent(parts, hints);
+  if (!options.persistent) hints.askEarly(); // a store may have them
   const { image, hasMetadata } = await lookUp(requester, addresses, signal);
+  if (!hasMetadata) hints.dismiss();
   const isRaw =
     options.mode === "range" ||
     !hasMetadata ||
     image.version !== undefined ||
     (await askForByte(requester, addresses, signal));
-  return isRaw ? rangedContent(parts, image, hasMetadata) : chunkedContent(parts);
+  return isRaw ? rangedContent(parts, hints, image) : chunkedContent(parts, hints);
 }
 
-function rangedContent({ requester, addresses, options, signal: life }, image, hasMetadata) {
+function rangedContent({ requester, addresses, options, signal: life }, hints, image) {
   if (addresses.version !== undefined && addresses.version !== image.version) {
     throw new AeroDiskError("changed", `${addresses.name} has no version ${addresses.version} any more`);
   }
   return {
     image,
+    hints,
     blockSize: options.blockSize,
     source: new RangeSource(requester, addresses, image),
     storeName: image.version && `${image.version}/${options.blockSize}`,
     keyOf: keyOfIndex,
-    hasProfile: hasMetadata,
-    async findZeros(signal, store) {
-      if (!hasMetadata) return undefined;
+    async findZeros(store) {
+      if (hints.areDismissed) return undefined;
       const noted = await store?.note("extents");
       if (noted !== undefined) return extentsOf(noted, image);
-      const found = await fetchExtents(requester, addresses, image, signal);
+      const found = await hints.extents(image);
       const map = extentsOf(found, image);
       if (map || !found) await store?.setNote("extents", found ?? null); // null: this version has none
       return map;
@@ -67,17 +71,17 @@ function rangedContent({ requester, addresses, options, signal: life }, image, h
   };
 }
 
-async function chunkedContent({ requester, addresses, options, confirm, signal }) {
+async function chunkedContent({ requester, addresses, options, confirm, signal }, hints) {
   const manifest = await openManifest(requester, addresses.manifest, { verify: options.verify, signal });
   const digests = options.verify && manifest.digests?.every(Boolean) ? manifest.digests : undefined;
   return {
     image: imageOf(manifest),
+    hints,
     blockSize: manifest.chunkSize,
     source: new ChunkSource(requester, manifest, options.verify, confirm),
     storeName: digests ? `digests/${manifest.chunkSize}` : `${manifest.version}/${manifest.chunkSize}`,
     keyOf: index => digests?.[index] ?? keyOfIndex(index),
     keys: digests,
-    hasProfile: addresses.isOfImage,
     findZeros: () => ZeroChunks.of(manifest),
     async lookForChange() {
       const now = await fetchManifest(requester, addresses.manifest, { verify: options.verify, signal });

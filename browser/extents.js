@@ -88,12 +88,16 @@ export class ZeroChunks {
   }
 }
 
-/** Asks for the extents of a version. @returns {Promise<object | undefined>} the document, where there is one */
-export function fetchExtents(requester, addresses, image, signal) {
+/**
+ * Asks for the extents of a version, or of the one that is there.
+ *
+ * @returns {Promise<object | undefined>} the document, where there is one
+ */
+export function fetchExtents(requester, addresses, version, signal) {
   const what = `extents of ${addresses.name}`;
   return requester.askAtOnce(
     {
-      url: addresses.part("extents", image.version),
+      url: addresses.part("extents", version),
       what,
       async read(response, onBytes) {
         if (response.status >= 400 && response.status < 500) return undefined; // a server without this route

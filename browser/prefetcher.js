@@ -4,6 +4,7 @@ import { AeroDiskError } from "./errors.js";
 import { pause } from "./waiting.js";
 
 const LEAST_AT_ONCE = 256 << 10;
+const MOST_AT_ONCE = 4 << 20;
 const LOOK_MILLISECONDS = 100;
 const TURN_MILLISECONDS = 10;
 
@@ -39,7 +40,8 @@ export class Prefetcher {
 
   /** Bytes of one request: as many as come in a quarter of a second, so that no read waits long for one. */
   get atOnce() {
-    return Math.max(LEAST_AT_ONCE, this.#reader.blockSize, this.#rate.quarterSecond);
+    const likely = Math.min(MOST_AT_ONCE, this.#rate.quarterSecond);
+    return Math.max(LEAST_AT_ONCE, this.#reader.blockSize, likely);
   }
 
   /**

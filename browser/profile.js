@@ -17,12 +17,12 @@ export function leavesProfileAlone() {
   return Math.random() * SESSIONS_WITHOUT < 1;
 }
 
-/** Asks for a profile. @returns {Promise<[number, number][]>} first bytes and lengths, in the order of time */
-export async function fetchProfile(requester, addresses, image, name, signal) {
+/** Asks for the profile of a version, or of the one that is there. @returns {Promise<object | undefined>} if any */
+export function fetchProfile(requester, addresses, version, signal, name) {
   const what = `profile ${name} of ${addresses.name}`;
-  const url = addresses.part("profile", image.version);
+  const url = addresses.part("profile", version);
   url.searchParams.set("name", name);
-  const found = await requester.askAtOnce(
+  return requester.askAtOnce(
     {
       url,
       what,
@@ -36,9 +36,15 @@ export async function fetchProfile(requester, addresses, image, name, signal) {
     },
     signal,
   );
-  return found && fits(found, image)
-    ? found.ranges.map(([start, count]) => [start * found.unit, count * found.unit])
-    : [];
+}
+
+/**
+ * @returns {[number, number][] | undefined} first bytes and lengths, in the order of time; undefined if the document
+ * is not a profile of this version
+ */
+export function rangesOf(found, image) {
+  if (!found || !fits(found, image)) return undefined;
+  return found.ranges.map(([start, count]) => [start * found.unit, count * found.unit]);
 }
 
 /** The parts that a profile names, joined where they touch. */

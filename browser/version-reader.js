@@ -3,8 +3,8 @@
 import { BlockReader } from "./block-reader.js";
 import { BlockStore } from "./block-store.js";
 import { AeroDiskError } from "./errors.js";
-import { Prefetcher, savesData } from "./prefetcher.js";
-import { fetchProfile, KeptProfile, leavesProfileAlone, NamedParts } from "./profile.js";
+import { Prefetcher } from "./prefetcher.js";
+import { KeptProfile, NamedParts } from "./profile.js";
 import { ReadAhead } from "./read-ahead.js";
 import { Store } from "./stores.js";
 import { atMost } from "./waiting.js";
@@ -105,14 +105,13 @@ export class VersionReader {
   }
 
   async #begin() {
-    const { options, signal, onFailure } = this.#around;
+    const { onFailure } = this.#around;
     const found = this.content
-      .findZeros(signal, this.#store)
+      .findZeros(this.#store)
       .then(map => this.#blocks.useZeros(map))
       .catch(onFailure);
     const zeros = atMost(found, EXTENTS_MILLISECONDS);
-    if (options.profile && this.content.hasProfile && !savesData() && !leavesProfileAlone())
-      this.#followProfile(zeros).catch(onFailure);
+    if (this.content.hints.wantsProfile) this.#followProfile(zeros).catch(onFailure);
     await zeros;
   }
 
@@ -126,16 +125,15 @@ export class VersionReader {
 
   /** @returns {Promise<[number, number][]>} the ranges of the profile; none if the store has all of that */
   async #missingProfile(zeros) {
-    const { requester, addresses, options, signal } = this.#around;
-    const { image } = this.content;
-    const kept = new KeptProfile(this.#store, image, options.profile);
+    const { image, hints } = this.content;
+    const kept = new KeptProfile(this.#store, image, this.#around.options.profile);
     const known = await kept.ranges();
     if (known) {
       this.#named = new NamedParts(known);
       await zeros;
       if (known.every(([offset, length]) => this.#blocks.keeps(offset, length))) return [];
     }
-    const found = await fetchProfile(requester, addresses, image, options.profile, signal);
+    const found = await hints.profile(image);
     const within = found.filter(([offset]) => offset < image.size);
     const ranges = within.map(([offset, length]) => [offset, Math.min(length, image.size - offset)]);
     this.#named = new NamedParts(ranges);
@@ -149,7 +147,8 @@ export class VersionReader {
     if (!next || !this.#prefetcher.isWelcome) return;
     const within = Math.min(next.length, this.content.image.size - next.offset);
     const { signal, onFailure } = this.#around;
-    if (within > 0) this.#blocks.prefetch(next.offset, within, this.#prefetcher.atOnce, signal).catch(onFailure);
+    const atOnce = Math.max(this.#prefetcher.atOnce, length);
+    if (within > 0) this.#blocks.prefetch(next.offset, within, atOnce, signal).catch(onFailure);
   }
 
   #progress(total) {

@@ -45,16 +45,17 @@ const WITHOUT_METADATA = {
     send(response, { status: 200, headers: { "Content-Type": "text/html" }, body: Buffer.from("<html>") }),
 };
 for (const [name, lie] of Object.entries(WITHOUT_METADATA)) {
-  test(`an image of ${name} is read, and no map or profile is asked for`, async () => {
-    server.fault = ({ path }) => (ONLY_BYTES.test(path) ? undefined : lie);
+  test(`an image of ${name} is read, and no map or profile is waited for`, async () => {
+    const isHint = path => /\/(extents|profile)$/.test(path);
+    server.fault = ({ path }) => (ONLY_BYTES.test(path) ? undefined : isHint(path) ? lies.stall : lie);
     const disk = await open(server.base, { profile: "boot" });
     const told = [];
     disk.addEventListener("error", ({ detail }) => told.push(detail.error));
     assert.deepEqual(await disk.read(5000, 10_000), IMAGE.slice(5000, 15_000));
     assert.equal(await disk.reprobe(), false);
     assert.deepEqual(told, []);
-    assert.deepEqual(server.asked("/extents"), []);
-    assert.deepEqual(server.asked("/profile"), []);
+    assert.ok(server.asked("/extents").length <= 1, "beside the metadata only");
+    assert.ok(server.asked("/profile").length <= 1);
   });
 }
 

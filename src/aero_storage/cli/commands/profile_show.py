@@ -77,7 +77,7 @@ def import_profile(context: CommandContext, image_id: str, file: Path, name: str
             f"{file} is of the version {profile.version}, but {image_id} has {found.version}: what it says of other "
             "content is worth nothing here"
         )
-    size = size_of(profile.ranges, profile.unit, found.size)  # what it says itself may be wrong
+    size = size_of(profile.ranges, profile.unit, found.size)  # its own sum may be wrong
     profile = attrs.evolve(profile, image_id=image_id, name=name, size_bytes=size)
     store(context, found, profile)
     report(context, profile)

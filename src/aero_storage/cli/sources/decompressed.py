@@ -25,7 +25,7 @@ class Decompressed:
     compression: Compression
     _input: Peekable
     _command: str
-    """What the content can be piped into, for messages."""
+    """A command that takes the content by a pipe, for messages."""
     _decoders: Decoders = attrs.field(init=False)
     _decoder: Decoder | None = attrs.field(init=False, default=None)
     """None between two frames."""

@@ -24,7 +24,7 @@ from aero_storage.http.shown_urls import is_like_url
 _STANDARD_INPUT = "-"
 
 IMPORT = "an image into it: curl -L URL | aero-storage import - --id ID"
-"""What an operator may pipe into standard input, for a message."""
+"""Content that an operator may pipe into standard input, for a message."""
 
 Say = Callable[[str], None]
 

@@ -1,4 +1,4 @@
-"""Check of the boot profile: what clients fetch ahead, and whether they learn that it is there (http.md §15)."""
+"""Check of the boot profile: its document, and the link that clients learn of it by (http.md §15)."""
 
 from __future__ import annotations
 
