@@ -102,8 +102,8 @@ test: lint types
 	@$(if $(PYTEST_ARGS),:,$(MAKE) --no-print-directory contract portable)
 
 # http.md §1 to §10 over a bucket of the tests' own store: with a cache all of it, without one what is about bytes.
-# What does not hang on what Linux alone has.
-PORTABLE := ranges chunks digests versions extents catalog streaming routes identifiers metadata settings
+# The tests that do not depend on holes, inotify or the block cache.
+PORTABLE := ranges chunks versions catalog streaming routes
 
 # The daemon where the system is not Linux: inotify, sendfile, Landlock, cachestat and locks of open files are gone.
 portable: $(VENV)/.installed-test

@@ -41,12 +41,12 @@ class Serving:
         return int(self.url.rstrip("/").rpartition(":")[2])
 
     def get(self, path: str, **headers: str) -> tuple[int, dict[str, str], bytes]:
-        with urlopen(Request(self.url + path, headers=headers), timeout=20) as answer:
+        with urlopen(Request(self.url + path, headers=headers), timeout=60) as answer:
             return answer.status, {name.lower(): value for name, value in answer.headers.items()}, answer.read()
 
     def ended(self, number: signal.Signals) -> tuple[int, str]:
         self.process.send_signal(number)
-        rest, _ = self.process.communicate(timeout=30)
+        rest, _ = self.process.communicate(timeout=120)
         return self.process.returncode, rest
 
 
@@ -147,7 +147,7 @@ def test_json_log(root: Path) -> None:
         assert started.stdout is not None
         lines = lines_until(started.stdout, '"listening"')
         started.send_signal(signal.SIGINT)
-        rest, _ = started.communicate(timeout=30)
+        rest, _ = started.communicate(timeout=120)
     documents = [json.loads(line) for line in [*lines, *rest.splitlines()]]
     assert {"settings", "listening", "stopping"} <= {one["message"] for one in documents}
     assert started.returncode == 0
@@ -168,7 +168,7 @@ def test_port_in_use(root: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with process(root, "--port", str(port)) as started:
-            said, _ = started.communicate(timeout=30)
+            said, _ = started.communicate(timeout=120)
     assert started.returncode == 1
     assert said == (
         f"aero-storage: flag --listen-addr: cannot listen at 127.0.0.1:{port}: Address already in use; "
@@ -179,7 +179,7 @@ def test_port_in_use(root: Path) -> None:
 def test_missing_root(tmp_path: Path) -> None:
     """A root that is not there is one line, and status 1; it is not created."""
     with process(tmp_path / "nowhere", cwd=tmp_path) as started:
-        said, _ = started.communicate(timeout=30)
+        said, _ = started.communicate(timeout=120)
     assert started.returncode == 1
     assert said.count("\n") == 1
     assert f"{tmp_path}/nowhere cannot be used as images root: No such file or directory" in said
@@ -189,7 +189,7 @@ def test_missing_root(tmp_path: Path) -> None:
 def test_root_that_is_a_file(root: Path) -> None:
     """A file is no images root."""
     with process(root / "disk.img", cwd=root) as started:
-        said, _ = started.communicate(timeout=30)
+        said, _ = started.communicate(timeout=120)
     assert (started.returncode, "Not a directory" in said, said.count("\n")) == (1, True, 1)
 
 
@@ -204,7 +204,7 @@ def test_root_that_is_a_file(root: Path) -> None:
 def test_wrong_flags(root: Path, flags: tuple[str, ...], fault: str) -> None:
     """A wrong flag is told, and nothing is served."""
     with process(root, *flags) as started:
-        said, _ = started.communicate(timeout=30)
+        said, _ = started.communicate(timeout=120)
     assert started.returncode in {1, 2}
     assert fault in said
 
@@ -212,7 +212,7 @@ def test_wrong_flags(root: Path, flags: tuple[str, ...], fault: str) -> None:
 def test_help_shows_few_of_the_settings(root: Path) -> None:
     """The help explains the settings that one tries things with, and leaves the others to their reference."""
     with process(root, "--help") as started:
-        said, _ = started.communicate(timeout=30)
+        said, _ = started.communicate(timeout=120)
     assert "--virtual-chunk-bytes" in said
     assert "--origin-stale-secs" not in said
 
@@ -253,5 +253,5 @@ def test_qr_on_request(root: Path) -> None:
         expected = qr_rows(urls[-1]) if len(urls) > 1 else ["aero-storage: this machine has no address"]
         shown = [next(started.stdout).rstrip("\n") for _ in expected]
         started.send_signal(signal.SIGINT)
-        started.communicate(timeout=30)
+        started.communicate(timeout=120)
     assert [row[:20] for row in shown] == [row[:20] for row in expected]

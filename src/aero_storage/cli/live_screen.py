@@ -22,7 +22,7 @@ LinesOf = Callable[[int, int], list[str]]
 
 @attrs.define(eq=False)
 class LiveScreen:
-    """The terminal's second screen; what was on the first is there again at the end."""
+    """The terminal's second screen; the first one comes back at the end."""
 
     _live: Live
     _resized: int

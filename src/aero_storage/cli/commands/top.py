@@ -98,7 +98,7 @@ class Watch:
     _history: deque[float] = attrs.field(init=False, factory=lambda: deque(maxlen=_REMEMBERED))
 
     def begin(self) -> None:
-        """Look for the first time. Raises OperatorError: what cannot be seen at the start is a mistake."""
+        """Look for the first time. Raises OperatorError: a failure at the start is a mistake."""
         self._observer.look()
 
     def once(self) -> None:

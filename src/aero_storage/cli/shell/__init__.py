@@ -1,1 +1,1 @@
-"""What a shell and `man` know of the commands, made from their tables: completions and manual pages."""
+"""Completions of shells and manual pages, made from the tables of commands and settings."""

@@ -15,7 +15,7 @@ _DIRECTORIES = frozenset({"DIR", "ROOT", "FROM", "TO"})
 
 
 class Value(enum.Enum):
-    """What follows a flag, or stands for an argument."""
+    """The kind of a word behind a flag, or of an argument."""
 
     NOTHING = "nothing"
     WORD = "word"
@@ -47,7 +47,7 @@ class Command:
     help: str
     flags: tuple[Flag, ...]
     argument: Value
-    """What the first argument is."""
+    """The kind of the first argument."""
     argument_choices: tuple[str, ...] = ()
     commands: tuple[Command, ...] = ()
 

@@ -1,4 +1,4 @@
-"""Figures of a daemon: what is true now, and rates between two looks at its metrics. Pure."""
+"""Figures of a daemon: its gauges, and rates between two looks at its metrics. Pure."""
 
 from __future__ import annotations
 
