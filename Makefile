@@ -44,8 +44,8 @@ aero-storage: large disk images over HTTP ranges, as a Twisted daemon.
                Ceph is Debian's: apt-get install --no-install-recommends ceph-mon ceph-osd ceph-common radosgw
   make express install Express into $(VENV) (npm; 5 MB), for the test of an example in docs/how-to/private-images.md
   make browser-tools
-               install TypeScript, Prettier, v86, axe-core, zip.js, hyparquet and geotiff into $(VENV) (npm; 50 MB), for the tests of browser/;
-               v86 needs Debian's seabios
+               install TypeScript, Prettier, v86, axe-core, zip.js, hyparquet, geotiff and sql.js-httpvfs into $(VENV) (npm; 55 MB),
+               for the tests of browser/; v86 needs Debian's seabios
   make guest   build a small Linux from Debian's packages, and bring SeaBIOS, into $(VENV) (18 MB; 60 MB are fetched),
                for the tests that boot it in a browser
   make bench   measure it beside nginx and others, some 20 minutes, into docs/measurements/benchmarks.md
@@ -175,7 +175,7 @@ $(VENV)/.installed-express: $(VENV)/.created
 
 # Pinned: the checks of types, format and accessibility, the emulator that boots from browser/, and readers of files that go through it.
 BROWSER_TOOLS := typescript@5.9.3 prettier@3.10.1 v86@0.5.462 axe-core@4.14.1 \
-    @zip.js/zip.js@2.24.0 hyparquet@1.33.0 hyparquet-writer@0.17.0 geotiff@3.0.5
+    @zip.js/zip.js@2.24.0 hyparquet@1.33.0 hyparquet-writer@0.17.0 geotiff@3.0.5 sql.js-httpvfs@0.8.12
 
 $(VENV)/.installed-browser-tools: $(VENV)/.created
 	@command -v npm >/dev/null || { \

@@ -1,6 +1,8 @@
 /** The URLs of an image: of its bytes, its metadata and its chunks (http.md §2). */
 
+const IMAGE = /\/v1\/images\/[^/]+$/; // `data` and `manifest` are ids as well
 const MANIFEST = /\/manifest(?:\.json)?$/;
+const CHUNKED = /\/chunked(?:\/[^/]+)?\/manifest(?:\.json)?$/;
 const BYTES = /\/data$/;
 const VERSION = /\/versions\/([^/]+)$/;
 
@@ -15,15 +17,25 @@ export class Addresses {
   constructor(url) {
     const given = new URL(url, pageAddress());
     /** The lease that the URL had in its query. */
-    this.lease = given.searchParams.get("lease") ?? undefined;
-    if (this.lease !== undefined) given.searchParams.delete("lease");
+    this.lease = given.searchParams.get("lease") || undefined;
+    if (given.searchParams.has("lease")) given.searchParams.delete("lease");
     given.hash = "";
-    this.isManifest = MANIFEST.test(given.pathname);
     this.given = given;
-    const path = this.isManifest ? given.pathname : given.pathname.replace(BYTES, "");
+    this.isManifest = MANIFEST.test(given.pathname) && !IMAGE.test(given.pathname);
+    if (this.isManifest) this.imagePath = given.pathname.replace(CHUNKED, "");
+    else this.#takeImage(given.pathname);
+  }
+
+  #takeImage(pathname) {
+    const path = IMAGE.test(pathname) ? pathname : pathname.replace(BYTES, "");
     /** The version that the URL names, if it names one. */
-    this.version = this.isManifest ? undefined : VERSION.exec(path)?.[1];
-    this.imagePath = path.replace(VERSION, "");
+    this.version = IMAGE.test(path) ? undefined : VERSION.exec(path)?.[1];
+    this.imagePath = this.version === undefined ? path : path.replace(VERSION, "");
+  }
+
+  /** Whether the image is known that has these bytes; of a manifest by itself it is not. */
+  get isOfImage() {
+    return !this.isManifest || this.imagePath !== this.given.pathname;
   }
 
   /** The image without lease and version: persistent stores and exports name it so. */

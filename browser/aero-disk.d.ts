@@ -20,7 +20,7 @@ export interface OpenOptions {
   mode?: "auto" | "range" | "chunks";
   /** Bytes that are kept and fetched together: a multiple of 512, 32 KiB by default. With chunks it is their size. */
   blockSize?: number;
-  /** Bytes of one request at most. Default: 8 MiB. */
+  /** Bytes of one request at most, or one block where that is longer. Default: 8 MiB. */
   maxRequest?: number;
   /** Requests under way at most; prefetches have half of them. Default: 6. */
   concurrency?: number;
@@ -120,7 +120,7 @@ export class AeroDisk extends EventTarget {
   coverage(): [number, number][];
   /** Looks whether the image was replaced, and reads the new one from then on. True: it was. */
   reprobe(): Promise<boolean>;
-  /** Drops what is kept of the image. */
+  /** Drops what is kept of the image, and gives its room back. */
   forget(): Promise<void>;
   close(): Promise<void>;
   addEventListener<K extends keyof DiskEventMap>(

@@ -17,16 +17,20 @@ export class Setback extends Error {
 }
 
 const LONGEST_WAIT = 60_000;
+const HTTP_DATE = /^[A-Z][a-z]+,? .*\d\d:\d\d:\d\d/;
 
-/** @returns {number | undefined} milliseconds that `Retry-After` asks for, a minute at most */
+/**
+ * @returns {number | undefined} milliseconds that `Retry-After` asks for, a minute at most. Those of a date count
+ *   from `Date`, if that may be read: the clock here may be wrong
+ */
 export function retryAfter(headers) {
-  const field = headers.get("Retry-After");
-  if (field === null) return undefined;
-  const wait = /^\d+$/.test(field) ? Number(field) * 1000 : Date.parse(field) - Date.now();
+  const field = headers.get("Retry-After") ?? "";
+  const now = Date.parse(headers.get("Date")) || Date.now();
+  const wait = /^\d+$/.test(field) ? Number(field) * 1000 : HTTP_DATE.test(field) ? Date.parse(field) - now : NaN;
   return Number.isFinite(wait) ? Math.min(Math.max(wait, 0), LONGEST_WAIT) : undefined;
 }
 
-/** Lets go of a body that nobody wants, so that it takes no bandwidth. */
+/** Lets go of a body that nobody wants, so that it takes no bandwidth; one that was read to its end is over. */
 export function cancelBody(response) {
   response.body?.cancel().catch(() => {});
 }
@@ -68,16 +72,48 @@ export async function readBody(response, length, what, onBytes) {
   checkEncoding(response, what);
   const announced = response.headers.get("Content-Length");
   if (announced !== null && Number(announced) !== length) throw wrongLength(what, announced, length);
+  const { body, got, isMore } = await (intoBuffer(response, length, onBytes) ?? inPieces(response, length, onBytes));
+  if (isMore || got !== length) throw wrongLength(what, isMore ? "more" : got, length);
+  return body;
+}
+
+/** Has the stream write into the body itself. @returns {Promise<object> | undefined} undefined: it cannot */
+function intoBuffer(response, length, onBytes) {
+  try {
+    return fill(response.body.getReader({ mode: "byob" }), length, onBytes);
+  } catch {
+    return undefined;
+  }
+}
+
+async function fill(reader, length, onBytes) {
+  let body = new Uint8Array(length);
+  let got = 0;
+  try {
+    while (got < length) {
+      const { value, done } = await reader.read(body.subarray(got)); // takes the buffer, and gives it back
+      if (value) body = new Uint8Array(value.buffer);
+      if (done) return { body, got, isMore: false };
+      onBytes(value.length);
+      got += value.length;
+    }
+    const { done } = await reader.read(new Uint8Array(1));
+    return { body, got, isMore: !done };
+  } finally {
+    reader.cancel().catch(() => {});
+  }
+}
+
+async function inPieces(response, length, onBytes) {
   const body = new Uint8Array(length);
   let got = 0;
   for await (const piece of pieces(response)) {
     onBytes(piece.length);
-    if (got + piece.length > length) throw wrongLength(what, "more", length);
+    if (got + piece.length > length) return { body, got, isMore: true };
     body.set(piece, got);
     got += piece.length;
   }
-  if (got !== length) throw wrongLength(what, got, length);
-  return body;
+  return { body, got, isMore: false };
 }
 
 /** Reads a body of at most `most` bytes, whose length is not known before. */

@@ -1,8 +1,27 @@
 /** Blocks in memory, those that were used last; and which of them were fetched before anybody asked. */
 
+/** The bytes of one answer stay in one piece, if memory holds this many pieces of that size. */
+const PIECES = 8;
+
+/** Blocks that lie one behind the other in `bytes`, and leave memory together. */
+class Piece {
+  constructor(first, bytes, blockSize) {
+    this.first = first;
+    this.bytes = bytes;
+    this.blockSize = blockSize;
+    this.kept = new Set(Array.from({ length: Math.ceil(bytes.length / blockSize) }, (_, at) => first + at));
+  }
+
+  block(index) {
+    const at = (index - this.first) * this.blockSize;
+    return this.bytes.subarray(at, at + this.blockSize);
+  }
+}
+
 /** At most `limit` bytes of blocks. */
 export class BlockMemory {
   #limit;
+  #pieces = new Set();
   #blocks = new Map();
   #unused = new Map();
   #bytes = 0;
@@ -26,29 +45,20 @@ export class BlockMemory {
     return this.#blocks.has(index);
   }
 
-  /** @returns {Uint8Array | undefined} the block, which becomes the one that was used last */
+  /** @returns {Uint8Array | undefined} the block, which becomes one of those that were used last */
   get(index) {
-    const block = this.#blocks.get(index);
-    if (block !== undefined) {
-      this.#blocks.delete(index);
-      this.#blocks.set(index, block);
-    }
-    return block;
+    const piece = this.#blocks.get(index);
+    if (piece === undefined) return undefined;
+    this.#pieces.delete(piece);
+    this.#pieces.add(piece);
+    return piece.block(index);
   }
 
-  /** Keeps a block, and drops those that were not used for longest. */
-  put(index, block, isPrefetched) {
-    this.#drop(index);
-    if (block.length > this.#limit) return;
-    this.#blocks.set(index, block);
-    this.#bytes += block.length;
-    if (isPrefetched) {
-      this.#unused.set(index, block.length);
-      this.#unusedBytes += block.length;
-    }
-    for (const oldest of this.#blocks.keys()) {
-      if (this.#bytes <= this.#limit) break;
-      this.#drop(oldest);
+  /** Keeps blocks, which follow each other in `bytes`; drops those that were not used for longest. */
+  put(first, bytes, blockSize, isPrefetched) {
+    if (bytes.length <= this.#limit / PIECES) return this.#put(new Piece(first, bytes, blockSize), isPrefetched);
+    for (let at = 0, index = first; at < bytes.length; at += blockSize, index += 1) {
+      this.#put(new Piece(index, bytes.slice(at, at + blockSize), blockSize), isPrefetched);
     }
   }
 
@@ -60,17 +70,42 @@ export class BlockMemory {
   }
 
   clear() {
+    this.#pieces.clear();
     this.#blocks.clear();
     this.#unused.clear();
     this.#bytes = this.#unusedBytes = 0;
   }
 
+  #put(piece, isPrefetched) {
+    for (const index of piece.kept) this.#drop(index);
+    if (piece.bytes.length > this.#limit) return;
+    this.#pieces.add(piece);
+    this.#bytes += piece.bytes.length;
+    for (const index of piece.kept) {
+      this.#blocks.set(index, piece);
+      if (isPrefetched) this.#noteUnused(index, piece.block(index).length);
+    }
+    for (const oldest of this.#pieces) {
+      if (this.#bytes <= this.#limit) break;
+      for (const index of oldest.kept) this.#drop(index);
+    }
+  }
+
+  #noteUnused(index, bytes) {
+    this.#unused.set(index, bytes);
+    this.#unusedBytes += bytes;
+  }
+
+  /** Drops a block; its piece goes with the last one of it. */
   #drop(index) {
-    const block = this.#blocks.get(index);
-    if (block === undefined) return;
+    const piece = this.#blocks.get(index);
+    if (piece === undefined) return;
     this.noteUse(index);
     this.#blocks.delete(index);
-    this.#bytes -= block.length;
+    piece.kept.delete(index);
+    if (piece.kept.size) return;
+    this.#pieces.delete(piece);
+    this.#bytes -= piece.bytes.length;
   }
 }
 

@@ -1,39 +1,10 @@
 /** Reads one version of an image block by block: from memory, requests under way, a store, or the network. */
 
 import { BlockMemory, neighboursIn } from "./block-memory.js";
+import { copyable, joined, Run } from "./block-run.js";
 import { throwIfAborted } from "./errors.js";
 import { Job } from "./request-queue.js";
 import { withSignal } from "./waiting.js";
-
-/** One request for neighbouring blocks, and everybody who waits for it. It is given up when nobody does any more. */
-class Run {
-  waiters = 0;
-  controller = new AbortController();
-
-  constructor(first, job, isStored) {
-    this.first = first;
-    this.count = 1;
-    this.job = job;
-    this.isStored = isStored;
-    this.isPrefetch = !job.urgent;
-    /** Whether the one who began it may still add blocks. */
-    this.isOpen = true;
-  }
-
-  /** @returns {boolean} whether a block may be asked for with those before it */
-  mayTake(index, isStored, most) {
-    return this.isOpen && this.first + this.count === index && this.count < most && this.isStored === isStored;
-  }
-
-  /** One more waits. @returns {() => void} to be called when it does not any more */
-  join() {
-    this.waiters += 1;
-    return () => {
-      this.waiters -= 1;
-      if (this.waiters === 0) this.controller.abort();
-    };
-  }
-}
 
 /** Blocks of one version. */
 export class BlockReader {
@@ -142,7 +113,7 @@ export class BlockReader {
   }
 
   *#indexes(offset, length) {
-    const end = Math.min(offset + length, this.#size);
+    const end = length > 0 ? Math.min(offset + length, this.#size) : 0;
     for (let index = Math.floor(offset / this.#blockSize); index * this.#blockSize < end; index += 1) yield index;
   }
 
@@ -218,7 +189,7 @@ export class BlockReader {
       if (!this.#error) this.#keep(run, bytes);
       return bytes;
     } finally {
-      for (const index of indexesOf(run)) {
+      for (const index of run.indexes) {
         if (this.#runs.get(index) === run) this.#runs.delete(index); // one that was given up may have a successor
       }
     }
@@ -226,7 +197,7 @@ export class BlockReader {
 
   /** @returns {Promise<Uint8Array | undefined>} undefined if the store does not have all of it any more */
   async #fromStore(run) {
-    const blocks = await this.#store.read(indexesOf(run));
+    const blocks = await this.#store.read(run.indexes);
     const isWhole = blocks.every((block, at) => block?.length === this.#lengthOf(run.first + at));
     if (!isWhole) return undefined;
     this.#stats.hits.disk += run.count;
@@ -243,10 +214,7 @@ export class BlockReader {
 
   #keep(run, bytes) {
     if (run.isPrefetch) this.#stats.prefetchedBytes += bytes.length;
-    if (run.count === 1) return this.#memory.put(run.first, bytes, run.isPrefetch);
-    for (let at = 0, index = run.first; at < bytes.length; at += this.#blockSize, index += 1) {
-      this.#memory.put(index, bytes.slice(at, at + this.#blockSize), run.isPrefetch); // a part would keep the whole
-    }
+    this.#memory.put(run.first, bytes, this.#blockSize, run.isPrefetch);
   }
 
   async #finish(waits, signal) {
@@ -264,7 +232,7 @@ export class BlockReader {
       if (!mayTryAgain) throw error;
       return this.#readAgain(run, target, signal); // prefetches are given up early
     }
-    for (const index of indexesOf(run)) {
+    for (const index of run.indexes) {
       this.#deliver(index, bytes, (index - run.first) * this.#blockSize, target);
     }
   }
@@ -295,26 +263,4 @@ export class BlockReader {
       for (const leave of leaves) leave();
     }
   }
-}
-
-/** @returns {{from: number, to: number, length: number}} the part of a block that a read wants, and where it goes */
-function copyable(start, blockLength, { whole, offset }) {
-  const begin = Math.max(start, offset);
-  const end = Math.min(start + blockLength, offset + whole.length);
-  return { from: begin - start, to: begin - offset, length: end - begin };
-}
-
-function indexesOf(run) {
-  return Array.from({ length: run.count }, (_, at) => run.first + at);
-}
-
-function joined(blocks) {
-  if (blocks.length === 1) return blocks[0];
-  const whole = new Uint8Array(blocks.reduce((sum, block) => sum + block.length, 0));
-  let at = 0;
-  for (const block of blocks) {
-    whole.set(block, at);
-    at += block.length;
-  }
-  return whole;
 }

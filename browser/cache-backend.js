@@ -41,6 +41,11 @@ export class CacheBackend {
     await Promise.all(keys.map(key => this.#cache.delete(this.#base + key)));
   }
 
+  async clear() {
+    const own = (await this.#cache.keys()).filter(({ url }) => url.startsWith(this.#base));
+    await Promise.all(own.map(request => this.#cache.delete(request)));
+  }
+
   async note(name) {
     return (await this.#cache.match(`${this.#base}note-${name}`))?.text();
   }

@@ -1,8 +1,9 @@
 /** Chunk manifests, `aero.chunked-disk-image.v1` (http.md §6). */
 
-import { cancelBody, readText, Setback } from "./answers.js";
+import { readText, Setback } from "./answers.js";
 import { manifestOf } from "./addresses.js";
 import { AeroDiskError } from "./errors.js";
+import { pairsWithin } from "./extents.js";
 import { parseJson } from "./metadata.js";
 import { reprDigest, sha256Hex } from "./sha256.js";
 
@@ -38,7 +39,7 @@ export function fetchManifest(requester, url, { cache = "no-store", verify = tru
       what,
       cache,
       async read(response, onBytes) {
-        if (response.status === 404 || response.status === 410) return void cancelBody(response);
+        if (response.status === 404 || response.status === 410) return undefined;
         if (response.status !== 200)
           throw new Setback(
             new AeroDiskError("network", `${what}: status ${response.status}`, {
@@ -99,7 +100,7 @@ export function parseManifest(found, what) {
     "chunkIndexWidth is wrong",
   );
   const digests = parseChunks(found.chunks, { size, chunkSize, count }, check);
-  return { version, size, chunkSize, count, width, digests, zeros: Array.isArray(found.zeros) ? found.zeros : [] };
+  return { version, size, chunkSize, count, width, digests, zeros: pairsWithin(found.zeros, count) };
 }
 
 function isSectors(value) {

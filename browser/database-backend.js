@@ -1,5 +1,8 @@
 /** IndexedDB: slower than OPFS, and there on plain http as well. */
 
+import { awakeTimeout } from "./waiting.js";
+
+const OPEN_MILLISECONDS = 10_000;
 const DATABASE = "aero-disk";
 const VALUES = "values";
 const HIGHEST = "\uffff";
@@ -8,6 +11,7 @@ export class DatabaseBackend {
   kind = "indexeddb";
   #database;
   #prefix;
+  #isCleared = false;
 
   static get isThere() {
     return globalThis.indexedDB !== undefined;
@@ -15,7 +19,7 @@ export class DatabaseBackend {
 
   /** @returns {Promise<string[]>} the keys that have values */
   async open({ path, keepsOthers }) {
-    this.#database = await openDatabase();
+    await this.#openDatabase();
     this.#prefix = `${path.join("/")}/`;
     if (!keepsOthers) await this.#removeSiblings(`${path.slice(0, -1).join("/")}/`);
     const keys = await this.#inTransaction("readonly", values => done(values.getAllKeys(this.#range())));
@@ -40,6 +44,10 @@ export class DatabaseBackend {
     });
   }
 
+  clear() {
+    return this.#inTransaction("readwrite", values => void values.delete(this.#range()));
+  }
+
   note(name) {
     return this.#inTransaction("readonly", values => done(values.get(`${this.#prefix}note-${name}`)));
   }
@@ -50,6 +58,43 @@ export class DatabaseBackend {
 
   async close() {
     this.#database?.close();
+  }
+
+  async #openDatabase() {
+    const database = await openDatabase();
+    database.onclose = () => this.#database === database && this.#forget();
+    database.onversionchange = () => {
+      database.close(); // somebody deletes it
+      this.#forget();
+    };
+    this.#database = database;
+  }
+
+  /** The user cleared the browser's data: goes on with an empty database, and tells the first writer. */
+  async #openAgain(mode) {
+    if (!this.#database) await this.#openDatabase();
+    if (mode === "readonly") return;
+    this.#isCleared = false;
+    throw new DOMException("the database was cleared away", "NotFoundError");
+  }
+
+  #begin(mode) {
+    try {
+      return this.#database.transaction(VALUES, mode);
+    } catch (error) {
+      if (error.name === "InvalidStateError") throw this.#lost(); // it is being closed, and `onclose` comes later
+      throw error;
+    }
+  }
+
+  #lost() {
+    this.#forget();
+    return new DOMException("the database was cleared away", "NotFoundError");
+  }
+
+  #forget() {
+    this.#database = undefined;
+    this.#isCleared = true;
   }
 
   #range() {
@@ -65,20 +110,30 @@ export class DatabaseBackend {
 
   /** Acts in one transaction, and waits for its end: only then is what was written there. */
   async #inTransaction(mode, act) {
-    const transaction = this.#database.transaction(VALUES, mode);
+    if (this.#isCleared) await this.#openAgain(mode);
+    const transaction = this.#begin(mode);
     const ended = new Promise((resolve, reject) => {
       transaction.oncomplete = resolve;
       transaction.onabort = () => reject(transaction.error ?? new DOMException("aborted", "AbortError"));
     });
-    const [found] = await Promise.all([act(transaction.objectStore(VALUES)), ended]);
-    return found;
+    try {
+      const [found] = await Promise.all([act(transaction.objectStore(VALUES)), ended]);
+      return found;
+    } catch (error) {
+      if (error.name === "UnknownError") throw this.#lost(); // in mid-transaction, by Chromium
+      throw error;
+    }
   }
 }
 
 function openDatabase() {
   const request = indexedDB.open(DATABASE, 1);
   request.onupgradeneeded = () => request.result.createObjectStore(VALUES);
-  return done(request);
+  return new Promise((resolve, reject) => {
+    const late = new DOMException("IndexedDB does not answer", "InvalidStateError");
+    const forget = awakeTimeout(OPEN_MILLISECONDS, () => reject(late));
+    done(request).then(resolve, reject).finally(forget);
+  });
 }
 
 function done(request) {

@@ -8,7 +8,7 @@
  */
 
 import { crc32 } from "./crc32.js";
-import { AeroDiskError } from "./errors.js";
+import { AeroDiskError, asAeroDiskError } from "./errors.js";
 
 const MAGIC = "aero-overlay-1\n";
 const LONGEST_HEADER = 64 << 10;
@@ -142,7 +142,9 @@ class ByteReader {
   }
 
   async #more() {
-    const { done, value } = await this.#reader.read();
+    const { done, value } = await this.#reader.read().catch(error => {
+      throw asAeroDiskError(error);
+    });
     if (!done) this.#rest = joined([this.#rest, value], this.#rest.length + value.length);
     return !done;
   }

@@ -147,6 +147,7 @@ export class AeroDisk extends EventTarget {
    */
   async prefetch(offset, length, { signal } = {}) {
     this.#checkPart(offset, length);
+    throwIfAborted(signal, "prefetching");
     return withSignal(this.#version.prefetch(offset, length, signal), signal);
   }
 
@@ -176,6 +177,7 @@ export class AeroDisk extends EventTarget {
   async close() {
     const error = new AeroDiskError("aborted", "the disk is closed");
     this.#life.abort(error);
+    this.#queue.end();
     await this.#version?.end(error);
   }
 

@@ -20,9 +20,10 @@ export function aborted(signal, what = "reading") {
   return new AeroDiskError("aborted", `${what} was aborted`, { cause: signal?.reason });
 }
 
-/** Throws if `signal` has been aborted. */
+/** Throws if `signal` has been aborted, or is none. */
 export function throwIfAborted(signal, what) {
   if (signal?.aborted) throw aborted(signal, what);
+  if (signal && typeof signal.addEventListener !== "function") throw new TypeError("the signal is no AbortSignal");
 }
 
 /** @returns {AeroDiskError} the error itself, or one with code `network` around it */

@@ -63,7 +63,7 @@ export class ZeroChunks {
   static async of(manifest) {
     const { count, chunkSize, zeros, digests, size } = manifest;
     const isZero = new Uint8Array(count);
-    for (let i = 0, at = 0; i + 1 < zeros.length; i += 2) {
+    for (let i = 0, at = 0; i < zeros.length; i += 2) {
       isZero.fill(1, (at += zeros[i]), (at += zeros[i + 1]));
     }
     const last = size - (count - 1) * chunkSize;
@@ -73,7 +73,9 @@ export class ZeroChunks {
     ]) {
       if (digests === undefined || length > LARGEST_ZERO_CHUNK) continue;
       const zero = await sha256Hex(new Uint8Array(length));
-      for (let index = from; index < to; index += 1) if (digests[index] === zero) isZero[index] = 1;
+      for (let index = from; index < to; index += 1) {
+        if (digests[index] !== undefined) isZero[index] = digests[index] === zero ? 1 : 0; // the list may lie
+      }
     }
     return new ZeroChunks(isZero, chunkSize);
   }
@@ -86,12 +88,16 @@ export class ZeroChunks {
   }
 }
 
-/** Asks for the extents of a version. @returns {Promise<object | undefined>} the document, where there is one */
-export function fetchExtents(requester, addresses, image, signal) {
+/**
+ * Asks for the extents of a version, or of the one that is there.
+ *
+ * @returns {Promise<object | undefined>} the document, where there is one
+ */
+export function fetchExtents(requester, addresses, version, signal) {
   const what = `extents of ${addresses.name}`;
   return requester.askAtOnce(
     {
-      url: addresses.part("extents", image.version),
+      url: addresses.part("extents", version),
       what,
       async read(response, onBytes) {
         if (response.status >= 400 && response.status < 500) return undefined; // a server without this route
@@ -119,8 +125,24 @@ function fits(found, image) {
     version === image.version &&
     Number.isSafeInteger(unit) &&
     unit >= 512 &&
-    isPairs(data)
+    unit % 512 === 0 &&
+    isPairs(data) &&
+    addsUp(found)
   );
+}
+
+/** @returns {boolean} whether the extents are within the image, and as many bytes as the document says */
+function addsUp({ data, unit, size_bytes: size, data_bytes: told }) {
+  const units = Math.ceil(size / unit);
+  const end = data.reduce((sum, value) => sum + value, 0);
+  const covered = data.reduce((sum, value, at) => (at % 2 ? sum + value : sum), 0);
+  const excess = end === units && data.at(-1) > 0 ? units * unit - size : 0; // the last unit may be a part of one
+  return end <= units && (told === undefined || told === covered * unit - excess);
+}
+
+/** @returns {number[]} pairs (gap, length) that end within `count`; none where they break a rule */
+export function pairsWithin(pairs, count) {
+  return isPairs(pairs) && pairs.reduce((sum, value) => sum + value, 0) <= count ? pairs : [];
 }
 
 function isPairs(data) {

@@ -33,6 +33,7 @@ export class LeaseHolder {
   #claims = {};
   #endsAt = Infinity;
   #renewAt = Infinity;
+  #takenAt;
   #token;
 
   /**
@@ -67,9 +68,8 @@ export class LeaseHolder {
 
   /** Takes what the server says of a lease: the seconds that are left, whatever this machine's clock shows. */
   noteRemaining(token, field) {
-    const seconds = Number(field ?? NaN);
-    if (token !== this.#token || !Number.isFinite(seconds)) return;
-    this.#setEnd(Date.now() + seconds * 1000);
+    if (token !== this.#token || !/^\d{1,10}$/.test(field ?? "")) return;
+    this.#setEnd(Date.now() + Number(field) * 1000);
   }
 
   /** Puts a lease on a request: into its query or its header fields. */
@@ -80,7 +80,8 @@ export class LeaseHolder {
       return url;
     }
     const signed = new URL(url);
-    signed.search = signed.search ? `lease=${token}&${signed.search.slice(1)}` : `lease=${token}`;
+    const word = `lease=${encodeURIComponent(token)}`;
+    signed.search = signed.search ? `${word}&${signed.search.slice(1)}` : word;
     return signed;
   }
 
@@ -95,11 +96,10 @@ export class LeaseHolder {
   }
 
   #setEnd(endsAt) {
-    const { exp, iat } = this.#claims;
-    const lifetime = exp - (iat ?? exp - 10 * EARLY_SECONDS);
-    const early = Number.isFinite(lifetime) ? Math.min(EARLY_SECONDS, lifetime / 4) : EARLY_SECONDS;
+    const told = this.#claims.exp - this.#claims.iat;
+    const lifetime = Number.isFinite(told) ? told : (endsAt - this.#takenAt) / 1000;
     this.#endsAt = endsAt;
-    this.#renewAt = endsAt - early * 1000;
+    this.#renewAt = endsAt - Math.min(EARLY_SECONDS, lifetime / 4) * 1000;
   }
 
   #renew() {
@@ -125,6 +125,7 @@ export class LeaseHolder {
 
   #take(token) {
     this.#token = token;
+    this.#takenAt = Date.now();
     this.#claims = claimsOf(token);
     const end = this.#claims.exp * 1000;
     // A fresh lease that seems to be over tells of a wrong clock here: then the server's answers tell the time.

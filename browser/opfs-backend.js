@@ -1,10 +1,19 @@
 /** OPFS, by a worker: sync handles are to be had there alone. */
 
-const OPEN_MILLISECONDS = 10_000;
+import { awakeTimeout } from "./waiting.js";
+
+const BLOB_MILLISECONDS = 10_000;
+/** A worker that is silent for longer is ended: Chromium may never come back from files that were cleared away. */
+const ANSWER_MILLISECONDS = 10_000;
+const CLOSE_MILLISECONDS = 2000;
 
 export class OpfsBackend {
   kind = "opfs";
+  /** Told of keys that came and went: `{added, removed}`, and `isFresh` where all others are gone. */
+  onNews = () => {};
+  #words;
   #worker;
+  #opened;
   #question = 0;
   #waiting = new Map();
 
@@ -18,16 +27,10 @@ export class OpfsBackend {
   }
 
   /** @returns {Promise<string[]>} the keys that have values */
-  async open(words) {
-    this.#worker = startWorker();
-    this.#worker.onmessage = ({ data: { id, answer } }) => this.#settle(id, answer);
-    this.#worker.onerror = event => this.#failAll(event.message ?? "the worker of the store cannot be started");
-    const timer = setTimeout(() => this.#failAll("the worker of the store does not answer"), OPEN_MILLISECONDS);
-    try {
-      return await this.#ask("open", words);
-    } finally {
-      clearTimeout(timer);
-    }
+  open(words) {
+    this.#words = words;
+    this.#opened = this.#start(words);
+    return this.#opened;
   }
 
   read(keys) {
@@ -42,6 +45,10 @@ export class OpfsBackend {
     return this.#ask("remove", keys);
   }
 
+  clear() {
+    return this.#ask("clear");
+  }
+
   note(name) {
     return this.#ask("note", name);
   }
@@ -52,33 +59,59 @@ export class OpfsBackend {
 
   async close() {
     if (!this.#worker) return;
-    try {
-      await this.#ask("close");
-    } finally {
-      this.#worker.terminate();
-      this.#worker = undefined;
-      this.#failAll("the store is closed");
-    }
+    await this.#ask("close").catch(() => {}); // every write has been answered before
+    this.#stop("the store is closed");
   }
 
-  #ask(name, ...words) {
+  async #start(words) {
+    this.#worker = startWorker();
+    this.#worker.onmessage = ({ data }) => this.#hear(data);
+    this.#worker.onerror = event => this.#stop(event.message ?? "the worker of the store cannot be started");
+    return this.#send("open", words);
+  }
+
+  #hear({ id, answer, news, isLost }) {
+    if (news) this.onNews(news);
+    else if (isLost) this.#startAnew();
+    else this.#settle(id, answer);
+  }
+
+  /** The files were cleared away: a worker of its own begins with empty ones. */
+  #startAnew() {
+    this.#stop("the files of the store were cleared away", "NotFoundError");
+    this.#opened = this.#start({ ...this.#words, keepsOthers: true, isRestart: true });
+    this.#opened.then(added => this.onNews({ isFresh: true, added, removed: [] })).catch(() => {}); // calls have it
+  }
+
+  /** Ends the worker: one that could not be started answers nothing. */
+  #stop(message, name = "InvalidStateError") {
+    this.#worker?.terminate();
+    this.#worker = undefined;
+    for (const id of [...this.#waiting.keys()]) this.#settle(id, { error: [name, message] });
+  }
+
+  async #ask(name, ...words) {
+    await this.#opened;
+    return this.#send(name, ...words);
+  }
+
+  #send(name, ...words) {
     return new Promise((resolve, reject) => {
       if (!this.#worker) return reject(new DOMException("the store is closed", "InvalidStateError"));
       const id = (this.#question += 1);
-      this.#waiting.set(id, { resolve, reject });
+      const milliseconds = name === "close" ? CLOSE_MILLISECONDS : ANSWER_MILLISECONDS;
+      const forget = awakeTimeout(milliseconds, () => this.#stop("the worker of the store does not answer"));
+      this.#waiting.set(id, { resolve, reject, forget });
       this.#worker.postMessage({ id, name, words });
     });
   }
 
   #settle(id, { value, error }) {
-    const { resolve, reject } = this.#waiting.get(id) ?? {};
+    const { resolve, reject, forget } = this.#waiting.get(id) ?? {};
     this.#waiting.delete(id);
+    forget?.();
     if (error) reject?.(new DOMException(error[1], error[0]));
     else resolve?.(value);
-  }
-
-  #failAll(message) {
-    for (const id of [...this.#waiting.keys()]) this.#settle(id, { error: ["InvalidStateError", message] });
   }
 }
 
@@ -90,6 +123,6 @@ function startWorker() {
   }
   const blob = URL.createObjectURL(new Blob([`import ${JSON.stringify(href)};`], { type: "text/javascript" }));
   const worker = new Worker(blob, { type: "module" });
-  setTimeout(() => URL.revokeObjectURL(blob), OPEN_MILLISECONDS);
+  setTimeout(() => URL.revokeObjectURL(blob), BLOB_MILLISECONDS);
   return worker;
 }

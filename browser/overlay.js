@@ -3,6 +3,7 @@
 import { readDiff, writeDiff } from "./diff-format.js";
 import { AeroDisk } from "./disk.js";
 import { AeroDiskError } from "./errors.js";
+import { checkChoice } from "./options.js";
 import { PageKeeper } from "./page-keeper.js";
 import { SECTOR, SectorPages } from "./sector-pages.js";
 
@@ -17,6 +18,7 @@ export class Overlay {
   #pages;
   #keeper;
   #turn = Promise.resolve();
+  #inTurn = 0;
 
   /** Overlays are opened by `Overlay.open`. */
   constructor(key, disk) {
@@ -35,9 +37,11 @@ export class Overlay {
    * @returns {Promise<Overlay>} rejects with `forbidden` if another tab has it open
    */
   static async open(disk, { persistent = false } = {}) {
+    if (persistent) checkChoice("persistent", persistent);
     const top = new Overlay(PRIVATE, disk);
-    if (persistent) top.#keeper = await PageKeeper.open(persistent, top.#image, top.#pages);
-    if (top.persistent !== persistent)
+    const tell = error => disk.dispatchEvent(new CustomEvent("error", { detail: { error } }));
+    if (persistent) top.#keeper = await PageKeeper.open(persistent, top.#image, top.#pages, tell);
+    if (persistent && top.persistent !== persistent)
       console.warn(`aero-disk: ${persistent} is not to be had; writes are kept in ${top.persistent || "memory"}`);
     return top;
   }
@@ -56,17 +60,18 @@ export class Overlay {
    */
   static async import(stream, disk, options = {}) {
     const opened = [];
+    const open = async opening => {
+      opened.unshift(await opening);
+      return opened[0];
+    };
     try {
-      const whole = await readOverlay(stream, async header => {
-        if (!disk) opened.push(await AeroDisk.open(header.url, options));
-        return disk ?? opened[0];
-      });
-      const top = await Overlay.open(whole.disk, options);
+      const whole = await readOverlay(stream, header => disk ?? open(AeroDisk.open(header.url, options)));
+      const top = await open(Overlay.open(whole.disk, options));
       top.restore(whole.save());
       await top.flush();
       return top;
     } catch (error) {
-      await opened[0]?.close();
+      for (const one of opened) await one.close().catch(() => {});
       throw error;
     }
   }
@@ -113,17 +118,28 @@ export class Overlay {
   }
 
   /**
-   * Writes bytes; sectors (512 bytes) that are written in part are read from the disk before.
+   * Writes bytes; sectors (512 bytes) that are written in part are read from the disk before. Later writes wait for
+   * that.
    *
    * @param {number} offset
    * @param {Uint8Array} bytes
    */
   async write(offset, bytes) {
+    if (!(ArrayBuffer.isView(bytes) && bytes.BYTES_PER_ELEMENT === 1))
+      throw new TypeError("what is written is a Uint8Array");
     this.#checkPart(offset, bytes.length);
     this.#checkVersion();
-    const copy = bytes.slice();
-    if (isAligned(offset, copy.length, this.size)) return this.#put(offset, copy);
-    const writing = this.#turn.then(() => this.#writePart(offset, copy));
+    const copy = new Uint8Array(bytes); // `slice` of a Buffer of Node.js is no copy
+    const isWhole = isAligned(offset, copy.length, this.size);
+    if (isWhole && this.#inTurn === 0) return this.#put(offset, copy);
+    return this.#afterOthers(() => (isWhole ? this.#put(offset, copy) : this.#writePart(offset, copy)));
+  }
+
+  #afterOthers(act) {
+    this.#inTurn += 1;
+    const writing = this.#turn.then(act).finally(() => {
+      this.#inTurn -= 1;
+    });
     this.#turn = writing.catch(() => {});
     return writing;
   }

@@ -20,6 +20,7 @@ export class PackedFile {
   #entries = new Map();
   #free = [];
   #slots = 0;
+  #indexSize = 0;
 
   constructor(data, index, slotSize) {
     this.#data = data;
@@ -46,11 +47,12 @@ export class PackedFile {
 
   /** The records that the index has for each value that is there, at most; beyond that it is worth writing anew. */
   get recordsPerValue() {
-    return this.#index.getSize() / RECORD / Math.max(1, this.#entries.size);
+    return this.#indexSize / RECORD / Math.max(1, this.#entries.size);
   }
 
   /** Puts values in the place of those that the keys have; those are there until the new ones are. */
   put(pairs) {
+    if (pairs.length === 0) return;
     const fresh = new Map(pairs);
     const records = [];
     try {
@@ -71,9 +73,7 @@ export class PackedFile {
     if (value.length === 0 || value.length > this.#slotSize) throw new RangeError(`a value of ${value.length} bytes`);
     const entry = { slot: this.#free.pop() ?? this.#slots++, length: value.length, checksum: crc32(value) };
     try {
-      const written = this.#data.write(value, { at: entry.slot * this.#slotSize });
-      if (written !== value.length)
-        throw new DOMException("the file is not as long as it should be", "QuotaExceededError");
+      writeAll(this.#data, value, entry.slot * this.#slotSize);
     } catch (error) {
       this.#free.push(entry.slot);
       throw error;
@@ -81,33 +81,53 @@ export class PackedFile {
     return entry;
   }
 
+  /** Removes values. The last one takes the files' length with it, which needs no room where there is none. */
   remove(keys) {
-    const gone = keys.filter(key => this.#entries.has(key));
+    const gone = [...new Set(keys)].filter(key => this.#entries.has(key));
+    if (gone.length === this.#entries.size) return this.clear();
     const slots = gone.map(key => this.#entries.get(key).slot);
     this.#append(gone.map(key => [key, { slot: this.#entries.get(key).slot, length: 0, checksum: 0 }]));
     for (const key of gone) this.#entries.delete(key);
     this.#free.push(...slots);
   }
 
-  /** Removes what has none of these keys. */
-  retain(keys) {
-    const kept = new Set(keys);
-    this.remove(this.keys().filter(key => !kept.has(key)));
+  /** Removes everything, and gives its room back: no value is named any more when its bytes go. */
+  clear() {
+    this.#index.truncate(0);
+    this.#index.flush();
+    this.#data.truncate(0);
+    this.#data.flush();
+    this.#entries.clear();
+    this.#free = [];
+    this.#slots = this.#indexSize = 0;
   }
 
+  /** Adds records, all or none: behind a part of one no later record would be found. */
   #append(records) {
+    if (records.length === 0) return;
     const bytes = new Uint8Array(records.length * RECORD);
     records.forEach(([key, entry], number) => bytes.set(recordOf(key, entry), number * RECORD));
-    if (records.length === 0) return;
-    this.#index.write(bytes, { at: this.#index.getSize() });
-    this.#index.flush();
+    try {
+      writeAll(this.#index, bytes, this.#indexSize);
+      this.#index.flush();
+    } catch (error) {
+      this.#index.truncate(this.#indexSize);
+      throw error;
+    }
+    this.#indexSize += bytes.length;
   }
 
-  /** Writes an index with one record for each value into `index`, which is used from then on. */
+  /** Writes an index with one record for each value into `index`, which is used from then on unless this throws. */
   moveIndex(index) {
+    const [old, size] = [this.#index, this.#indexSize];
     index.truncate(0);
-    this.#index = index;
-    this.#append([...this.#entries]);
+    [this.#index, this.#indexSize] = [index, 0];
+    try {
+      this.#append([...this.#entries]);
+    } catch (error) {
+      [this.#index, this.#indexSize] = [old, size];
+      throw error;
+    }
   }
 
   #load() {
@@ -118,6 +138,7 @@ export class PackedFile {
       if (!this.#take(bytes.subarray(at, at + RECORD))) break;
     }
     if (at < bytes.length) this.#index.truncate(at);
+    this.#indexSize = at;
     this.#findFree();
   }
 
@@ -136,6 +157,11 @@ export class PackedFile {
     const used = new Set([...this.#entries.values()].map(({ slot }) => slot));
     for (let slot = 0; slot < this.#slots; slot += 1) if (!used.has(slot)) this.#free.push(slot);
   }
+}
+
+function writeAll(handle, bytes, at) {
+  if (handle.write(bytes, { at }) !== bytes.length)
+    throw new DOMException("the file is not as long as it should be", "QuotaExceededError");
 }
 
 function recordOf(key, { slot, length, checksum }) {

@@ -12,14 +12,22 @@ const MOST_UNKEPT = 4096;
 export class PageKeeper {
   #store;
   #pages;
+  #onFailure;
   #unkept = new Set();
   #keeping;
   #hasFailed = false;
+  /** Whether what was kept is gone, and not all of it is kept again so far. */
+  #isCleared = false;
 
-  /** @param {Store} store @param {import("./sector-pages.js").SectorPages} pages */
-  constructor(store, pages) {
+  /**
+   * @param {Store} store
+   * @param {import("./sector-pages.js").SectorPages} pages
+   * @param {(error: AeroDiskError) => void} onFailure told when writes cannot be kept that nobody waits for
+   */
+  constructor(store, pages, onFailure) {
     this.#store = store;
     this.#pages = pages;
+    this.#onFailure = onFailure;
   }
 
   /**
@@ -28,7 +36,7 @@ export class PageKeeper {
    * @param {"opfs" | "cache"} kind
    * @returns {Promise<PageKeeper | undefined>} undefined where nothing can be kept
    */
-  static async open(kind, { url, version, tag }, pages) {
+  static async open(kind, { url, version, tag }, pages, onFailure) {
     const names = [`overlay:${url}`, version ?? tag ?? ""];
     const store = await Store.open(kind, names, PACKED_PAGE, {
       exclusive: true,
@@ -38,7 +46,7 @@ export class PageKeeper {
       throw asOverlayError(error);
     });
     if (!store) return undefined;
-    const keeper = new PageKeeper(store, pages);
+    const keeper = new PageKeeper(store, pages, onFailure);
     await keeper.#load();
     return keeper;
   }
@@ -50,14 +58,16 @@ export class PageKeeper {
   /** Notes that pages were written or cleared; waits if much is not kept so far, or if the last time failed. */
   async note(numbers) {
     for (const number of numbers) this.#unkept.add(number);
+    const isFirst = this.#keeping === undefined;
     const keeping = this.#keep();
     if (this.#hasFailed || this.#unkept.size > MOST_UNKEPT) await keeping;
-    else keeping.catch(() => {}); // the pages stay in the list, and the next write or flush tries again
+    else keeping.catch(error => isFirst && this.#onFailure(error)); // the next write or flush tries again
   }
 
   /** @returns {Promise<void>} after all that was written is kept; rejects with `quota` where there is no room */
   async flush() {
-    while (this.#unkept.size || this.#keeping) await this.#keep();
+    do await this.#keep();
+    while (this.#unkept.size || this.#keeping);
   }
 
   async close() {
@@ -76,20 +86,40 @@ export class PageKeeper {
   }
 
   async #keepAll() {
-    while (this.#unkept.size) {
-      const numbers = [...this.#unkept].slice(0, PAGES_AT_ONCE);
-      for (const number of numbers) this.#unkept.delete(number); // written again meanwhile: kept again
-      const pairs = numbers.map(number => [keyOfIndex(number), this.#pages.packed(number)]);
+    do {
+      const numbers = this.#take();
       try {
-        await this.#store.put(pairs.filter(([, page]) => page));
-        await this.#store.remove(pairs.filter(([, page]) => !page).map(([key]) => key));
+        await this.#keepPages(numbers);
         this.#hasFailed = false;
       } catch (error) {
         this.#hasFailed = true;
         for (const number of numbers) this.#unkept.add(number);
         throw asOverlayError(error);
       }
+    } while (this.#unkept.size);
+  }
+
+  /** @returns {number[]} pages to keep, a number of them at once; those that were cleared all at once */
+  #take() {
+    const cleared = [...this.#unkept].filter(number => !this.#pages.hasPage(number));
+    const numbers = cleared.length ? cleared : [...this.#unkept].slice(0, PAGES_AT_ONCE);
+    for (const number of numbers) this.#unkept.delete(number); // written again meanwhile: kept again
+    return numbers;
+  }
+
+  /** Keeps pages; all of them, if the browser's data was cleared. */
+  async #keepPages(numbers) {
+    const pairs = numbers.map(number => [keyOfIndex(number), this.#pages.packed(number)]);
+    try {
+      await this.#store.put(pairs.filter(([, page]) => page));
+    } catch (error) {
+      if (error.name !== "NotFoundError" || this.#isCleared) throw error;
+      for (const number of [...this.#pages.numbers(), ...numbers]) this.#unkept.add(number);
+      this.#isCleared = true;
+      return;
     }
+    this.#isCleared = false;
+    await this.#store.remove(pairs.filter(([, page]) => !page).map(([key]) => key));
   }
 
   async #load() {

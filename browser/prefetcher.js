@@ -4,7 +4,9 @@ import { AeroDiskError } from "./errors.js";
 import { pause } from "./waiting.js";
 
 const LEAST_AT_ONCE = 256 << 10;
+const MOST_AT_ONCE = 4 << 20;
 const LOOK_MILLISECONDS = 100;
+const TURN_MILLISECONDS = 10;
 
 /** @returns {boolean} whether the user asked browsers to save data */
 export function savesData() {
@@ -38,7 +40,8 @@ export class Prefetcher {
 
   /** Bytes of one request: as many as come in a quarter of a second, so that no read waits long for one. */
   get atOnce() {
-    return Math.max(LEAST_AT_ONCE, this.#reader.blockSize, this.#rate.quarterSecond);
+    const likely = Math.min(MOST_AT_ONCE, this.#rate.quarterSecond);
+    return Math.max(LEAST_AT_ONCE, this.#reader.blockSize, likely);
   }
 
   /**
@@ -53,8 +56,17 @@ export class Prefetcher {
     const under = new Set();
     let loaded = 0;
     let failure;
+    let turn = performance.now();
     for (const [offset, length] of this.#pieces(ranges)) {
-      while (!failure && (under.size >= this.#places || (waits && this.#isFull))) await this.#change(under, signal);
+      while (!failure && (under.size >= this.#places || (waits && this.#isFull))) {
+        const before = performance.now();
+        await this.#change(under, signal);
+        if (performance.now() - before >= 1) turn = performance.now(); // others had theirs meanwhile
+      }
+      if (performance.now() - turn > TURN_MILLISECONDS) {
+        await pause(0, signal); // holes and blocks that are here are no wait
+        turn = performance.now();
+      }
       if (failure || !this.isWelcome) break;
       const piece = this.#reader
         .prefetch(offset, length, this.atOnce, signal)

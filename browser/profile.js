@@ -7,6 +7,7 @@ import { parseJson } from "./metadata.js";
 const SCHEMA = "aero.profile.v1";
 const LONGEST_DOCUMENT = 1 << 20;
 const SESSIONS_WITHOUT = 20;
+const MOST_RANGES = 4096;
 
 /**
  * @returns {boolean} whether this session leaves the profile alone, as one of 20 does: profiles are learned from
@@ -16,12 +17,12 @@ export function leavesProfileAlone() {
   return Math.random() * SESSIONS_WITHOUT < 1;
 }
 
-/** Asks for a profile. @returns {Promise<[number, number][]>} first bytes and lengths, in the order of time */
-export async function fetchProfile(requester, addresses, image, name, signal) {
+/** Asks for the profile of a version, or of the one that is there. @returns {Promise<object | undefined>} if any */
+export function fetchProfile(requester, addresses, version, signal, name) {
   const what = `profile ${name} of ${addresses.name}`;
-  const url = addresses.part("profile", image.version);
+  const url = addresses.part("profile", version);
   url.searchParams.set("name", name);
-  const found = await requester.askAtOnce(
+  return requester.askAtOnce(
     {
       url,
       what,
@@ -35,9 +36,15 @@ export async function fetchProfile(requester, addresses, image, name, signal) {
     },
     signal,
   );
-  return found && fits(found, image)
-    ? found.ranges.map(([start, count]) => [start * found.unit, count * found.unit])
-    : [];
+}
+
+/**
+ * @returns {[number, number][] | undefined} first bytes and lengths, in the order of time; undefined if the document
+ * is not a profile of this version
+ */
+export function rangesOf(found, image) {
+  if (!found || !fits(found, image)) return undefined;
+  return found.ranges.map(([start, count]) => [start * found.unit, count * found.unit]);
 }
 
 /** The parts that a profile names, joined where they touch. */
@@ -102,6 +109,7 @@ function fits({ schema, version, unit, ranges }, image) {
     isCount(unit) &&
     unit >= 512 &&
     Array.isArray(ranges) &&
+    ranges.length <= MOST_RANGES &&
     ranges.every(range => Array.isArray(range) && isCount(range[0]) && isCount(range[1]))
   );
 }

@@ -108,5 +108,7 @@ function tooLong(headers, what) {
  */
 function longestAfter(error, length) {
   if (error.status !== 413 || length === 1) return undefined;
-  return error.longest > 0 && error.longest < length ? error.longest : Math.floor(length / 2);
+  return Number.isInteger(error.longest) && error.longest > 0 && error.longest < length
+    ? error.longest
+    : Math.floor(length / 2);
 }

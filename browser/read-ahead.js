@@ -2,6 +2,7 @@
 
 const MOST_STREAMS = 8;
 const LARGEST_GAP = 64 << 10;
+const LARGE_READ = 512 << 10;
 
 /** Follows several rows of reads at once; a window ahead of each grows with what was read in a row. */
 export class ReadAhead {
@@ -16,7 +17,8 @@ export class ReadAhead {
   /**
    * Notes a read.
    *
-   * The window is extended when half of it is used up: one that slides with every read makes a request for each.
+   * A row begins with its second read, or with a large read from byte 0 on. The window is extended when half of it
+   * is used up: one that slides with every read makes a request for each. For large reads it grows twice as fast.
    * It grows from the start again where reads go over into a part with another limit.
    *
    * @param {number} offset
@@ -29,9 +31,10 @@ export class ReadAhead {
     const end = offset + length;
     const stream = this.#continuedBy(offset, end);
     if (!stream) {
-      this.#streams.unshift({ next: end, ahead: end, window: length, limit });
+      const begun = { next: end, ahead: end, window: length, limit };
+      this.#streams.unshift(begun);
       this.#streams.length = Math.min(this.#streams.length, MOST_STREAMS);
-      return undefined;
+      return offset === 0 && length >= LARGE_READ ? this.#extend(begun, length) : undefined;
     }
     if (stream.limit !== limit) Object.assign(stream, { window: length, limit });
     stream.next = Math.max(end, stream.next);
@@ -41,7 +44,8 @@ export class ReadAhead {
   }
 
   #extend(stream, length) {
-    stream.window = Math.min(this.#most, Math.max(stream.window * 2, length * 2));
+    const growth = length < LARGE_READ ? 2 : 4;
+    stream.window = Math.min(this.#most, Math.max(stream.window, length) * growth);
     const from = stream.ahead;
     stream.ahead = Math.max(from, Math.min(stream.limit, stream.next + stream.window));
     return stream.ahead > from ? { offset: from, length: stream.ahead - from } : undefined;

@@ -19,7 +19,10 @@ export class RequestQueue {
   #waiting = [];
   #active = new Set();
   #pausedUntil = 0;
+  #timer;
   #loweredAt = -Infinity;
+  /** Whether the server refused the last request for want of a lease. */
+  isUnauthorized = false;
 
   constructor(most) {
     this.#most = this.#limit = Math.max(1, Math.floor(most));
@@ -30,8 +33,12 @@ export class RequestQueue {
     return this.#limit;
   }
 
-  /** Whether the server refused a request for their number within the last half minute. */
+  /** Whether requests that nobody waits for are unwelcome: one was refused for their number within half a minute. */
   get isRefused() {
+    return this.isUnauthorized || this.#isLowered;
+  }
+
+  get #isLowered() {
     return performance.now() - this.#loweredAt < RAISE_AFTER_MILLISECONDS;
   }
 
@@ -66,13 +73,21 @@ export class RequestQueue {
     if (others === 0) this.#pause(milliseconds);
   }
 
+  /** Starts nothing by itself any more; tasks that wait have signals of their own. */
+  end() {
+    clearTimeout(this.#timer);
+  }
+
   #pause(milliseconds) {
-    this.#pausedUntil = performance.now() + milliseconds;
-    setTimeout(() => this.start(), milliseconds + 1);
+    const until = performance.now() + milliseconds;
+    if (until <= this.#pausedUntil) return;
+    this.#pausedUntil = until;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.start(), milliseconds + 1);
   }
 
   #raise() {
-    if (this.#limit === this.#most || this.isRefused) return;
+    if (this.#limit === this.#most || this.#isLowered) return;
     this.#limit += 1;
     this.#loweredAt = performance.now() - RAISE_AFTER_MILLISECONDS / 2;
   }

@@ -2,7 +2,7 @@
 
 import { cancelBody, checkCommonStatus, retryAfter, Setback } from "./answers.js";
 import { AeroDiskError, aborted } from "./errors.js";
-import { backOff, linkedController, pause } from "./waiting.js";
+import { awakeTimeout, backOff, linkedController, pause, withSignal } from "./waiting.js";
 
 const LEAST_BYTES = 4096;
 const DOUBTFUL_TRIES = 3;
@@ -104,11 +104,11 @@ export class Requester {
   }
 
   async #once(question, job, state, signal) {
-    const token = await this.#leases.current();
     const silence = new SilenceLimit(this.#options.timeout, signal);
     try {
+      const token = await withSignal(this.#leases.current(), silence.signal);
       const response = await this.#send(question, job, token, silence.signal);
-      return await this.#judge(response, question, state, token, count => this.#note(count, silence));
+      return await this.#judge(response, question, state, token, silence);
     } catch (error) {
       throw this.#explain(error, question, signal, silence);
     } finally {
@@ -137,33 +137,33 @@ export class Requester {
     });
   }
 
-  async #judge(response, question, state, token, onBytes) {
+  async #judge(response, question, state, token, silence) {
     try {
       this.#leases.noteRemaining(token, response.headers.get("Aero-Lease-Remaining"));
-      if (response.status === 401) await this.#renew(question, state, token);
+      this.#queue.isUnauthorized = response.status === 401;
+      if (response.status === 401) await this.#renew(question, state, token, silence.signal);
       if (response.status === 429) this.#queue.lower(retryAfter(response.headers) ?? 1000);
       checkCommonStatus(response, question.what);
-      return await question.read(response, onBytes);
-    } catch (error) {
-      cancelBody(response);
-      throw error;
+      return await question.read(response, count => this.#note(count, silence));
+    } finally {
+      cancelBody(response); // the rest that nobody reads
     }
   }
 
   /** The lease was refused: brings another one, once for each request. */
-  async #renew(question, state, token) {
+  async #renew(question, state, token, signal) {
     const refused = new AeroDiskError("expired", `${question.what}: the lease is missing or over (401)`, {
       status: 401,
     });
     if (!this.#leases.canRenew || state.renewed) throw refused;
     state.renewed = true;
-    await this.#leases.renewAfter(token);
+    await withSignal(this.#leases.renewAfter(token), signal);
     throw new Setback(refused, { isFree: true });
   }
 
   #explain(error, question, signal, silence) {
-    if (error instanceof Setback || error instanceof AeroDiskError) return error;
     if (signal?.aborted) return aborted(signal);
+    if (!silence.isOver && (error instanceof Setback || error instanceof AeroDiskError)) return error;
     const reason = silence.isOver ? `no answer within ${this.#options.timeout} ms` : (error?.message ?? error);
     return new Setback(new AeroDiskError("network", `${question.what}: ${reason}`, { cause: error }));
   }
@@ -173,7 +173,7 @@ export class Requester {
 class SilenceLimit {
   #milliseconds;
   #controller;
-  #timer;
+  #stop;
   #got = 0;
   isOver = false;
 
@@ -193,16 +193,16 @@ class SilenceLimit {
   }
 
   end() {
-    clearTimeout(this.#timer);
+    this.#stop();
     this.#controller.unlink();
   }
 
   #restart() {
     this.#got = 0;
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => {
+    this.#stop?.();
+    this.#stop = awakeTimeout(this.#milliseconds, () => {
       this.isOver = true;
       this.#controller.abort(new DOMException("nothing came", "TimeoutError"));
-    }, this.#milliseconds);
+    });
   }
 }

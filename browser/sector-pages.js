@@ -42,6 +42,16 @@ export class SectorPages {
     return page !== undefined && (page.sectors & maskOf(sector)) !== 0;
   }
 
+  /** @returns {number[]} the pages that have something */
+  numbers() {
+    return [...this.#pages.keys()];
+  }
+
+  /** @returns {boolean} whether anything of a page was written */
+  hasPage(number) {
+    return this.#pages.has(number);
+  }
+
   /** Writes whole sectors from byte `offset` on. @returns {number[]} the pages that they are in */
   write(offset, bytes) {
     const numbers = new Set();
@@ -87,7 +97,7 @@ export class SectorPages {
 
   /** @returns {number[]} the pages that had something, and have nothing now */
   clear() {
-    const numbers = [...this.#pages.keys()];
+    const numbers = this.numbers();
     this.#pages.clear();
     return numbers;
   }

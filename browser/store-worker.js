@@ -2,126 +2,27 @@
  * The worker of a persistent store: it has the files of OPFS open, or asks the worker of another tab that has them.
  *
  * One worker is the owner: it holds a lock of `navigator.locks`, since a file has one sync handle at a time. Others
- * ask it over a BroadcastChannel, and one of them becomes the owner when it goes.
+ * ask it over a BroadcastChannel. When it goes, one of them becomes the owner, says so, and is asked again what was
+ * not answered. The owner tells all of them which keys have come and gone.
  */
 
-import { PackedFile } from "./packed-file.js";
+import { StoreFiles } from "./store-files.js";
+import { awakeTimeout } from "./waiting.js";
 
-const ANSWER_MILLISECONDS = 2000;
-const MOST_RECORDS = 4;
-
-/** The files, and what the owner does with them, by the names of messages. */
-class Files {
-  #directory;
-  #handles = [];
-  #packed;
-
-  static async open({ path, slotSize, keepsOthers }) {
-    const files = new Files();
-    const parent = await directoryOf(path.slice(0, -1));
-    files.#directory = await parent.getDirectoryHandle(path.at(-1), { create: true });
-    if (!keepsOthers) await removeSiblings(parent, path.at(-1));
-    const names = await files.#indexNames();
-    const data = await files.#openFile("data");
-    files.#packed = new PackedFile(data, await files.#openFile(names[0]), slotSize);
-    if (files.#packed.recordsPerValue > MOST_RECORDS) await files.#renewIndex(names[0]);
-    return files;
-  }
-
-  keys() {
-    return this.#packed.keys();
-  }
-
-  read(keys) {
-    return keys.map(key => this.#packed.get(key));
-  }
-
-  write(pairs) {
-    this.#packed.put(pairs);
-  }
-
-  remove(keys) {
-    this.#packed.remove(keys);
-  }
-
-  retain(keys) {
-    this.#packed.retain(keys);
-  }
-
-  async note(name) {
-    try {
-      const file = await (await this.#directory.getFileHandle(`note-${name}`)).getFile();
-      return await file.text();
-    } catch (error) {
-      if (error.name === "NotFoundError") return undefined;
-      throw error;
-    }
-  }
-
-  async setNote(name, text) {
-    const handle = await (
-      await this.#directory.getFileHandle(`note-${name}`, { create: true })
-    ).createSyncAccessHandle();
-    try {
-      handle.truncate(0);
-      handle.write(new TextEncoder().encode(text), { at: 0 });
-      handle.flush();
-    } finally {
-      handle.close();
-    }
-  }
-
-  close() {
-    for (const handle of this.#handles.splice(0)) handle.close();
-  }
-
-  async #openFile(name) {
-    const handle = await (await this.#directory.getFileHandle(name, { create: true })).createSyncAccessHandle();
-    this.#handles.push(handle);
-    return handle;
-  }
-
-  /** The index in force is the oldest: a newer one counts when it is complete, and then the older is removed. */
-  async #indexNames() {
-    const numbers = [];
-    for await (const name of this.#directory.keys())
-      if (/^index-\d+$/.test(name)) numbers.push(Number(name.slice(6)));
-    const [oldest = 1, ...incomplete] = numbers.sort((one, other) => one - other);
-    for (const number of incomplete) await this.#directory.removeEntry(`index-${number}`);
-    return [`index-${oldest}`];
-  }
-
-  async #renewIndex(name) {
-    const fresh = await this.#openFile(`index-${Number(name.slice(6)) + 1}`);
-    const [old] = this.#handles.splice(1, 1);
-    this.#packed.moveIndex(fresh);
-    old.close();
-    await this.#directory.removeEntry(name);
-  }
-}
-
-async function directoryOf(path) {
-  let directory = await navigator.storage.getDirectory();
-  for (const name of path) directory = await directory.getDirectoryHandle(name, { create: true });
-  return directory;
-}
-
-/** Versions that are not read any more are removed; those that another tab reads cannot be. */
-async function removeSiblings(parent, own) {
-  const names = [];
-  for await (const name of parent.keys()) if (name !== own) names.push(name);
-  for (const name of names) await parent.removeEntry(name, { recursive: true }).catch(() => {});
-}
+const ANSWER_MILLISECONDS = 3000;
+const WRITES = ["write", "setNote"];
 
 /** The store as this tab sees it: its own files, or those of the owner. */
 class Store {
+  #words;
   #files;
+  #failure;
   #channel;
   #question = 0;
-  #answers = new Map();
+  /** Questions without an answer so far, by their id. */
+  #open = new Map();
   #release;
   #giveUp = new AbortController();
-  #words;
   #me = `${Date.now()}-${Math.random()}`;
 
   async open(words) {
@@ -129,35 +30,37 @@ class Store {
     const lock = `aero-disk:${words.path.join("/")}`;
     this.#channel = new BroadcastChannel(lock);
     this.#channel.onmessage = ({ data }) => this.#hear(data);
-    const isOwner = await this.#own(lock, { ifAvailable: true });
+    const options = words.exclusive && words.isRestart ? {} : { ifAvailable: true };
+    const isOwner = await this.#own(lock, options, words);
     if (!isOwner && words.exclusive) throw new DOMException("another tab has it open", "InUseError");
-    if (!isOwner) this.#own(lock, { signal: this.#giveUp.signal }).catch(() => {});
+    if (!isOwner) this.#succeed(lock);
     return this.call("keys");
   }
 
   /** Does something with the files, or has the owner do it. */
   async call(name, ...words) {
-    if (this.#files) return this.#files[name](...words);
-    return this.#ask(name, words);
+    if (this.#failure) throw this.#failure;
+    return this.#files ? this.#act(name, words) : this.#ask(name, words);
   }
 
   async close() {
     this.#giveUp.abort();
     this.#channel?.close();
-    this.#files?.close();
+    if (this.#files && !(await this.#files.isLost())) this.#files.close();
     this.#release?.();
   }
 
   /** @returns {Promise<boolean>} whether this worker has the lock, which it holds until it is closed */
-  #own(lock, options) {
+  #own(lock, options, words) {
     return new Promise((resolve, reject) => {
       navigator.locks
         .request(lock, options, async held => {
           if (!held) return resolve(false);
-          this.#files = await Files.open(this.#words);
+          this.#files = await StoreFiles.open(words);
           const released = new Promise(release => {
             this.#release = release;
           });
+          this.#channel.postMessage({ isOwner: true });
           resolve(true);
           await released;
         })
@@ -165,30 +68,70 @@ class Store {
     });
   }
 
+  /** Becomes the owner when the one before is gone, and answers what that one has not. */
+  async #succeed(lock) {
+    try {
+      await this.#own(lock, { signal: this.#giveUp.signal }, { ...this.#words, keepsOthers: true });
+    } catch (error) {
+      if (!this.#giveUp.signal.aborted) this.#failure = error;
+    }
+    for (const [id, { name, words }] of this.#open) this.#settle(id, await answerOf(() => this.call(name, ...words)));
+  }
+
+  async #act(name, words) {
+    if (WRITES.includes(name) && (await this.#files.isLost())) this.#giveUpFiles();
+    const gone = name === "clear" ? this.#files.keys() : words[0];
+    const value = await this.#files[name](...words);
+    if (name === "write") this.#publish({ added: words[0].map(([key]) => key), removed: [] });
+    if (name === "remove" || name === "clear") this.#publish({ added: [], removed: gone });
+    return value;
+  }
+
+  /** The files were cleared away, and Chromium never comes back from closing them: another worker begins anew. */
+  #giveUpFiles() {
+    this.#failure ??= new DOMException("the files of the store were cleared away", "NotFoundError");
+    this.#channel.postMessage({ news: { isFresh: true, added: [], removed: [] } });
+    self.postMessage({ isLost: true });
+    throw this.#failure;
+  }
+
+  #publish(news) {
+    this.#channel.postMessage({ news });
+    self.postMessage({ news });
+  }
+
   #ask(name, words) {
     return new Promise((resolve, reject) => {
       const id = `${this.#me}-${(this.#question += 1)}`;
-      const timer = setTimeout(
-        () => this.#settle(id, { error: ["TimeoutError", "the owner of the store does not answer"] }),
-        ANSWER_MILLISECONDS,
-      );
-      this.#answers.set(id, { resolve, reject, timer });
-      this.#channel.postMessage({ id, name, words });
+      const question = { name, words, resolve, reject };
+      this.#open.set(id, question);
+      this.#send(id, question);
     });
   }
 
-  async #hear({ id, name, words, answer }) {
-    if (answer) return this.#settle(id, answer);
-    if (this.#files) this.#channel.postMessage({ id, answer: await answerOf(() => this.#files[name](...words)) });
+  #send(id, question) {
+    question.stop?.();
+    question.stop = awakeTimeout(ANSWER_MILLISECONDS, () =>
+      this.#settle(id, { error: ["TimeoutError", "the owner of the store does not answer"] }),
+    );
+    this.#channel.postMessage({ id, name: question.name, words: question.words });
+  }
+
+  async #hear({ id, name, words, answer, isOwner, news }) {
+    if (news) self.postMessage({ news });
+    else if (isOwner) for (const [open, question] of this.#open) this.#send(open, question);
+    else if (answer) this.#settle(id, answer);
+    else if (this.#files && !this.#failure)
+      this.#channel.postMessage({ id, answer: await answerOf(() => this.#act(name, words)) });
   }
 
   #settle(id, { value, error }) {
-    const waiting = this.#answers.get(id);
-    if (!waiting) return;
-    this.#answers.delete(id);
-    clearTimeout(waiting.timer);
-    if (error) waiting.reject(new DOMException(error[1], error[0]));
-    else waiting.resolve(value);
+    const question = this.#open.get(id);
+    if (!question) return;
+    this.#open.delete(id);
+    question.stop();
+    if (error) question.reject(new DOMException(error[1], error[0]));
+    else question.resolve(value);
   }
 }
 

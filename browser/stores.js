@@ -4,8 +4,11 @@ import { CacheBackend } from "./cache-backend.js";
 import { DatabaseBackend } from "./database-backend.js";
 import { OpfsBackend } from "./opfs-backend.js";
 import { sha256Hex } from "./sha256.js";
+import { atMost } from "./waiting.js";
 
+const CLOSE_MILLISECONDS = 10_000;
 const MOST_UNDER_WAY = 32 << 20;
+const AWAY_MILLISECONDS = 30_000;
 
 /** Which kinds are tried for what was asked for: the first that the browser has. */
 const KINDS = {
@@ -15,7 +18,7 @@ const KINDS = {
 
 /**
  * Values under keys of 64 hexadecimal digits, for one version of an image. A store that fails is left alone from then
- * on: it costs speed, never a byte.
+ * on, or for a while if another tab has the files and does not answer: it costs speed, never a byte.
  */
 export class Store {
   #backend;
@@ -23,13 +26,16 @@ export class Store {
   #onFailure;
   #underWay = 0;
   #writing = new Set();
+  #closing;
   #isBroken = false;
   #isFull = false;
+  #awayUntil = -Infinity;
 
   constructor(backend, keys, onFailure) {
     this.#backend = backend;
     this.#keys = new Set(keys);
     this.#onFailure = onFailure;
+    backend.onNews = news => this.#take(news);
   }
 
   /**
@@ -46,12 +52,13 @@ export class Store {
     if (!(kind in KINDS)) throw new TypeError(`persistent is "opfs", "cache" or false, not ${kind}`);
     const path = await pathOf(names);
     for (const Backend of KINDS[kind]) {
-      if (!Backend.isThere) continue;
-      const backend = new Backend();
+      let backend;
       try {
+        if (!Backend.isThere) continue; // in a sandbox even to look at `caches` throws
+        backend = new Backend();
         return new Store(backend, await backend.open({ path, slotSize, exclusive, keepsOthers }), onFailure);
       } catch (error) {
-        await backend.close().catch(() => {});
+        await backend?.close().catch(() => {});
         if (error.name === "InUseError") throw error;
         onFailure(error);
       }
@@ -65,32 +72,30 @@ export class Store {
   }
 
   has(key) {
-    return !this.#isBroken && this.#keys.has(key);
+    return !this.#isOut && this.#keys.has(key);
   }
 
   /** @returns {Promise<(Uint8Array | undefined)[]>} undefined for what is not there, or not any more */
   async read(keys) {
     const values = await this.#attempt(() => this.#backend.read(keys));
-    const found = values ?? keys.map(() => undefined);
-    found.forEach((value, index) => {
+    if (!values) return keys.map(() => undefined);
+    values.forEach((value, index) => {
       if (!value) this.#keys.delete(keys[index]);
     });
-    return found;
+    return values;
   }
 
   /** Keeps values; drops them where too many are on their way, or no room is left. */
   async write(pairs) {
     const bytes = pairs.reduce((sum, [, value]) => sum + value.length, 0);
-    if (this.#isBroken || this.#isFull || this.#underWay + bytes > MOST_UNDER_WAY) return;
+    if (this.#isOut || this.#isFull || this.#underWay + bytes > MOST_UNDER_WAY) return;
     this.#underWay += bytes;
     const writing = this.put(pairs);
     this.#writing.add(writing);
     try {
       await writing;
     } catch (error) {
-      this.#isFull = error.name === "QuotaExceededError";
-      if (!this.#isFull) this.#isBroken = true;
-      this.#onFailure(error);
+      this.#fail(error);
     } finally {
       this.#writing.delete(writing);
       this.#underWay -= bytes;
@@ -113,10 +118,21 @@ export class Store {
     await this.#attempt(() => this.remove(this.keys().filter(key => !kept.has(key))));
   }
 
+  /** Removes all values and notes; rejects where that fails. */
+  async clear() {
+    this.#keys.clear();
+    await this.#backend.clear().catch(error => {
+      if (error.name !== "NotFoundError") throw error; // else the user has cleared all of it
+    });
+    this.#isFull = false;
+  }
+
   /** Removes values; rejects where that fails. */
   async remove(keys) {
-    if (keys.length) await this.#backend.remove(keys);
+    if (keys.length === 0) return;
+    await this.#backend.remove(keys);
     for (const key of keys) this.#keys.delete(key);
+    this.#isFull = false;
   }
 
   /** @returns {Promise<any>} what was noted under a name */
@@ -133,21 +149,40 @@ export class Store {
     await this.#attempt(() => this.#backend.setNote(name, JSON.stringify(value)));
   }
 
-  /** Closes the store after what is on its way to it has arrived. */
-  async close() {
-    await Promise.allSettled(this.#writing);
-    await this.#backend.close();
+  /** Closes the store after what is on its way to it has arrived; once, however often it is asked to. */
+  close() {
+    this.#closing ??= atMost(Promise.allSettled(this.#writing), CLOSE_MILLISECONDS).then(() => this.#backend.close());
+    return this.#closing;
   }
 
   async #attempt(act) {
-    if (this.#isBroken) return undefined;
+    if (this.#isOut) return undefined;
     try {
       return await act();
     } catch (error) {
-      this.#isBroken = true; // its files may be gone: the user may clear them at any time
-      this.#onFailure(error);
+      this.#fail(error);
       return undefined;
     }
+  }
+
+  get #isOut() {
+    return this.#isBroken || performance.now() < this.#awayUntil;
+  }
+
+  #fail(error) {
+    if (error.name === "NotFoundError") return; // cleared by the user; it begins anew
+    const wasOut = this.#isOut || this.#isFull;
+    if (error.name === "QuotaExceededError") this.#isFull = true;
+    else if (error.name === "TimeoutError") this.#awayUntil = performance.now() + AWAY_MILLISECONDS;
+    else this.#isBroken = true;
+    if (!wasOut) this.#onFailure(error);
+  }
+
+  /** Takes which keys have come and gone, by this tab or another one. */
+  #take({ isFresh, added, removed }) {
+    if (isFresh) this.#keys.clear();
+    for (const key of removed) this.#keys.delete(key);
+    for (const key of added) this.#keys.add(key);
   }
 }
 

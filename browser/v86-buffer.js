@@ -62,7 +62,7 @@ class V86Buffer {
   }
 
   set(offset, bytes, callback) {
-    const copy = bytes.slice();
+    const copy = new Uint8Array(bytes);
     this.#persist(
       async () => {
         await this.#top.write(offset, copy);
@@ -84,9 +84,12 @@ class V86Buffer {
 
   /** Throws an AeroDiskError with code `changed` for a state of another version. */
   set_state(state) {
-    if (state?.[0] !== STATE) throw new AeroDiskError("damaged", "the state has no disk of this client");
-    const [, image, offsets, parts] = state;
-    this.#top.restore({ image: JSON.parse(image), runs: offsets.map((offset, index) => [offset, parts[index]]) });
+    const [name, json, offsets, parts] = Array.isArray(state) ? state : [];
+    const image = parsed(json);
+    const isState = name === STATE && image && Array.isArray(offsets) && offsets.length === parts?.length;
+    if (!isState || !parts.every(part => part instanceof Uint8Array))
+      throw new AeroDiskError("damaged", "the state has no disk of this client");
+    this.#top.restore({ image, runs: offsets.map((offset, index) => [offset, parts[index]]) });
   }
 
   /** Tries until it succeeds. @returns {Promise<Uint8Array | undefined>} undefined: nobody is to be called back */
@@ -107,5 +110,14 @@ class V86Buffer {
         await pause(delay, signal).catch(() => {});
       }
     }
+  }
+}
+
+/** @returns {object | undefined} undefined for what is no JSON of an object */
+function parsed(json) {
+  try {
+    return JSON.parse(json) ?? undefined;
+  } catch {
+    return undefined;
   }
 }

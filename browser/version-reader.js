@@ -3,10 +3,11 @@
 import { BlockReader } from "./block-reader.js";
 import { BlockStore } from "./block-store.js";
 import { AeroDiskError } from "./errors.js";
-import { Prefetcher, savesData } from "./prefetcher.js";
-import { fetchProfile, KeptProfile, leavesProfileAlone, NamedParts } from "./profile.js";
+import { Prefetcher } from "./prefetcher.js";
+import { KeptProfile, NamedParts } from "./profile.js";
 import { ReadAhead } from "./read-ahead.js";
 import { Store } from "./stores.js";
+import { atMost } from "./waiting.js";
 
 const EXTENTS_MILLISECONDS = 2000;
 
@@ -64,8 +65,8 @@ export class VersionReader {
    */
   static async open(around, content) {
     const version = new VersionReader(around, content, await openStore(around, content));
-    if (around.signal.aborted) await version.end(around.signal.reason);
-    else await version.#begin();
+    if (!around.signal.aborted) await version.#begin();
+    if (around.signal.aborted) await version.end(around.signal.reason); // the disk was closed meanwhile
     return version;
   }
 
@@ -77,7 +78,7 @@ export class VersionReader {
   /** Reads bytes, and fetches the next ones ahead. */
   read(offset, length, signal) {
     const reading = this.#blocks.read(offset, length, signal);
-    this.#goAhead(offset, length);
+    if (length > 0) this.#goAhead(offset, length);
     return reading;
   }
 
@@ -93,7 +94,9 @@ export class VersionReader {
 
   async forget() {
     this.#blocks.clear();
-    await this.#store?.retain([]);
+    await this.#store?.clear().catch(cause => {
+      throw new AeroDiskError("damaged", `what is kept cannot be dropped: ${cause.message}`, { cause });
+    });
   }
 
   /** Every read fails with `error` from now on. */
@@ -107,13 +110,13 @@ export class VersionReader {
   }
 
   async #begin() {
-    const { options, signal, onFailure } = this.#around;
+    const { onFailure } = this.#around;
     const found = this.content
-      .findZeros(signal, this.#store)
+      .findZeros(this.#store)
       .then(map => this.#blocks.useZeros(map))
       .catch(onFailure);
     const zeros = atMost(found, EXTENTS_MILLISECONDS);
-    if (options.profile && !savesData() && !leavesProfileAlone()) this.#followProfile(zeros).catch(onFailure);
+    if (this.content.hints.wantsProfile) this.#followProfile(zeros).catch(onFailure);
     await zeros;
   }
 
@@ -127,17 +130,17 @@ export class VersionReader {
 
   /** @returns {Promise<[number, number][]>} the ranges of the profile; none if the store has all of that */
   async #missingProfile(zeros) {
-    const { requester, addresses, options, signal } = this.#around;
-    const { image } = this.content;
-    const kept = new KeptProfile(this.#store, image, options.profile);
+    const { image, hints } = this.content;
+    const kept = new KeptProfile(this.#store, image, this.#around.options.profile);
     const known = await kept.ranges();
     if (known) {
       this.#named = new NamedParts(known);
       await zeros;
       if (known.every(([offset, length]) => this.#blocks.keeps(offset, length))) return [];
     }
-    const found = await fetchProfile(requester, addresses, image, options.profile, signal);
-    const ranges = found.filter(([offset]) => offset < image.size);
+    const found = await hints.profile(image);
+    const within = found.filter(([offset]) => offset < image.size);
+    const ranges = within.map(([offset, length]) => [offset, Math.min(length, image.size - offset)]);
     this.#named = new NamedParts(ranges);
     await kept.keep(ranges);
     return ranges;
@@ -149,7 +152,8 @@ export class VersionReader {
     if (!next || !this.#prefetcher.isWelcome) return;
     const within = Math.min(next.length, this.content.image.size - next.offset);
     const { signal, onFailure } = this.#around;
-    if (within > 0) this.#blocks.prefetch(next.offset, within, this.#prefetcher.atOnce, signal).catch(onFailure);
+    const atOnce = Math.max(this.#prefetcher.atOnce, length);
+    if (within > 0) this.#blocks.prefetch(next.offset, within, atOnce, signal).catch(onFailure);
   }
 
   #progress(total) {
@@ -175,13 +179,4 @@ async function openStore({ options: { persistent }, addresses, onFailure }, { st
 function keepingError(error) {
   const code = error?.name === "QuotaExceededError" ? "quota" : "damaged";
   return new AeroDiskError(code, `blocks are not kept any more: ${error?.message ?? error}`, { cause: error });
-}
-
-async function atMost(promise, milliseconds) {
-  let timer;
-  const over = new Promise(resolve => {
-    timer = setTimeout(resolve, milliseconds);
-  });
-  await Promise.race([promise, over]);
-  clearTimeout(timer);
 }

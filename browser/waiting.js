@@ -19,6 +19,23 @@ export function pause(milliseconds, signal) {
   });
 }
 
+const LATE_MILLISECONDS = 1000;
+
+/**
+ * Acts after `milliseconds`. A timer that is late tells of a sleep, and what came meanwhile is still to be handled:
+ * then it acts after as long again.
+ *
+ * @returns {() => void} to be called when there is nothing to act on any more
+ */
+export function awakeTimeout(milliseconds, act) {
+  const due = performance.now() + milliseconds;
+  let timer = setTimeout(() => {
+    if (performance.now() - due < LATE_MILLISECONDS) act();
+    else timer = setTimeout(act, milliseconds);
+  }, milliseconds);
+  return () => clearTimeout(timer);
+}
+
 /** Settles as `promise` does, or rejects when `signal` is aborted before. */
 export function withSignal(promise, signal) {
   if (!signal) return promise;
@@ -47,4 +64,17 @@ const LONGEST_WAIT = 5000;
  */
 export function backOff(attempt, first = 200) {
   return Math.min(LONGEST_WAIT, first * 2 ** (attempt - 1)) * (0.5 + Math.random() / 2);
+}
+
+/** Resolves as `promise` does, or after `milliseconds`. */
+export async function atMost(promise, milliseconds) {
+  let timer;
+  const over = new Promise(resolve => {
+    timer = setTimeout(resolve, milliseconds);
+  });
+  try {
+    await Promise.race([promise, over]);
+  } finally {
+    clearTimeout(timer);
+  }
 }

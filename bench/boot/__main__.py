@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import attrs
@@ -17,7 +17,7 @@ import attrs
 from bench.boot.loaders import CLASSROOMS, LOADERS, V86, Loader
 from bench.boot.plot import draw
 from bench.boot.report import report
-from bench.boot.results import Results, from_json
+from bench.boot.results import Boot, Results, from_json
 from bench.boot.runs import measure, prepared
 from bench.errors import BenchError
 from bench.suites import say
@@ -33,8 +33,8 @@ def main(arguments: Sequence[str]) -> int:
     given = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # through all `finally`: nothing is left behind
     try:
-        results = _read(given.redraw) if given.redraw else _measure(given)
-        _write(results, given.output)
+        for results in [_read(given.redraw)] if given.redraw else _measure(given):
+            _write(results, given.output)
     except BenchError as error:
         sys.stderr.write(f"bench: {error}\n")
         return 1
@@ -64,7 +64,8 @@ def _loaders(text: str) -> list[Loader]:
     return [loader for loader in LOADERS if loader.name in words]
 
 
-def _measure(given: argparse.Namespace) -> Results:
+def _measure(given: argparse.Namespace) -> Iterator[Results]:
+    """Yield the results after each round, so that a run that is ended early leaves those of the rounds before."""
     rtts: list[int] = sorted({0, *given.rtts})  # the profile is learned, and ratios are taken, without a delay
     with prepared(rtts, given.mbit or None, GUEST, V86_BUILD) as bench:
         (own,) = (loader for loader in LOADERS if loader.name == V86)
@@ -72,11 +73,14 @@ def _measure(given: argparse.Namespace) -> Results:
         reaches = [bench.reach(rtt) for rtt in rtts]
         readings = bench.readings(given.rounds)
         classrooms = [bench.classroom(loader) for loader in given.loaders if loader.name in CLASSROOMS]
-        boots = measure(bench, given.loaders, rtts, given.rounds, say)
-    return Results(boots, reaches, _facts(given), read, given.mbit or None, readings, classrooms)
+        boots = list[Boot]()
+        for number in range(1, given.rounds + 1):
+            say(f"round {number}")
+            boots += measure(bench, given.loaders, rtts, say)
+            yield Results(boots, reaches, _facts(number), read, given.mbit or None, readings, classrooms)
 
 
-def _facts(given: argparse.Namespace) -> dict[str, str]:
+def _facts(rounds: int) -> dict[str, str]:
     guest = json.loads((GUEST / "linux.json").read_text(encoding="utf-8"))
     v86 = json.loads((V86_BUILD.parent / "package.json").read_text(encoding="utf-8"))
     return {
@@ -86,7 +90,7 @@ def _facts(given: argparse.Namespace) -> dict[str, str]:
         "v86": v86["version"],
         "nginx": _said("/usr/sbin/nginx", "-v").removeprefix("nginx version: "),
         "Guest": f"Linux {guest['kernel']}, {guest['files']['linux.img'][:16]}…",
-        "Rounds": str(given.rounds),
+        "Rounds": str(rounds),
     }
 
 

@@ -22,6 +22,7 @@ class Loader:
     warm: bool = False
     """Whether a boot goes before that is not measured, over the same browser profile."""
     wants_profile: bool = False
+    """Whether a boot counts only if it fetched the boot profile."""
 
 
 def _own(options: str = "") -> str:
@@ -48,5 +49,5 @@ LOADERS = (
     Loader("v86-chunks", "v86's own loader, `fixed_chunk_size` 1 MiB", DAEMON, _own(f", fixed_chunk_size: {MIB}")),
     Loader(CLIENT, "aero-disk, no profile", DAEMON, _client("profile: false")),
     Loader(PROFILE, "aero-disk with the boot profile", DAEMON, _client("profile: 'boot'"), wants_profile=True),
-    Loader(OPFS, "aero-disk from OPFS", DAEMON, _client("profile: false, persistent: 'opfs'"), warm=True),
+    Loader(OPFS, "aero-disk from OPFS", DAEMON, _client("profile: 'boot', persistent: 'opfs'"), warm=True),
 )

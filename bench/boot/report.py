@@ -13,8 +13,9 @@ from bench.tables import listing
 HEAD = """# From power-on to the prompt
 
 A Linux (Debian's kernel for i386, BusyBox, ext4 read from the disk) boots in v86 in headless Chromium. Its disk is on
-another origin, behind a proxy that delays: a round trip to open a connection and one for each request, and one rate
-for all connections to the client. The proxy has no losses and no slow start.
+another origin, behind a proxy of TCP that delays (`bench/boot/link.py`): a round trip to open a connection and one for
+each request, and one rate for all connections to the client. The proxy has no losses and no slow start; below stands
+what `curl` reaches through it in the same run.
 
 `make bench-boot` writes this page: each figure is the median of runs that take turns with all others, each in a
 browser with an empty profile ("from OPFS": after one boot).

@@ -8,6 +8,7 @@ import subprocess
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
+from tests.browser.driven import Driven, driving
 from tests.browser.served import CLIENT, TOOLS, Served, serving
 
 if TYPE_CHECKING:
@@ -82,3 +83,10 @@ def run_node(node: str) -> Callable[..., str]:
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with serving(tmp_path_factory.mktemp("client")) as daemon:
         yield daemon
+
+
+@pytest.fixture(scope="session")
+def driven(chromium: str, served: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driven]:
+    """One browser for all tests that drive pages."""
+    with driving(chromium, tmp_path_factory.mktemp("driven"), served) as running:
+        yield running

@@ -128,6 +128,33 @@ test("a lease is renewed before its end, while reads go on with the old one", as
   assert.equal(calls, 3);
 });
 
+test("a lease whose times cannot be read is renewed once, in the last quarter of its time", async t => {
+  t.mock.timers.enable({ apis: ["Date"], now: Date.now() });
+  let calls = 0;
+  const holder = new LeaseHolder(() => `opaque-${(calls += 1)}`);
+  const one = await holder.current();
+  for (const remaining of [40, 30, 20]) {
+    holder.noteRemaining(one, String(remaining));
+    assert.equal(await holder.current(), one);
+    t.mock.timers.tick(10_000);
+  }
+  await new Promise(resolve => setImmediate(resolve));
+  assert.equal(calls, 1);
+  holder.noteRemaining(one, "9");
+  await holder.current();
+  await new Promise(resolve => setImmediate(resolve));
+  assert.equal(await holder.current(), "opaque-2");
+  for (const nonsense of ["", "-5", "soon", "1e9", null]) holder.noteRemaining("opaque-2", nonsense);
+  assert.equal(await holder.current(), "opaque-2");
+  assert.equal(calls, 2);
+});
+
+test("a lease cannot bring further parameters into an address", () => {
+  const holder = new LeaseHolder("a&b=c#d", "query");
+  const url = holder.attach("a&b=c#d", new URL("http://localhost/x?y=1"), new Headers());
+  assert.equal(url.search, "?lease=a%26b%3Dc%23d&y=1");
+});
+
 test("what the server says of a lease counts, not a wrong clock", async t => {
   t.mock.timers.enable({ apis: ["Date"], now: Date.now() });
   let calls = 0;

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
 
 import { AeroDisk, AeroDiskError, asyncBuffer, Overlay, v86Buffer } from "../../browser/aero-disk.js";
+import { writeDiff } from "../../browser/diff-format.js";
 import { bytesOf, first, lies, LyingServer } from "./lying-server.mjs";
 
 const SIZE = 300_000; // no multiple of 512
@@ -89,6 +90,39 @@ test("the caller may use its array again after a write", async () => {
   assert.deepEqual(await top.read(10, 700), new Uint8Array(700).fill(1));
 });
 
+test("the caller may use a Buffer of Node.js again too, whose `slice` is no copy", async () => {
+  const top = await Overlay.open(disk);
+  const bytes = Buffer.alloc(100, 1);
+  const writing = top.write(700, bytes);
+  bytes.fill(2);
+  await writing;
+  assert.deepEqual(await top.read(700, 100), new Uint8Array(100).fill(1));
+  const buffer = v86Buffer(top);
+  const setting = set(buffer, 900, bytes);
+  bytes.fill(3);
+  await setting;
+  assert.deepEqual(await top.read(900, 100), new Uint8Array(100).fill(2));
+});
+
+test("of writes at once to the same place the last one counts, whole sectors or not", async () => {
+  const top = await Overlay.open(disk);
+  await Promise.all([
+    top.write(10, new Uint8Array(20).fill(1)),
+    top.write(0, new Uint8Array(512).fill(2)),
+    top.write(5, new Uint8Array(3).fill(3)),
+  ]);
+  assert.deepEqual(await top.read(0, 30), new Uint8Array(30).fill(2).fill(3, 5, 8));
+});
+
+test("what is no bytes is no write, and no kind of store is an overlay's", async () => {
+  const top = await Overlay.open(disk);
+  for (const wrong of [[1, 2, 3], "text", new ArrayBuffer(512), new Uint16Array(256), undefined])
+    await assert.rejects(top.write(0, wrong), TypeError);
+  assert.equal(top.writtenBytes, 0);
+  await assert.rejects(Overlay.open(disk, { persistent: "indexeddb" }), TypeError);
+  await assert.rejects(Overlay.import(top.export("diff"), disk, { persistent: true }), TypeError);
+});
+
 test("writes and reads past the end are RangeErrors", async () => {
   const top = await Overlay.open(disk);
   await assert.rejects(top.write(SIZE - 1, new Uint8Array(2)), RangeError);
@@ -144,6 +178,37 @@ test("an export that is cut anywhere, changed anywhere or longer is `damaged`", 
   const without = new Uint8Array([...file.subarray(0, body), ...file.subarray(body + 16 + 1024)]); // one of two records
   await assert.rejects(Overlay.import(streamOf(without), disk), code("damaged"));
   await assert.rejects(Overlay.import(streamOf(IMAGE), disk), code("damaged"));
+});
+
+test("an export with a record outside of the disk, or with none that is one, is `damaged`", async () => {
+  const header = { schema: "aero.overlay.v1", url: disk.url, size: SIZE, version: disk.version, tag: disk.tag };
+  const bytes = new Uint8Array(512);
+  const wrong = [
+    [header, [{ offset: 2 ** 52, bytes }]],
+    [header, [{ offset: 100, bytes }]],
+    [header, [{ offset: 0, bytes: new Uint8Array(100) }]],
+    [header, [{ offset: SIZE - (SIZE % 512), bytes }]],
+    [{ ...header, schema: "other" }, []],
+    [{ ...header, url: "file:///etc/passwd" }, []],
+    [{ ...header, size: "300000" }, []],
+    [null, []],
+  ];
+  for (const [head, runs] of wrong) {
+    const file = await all(new Blob([...writeDiff(head, runs)]).stream());
+    await assert.rejects(Overlay.import(streamOf(file), disk), code("damaged"));
+  }
+});
+
+test("an export whose stream fails is `network`, with the reason", async () => {
+  const file = await all((await Overlay.open(disk)).export("diff"));
+  const stream = new ReadableStream({
+    pull(controller) {
+      if (this.given) return controller.error(new TypeError("the connection is gone"));
+      this.given = true;
+      controller.enqueue(file.subarray(0, 40));
+    },
+  });
+  await assert.rejects(Overlay.import(stream, disk), error => code("network")(error) && /gone/.test(error.message));
 });
 
 test("an export of another version is `changed`, and so is an overlay whose disk turned to another", async () => {
@@ -235,10 +300,45 @@ test("a state of v86 has the writes, and is refused by a disk of another version
   assert.throws(() => other.set_state([[]]), code("damaged"));
 });
 
+test("a state that is broken is `damaged`, and changes nothing", async () => {
+  const buffer = v86Buffer(disk);
+  await set(buffer, 512, new Uint8Array(512).fill(5));
+  const [name, image, offsets, parts] = buffer.get_state();
+  const wrong = [
+    undefined,
+    [name],
+    [name, "{"],
+    [name, "null", offsets, parts],
+    [name, image],
+    [name, image, offsets],
+    [name, image, offsets, []],
+    [name, image, offsets, ["text"]],
+    [name, image, [2 ** 40], parts],
+    [name, image, ["512"], parts],
+    [name, image, [513], parts],
+  ];
+  for (const state of wrong) assert.throws(() => buffer.set_state(state), code("damaged"), JSON.stringify(state));
+  assert.deepEqual(await get(buffer, 512, 512), new Uint8Array(512).fill(5));
+});
+
+const ODD_SLICES = [
+  [NaN, 5],
+  [1.9, 5.9],
+  [-1.5],
+  [undefined, undefined],
+  [undefined, 7],
+  [-Infinity, 7],
+  [SIZE - 7, Infinity],
+  [0, -Infinity],
+  ["3", "9"],
+  [null, 9],
+  [-(2 ** 60), 4],
+];
+
 test("asyncBuffer slices as ArrayBuffer does, and reads as zip.js asks", async () => {
   const buffer = asyncBuffer(disk);
   assert.equal(buffer.byteLength, SIZE);
-  for (const words of [[], [10], [10, 20], [-20], [-20, -10], [5, 2 ** 40], [SIZE + 5], [20, 10]]) {
+  for (const words of [[], [10], [10, 20], [-20], [-20, -10], [5, 2 ** 40], [SIZE + 5], [20, 10], ...ODD_SLICES]) {
     const part = await buffer.slice(...words);
     assert.ok(part instanceof ArrayBuffer);
     assert.deepEqual(new Uint8Array(part), new Uint8Array(IMAGE.buffer.slice(...words)), String(words));

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
 
 import { AeroDisk, AeroDiskError } from "../../browser/aero-disk.js";
-import { bytesOf, lies, LyingServer, send } from "./lying-server.mjs";
+import { bytesOf, first, lies, LyingServer, send } from "./lying-server.mjs";
 
 const BLOCK = 4096;
 const IMAGE = bytesOf(1, 300_000);
@@ -166,6 +166,28 @@ test("what is in memory is told as ranges, neighbours as one, the last one cut a
   ]);
 });
 
+test("what one answer brought is kept in one piece, within the bound of memory", async () => {
+  const disk = await open({ memory: 16 * BLOCK });
+  for (let block = 0; block < 18; block += 2) await disk.read(block * BLOCK, 2 * BLOCK);
+  const before = server.reads.length;
+  assert.deepEqual(await disk.read(3 * BLOCK + 1, BLOCK - 1), IMAGE.slice(3 * BLOCK + 1, 4 * BLOCK));
+  assert.equal(server.reads.length, before);
+  await disk.read(0, 1); // of the piece that was used longest ago
+  assert.equal(server.reads.length, before + 1);
+});
+
+test("bodies that come as plain streams are read to the byte, and their length is checked", async t => {
+  const ask = globalThis.fetch;
+  t.mock.method(globalThis, "fetch", async (...words) => {
+    const response = await ask(...words);
+    return new Response(response.body?.pipeThrough(new TransformStream()), response);
+  });
+  const disk = await open({ retries: 2 });
+  server.fault = first(({ range }) => range !== undefined, lies.shortWithoutLength);
+  assert.deepEqual(await disk.read(1, 9 * BLOCK), IMAGE.slice(1, 9 * BLOCK + 1));
+  assert.equal(server.reads.length, 2);
+});
+
 test("forget drops what is in memory", async () => {
   const disk = await open();
   await disk.read(0, 1);
@@ -248,6 +270,19 @@ test("reads in a row are fetched ahead by half windows, reads at random are not"
   for (const block of [71, 68, 73, 70]) await disk.read(block * BLOCK, 1);
   const ahead = server.reads.slice(before).filter(({ range }) => range[0] > 73 * BLOCK + BLOCK);
   assert.deepEqual(ahead, []);
+});
+
+test("a large read of the first bytes begins a row: more is asked for with it", { timeout: 10_000 }, async () => {
+  server.put(bytesOf(2, 4 << 20));
+  const disk = await open({ blockSize: 32 << 10, readAhead: 8 << 20 });
+  const areThree = new Promise(resolve => {
+    server.fault = ({ range }) => {
+      if (server.reads.length === 3) resolve();
+      return range && ((...words) => areThree.then(() => send(...words)));
+    };
+  });
+  await disk.read(0, 512 << 10);
+  assert.ok(server.reads.every(({ range: [from, to] }) => to - from + 1 >= 512 << 10));
 });
 
 test("holes are never fetched, and read as zeros", async () => {
@@ -372,6 +407,41 @@ test("a hole that a profile names is not fetched, however late the map of holes 
       return undefined;
     };
   });
+  await openProfiled(t);
+  assert.deepEqual(
+    server.reads.map(({ range }) => range),
+    [[2 * BLOCK, 4 * BLOCK - 1]],
+  );
+});
+
+test("extents and profile are asked for beside the metadata", { timeout: 10_000 }, async t => {
+  server.profile = profileOf([20, 4, 0, 100]);
+  server.extents = extents(IMAGE, { data: [0, 74] });
+  const others = new Set();
+  const areAsked = new Promise(resolve => {
+    server.fault = ({ path }) => {
+      if (path.endsWith("/meta")) return (...words) => areAsked.then(() => send(...words));
+      if (others.add(path.split("/").at(-1)).size === 2) resolve();
+      return undefined;
+    };
+  });
+  await openProfiled(t);
+  assert.deepEqual([...others].slice(0, 2).sort(), ["extents", "profile"]);
+  assert.equal(server.requests.length, 4);
+});
+
+test("extents and profile of a version that was replaced meanwhile are asked for again", async t => {
+  const image = bytesOf(2, 40 * BLOCK);
+  image.fill(0, 4 * BLOCK, 30 * BLOCK);
+  server.put(image);
+  server.extents = extents(image, { data: [0, 4, 26, 10] });
+  server.profile = profileOf([2, 6, 0, 100]);
+  const isEarly = path => /disk.img\/(extents|profile)$/.test(path);
+  server.fault = ({ path }) =>
+    isEarly(path)
+      ? (response, { body, ...others }) =>
+          send(response, { ...others, body: Buffer.from(body.toString().replace(server.version, "v-old")) })
+      : undefined;
   await openProfiled(t);
   assert.deepEqual(
     server.reads.map(({ range }) => range),

@@ -20,6 +20,8 @@ class Handle {
   bytes = new Uint8Array(0);
   flushed = new Uint8Array(0);
   limit = Infinity;
+  /** Up to here bytes are written, those behind it are not, and nobody is told but by their number. */
+  longest = Infinity;
 
   getSize() {
     return this.bytes.length;
@@ -31,8 +33,9 @@ class Handle {
     return part.length;
   }
 
-  write(source, { at }) {
-    if (at + source.length > this.limit) throw new DOMException("full", "QuotaExceededError");
+  write(whole, { at }) {
+    if (at + whole.length > this.limit) throw new DOMException("full", "QuotaExceededError");
+    const source = whole.subarray(0, Math.max(0, this.longest - at));
     this.truncate(Math.max(this.bytes.length, at + source.length));
     this.bytes.set(source, at);
     return source.length;
@@ -82,7 +85,7 @@ test("the file is packed: slots of values that are gone are used again", () => {
   for (let round = 0; round < 10; round += 1) {
     const file = open(data, index);
     file.put(Array.from({ length: 8 }, (_, number) => [keyOfIndex(100 * round + number), value(round)]));
-    file.retain([keyOfIndex(100 * round)]);
+    file.remove(file.keys().filter(key => key !== keyOfIndex(100 * round)));
   }
   assert.ok(data.getSize() <= 12 * SLOT, `${data.getSize()} bytes`);
 });
@@ -122,6 +125,21 @@ test("after a crash at any point every value is the old one, the new one or miss
   }
 });
 
+test("a file without values takes no room", () => {
+  const data = new Handle();
+  const index = new Handle();
+  const file = open(data, index);
+  const emptied = [keys => file.remove(keys), () => file.clear()];
+  for (const empty of emptied) {
+    file.put([1, 2, 3].map(number => [keyOfIndex(number), value(number)]));
+    empty([1, 2, 3].map(keyOfIndex));
+    assert.deepEqual(file.keys(), []);
+    assert.deepEqual([data.getSize(), index.getSize()], [0, 0]);
+  }
+  file.put([[keyOfIndex(7), value(7)]]);
+  assert.deepEqual(open(data, index).get(keyOfIndex(7)), value(7));
+});
+
 test("a value that was damaged is dropped", () => {
   const [data, index] = [new Handle(), new Handle()];
   const file = open(data, index);
@@ -148,6 +166,44 @@ test("without room nothing is half there, and what is there stays", () => {
   assert.deepEqual(open(data, index).keys(), [keyOfIndex(1)]);
 });
 
+test("what is removed or replaced after the index had no room stays removed", () => {
+  const [data, index] = [new Handle(), new Handle()];
+  const file = open(data, index);
+  file.put([
+    [keyOfIndex(1), value(1)],
+    [keyOfIndex(2), value(2)],
+  ]);
+  index.longest = index.bytes.length + 20;
+  assert.throws(() => file.put([[keyOfIndex(3), value(3)]]), { name: "QuotaExceededError" });
+  index.longest = Infinity;
+  file.put([[keyOfIndex(1), value(11)]]);
+  file.remove([keyOfIndex(2)]);
+  const found = open(data, index);
+  assert.deepEqual(found.keys(), [keyOfIndex(1)]);
+  assert.deepEqual(found.get(keyOfIndex(1)), value(11));
+});
+
+test("the last value takes the files' length with it, and needs no room for that", () => {
+  const [data, index] = [new Handle(), new Handle()];
+  const file = open(data, index);
+  file.put(Array.from({ length: 8 }, (_, number) => [keyOfIndex(number), value(number)]));
+  index.limit = index.bytes.length;
+  file.remove(file.keys());
+  assert.deepEqual([data.getSize(), index.getSize()], [0, 0]);
+  file.put([[keyOfIndex(1), value(20)]]);
+  assert.deepEqual(open(data, index).get(keyOfIndex(1)), value(20));
+});
+
+test("an index that cannot be written anew stays in force", () => {
+  const [data, index, fresh] = [new Handle(), new Handle(), new Handle()];
+  const file = open(data, index);
+  for (let round = 0; round < 10; round += 1) file.put([[keyOfIndex(1), value(round)]]);
+  fresh.limit = 0;
+  assert.throws(() => file.moveIndex(fresh), { name: "QuotaExceededError" });
+  file.put([[keyOfIndex(2), value(20)]]);
+  assert.deepEqual(open(data, index).get(keyOfIndex(2)), value(20));
+});
+
 test("an index that is written anew has one record for each value", () => {
   const [data, index, fresh] = [new Handle(), new Handle(), new Handle()];
   const file = open(data, index);
@@ -165,8 +221,10 @@ test("an index that is written anew has one record for each value", () => {
 class Backend {
   values = new Map();
   failure = undefined;
+  failures = [];
 
   #check() {
+    if (this.failures.length) throw new DOMException("told to", this.failures.shift());
     if (this.failure) throw new DOMException("told to", this.failure);
   }
 
@@ -184,7 +242,15 @@ class Backend {
     for (const key of keys) this.values.delete(key);
   }
 
-  async close() {}
+  async clear() {
+    this.#check();
+    this.values.clear();
+  }
+
+  async close() {
+    if (this.isClosed) throw new DOMException("closed already", "InvalidStateError");
+    this.isClosed = true;
+  }
 }
 
 const BLOCK = 512;
@@ -281,10 +347,29 @@ test("without room no more is kept, and that is told of once; blocks that are ke
   assert.equal(backend.values.size, 1);
 });
 
+test("a store is closed once, however often and at whatever time it is asked to", async () => {
+  const { store } = reader(new Backend());
+  await Promise.all([store.close(), store.close()]);
+  await store.close();
+});
+
+test("a store that fails is cleared all the same, or says that it is not", async () => {
+  const backend = new Backend();
+  const { blocks, store } = reader(backend);
+  await blocks.read(0, 4 * BLOCK);
+  backend.failure = "InvalidStateError";
+  await blocks.read(4 * BLOCK, BLOCK);
+  await assert.rejects(store.clear(), { name: "InvalidStateError" });
+  backend.failure = undefined;
+  await store.clear();
+  assert.equal(backend.values.size, 0);
+});
+
 test("pages are kept, those that were cleared are not; without room it is `quota` until there is some", async () => {
   const backend = new Backend();
   const pages = new SectorPages(1 << 20);
-  const keeper = new PageKeeper(new Store(backend, [], () => {}), pages);
+  const told = [];
+  const keeper = new PageKeeper(new Store(backend, [], () => {}), pages, ({ code }) => told.push(code));
   await keeper.note(pages.write(0, bytesOf(1, 8192)));
   await keeper.note(pages.write(512, bytesOf(2, 512)));
   await keeper.flush();
@@ -303,6 +388,45 @@ test("pages are kept, those that were cleared are not; without room it is `quota
   await keeper.note(pages.clear());
   await keeper.close();
   assert.equal(backend.values.size, 0);
+  assert.deepEqual(told, ["quota"]);
+});
+
+test("pages that were cleared away are kept again, all of them; without end they are not", async () => {
+  const backend = new Backend();
+  const pages = new SectorPages(1 << 20);
+  const keeper = new PageKeeper(new Store(backend, [], () => {}), pages, () => {});
+  await keeper.note(pages.write(0, bytesOf(1, 8192)));
+  await keeper.flush();
+  backend.values.clear();
+  backend.failures = ["NotFoundError"];
+  await keeper.flush();
+  assert.deepEqual([...backend.values.keys()], [keyOfIndex(0), keyOfIndex(1)]);
+  backend.failure = "NotFoundError";
+  await assert.rejects(keeper.flush(), { code: "quota" });
+});
+
+test("an owner that does not answer is left alone for a while, and told of once", async () => {
+  const backend = new Backend();
+  const failures = [];
+  const { blocks, store } = reader(backend, failures);
+  await blocks.read(0, BLOCK);
+  await new Promise(resolve => setImmediate(resolve));
+  backend.failure = "TimeoutError";
+  assert.deepEqual(await blocks.read(0, BLOCK), IMAGE.slice(0, BLOCK));
+  assert.deepEqual(await blocks.read(0, BLOCK), IMAGE.slice(0, BLOCK));
+  assert.equal(store.has(keyOfIndex(0)), false);
+  assert.deepEqual(store.keys(), [keyOfIndex(0)]);
+  assert.deepEqual(failures, ["TimeoutError"]);
+});
+
+test("a store takes what other tabs have kept and removed", async () => {
+  const backend = new Backend();
+  const { store } = reader(backend);
+  backend.onNews({ added: ["a", "b"], removed: [] });
+  backend.onNews({ added: ["c"], removed: ["a"] });
+  assert.deepEqual(store.keys(), ["b", "c"]);
+  backend.onNews({ isFresh: true, added: ["d"], removed: [] });
+  assert.deepEqual(store.keys(), ["d"]);
 });
 
 test("SHA-256 of bytes that come in pieces of any lengths is that of the whole", () => {

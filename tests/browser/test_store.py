@@ -95,9 +95,16 @@ def test_replaced(sessions: Sessions) -> None:
 
 
 def test_forgotten(sessions: Sessions) -> None:
-    """What was forgotten is fetched anew."""
+    """What was forgotten takes no room any more, and is fetched anew."""
+    assert sessions.second["forgotten"]["before"] == ["data", "index-1", "note-extents"]
+    assert sessions.second["forgotten"]["after"] == []
     assert sessions.second["forgotten"]["sha256"] == sessions.image
     assert sessions.second["forgotten"]["stats"]["hits"]["disk"] == 0
+
+
+def test_opening_that_is_given_up(sessions: Sessions) -> None:
+    """An opening that is given up leaves no store open: others can have its files."""
+    assert sessions.first["givenUp"] == {"code": "aborted", "isHeld": False}
 
 
 def test_overlay(sessions: Sessions) -> None:

@@ -64,7 +64,7 @@ def test_all_pass(
     """Nothing is found; what could not be looked at says why."""
     report = examine_proxy(open_proxy(**settings), **options)
     assert [one for one in report.results if one.result.means] == []
-    assert checks(report, Severity.SKIPPED) == {"range-far", *LEASES, *skipped.split()}
+    assert checks(report, Severity.SKIPPED) == {"range-far", "profile", *LEASES, *skipped.split()}
     assert all(one.result.seen for one in report.results)
 
 
@@ -106,7 +106,7 @@ def test_odd_images(
     (tmp_path / "images" / "odd").write_bytes(data)
     report = examine_proxy(open_proxy(), image="odd")
     assert [one for one in report.results if one.result.means] == []
-    assert checks(report, Severity.SKIPPED) == {*LEASES, *skipped.split()}
+    assert checks(report, Severity.SKIPPED) == {"profile", *LEASES, *skipped.split()}
 
 
 def test_empty_image(open_proxy: Callable[..., FaultyProxy], tmp_path: Path, examine_proxy: Look) -> None:

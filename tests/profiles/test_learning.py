@@ -198,6 +198,14 @@ def test_a_session_with_the_profile_leaves_the_one_before_and_the_one_after() ->
     assert ranges(lines) == [(0, 1, 0, 100)]
 
 
+def test_a_session_that_ends_soon_is_with_the_profile_that_it_fetched() -> None:
+    """Also where the next one begins within two minutes: a request in the seconds that count is of their session."""
+    assert sessions([read(0, 0), ask(0.05), read(5, UNIT), read(61, 0), ask(61.05)]) == 0
+    assert sessions([read(0, 0), ask(29.999), read(80, 0)]) == 0
+    assert sessions([read(0, 0), ask(30), read(80, 0)]) == 1
+    assert sessions([read(0, 0), ask(5), read(100, 0)]) == 1
+
+
 def test_lines_of_several_logs_in_any_order_are_as_one_log() -> None:
     """What memory does not hold is sorted in temporary files."""
     lines = [read(number * HOUR + second, second * 3 * UNIT) for number in range(30) for second in range(10)]
@@ -211,6 +219,21 @@ def test_what_loggers_write_before_a_line_does_not_matter() -> None:
         (0, 1, 0, 100),
         (3, 1, 1000, 100),
     ]
+
+
+def test_lines_that_other_programs_have_rewritten() -> None:
+    """The order of fields, further ones, the form of numbers, and a line around the line do not matter."""
+    own = {"range": "589824-593919", "bytes_sent": 4096.0, "status": 206.0, "latency_seconds": 0}
+    changed = json.loads(read(1, 9 * UNIT)) | own
+    for other in (
+        json.dumps(dict(reversed(changed.items())), indent=None, separators=(" ,", " : ")).encode(),
+        json.dumps({"host": {"ip": ["win98"]}} | changed).encode(),
+        b'host {web-1}: {"x": "\xff\xfe", ' + json.dumps(changed).encode()[1:],
+        json.dumps({"log": json.dumps(changed) + "\n", "stream": "stderr"}).encode(),
+        json.dumps({"MESSAGE": json.dumps(changed), "_PID": "12"}).encode(),
+        json.dumps({"message": json.dumps(changed), "@timestamp": "2026-11-18T11:06:40Z"}).encode(),
+    ):
+        assert ranges([read(0, 0), other]) == [(0, 1, 0, 100), (9, 1, 1000, 100)], other
 
 
 def test_malformed_lines_are_counted() -> None:
@@ -231,11 +254,15 @@ def test_malformed_lines_are_counted() -> None:
             read(0, 0, range="5-1"),
             read(0, 0, status=None),
             read(0, 0, client=None),
+            read(0, 0, bytes_sent=0.5),
+            read(0, 0, status=math.inf),
+            b'{"log": "{\\ud800win98"}',
             b'{"message": "settings"}',
+            b'{"log": "win98"}',
             read(0, 0),
         ):
             learner.take(one)
-        assert (learner.lines, learner.malformed, learner.reads) == (16, 13, 1)
+        assert (learner.lines, learner.malformed, learner.reads) == (20, 16, 1)
 
 
 Event = tuple[int, str, int, int]
@@ -294,7 +321,9 @@ def _naive_sessions(events: list[Event]) -> list[dict[int, int]]:
     for begin, after in pairwise([*begins, 10**9]):
         own = [one[0] for one in reads if begin <= one[0] < after]
         quiet = next((a + 600 for a, b in pairwise([*own, 10**9]) if b - a >= 600))
-        if any(begin - 60 <= asked <= begin or begin < asked < min(quiet, after - 60) for asked in asks):
+        if any(
+            begin - 60 <= asked <= begin or begin < asked < min(quiet, max(after - 60, begin + 30)) for asked in asks
+        ):
             continue
         units: dict[int, int] = {}
         for time, _, unit, count in reads:

@@ -39,6 +39,10 @@ class FakeRoot:
     warmed: list[tuple[str, int, int]] = attrs.field(factory=list)
     opened: list[FakeOpened] = attrs.field(factory=list)
     error: Exception | None = None
+    clock: Clock = attrs.field(factory=Clock)
+    looks: int = 0
+    look_time: float = 0.0
+    """Seconds that a look at all of them takes."""
     lane: Hashable = "profiles"
     costs: bool = False
 
@@ -74,6 +78,8 @@ class FakeRoot:
         return {path: self.stored_files[path] for path in paths if path in self.stored_files}
 
     def stored(self, name: str) -> Mapping[tuple[str, str], Hashable]:
+        self.looks += 1
+        self.clock.advance(self.look_time)
         if self.error is not None:
             raise self.error
         parts = {path: path.split("/") for path in self.stored_files}
@@ -122,10 +128,13 @@ class Bench:
     most: int = 1 << 30
     root: FakeRoot = attrs.field(factory=FakeRoot)
     log: FakeLog = attrs.field(factory=FakeLog)
-    clock: Clock = attrs.field(factory=Clock)
     catalog: CurrentCatalog = attrs.field(factory=CurrentCatalog)
     registry: Registry = attrs.field(factory=Registry)
     warming: ProfileWarming = attrs.field(init=False)
+
+    @property
+    def clock(self) -> Clock:
+        return self.root.clock
 
     def __attrs_post_init__(self) -> None:
         self.serve(IMAGE, OTHER)
@@ -231,6 +240,36 @@ def test_what_is_warmed_has_a_limit() -> None:
     assert bench.check() == [("disk.img", 0, UNIT), ("disk.img", 5 * UNIT, UNIT)]
     assert bench.check() == []
     assert [level for level, _, _ in bench.log.events].count("warn") == 1
+
+
+def test_what_is_warmed_anew_counts_once() -> None:
+    """A profile that is learned each night does not use up what is allowed, and one that goes gives its room back."""
+    bench = Bench(most=2 * UNIT)
+    for night in range(5):
+        bench.put(IMAGE, ProfileRange(night, 2, 0, 100))
+        assert bench.check() == [("disk.img", night * UNIT, 2 * UNIT)]
+    bench.put(OTHER, ProfileRange(0, 1, 0, 100))
+    assert bench.check() == []
+    assert bench.check() == []
+    bench.put(IMAGE, ProfileRange(7, 1, 0, 100))
+    assert bench.check() + bench.check() == [("disk.img", 7 * UNIT, UNIT), ("other.img", 0, UNIT)]
+    bench.put(OTHER, ProfileRange(0, 2, 0, 100))
+    assert bench.check() + bench.check() == []
+    for path in [one for one in bench.root.stored_files if "/disk/" in one]:
+        del bench.root.stored_files[path]
+    bench.put(OTHER, ProfileRange(3, 2, 0, 100))
+    assert bench.check() == [("other.img", 3 * UNIT, 2 * UNIT)]
+
+
+def test_a_look_that_takes_long_is_followed_by_a_pause(bench: Bench) -> None:
+    """With very many profiles the looks take a small part of the time."""
+    bench.put(IMAGE, ProfileRange(0, 1, 0, 100))
+    bench.root.look_time = 0.1
+    assert bench.check()
+    looks = bench.root.looks
+    for _ in range(10):
+        bench.check()
+    assert bench.root.looks - looks == 3
 
 
 def test_a_stop_ends_it(bench: Bench) -> None:

@@ -94,9 +94,15 @@ class Browser:
     events: list[tuple[str | None, str]] = field(factory=list)
     last: int = 0
 
-    def new_tab(self) -> Tab:
-        """Open an empty page."""
-        target = self.call("Target.createTarget", {"url": "about:blank"})["targetId"]
+    def new_context(self) -> str:
+        """Make what a private window is: nothing of it is kept, and it sees nothing of the profile."""
+        made: str = self.call("Target.createBrowserContext", {})["browserContextId"]
+        return made
+
+    def new_tab(self, context: str | None = None) -> Tab:
+        """Open an empty page, in a private window if `context` names one."""
+        where = {"browserContextId": context} if context else {}
+        target = self.call("Target.createTarget", {"url": "about:blank", **where})["targetId"]
         session = self.call("Target.attachToTarget", {"targetId": target, "flatten": True})["sessionId"]
         tab = self.tabs[session] = Tab(self, session)
         for domain in ("Page", "Runtime", "Log"):

@@ -27,6 +27,8 @@ class Site:
 
     directories: Mapping[str, Path]
     made: Mapping[str, Callable[[], bytes]]
+    policy: str = POLICY
+    """What pages may load, as `Content-Security-Policy` says it."""
 
     def answer(self, path: str) -> tuple[str, bytes] | None:
         """The type and the bytes of a path, or None."""
@@ -54,7 +56,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Cross-Origin-Opener-Policy", "same-origin")
         self.send_header("Cross-Origin-Embedder-Policy", "require-corp")
-        self.send_header("Content-Security-Policy", POLICY)
+        self.send_header("Content-Security-Policy", self.site.policy)
         self.send_header("Cache-Control", "no-cache")
         self.end_headers()
         self.wfile.write(body)
@@ -64,10 +66,10 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def page_host(site: Site) -> Iterator[str]:
-    """Serve the site; give its origin."""
+def page_host(site: Site, port: int = 0) -> Iterator[str]:
+    """Serve the site; give its origin. Data that a profile has belong to an origin, so to its port."""
     handler = type("SiteHandler", (Handler,), {"site": site})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    with ThreadingHTTPServer(("127.0.0.1", port), handler) as server:
         server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()

@@ -29,6 +29,12 @@ class DirectoryProfiles(StoredProfiles):
         with Directory.opened(self.root) as top:
             return sorted(self._places(top, image_id))
 
+    @override
+    def all_places(self) -> list[ProfilePlace]:
+        with Directory.opened(self.root) as top:
+            ids = filter(is_image_id, names_in(top, PROFILES))
+            return sorted(place for image_id in ids for place in self._places(top, image_id))
+
     def _places(self, top: Directory, image_id: str) -> Iterator[ProfilePlace]:
         for version in names_in(top, PROFILES, image_id):
             for file in names_in(top, PROFILES, image_id, version) if is_image_id(version) else ():

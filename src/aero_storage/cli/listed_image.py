@@ -26,18 +26,21 @@ class ListedImage:
     """How its chunks are served: `published`, `virtual`, or None."""
     sha256: str | None
     """The digest of its file, where it is known."""
+    version: str | None
+    """That of its file, None where it has none (http.md §13)."""
     problems: tuple[str, ...]
     warnings: tuple[str, ...] = ()
 
 
 def inspect(repository: Repository, settings: Settings, image: Image) -> ListedImage:
     """Inspect the file and the chunk manifest of an image, as a daemon with these settings does."""
-    size = used = sha256 = None
+    size = used = sha256 = version = None
     problems: list[str] = []
     warnings: list[str] = []
     try:
         stored = repository.stored(image)
         size, used, sha256 = stored.size, stored.disk_usage, image.known_sha256(stored.stamps)
+        version = image.version(stored.size, stored.etag, stored.stamps)
         warnings += image_warnings(image, stored, settings, sampled=repository.needs_sample(image, stored))
     except OperatorError as error:
         problems.append(str(error).removeprefix(f"{image.id}: "))
@@ -57,7 +60,7 @@ def inspect(repository: Repository, settings: Settings, image: Image) -> ListedI
     if virtual and size is not None:
         problems += _virtual_problems(image, size, settings)
     chunks = "published" if published else "virtual" if virtual else None
-    return ListedImage(image, size, used, chunks, sha256, tuple(problems), tuple(warnings))
+    return ListedImage(image, size, used, chunks, sha256, version, tuple(problems), tuple(warnings))
 
 
 @attrs.frozen

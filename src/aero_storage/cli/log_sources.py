@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from aero_storage.cli.progress import Advance, progress
 from aero_storage.cli.sources.decompressed import decompressed
-from aero_storage.cli.sources.inputs import is_path, opened_input
+from aero_storage.cli.sources.inputs import Input, is_path, opened_input, opened_pipe
 from aero_storage.cli.sources.stream import PIECE, Incoming, Peekable, Stream
 from aero_storage.profiles.log_lines import MOST_LINE_BYTES
+
+_COMMAND = "aero-storage profile learn ID -"
+_PIPED = f"a log into it: journalctl --unit aero-storage --output cat | {_COMMAND}"
 
 
 def log_lines(logs: Sequence[str], say: Callable[[str], None]) -> Iterator[bytes]:
@@ -26,14 +31,26 @@ def _total(logs: Sequence[str]) -> int | None:
     """Return the bytes of all logs as they are stored, if they are files."""
     if not all(is_path(named) for named in logs):
         return None
-    return sum(Path(named).stat().st_size for named in logs)
+    statuses = [Path(named).stat() for named in logs]
+    return sum(one.st_size for one in statuses) if all(stat.S_ISREG(one.st_mode) for one in statuses) else None
+
+
+@contextmanager
+def _opened(named: str, say: Callable[[str], None]) -> Iterator[Input]:
+    if is_path(named):
+        with opened_pipe(named) as pipe:
+            if pipe is not None:
+                yield pipe
+                return
+    with opened_input(named, say, piped=_PIPED) as given:
+        yield given
 
 
 def _lines_of(named: str, say: Callable[[str], None], advance: Advance) -> Iterator[bytes]:
-    with opened_input(named, say) as given:
+    with _opened(named, say) as given:
         incoming = Incoming(given.stream)
         incoming.report_to(advance)
-        content, _ = decompressed(given.name, Peekable(incoming))
+        content, _ = decompressed(given.name, Peekable(incoming), command=_COMMAND)
         yield from split_lines(content)
 
 

@@ -35,6 +35,10 @@ class StoredProfiles(Protocol):
         """Return the profiles of an image, of all its versions, sorted."""
         ...
 
+    def all_places(self) -> list[ProfilePlace]:
+        """Return the profiles of all images, sorted; in a bucket by one listing."""
+        ...
+
     def read(self, place: ProfilePlace) -> bytes | None:
         """Return a stored profile, of a longer file its first MOST_BYTES + 1 bytes; None if there is none."""
         ...

@@ -29,6 +29,10 @@ _PROFILE = "/profile"
 _OK, _PARTIAL, _NOT_MODIFIED = 200, 206, 304
 _ASKED = frozenset({_OK, _NOT_MODIFIED})
 _RANGE = re.compile(r"([0-9]{1,19})-([0-9]{1,19})", re.ASCII)
+_BEGIN = re.compile(rb'\{\s*+["}]')
+"""The begin of an object; loggers may write a `{tag}` before it."""
+_ENVELOPES = ("message", "log", "MESSAGE")
+"""The members in which Filebeat, Docker and the journal keep the line of a program, as text."""
 _MICROSECONDS = 1_000_000
 _MOST_LATENCY = 10.0**9
 _IDENTITIES = ("lease", "user_id", "client")
@@ -82,12 +86,13 @@ class LogReader:
         line = line.strip()
         if not line:
             return None
-        begin = line.find(b"{")  # container runtimes and loggers write time and stream before it
-        if begin < 0 or not line.endswith(b"}") or len(line) > MOST_LINE_BYTES:
+        begin = _BEGIN.search(line)  # container runtimes and loggers write time and stream before it
+        if begin is None or not line.endswith(b"}") or len(line) > MOST_LINE_BYTES:
             raise LogLineError("no JSON object")
         if self._sought not in line:
             return None
-        fields = _parsed(line[begin:])
+        # Others may have added bytes that are no UTF-8.
+        fields = _unwrapped(_parsed(line[begin.start() :].decode(errors="surrogateescape")))
         if fields.get("message") != _MESSAGE or fields.get("image_id") != self.image_id:
             return None
         return self._event(fields)
@@ -117,9 +122,9 @@ class LogReader:
         return self.chunk_place(_text(fields, "path"), version is not None) if is_chunk else None
 
 
-def _parsed(line: bytes) -> dict[str, object]:
+def _parsed(text: str) -> dict[str, object]:
     try:
-        fields = json.loads(line)
+        fields = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise LogLineError("no JSON") from error
     if not isinstance(fields, dict):
@@ -127,8 +132,20 @@ def _parsed(line: bytes) -> dict[str, object]:
     return fields
 
 
+def _unwrapped(fields: dict[str, object]) -> dict[str, object]:
+    """Return the fields of the line that another program has put into a line of its own."""
+    if fields.get("message") != _MESSAGE:
+        for name in _ENVELOPES:
+            text = fields.get(name)
+            if isinstance(text, str) and text.startswith("{"):
+                return _parsed(text)
+    return fields
+
+
 def _number(fields: dict[str, object], name: str) -> int:
     value = fields.get(name)
+    if isinstance(value, float) and value.is_integer():  # 206.0, by programs that have but one kind of numbers
+        value = int(value)
     if type(value) is not int:
         raise LogLineError(f"{name} is no whole number")
     return value

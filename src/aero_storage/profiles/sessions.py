@@ -61,7 +61,9 @@ class SessionFinder:
                 continue
             if not first and self._is_start(began):
                 yield from self._ended(began)
-                self._session = _OpenSession(began, was_asked=self._was_asked_before(began))
+                self._session = _OpenSession(
+                    began, began + round(self.seconds * _SECOND), was_asked=self._was_asked_before(began)
+                )
             self._read(began, first, after)
         yield from self._ended(None)
 
@@ -87,7 +89,7 @@ class SessionFinder:
         session = self._session
         if session is not None:
             session.read(time, self._last_read)
-            if time - session.began < self.seconds * _SECOND:
+            if time < session.counts_until:
                 milliseconds = (time - session.began) // 1000
                 session.units.add(first // self.unit, -(-after // self.unit), milliseconds)
         self._last_read = time
@@ -103,9 +105,13 @@ class SessionFinder:
 
 @attrs.define(eq=False)
 class _OpenSession:
-    """One session: from a minute before its begin to a minute before the next, or to ten minutes without a read."""
+    """One session: from a minute before its begin to a minute before the next, or to ten minutes without a read.
+
+    Its first seconds are its own, also if the next one begins within a minute after them.
+    """
 
     began: int
+    counts_until: int
     was_asked: bool
     """Whether the profile was asked for in the minute before."""
     asked_at: int | None = attrs.field(init=False, default=None)
@@ -129,5 +135,5 @@ class _OpenSession:
         """Return whether the profile was asked for in it."""
         end = self.last_read + _QUIET if self.quiet_from is None else self.quiet_from
         if next_began is not None:
-            end = min(end, next_began - _AGAIN)
+            end = min(end, max(next_began - _AGAIN, self.counts_until))
         return self.was_asked or (self.asked_at is not None and self.asked_at < end)

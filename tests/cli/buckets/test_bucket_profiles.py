@@ -33,7 +33,7 @@ def test_a_profile_in_a_bucket(command: Command, root: Root, source: Path, tmp_p
     assert document["ranges"] == [[0, 1, 0, 100]]
     assert command("profile", "show", "disk", "--json").json == document
     assert command("catalog", "check", "--json").json["leftovers"] == []
-    assert [one["id"] for one in command("list", "--json").json] == ["disk"]
+    assert [(one["id"], one["profiles"]) for one in command("list", "--json").json] == [("disk", ["boot"])]
     assert command("profile", "remove", "disk", "--json").json["removed"] == [key]
     assert key not in root.found()
 

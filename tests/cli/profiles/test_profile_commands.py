@@ -178,12 +178,27 @@ def test_recording_has_an_end(command: Command, root: Path, version: str, tmp_pa
     assert command(*words[:4], tmp_path / "none", *words[5:]).status == 1
 
 
+def test_the_list_names_the_profiles_of_present_versions(
+    command: Command, root: Path, version: str, tmp_path: Path
+) -> None:
+    """Those of other versions are served to nobody."""
+    path = log(tmp_path / "log", boot(version))
+    for name in ("desk", "boot"):
+        command("profile", "learn", "win98", path, "--name", name, "--images-root", root)
+    for place in ("win98/v-old", "other/v-1"):
+        (root / "profiles" / place).mkdir(parents=True)
+        (root / "profiles" / place / "boot.json").write_bytes(b"x")
+    listed = command("list", "--images-root", root, "--json").json
+    assert [(one["id"], one["profiles"]) for one in listed] == [("win98", ["boot", "desk"]), ("other", [])]
+    assert listed[0]["version"] == version
+
+
 def test_importing(command: Command, root: Path, version: str, tmp_path: Path) -> None:
     """A profile from elsewhere is taken for the same content alone, under the id and the name that it has here."""
     command("profile", "learn", "win98", log(tmp_path / "log", boot(version)), "--images-root", root)
     document = command("profile", "show", "win98", "--images-root", root, "--json").json
     file = tmp_path / "profile.json"
-    file.write_text(json.dumps(document | {"image_id": "elsewhere", "name": "first"}))
+    file.write_text(json.dumps(document | {"image_id": "elsewhere", "name": "first", "bytes": 5}))
     done = command("profile", "import", "win98", file, "--name", "second", "--images-root", root, "--json")
     assert done.json["path"] == f"profiles/win98/{version}/second.json"
     stored = json.loads((root / done.json["path"]).read_bytes())

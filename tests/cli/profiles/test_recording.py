@@ -115,6 +115,23 @@ def test_a_log_is_followed_across_rotations(tmp_path: Path) -> None:
         assert [*tail.lines()] == [b"six"]
 
 
+def test_what_comes_late_to_a_rotated_log_is_read(tmp_path: Path) -> None:
+    """The daemon writes to the old file until it is told of the new one, also the end of a line."""
+    path, old = tmp_path / "current", tmp_path / "old"
+    path.write_bytes(b"on")
+    descriptors = len([*Path("/proc/self/fd").iterdir()])
+    with contextlib.closing(LogTail(path)) as tail:
+        assert [*tail.lines()] == []
+        for number in (b"1", b"2", b"3"):
+            path.rename(old)
+            path.write_bytes(b"new" + number + b"\non")
+            assert [*tail.lines()] == [b"new" + number]
+            with old.open("ab") as file:
+                file.write(b"e" + number + b"\n")
+            assert [*tail.lines()] == [b"one" + number]
+    assert len([*Path("/proc/self/fd").iterdir()]) == descriptors
+
+
 def test_of_a_long_log_the_end_is_read(tmp_path: Path) -> None:
     """What was written long before says nothing of what comes."""
     path = tmp_path / "current"

@@ -23,14 +23,18 @@ class BucketProfiles(StoredProfiles):
 
     @override
     def places(self, image_id: str) -> list[ProfilePlace]:
-        return sorted(self._places(image_id))
+        return sorted(self._below(f"{PROFILES}/{image_id}"))
 
-    def _places(self, image_id: str) -> Iterator[ProfilePlace]:
-        directory = f"{PROFILES}/{image_id}"
+    @override
+    def all_places(self) -> list[ProfilePlace]:
+        return sorted(self._below(PROFILES))
+
+    def _below(self, directory: str) -> Iterator[ProfilePlace]:
         for listed in self.origin.list(directory, delimiter=False):
-            version, _, file = listed.key.removeprefix(f"{directory}/").partition("/")
+            _, image_id, version, file, *deeper = (*listed.key.split("/"), "", "", "")
             name = profile_name(file)
-            if listed.status is not None and is_image_id(version) and name is not None:
+            is_ours = listed.status is not None and is_image_id(image_id) and is_image_id(version)
+            if is_ours and name is not None and not any(deeper):
                 yield ProfilePlace(image_id, version, name)
 
     @override

@@ -17,7 +17,7 @@ from aero_storage.cli.lease_findings import LEASE_SETTINGS, find_in_leases
 from aero_storage.cli.listed_image import ListedImage, inspect
 from aero_storage.cli.options import CommandContext, with_json, with_root, with_settings
 from aero_storage.cli.progress import counted
-from aero_storage.cli.repository import Leftover
+from aero_storage.cli.repository import Leftover, Repository
 from aero_storage.cli.sizes import format_size
 from aero_storage.cli.terminal import add_row, new_table, printable, write_table
 from aero_storage.cli.watching import watched
@@ -37,6 +37,8 @@ class _Survey:
     found: tuple[ListedImage, ...]
     warnings: Mapping[str, Sequence[str]]
     leftovers: tuple[Leftover, ...]
+    profiles: Mapping[tuple[str, str | None], Sequence[str]]
+    """The names of boot profiles, by image and version."""
 
 
 def _survey(context: CommandContext, *, thorough: bool) -> _Survey:
@@ -51,7 +53,15 @@ def _survey(context: CommandContext, *, thorough: bool) -> _Survey:
     with watched(context.output.say) as work:
         work.begin(f"Looking for what nothing names in {repository.name}")
         left = repository.leftovers(catalog, thorough=thorough)
-    return _Survey(tuple(found), warnings, tuple(left))
+        profiles = _profiles(repository)
+    return _Survey(tuple(found), warnings, tuple(left), profiles)
+
+
+def _profiles(repository: Repository) -> dict[tuple[str, str | None], list[str]]:
+    found: dict[tuple[str, str | None], list[str]] = {}
+    for place in repository.profiles.all_places():
+        found.setdefault((place.image_id, place.version), []).append(place.name)
+    return found
 
 
 def _grouped(texts: Iterable[tuple[str, str]], before: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
@@ -119,7 +129,7 @@ def show(context: CommandContext) -> None:
     survey, output = _survey(context, thorough=False), context.output
     if output.as_json or not survey.found:
         empty = f"{context.repository.name} holds no image; bring one in with: aero-storage import"
-        output.result([_row(one, survey.warnings) for one in survey.found], empty)
+        output.result([_row(one, survey) for one in survey.found], empty)
     else:
         write_table(_table(survey.found))
     ids = {one.image.id for one in survey.found} if output.as_json else set()
@@ -129,7 +139,7 @@ def show(context: CommandContext) -> None:
         output.say(line)
 
 
-def _row(found: ListedImage, warnings: Mapping[str, Sequence[str]]) -> dict[str, object]:
+def _row(found: ListedImage, survey: _Survey) -> dict[str, object]:
     image = found.image
     return {
         "id": image.id,
@@ -142,8 +152,10 @@ def _row(found: ListedImage, warnings: Mapping[str, Sequence[str]]) -> dict[str,
         "chunks": found.chunks,
         "chunked_version": image.chunked_version,
         "sha256": found.sha256,
+        "version": found.version,
+        "profiles": list(survey.profiles.get((image.id, found.version), ())),
         "problems": list(found.problems),
-        "warnings": list(warnings.get(image.id, ())),
+        "warnings": list(survey.warnings.get(image.id, ())),
     }
 
 

@@ -10,6 +10,7 @@ from aero_storage.cli.profile_options import with_name, with_rules
 from aero_storage.cli.profile_results import Evidence, report, store
 from aero_storage.cli.profile_subject import ProfileSubject, PublishedPlaces, subject
 from aero_storage.cli.repository import Repository
+from aero_storage.cli.watching import watched
 from aero_storage.errors import OperatorError
 from aero_storage.profiles.learning import Learner, LearningRules, learning
 from aero_storage.profiles.log_lines import LogReader
@@ -38,7 +39,9 @@ def learn_profile(  # noqa: PLR0913, PLR0917 - the flags of a command
     with learning(reader_of(context.repository, found), name, found.size, rules) as learner:
         for line in log_lines(logs, context.output.say):
             learner.take(line)
-        profile = learner.profile(learner.sessions())
+        with watched(context.output.say) as work:
+            work.begin(f"Learning from {learner.reads} reads of {image_id}")
+            profile = learner.profile(learner.sessions())
         if profile is None:
             raise OperatorError(_explain(found, learner))
         store(context, found, profile)

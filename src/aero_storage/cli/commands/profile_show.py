@@ -15,7 +15,7 @@ from aero_storage.cli.profile_subject import ProfileSubject, parsed_profile, sub
 from aero_storage.cli.sizes import format_size
 from aero_storage.cli.stored_profiles import ProfilePlace
 from aero_storage.errors import OperatorError
-from aero_storage.profiles.document import MOST_BYTES, BootProfile
+from aero_storage.profiles.document import MOST_BYTES, BootProfile, size_of
 
 _SHOWN_RANGES = 20
 
@@ -77,7 +77,8 @@ def import_profile(context: CommandContext, image_id: str, file: Path, name: str
             f"{file} is of the version {profile.version}, but {image_id} has {found.version}: what it says of other "
             "content is worth nothing here"
         )
-    profile = attrs.evolve(profile, image_id=image_id, name=name)
+    size = size_of(profile.ranges, profile.unit, found.size)  # its own sum may be wrong
+    profile = attrs.evolve(profile, image_id=image_id, name=name, size_bytes=size)
     store(context, found, profile)
     report(context, profile)
 

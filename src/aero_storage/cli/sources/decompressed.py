@@ -24,6 +24,8 @@ class Decompressed:
     name: str
     compression: Compression
     _input: Peekable
+    _command: str
+    """A command that takes the content by a pipe, for messages."""
     _decoders: Decoders = attrs.field(init=False)
     _decoder: Decoder | None = attrs.field(init=False, default=None)
     """None between two frames."""
@@ -95,7 +97,7 @@ class Decompressed:
             )
 
     def _pipe(self) -> str:
-        return f"{self.compression.command} FILE | aero-storage import - …"
+        return f"{self.compression.command} FILE | {self._command}"
 
     def _fault(self, what: str) -> OperatorError:
         return OperatorError(f"{self.name}: the {self.compression.name} file {what}")
@@ -105,9 +107,12 @@ def _zeros_of(head: bytes) -> int:
     return len(head) - len(head.lstrip(b"\0"))
 
 
-def decompressed(name: str, stream: Peekable, *, nested: bool = False) -> tuple[Peekable, Compression | None]:
+def decompressed(
+    name: str, stream: Peekable, *, nested: bool = False, command: str = "aero-storage import - …"
+) -> tuple[Peekable, Compression | None]:
     """Return the content of a stream, and how it was compressed; one that is not compressed is returned as it is.
 
+    `command` is what its content can be piped into, in messages.
     Raises OperatorError if the content is compressed again, or the stream is and `nested` says that it must not be.
     """
     compression = compression_of(stream.peek(HEAD_BYTES))
@@ -118,5 +123,5 @@ def decompressed(name: str, stream: Peekable, *, nested: bool = False) -> tuple[
             f"{name}: what was unpacked is compressed again, with {compression.name}; only one layer is unpacked: "
             f"unpack the outer one first"
         )
-    content: Stream = Decompressed(name, compression, stream)
+    content: Stream = Decompressed(name, compression, stream, command)
     return Peekable(content), compression

@@ -23,6 +23,9 @@ from aero_storage.http.shown_urls import is_like_url
 
 _STANDARD_INPUT = "-"
 
+IMPORT = "an image into it: curl -L URL | aero-storage import - --id ID"
+"""Content that an operator may pipe into standard input, for a message."""
+
 Say = Callable[[str], None]
 
 
@@ -50,10 +53,13 @@ def last_part(path: str) -> str:
 
 
 @contextmanager
-def opened_input(named: str, say: Say) -> Iterator[Input]:
-    """Open what the operator named for a with block. Raises OperatorError, or OSError if it is a missing file."""
+def opened_input(named: str, say: Say, *, piped: str = IMPORT) -> Iterator[Input]:
+    """Open what the operator named for a with block; `piped` is what standard input is for, in a message.
+
+    Raises OperatorError, or OSError if it is a missing file.
+    """
     if named == _STANDARD_INPUT:
-        yield _standard_input()
+        yield _standard_input(piped)
     elif is_like_url(named):
         body = open_url(named, say)
         try:
@@ -65,14 +71,32 @@ def opened_input(named: str, say: Say) -> Iterator[Input]:
             yield Input(printable(named, None), last_part(named), _DescriptorStream(descriptor), size, descriptor)
 
 
-def _standard_input() -> Input:
+@contextmanager
+def opened_pipe(named: str) -> Iterator[Input | None]:
+    """Open a named pipe, or a pipe of the shell's `<(…)`, for a with block; None if it is none. Raises OSError.
+
+    It is not followed to another kind of file, and waits for the writer.
+    """
+    place = os.open(named, os.O_PATH | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISFIFO(os.fstat(place).st_mode):
+            yield None
+            return
+        descriptor = os.open(f"/proc/self/fd/{place}", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            yield Input(printable(named, None), last_part(named), _DescriptorStream(descriptor))
+        finally:
+            os.close(descriptor)
+    finally:
+        os.close(place)
+
+
+def _standard_input(piped: str) -> Input:
     if sys.stdin is None:
-        raise OperatorError("standard input is closed; pipe an image into it")
+        raise OperatorError(f"standard input is closed; pipe {piped}")
     descriptor = sys.stdin.fileno()
     if os.isatty(descriptor):
-        raise OperatorError(
-            "standard input is a terminal; pipe an image into it: curl -L URL | aero-storage import - --id ID"
-        )
+        raise OperatorError(f"standard input is a terminal; pipe {piped}")
     status = os.fstat(descriptor)
     size = status.st_size - os.lseek(descriptor, 0, os.SEEK_CUR) if stat.S_ISREG(status.st_mode) else None
     return Input(STANDARD_INPUT, STANDARD_INPUT, _DescriptorStream(descriptor), size)
