@@ -25,7 +25,7 @@ export class BlockStore {
   /** @returns {number[]} the indexes of all blocks that are kept */
   indexes() {
     const all = this.#keys?.flatMap((key, index) => (this.#store.has(key) ? [index] : []));
-    return all ?? this.#store.keys().map(key => parseInt(key, 16));
+    return all ?? this.#store.keys().flatMap(key => (this.#store.has(key) ? [parseInt(key, 16)] : []));
   }
 
   has(index) {
