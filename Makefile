@@ -32,7 +32,7 @@ unexport PYTHONPATH PYTHONHOME
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # one .venv: two pips at once would tread on each other under -j
-.PHONY: help run demo test contract portable stores express browser-tools guest bench bench-boot torture soak audit docs lint types clean
+.PHONY: help run demo test contract portable stores express browser-tools guest bench bench-boot torture soak audit docs picture lint types clean
 
 define HELP
 aero-storage: large disk images over HTTP ranges, as a Twisted daemon.
@@ -140,6 +140,9 @@ soak: $(VENV)/.installed-test
 
 docs: $(VENV)/.installed
 	@$(BIN)/python tools/reference_pages.py
+
+picture: $(VENV)/.installed-test $(VENV)/.installed-guest $(VENV)/.installed-browser-tools
+	@PAGE_PICTURE=docs/page.png $(BIN)/pytest -q tests/page/test_boot_view.py -k policy
 
 lint: $(VENV)/.installed-test
 	@$(BIN)/ruff check --quiet

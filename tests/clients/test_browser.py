@@ -15,16 +15,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PAGE = Path(__file__).with_name("page.html")
+BY_HAND = PROJECT / "docs" / "how-to" / "ranges-by-hand.md"
 TUTORIAL = PROJECT / "docs" / "tutorial" / "first-image.md"
 
 
 def page() -> str:
-    """Return the page, with the examples of README and tutorial in their places, reading what the page is given."""
-    (ranges,) = blocks(README, "js")
+    """Return the page, with the examples of the documentation in their places, reading what the page is given."""
+    (ranges,) = blocks(BY_HAND, "js")
     ranges = ranges.replace('"http://localhost:8080/v1/images/demo.img"', "image")
+    (client,) = blocks(README, "js")
+    client = client.replace('"http://localhost:8080/v1/images/demo.img"', "image")
+    client = client.replace('"http://localhost:8080/client/aero-disk.js"', 'new URL("/client/aero-disk.js", image)')
     (script,) = [block for block in blocks(TUTORIAL, "sh") if "lab.js" in block]
     chunks = script[script.index("const manifest =") : script.index("say(`By a chunk")]
-    text = PAGE.read_text(encoding="utf-8").replace("/* the README's example stands here */", ranges)
+    text = PAGE.read_text(encoding="utf-8").replace("/* the example of ranges by hand stands here */", ranges)
+    text = text.replace("/* the README's example stands here */", client)
     return text.replace("/* the tutorial's example of chunks stands here */", chunks)
 
 
@@ -59,14 +64,19 @@ def test_page_is_isolated(found: dict[str, Any]) -> None:
 
 
 def test_example_of_the_readme(found: dict[str, Any], demo_bytes: bytes) -> None:
-    """The README's example reads what it says it reads, and takes no clipped range for the whole."""
-    readme = found["readme"]
-    assert (readme["size"], readme["superblock"]) == (len(demo_bytes), sha256(demo_bytes[1024:2048]))
-    assert readme["past"].endswith(": status 206")
+    """The README's example loads the client from the daemon and reads what it says it reads."""
+    assert found["client"] == sha256(demo_bytes[1024:2048])
+
+
+def test_example_of_ranges(found: dict[str, Any], demo_bytes: bytes) -> None:
+    """The example reads what it says it reads, and takes no clipped range for the whole."""
+    by_hand = found["by_hand"]
+    assert (by_hand["size"], by_hand["superblock"]) == (len(demo_bytes), sha256(demo_bytes[1024:2048]))
+    assert by_hand["past"].endswith(": status 206")
 
 
 def test_example_takes_no_other_version(found: dict[str, Any]) -> None:
-    """The README's example refuses a 200 in place of a range, and cancels the body that would follow."""
+    """The example of ranges refuses a 200 in place of a range, and cancels the body that would follow."""
     assert found["whole_instead"] == {
         "refused": "bytes 1024 to 2047: status 200",
         "used": True,
@@ -74,7 +84,7 @@ def test_example_takes_no_other_version(found: dict[str, Any]) -> None:
 
 
 def test_example_takes_no_short_body(found: dict[str, Any]) -> None:
-    """The README's example refuses a 206 whose headers are right and whose body is short."""
+    """The example of ranges refuses a 206 whose headers are right and whose body is short."""
     assert found["short_instead"]["refused"] == "bytes 1024 to 2047: only 100 came"
 
 

@@ -1,7 +1,7 @@
 """A browser with its HTTP cache reads ranges of a version, while the image is replaced.
 
 Under an image's own URL Chromium's cache then gives a short 206 with a clean end, asks with an `If-Range` of its own
-and is sent all of the image, and goes on giving old bytes for `max-age`. The README's example meets none of these.
+and is sent all of the image, and goes on giving old bytes for `max-age`. The example of ranges by hand meets none of these.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from attrs import frozen
 from tests.clients.chromium import IMAGES_HOST, browser, page_server, wait_for
-from tests.docs.pages import README, blocks
+from tests.clients.test_browser import BY_HAND
+from tests.docs.pages import blocks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,10 +45,10 @@ class Visit:
 
 
 def page() -> str:
-    (example,) = blocks(README, "js")
+    (example,) = blocks(BY_HAND, "js")
     example = example.replace('"http://localhost:8080/v1/images/demo.img"', "image")
     example = example.partition("const superblock =")[0]
-    return PAGE.read_text(encoding="utf-8").replace("/* the README's example stands here */", example)
+    return PAGE.read_text(encoding="utf-8").replace("/* the example of ranges by hand stands here */", example)
 
 
 def put(path: Path, data: bytes) -> None:

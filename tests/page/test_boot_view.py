@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import os
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -149,6 +151,9 @@ def seen(visit: Visit, daemon: Daemon, axe: str) -> Seen:
     press(visit, "Boot it")
     visit.until(f"Boolean(document.querySelector('.serial')) && {PROMPT}", BOOT_SECONDS)
     visit.until(f"{STATUS}.startsWith('The PC is on')")
+    if picture := os.environ.get("PAGE_PICTURE"):  # `make picture`
+        visit.evaluate("scrollTo(0, 0)")
+        visit.screenshot(Path(picture))
     run(visit, f"x=before; echo '{NOTE}' >/root/note; sync")
     press(visit, "Save state")
     visit.until("files.length === 1", 60)
