@@ -1,7 +1,8 @@
 """A browser with its HTTP cache reads ranges of a version, while the image is replaced.
 
 Under an image's own URL Chromium's cache then gives a short 206 with a clean end, asks with an `If-Range` of its own
-and is sent all of the image, and goes on giving old bytes for `max-age`. The example of ranges by hand meets none of these.
+and is sent all of the image, and goes on giving old bytes for `max-age`. The example of ranges by hand meets none of
+these.
 """
 
 from __future__ import annotations
