@@ -86,6 +86,15 @@ def test_other_v86_is_refused(served: Registries, command: Command, tmp_path: Pa
     assert not (tmp_path / "parts").exists()
 
 
+@pytest.mark.parametrize("document", [b"[" * 100_000, b"{}", b"\xff", b'{"dist": {"tarball": "file:///etc/passwd"}}'])
+def test_registry_that_lies(served: Registries, command: Command, tmp_path: Path, document: bytes) -> None:
+    """A document that is none of npm's registry, or leads elsewhere than to a server, is an error in one line."""
+    served.answers["/v86/0.5.462"] = document
+    told = command("page", "fetch", "--to", tmp_path / "parts", *places(served))
+    assert (told.status, told.err.count("\n")) == (1, 1), told.err
+    assert not (tmp_path / "parts").exists()
+
+
 def test_without_a_registry(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Offline the message says what is missing, what works, and how to go on."""
     monkeypatch.setattr("aero_storage.cli.downloads.cache._TRIES", 1)
