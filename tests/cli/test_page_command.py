@@ -63,6 +63,15 @@ def test_fetch_show_remove(served: Registries, command: Command, tmp_path: Path)
     assert "aero-storage page fetch" in command("page", "show", "--to", place).err
 
 
+def test_files_of_others_stay(served: Registries, command: Command, tmp_path: Path) -> None:
+    """Files of the same names that were not fetched, as Debian's own firmware, are neither replaced nor removed."""
+    (tmp_path / "bios.bin").write_bytes(b"Debian's")
+    told = command("page", "fetch", "--to", tmp_path, *places(served))
+    assert (told.status, "name another directory" in told.err) == (1, True)
+    assert "There is nothing in" in command("page", "remove", "--to", tmp_path).out
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("bios.bin", b"Debian's")]
+
+
 def test_default_place_is_in_the_images_root(served: Registries, command: Command, tmp_path: Path) -> None:
     """Without --to and --page-parts the parts are in .page of the images root."""
     (tmp_path / "root").mkdir()
