@@ -10,7 +10,7 @@ import pytest
 from attrs import evolve
 from tests.cli.package_registries import Registries, registries
 
-from aero_storage.cli.demo import image
+from aero_storage.cli.demo import image, site
 from aero_storage.cli.downloads import emulator
 from aero_storage.emulator.files import EmulatorFilesError, read_emulator_files
 
@@ -195,3 +195,52 @@ def test_demo_leaves_other_directories_alone(command: Command, tmp_path: Path) -
         told = command("demo", tmp_path, flag)
         assert told.status == 1
     assert (tmp_path / "images" / "manifest.json").read_text() == "{}"
+
+
+def test_demo_removes_its_own_files_alone(served: Registries, command: Command, tmp_path: Path) -> None:
+    """What somebody has put beside the demo's files, or in place of them, stays, and so does a catalog with more."""
+    home = tmp_path / "demo"
+    assert command("demo", home, "--no-serve", *places(served)).status == 0
+    own = {
+        "images/manifest.json": json.dumps({"images": [{"id": "linux", "file": "linux.img"}, {"id": "own"}]}),
+        "images/linux.img": "another disk",
+        "downloads/thesis.txt": "mine",
+        "licences/own.txt": "mine",
+    }
+    for name, text in own.items():
+        (home / name).write_text(text)
+    told = command("demo", home, "--remove")
+    assert (told.status, "what else is in it stays" in told.out) == (0, True)
+    left = {str(path.relative_to(home)): path.read_text() for path in home.rglob("*") if path.is_file()}
+    assert left == own
+
+
+def test_demo_keeps_a_catalog_with_more(served: Registries, command: Command, tmp_path: Path) -> None:
+    """A catalog into which images were imported is not written over when the demo is built anew."""
+    home, more = tmp_path / "demo", '{"images": [{"id": "own", "file": "own.img"}]}'
+    assert command("demo", home, "--no-serve", *places(served)).status == 0
+    (home / "images" / "manifest.json").write_text(more)
+    assert command("demo", home, "--no-serve", "--anew", *places(served)).status == 0
+    assert (home / "images" / "manifest.json").read_text() == more
+
+
+@pytest.mark.parametrize("text", ['{"name": "my slides"}', "[]", "no JSON"])
+def test_demo_of_somebody_else(command: Command, tmp_path: Path, text: str) -> None:
+    """A file demo.json of another kind does not make a directory the demo's."""
+    (tmp_path / "demo.json").write_text(text)
+    for flag in ("--no-serve", "--remove"):
+        assert command("demo", tmp_path, flag).status == 1
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("demo.json", text)]
+
+
+def test_two_demos_wait_for_each_other(
+    served: Registries, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While another process builds in the directory, nothing is written there."""
+    home = tmp_path / "demo"
+    assert command("demo", home, "--no-serve", *places(served)).status == 0
+    monkeypatch.setattr(site, "_MOST_WAIT", 0.0)
+    with site.DemoSite(home).alone(lambda _remark: None):
+        told = command("demo", home, "--no-serve", "--anew", *places(served))
+    assert (told.status, "another process is at work in" in told.err) == (1, True)
+    assert not list(home.glob(".*"))
