@@ -151,7 +151,7 @@ export class AeroDisk extends EventTarget {
     return withSignal(this.#version.prefetch(offset, length, signal), signal);
   }
 
-  /** @returns {[number, number][]} first bytes and lengths of what is here, in memory or kept; zeros are not counted */
+  /** @returns {[number, number][]} first bytes and lengths of all that is here, in memory or kept, zeros apart */
   coverage() {
     return this.#version.coverage();
   }

@@ -15,6 +15,7 @@ from typing_extensions import override
 from zope.interface import implementer
 
 from aero_storage.logs.json_lines import Fields, make_filler, make_line
+from aero_storage.logs.sink import Sink
 
 LEVELS = ("debug", "info", "warn", "error", "critical")
 """Levels, the most verbose first."""
@@ -57,18 +58,6 @@ class LineLog(EventLog, Protocol):
 
     def pass_on(self, lines: Sequence[str]) -> None:
         """Log complete lines made by the JsonLines of another process."""
-        ...
-
-
-class Sink(Protocol):
-    """A text file, or an object with its methods."""
-
-    def write(self, text: str, /) -> object:
-        """Write `text`; raises OSError, or ValueError once closed."""
-        ...
-
-    def flush(self) -> object:
-        """Flush written text."""
         ...
 
 

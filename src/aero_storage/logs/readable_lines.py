@@ -11,7 +11,7 @@ import attrs
 from typing_extensions import override
 
 from aero_storage.logs.json_lines import Fields
-from aero_storage.logs.json_log import Sink
+from aero_storage.logs.sink import Sink
 
 _REQUEST = "request complete"
 _QUIET = frozenset({"settings", "listening"})

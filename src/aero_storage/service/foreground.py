@@ -10,7 +10,8 @@ from twisted.logger import FilteringLogObserver, LogLevel, LogLevelFilterPredica
 from typing_extensions import override
 
 from aero_storage.errors import OutputError
-from aero_storage.logs.json_log import JsonLines, LineLog, Sink
+from aero_storage.logs.json_log import JsonLines, LineLog
+from aero_storage.logs.sink import Sink
 from aero_storage.service.listening.endpoints import Address
 from aero_storage.service.options import Options
 from aero_storage.service.tap import make_service

@@ -17,7 +17,8 @@ from twisted.python.usage import UsageError
 
 from aero_storage import settings
 from aero_storage.errors import SettingsError
-from aero_storage.logs.json_log import DescriptorSink, JsonLines, LineLog, Sink, TwistedLog
+from aero_storage.logs.json_log import DescriptorSink, JsonLines, LineLog, TwistedLog
+from aero_storage.logs.sink import Sink
 from aero_storage.service.lease_documents import read_lease_documents
 from aero_storage.settings import Resolved, Setting
 from aero_storage.settings.original_variables import BUILD_VARIABLES, warnings_of
