@@ -68,12 +68,12 @@ export class Task {
 
   /** @param {boolean} isRunning */
   #show(isRunning) {
-    const hadFocus = document.activeElement === this.#begin || document.activeElement === this.#cancel;
+    const hadFocus = [this.#begin, this.#cancel, this.#outcome].some(one => one.contains(document.activeElement));
     this.#begin.disabled = isRunning;
     this.#cancel.disabled = !isRunning;
     this.#progress.hidden = !isRunning;
     if (!isRunning) this.#figures.textContent = "";
-    if (hadFocus) (isRunning ? this.#cancel : this.#begin).focus(); // a disabled button loses it
+    if (hadFocus) (isRunning ? this.#cancel : this.#begin).focus(); // it is lost with a button
   }
 
   #noting() {
@@ -92,7 +92,7 @@ export class Task {
   /** @param {Outcome} outcome */
   #tell({ text, isBad = false, more = [] }) {
     fill(this.#outcome, text && element("p", { class: isBad ? "error" : "" }, text), more);
-    if (text) this.#announce(text);
+    if (text && this.#outcome.isConnected) this.#announce(text); // nobody waits for it in another view
   }
 }
 
