@@ -92,7 +92,7 @@ export class Task {
   /** @param {Outcome} outcome */
   #tell({ text, isBad = false, more = [] }) {
     fill(this.#outcome, text && element("p", { class: isBad ? "error" : "" }, text), more);
-    if (text && this.#outcome.isConnected) this.#announce(text); // nobody waits for it in another view
+    if (text) this.#announce(text);
   }
 }
 

@@ -251,20 +251,6 @@ def test_search_keeps_the_focus(visit: Visit, store: Daemon) -> None:
     assert visit.evaluate("document.activeElement.textContent") == "Search"
 
 
-def test_search_that_is_left(visit: Visit, store: Daemon) -> None:
-    """Nothing is said of a search in the view that follows."""
-    opened(visit, store, "huge")
-    visit.evaluate(
-        "globalThis.heard = []; new MutationObserver(() => heard.push(announcements.textContent))"
-        ".observe(document.querySelector('#announcements'), { childList: true })"
-    )
-    fill_in(visit, "#pattern", "no such text")
-    fill_in(visit, "#search-length", str(1024 * MIB))
-    visit.evaluate("document.querySelector('.search button').click(); location.hash = '#/'")
-    visit.until("heard.some(text => text.includes('image'))")
-    assert "Cancelled." not in visit.evaluate("heard")
-
-
 def check(visit: Visit, what: str) -> str:
     fill_in(visit, "#check-what", what)
     click(visit, "Check", ".digests")
