@@ -97,9 +97,11 @@ run: $(VENV)/.installed
 demo: $(VENV)/.installed
 	@exec $(BIN)/aero-storage demo $(DEMO_ARGS) "$(DEMO)"
 
+# The black-box suite mostly waits, so the others run beside it.
 test: lint types
-	@$(BIN)/pytest $(PYTEST_ARGS)
-	@$(if $(PYTEST_ARGS),:,$(MAKE) --no-print-directory contract portable)
+	@$(if $(PYTEST_ARGS),$(BIN)/pytest $(PYTEST_ARGS),$(BIN)/python tools/side_by_side.py \
+	    "$(BIN)/pytest --ignore=tests/blackbox && $(MAKE) --no-print-directory contract portable" \
+	    "$(BIN)/pytest tests/blackbox")
 
 # http.md §1 to §10 over a bucket of the tests' own store: with a cache all of it, without one what is about bytes.
 # The tests that do not depend on holes, inotify or the block cache.

@@ -6,7 +6,7 @@ export const PLACE_OF_LEASE = "YOUR-LEASE";
 
 /**
  * @typedef {object} Facts
- * @property {string} origin of the server, such as `https://images.example.com`
+ * @property {string} origin of the server, as browsers write it: scheme, host and port
  * @property {string} id
  * @property {number} size
  * @property {boolean} isPublic

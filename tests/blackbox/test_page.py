@@ -42,7 +42,8 @@ def names(paths: Iterable[str]) -> set[str]:
 def test_whole_page(store: Daemon) -> None:
     """The document leads to every part, and each refers to what is there."""
     seen = whole(store)
-    assert names(seen) == {path.name for path in PAGE.iterdir() if path.name != "index.html"} | {"/"}
+    made = {"/", "/ui/emulator.json"}
+    assert names(seen) == {path.name for path in PAGE.iterdir() if path.name != "index.html"} | made
     assert [path for path, text in seen.items() if LOCAL.search(text)] == []
     client = {found for text in seen.values() for found in REFERENCE.findall(text) if found.startswith("/client/")}
     assert [path for path in client if store.ask(path).status != 200] == []

@@ -10,7 +10,7 @@ import pytest
 from attrs import evolve
 from tests.cli.package_registries import Registries, registries
 
-from aero_storage.cli.demo import image
+from aero_storage.cli.demo import image, site
 from aero_storage.cli.downloads import emulator
 from aero_storage.emulator.files import EmulatorFilesError, read_emulator_files
 
@@ -63,6 +63,15 @@ def test_fetch_show_remove(served: Registries, command: Command, tmp_path: Path)
     assert "aero-storage page fetch" in command("page", "show", "--to", place).err
 
 
+def test_files_of_others_stay(served: Registries, command: Command, tmp_path: Path) -> None:
+    """Files of the same names that were not fetched, as Debian's own firmware, are neither replaced nor removed."""
+    (tmp_path / "bios.bin").write_bytes(b"Debian's")
+    told = command("page", "fetch", "--to", tmp_path, *places(served))
+    assert (told.status, "name another directory" in told.err) == (1, True)
+    assert "There is nothing in" in command("page", "remove", "--to", tmp_path).out
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("bios.bin", b"Debian's")]
+
+
 def test_default_place_is_in_the_images_root(served: Registries, command: Command, tmp_path: Path) -> None:
     """Without --to and --page-parts the parts are in .page of the images root."""
     (tmp_path / "root").mkdir()
@@ -83,6 +92,15 @@ def test_other_v86_is_refused(served: Registries, command: Command, tmp_path: Pa
     told = command("page", "fetch", "--to", tmp_path / "parts", *places(served))
     assert told.status == 1
     assert "is not what it should be" in told.err
+    assert not (tmp_path / "parts").exists()
+
+
+@pytest.mark.parametrize("document", [b"[" * 100_000, b"{}", b"\xff", b'{"dist": {"tarball": "file:///etc/passwd"}}'])
+def test_registry_that_lies(served: Registries, command: Command, tmp_path: Path, document: bytes) -> None:
+    """A document that is none of npm's registry, or leads elsewhere than to a server, is an error in one line."""
+    served.answers["/v86/0.5.462"] = document
+    told = command("page", "fetch", "--to", tmp_path / "parts", *places(served))
+    assert (told.status, told.err.count("\n")) == (1, 1), told.err
     assert not (tmp_path / "parts").exists()
 
 
@@ -177,3 +195,52 @@ def test_demo_leaves_other_directories_alone(command: Command, tmp_path: Path) -
         told = command("demo", tmp_path, flag)
         assert told.status == 1
     assert (tmp_path / "images" / "manifest.json").read_text() == "{}"
+
+
+def test_demo_removes_its_own_files_alone(served: Registries, command: Command, tmp_path: Path) -> None:
+    """What somebody has put beside the demo's files, or in place of them, stays, and so does a catalog with more."""
+    home = tmp_path / "demo"
+    assert command("demo", home, "--no-serve", *places(served)).status == 0
+    own = {
+        "images/manifest.json": json.dumps({"images": [{"id": "linux", "file": "linux.img"}, {"id": "own"}]}),
+        "images/linux.img": "another disk",
+        "downloads/thesis.txt": "mine",
+        "licences/own.txt": "mine",
+    }
+    for name, text in own.items():
+        (home / name).write_text(text)
+    told = command("demo", home, "--remove")
+    assert (told.status, "what else is in it stays" in told.out) == (0, True)
+    left = {str(path.relative_to(home)): path.read_text() for path in home.rglob("*") if path.is_file()}
+    assert left == own
+
+
+def test_demo_keeps_a_catalog_with_more(served: Registries, command: Command, tmp_path: Path) -> None:
+    """A catalog into which images were imported is not written over when the demo is built anew."""
+    home, more = tmp_path / "demo", '{"images": [{"id": "own", "file": "own.img"}]}'
+    assert command("demo", home, "--no-serve", *places(served)).status == 0
+    (home / "images" / "manifest.json").write_text(more)
+    assert command("demo", home, "--no-serve", "--anew", *places(served)).status == 0
+    assert (home / "images" / "manifest.json").read_text() == more
+
+
+@pytest.mark.parametrize("text", ['{"name": "my slides"}', "[]", "no JSON"])
+def test_demo_of_somebody_else(command: Command, tmp_path: Path, text: str) -> None:
+    """A file demo.json of another kind does not make a directory the demo's."""
+    (tmp_path / "demo.json").write_text(text)
+    for flag in ("--no-serve", "--remove"):
+        assert command("demo", tmp_path, flag).status == 1
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("demo.json", text)]
+
+
+def test_two_demos_wait_for_each_other(
+    served: Registries, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While another process builds in the directory, nothing is written there."""
+    home = tmp_path / "demo"
+    assert command("demo", home, "--no-serve", *places(served)).status == 0
+    monkeypatch.setattr(site, "_MOST_WAIT", 0.0)
+    with site.DemoSite(home).alone(lambda _remark: None):
+        told = command("demo", home, "--no-serve", "--anew", *places(served))
+    assert (told.status, "another process is at work in" in told.err) == (1, True)
+    assert not list(home.glob(".*"))

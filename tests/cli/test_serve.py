@@ -15,9 +15,13 @@ from urllib.request import Request, urlopen
 
 import attrs
 import pytest
+from tests.blackbox.harness import until
 
+from aero_storage.cli.commands.serve import tell_addresses
+from aero_storage.cli.output import Output
 from aero_storage.cli.qr_code import qr_rows
 from aero_storage.cli.served_urls import lan_hosts, served_urls
+from aero_storage.service.listening.endpoints import Address
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -255,3 +259,44 @@ def test_qr_on_request(root: Path) -> None:
         started.send_signal(signal.SIGINT)
         started.communicate(timeout=120)
     assert [row[:20] for row in shown] == [row[:20] for row in expected]
+
+
+def test_qr_code_needs_its_columns(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A terminal that is too narrow for the code is told of it: a code with broken rows is none."""
+    for columns, shown in ((32, False), (33, True)):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        tell_addresses(Output(), "images", (Address("192.0.2.9:8080", is_secure=False),), with_code=True)
+        out, err = capsys.readouterr()
+        assert ("█▀▀▀▀▀█" in out, "the QR code has 33 columns, and this terminal 32" in err) == (shown, not shown)
+
+
+def test_output_that_takes_nothing(root: Path) -> None:
+    """Where the addresses cannot be written, it ends with one line: nobody would know of the daemon."""
+    words = [PROGRAM, "serve", str(root), "--port", "0"]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+    assert "cannot be written to standard output: No space left on device; it served" in done.stderr
+
+
+def is_open(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_streams_that_are_closed(root: Path) -> None:
+    """Without standard streams it serves all the same, and none of its files is at their descriptors."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    closing = 'exec "$@" <&- >&- 2>&-'
+    with subprocess.Popen(["sh", "-c", closing, "sh", PROGRAM, "serve", str(root), "--port", port]) as started:
+        try:
+            until(lambda: is_open(int(port)), 60)
+            standard = [Path(f"/proc/{started.pid}/fd/{number}").readlink() for number in range(3)]
+            with urlopen(f"http://127.0.0.1:{port}/v1/images/disk.img", timeout=60) as answer:
+                assert answer.read() == (root / "disk.img").read_bytes()
+        finally:
+            started.send_signal(signal.SIGINT)
+            status = started.wait(120)
+    assert (status, standard) == (0, [Path(os.devnull)] * 3)

@@ -172,6 +172,7 @@ def test_left_out_of_the_listing(command: Command, root: Path, tmp_path: Path) -
         (root / name).write_bytes(DISK)
     (root / "folder").mkdir()
     (root / "chunked").mkdir()
+    (root / "profiles").mkdir()
     os.mkfifo(root / "fifo")
     (root / "inside.img").symlink_to("disk.img")
     (root / "outside.img").symlink_to(tmp_path)

@@ -68,7 +68,7 @@ def test_bare_daemon(bare: str, proxied_root: Path, operate: Callable[..., str])
     odd = {one["check"]: one["verdict"] for one in document["checks"] if one["verdict"] != "pass"}
     leases = [odd.pop(check) for check in tuple(odd) if check.startswith("lease-")]
     assert set(leases) == {"skipped"}
-    assert odd == {"range-far": "skipped", "private-images": "warning"}
+    assert odd == {"range-far": "skipped", "profile": "skipped", "private-images": "warning"}
 
 
 @pytest.mark.usefixtures("resolved")

@@ -106,3 +106,27 @@ def test_held_lines() -> None:
     lines.release()
     lines.write(make_line("info", "c", {}))
     assert [line.partition("  ")[2] for line in sink.text.splitlines()] == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("field", ["path", "method", "client", "outcome", "user_id"])
+@pytest.mark.parametrize("mark", ["\n", "\r", "\x1b"])
+def test_texts_stay_in_their_line(field: str, mark: str) -> None:
+    """A line break that came from outside does not begin a line which looks like one of ours."""
+    line = shown("info", "request complete", **{**REQUEST, field: f"a{mark}12:00:00__forged"})
+    assert line is not None
+    assert mark not in line
+    assert f"a{json.dumps(mark)[1:-1]}12:00:00__forged" in line
+
+
+def test_messages_and_fields_stay_in_their_line() -> None:
+    """The same holds for a message and for a field without blanks."""
+    assert shown("warn", "no\nmessage", file="a\nb") == 'warn: no\\nmessage  file="a\\nb"'
+
+
+def test_separators_of_other_alphabets_end_no_line() -> None:
+    """A line of JSON ends at its line feed alone."""
+    sink = TextSink()
+    lines = ReadableLines(sink)
+    lines.release()
+    lines.write(json.dumps({"timestamp": "", "level": "info", "message": "a\u2028b"}, ensure_ascii=False) + "\n")
+    assert sink.text == "  a\\u2028b\n"

@@ -11,8 +11,8 @@ import attrs
 from typing_extensions import override
 
 from aero_storage.catalog.documents import CatalogDocuments, DocumentState
-from aero_storage.catalog.listing import is_listed_name, listing_of, why_not_listed
-from aero_storage.catalog.model import CHUNKED, MANIFEST_NAME, Catalog
+from aero_storage.catalog.listing import OWN_DIRECTORIES, is_listed_name, listing_of, why_not_listed
+from aero_storage.catalog.model import MANIFEST_NAME, Catalog
 from aero_storage.catalog.parser import MAX_MANIFEST_BYTES
 from aero_storage.errors import CatalogError
 from aero_storage.http.dates import NANOSECONDS
@@ -110,7 +110,7 @@ def _is_listed(entry: os.DirEntry[str]) -> bool:
 
 
 def _reason_left_out(root: Path, entry: os.DirEntry[str]) -> str | None:
-    if _is_listed(entry) or entry.name == CHUNKED:
+    if _is_listed(entry) or entry.name in OWN_DIRECTORIES:
         return None
     if entry.is_symlink():
         return _reason_for_link(root, entry)

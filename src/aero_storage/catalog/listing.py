@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from aero_storage.catalog.model import MANIFEST_NAME, Catalog, Image
+from aero_storage.catalog.model import CHUNKED, MANIFEST_NAME, Catalog, Image
 from aero_storage.http.identifiers import NAME_RULE, is_image_id
+from aero_storage.profiles.document import PROFILES
+
+OWN_DIRECTORIES = frozenset((CHUNKED, PROFILES))
+"""Directories that our commands make beside images."""
 
 
 def is_listed_name(name: str) -> bool:

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import attrs
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
-from aero_storage.cli.terminal import printable
+from aero_storage.cli.terminal import output_console, printable
 
 LinesOf = Callable[[int, int], list[str]]
 """Width and height of the terminal → the lines."""
@@ -51,8 +51,7 @@ class LiveScreen:
 
 def is_screen() -> bool:
     """Return whether standard output is a terminal on which lines can be written anew."""
-    console = Console()
-    return console.is_terminal and not console.is_dumb_terminal and os.isatty(1)
+    return output_console() is not None
 
 
 @contextmanager

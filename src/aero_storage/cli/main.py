@@ -27,7 +27,7 @@ from aero_storage.cli.commands.top import watch_daemon
 from aero_storage.cli.commands.verify import verify_chunks
 from aero_storage.cli.options import CommandContext, with_json, with_root
 from aero_storage.cli.output import Output
-from aero_storage.cli.terminal import accept_all_text
+from aero_storage.cli.terminal import accept_all_text, open_missing_streams
 from aero_storage.errors import AeroStorageError, OutputError
 
 _INTERRUPTED = 128
@@ -70,6 +70,7 @@ class _InterruptedBySignal(KeyboardInterrupt):
 
 def main() -> None:
     """Run the command; the exit status is 0, 1 for a failure, 2 for a usage error, 128 + n after signal n."""
+    open_missing_streams()
     for number in _TERMINATED:
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores it on purpose
             signal.signal(number, _interrupt)

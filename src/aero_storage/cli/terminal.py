@@ -28,6 +28,19 @@ def printable(text: str | Path, most: int | None = SHOWN_LENGTH) -> str:
     return shown if most is None or len(shown) <= most else shown[:most] + "…"
 
 
+def open_missing_streams() -> None:
+    """Open the null device for each standard stream that was closed by the caller.
+
+    A file or a socket would get its descriptor otherwise, and what is meant for the terminal would go there.
+    """
+    for name, descriptor, mode in (("stdin", 0, "r"), ("stdout", 1, "w"), ("stderr", 2, "w")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest descriptor that is free is this one
+            setattr(sys, name, open(descriptor, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
+
+
 def accept_all_text() -> None:
     """Let both streams escape what their encoding lacks: a locale of ASCII must not end a command."""
     for stream in (sys.stdout, sys.stderr):
@@ -57,6 +70,10 @@ def write_json(document: object) -> None:
         print(json.dumps(document).replace("\x7f", "\\u007f"), flush=True)
 
 
+def _standard_output() -> int:
+    return sys.stdout.fileno()
+
+
 @attrs.frozen
 class TerminalSink:
     """Takes the lines of a log for standard output, past Python's buffer.
@@ -64,7 +81,7 @@ class TerminalSink:
     A thread that is blocked in it holds no lock that the end of the process would wait for.
     """
 
-    descriptor: int
+    descriptor: int = attrs.field(factory=_standard_output)
 
     def write(self, text: str) -> None:
         """Write complete lines, their unprintable characters escaped. Raises OSError."""
@@ -124,6 +141,17 @@ def shows_blocks() -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def output_console() -> Console | None:
+    """Return the terminal behind standard output, if lines can be written anew on it; None if not."""
+    console = Console()
+    return console if console.is_terminal and not console.is_dumb_terminal and sys.stdout.isatty() else None
+
+
+def terminal_columns() -> int:
+    """Return the width of the terminal; 80 where there is none."""
+    return Console().width
 
 
 def write_blocks(rows: Iterable[str]) -> None:

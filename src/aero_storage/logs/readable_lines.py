@@ -54,7 +54,7 @@ class ReadableLines(Sink):
             self._pass_on("".join(held or ()))
 
     def _pass_on(self, text: str) -> None:
-        lines = [readable(line) for line in text.splitlines()]
+        lines = [readable(line) for line in text.split("\n") if line]
         if kept := [line for line in lines if line is not None]:
             self._sink.write("\n".join(kept) + "\n")
 
@@ -89,13 +89,13 @@ def _clock(timestamp: str) -> str:
 def _request(record: Mapping[str, object]) -> str:
     seconds, size = _number(record.get("latency_seconds")), _number(record.get("bytes_sent"))
     words = [
-        f"{record.get('status') or '---'} {record.get('method')} {record.get('path')}",
+        f"{record.get('status') or '---'} {_word(record.get('method'))} {_word(record.get('path'))}",
         _size(size),
         f"{1000 * seconds:.1f} ms" if seconds < 1 else f"{seconds:.1f} s",
-        str(record.get("client")),
+        _word(record.get("client")),
     ]
     if record.get("outcome") not in (None, _COMPLETE):
-        words.append(str(record["outcome"]))
+        words.append(_word(record["outcome"]))
     return "  ".join(words) + _fields(record, _OF_REQUEST | _SELDOM)
 
 
@@ -113,7 +113,7 @@ def _size(size: float) -> str:
 def _event(record: Mapping[str, object]) -> str:
     level, traceback = record.get("level"), record.get("traceback")
     prefix = "" if level in ("info", "debug") else f"{level}: "
-    text = f"{prefix}{record.get('message')}{_fields(record, _HEAD)}"
+    text = f"{prefix}{_word(record.get('message'))}{_fields(record, _HEAD)}"
     return f"{text}\n{str(traceback).rstrip()}" if traceback else text
 
 
@@ -122,5 +122,12 @@ def _fields(record: Fields, without: frozenset[str]) -> str:
     return "".join(f"  {name}={_value(value)}" for name, value in record.items() if name not in without)
 
 
+def _word(value: object) -> str:
+    """Return a text that stays in its line: a line break within would begin one that looks like ours."""
+    text = str(value)
+    return text if text.isprintable() else json.dumps(text)[1:-1]
+
+
 def _value(value: object) -> str:
-    return value if isinstance(value, str) and value and " " not in value else json.dumps(value, ensure_ascii=False)
+    is_plain = isinstance(value, str) and value and " " not in value and value.isprintable()
+    return str(value) if is_plain else json.dumps(value, ensure_ascii=False)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import attrs
 from twisted.internet.posixbase import PosixReactorBase
 from twisted.logger import FilteringLogObserver, LogLevel, LogLevelFilterPredicate, globalLogBeginner
 from typing_extensions import override
 
+from aero_storage.errors import OutputError
 from aero_storage.logs.json_log import JsonLines, LineLog, Sink
 from aero_storage.service.listening.endpoints import Address
 from aero_storage.service.options import Options
@@ -31,10 +33,26 @@ class ForegroundOptions(Options):
         return JsonLines(self._sink, self.resolved.settings.log_level)
 
 
+@attrs.define
+class _Beginning:
+    """Tells that the daemon serves; where nobody can be told, it ends."""
+
+    _tell: Callable[[], object]
+    _end: Callable[[], object]
+    failure: OutputError | None = None
+
+    def __call__(self) -> None:
+        try:
+            self._tell()
+        except OutputError as error:
+            self.failure = error
+            self._end()
+
+
 def serve(given: Mapping[str, list[str]], defaults: Mapping[str, str], sink: Sink, began: Began) -> None:
     """Serve until a signal ends it; `given` has the texts of flags by the names of their settings.
 
-    Raises SettingsError if a setting, the images root or an address cannot be used.
+    Raises SettingsError if a setting, the images root or an address cannot be used, and the OutputError of `began`.
     """
     from twisted.internet import reactor as installed  # noqa: PLC0415 - importing it installs one
 
@@ -51,5 +69,8 @@ def serve(given: Mapping[str, list[str]], defaults: Mapping[str, str], sink: Sin
     service.startService()
     # After the turn in which the service takes over the signals.
     root = str(options.resolved.settings.images_root)
-    reactor.callWhenRunning(reactor.callLater, 0, began, root, service.addresses)
+    beginning = _Beginning(lambda: began(root, service.addresses), reactor.stop)
+    reactor.callWhenRunning(reactor.callLater, 0, beginning)
     reactor.run()
+    if beginning.failure is not None:
+        raise beginning.failure

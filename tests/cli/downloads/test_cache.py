@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
-from typing import TYPE_CHECKING
+import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING
 
 import pytest
 from attrs import define, field
+from typing_extensions import override
 
 from aero_storage.cli.downloads.cache import Digest, Downloads, UnavailableError
 
@@ -84,3 +90,29 @@ def test_too_long(served: Registries, heard: Heard, tmp_path: Path) -> None:
 def test_integrity_of_npm() -> None:
     """The digest of npm's registry is that of Subresource Integrity."""
     assert Digest.of_integrity("sha512-AAEC") == Digest("sha512", "000102")
+
+
+class Full(io.BytesIO):
+    @override
+    def write(self, _data: object, /) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@define
+class FullDisk(Downloads):
+    """A directory whose disk takes nothing."""
+
+    @override
+    @contextmanager
+    def _staged(self) -> Iterator[IO[bytes]]:
+        yield Full()
+
+
+def test_full_disk_is_no_fault_of_the_server(served: Registries, tmp_path: Path) -> None:
+    """A disk that is full is told as such at once: another try would fetch all again, in vain."""
+    served.answers["/a/file.bin"] = BODY
+    heard = Heard()
+    with pytest.raises(OSError, match="No space left") as raised:
+        FullDisk(tmp_path, heard.said.append, heard.waited.append).file(f"{served.url}/a/file.bin", RIGHT, "a file")
+    assert raised.value.errno == errno.ENOSPC
+    assert (served.asked, heard.said) == (["/a/file.bin"], [])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.cli.package_registries import SEABIOS_FILES, deb_of
 
+from aero_storage.cli.downloads import deb
 from aero_storage.cli.downloads.cache import Downloads, UnavailableError
 from aero_storage.cli.downloads.deb import read_files
 from aero_storage.cli.downloads.debian import Mirror, digest_in, is_trustworthy, packages_in, verified
@@ -118,3 +119,38 @@ def test_files_that_are_no_package(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.deb").write_bytes(content)
     with pytest.raises(UnavailableError):
         read_files(tmp_path / "a.deb", lambda _path: True)
+
+
+@pytest.mark.parametrize("length", [b"-61", b"+4", b"1_0", b"9999999999"])
+def test_lengths_that_lie(length: bytes, tmp_path: Path) -> None:
+    """A member that is shorter than nothing, or longer than the package, is an error: no loop, no memory."""
+    head = b"%-48b%-10b`\n"
+    packed = b"!<arch>\n" + head % (b"control.tar.xz", length) + head % (b"data.tar.xz", b"0")
+    (tmp_path / "a.deb").write_bytes(packed)
+    with pytest.raises(UnavailableError):
+        read_files(tmp_path / "a.deb", lambda _path: True)
+    (tmp_path / "b.deb").write_bytes(b"!<arch>\n" + head % (b"data.tar.xz", length))
+    with pytest.raises(UnavailableError):
+        read_files(tmp_path / "b.deb", lambda _path: True)
+
+
+def test_packages_that_unpack_to_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small package of a huge content is refused before all of it is unpacked, and so are too many files."""
+    monkeypatch.setattr(deb, "_MOST_UNPACKED_BYTES", 3000)
+    (tmp_path / "a.deb").write_bytes(deb_of({"a": bytes(1000), "b": bytes(10_000)}))
+    with pytest.raises(UnavailableError, match="too much"):
+        read_files(tmp_path / "a.deb", lambda path: path == "/a")
+    monkeypatch.undo()
+    monkeypatch.setattr(deb, "_MOST_WANTED_BYTES", 1500)
+    (tmp_path / "b.deb").write_bytes(deb_of({name: bytes(1000) for name in "abc"}))
+    with pytest.raises(UnavailableError, match="too much"):
+        read_files(tmp_path / "b.deb", lambda _path: True)
+
+
+def test_stanzas_of_other_encodings() -> None:
+    """A version that is no UTF-8 is no fault of the reader; a digest that is none makes no package."""
+    sha256 = "0" * 64
+    stanza = b"Package: odd\nVersion: 1\xff\nFilename: pool/odd.deb\nSHA256: %b\n"
+    (package,) = packages_in(stanza % sha256.encode(), ["odd"])
+    assert package.version == "1\ufffd"
+    assert list(packages_in(stanza % b"../../../../../../../etc/".ljust(64, b"x"), ["odd"])) == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import attrs
 import pytest
 
@@ -65,3 +67,15 @@ def test_line() -> None:
         "121 requests/s  120 MiB/s  places 12/64  queue 0  connections 0  p99 1.5 s  429 0.0/s  "
         "broken off 0.0/s  hits 98.2 %  origin AWAY"
     )
+
+
+@pytest.mark.parametrize("value", ["1.7e308", "-1.7e308", "1e25", "NaN", "+Inf"])
+def test_figures_of_absurd_values(value: str) -> None:
+    """Values that no daemon has count as 0: nothing overflows, and the document is one of JSON."""
+    names = ("image_bytes_served_total", "aero_storage_connections", "process_resident_memory_bytes")
+    delays = 'http_request_duration_seconds_bucket{le="1e308"} 9\nhttp_request_duration_seconds_bucket{le="+Inf"} 9\n'
+    page = "".join(f'{name}{{a="{label}"}} {value}\n' for name in names for label in (1, 2)) + delays
+    figures = figures_of(parse_exposition("up 1\n"), parse_exposition(page), 0.2)
+    lines = screen(figures, "", [1.0, figures.bytes_per_second], 80, 100)
+    assert "bytes        0 B/s" in lines
+    assert json.loads(json.dumps(attrs.asdict(figures), allow_nan=False))["connections"] == 0

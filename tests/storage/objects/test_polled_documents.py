@@ -82,7 +82,16 @@ def test_manifest(bench: Bench) -> None:
 
 def test_listing(bench: Bench) -> None:
     """Without a manifest the objects directly below the prefix are the images, sorted, hidden names apart."""
-    for key in ("b.img", "a.img", ".hidden", "manifest.json.bak", "no id", "sub/c.img", "chunked/x/manifest.json"):
+    for key in (
+        "b.img",
+        "a.img",
+        ".hidden",
+        "manifest.json.bak",
+        "no id",
+        "sub/c.img",
+        "chunked/x/a",
+        "profiles/x/a",
+    ):
         bench.origin.bucket.put(key, b"x")
     reader = bench.reader()
     assert ids(reader) == ["a.img", "b.img"]

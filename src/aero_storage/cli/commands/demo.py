@@ -68,7 +68,8 @@ def demonstrate(  # noqa: PLR0913, PLR0917 - the flags of a command
 
 def _remove(context: CommandContext, site: DemoSite) -> None:
     removed = site.remove()
-    text = f"Removed {len(removed)} files of the demo from {site.home}"
+    rest = "; what else is in it stays" if site.home.exists() else ""
+    text = f"Removed {len(removed)} files of the demo from {site.home}{rest}"
     context.output.result({"directory": str(site.home), "removed": len(removed)}, text)
 
 
@@ -77,11 +78,12 @@ def _prepare(context: CommandContext, site: DemoSite, registry: str, mirror: str
     downloads = Downloads(site.downloads, context.output.say)
     origins = emulator.Origins(registry, Mirror(mirror, downloads), downloads)
     site.claim()
-    try:
-        prepare(site, origins, context.output.say, anew=anew)
-    except OperatorError as error:
-        context.output.say(f"{error}.")
-        _tell_of_missing(context, site)
+    with site.alone(context.output.say):
+        try:
+            prepare(site, origins, context.output.say, anew=anew)
+        except OperatorError as error:
+            context.output.say(f"{error}.")
+            _tell_of_missing(context, site)
 
 
 def _tell_of_missing(context: CommandContext, site: DemoSite) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -13,8 +12,8 @@ from aero_storage.cli.output import Output
 from aero_storage.cli.qr_code import qr_rows
 from aero_storage.cli.served_urls import EVERYWHERE, LOOPBACK, served_urls
 from aero_storage.cli.setting_flags import with_all_settings
-from aero_storage.cli.terminal import TerminalSink, shows_blocks, write_blocks
-from aero_storage.errors import ListenError, SettingsError
+from aero_storage.cli.terminal import TerminalSink, shows_blocks, terminal_columns, write_blocks
+from aero_storage.errors import ListenError, OperatorError, OutputError, SettingsError
 from aero_storage.logs.readable_lines import ReadableLines
 
 if TYPE_CHECKING:
@@ -60,17 +59,17 @@ def serve_images(
     if lan or qr or port is not None:
         host = EVERYWHERE if lan or qr else LOOPBACK
         context.given["listen_addr"] = [f"{host}:{_PORT if port is None else port}"]
-    serve_in_foreground(context, lambda at, addresses: _tell(context.output, at, addresses, with_code=qr))
+    serve_in_foreground(context, lambda at, addresses: tell_addresses(context.output, at, addresses, with_code=qr))
 
 
 def serve_in_foreground(context: CommandContext, tell: Callable[[str, tuple[Address, ...]], object]) -> None:
     """Serve by the settings of a command until a signal ends it; `tell` gets root and addresses, unless as JSON.
 
-    Raises SettingsError.
+    Raises SettingsError, and OperatorError if standard output does not take the addresses.
     """
     from aero_storage.service.foreground import serve  # noqa: PLC0415 - Twisted takes half a second
 
-    sink = TerminalSink(sys.stdout.fileno())
+    sink = TerminalSink()
     readable = None if context.output.as_json else ReadableLines(sink)
 
     def began(root: str, addresses: tuple[Address, ...]) -> None:
@@ -82,9 +81,11 @@ def serve_in_foreground(context: CommandContext, tell: Callable[[str, tuple[Addr
         serve(context.given, _DEFAULTS, readable or sink, began)
     except ListenError as error:
         raise SettingsError(f"{error}; --port 0 takes a port that is free") from error
+    except OutputError as error:
+        raise OperatorError(f"{error}; it served, but could not tell where") from error
 
 
-def _tell(output: Output, root: str, addresses: tuple[Address, ...], *, with_code: bool) -> None:
+def tell_addresses(output: Output, root: str, addresses: tuple[Address, ...], *, with_code: bool) -> None:
     """Write the URLs, and the code of the first one that other machines reach."""
     urls = [url for one in addresses for url in served_urls(one.text, is_secure=one.is_secure)]
     reachable = [url.url for url in urls if url.is_reachable]
@@ -92,9 +93,12 @@ def _tell(output: Output, root: str, addresses: tuple[Address, ...], *, with_cod
     output.result(None, *lines, "Ctrl-C ends it.")
     if not with_code:
         return
-    if not reachable:
+    rows = qr_rows(reachable[0]) if reachable else []
+    if not rows:
         output.say("aero-storage: this machine has no address that others reach, so there is no QR code")
     elif not shows_blocks():
         output.say("aero-storage: the encoding of this terminal has no blocks for a QR code")
+    elif terminal_columns() < len(rows[0]):
+        output.say(f"aero-storage: the QR code has {len(rows[0])} columns, and this terminal {terminal_columns()}")
     else:
-        write_blocks(qr_rows(reachable[0]))
+        write_blocks(rows)

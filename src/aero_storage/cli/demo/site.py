@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import attrs
 
-from aero_storage.atomic_files import Directory, Replaceable
+from aero_storage.atomic_files import Directory, Replaceable, Waiting, locked
 from aero_storage.cli.demo import image
 from aero_storage.cli.demo.packages import Contents, fetch_contents
 from aero_storage.cli.downloads import emulator
-from aero_storage.emulator.files import EmulatorFiles
+from aero_storage.emulator.files import EmulatorFiles, read_bounded
 from aero_storage.errors import OperatorError
 
 IMAGE_ID = "linux"
 _IMAGES, _DOWNLOADS, _LICENCES, _FACTS = "images", "downloads", "licences", "demo.json"
 _FILE, _CATALOG, _PAGE = "linux.img", "manifest.json", ".page"
 _BUILDERS = ("boot_disc.py", "image.py", "initial_ram_disk.py", "packages.py", "root_files.py")
+_OF_FACTS = {"sha256", "packages", "builders"}
+_LOCK, _MOST_WAIT = ".demo.lock~", 600.0
+_DOWNLOAD = re.compile(r"[0-9a-f]{16}-.+|\..+~")
+"""Names of whole downloads, and of those that a killed process left behind."""
 _PLACEHOLDER_MIB = 16
 _SECTOR = 512
 
@@ -56,7 +62,20 @@ class DemoSite:
 
     @property
     def _is_ours(self) -> bool:
-        return (self.home / _FACTS).is_file()
+        try:
+            return self._facts().keys() <= _OF_FACTS
+        except (OSError, ValueError, AttributeError):
+            return False
+
+    @contextmanager
+    def alone(self, say: Say) -> Iterator[None]:
+        """Hold the directory for a with block: another process that works in it is waited for."""
+        lock = self.home / _LOCK
+        with locked(lock, Waiting(_MOST_WAIT, say)):
+            try:
+                yield
+            finally:
+                lock.unlink(missing_ok=True)
 
     @property
     def has_image(self) -> bool:
@@ -85,20 +104,24 @@ class DemoSite:
         for name, text in contents.licences.items():
             _write(self.home / _LICENCES / f"{name}.txt", text)
         _write(self.images / _FILE, data)
-        self._write_catalog("Linux", "Debian's kernel and BusyBox, as small as they can be; boot it in the page.")
+        self._write_catalog(_LINUX)
         packages = [{"name": one.name, "version": one.version, "sha256": one.sha256} for one in contents.packages]
         facts = {"sha256": hashlib.sha256(data).hexdigest(), "packages": packages, "builders": builders()}
         _write(self.home / _FACTS, json.dumps(facts, indent=2).encode() + b"\n")
 
     def put_placeholder(self) -> None:
         """Write an image that needs no download: each sector begins with its own number."""
-        sectors = (b"%d\n" % number for number in range((_PLACEHOLDER_MIB << 20) // _SECTOR))
-        _write(self.images / _FILE, b"".join(one.ljust(_SECTOR - 2, b".") + b"\x55\xaa" for one in sectors))
-        self._write_catalog("Numbered sectors", "Each sector begins with its number. Linux could not be fetched.")
+        _write(self.images / _FILE, _placeholder())
+        self._write_catalog(_NUMBERED)
 
-    def _write_catalog(self, name: str, description: str) -> None:
-        entry = {"id": IMAGE_ID, "file": _FILE, "name": name, "description": description}
-        _write(self.images / _CATALOG, json.dumps({"images": [entry]}, indent=2).encode() + b"\n")
+    def _write_catalog(self, document: bytes) -> None:
+        """Write the catalog, unless somebody has put images of their own into it."""
+        if self._has_our_catalog or not (self.images / _CATALOG).exists():
+            _write(self.images / _CATALOG, document)
+
+    @property
+    def _has_our_catalog(self) -> bool:
+        return _content(self.images / _CATALOG) in (_LINUX, _NUMBERED)
 
     def licences(self) -> Iterator[Path]:
         """The texts of licences of what is in the image."""
@@ -108,13 +131,7 @@ class DemoSite:
         """Remove what the demo has made, and its directories where nothing else is in them. Raises OperatorError."""
         if not self._is_ours:
             raise OperatorError(f"{self.home} has no demo in it")
-        files = [
-            *self.downloads.glob("*"),
-            *self.licences(),
-            *(self.images / name for name in (_FILE, _CATALOG)),
-            self.home / _FACTS,
-        ]
-        there = [path for path in files if path.is_file()]
+        there = [path for path in self._made() if path.is_file()]
         for path in there:
             path.unlink()
         emulator.remove(self.emulator)
@@ -122,6 +139,40 @@ class DemoSite:
             if directory.is_dir() and not any(directory.iterdir()):
                 directory.rmdir()
         return there
+
+    def _made(self) -> Iterator[Path]:
+        """Yield what the demo has made, and nobody has changed since."""
+        yield from (path for path in self.downloads.glob("*") if _DOWNLOAD.fullmatch(path.name))
+        packages = self._facts().get("packages", ())
+        names = {str(one["name"]) for one in packages} if isinstance(packages, list) else set()
+        yield from (path for path in self.licences() if path.stem in names)
+        if self.has_image or _content(self.images / _FILE) == _placeholder():
+            yield self.images / _FILE
+        if self._has_our_catalog:
+            yield self.images / _CATALOG
+        yield self.home / _FACTS
+
+
+def _catalog_of(name: str, description: str) -> bytes:
+    entry = {"id": IMAGE_ID, "file": _FILE, "name": name, "description": description}
+    return json.dumps({"images": [entry]}, indent=2).encode() + b"\n"
+
+
+_LINUX = _catalog_of("Linux", "Debian's kernel and BusyBox, as small as they can be; boot it in the page.")
+_NUMBERED = _catalog_of("Numbered sectors", "Each sector begins with its number. Linux could not be fetched.")
+
+
+def _placeholder() -> bytes:
+    sectors = (b"%d\n" % number for number in range((_PLACEHOLDER_MIB << 20) // _SECTOR))
+    return b"".join(one.ljust(_SECTOR - 2, b".") + b"\x55\xaa" for one in sectors)
+
+
+def _content(path: Path) -> bytes | None:
+    """Return the content of a file of at most the placeholder's length."""
+    try:
+        return read_bounded(path, _PLACEHOLDER_MIB << 20)
+    except OSError:
+        return None
 
 
 def builders() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import os
 import time
@@ -29,6 +30,8 @@ Say = Callable[[str], None]
 
 _TRIES = 3
 _BUSY = frozenset({429, 500, 502, 503, 504})
+_OF_DISKS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS})
+"""Errors of the directory, which no other try of the server mends."""
 _DIGEST_DIGITS = 16
 MOST_BYTES = 256 << 20
 
@@ -110,6 +113,8 @@ class Downloads:
             try:
                 self._fetch_once(url, file, what, most)
             except CUT as error:
+                if getattr(error, "errno", None) in _OF_DISKS:
+                    raise
                 if attempt == _TRIES:
                     raise UnavailableError(f"{_shown(url)}: cannot be fetched: {reason_of(error)}") from error
                 self.say(f"{_shown(url)}: {reason_of(error)}; trying again.")

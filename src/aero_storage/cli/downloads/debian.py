@@ -16,6 +16,7 @@ import attrs
 
 from aero_storage.cli.downloads.cache import Digest, Downloads, UnavailableError
 from aero_storage.errors import OperatorError
+from aero_storage.http.digests import is_sha256
 
 PUBLIC_MIRROR = "https://deb.debian.org/debian"
 SUITE = "bookworm"
@@ -149,9 +150,11 @@ def packages_in(index: bytes, names: Collection[str]) -> Iterator[DebianPackage]
 
 
 def _package(stanza: bytes) -> DebianPackage | None:
-    fields: Mapping[str, str] = {key.decode().lower(): value.decode() for key, value in _FIELD.findall(stanza)}
+    fields: Mapping[str, str] = {
+        key.decode().lower(): value.decode("utf-8", "replace") for key, value in _FIELD.findall(stanza)
+    }
     path, sha256, name = fields.get("filename", ""), fields.get("sha256", ""), fields.get("package", "")
-    if not _SAFE_PATH.fullmatch(path) or ".." in path or len(sha256) != 64:  # noqa: PLR2004 - hex digits
+    if not _SAFE_PATH.fullmatch(path) or ".." in path or not is_sha256(sha256):
         return None
     source = fields.get("source", name).partition(" ")[0]
     return DebianPackage(name, fields.get("version", ""), path, sha256, fields.get("depends", ""), source)

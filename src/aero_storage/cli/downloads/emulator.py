@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import attrs
 
-from aero_storage.atomic_files import Directory, Replaceable
+from aero_storage.atomic_files import Directory, Replaceable, Waiting, locked
 from aero_storage.cli.downloads import npm
 from aero_storage.cli.downloads.cache import Downloads, UnavailableError
 from aero_storage.cli.downloads.deb import read_files
@@ -21,8 +22,10 @@ from aero_storage.emulator.files import (
     EmulatorFiles,
     EmulatorFilesError,
     Work,
+    read_bounded,
     read_emulator_files,
 )
+from aero_storage.errors import OperatorError
 
 V86 = npm.NpmPackage(
     "v86",
@@ -32,6 +35,7 @@ V86 = npm.NpmPackage(
 """The version that the client is tried with."""
 
 SEABIOS = "seabios"
+_LOCK = ".parts.lock~"
 _V86_LICENCE, _SEABIOS_LICENCE = "v86-licence.txt", "seabios-copyright.txt"
 _V86_FILES = {SCRIPT: "build/libv86.mjs", CODE: "build/v86.wasm", _V86_LICENCE: "LICENSE"}
 _SEABIOS_FILES = {
@@ -82,18 +86,42 @@ def _seabios(mirror: Mirror) -> tuple[Mapping[str, bytes], str]:
 
 
 def store(found: EmulatorFiles, directory: Path) -> None:
-    """Write the files and then their document, each atomically. Raises OSError."""
+    """Write the files and then their document, each atomically; another process that does so is waited for.
+
+    Raises OperatorError if a file of these names is there that is nobody's of ours, and OSError.
+    """
     directory.mkdir(parents=True, exist_ok=True)
-    with Directory.opened(directory) as opened:
+    with _alone(directory), Directory.opened(directory) as opened:
+        _check_ours(found, directory)
         for name, body in found.files.items():
             Replaceable(opened, name).replace(body)
         Replaceable(opened, DOCUMENT).replace(found.document())
 
 
+@contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    lock = directory / _LOCK
+    with locked(lock, Waiting()):
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
+
+
+def _check_ours(found: EmulatorFiles, directory: Path) -> None:
+    """Refuse a directory whose files of these names are others, and have no document: we have not put them there."""
+    if (directory / DOCUMENT).exists():
+        return
+    for name, body in found.files.items():
+        path = directory / name
+        if path.exists() and read_bounded(path, len(body)) != body:
+            raise OperatorError(f"{path} is not of v86 and SeaBIOS as they were fetched; name another directory")
+
+
 def remove(directory: Path) -> bool:
-    """Remove the document and the files; False if there was none. Other files of the directory stay."""
-    names = [DOCUMENT, *_V86_FILES, *_SEABIOS_FILES]
-    there = [directory / name for name in names if (directory / name).exists()]
-    for path in there:
-        path.unlink()
-    return bool(there)
+    """Remove the document and the files; False if there is no document. Other files of the directory stay."""
+    if not (directory / DOCUMENT).exists():
+        return False
+    for name in (*_V86_FILES, *_SEABIOS_FILES, DOCUMENT):  # it last, so that an interrupted removal can go on
+        (directory / name).unlink(missing_ok=True)
+    return True

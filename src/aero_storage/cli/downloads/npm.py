@@ -31,7 +31,7 @@ def fetch(downloads: Downloads, registry: str, package: NpmPackage) -> Path:
     document = downloads.small(address, f"{package.name} in npm's registry", _MOST_DOCUMENT_BYTES)
     try:
         archive = str(json.loads(document)["dist"]["tarball"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise UnavailableError(f"{address}: is no document of npm's registry") from None
     return downloads.file(archive, Digest.of_integrity(package.integrity), f"{package.name} {package.version}")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +13,8 @@ from aero_storage.errors import OperatorError
 MOST_SAMPLES = 100_000
 _MOST_IN_LINE = 8192
 _SHOWN = 60
+_MOST = 2.0**80
+"""Greatest value that counts, a trillion terabytes: sums and rates of such values are finite."""
 
 _SAMPLE = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})?[ \t]+(\S+)(?:[ \t]+-?[0-9]+)?[ \t]*")
 _LABEL = re.compile(r'[ \t]*([a-zA-Z_][a-zA-Z0-9_]*)[ \t]*=[ \t]*"((?:[^"\\]|\\.)*)"[ \t]*(?:,|\Z)')
@@ -74,7 +75,7 @@ def _samples(text: str) -> Iterator[tuple[str, Sample]]:
             match = _SAMPLE.fullmatch(line.rstrip("\r")) if len(line) <= _MOST_IN_LINE else None
             if match is None or _NUMBER.fullmatch(match[3]) is None:
                 raise _foreign(line)
-            yield match[1], Sample(_labels(match[2] or "", line), _finite(float(match[3])))
+            yield match[1], Sample(_labels(match[2] or "", line), _counted(float(match[3])))
 
 
 def _labels(text: str, line: str) -> Labels:
@@ -97,5 +98,5 @@ def _unescaped(match: re.Match[str]) -> str:
     return "\n" if match[1] == "n" else match[1]
 
 
-def _finite(value: float) -> float:
-    return value if math.isfinite(value) else 0.0
+def _counted(value: float) -> float:
+    return value if abs(value) <= _MOST else 0.0  # of NaN too

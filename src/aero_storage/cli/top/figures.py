@@ -14,6 +14,8 @@ _START = "process_start_time_seconds"
 _MOST_IMAGES = 10
 _GOOD_RESULTS = ("ok", "not_found", "changed")
 _MEDIAN, _P99 = 0.5, 0.99
+_MOST_LIMIT = 1e12
+"""Greatest upper limit of a bucket that counts, but for infinity."""
 _T = TypeVar("_T")
 
 
@@ -150,9 +152,10 @@ def quantile(buckets: Mapping[str, float], share: float) -> float | None:
 
 def _is_limit(text: str) -> bool:
     try:
-        return float(text) >= 0
+        limit = float(text)
     except ValueError:
         return False
+    return 0 <= limit <= _MOST_LIMIT or limit == float("inf")
 
 
 def figures_of(before: Exposition | None, now: Exposition, seconds: float) -> Figures:

@@ -11,8 +11,8 @@ import attrs
 from typing_extensions import override
 
 from aero_storage.catalog.documents import CatalogDocuments, DocumentState
-from aero_storage.catalog.listing import is_listed_name, listing_of, why_not_listed
-from aero_storage.catalog.model import CHUNKED, MANIFEST_NAME, Catalog
+from aero_storage.catalog.listing import OWN_DIRECTORIES, is_listed_name, listing_of, why_not_listed
+from aero_storage.catalog.model import MANIFEST_NAME, Catalog
 from aero_storage.catalog.parser import MAX_MANIFEST_BYTES
 from aero_storage.errors import (
     BlobNotFoundError,
@@ -144,7 +144,7 @@ def left_out_of(listed: Iterable[Listed]) -> dict[str, str]:
 
 def _reason_left_out(listed: Listed) -> str | None:
     name, is_object = listed.key, listed.status is not None
-    if name.startswith(".") or name == CHUNKED or (is_object and is_listed_name(name)):
+    if name.startswith(".") or name in OWN_DIRECTORIES or (is_object and is_listed_name(name)):
         return None
     if not is_object:
         return f"the listing shows nothing below a slash; name the images there in {MANIFEST_NAME}"

@@ -1,0 +1,57 @@
+"""Commands that run at once."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TOOL = Path(__file__).parents[2] / "tools" / "side_by_side.py"
+SECONDS = 20
+
+
+def run(*commands: str) -> subprocess.CompletedProcess[str]:
+    done = [sys.executable, str(TOOL), *commands]
+    return subprocess.run(done, capture_output=True, text=True, timeout=SECONDS, check=False)
+
+
+@pytest.mark.parametrize(("statuses", "expected"), [((0, 0), 0), ((0, 3), 3), ((4, 0), 4), ((5, 6), 5)])
+def test_status(statuses: tuple[int, int], expected: int) -> None:
+    """One failure is a failure of all."""
+    assert run(*(f"exit {status}" for status in statuses)).returncode == expected
+
+
+def test_output(tmp_path: Path) -> None:
+    """Nothing is lost, and the others stand behind the first; they run at once, or the pipe would stay closed."""
+    pipe = tmp_path / "pipe"
+    done = run(
+        f"mkfifo {pipe}.1; mv {pipe}.1 {pipe}; cat {pipe}",
+        f"until [ -p {pipe} ]; do :; done; echo one >{pipe}; echo two",
+    )
+    assert done.stdout.splitlines()[0] == "one"
+    assert done.stdout.splitlines()[-1] == "two"
+
+
+def test_signals_are_not_ignored() -> None:
+    """SIGINT has its usual effect in each of them."""
+    show = "import signal; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
+    told = run(*[f'{sys.executable} -c "{show}"'] * 2).stdout.split()
+    assert told.count("True") == 2
+
+
+def test_end(tmp_path: Path) -> None:
+    """A signal ends all of them."""
+    ready = tmp_path / "ready"
+    commands = [
+        f"trap 'echo ended >{ready}.{one}; exit 1' INT; touch {ready}.{one}; while :; do sleep 0.05; done"
+        for one in (1, 2)
+    ]
+    with subprocess.Popen([sys.executable, str(TOOL), *commands]) as process:
+        while not all(ready.with_suffix(f".{one}").exists() for one in (1, 2)):
+            assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(SECONDS) == 128 + signal.SIGTERM
+    assert [ready.with_suffix(f".{one}").read_text(encoding="utf-8") for one in (1, 2)] == ["ended\n"] * 2
