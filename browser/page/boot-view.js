@@ -152,7 +152,7 @@ class BootView {
     } catch (error) {
       const isStopped = this.#session !== session;
       await this.#stop();
-      await session.end(); // what began after it was stopped
+      await session.end(); // of things that began after the stop
       if (isStopped) return OFF;
       throw error;
     }

@@ -62,7 +62,7 @@ export class Machine {
     await this.#emulator.run();
   }
 
-  /** @returns {Promise<void>} rejects if WebAssembly or the firmware cannot be had, or the PC is switched off before */
+  /** @returns {Promise<void>} rejects if WebAssembly or the firmware cannot be had, or the PC is switched off */
   #ready() {
     return new Promise((resolve, reject) => {
       this.#giveUp = reject;
