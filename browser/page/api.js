@@ -77,7 +77,7 @@ export class Api {
     /** @type {Listing["refused"]} */
     const refused = [];
     const found = await Promise.all(ids.map(id => this.#leased(id, signal, error => refused.push({ id, error }))));
-    const tag = JSON.stringify([response.headers.get("ETag"), found, refused.map(({ id }) => id)]);
+    const tag = JSON.stringify([response.headers.get("ETag"), found, refused.map(({ id }) => id), this.#leases.ids]);
     return { images: [...images, ...found.flat()], checksLeases, refused, tag };
   }
 
@@ -156,17 +156,27 @@ async function json(response) {
  * @param {string} path @param {RequestInit} request @param {AbortSignal | undefined} signal
  */
 async function headOf(path, request, signal) {
-  const end = new AbortController();
-  const abort = () => end.abort(signal?.reason);
-  if (signal?.aborted) abort();
-  signal?.addEventListener("abort", abort, { once: true });
-  const timer = setTimeout(() => end.abort(), SECONDS * 1000);
+  const late = new AbortController();
+  const timer = setTimeout(() => late.abort(), SECONDS * 1000);
   try {
-    return await fetch(path, { ...request, signal: end.signal });
+    return await fetch(path, { ...request, signal: firstOf(signal, late) });
   } catch (error) {
     if (signal?.aborted) throw error;
     throw new Failure("offline");
   } finally {
     clearTimeout(timer);
   }
+}
+
+/**
+ * A signal that ends with `signal` and with `late`.
+ * @param {AbortSignal | undefined} signal @param {AbortController} late
+ */
+function firstOf(signal, late) {
+  if (signal === undefined) return late.signal;
+  // A listener would keep each request for as long as a view is shown, which may be for days.
+  if (typeof AbortSignal.any === "function") return AbortSignal.any([signal, late.signal]);
+  if (signal.aborted) late.abort(signal.reason);
+  signal.addEventListener("abort", () => late.abort(signal.reason), { once: true });
+  return late.signal;
 }

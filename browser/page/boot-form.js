@@ -88,6 +88,10 @@ export class BootForm {
     this.#button.disabled = this.#forget.disabled = isBusy;
   }
 
+  focus() {
+    this.#button.focus();
+  }
+
   /** Drops the files, once they were taken. */
   clear() {
     this.#state.value = this.#changes.value = "";

@@ -23,10 +23,10 @@ import { mismatch, readState, writeState } from "./state-file.js";
  * @property {(text: string) => void} progress says what is done at present
  */
 
-/** @param {Place} place @param {boolean} keep */
-export function openDisk({ url, lease }, keep) {
+/** @param {Place} place @param {boolean} keep @param {AbortSignal} [signal] */
+export function openDisk({ url, lease }, keep, signal) {
   const leased = lease() === undefined ? {} : { lease: () => lease() ?? "" };
-  return AeroDisk.open(url, { ...leased, persistent: keep ? "opfs" : false });
+  return AeroDisk.open(url, { ...leased, persistent: keep ? "opfs" : false, ...(signal && { signal }) });
 }
 
 /** Forgets all that this browser keeps of an image. @param {Place} place */
@@ -51,6 +51,7 @@ export class BootSession {
   /** @type {import("./drives.js").Drive} */
   #drive = "hda";
   #isOver = false;
+  #opening = new AbortController();
 
   /** @param {Place} place @param {EmulatorParts} emulator @param {Surroundings} around */
   constructor(place, emulator, around) {
@@ -80,7 +81,7 @@ export class BootSession {
   async begin(choice) {
     const { progress } = this.around;
     progress("Opening the disk …");
-    this.disk = await openDisk(this.#place, choice.keep);
+    this.disk = await openDisk(this.#place, choice.keep, this.#opening.signal);
     await this.#goOn();
     const saved = choice.state && (await this.#read(choice.state));
     this.#drive = saved?.facts.drive ?? (choice.drive === "auto" ? await driveOf(this.disk) : choice.drive);
@@ -137,10 +138,12 @@ export class BootSession {
   /** Ends all, whatever has begun of it. */
   async end() {
     this.#isOver = true;
-    await this.#machine.powerOff();
-    await this.top?.flush().catch(() => {});
-    await this.top?.close();
-    await this.disk?.close();
+    const { top, disk } = this;
     this.top = this.disk = undefined;
+    if (disk === undefined) this.#opening.abort();
+    await this.#machine.powerOff();
+    await top?.flush().catch(() => {});
+    await top?.close();
+    await disk?.close();
   }
 }

@@ -12,6 +12,9 @@ import { SerialPanel } from "./serial-panel.js";
 import { useStyleSheet } from "./stylesheet.js";
 import { byteSize, shown } from "./text.js";
 
+const OFF = "The PC is off.";
+const MOST_EXPORTED = 4 * 2 ** 30;
+
 /**
  * @typedef {import("./views.js").Context} Context
  * @typedef {import("./boot-form.js").Choice} Choice
@@ -84,6 +87,8 @@ class BootView {
   /** @type {DiskMeter | undefined} */
   #meter;
   #isBusy = false;
+  /** Whether the focus went with the PC. */
+  #lacksFocus = false;
 
   /** @param {Context} context @param {import("./emulator-parts.js").EmulatorParts} emulator */
   constructor(context, emulator) {
@@ -111,8 +116,15 @@ class BootView {
       fill(this.#alert, element("p", { class: "problem" }, wordsOf(error)));
     } finally {
       this.#isBusy = false;
-      this.#form.busy = this.#session !== undefined;
+      this.#settle();
     }
+  }
+
+  #settle() {
+    const isBusy = (this.#form.busy = this.#isBusy || this.#session !== undefined);
+    if (isBusy || !this.#lacksFocus) return;
+    this.#lacksFocus = false;
+    this.#form.focus();
   }
 
   /** @param {string} text */
@@ -138,7 +150,10 @@ class BootView {
     try {
       await session.begin(choice);
     } catch (error) {
+      const isStopped = this.#session !== session;
       await this.#stop();
+      await session.end(); // of things that began after the stop
+      if (isStopped) return OFF;
       throw error;
     }
     const { disk, top } = session;
@@ -156,8 +171,8 @@ class BootView {
     state.addEventListener("change", () => this.#restore(state));
     return element(
       "div",
-      { class: "bar tools", role: "toolbar", "aria-label": "The PC" },
-      tool("Stop", () => this.#stop()),
+      { class: "bar tools", role: "group", "aria-label": "The PC" },
+      element("button", { type: "button", onclick: () => this.#off() }, "Stop"),
       tool("Restart", async () => this.#session?.machine.restart()),
       tool("Ctrl+Alt+Del", async () => this.#session?.machine.sendCtrlAltDelete()),
       tool("Lock mouse", async () => this.#session?.machine.lockMouse()),
@@ -192,8 +207,11 @@ class BootView {
 
   /** @param {"diff" | "raw"} kind */
   async #export(kind) {
-    const { top } = this.#running();
-    if (top === undefined) return;
+    const { disk, top } = this.#running();
+    if (disk === undefined || top === undefined) return;
+    if (kind === "raw" && disk.size > MOST_EXPORTED) {
+      throw new Error(`A disk of ${byteSize(disk.size)} is too large for one file. Export its changes.`);
+    }
     this.#say("Exporting …");
     const blob = await blobOf(top.export(kind));
     saveFile(blob, fileName(this.#place.id, kind === "diff" ? "changes" : "img"));
@@ -217,10 +235,17 @@ class BootView {
     this.#session = undefined;
     this.#meter?.stop();
     this.#screen?.end();
+    this.#lacksFocus ||= this.#stage.contains(document.activeElement);
     fill(this.#stage);
     this.#form.root.hidden = false;
     await session?.end();
-    return "The PC is off.";
+  }
+
+  /** Switches the PC off at any time, also while something else is under way. */
+  async #off() {
+    await this.#stop();
+    this.#say(OFF);
+    this.#settle();
   }
 
   async end() {

@@ -34,6 +34,7 @@ class CatalogView {
   #retry = 0;
   #telling = 0;
   #isLoading = false;
+  #isDue = false;
   /** @type {string | undefined} */
   #tag;
   /** @type {HTMLInputElement} */
@@ -80,6 +81,7 @@ class CatalogView {
 
   /** Asks the server for the list. If that fails, the images that are shown stay. */
   async load() {
+    this.#isDue = this.#isLoading; // a lease may have come meanwhile
     if (this.#isLoading) return;
     this.#isLoading = true;
     clearTimeout(this.#retry);
@@ -94,6 +96,7 @@ class CatalogView {
       this.#isLoading = false;
       this.#list.removeAttribute("aria-busy");
     }
+    if (this.#isDue && !this.#context.signal.aborted) await this.load();
   }
 
   /** Shows a list, unless it is the one that is shown. @param {import("./api.js").Listing} listing */
@@ -128,8 +131,8 @@ class CatalogView {
   /** @param {Partial<Query>} change */
   #ask(change) {
     this.#query = { ...this.#query, ...change };
-    history.replaceState(null, "", hashOfQuery(this.#query));
     this.#render();
+    remember(hashOfQuery(this.#query));
   }
 
   #render() {
@@ -179,6 +182,15 @@ class CatalogView {
     this.#count.scrollIntoView({ block: "start" });
     this.#count.setAttribute("tabindex", "-1");
     this.#count.focus({ preventScroll: true });
+  }
+}
+
+/** Puts a query into the address of the page. @param {string} hash */
+function remember(hash) {
+  try {
+    history.replaceState(null, "", hash);
+  } catch {
+    // Browsers limit how often; the address says less than is shown until the next change.
   }
 }
 

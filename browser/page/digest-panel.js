@@ -25,8 +25,6 @@ export function digestPanel(parts) {
 class DigestPanel {
   #parts;
   #task;
-  /** @type {Promise<Digests | undefined> | undefined} */
-  #digests;
   #what;
 
   /** @param {Parts} parts */
@@ -62,9 +60,8 @@ class DigestPanel {
   #check() {
     return this.#task.run(async (signal, onProgress) => {
       if (this.#what.value === "all") return this.#checkAll(signal, onProgress);
-      const digests = await (this.#digests ??= this.#fetchDigests(signal));
+      const digests = await this.#fetchDigests(signal);
       if (!digests) {
-        this.#digests = undefined;
         return {
           text: "This image has no chunks with digests, so that no part of it can be checked alone.",
           isBad: true,
@@ -82,7 +79,6 @@ class DigestPanel {
       return digestsOf(await (await context.api.ask(path, { signal, id: image.id })).json());
     } catch (error) {
       if (/** @type {{kind?: string}} */ (error).kind === "missing") return undefined;
-      this.#digests = undefined;
       throw error;
     }
   }

@@ -61,7 +61,7 @@ async function showDisk(root, { image, disk, context }) {
     part,
     layout,
     context,
-    openApart: (/** @type {"range" | "chunks"} */ mode) => openApart(image.id, context, mode),
+    openApart: (/** @type {"range" | "chunks"} */ mode) => openApart(image, context, mode),
     goTo: hex.goTo,
   };
   const panels = [

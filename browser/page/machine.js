@@ -20,6 +20,10 @@ export class Machine {
   #emulator;
   /** @type {(text: string) => void} */
   #onSerial;
+  #isReady = false;
+  #hears = false;
+  /** @type {(error: Error) => void} */
+  #giveUp = () => {};
 
   /** @param {(text: string) => void} onSerial told what the guest writes to its serial line */
   constructor(onSerial) {
@@ -52,14 +56,16 @@ export class Machine {
       this.#onSerial(String.fromCharCode(byte)),
     );
     await this.#ready();
-    this.listen(false);
+    this.#isReady = true;
+    this.listen(this.#hears);
     if (state !== undefined) await this.#emulator.restore_state(state);
     await this.#emulator.run();
   }
 
-  /** @returns {Promise<void>} rejects if WebAssembly or the firmware cannot be had */
+  /** @returns {Promise<void>} rejects if WebAssembly or the firmware cannot be had, or the PC is switched off */
   #ready() {
     return new Promise((resolve, reject) => {
+      this.#giveUp = reject;
       this.#emulator.add_listener("emulator-ready", resolve);
       this.#emulator.add_listener("download-error", (/** @type {{ file_name?: string }} */ { file_name: name }) =>
         reject(new Error(`${name ?? "A part of the emulator"} cannot be had from the server.`)),
@@ -73,11 +79,13 @@ export class Machine {
 
   /** @param {string} text */
   sendSerial(text) {
-    this.#emulator.serial0_send(text);
+    if (this.#isReady) this.#emulator.serial0_send(text);
   }
 
-  /** Lets the PC hear keyboard and mouse, or not. @param {boolean} hears */
+  /** Lets the PC hear keyboard and mouse, or not, as soon as there is one. @param {boolean} hears */
   listen(hears) {
+    this.#hears = hears;
+    if (!this.#isReady) return;
     this.#emulator.keyboard_set_enabled(hears);
     this.#emulator.mouse_set_enabled(hears);
     if (!hears && this.isRunning) this.#emulator.keyboard_send_scancodes(KEYS_UP);
@@ -108,6 +116,8 @@ export class Machine {
   async powerOff() {
     const emulator = this.#emulator;
     this.#emulator = undefined;
+    this.#isReady = false;
+    this.#giveUp(new Error("The PC was switched off."));
     await emulator?.destroy();
   }
 }

@@ -9,6 +9,7 @@ import { readGpt } from "./partition-gpt.js";
 
 const SECTOR = 512;
 const MOST_EXAMINED = 128;
+const MOST_REMARKS = 32;
 
 /**
  * @typedef {import("./partition-mbr.js").Partition} Partition
@@ -40,9 +41,15 @@ export async function examine(disk) {
     sectorSize,
     partitions: await examineAll(disk, partitions),
     whole: await recognise(disk),
-    remarks,
+    remarks: firstOf(remarks),
     bootSector: describeBootSector(sector),
   };
+}
+
+/** @param {string[]} remarks a hostile table has thousands */
+function firstOf(remarks) {
+  const left = remarks.length - MOST_REMARKS;
+  return left > 0 ? [...remarks.slice(0, MOST_REMARKS), `And ${left} more.`] : remarks;
 }
 
 /**

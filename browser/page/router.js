@@ -3,9 +3,12 @@
 
 import { element, fill } from "./dom.js";
 import { problem } from "./problem.js";
+import { shown } from "./text.js";
 import { hashOf, viewOf, VIEWS } from "./views.js";
 
 /** @typedef {import("./views.js").View} View */
+
+const LONGEST_TITLE = 128;
 
 export class Router {
   #main;
@@ -59,7 +62,7 @@ export class Router {
 
   /** @param {HTMLElement} root @param {View} view @param {string | undefined} image */
   async #load(root, view, image) {
-    document.title = image === undefined ? view.title : `${image} – ${view.title}`;
+    document.title = image === undefined ? view.title : `${shown(image, LONGEST_TITLE)} – ${view.title}`;
     const end = new AbortController();
     /** @type {() => void} */
     let tearDown = () => {};

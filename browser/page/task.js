@@ -68,12 +68,12 @@ export class Task {
 
   /** @param {boolean} isRunning */
   #show(isRunning) {
-    const hadFocus = document.activeElement === this.#begin || document.activeElement === this.#cancel;
+    const hadFocus = [this.#begin, this.#cancel, this.#outcome].some(one => one.contains(document.activeElement));
     this.#begin.disabled = isRunning;
     this.#cancel.disabled = !isRunning;
     this.#progress.hidden = !isRunning;
     if (!isRunning) this.#figures.textContent = "";
-    if (hadFocus) (isRunning ? this.#cancel : this.#begin).focus(); // a disabled button loses it
+    if (hadFocus) (isRunning ? this.#cancel : this.#begin).focus(); // it is lost with a button
   }
 
   #noting() {

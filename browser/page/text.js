@@ -5,7 +5,9 @@ const REPLACEMENT = "\u{FFFD}";
 // Control characters, the line and paragraph separators, and what turns the direction of the text around it.
 // eslint-disable-next-line no-control-regex
 const UNPRINTABLE = /[\u0000-\u001F\u007F-\u009F\u2028\u2029\u202A-\u202E\u2066-\u2069\uFEFF]/g;
-const STACKED_MARKS = /(\p{M}{2})\p{M}+/gu;
+// Joiners between marks do not end their stack.
+const STACKED_MARKS = /(\p{M}\p{Cf}*\p{M})(?:\p{Cf}*\p{M})+/gu;
+const SEEN = /[^\p{Default_Ignorable_Code_Point}\p{M}\p{Z}\u2800]/u;
 const UNITS = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
 const whole = new Intl.NumberFormat("en");
 const moment = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
@@ -14,6 +16,7 @@ const moment = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeSty
  * A text from outside as one line: nothing in it draws outside of its place, or turns its neighbours.
  * @param {unknown} text
  * @param {number} [most] characters
+ * @returns {string} empty where nothing of it would be seen
  */
 export function shown(text, most = 2000) {
   const line = String(text ?? "")
@@ -22,6 +25,7 @@ export function shown(text, most = 2000) {
     .trim()
     .replace(UNPRINTABLE, REPLACEMENT)
     .replace(STACKED_MARKS, "$1");
+  if (!SEEN.test(line)) return "";
   const signs = Array.from(line);
   return signs.length > most ? `${signs.slice(0, most - 1).join("")}…` : line;
 }

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +17,7 @@ from aero_storage.delivery.single_flight import FRESH_SECONDS
 from aero_storage.emulator.files import DOCUMENT, EmulatorFiles, Work
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from tests.delivery.conftest import Ask, Bench
 
@@ -105,6 +108,67 @@ def test_damaged_files_are_not_served(
         assert document(bench, ask, handler) == {"parts": {}, "works": []}
     (fault,) = told
     assert fault.endswith("bios.bin is not what was fetched")
+
+
+@pytest.mark.parametrize("name", ["a\0b", "..", "", "\u202e", "n" * 300], ids=ascii)
+def test_names_that_are_none(
+    bench: Bench, ask: Ask, handler: RequestHandler, tmp_path: Path, told: list[str], name: str
+) -> None:
+    """A document with a name that no file may have takes all files away, and is told once."""
+    put(tmp_path / "parts")
+    (tmp_path / "parts" / DOCUMENT).write_bytes(evolve(FOUND, files={**FILES, name: b""}).document())
+    for _ in range(2):
+        assert document(bench, ask, handler) == {"parts": {}, "works": []}
+    assert len(told) == 1
+
+
+@contextmanager
+def no_file(path: Path, kind: str) -> Iterator[None]:
+    """Put a directory in a place, or a pipe that somebody holds open and writes nothing to."""
+    path.unlink()
+    if kind == "directory":
+        path.mkdir()
+        yield
+        return
+    os.mkfifo(path)
+    writer = os.open(path, os.O_RDWR)
+    yield
+    os.close(writer)
+
+
+@pytest.mark.parametrize("name", [DOCUMENT, "v86.wasm"])
+@pytest.mark.parametrize("kind", ["directory", "pipe"])
+def test_what_is_no_file(
+    bench: Bench, ask: Ask, handler: RequestHandler, tmp_path: Path, told: list[str], name: str, kind: str
+) -> None:
+    """What stands in the place of a file is told as a fault, and no descriptor of it stays open."""
+    put(tmp_path / "parts")
+    with no_file(tmp_path / "parts" / name, kind):
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        assert document(bench, ask, handler) == {"parts": {}, "works": []}
+        assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert len(told) == 1
+
+
+def test_files_that_are_too_much(
+    bench: Bench, ask: Ask, handler: RequestHandler, tmp_path: Path, told: list[str]
+) -> None:
+    """All files together have a limit, since they are kept in memory; so has the document."""
+    put(tmp_path / "parts", evolve(FOUND, files={**FILES, "v86.wasm": bytes(17 << 20), "bios.bin": bytes(16 << 20)}))
+    assert document(bench, ask, handler) == {"parts": {}, "works": []}
+    (tmp_path / "parts" / DOCUMENT).write_bytes(FOUND.document() + b" " * 70_000)
+    assert document(bench, ask, handler) == {"parts": {}, "works": []}
+    assert ["too long" in told[0], "is no document" in told[1]] == [True, True]
+
+
+def test_another_version_of_the_same_age(bench: Bench, ask: Ask, handler: RequestHandler, tmp_path: Path) -> None:
+    """A document that was written over an older one of its size counts, though a copy gave it that one's time."""
+    put(tmp_path / "parts")
+    old = document(bench, ask, handler)["parts"]
+    before = (tmp_path / "parts" / DOCUMENT).stat()
+    put(tmp_path / "parts", evolve(FOUND, files={**FILES, "v86.wasm": b"\0asm2"}))
+    os.utime(tmp_path / "parts" / DOCUMENT, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert document(bench, ask, handler)["parts"] != old
 
 
 def test_no_directory(bench: Bench, ask: Ask) -> None:

@@ -96,7 +96,7 @@ for (const [name, sector] of [
 }
 
 // A GPT of one partition: header and entries at both ends.
-function gpt({ size = DISK, sectorSize = SECTOR, first = 40, last = 60, other, name = "root" } = {}) {
+function gpt({ size = DISK, sectorSize = SECTOR, first = 40, last = 60, other, name = "root", copies = 1 } = {}) {
   const lastLba = size / sectorSize - 1;
   const entries = new Uint8Array(128 * 128);
   entries.set(
@@ -106,6 +106,7 @@ function gpt({ size = DISK, sectorSize = SECTOR, first = 40, last = 60, other, n
   entries.set(little(first, 8), 32);
   entries.set(little(last, 8), 40);
   entries.set(new Uint8Array(new Uint16Array(Array.from(name, sign => sign.charCodeAt(0))).buffer), 56);
+  for (let copy = 1; copy < copies; copy += 1) entries.copyWithin(copy * 128, 0, 128);
   const entriesSectors = entries.length / sectorSize;
   const header = (lba, backup, entriesLba) => {
     const bytes = new Uint8Array(sectorSize);
@@ -145,6 +146,16 @@ test("a GPT is read, of sectors of 512 and of 4,096 bytes", async () => {
     const [{ start, size, name, type }] = layout.partitions;
     assert.deepEqual([start, size, name, type], [40 * sectorSize, 21 * sectorSize, "root", "Linux file system"]);
   }
+});
+
+test("of the oddities of a table that is full of them the first ones are told", async () => {
+  const { partitions, remarks } = await examine(diskOf(gpt({ copies: 128 })));
+  assert.equal(partitions.length, 128);
+  assert.deepEqual(remarks.slice(30), [
+    "Partition 32 overlaps partition 1.",
+    "Partition 33 overlaps partition 1.",
+    "And 95 more.",
+  ]);
 });
 
 for (const [name, damage] of [

@@ -232,6 +232,23 @@ def test_kept_things_are_forgotten(seen: Seen) -> None:
     assert seen.forgotten == "This browser has forgotten what it kept of this image."
 
 
+def test_stop_while_the_disk_opens(visit: Visit, daemon: Daemon) -> None:
+    """A PC whose server does not answer can be switched off; the focus goes to where it is switched on again."""
+    visit.look()
+    opened(visit, daemon)
+    visit.until("Boolean(document.querySelector('.boot-form'))")
+    visit.evaluate(
+        "globalThis.fetch = (_path, { signal }) => new Promise((_done, fail) => {"
+        " signal.addEventListener('abort', () => fail(signal.reason)); }); 0"
+    )
+    press(visit, "Boot it")
+    visit.until(f"{STATUS} === 'Opening the disk …'")
+    press(visit, "Stop")
+    visit.until(f"{STATUS} === 'The PC is off.' && document.activeElement.textContent === 'Boot it'")
+    assert visit.evaluate("document.querySelector('.problem')") is None
+    assert visit.evaluate(CLEAN) == NOTHING
+
+
 @pytest.mark.parametrize(("width", "dark"), STATES)
 def test_choices_are_accessible(visit: Visit, daemon: Daemon, axe: str, width: int, *, dark: bool) -> None:
     """Before the PC is on: axe finds nothing, nothing is cut off at the side, nothing shifts."""

@@ -241,6 +241,16 @@ def test_search_is_cancelled(visit: Visit, store: Daemon) -> None:
     assert search(visit, "") == "Write what to search for; at most 1,024 bytes."
 
 
+def test_search_keeps_the_focus(visit: Visit, store: Daemon) -> None:
+    """A button that goes with what was found before leaves the focus at the search."""
+    opened(visit, store, "disk")
+    search(visit, "no such text", length=MIB)
+    on = "[...document.querySelectorAll('.search button')].find(one => one.textContent === 'Search on from there')"
+    visit.evaluate(f"globalThis.first = {on}; first.focus(); first.click()")
+    visit.until(f"{on} && {on} !== first")
+    assert visit.evaluate("document.activeElement.textContent") == "Search"
+
+
 def check(visit: Visit, what: str) -> str:
     fill_in(visit, "#check-what", what)
     click(visit, "Check", ".digests")
@@ -393,6 +403,7 @@ def test_replaced_image(visit: Visit, store: Daemon, tmp_path: Path) -> None:
     operate(store.root, "import", other, "--id", "moving", "--format", "raw")
     new = f"sha256-{hashlib.sha256(other.read_bytes()).hexdigest()}"
     until(lambda: json.loads(store.ask("/v1/images/moving/meta").body)["version"] == new)
+    assert check(visit, "all") == "It failed: the image was replaced; load this page again"
     go_to(visit, "lba:9216")
     visit.until("document.querySelector('.problem')")
     assert "replaced" in texts(visit, ".problem h2")[0]

@@ -23,6 +23,13 @@ test("a text is one line without space at its ends", () => {
 
 test("marks are not stacked higher than a line", () => {
   assert.equal(shown(`Z${"\u0301".repeat(50)}x`), "Z\u0301\u0301x");
+  assert.equal(shown(`Z${"\u0301\u200d".repeat(50)}x`), "Z\u0301\u200d\u0301\u200dx");
+});
+
+test("a text of which nothing is seen is none", () => {
+  for (const text of ["\u200b\u3164", "\u00ad", "\u2800\u2800", "\u2060 \u00a0", "\u{e0041}", "\u0301", "\u115f"])
+    assert.equal(shown(text), "", JSON.stringify(text));
+  assert.equal(shown("a\u200b"), "a\u200b");
 });
 
 test("a long text is cut between characters, not in one", () => {

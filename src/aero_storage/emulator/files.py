@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -23,7 +24,9 @@ SCRIPT, CODE, BIOS, VGA_BIOS = "libv86.mjs", "v86.wasm", "bios.bin", "vgabios.bi
 NEEDED = frozenset({SCRIPT, CODE, BIOS, VGA_BIOS})
 """The files that a PC is made of; the others are licences."""
 
-_MOST_BYTES = 16 << 20
+_MOST_BYTES = 32 << 20
+"""Of all files together: the daemon keeps them in memory."""
+
 _MOST_DOCUMENT_BYTES = 64 << 10
 _MOST_VALUES = 500
 
@@ -64,10 +67,10 @@ class EmulatorFiles:
 def read_emulator_files(directory: Path) -> EmulatorFiles | None:
     """Read all files of a directory; None if it has none. Raises EmulatorFilesError and OSError."""
     document = read_bounded(directory / DOCUMENT, _MOST_DOCUMENT_BYTES)
-    if document is None:
+    if document is None and not (directory / DOCUMENT).exists():
         return None
     try:
-        digests, works = _parse(document)
+        digests, works = _parse(document or b"")
     except (JsonError, TypeError, KeyError, AttributeError):
         raise EmulatorFilesError(f"{directory / DOCUMENT} is no document of these files") from None
     return EmulatorFiles(dict(_checked(directory, digests)), works)
@@ -83,11 +86,13 @@ def _parse(document: bytes) -> tuple[dict[str, str], tuple[Work, ...]]:
 
 
 def _checked(directory: Path, digests: Mapping[str, str]) -> Iterator[tuple[str, bytes]]:
+    left = _MOST_BYTES
     for name, digest in digests.items():
         path = directory / name
-        body = read_bounded(path, _MOST_BYTES) if Path(name).name == name else None
+        body = read_bounded(path, left) if Path(name).name == name and name.isprintable() else None
         if body is None:
-            raise EmulatorFilesError(f"{path} is missing, or too long")
+            raise EmulatorFilesError(f"{str(path)!r} is missing, or too long")
+        left -= len(body)
         if hashlib.sha256(body).hexdigest() != digest:
             raise EmulatorFilesError(f"{path} is not what was fetched")
         yield name, body
@@ -99,15 +104,23 @@ def read_bounded(path: Path, most: int) -> bytes | None:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
         return None
-    with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor
-        body = file.read(most + 1)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return None
+        with open(descriptor, "rb", closefd=False) as file:
+            body = file.read(most + 1)
+    finally:
+        os.close(descriptor)
     return None if len(body) > most else body
 
 
 def signature(directory: Path) -> tuple[int, int, int] | None:
-    """Return what changes when the document is written anew; None if there is none. Raises OSError."""
+    """Return what changes when the document is written anew, or may be read now; None if there is none.
+
+    Raises OSError.
+    """
     try:
         status = (directory / DOCUMENT).stat()
     except FileNotFoundError:
         return None
-    return status.st_ino, status.st_size, status.st_mtime_ns
+    return status.st_ino, status.st_size, status.st_ctime_ns
