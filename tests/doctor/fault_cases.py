@@ -284,7 +284,9 @@ CASES: dict[str, FaultCase] = {
         after=on_image(page()),
     ),
     "HTML for what is not there": failure(
-        "errors-uncached image-version-other", "proxy_pass", after=lambda _r, a: page()(a) if a.status == 404 else a
+        "errors-uncached image-version-other profile",
+        "proxy_pass",
+        after=lambda _r, a: page()(a) if a.status == 404 else a,
     ),
     "redirects": failure(
         f"image-list {PROBES} errors-uncached",
