@@ -22,7 +22,7 @@ _GRACE = 12.0
 _SMALL_BUFFER = 4096
 _HAMMERED = 40
 _REFUSED: tuple[tuple[int, str, str, tuple[tuple[str, str], ...]], ...] = (
-    (404, "GET", "/", ()),
+    (404, "GET", "/nowhere", ()),
     (404, "GET", "/v1/images/%2e%2e%2fetc%2fpasswd", ()),
     (404, "GET", f"{IMAGE}/chunked/v/chunks/0.bin", ()),
     (405, "PUT", IMAGE, ()),
