@@ -146,7 +146,10 @@ export class Store {
   }
 
   async setNote(name, value) {
-    await this.#attempt(() => this.#backend.setNote(name, JSON.stringify(value)));
+    const writing = this.#attempt(() => this.#backend.setNote(name, JSON.stringify(value)));
+    this.#writing.add(writing);
+    await writing;
+    this.#writing.delete(writing);
   }
 
   /** Closes the store after what is on its way to it has arrived; once, however often it is asked to. */

@@ -353,6 +353,20 @@ test("a store is closed once, however often and at whatever time it is asked to"
   await store.close();
 });
 
+test("a store is closed behind the notes that are on their way", async () => {
+  const done = [];
+  const backend = new Backend();
+  backend.setNote = async name => {
+    await new Promise(resolve => setImmediate(resolve));
+    done.push(name);
+  };
+  backend.close = async () => void done.push("close");
+  const { store } = reader(backend);
+  store.setNote("extents", null);
+  await store.close();
+  assert.deepEqual(done, ["extents", "close"]);
+});
+
 test("a store that fails is cleared all the same, or says that it is not", async () => {
   const backend = new Backend();
   const { blocks, store } = reader(backend);
