@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -185,6 +185,17 @@ def test_lock_is_exclusive(tmp_path: Path, start: Start) -> None:
     start("locked", tmp_path / "lock")
     with pytest.raises(BusyError, match=re.escape(str(tmp_path))), locked(tmp_path / "lock", AT_ONCE):
         pass
+
+
+@pytest.mark.parametrize("keeps_file", [True, False])
+def test_lock_files_that_go(tmp_path: Path, *, keeps_file: bool) -> None:
+    """A lock file stays, unless its holder wants it gone, also where the work fails; it can be taken again."""
+    lock = tmp_path / "lock"
+    for _ in range(2):
+        with suppress(KeyError), locked(lock, AT_ONCE, keeps_file=keeps_file):
+            assert lock.exists()
+            raise KeyError
+        assert lock.exists() == keeps_file
 
 
 def test_lock_is_waited_for(tmp_path: Path, start: Start) -> None:

@@ -8,7 +8,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import attrs
@@ -39,17 +39,16 @@ _BY_DEFAULT = Waiting()
 
 
 @contextmanager
-def locked(path: Path, waiting: Waiting = _BY_DEFAULT) -> Iterator[None]:
-    """Hold the lock file `path`, created if it is missing, for a with block.
+def locked(path: Path, waiting: Waiting = _BY_DEFAULT, *, keeps_file: bool = True) -> Iterator[None]:
+    """Hold the lock file `path`, created if it is missing, for a with block; then remove it, unless it is kept.
 
     Raises BusyError if another process holds it for too long, and OperatorError if the file is not ours.
     """
-    with Directory.opened(path.parent) as directory:
-        descriptor = lock_in(directory, path.name, waiting)
-        try:
-            yield
-        finally:
-            os.close(descriptor)
+    with Directory.opened(path.parent) as directory, ExitStack() as held:
+        held.callback(os.close, lock_in(directory, path.name, waiting))
+        if not keeps_file:
+            held.callback(directory.unlink, path.name)
+        yield
 
 
 def lock_in(directory: Directory, name: str, waiting: Waiting) -> int:

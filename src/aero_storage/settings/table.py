@@ -16,7 +16,8 @@ from aero_storage.settings.origin_url import OriginUrl
 from aero_storage.settings.rows import Setting, row
 from aero_storage.settings.values import ListenAddress
 
-_PAGE_DIRECTORY = ".page"
+PAGE_DIRECTORY = ".page"
+"""The directory of v86 and SeaBIOS below an images root; its dot keeps it out of listings."""
 _MAX_WORKERS = 128  # about five descriptors each; a process may have 1,024
 
 
@@ -267,7 +268,7 @@ class Settings:
         """Where v86 and SeaBIOS are, if they are; None for an images root in an object store, if nothing is set."""
         if self.page_parts is not None or isinstance(self.images_root, OriginUrl):
             return self.page_parts
-        return self.images_root / _PAGE_DIRECTORY
+        return self.images_root / PAGE_DIRECTORY
 
     @property
     def image_directory(self) -> Path:

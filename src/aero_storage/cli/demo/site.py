@@ -6,21 +6,24 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import attrs
 
 from aero_storage.atomic_files import Directory, Replaceable, Waiting, locked
+from aero_storage.catalog.model import MANIFEST_NAME
 from aero_storage.cli.demo import image
 from aero_storage.cli.demo.packages import Contents, fetch_contents
 from aero_storage.cli.downloads import emulator
+from aero_storage.cli.downloads.cache import Digest
 from aero_storage.emulator.files import EmulatorFiles, read_bounded
 from aero_storage.errors import OperatorError
+from aero_storage.settings.table import PAGE_DIRECTORY
 
 IMAGE_ID = "linux"
 _IMAGES, _DOWNLOADS, _LICENCES, _FACTS = "images", "downloads", "licences", "demo.json"
-_FILE, _CATALOG, _PAGE = "linux.img", "manifest.json", ".page"
+_FILE = "linux.img"
 _BUILDERS = ("boot_disc.py", "image.py", "initial_ram_disk.py", "packages.py", "root_files.py")
 _OF_FACTS = {"sha256", "packages", "builders"}
 _LOCK, _MOST_WAIT = ".demo.lock~", 600.0
@@ -51,7 +54,7 @@ class DemoSite:
     @property
     def emulator(self) -> Path:
         """Where v86 and SeaBIOS are."""
-        return self.images / _PAGE
+        return self.images / PAGE_DIRECTORY
 
     def claim(self) -> None:
         """Make the directory. Raises OperatorError if it has files that are not of a demo."""
@@ -67,21 +70,15 @@ class DemoSite:
         except (OSError, ValueError, AttributeError):
             return False
 
-    @contextmanager
-    def alone(self, say: Say) -> Iterator[None]:
+    def alone(self, say: Say) -> AbstractContextManager[None]:
         """Hold the directory for a with block: another process that works in it is waited for."""
-        lock = self.home / _LOCK
-        with locked(lock, Waiting(_MOST_WAIT, say)):
-            try:
-                yield
-            finally:
-                lock.unlink(missing_ok=True)
+        return locked(self.home / _LOCK, Waiting(_MOST_WAIT, say), keeps_file=False)
 
     @property
     def has_image(self) -> bool:
         """Whether the image that the demo has built is there."""
         try:
-            return bool(self._facts()["sha256"] == _sha256(self.images / _FILE))
+            return Digest("sha256", str(self._facts()["sha256"])).fits(self.images / _FILE)
         except (OSError, ValueError, KeyError, TypeError):
             return False
 
@@ -116,12 +113,12 @@ class DemoSite:
 
     def _write_catalog(self, document: bytes) -> None:
         """Write the catalog, unless somebody has put images of their own into it."""
-        if self._has_our_catalog or not (self.images / _CATALOG).exists():
-            _write(self.images / _CATALOG, document)
+        if self._has_our_catalog or not (self.images / MANIFEST_NAME).exists():
+            _write(self.images / MANIFEST_NAME, document)
 
     @property
     def _has_our_catalog(self) -> bool:
-        return _content(self.images / _CATALOG) in (_LINUX, _NUMBERED)
+        return _content(self.images / MANIFEST_NAME) in (_LINUX, _NUMBERED)
 
     def licences(self) -> Iterator[Path]:
         """The texts of licences of what is in the image."""
@@ -149,7 +146,7 @@ class DemoSite:
         if self.has_image or _content(self.images / _FILE) == _placeholder():
             yield self.images / _FILE
         if self._has_our_catalog:
-            yield self.images / _CATALOG
+            yield self.images / MANIFEST_NAME
         yield self.home / _FACTS
 
 
@@ -192,11 +189,6 @@ def prepare(site: DemoSite, origins: emulator.Origins, say: Say, *, anew: bool =
         contents = fetch_contents(origins.mirror)
         say("Building the image …")
         site.build_image(contents)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _write(path: Path, data: bytes) -> None:

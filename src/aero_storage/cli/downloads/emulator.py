@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 import attrs
 
-from aero_storage.atomic_files import Directory, Replaceable, Waiting, locked
+from aero_storage.atomic_files import Directory, Replaceable, locked
 from aero_storage.cli.downloads import npm
 from aero_storage.cli.downloads.cache import Downloads, UnavailableError
 from aero_storage.cli.downloads.deb import read_files
@@ -91,21 +90,11 @@ def store(found: EmulatorFiles, directory: Path) -> None:
     Raises OperatorError if a file of these names is there that is nobody's of ours, and OSError.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    with _alone(directory), Directory.opened(directory) as opened:
+    with locked(directory / _LOCK, keeps_file=False), Directory.opened(directory) as opened:
         _check_ours(found, directory)
         for name, body in found.files.items():
             Replaceable(opened, name).replace(body)
         Replaceable(opened, DOCUMENT).replace(found.document())
-
-
-@contextmanager
-def _alone(directory: Path) -> Iterator[None]:
-    lock = directory / _LOCK
-    with locked(lock, Waiting()):
-        try:
-            yield
-        finally:
-            lock.unlink(missing_ok=True)
 
 
 def _check_ours(found: EmulatorFiles, directory: Path) -> None:
