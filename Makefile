@@ -100,8 +100,8 @@ demo: $(VENV)/.installed
 # The black-box suite mostly waits, so the others run beside it.
 test: lint types
 	@$(if $(PYTEST_ARGS),$(BIN)/pytest $(PYTEST_ARGS),$(BIN)/python tools/side_by_side.py \
-	    "$(BIN)/pytest --ignore=tests/blackbox && $(MAKE) --no-print-directory contract portable" \
-	    "$(BIN)/pytest tests/blackbox")
+	    "$(BIN)/pytest --ignore=tests/blackbox" \
+	    "$(BIN)/pytest tests/blackbox && $(MAKE) --no-print-directory contract portable")
 
 # http.md §1 to §10 over a bucket of the tests' own store: with a cache all of it, without one what is about bytes.
 # The tests that do not depend on holes, inotify or the block cache.
