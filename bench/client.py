@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import socket
+import ssl
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
@@ -65,9 +66,11 @@ def receive_head(peer: socket.socket, size: int = 4096) -> Head:
     return head
 
 
-def digest(port: int, path: str, extent: tuple[int, int] | None = None) -> tuple[int, int, str]:
+def digest(
+    port: int, path: str, extent: tuple[int, int] | None = None, *, is_secure: bool = False
+) -> tuple[int, int, str]:
     """GET a body: status, number of bytes, sha256."""
-    with _response(port, path, extent) as response:
+    with _response(port, path, extent, is_secure=is_secure) as response:
         state, count = hashlib.sha256(), 0
         while piece := response.read(_PIECE):
             state.update(piece)
@@ -75,18 +78,29 @@ def digest(port: int, path: str, extent: tuple[int, int] | None = None) -> tuple
         return response.status, count, state.hexdigest()
 
 
-def answers(port: int, path: str) -> bool:
+def answers(port: int, path: str, *, is_secure: bool = False) -> bool:
     """Whether somebody answers a request for the first byte with a 206."""
     try:
-        with _response(port, path, (0, 1)) as response:
+        with _response(port, path, (0, 1), is_secure=is_secure) as response:
             return response.status == http.client.PARTIAL_CONTENT
     except OSError:
         return False  # not yet: it has not bound its port
 
 
 @contextmanager
-def _response(port: int, path: str, extent: tuple[int, int] | None) -> Iterator[http.client.HTTPResponse]:
+def _response(
+    port: int, path: str, extent: tuple[int, int] | None, *, is_secure: bool
+) -> Iterator[http.client.HTTPResponse]:
     wanted = {"Range": f"bytes={extent[0]}-{extent[0] + extent[1] - 1}"} if extent else {}
-    with closing(http.client.HTTPConnection(HOST, port, timeout=SECONDS)) as connection:
+    with closing(_connection(port, is_secure=is_secure)) as connection:
         connection.request("GET", path, headers=wanted)
         yield connection.getresponse()
+
+
+def _connection(port: int, *, is_secure: bool) -> http.client.HTTPConnection:
+    """A connection that trusts any certificate: each server makes its own."""
+    if not is_secure:
+        return http.client.HTTPConnection(HOST, port, timeout=SECONDS)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return http.client.HTTPSConnection(HOST, port, timeout=SECONDS, context=context)

@@ -27,7 +27,7 @@ from bench.streams import COLD, PACED, WARM
 from bench.suites import Bench, say
 from bench.targets import SLOW_CLIENTS
 
-PARTS = ("throughput", "workers", "memory", "latency", "bucket")
+PARTS = ("throughput", "tls", "workers", "memory", "latency", "bucket")
 NAMES = tuple(kind.name for kind in KINDS)
 QUICK = (AERO, NO_EXPRESS, NGINX)
 
@@ -120,6 +120,8 @@ def _parts(given: argparse.Namespace, bench: Bench, results: Results, *, has_wor
     """Measure the parts that were asked for."""
     if "throughput" in given.only:
         results = attrs.evolve(results, samples=list(suites.throughput(bench)))
+    if "tls" in given.only:
+        results = attrs.evolve(results, samples=[*results.samples, *suites.secure(bench)])
     if "workers" in given.only and has_workers:
         more = list(suites.workers(bench, (AERO, NGINX)))
         results = attrs.evolve(results, samples=[*results.samples, *more])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import resource
 import subprocess
@@ -18,6 +19,7 @@ from bench.errors import BenchError
 from bench.servers import Server
 
 SCRIPT = Path(__file__).with_name("ranges.lua")
+_CIPHER = Path(__file__).parent / "peers" / "browser_cipher.cnf"
 CHUNKS, WHOLE = "chunks", "download"
 SIZES = (4096, 65536, data.MIB, 8 * data.MIB)
 _MARK = "BENCH "
@@ -92,9 +94,11 @@ def plausible(run: Run, load: Load) -> bool:
 def wrk(server: Server, load: Load, aim: Aim, site: Data, *, cores: str, seconds: int) -> Run:
     """Load a server for some seconds, pinned to `cores`; BenchError if it does not answer as it should."""
     command = ["taskset", "-c", cores, "wrk", "-t1", f"-c{load.connections}", f"-d{seconds}s", "--timeout", "60s"]
-    script = ["-s", str(SCRIPT), f"http://127.0.0.1:{server.port}", "--", *_arguments(server, load, aim, site)]
+    url = f"{server.kind.scheme}://127.0.0.1:{server.port}"
+    script = ["-s", str(SCRIPT), url, "--", *_arguments(server, load, aim, site)]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run([*command, *script], capture_output=True, text=True, check=False)
+    environment = {**os.environ, "OPENSSL_CONF": str(_CIPHER)}
+    done = subprocess.run([*command, *script], env=environment, capture_output=True, text=True, check=False)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
         raise BenchError(f"wrk failed: {done.stdout}{done.stderr}")
@@ -109,7 +113,7 @@ def check(server: Server, load: Load, aim: Aim, site: Data, rng: random.Random) 
     """Raise BenchError unless a few bodies are right to the byte."""
     for _ in range(1 if load.name == WHOLE else _TRIES):
         path, extent, wanted = _pick(server, load, aim, site, rng)
-        got = digest(server.port, path, extent)
+        got = digest(server.port, path, extent, is_secure=server.kind.is_secure)
         if got != (load.status, load.size, wanted):
             raise BenchError(f"{server.kind.name}: {path} {extent} gave {got}, not {load.status} and {wanted}")
 

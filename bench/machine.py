@@ -14,7 +14,7 @@ import attrs
 
 from bench.servers import SYSTEM_PATH
 
-_PROGRAMS = {"nginx": "nginx-light", "wrk": "wrk", "taskset": "util-linux"}
+_PROGRAMS = {"nginx": "nginx-light", "wrk": "wrk", "taskset": "util-linux", "openssl": "openssl"}
 _PACKAGES = ("aero-storage", "Twisted", "klein", "aiohttp", "uvloop", "starlette", "uvicorn", "httptools")
 _ROOT = Path(__file__).parents[1]
 

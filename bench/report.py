@@ -9,6 +9,7 @@ from bench.latency import ALONE
 from bench.results import (
     BOTH_CORES,
     ONE_CORE,
+    SECURE,
     WHOLE_IMAGE,
     Latency,
     Results,
@@ -17,11 +18,11 @@ from bench.results import (
     nearest_rank,
     unique,
 )
-from bench.servers import AERO, KINDS, NGINX
+from bench.servers import AERO, KINDS, NGINX, SECURE_AERO, SECURE_KINDS, SECURE_NGINX
 from bench.streams import COLD, PACED, WARM
 from bench.targets import TARGETS, growths
 
-TITLES = {kind.name: kind.title for kind in KINDS}
+TITLES = {kind.name: kind.title for kind in (*KINDS, *SECURE_KINDS)}
 _GIB = 1 << 30
 _MARK = " †"
 
@@ -32,6 +33,7 @@ def report(results: Results) -> str:
         texts.HEAD,
         _section("Targets", "", targets(results)),
         *_throughput(results),
+        _section("TLS", texts.TLS, secure(results)),
         _section("CPU seconds of the server for a GB (10⁹ bytes) served", "", cpu(results)),
         _section("Two workers", texts.TWO_WORKERS, workers(results)),
         _section("Memory", texts.MEMORY, memory(results)),
@@ -56,6 +58,27 @@ def over_a_bucket(results: Results) -> str:
     """Each figure of the daemon over a bucket; empty if none was measured."""
     rows = [[row.work, row.wanted, row.shown, row.verdict] for row in results.bucket]
     return tables.listing(["Work", "Wanted", "Here", ""], rows) if rows else ""
+
+
+def secure(results: Results) -> str:
+    """Rates over TLS, and their ratios to nginx's; empty if none was measured."""
+
+    def rate(server: str, load: str) -> str:
+        mark = _MARK if results.load_is_limit(server, load, SECURE) else ""
+        return (
+            tables.shown(middle(one.rate for one in results.runs(server, load, SECURE).values()), tables.rate) + mark
+        )
+
+    rows = [
+        [
+            tables.load_title(load),
+            *(rate(server, load) for server in (SECURE_AERO, SECURE_NGINX)),
+            tables.shown(results.ratio(SECURE_AERO, SECURE_NGINX, load, SECURE), tables.ratio),
+            tables.spread(results.ratios(SECURE_AERO, SECURE_NGINX, load, SECURE)),
+        ]
+        for load in unique(one.load for one in results.samples if one.suite == SECURE)
+    ]
+    return tables.table(["", TITLES[SECURE_AERO], TITLES[SECURE_NGINX], "ratio", "rounds"], rows)
 
 
 def throughput(results: Results, cell: Callable[[str, str], str]) -> str:

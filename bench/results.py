@@ -13,6 +13,8 @@ ONE_CORE = "one core"
 """Suite: the server alone on one core, the load on another."""
 BOTH_CORES = "both cores"
 """Suite: server and load share two cores."""
+SECURE = "TLS"
+"""Suite: as one core, over TLS."""
 
 BUSY = 0.95
 """A load generator that computes for this share of the time is taken for the limit."""
@@ -125,14 +127,14 @@ class Results:
         wanted = (server, load, suite, workers)
         return {one.round: one for one in self.samples if (one.server, one.load, one.suite, one.workers) == wanted}
 
-    def ratios(self, server: str, other: str, load: str) -> list[float]:
+    def ratios(self, server: str, other: str, load: str, suite: str = ONE_CORE) -> list[float]:
         """`server` over `other`, one number for each round that both were in."""
-        ours, theirs = self.runs(server, load), self.runs(other, load)
+        ours, theirs = self.runs(server, load, suite), self.runs(other, load, suite)
         return [ours[number].rate / theirs[number].rate for number in sorted(ours.keys() & theirs.keys())]
 
-    def ratio(self, server: str, other: str, load: str) -> float | None:
+    def ratio(self, server: str, other: str, load: str, suite: str = ONE_CORE) -> float | None:
         """The median of `ratios`; neighbours in time are compared, so that a machine that slows down hits both."""
-        return middle(self.ratios(server, other, load))
+        return middle(self.ratios(server, other, load, suite))
 
     def speedups(self, server: str, load: str) -> list[float]:
         """Two workers over one, both beside the load on two cores."""
@@ -147,9 +149,9 @@ class Results:
         """The median of the best speed-up that the load generator leaves room for."""
         return middle(one.ceiling for one in self.runs(server, load, BOTH_CORES, 1).values())
 
-    def load_is_limit(self, server: str, load: str) -> bool:
+    def load_is_limit(self, server: str, load: str, suite: str = ONE_CORE) -> bool:
         """Whether the load generator had no time left in the middle round."""
-        share = middle(one.load_share for one in self.runs(server, load).values())
+        share = middle(one.load_share for one in self.runs(server, load, suite).values())
         return share is not None and share >= BUSY
 
     def rss(self, server: str, clients: int, range_size: int = WHOLE_IMAGE) -> int | None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import attrs
 
-from bench import data
+from bench import certificate, data
 from bench.client import HOST, answers
 from bench.errors import BenchError
 from bench.processes import Usage, usage
@@ -53,6 +53,12 @@ class Kind:
     chunk_url: str
     command: Callable[[Place], list[str]]
     log_line: bytes = b""  # what each line of its request log holds; empty where it has none
+    is_secure: bool = False
+
+    @property
+    def scheme(self) -> str:
+        """Of its URLs."""
+        return "https" if self.is_secure else "http"
 
     def image(self, name: str) -> str:
         """The path of an image."""
@@ -130,7 +136,7 @@ def free_port() -> int:
 
 def _wait(server: Server) -> None:
     deadline = time.monotonic() + _START_SECONDS
-    while not answers(server.port, server.kind.image(data.HOT)):
+    while not answers(server.port, server.kind.image(data.HOT), is_secure=server.kind.is_secure):
         if server.process.poll() is not None or time.monotonic() > deadline:
             raise BenchError(f"{server.kind.name} does not answer: {server.said()}")
         time.sleep(0.02)
@@ -152,10 +158,21 @@ def _aero(*flags: str) -> Callable[[Place], list[str]]:
     return command
 
 
-def _nginx(log: str) -> Callable[[Place], list[str]]:
+def _aero_secure(place: Place) -> list[str]:
+    certificate.write(place.home)
+    # A relative path: a colon would end it.
+    endpoint = f"ssl:{place.port}:interface={HOST}:privateKey={certificate.KEY}:certKey={certificate.CERTIFICATE}"
+    return _aero(f"--endpoint={endpoint}")(place)
+
+
+def _nginx(log: str, *, is_secure: bool = False) -> Callable[[Place], list[str]]:
     def command(place: Place) -> list[str]:
         # Started by root it would otherwise serve as somebody who may not enter our directory.
         words = {"USER": "" if os.geteuid() else "user root;", "WORKERS": str(place.workers), "LOG": log}
+        words |= {"SSL": "", "CERTIFICATE": ""}
+        if is_secure:
+            certificate.write(place.home)
+            words |= {"SSL": " ssl", "CERTIFICATE": _NGINX_CERTIFICATE}
         text = (_PEERS / "nginx.conf").read_text(encoding="utf-8")
         for word, value in {**words, "PORT": str(place.port), "ROOT": str(place.root)}.items():
             text = text.replace(f"@{word}@", value)
@@ -176,6 +193,10 @@ def _static(place: Place) -> list[str]:
     return [*start, f"--listen=tcp:{place.port}:interface={HOST}", f"--path={place.root}"]
 
 
+_NGINX_CERTIFICATE = (
+    f"ssl_certificate {certificate.CERTIFICATE}; ssl_certificate_key {certificate.KEY};"
+    " ssl_protocols TLSv1.2 TLSv1.3; ssl_session_cache shared:bench:1m;"
+)
 AERO, NO_EXPRESS, NGINX, AIOHTTP, STATIC = "aero-storage", "aero-no-express", "nginx", "aiohttp", "twisted-static"
 NO_LOG = "nginx-no-log"
 _OURS = ("/v1/images/{}", "/v1/images/{}/chunked/v1/chunks/")
@@ -188,6 +209,20 @@ KINDS = (
     Kind(AIOHTTP, "aiohttp + uvloop", *_THEIRS, _script("aiohttp_files.py")),
     Kind("starlette", "Starlette + uvicorn", *_THEIRS, _script("starlette_files.py")),
     Kind(STATIC, "twisted.web.static", *_THEIRS, _static, b'"GET /'),
+)
+
+
+SECURE_AERO, SECURE_NGINX = "aero-storage-tls", "nginx-tls"
+SECURE_KINDS = (
+    Kind(SECURE_AERO, "aero-storage, TLS", *_OURS, _aero_secure, b'"request complete"', is_secure=True),
+    Kind(
+        SECURE_NGINX,
+        "nginx, TLS",
+        *_THEIRS,
+        _nginx("log json buffer=64k flush=1s", is_secure=True),
+        b'{"time"',
+        is_secure=True,
+    ),
 )
 
 

@@ -16,8 +16,8 @@ from bench.data import Data
 from bench.loads import Aim, Load, Run
 from bench.machine import Cores
 from bench.processes import busy
-from bench.results import BOTH_CORES, ONE_CORE, WHOLE_IMAGE, Latency, Memory, Sample
-from bench.servers import AERO, NGINX, NO_EXPRESS, Kind, Place, Server, free_port, running
+from bench.results import BOTH_CORES, ONE_CORE, SECURE, WHOLE_IMAGE, Latency, Memory, Sample
+from bench.servers import AERO, NGINX, NO_EXPRESS, SECURE_KINDS, Kind, Place, Server, free_port, running
 from bench.targets import SLOW_CLIENTS
 
 _LOG_SECONDS = 3.0
@@ -65,6 +65,16 @@ def throughput(bench: Bench) -> Iterator[Sample]:
             bench.site.require_hot()
             for kind in bench.kinds:
                 yield _sample(bench, kind, load, number, suite=ONE_CORE)
+
+
+def secure(bench: Bench) -> Iterator[Sample]:
+    """Ranges over TLS, of our server and nginx."""
+    ranges = [load for load in bench.loads if load.status == 206]
+    for number in range(bench.rounds):
+        for load in ranges:
+            bench.site.require_hot()
+            for kind in SECURE_KINDS:
+                yield _sample(bench, kind, load, number, suite=SECURE)
 
 
 def workers(bench: Bench, names: Sequence[str]) -> Iterator[Sample]:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import attrs
 
 from bench.latency import ALONE
-from bench.results import WHOLE_IMAGE, Results
-from bench.servers import AERO, AIOHTTP, NGINX, NO_EXPRESS, STATIC
+from bench.results import ONE_CORE, SECURE, WHOLE_IMAGE, Results
+from bench.servers import AERO, AIOHTTP, NGINX, NO_EXPRESS, SECURE_AERO, SECURE_NGINX, STATIC
 from bench.streams import COLD, PACED
 from bench.tables import load_title
 
@@ -16,7 +16,7 @@ MIB = 1 << 20
 SLOW_CLIENTS = 1000
 REACHED, MISSED, UNKNOWN = "reached", "**missed**", "not measured"
 LOAD_IS_LIMIT = "the load generator is the limit"
-_TITLES = {NGINX: "nginx", AIOHTTP: "aiohttp", STATIC: "twisted.web.static"}
+_TITLES = {NGINX: "nginx", AIOHTTP: "aiohttp", STATIC: "twisted.web.static", SECURE_NGINX: "nginx"}
 _ALIKE = 1.25  # largest over smallest, of figures that should not depend on the range size
 
 
@@ -51,14 +51,15 @@ def _mib(value: float) -> str:
 
 
 def _speed(load: str, least: float, other: str, server: str = AERO) -> Target:
-    without = ", nothing remembered" if server == NO_EXPRESS else ""
+    suffix = {NO_EXPRESS: ", nothing remembered", SECURE_AERO: ", TLS"}.get(server, "")
+    suite = SECURE if server == SECURE_AERO else ONE_CORE
     return Target(
-        f"{load_title(load)}{without}",
+        f"{load_title(load)}{suffix}",
         f"≥ {least:g} × {_TITLES[other]}",
         least,
-        lambda results: results.ratio(server, other, load),
+        lambda results: results.ratio(server, other, load, suite),
         _times,
-        excuse=lambda results: LOAD_IS_LIMIT if results.load_is_limit(server, load) else "",
+        excuse=lambda results: LOAD_IS_LIMIT if results.load_is_limit(server, load, suite) else "",
     )
 
 
@@ -121,6 +122,9 @@ TARGETS = (
     _speed("4 KiB", 1.0, STATIC, NO_EXPRESS),
     _speed("1 MiB", 2.0, AIOHTTP, NO_EXPRESS),
     _speed("8 MiB", 0.9, NGINX, NO_EXPRESS),
+    _speed("64 KiB", 0.4, SECURE_NGINX, SECURE_AERO),
+    _speed("1 MiB", 0.7, SECURE_NGINX, SECURE_AERO),
+    _speed("8 MiB", 0.7, SECURE_NGINX, SECURE_AERO),
     _speed_up("4 KiB"),
     _speed_up("64 KiB"),
     _speed_up("1 MiB"),
