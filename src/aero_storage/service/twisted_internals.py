@@ -7,12 +7,14 @@ bound in `pyproject.toml`; docs/how-to/upgrade.md says how that is raised. Nothi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from types import SimpleNamespace
 from typing import Any, cast
 
 import attrs
 from twisted.internet import endpoints, tcp, unix
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.endpoints import SSL4ServerEndpoint, TCP4ServerEndpoint, TCP6ServerEndpoint, UNIXServerEndpoint
+from twisted.internet.protocol import Protocol
 from twisted.python.threadpool import ThreadPool
 
 from aero_storage.errors import SettingsError
@@ -47,6 +49,12 @@ def _tls_protocol() -> object:
     from twisted.protocols.tls import TLSMemoryBIOProtocol  # noqa: PLC0415 - an extra
 
     return TLSMemoryBIOProtocol
+
+
+def _tls_transport() -> object:
+    from twisted.protocols.tls import BufferingTLSTransport  # noqa: PLC0415 - an extra
+
+    return BufferingTLSTransport(cast("Any", SimpleNamespace(_clock=None)), Protocol())
 
 
 def _table(owner: str, example: Callable[[], object], **names: str) -> tuple[Internal, ...]:
@@ -117,6 +125,16 @@ INTERNALS: tuple[Internal, ...] = (
         _tls_protocol,
         tlsShutdownFinished="service.listening.tls_connection: the end of a TLS connection",
         producer="service.listening.tls_connection: let go of at that end",
+        handshakeDone="service.listening.tls_connection: whether bytes can be encrypted",
+        lostTLSConnection="service.listening.tls_connection: whether no more can be",
+        aborted="service.listening.tls_connection: whether what comes is dropped",
+        flushSendBIO="service.listening.tls_connection: sends what OpenSSL has to send",
+        flushReceiveBIO="service.listening.tls_connection: hands over what was decrypted",
+    ),
+    *_table(
+        "twisted.protocols.tls.BufferingTLSTransport",
+        _tls_transport,
+        aggregator="service.listening.tls_connection: small writes, which leave before a file",
     ),
     *_table(
         "twisted.python.threadpool.ThreadPool",

@@ -14,6 +14,7 @@ import errno
 import socket
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar
 
 from twisted.internet.defer import Deferred, fail
@@ -82,8 +83,11 @@ class SendfileServer(WriteQueue):
         and fails with the exceptions of `source`, ConnectionAborted (`in_flight` has told why), or ConnectionLost.
         """
         kind = self.segment_kinds.choose(source, length, self)
-        segment = kind(source, offset, length, self.disk, self._has_read, self.abortConnection, place=place)
-        return self._enqueue(segment, head)
+        return self.send_segment(partial(kind, source, offset, length, place=place), head)
+
+    def send_segment(self, make: Callable[..., FileSegment], head: bytes = b"") -> Deferred[None]:
+        """Do the same for a segment that is made so."""
+        return self._enqueue(make(self.disk, self._has_read, self.abortConnection), head)
 
     def send_body(self, body: bytes, offset: int, head: bytes) -> Deferred[None]:
         """Do the same for a body in memory, from `offset` on; no byte of it is copied."""

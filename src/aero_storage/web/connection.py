@@ -16,6 +16,7 @@ from zope.interface import implementer
 from aero_storage.errors import StatusAndReason
 from aero_storage.http.client_address import host_of
 from aero_storage.http.request_head import Refusal, RequestHead, refusal_of
+from aero_storage.streaming.encrypting import Encrypting, encrypting_transport
 from aero_storage.streaming.sendfile import SendfileServer
 from aero_storage.streaming.throttle import Pace
 from aero_storage.streaming.transports import TrackedTransport, sendfile_transport, tracked_transport
@@ -43,6 +44,7 @@ class HTTPConnection(TwistedProtocol):
 
     transport: Any
     sendfile: SendfileServer | None = None
+    encrypting: Encrypting | None = None
     tracked: TrackedTransport | None = None
     is_secure = False
     refusal: StatusAndReason | None = None
@@ -67,8 +69,10 @@ class HTTPConnection(TwistedProtocol):
         """Join the open connections of the site, or be turned away."""
         self.is_secure = is_secure(self.transport)
         self.sendfile, self.tracked = sendfile_transport(self.transport), tracked_transport(self.transport)
-        if self.sendfile is not None:
-            self.sendfile.pace, self.sendfile.on_file_changed = self.pace, self.reset
+        self.encrypting = encrypting_transport(self.transport)
+        sends_files = self.sendfile if self.encrypting is None else self.encrypting.transport
+        if sends_files is not None:
+            sends_files.pace, sends_files.on_file_changed = self.pace, self.reset
         self._ticket = self.site.opened(self, host_of(self.transport.getPeer()))
         if self._ticket is None:
             self.abort()

@@ -1,4 +1,4 @@
-"""Sends a reply over plain TCP: in one write with its head, or by `sendfile`."""
+"""Sends a reply over TCP: in one write with its head, or by `sendfile`; over TLS without it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from aero_storage.delivery.reply import Reply
 from aero_storage.http.ranges import Segment
 from aero_storage.open_file import OpenFile
 from aero_storage.storage.blob import Blob
+from aero_storage.streaming.encrypting import Encrypting
 from aero_storage.streaming.file_segment import COPIED_BYTES
 from aero_storage.streaming.sendfile import SendfileServer
 from aero_storage.streaming.stream_place import StreamPlace
 
 SMALL = 64 * 1024
-"""Made bodies up to this many bytes are joined with their head."""
+"""Made bodies, and over TLS all bodies, up to this many bytes are joined with their head."""
 
 _HEAD_ROOM = 2048
 
@@ -77,6 +78,24 @@ class FileSender:
             return None
         transport.mark_unfinished()
         return transport.send_file(file, offset + gone, length - gone, head[sent:], place)
+
+    def send_encrypted(
+        self, transport: Encrypting, head: bytes, file: OpenFile, segment: Segment, place: StreamPlace | None
+    ) -> Deferred[None] | None:
+        """Do the same for a file over TLS. Of what is encrypted, the rest that a full socket does not take waits."""
+        socket, length = transport.transport, segment.length
+        pace = socket.pace
+        if (
+            length > SMALL
+            or socket.waits_for_turn(length)
+            or (pace is not None and pace.left < length)
+            or not self._read(head, file, segment)
+        ):
+            socket.mark_unfinished()
+            return transport.send_file(file, segment.offset, length, head, place)
+        if pace is not None:
+            pace.spend(length)
+        return transport.send_now(self._buffer[_HEAD_ROOM - len(head) : _HEAD_ROOM + length])
 
     def _read(self, head: bytes, file: OpenFile, segment: Segment) -> bool:
         """Put head and body side by side into the buffer, if the body is in memory."""

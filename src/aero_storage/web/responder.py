@@ -132,12 +132,17 @@ class Responder:
             )
             if plan.is_head:
                 reply = attrs.evolve(reply, body=b"", segment=None)
-            transport, blob = client.sendfile, exchange.blob
-            if transport is None or (reply.segment is not None and blob is not None and blob.file is None):
+            transport, blob, secure = client.sendfile, exchange.blob, client.encrypting
+            segment, file = reply.segment, blob.file if blob is not None else None
+            if secure is not None and file is not None and segment is not None and segment.length:
+                transport = secure.transport
+                sending = self._sender.send_encrypted(secure, head, file, segment, exchange.place)
+            elif transport is None or (segment is not None and blob is not None and file is None):
                 response = self._response(exchange, reply, client, response)
                 self._follow(response, Deferred.fromCoroutine(self._produce(head, reply, response, client)))
                 return
-            sending = self._sender.send(transport, head, reply, blob, exchange.place)
+            else:
+                sending = self._sender.send(transport, head, reply, blob, exchange.place)
             if sending is None:
                 exchange.end(Ending.COMPLETE, reply.status, reply.length or 0)
                 client.response_sent()

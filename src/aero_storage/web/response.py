@@ -28,6 +28,7 @@ from aero_storage.errors import (
 from aero_storage.http.leases.verification import Lease
 from aero_storage.logs.json_log import EventLog
 from aero_storage.streaming.change_reports import ChangeReports
+from aero_storage.streaming.encrypting import Encrypting
 from aero_storage.streaming.sendfile import SendfileServer
 from aero_storage.streaming.throttle import Pace
 from aero_storage.streaming.transports import TrackedTransport
@@ -65,6 +66,8 @@ class Client(Protocol):
     transport: Transport
     sendfile: SendfileServer | None
     """The transport, if the kernel can copy files to it."""
+    encrypting: Encrypting | None
+    """The transport, if it is TLS and sends files."""
     tracked: TrackedTransport | None
     """The transport at the bottom that counts unsent bytes; None in tests without a socket."""
     pace: Pace | None
