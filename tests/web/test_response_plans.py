@@ -17,6 +17,7 @@ from twisted.internet.testing import StringTransport
 from aero_storage.errors import ShortReadError, StatusAndReason
 from aero_storage.http.head_reader import HeadReader
 from aero_storage.http.request_head import RequestHead
+from aero_storage.streaming.encrypting import Encrypting
 from aero_storage.streaming.file_segment import COPIED_BYTES
 from aero_storage.streaming.stream_place import StreamPlace
 from aero_storage.streaming.throttle import Pace
@@ -99,6 +100,7 @@ class Client:
     peer: str = "192.0.2.1"
     transport: Any = attrs.field(factory=StringTransport)
     pace: Pace | None = None
+    encrypting: Encrypting | None = None
     refusal: StatusAndReason | None = None
     is_secure: bool = False
     busy: bool = True

@@ -32,11 +32,11 @@ class ServedCertificate:
     def getContext(self) -> Context:
         """Return OpenSSL's context of the present material, made once."""
         if self._context is None:
-            self._context = self.material.options().getContext()
+            self._context = self.material.context()
         return self._context
 
     def replace(self, material: TLSMaterial) -> None:
         """Present another certificate from now on. Raises an exception, and changes nothing, if it cannot be used."""
         if material != self.material:
-            self._context = material.options().getContext()
+            self._context = material.context()
             self.material = material
