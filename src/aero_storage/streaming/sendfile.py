@@ -138,8 +138,6 @@ class SendfileServer(WriteQueue):
         """Reset the connection: bytes of a file in flight have changed (Sender of FilesInFlight)."""
         (self.on_file_changed or self.abortConnection)()
 
-    # Turns
-
     @override
     def doRead(self) -> ConnectionLost | ConnectionDone | None:  # type: ignore[override]
         self._spent = 0
@@ -275,8 +273,6 @@ class SendfileServer(WriteQueue):
         self._spent += sent
         self.taken += sent
         return sent
-
-    # Ending
 
     def _has_read(self, segment: FileSegment, failure: Failure | None) -> None:
         if failure is not None:

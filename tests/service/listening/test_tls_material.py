@@ -75,7 +75,7 @@ def shown(options: CertificateOptions) -> tuple[Any, ...]:
         options.certificate.to_cryptography(),
         [certificate.to_cryptography() for certificate in options.extraCertChain],
         options.method,
-        options._options,  # noqa: SLF001
+        options._options & ~SSL.OP_NO_TICKET,  # noqa: SLF001 - tickets are ours
         options._cipherString,  # noqa: SLF001
     )
 
