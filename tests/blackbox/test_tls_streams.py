@@ -110,13 +110,12 @@ def test_fastest_cipher(daemon: Daemon) -> None:
 def test_goodbye_amid_a_body(daemon: Daemon) -> None:
     """A client that says by TLS that it closes, in the middle of a body, has left; nothing is told of a defect."""
     since = daemon.log_size()
-    conn = dial(daemon)
-    get(conn, 0, 6 * MIB, "goodbye")
-    conn.reply_head()
-    sock = cast("ssl.SSLSocket", conn.sock)
-    sock.setblocking(False)  # noqa: FBT003 - the name of the standard library
-    with pytest.raises(ssl.SSLError):  # it has sent its alert, and finds the body where it expects ours
-        sock.unwrap()
-    assert daemon.complete("goodbye")["outcome"] == "disconnected"
+    with dial(daemon) as conn:
+        get(conn, 0, 6 * MIB, "goodbye")
+        conn.reply_head()
+        sock = cast("ssl.SSLSocket", conn.sock)
+        sock.setblocking(False)  # noqa: FBT003 - the name of the standard library
+        with pytest.raises(ssl.SSLError):  # it has sent its alert, and finds the body where it expects ours
+            sock.unwrap()
+        assert daemon.complete("goodbye")["outcome"] == "disconnected"
     assert [line for line in daemon.lines(since) if line["level"] in {"warn", "error"}] == []
-    sock.close()

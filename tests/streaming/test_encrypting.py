@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import pytest
 from tests.certificates import write_certificate
-from tests.streaming.tcp_pair import KIB, MIB, ConnectionPair, FakeFile, RecordingProtocol, pattern, result_of
+from tests.streaming.tcp_pair import (
+    KIB,
+    MIB,
+    ConnectionPair,
+    FakeFile,
+    ManualReactor,
+    RecordingProtocol,
+    pattern,
+    result_of,
+)
 from twisted.internet.error import ConnectionLost
 from twisted.internet.protocol import Factory
 from twisted.internet.ssl import DefaultOpenSSLContextFactory
@@ -60,11 +69,13 @@ class Ends:
 
 
 @pytest.fixture
-def ends(make_pair: Callable[..., ConnectionPair], tmp_path: Path) -> Ends:
+def ends(make_pair: Callable[..., ConnectionPair], reactor: ManualReactor, tmp_path: Path) -> Ends:
     """A connection after its handshake."""
     write_certificate(tmp_path)
     contexts = DefaultOpenSSLContextFactory(str(tmp_path / "key.pem"), str(tmp_path / "cert.pem"))
-    factory = TLSMemoryBIOFactory(contexts, isClient=False, wrappedFactory=Factory.forProtocol(RecordingProtocol))
+    factory = TLSMemoryBIOFactory(
+        contexts, isClient=False, wrappedFactory=Factory.forProtocol(RecordingProtocol), clock=reactor
+    )
     factory.protocol = TLSConnection
     server: Any = factory.buildProtocol(None)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -13,7 +13,7 @@ from aero_storage.streaming.file_segment import CopiedSegment
 from aero_storage.streaming.stream_place import has_no_place
 
 CHUNK_BYTES = 64 * 1024
-"""Bytes that are read, encrypted and written at once. What a full socket does not take of them waits in memory."""
+"""Bytes that are read, encrypted and written at once. The rest that a full socket does not take waits in memory."""
 
 SMALL_CHUNK_BYTES = 16 * 1024
 """The same for a stream that has lost its place: there may be thousands, each of them with a slow client."""
@@ -34,9 +34,8 @@ class Encrypt(Protocol):
 class EncryptedSegment(CopiedSegment):
     """A segment whose bytes are read, verified, encrypted behind its `head`, and written.
 
-    What is encrypted has to be sent, and before all that is encrypted later. So nothing is encrypted while a part of
-    the last chunk waits. Of a chunk of which a part waits, the same part of its file's bytes
-    counts as left.
+    Encrypted bytes have to be sent, before all that is encrypted later. So nothing is encrypted while a part of the
+    last chunk waits. Of a chunk of which a part waits, the same part of its file's bytes counts as left.
     """
 
     _encrypt: Encrypt = attrs.field(kw_only=True)

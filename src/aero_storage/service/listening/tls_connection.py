@@ -71,6 +71,8 @@ class TLSConnection(Encrypting, BufferingTLSTransport):
         super()._tlsShutdownFinished(reason)
         if reason is not None:
             reason.cleanFailure()
+        if self._is_sending_file:  # the client has left; its socket may be full for long
+            self.transport.abortConnection()
 
     @override
     def connectionLost(self, reason: Failure = connectionDone) -> None:
