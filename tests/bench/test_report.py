@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from bench import tables
 from bench.report import report
-from bench.results import BOTH_CORES, WHOLE_IMAGE, BucketRow, Latency, Memory, Results
-from bench.servers import AERO, NGINX
+from bench.results import BOTH_CORES, SECURE, WHOLE_IMAGE, BucketRow, Latency, Memory, Results
+from bench.servers import AERO, NGINX, SECURE_AERO, SECURE_NGINX
 from tests.bench.test_results import sample
 
 
@@ -106,3 +106,10 @@ def test_mark_of_the_load() -> None:
 def test_no_spread_of_one_round() -> None:
     """A single round has no smallest and largest."""
     assert "smallest and largest" not in report(Results({}, [sample(AERO, 50), sample(NGINX, 100)]))
+
+
+def test_report_over_tls() -> None:
+    """Servers over TLS have a table of their own, with the ratio of both; the other tables leave them out."""
+    pair = (sample(SECURE_AERO, 80, suite=SECURE), sample(SECURE_NGINX, 100, suite=SECURE))
+    assert "| 4 KiB ranges | 80.0 | 100 | 0.80 | 0.80 – 0.80 |" in report(Results({}, pair))
+    assert "## Throughput" not in report(Results({}, pair))

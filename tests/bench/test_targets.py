@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 from bench.memory import IDLE_CLIENTS
-from bench.results import BOTH_CORES, IDLE, WHOLE_IMAGE, Latency, Memory, Results
-from bench.servers import AERO, AIOHTTP, NGINX
+from bench.results import BOTH_CORES, IDLE, SECURE, WHOLE_IMAGE, Latency, Memory, Results
+from bench.servers import AERO, AIOHTTP, NGINX, SECURE_AERO, SECURE_NGINX
 from bench.targets import LOAD_IS_LIMIT, MISSED, REACHED, TARGETS, UNKNOWN, Target, growths
 from tests.bench.test_results import sample
 
@@ -27,6 +27,17 @@ def test_speed(rate: float, word: str) -> None:
     """The limit itself is reached."""
     results = Results({}, [sample(AERO, rate), sample(NGINX, 100)])
     assert target("4 KiB ranges", "× nginx").verdict(results)[1] == word
+
+
+@pytest.mark.parametrize(("rate", "word"), [(40.0, REACHED), (39.9, MISSED)])
+def test_speed_over_tls(rate: float, word: str) -> None:
+    """Over TLS both servers speak it: what either does without it does not count."""
+    plain = [sample(AERO, 1000, load="64 KiB"), sample(NGINX, 10, load="64 KiB")]
+    secure = [
+        sample(SECURE_AERO, rate, load="64 KiB", suite=SECURE),
+        sample(SECURE_NGINX, 100, load="64 KiB", suite=SECURE),
+    ]
+    assert target("64 KiB ranges, TLS").verdict(Results({}, [*plain, *secure]))[1] == word
 
 
 def test_speed_against_aiohttp() -> None:
