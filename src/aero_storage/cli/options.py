@@ -21,12 +21,12 @@ from aero_storage.cli.directory_repository import DirectoryRepository
 from aero_storage.cli.output import Output
 from aero_storage.cli.repository import Repository
 from aero_storage.cli.setting_flags import setting_flag, with_settings
-from aero_storage.cli.sizes import parse_size, parse_span
 from aero_storage.errors import OperatorError
 from aero_storage.http.digests import is_sha256
 from aero_storage.http.identifiers import NAME_RULE, is_image_id
 from aero_storage.settings.origin_url import OriginUrl
 from aero_storage.settings.sources import Resolved
+from aero_storage.sizes import parse_size, parse_span
 from aero_storage.storage.objects.opening import open_origin
 
 _F = TypeVar("_F", bound=Callable[..., Any])

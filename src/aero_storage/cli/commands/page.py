@@ -15,9 +15,9 @@ from aero_storage.cli.downloads.cache import Downloads, UnavailableError
 from aero_storage.cli.downloads.debian import Mirror
 from aero_storage.cli.options import CommandContext, with_json, with_root
 from aero_storage.cli.setting_flags import with_settings
-from aero_storage.cli.sizes import format_size
 from aero_storage.emulator.files import EmulatorFiles, EmulatorFilesError, read_emulator_files
 from aero_storage.errors import OperatorError
+from aero_storage.sizes import format_size
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from aero_storage.cli.sizes import format_size
 from aero_storage.cli.top.figures import Cache, Delays, Figures, Origin
+from aero_storage.sizes import format_size
 
 _LABEL = 13
 _NARROW = 50
