@@ -15,6 +15,7 @@ from aero_storage.cli.download_options import with_registries
 from aero_storage.cli.downloads import emulator
 from aero_storage.cli.downloads.cache import Downloads
 from aero_storage.cli.downloads.debian import Mirror
+from aero_storage.cli.downloads.emulator_directory import present
 from aero_storage.cli.options import CommandContext, with_json
 from aero_storage.cli.served_urls import LOOPBACK, served_urls
 from aero_storage.emulator.files import EmulatorFilesError, read_emulator_files
@@ -87,7 +88,7 @@ def _prepare(context: CommandContext, site: DemoSite, registry: str, mirror: str
 
 
 def _tell_of_missing(context: CommandContext, site: DemoSite) -> None:
-    has_emulator = emulator.present(site.emulator) is not None
+    has_emulator = present(site.emulator) is not None
     if not site.has_image:
         site.put_placeholder()
         missing, rest = "There is no Linux to boot", "The page shows another image, its sectors and its digest"
@@ -125,7 +126,7 @@ def _made_of(site: DemoSite) -> Iterator[str]:
 
 
 def _tell(context: CommandContext, site: DemoSite, addresses: tuple[Address, ...]) -> None:
-    can_boot = emulator.present(site.emulator) is not None and site.has_image
+    can_boot = present(site.emulator) is not None and site.has_image
     urls = [url.url for one in addresses for url in served_urls(one.text, is_secure=one.is_secure)]
     place = f"#/boot/{IMAGE_ID}" if can_boot else ""
     lines = [f"  {url.rstrip('/')}/{place}" for url in urls[:1]]

@@ -17,6 +17,7 @@ from aero_storage.cli.demo import image
 from aero_storage.cli.demo.packages import Contents, fetch_contents
 from aero_storage.cli.downloads import emulator
 from aero_storage.cli.downloads.cache import Digest
+from aero_storage.cli.downloads.emulator_directory import at_work, present, remove
 from aero_storage.emulator.files import EmulatorFiles, read_bounded
 from aero_storage.errors import OperatorError
 from aero_storage.settings.table import PAGE_DIRECTORY
@@ -93,7 +94,8 @@ class DemoSite:
 
     def put_emulator(self, found: EmulatorFiles) -> None:
         """Write v86 and SeaBIOS."""
-        emulator.store(found, self.emulator)
+        with at_work(self.emulator, Waiting()) as work:
+            work.store(found)
 
     def build_image(self, contents: Contents) -> None:
         """Write the image, its catalog, the licences of its parts, and what it was made of."""
@@ -131,7 +133,7 @@ class DemoSite:
         there = [path for path in self._made() if path.is_file()]
         for path in there:
             path.unlink()
-        emulator.remove(self.emulator)
+        remove(self.emulator, Waiting())
         for directory in (self.emulator, self.images, self.downloads, self.home / _LICENCES, self.home):
             if directory.is_dir() and not any(directory.iterdir()):
                 directory.rmdir()
@@ -181,7 +183,7 @@ def builders() -> str:
 
 def prepare(site: DemoSite, origins: emulator.Origins, say: Say, *, anew: bool = False) -> None:
     """Bring what is missing. Raises OperatorError with what cannot be had, and OSError."""
-    if anew or emulator.present(site.emulator) is None:
+    if anew or present(site.emulator) is None:
         say("Fetching the emulator: v86 (BSD-2-Clause) and SeaBIOS (LGPL-3.0) …")
         site.put_emulator(emulator.fetch(origins))
     if anew or not site.is_current:

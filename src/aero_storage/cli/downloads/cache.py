@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from http import HTTPStatus
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from tempfile import NamedTemporaryFile, TemporaryFile
 from typing import IO
 from urllib.parse import unquote, urlsplit
 
@@ -91,7 +91,7 @@ class Downloads:
 
     def small(self, url: str, what: str, most: int) -> bytes:
         """Return a document that has no digest. Raises UnavailableError."""
-        with NamedTemporaryFile() as file:
+        with TemporaryFile() as file:  # without a name, so a killed process leaves nothing
             self._fetch(url, file, what, most)
             file.seek(0)
             return file.read()

@@ -1,0 +1,62 @@
+"""`page fetch` that is killed at every step: `page remove` and the next `page fetch` leave nothing of it."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+from attrs import evolve
+from tests.cli.kills import Command, killed_at
+from tests.cli.package_registries import Registries, registries
+
+from aero_storage.cli.downloads import emulator
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+FEWEST_STEPS = 20
+
+pytestmark = pytest.mark.usefixtures("alone")
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[Registries]:
+    with registries() as running:
+        monkeypatch.setattr(emulator, "V86", evolve(emulator.V86, integrity=running.integrity))
+        yield running
+
+
+def files_in(place: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(place)): path.read_bytes() for path in place.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("flags", [(), ("--anew",)], ids=["first", "anew"])
+def test_killed_at_every_step(
+    served: Registries, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...]
+) -> None:
+    """Whenever it is killed, nothing of it stays after a removal, and the next one makes the directory whole."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    words = ("page", "fetch", "--registry", served.url, "--mirror", served.url, "--to")
+    whole = tmp_path / "whole"
+    assert command(*words, whole).status == 0
+    for step in itertools.count(1):
+        removed, mended = tmp_path / f"removed{step}", tmp_path / f"mended{step}"
+        if flags:
+            shutil.copytree(whole, removed)
+        else:
+            removed.mkdir()
+        (removed / "own.bin").write_bytes(b"mine")
+        was_killed = killed_at(step, command, [*words, removed, *flags])
+        shutil.copytree(removed, mended)
+        assert command("page", "remove", "--to", removed).status == 0
+        assert files_in(removed) == {"own.bin": b"mine"}, f"killed at step {step}"
+        assert command(*words, mended).status == 0
+        assert files_in(mended) == {**files_in(whole), "own.bin": b"mine"}, f"killed at step {step}"
+        assert not files_in(tmp_path / "temporary"), f"killed at step {step}"
+        if not was_killed:
+            break
+    assert step > FEWEST_STEPS
