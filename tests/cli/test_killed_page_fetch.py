@@ -11,6 +11,7 @@ from attrs import evolve
 from tests.cli.kills import Command, killed_at
 from tests.cli.package_registries import Registries, registries
 
+from aero_storage.cli.demo import image
 from aero_storage.cli.downloads import emulator
 
 if TYPE_CHECKING:
@@ -57,6 +58,30 @@ def test_killed_at_every_step(
         assert command(*words, mended).status == 0
         assert files_in(mended) == {**files_in(whole), "own.bin": b"mine"}, f"killed at step {step}"
         assert not files_in(tmp_path / "temporary"), f"killed at step {step}"
+        if not was_killed:
+            break
+    assert step > FEWEST_STEPS
+
+
+def test_demo_killed_at_every_step(
+    served: Registries, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whenever the demo is killed as it fetches and builds, its removal leaves nothing, and the next one is whole."""
+    monkeypatch.setattr(image, "make_image", lambda contents, with_root: contents.kernel * (1000 + with_root))
+    words = ("--no-serve", "--registry", served.url, "--mirror", served.url)
+    whole = tmp_path / "whole"
+    assert command("demo", whole, *words).status == 0
+    for step in itertools.count(1):
+        removed, mended = tmp_path / f"removed{step}", tmp_path / f"mended{step}"
+        was_killed = killed_at(step, command, ["demo", removed, *words])
+        if not removed.exists() or not any(removed.iterdir()):
+            continue
+        shutil.copytree(removed, mended)
+        told = command("demo", removed, "--remove")
+        assert not removed.exists(), f"killed at step {step}: {told.err}, {files_in(removed)}"
+        assert command("demo", mended, *words).status == 0
+        assert files_in(mended) == files_in(whole), f"killed at step {step}"
+        shutil.rmtree(mended)
         if not was_killed:
             break
     assert step > FEWEST_STEPS

@@ -68,7 +68,7 @@ def demonstrate(  # noqa: PLR0913, PLR0917 - the flags of a command
 
 
 def _remove(context: CommandContext, site: DemoSite) -> None:
-    removed = site.remove()
+    removed = site.remove(context.output.say)
     rest = "; what else is in it stays" if site.home.exists() else ""
     text = f"Removed {len(removed)} files of the demo from {site.home}{rest}"
     context.output.result({"directory": str(site.home), "removed": len(removed)}, text)
