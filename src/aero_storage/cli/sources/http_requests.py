@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import ipaddress
 from collections.abc import Mapping
 from http.client import HTTPException
 from typing import Any
@@ -50,6 +51,8 @@ class Answer:
     """Gets the connection back when the whole body was read."""
     _deadline: RepeatedDeadline
     """Ends each wait for the next bytes."""
+    is_unaltered: bool = False
+    """Whether nobody on the way can have changed it, or a redirect that led to it."""
 
     @property
     def status(self) -> int:
@@ -105,9 +108,10 @@ def ask(url: str, headers: Mapping[str, str] | None = None) -> Answer:
 
     Raises one of CUT if there is no answer, and OperatorError if a redirect is not followed.
     """
-    first = printable(shown_url(url), None)
+    first, is_unaltered = printable(shown_url(url), None), True
     for _ in range(_MOST_REDIRECTS + 1):
         answer = _ask_once(url, {**_HEADERS, **(headers or {})})
+        answer.is_unaltered = is_unaltered = is_unaltered and is_trustworthy(url)
         if answer.status not in _REDIRECTS:
             return answer
         location = answer.header("Location")
@@ -176,6 +180,18 @@ def _proxy_for(url: str) -> str | None:
         return None
     proxy = proxies.get(parts.scheme.lower()) or proxies.get("all")
     return f"http://{proxy}" if proxy and "://" not in proxy else proxy or None
+
+
+def is_trustworthy(url: str) -> bool:
+    """Return whether nobody on the way can change what comes from a URL, as by TLS, or from this machine."""
+    parts = urlsplit(url)
+    if parts.scheme.lower() == "https":
+        return True
+    try:
+        is_loopback = ipaddress.ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        is_loopback = parts.hostname == "localhost"
+    return is_loopback and _proxy_for(url) is None
 
 
 def _redirected(first: str, url: str, location: str) -> str:
