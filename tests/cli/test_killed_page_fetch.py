@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from attrs import evolve
-from tests.cli.kills import Command, killed_at
+from tests.cli.kills import Command, interrupted_at, killed_at
 from tests.cli.package_registries import Registries, registries
 
 from aero_storage.cli.demo import image
@@ -84,4 +84,26 @@ def test_demo_killed_at_every_step(
         shutil.rmtree(mended)
         if not was_killed:
             break
+    assert step > FEWEST_STEPS
+
+
+@pytest.mark.parametrize("words", [("demo", "--no-serve"), ("page", "fetch", "--to")], ids=["demo", "page"])
+def test_interrupted_at_every_step(
+    served: Registries, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    """Ctrl-C ends it with status 130 whenever it comes, and no file is left half-done, nor one in /tmp."""
+    monkeypatch.setattr(image, "make_image", lambda contents, with_root: contents.kernel * (1000 + with_root))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    for step in itertools.count(1):
+        place = tmp_path / str(step)
+        flags = ("--registry", served.url, "--mirror", served.url)
+        status = interrupted_at(step, command, [*words, place, *flags])
+        if status is None:
+            break
+        assert status == 130, f"interrupted at step {step}"
+        left = [name for name in files_in(tmp_path) if name.endswith("~") and name.startswith(f"{step}/")]
+        assert len(left) <= 1, f"interrupted at step {step}"  # the one whose own removal was interrupted
+        assert not any(path.is_file() for path in (tmp_path / "temporary").iterdir()), f"interrupted at step {step}"
+        shutil.rmtree(place, ignore_errors=True)
     assert step > FEWEST_STEPS

@@ -55,6 +55,7 @@ def demonstrate(  # noqa: PLR0913, PLR0917 - the flags of a command
     cannot be fetched.
     """
     site = DemoSite(directory.absolute())
+    context.when_interrupted = f"what is whole in {site.home} is kept, and the same command goes on from there"
     if remove:
         _remove(context, site)
         return

@@ -61,6 +61,7 @@ def fetch_parts(context: CommandContext, registry: str, mirror: str, anew: bool,
     fetched where they are there already.
     """
     place = _place(context, directory)
+    context.when_interrupted = "nothing was changed, or the next page fetch mends it"
     found = None if anew else present(place)
     if found is None or has_leftovers(place):
         with at_work(place, _waiting(context)) as work:

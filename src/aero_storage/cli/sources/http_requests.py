@@ -204,6 +204,6 @@ def _redirected(first: str, url: str, location: str) -> str:
     if urlsplit(url).scheme.lower() == "https" and urlsplit(target).scheme.lower() != "https":
         raise OperatorError(
             f"{first}: is redirected from https to {brief(shown_url(target))}, where anybody on the way could "
-            "change the image; name that URL, if you want it so, with --sha256"
+            "change what comes; name that URL itself, if you want it so (of an image, with --sha256)"
         )
     return target
