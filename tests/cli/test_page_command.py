@@ -177,13 +177,15 @@ def test_demo_offline_serves_what_it_has(
     home = tmp_path / "demo"
     nowhere = ("--registry", "http://127.0.0.1:9", "--mirror", "http://127.0.0.1:9")
     told = command("demo", home, "--no-serve", *nowhere)
-    assert told.status == 0
+    assert (told.status, told.out) == (1, f"What there is, is in {home}\n")
+    assert "http://127.0.0.1:9/v86/0.5.462: cannot be fetched: Connection refused." in told.err
     assert "There is no Linux to boot, and no emulator" in told.err
     assert (home / "images" / "linux.img").read_bytes().startswith(b"0\n")
     assert command("demo", home, "--no-serve", *places(served)).status == 0
     assert b"CD001" in (home / "images" / "linux.img").read_bytes()
     shutil.rmtree(home / "downloads")
-    assert command("demo", home, "--no-serve", "--anew", *nowhere).status == 0
+    told = command("demo", home, "--no-serve", "--anew", *nowhere)
+    assert (told.status, "What was there before is kept, and boots" in told.err) == (1, True)
     assert b"CD001" in (home / "images" / "linux.img").read_bytes()
 
 

@@ -43,9 +43,11 @@ _TERMINATED = (signal.SIGTERM, signal.SIGHUP)
 @with_json
 @with_root
 def command() -> None:
-    """Manage the images of an aero-storage daemon: import disk images, cut them into chunks, check them.
+    """Serve disk images to browsers, and manage them: import them, cut them into chunks, check them.
 
     \b
+      aero-storage demo                  # a Linux that boots in a browser
+      aero-storage serve images          # the images of a directory, until Ctrl-C
       aero-storage import win98.qcow2 --id win98 --name "Windows 98 SE"
       aero-storage publish win98
       aero-storage verify win98

@@ -6,6 +6,7 @@ import base64
 import ipaddress
 from collections.abc import Mapping
 from http.client import HTTPException
+from ssl import SSLCertVerificationError
 from typing import Any
 from urllib.parse import SplitResult, unquote_to_bytes, urljoin, urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
@@ -37,7 +38,14 @@ _HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "aero-
 
 
 def reason_of(error: BaseException) -> str:
-    """Return the reason of an exception of CUT, for a message."""
+    """Return the reason of an exception of CUT, for a message: that of the system or of TLS, if there is one."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, SSLCertVerificationError):
+            return f"its certificate is not trusted: {brief(cause.verify_message)}"
+        if isinstance(cause, OSError) and cause.strerror:
+            return brief(cause.strerror)
+        cause = cause.__cause__ or cause.__context__
     return brief(without_secrets(str(error))) or type(error).__name__
 
 
