@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -76,7 +77,8 @@ def serve_in_foreground(context: CommandContext, tell: Callable[[str, tuple[Addr
     def began(root: str, addresses: tuple[Address, ...]) -> None:
         if readable is not None:
             tell(root, addresses)
-            readable.release()
+            with suppress(OSError):  # as of any line of the log; whether somebody reads is looked at from now on
+                readable.release()
 
     def unread() -> None:
         context.output.say("aero-storage: nobody reads the output any more; ending, as by Ctrl-C")
