@@ -89,10 +89,10 @@ def test_bucket_needs_a_directory(command: Command) -> None:
 def test_other_v86_is_refused(served: Registries, command: Command, tmp_path: Path) -> None:
     """A package of v86 with another digest than the pinned one is refused, and nothing is written."""
     served.answers["/v86/-/v86.tgz"] += b"!"
-    told = command("page", "fetch", "--to", tmp_path / "parts", *places(served))
+    told = command("page", "fetch", "--to", tmp_path / "new" / "parts", *places(served))
     assert told.status == 1
     assert "is not what it should be" in told.err
-    assert not (tmp_path / "parts").exists()
+    assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize("document", [b"[" * 100_000, b"{}", b"\xff", b'{"dist": {"tarball": "file:///etc/passwd"}}'])

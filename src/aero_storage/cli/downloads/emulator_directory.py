@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import attrs
@@ -64,16 +64,17 @@ def remove(directory: Path, waiting: Waiting) -> bool:
 def at_work(directory: Path, waiting: Waiting) -> Iterator[EmulatorDirectory]:
     """Hold the directory for a with block, made if it is missing; another process at work there is waited for.
 
-    It is removed again if it is new and empty at the end. Raises BusyError, OperatorError and OSError.
+    What is new and empty at the end is removed again. Raises BusyError, OperatorError and OSError.
     """
-    is_new = not directory.exists()
+    new = [path for path in (directory, *directory.parents) if not path.exists()]
     directory.mkdir(parents=True, exist_ok=True)
     try:
         with locked(directory / _LOCK, waiting, keeps_file=False), Directory.opened(directory) as opened:
             yield EmulatorDirectory(directory, opened)
     finally:
-        if is_new and not any(directory.iterdir()):
-            directory.rmdir()
+        with suppress(OSError):  # it has files by now, as it should
+            for path in new:
+                path.rmdir()
 
 
 @attrs.frozen
