@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 
 WHEN_INTERRUPTED = "the images root is as it was, or the change is complete"
-"""What an interrupted command says, unless it has something else to say."""
+"""The state that an interrupted command tells of, unless it tells of another."""
 
 
 class InterruptedBySignal(KeyboardInterrupt):

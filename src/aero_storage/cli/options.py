@@ -46,7 +46,7 @@ class CommandContext:
     single_writer: bool = False
     """Whether nobody else writes, so that an object store needs no conditional writes."""
     when_interrupted: str = WHEN_INTERRUPTED
-    """What is so when the command is interrupted."""
+    """The state that the command tells of when it is interrupted."""
     _opened: Repository | None = attrs.field(init=False, default=None)
     _warned: set[str] = attrs.field(init=False, factory=set)
 

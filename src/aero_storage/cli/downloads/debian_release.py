@@ -1,4 +1,4 @@
-"""The release of a mirror of Debian: who signed it, which suite it is of, until when it is valid, its digests."""
+"""The release of a mirror of Debian: its signatures, its suite, its time and its digests."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def remove(directory: Path, waiting: Waiting) -> bool:
 def at_work(directory: Path, waiting: Waiting) -> Iterator[EmulatorDirectory]:
     """Hold the directory for a with block, made if it is missing; another process at work there is waited for.
 
-    What is new and empty at the end is removed again. Raises BusyError, OperatorError and OSError.
+    A new directory that is empty at the end is removed again. Raises BusyError, OperatorError and OSError.
     """
     new = [path for path in (directory, *directory.parents) if not path.exists()]
     directory.mkdir(parents=True, exist_ok=True)
