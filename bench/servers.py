@@ -166,6 +166,15 @@ def _nginx(log: str) -> Callable[[Place], list[str]]:
     return command
 
 
+def _caddy(place: Place) -> list[str]:
+    text = (_PEERS / "Caddyfile").read_text(encoding="utf-8")
+    for word, value in {"PORT": str(place.port), "ROOT": str(place.root), "LOG": str(place.log)}.items():
+        text = text.replace(f"@{word}@", value)
+    (place.home / "Caddyfile").write_text(text, encoding="utf-8")
+    homes = [f"{name}={place.home}" for name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME")]  # where it keeps its last settings
+    return ["env", *homes, "caddy", "run", "--config", str(place.home / "Caddyfile"), "--adapter", "caddyfile"]
+
+
 def _script(name: str) -> Callable[[Place], list[str]]:
     # -I keeps PYTHONPATH and the script's own directory out of what it imports.
     return lambda place: [sys.executable, "-I", str(_PEERS / name), str(place.root), str(place.port)]
@@ -177,7 +186,7 @@ def _static(place: Place) -> list[str]:
 
 
 AERO, NO_EXPRESS, NGINX, AIOHTTP, STATIC = "aero-storage", "aero-no-express", "nginx", "aiohttp", "twisted-static"
-NO_LOG = "nginx-no-log"
+NO_LOG, CADDY = "nginx-no-log", "caddy"
 _OURS = ("/v1/images/{}", "/v1/images/{}/chunked/v1/chunks/")
 _THEIRS = ("/{}", "/chunked/{}/v1/chunks/")
 KINDS = (
@@ -185,6 +194,7 @@ KINDS = (
     Kind(NO_EXPRESS, "aero-storage --no-express", *_OURS, _aero("--no-express"), b'"request complete"'),
     Kind(NGINX, "nginx", *_THEIRS, _nginx("log json buffer=64k flush=1s"), b'{"time"'),
     Kind(NO_LOG, "nginx, no log", *_THEIRS, _nginx("off")),
+    Kind(CADDY, "Caddy", *_THEIRS, _caddy, b'"handled request"'),
     Kind(AIOHTTP, "aiohttp + uvloop", *_THEIRS, _script("aiohttp_files.py")),
     Kind("starlette", "Starlette + uvicorn", *_THEIRS, _script("starlette_files.py")),
     Kind(STATIC, "twisted.web.static", *_THEIRS, _static, b'"GET /'),

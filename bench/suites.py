@@ -17,13 +17,13 @@ from bench.loads import Aim, Load, Run
 from bench.machine import Cores
 from bench.processes import busy
 from bench.results import BOTH_CORES, ONE_CORE, WHOLE_IMAGE, Latency, Memory, Sample
-from bench.servers import AERO, NGINX, NO_EXPRESS, Kind, Place, Server, free_port, running
+from bench.servers import AERO, CADDY, NGINX, NO_EXPRESS, Kind, Place, Server, free_port, running
 from bench.targets import SLOW_CLIENTS
 
 _LOG_SECONDS = 3.0
 _RANGE_SIZES = (data.MIB, 8 * data.MIB, WHOLE_IMAGE)
 _RANGED = (AERO, NO_EXPRESS, NGINX)
-_HOT = (AERO, NGINX)
+_HOT = (AERO, NGINX, CADDY)
 
 
 @attrs.frozen
