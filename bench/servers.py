@@ -171,7 +171,9 @@ def _caddy(place: Place) -> list[str]:
     for word, value in {"PORT": str(place.port), "ROOT": str(place.root), "LOG": str(place.log)}.items():
         text = text.replace(f"@{word}@", value)
     (place.home / "Caddyfile").write_text(text, encoding="utf-8")
-    homes = [f"{name}={place.home}" for name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME")]  # where it keeps its last settings
+    homes = [
+        f"{name}={place.home}" for name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME")
+    ]  # where it keeps its last settings
     return ["env", *homes, "caddy", "run", "--config", str(place.home / "Caddyfile"), "--adapter", "caddyfile"]
 
 

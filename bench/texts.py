@@ -61,6 +61,10 @@ make bench BENCH_ARGS=--help      # other sizes, offsets, connections, parts, se
 All figures of this page are in [benchmarks.json](benchmarks.json).
 """
 
+CHANGES = """\
+One download of 64 MiB by a client that stands still while the file is changed, and two ranges of 4 KiB with a change
+in between, a second apart. In place is what `cp` and `dd` do to a file that is there; by rename is what `mv` does.
+"""
 BUCKET = """\
 The daemon over a bucket of the tests' own object store, which shares a core with the load. Ratios are medians of
 pairs, taken in turn. The cold streams beside hot requests get 8 MiB a second each from the store.
