@@ -10,6 +10,10 @@ import json
 import re
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 LINK = re.compile(r"(!?)(\[[^\]]*\]\()((?![a-z]+:|#)[^)\s]+)\)")
 
@@ -42,7 +46,7 @@ def with_repository(text: str, repository: str) -> str:
 
 def main(sources: Path, repository: str, tag: str) -> None:
     """Write the three files anew."""
-    made = {
+    made: dict[str, Callable[[str], str]] = {
         "README.md": lambda text: with_whole_links(text, repository, tag),
         "pyproject.toml": lambda text: with_project_urls(text, repository, tag),
         "browser/package.json": lambda text: with_repository(text, repository),
