@@ -54,7 +54,7 @@ aero-storage: large disk images over HTTP ranges, as a Twisted daemon.
                (npm; 60 MB), for the tests of browser/; v86 needs Debian's seabios
   make guest   the same as `make demo` into $(VENV), and serve nothing: for the tests that boot it in a browser
   make bench   measure it beside nginx and others, some 20 minutes, into docs/measurements/benchmarks.md
-               (Debian packages nginx-light and wrk); BENCH_ARGS=--quick takes under 3
+               (Debian packages caddy, nginx-light and wrk); BENCH_ARGS=--quick takes under 3
   make bench-boot
                boot a Linux in Chromium over links of several delays, some 50 minutes, into docs/measurements/boot.md
                (Debian packages chromium, curl and nginx-light); BOOT_ARGS="--rounds 1 --rtts 50" takes under 5
