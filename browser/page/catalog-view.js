@@ -90,6 +90,7 @@ class CatalogView {
       const listing = await this.#context.api.list({ signal: this.#context.signal });
       fill(this.#trouble);
       this.#take(listing);
+      this.#askAgain(listing.troubles.map(({ error }) => error));
     } catch (error) {
       if (!this.#context.signal.aborted) this.#fail(error);
     } finally {
@@ -118,9 +119,14 @@ class CatalogView {
     if (this.#tag === undefined) this.#count.textContent = "";
     fill(this.#trouble, problem(error, { label: TRY_AGAIN, act: () => this.load() }));
     this.#context.announce(wordsFor(error).title);
-    if (error instanceof Failure && error.kind === "busy") {
-      this.#retry = setTimeout(() => this.load(), Math.min(60, Math.max(1, error.retryAfter)) * 1000);
-    }
+    this.#askAgain([error]);
+  }
+
+  /** Asks anew once the server wants to be asked, if it was busy. @param {unknown[]} errors */
+  #askAgain(errors) {
+    const waits = errors.map(error => (error instanceof Failure && error.kind === "busy" ? error.retryAfter : 0));
+    const seconds = Math.min(60, Math.max(0, ...waits));
+    if (seconds > 0) this.#retry = setTimeout(() => this.load(), Math.max(1, seconds) * 1000);
   }
 
   #reorder() {

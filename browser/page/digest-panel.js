@@ -76,7 +76,7 @@ class DigestPanel {
     const { image, context } = this.#parts;
     const path = new URL(context.api.plainUrl(image.id, "manifest")).pathname;
     try {
-      return digestsOf(await (await context.api.ask(path, { signal, id: image.id })).json());
+      return digestsOf(await context.api.json(path, { signal, id: image.id }));
     } catch (error) {
       if (/** @type {{kind?: string}} */ (error).kind === "missing") return undefined;
       throw error;

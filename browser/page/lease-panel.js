@@ -3,6 +3,7 @@
 
 import { element, fill } from "./dom.js";
 import { LeaseError } from "./leases.js";
+import { wordsFor } from "./problem.js";
 import { counted } from "./text.js";
 
 /**
@@ -69,10 +70,10 @@ export function leasePanel(leases, { announce, changed }) {
   }
 
   /** @param {import("./api.js").Listing} listing */
-  function update({ checksLeases, refused }) {
+  function update({ checksLeases, troubles }) {
     panel.hidden = !checksLeases && leases.ids.length === 0;
-    const bad = new Set(refused.map(({ id }) => id));
-    if (bad.size) panel.open = true;
+    const words = new Map(troubles.map(({ id, error: trouble }) => [id, wordsOf(trouble)]));
+    if (words.size) panel.open = true;
     fill(
       held,
       leases.ids.map(id =>
@@ -80,7 +81,7 @@ export function leasePanel(leases, { announce, changed }) {
           "li",
           {},
           element("code", {}, id),
-          bad.has(id) && element("span", { class: "error" }, "the server does not accept this lease"),
+          words.has(id) && element("span", { class: "error" }, words.get(id)),
           element("button", { type: "button", "aria-label": `Forget: ${id}`, onclick: () => forget(id) }, "Forget"),
         ),
       ),
@@ -88,4 +89,10 @@ export function leasePanel(leases, { announce, changed }) {
   }
 
   return { panel, update };
+}
+
+/** @param {import("./api.js").Failure} trouble why an image is not shown @returns {string} */
+function wordsOf(trouble) {
+  if (trouble.kind === "refused") return "The server does not accept this lease";
+  return wordsFor(trouble).title;
 }

@@ -282,7 +282,7 @@ def test_lease_that_is_not_good(visit: Visit, store: Daemon) -> None:
     visit.evaluate(f"sessionStorage.setItem('aero-leases', JSON.stringify({{ secret: {token!r} }}))")
     visit.tab.open(f"http://127.0.0.1:{store.port}/")
     visit.until(LISTED)
-    assert texts(visit, ".held .error") == ["the server does not accept this lease"]
+    assert texts(visit, ".held .error") == ["The server does not accept this lease"]
     assert len(texts(visit, ".image h2")) == 9
 
 
