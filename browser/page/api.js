@@ -31,6 +31,8 @@ const PATHS = {
   meta: "/meta",
 };
 const SECONDS = 30;
+const MOST_WAIT = 60;
+const LINKED = "urn:aero-storage";
 
 /** A request that brought nothing. */
 export class Failure extends Error {
@@ -54,6 +56,16 @@ export class Failure extends Error {
     if (status === 401 || status === 403) return new Failure("refused", status);
     return new Failure(status === 404 ? "missing" : "broken", status);
   }
+}
+
+/**
+ * The seconds after which to ask again, for a server that was busy.
+ * @param {unknown} error
+ * @returns {number} 0: asking again is of no use
+ */
+export function waitOf(error) {
+  if (!(error instanceof Failure) || error.kind !== "busy") return 0;
+  return Math.min(MOST_WAIT, Math.max(1, error.retryAfter));
 }
 
 export class Api {
@@ -90,6 +102,18 @@ export class Api {
    */
   async meta(id, { signal } = {}) {
     return this.json(pathOf(id, "meta"), { signal, id });
+  }
+
+  /**
+   * What an image has beside its bytes, as its metadata tells. No request for what is not there is an error then.
+   * @param {string} id
+   * @param {{ signal?: AbortSignal | undefined }} [options]
+   * @returns {Promise<{ profile: boolean, chunks: boolean }>}
+   */
+  async linked(id, { signal } = {}) {
+    const { headers } = await this.ask(pathOf(id, "meta"), { signal, id, method: "HEAD" });
+    const links = headers.get("Link") ?? "";
+    return { profile: links.includes(`"${LINKED}:profile"`), chunks: links.includes(`"${LINKED}:chunks"`) };
   }
 
   /**

@@ -1,7 +1,7 @@
 // @ts-check
 /** All images of the server, as far as this caller may have them. */
 
-import { Failure } from "./api.js";
+import { waitOf } from "./api.js";
 import { Catalog, hashOfQuery, ORDERS, queryOf } from "./catalog.js";
 import { element, fill } from "./dom.js";
 import { imageCard } from "./image-card.js";
@@ -124,9 +124,8 @@ class CatalogView {
 
   /** Asks anew once the server wants to be asked, if it was busy. @param {unknown[]} errors */
   #askAgain(errors) {
-    const waits = errors.map(error => (error instanceof Failure && error.kind === "busy" ? error.retryAfter : 0));
-    const seconds = Math.min(60, Math.max(0, ...waits));
-    if (seconds > 0) this.#retry = setTimeout(() => this.load(), Math.max(1, seconds) * 1000);
+    const seconds = Math.max(0, ...errors.map(waitOf));
+    if (seconds) this.#retry = setTimeout(() => this.load(), seconds * 1000);
   }
 
   #reorder() {

@@ -74,13 +74,10 @@ class DigestPanel {
   /** @param {AbortSignal} signal */
   async #fetchDigests(signal) {
     const { image, context } = this.#parts;
+    const { chunks } = await context.api.linked(image.id, { signal });
+    if (!chunks) return undefined;
     const path = new URL(context.api.plainUrl(image.id, "manifest")).pathname;
-    try {
-      return digestsOf(await context.api.json(path, { signal, id: image.id }));
-    } catch (error) {
-      if (/** @type {{kind?: string}} */ (error).kind === "missing") return undefined;
-      throw error;
-    }
+    return digestsOf(await context.api.json(path, { signal, id: image.id }));
   }
 
   /** @param {AbortSignal} signal @param {OnProgress} onProgress */

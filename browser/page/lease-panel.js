@@ -6,6 +6,10 @@ import { LeaseError } from "./leases.js";
 import { wordsFor } from "./problem.js";
 import { counted } from "./text.js";
 
+const HINT =
+  "It stays in this tab, and is gone when the tab is closed. Bytes of its image that this browser keeps after “Look " +
+  "inside” or “Boot it” stay until you forget them there.";
+
 /**
  * @param {import("./leases.js").Leases} leases
  * @param {{ announce: (text: string) => void, changed: () => unknown }} hooks `changed`: other images may be had now
@@ -31,7 +35,7 @@ export function leasePanel(leases, { announce, changed }) {
       { onsubmit: take, novalidate: true },
       element("label", { for: "lease" }, "Lease, or a URL that carries one"),
       element("div", { class: "line" }, field, element("button", { type: "submit" }, "Use it")),
-      element("p", { class: "hint", id: "lease-hint" }, "It stays in this tab, and is gone when the tab is closed."),
+      element("p", { class: "hint", id: "lease-hint" }, HINT),
       error,
     ),
     held,

@@ -104,11 +104,7 @@ export class Router {
   /** @param {HTMLElement} root */
   #showUnknown(root) {
     document.title = "No such view";
-    fill(
-      root,
-      element("h1", {}, "There is nothing at this address"),
-      wayBack(),
-    );
+    fill(root, element("h1", {}, "There is nothing at this address"), wayBack());
   }
 
   /** Takes the reader to the beginning of a new view, but leaves the first one alone. @param {HTMLElement} root */
