@@ -26,9 +26,11 @@ export class SerialOutput {
 
   /** @param {string} text whole lines */
   #add(text) {
-    const last = this.#pieces.at(-1);
-    if (last && (last.textContent?.length ?? 0) < PIECE) last.append(text);
-    else this.#begin(text);
+    for (const part of partsOf(text)) {
+      const last = this.#pieces.at(-1);
+      if (last && (last.textContent?.length ?? 0) < PIECE) last.append(part);
+      else this.#begin(part);
+    }
     this.#length += text.length;
     this.#drop(MOST_TEXT);
   }
@@ -48,4 +50,20 @@ export class SerialOutput {
       oldest?.remove();
     }
   }
+}
+
+/**
+ * Cuts whole lines into parts of whole lines.
+ * @param {string} text
+ * @returns {string[]} of about `PIECE` characters each
+ */
+function partsOf(text) {
+  const parts = [];
+  for (let at = 0; at < text.length; ) {
+    const cut = text.indexOf("\n", at + PIECE) + 1;
+    const end = cut === 0 ? text.length : cut;
+    parts.push(text.slice(at, end));
+    at = end;
+  }
+  return parts;
 }

@@ -337,7 +337,7 @@ def test_choices_are_accessible(visit: Visit, daemon: Daemon, axe: str, width: i
     assert visit.evaluate("shifted") < 0.01
     visit.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
     assert visit.axe(axe) == []
-    assert visit.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert visit.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
     assert visit.evaluate(CLEAN) == NOTHING
 
 
