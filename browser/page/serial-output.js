@@ -59,7 +59,7 @@ export class SerialOutput {
  */
 function partsOf(text) {
   const parts = [];
-  for (let at = 0; at < text.length; ) {
+  for (let at = 0; at < text.length;) {
     const cut = text.indexOf("\n", at + PIECE) + 1;
     const end = cut === 0 ? text.length : cut;
     parts.push(text.slice(at, end));
