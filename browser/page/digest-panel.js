@@ -46,7 +46,7 @@ class DigestPanel {
       element(
         "p",
         { class: "hint" },
-        "All is fetched from the server again, past all caches. Chunks are those of the chunk manifest.",
+        "Everything is fetched from the server again, past all caches. Chunks are those of the chunk manifest.",
       ),
       this.#task.report,
     );
