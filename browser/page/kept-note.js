@@ -6,8 +6,8 @@ import { byteSize } from "./text.js";
 
 const KEPT = "The bytes that you look at stay in this browser, for a later boot.";
 const PRIVATE =
-  "This image is private. The bytes that you look at stay in this browser, also when its lease has ended, until you " +
-  "forget them.";
+  "This image is private. The bytes that you look at stay in this browser, also when its lease has ended, until " +
+  "you forget them.";
 const NOTHING_KEPT = "This browser keeps nothing of what you look at.";
 
 /**

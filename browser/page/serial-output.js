@@ -1,5 +1,5 @@
 // @ts-check
-/** The output of a serial line in the document. What is finished is added and never drawn again; the oldest part goes. */
+/** The output of a serial line in the document: finished lines are added, and never drawn again; the oldest go. */
 
 import { element } from "./dom.js";
 import { MOST_TEXT } from "./terminal-text.js";
