@@ -95,7 +95,9 @@ export class LateFactsFinder {
 
   /**
    * Watches an element again after a while, if it is still there.
-   * @param {Element} place @param {{ image: Image, tell: (facts: LateFacts) => void }} watched @param {number} seconds
+   * @param {Element} place
+   * @param {{ image: Image, tell: (facts: LateFacts) => void }} watched
+   * @param {number} seconds
    */
   #askAgain(place, { image, tell }, seconds) {
     setTimeout(() => {

@@ -7,8 +7,8 @@ import { wordsFor } from "./problem.js";
 import { counted } from "./text.js";
 
 const HINT =
-  "It stays in this tab, and is gone when the tab is closed. Bytes of its image that this browser keeps after “Look " +
-  "inside” or “Boot it” stay until you forget them there.";
+  "It stays in this tab, and is gone when the tab is closed. Bytes of its image that this browser keeps after " +
+  "“Look inside” or “Boot it” stay until you forget them there.";
 
 /**
  * @param {import("./leases.js").Leases} leases
