@@ -4,7 +4,7 @@
 /** @typedef {import("./api.js").Image} Image */
 /** @typedef {"listed" | "name" | "size" | "changed"} Order */
 /** @typedef {{ words: string, order: Order, page: number }} Query */
-/** @typedef {{ image: Image, text: string | undefined }} Entry `text`: what is searched, made for the first search */
+/** @typedef {{ image: Image, text: string | undefined }} Entry `text` is made for the first search */
 
 export const PAGE_SIZE = 50;
 /** @type {readonly Order[]} */
