@@ -16,7 +16,7 @@ from aero_storage.storage.store import BlobRequest, Opened, Store
 FRESH_SECONDS = 1.0
 """Time for which the result of a look is used, in a directory."""
 
-LINK_SECONDS = 1.0
+LINK_SECONDS = 0.25
 """Time that the metadata of an image waits for a look: while a disk or a store does not answer, it has no link."""
 
 _MOST_KNOWN = 10_000
@@ -61,7 +61,7 @@ class ChunkLooks(ChunkLinks):
         try:
             is_there = await self._look(image)
         except (ClientError, DeferredTimeoutError):
-            return False
+            is_there = False  # remembered too: else each request of an outage would wait anew
         if len(self._known) >= _MOST_KNOWN:
             self._known.clear()
         self._known[image] = is_there, now + self._fresh_seconds
