@@ -158,6 +158,7 @@ class FakeBlob:
     lane: int = 0
     piece_bytes: int = 128 * 1024
     origin_bytes: int | None = None
+    remembered: None = None
     beginnings: list[Deferred[None]] | None = None
     """What `begin` returns, one after the other; None: nothing has to be brought in."""
 

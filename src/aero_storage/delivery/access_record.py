@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import attrs
 from twisted.internet.interfaces import IReactorTime
 
@@ -25,6 +27,9 @@ _RANGE, _VERSION, _ORIGIN = "range", "version", "origin_bytes"
 _LEASE, _USER = "lease", "user_id"
 _BLANKS = ("request_id", "status", "outcome", "bytes_sent", "latency_seconds", "client")
 
+
+NoteRange = Callable[[str, str, int, int, int, str, float], None]
+"""Takes request id, the client's host as JSON, first and last byte, length, version and seconds."""
 
 LeaseFields = tuple[tuple[str, str | None], ...]
 """The fields of a line about a lease: the same for all requests with one token."""
@@ -81,6 +86,28 @@ class AccessRecord:
                 metrics.range_answered(valid=True)
             elif status in _RANGE_REFUSALS and not self.facts.announces_body:
                 metrics.range_answered(valid=False)
+
+    def note_range(self) -> NoteRange | None:
+        """Return what records a range of a public image that was sent; None before the first line of such a one."""
+        if self._range_form is None and self.reporter.log is not None:
+            return None
+        return None if self._range_lease is not None or self._has_origin else self._note_range
+
+    def _note_range(  # noqa: PLR0913, PLR0917 - what there is to say
+        self, request_id: str, client: str, first: int, last: int, length: int, version: str, seconds: float
+    ) -> None:
+        self.count(_PARTIAL, length, seconds)
+        if self._range_form is not None:
+            self._range_form(
+                f'"{request_id}"',
+                206,
+                '"complete"',
+                length,
+                f"{seconds:.6f}",
+                client,
+                f'"{first}-{last}"',
+                f'"{version}"',
+            )
 
     def write(
         self,

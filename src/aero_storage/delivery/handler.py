@@ -112,6 +112,11 @@ class RequestHandler:
         self._profile_route = ProfileRoute(self.policy, self._open, self.profiles, self._access)
         self._exposition = PacedExposition(clock, self._expose)
 
+    @property
+    def admits_all(self) -> bool:
+        """Whether nothing limits the requests of one client, and the catalog renews itself."""
+        return self._client_limiter is None and self._renewal is None
+
     def account(self, facts: Facts) -> AccessRecord:
         """Where requests with these facts are told."""
         return AccessRecord(facts, self.reporter)
@@ -257,6 +262,10 @@ class RequestHandler:
         if image is None:
             raise BlobNotFoundError(image_id)
         return image
+
+    def take_place_now(self, exchange: Exchange) -> bool:
+        """Take a place for a response that has begun; False if there is none."""
+        return self._bytes.take_place_now(exchange)
 
     def answer_now(self, exchange: Exchange, range_value: str | None, memo: Memo) -> Reply | None:
         """Return the reply to a GET or HEAD for bytes with that `Range`, if nothing has to be waited for.

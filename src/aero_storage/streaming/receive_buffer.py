@@ -9,7 +9,7 @@ from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.main import CONNECTION_LOST
 from typing_extensions import override
 
-_BUFFER = bytearray(64 * 1024)
+_BUFFER = memoryview(bytearray(64 * 1024))
 """Safe to share: only the reactor's thread reads, and it copies the bytes before the next read."""
 
 
@@ -26,4 +26,4 @@ class SharedReceiveBuffer(tcp.Connection):
             count = self.socket.recv_into(_BUFFER)
         except OSError as error:
             return None if error.errno == errno.EWOULDBLOCK else CONNECTION_LOST
-        return self._dataReceived(bytes(memoryview(_BUFFER)[:count]))
+        return self._dataReceived(_BUFFER[:count].tobytes())

@@ -16,6 +16,7 @@ from zope.interface import implementer
 from aero_storage.errors import StatusAndReason
 from aero_storage.http.client_address import host_of
 from aero_storage.http.request_head import Refusal, RequestHead, refusal_of
+from aero_storage.logs.json_lines import quote
 from aero_storage.streaming.sendfile import SendfileServer
 from aero_storage.streaming.throttle import Pace
 from aero_storage.streaming.transports import TrackedTransport, sendfile_transport, tracked_transport
@@ -50,6 +51,7 @@ class HTTPConnection(TwistedProtocol):
     _response: Response | None = None
     _request: AeroRequest | None = None
     _peer: str | None = None
+    _peer_json: str | None = None
     _lingering: LingeringClose | None = None
 
     def __init__(
@@ -57,6 +59,7 @@ class HTTPConnection(TwistedProtocol):
     ) -> None:
         self.site, self.pace, self.wait = site, pace, Wait()
         self._responder, self._clock = responder, clock
+        self._fast = responder.fast
         self.find_plan: FindPlan = responder.plans.find
         self._state = ConnectionState()
         self._reader = RequestReader(self, self._state, site.turns)
@@ -84,8 +87,27 @@ class HTTPConnection(TwistedProtocol):
             self._count_unanswered()
         elif self._reader.has_input or not state.takes_requests or (planned := self.find_plan(data)) is None:
             self._reader.receive(data)
-        else:
+        elif self._fast is None or not self._fast.respond(planned, self):
             self.answer(planned)
+
+    def may_answer_fast(self) -> bool:
+        """Whether nothing is under way, and the connection stays open after a response."""
+        return self._state.state is State.IDLE and not self.site.retiring
+
+    def answered_fast(self) -> None:
+        """Count a request whose response the kernel has: the state is as before."""
+        self._state.heads += 1
+
+    def begin_rest(self) -> None:
+        """Begin to answer a request of whose response the kernel has a part."""
+        self._state.begin_response(last=False)
+
+    @property
+    def peer_json(self) -> str:
+        """The host of the peer as JSON."""
+        if self._peer_json is None:
+            self._peer_json = quote(self.peer)
+        return self._peer_json
 
     def answer(self, planned: PlannedRequest) -> None:
         """Answer a request whose head is known."""
