@@ -17,7 +17,7 @@ from aero_storage.http.leases.results import LeaseResult
 from aero_storage.http.leases.verification import Lease
 from aero_storage.http.ranges import Segment
 from aero_storage.logs.json_log import EventLog, Form, make_form
-from aero_storage.metrics import Metrics
+from aero_storage.metrics import Metrics, RangeTally
 from aero_storage.storage.store import Opened
 
 _PARTIAL = 206
@@ -59,6 +59,8 @@ class AccessRecord:
     """The lease that `_range_form` tells of."""
     _has_origin: bool = attrs.field(init=False, default=False)
     """Whether `_range_form` has a blank for the bytes of an origin."""
+    _tally: RangeTally | None = attrs.field(init=False, default=None)
+    """Counts the ranges of `note_range`."""
     _route: str = attrs.field(init=False)
     _method: str = attrs.field(init=False)
     _counted_image: str | None = attrs.field(init=False)
@@ -96,18 +98,14 @@ class AccessRecord:
     def _note_range(  # noqa: PLR0913, PLR0917 - what there is to say
         self, request_id: str, client: str, first: int, last: int, length: int, version: str, seconds: float
     ) -> None:
-        self.count(_PARTIAL, length, seconds)
-        if self._range_form is not None:
-            self._range_form(
-                f'"{request_id}"',
-                206,
-                '"complete"',
-                length,
-                f"{seconds:.6f}",
-                client,
-                f'"{first}-{last}"',
-                f'"{version}"',
-            )
+        tally, form = self._tally, self._range_form
+        if tally is None:
+            image_id = self.facts.names.image_id or ""
+            tally = self._tally = self.reporter.metrics.tally_of_ranges(self._route, self._method, image_id)
+        tally.add(length, seconds)
+        if form is not None:
+            part, json_id = f'"{first}-{last}"', f'"{request_id}"'
+            form(json_id, _PARTIAL, '"complete"', length, f"{seconds:.6f}", client, part, f'"{version}"')
 
     def write(
         self,

@@ -77,7 +77,6 @@ INTERNALS: tuple[Internal, ...] = (
         "twisted.internet.tcp.Connection",
         lambda: tcp.Connection,
         aborting="streaming.sendfile: whether the connection is being reset",
-        dataReceived="streaming.receive_buffer: hands over what was read",
     ),
     *_table(
         "twisted.internet.epollreactor.EPollReactor",

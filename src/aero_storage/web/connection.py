@@ -83,16 +83,17 @@ class HTTPConnection(TwistedProtocol):
     def dataReceived(self, data: bytes) -> None:
         """Answer a known head at once; hand all else to the reader."""
         state = self._state
-        if state.is_ending:
+        if state.state is State.IDLE and not self._reader.has_input and (planned := self.find_plan(data)) is not None:
+            if self._fast is None or not self._fast.respond(planned, self):
+                self.answer(planned)
+        elif state.is_ending:
             self._count_unanswered()
-        elif self._reader.has_input or not state.takes_requests or (planned := self.find_plan(data)) is None:
+        else:
             self._reader.receive(data)
-        elif self._fast is None or not self._fast.respond(planned, self):
-            self.answer(planned)
 
     def may_answer_fast(self) -> bool:
-        """Whether nothing is under way, and the connection stays open after a response."""
-        return self._state.state is State.IDLE and not self.site.retiring
+        """Whether the connection, on which nothing is under way, stays open after a response."""
+        return not self.site.retiring
 
     def answered_fast(self) -> None:
         """Count a request whose response the kernel has: the state is as before."""
