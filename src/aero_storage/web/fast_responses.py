@@ -16,6 +16,7 @@ from aero_storage.delivery.facts import make_request_id
 from aero_storage.delivery.fast_range import FastRange
 from aero_storage.http.ranges import Segment
 from aero_storage.streaming.sendfile import SendfileServer
+from aero_storage.web.connection_state import ConnectionState
 from aero_storage.web.file_sender import FileSender
 from aero_storage.web.response import Client
 from aero_storage.web.response_plans import PlannedRequest, ResponsePlan
@@ -41,24 +42,26 @@ class Begun:
     """Bytes of head and body that the kernel has."""
 
 
+class Closing(Protocol):
+    """All connections, as far as a fast response needs them."""
+
+    retiring: bool
+    """Whether connections end with their next response."""
+
+
 class FastClient(Client, Protocol):
     """A connection, as far as a fast response needs it."""
+
+    state: ConnectionState
+
+    @property
+    def site(self) -> Closing:
+        """All connections."""
+        ...
 
     @property
     def peer_json(self) -> str:
         """The host of the peer as JSON."""
-        ...
-
-    def may_answer_fast(self) -> bool:
-        """Whether the connection is idle, and stays open after a response."""
-        ...
-
-    def answered_fast(self) -> None:
-        """Count a request whose response the kernel has."""
-        ...
-
-    def begin_rest(self) -> None:
-        """Count a request whose response has begun."""
         ...
 
 
@@ -79,7 +82,7 @@ class FastResponses:
             (fast is None or wanted is None or given_id is not None or transport is None)
             or not plan.persistent
             or client.pace is not None
-            or not client.may_answer_fast()
+            or client.site.retiring
             or (note := plan.record.note_range()) is None
         ):
             return False
@@ -106,10 +109,10 @@ class FastResponses:
             return False
         sent = transport.send_now(data)
         if sent < len(data):
-            client.begin_rest()
+            client.state.begin_response(last=False)
             begun = Begun(plan, fast, Segment(first, length), request_id, started, head, sent)
             self._send_rest(begun, client, transport)
             return True
-        client.answered_fast()
+        client.state.heads += 1
         note(request_id, client.peer_json, first, last, length, fast.version, self._clock.seconds() - started)
         return True
