@@ -92,7 +92,9 @@ Two commands are installed. `twistd aero-storage` is the daemon; its flags are t
 or not at all. An interrupted command leaves the images as they were; the next one cleans up.
 
 The exit status is 0, 1 for a failure (also a finding of `verify`, `catalog check`, `lease check` or `doctor`), 2 for
-a wrong command line, 128 + n after signal n. With `--json` a command prints one JSON document on standard output.
+a wrong command line, 128 + n after signal n. Ctrl-C is the way to end `serve`, `top`, and `demo` once it serves, so
+the status is 0 then; SIGTERM and SIGHUP end `serve` and such a `demo` with 0, too, as they end the daemon, and `top`
+with 143 and 129. With `--json` a command prints one JSON document on standard output.
 
 | Command | What it does |
 | --- | --- |
