@@ -165,10 +165,6 @@ class ByteHandler:
             return None
         return reply
 
-    def take_place_now(self, exchange: Exchange) -> bool:
-        """Take a place under the cap, if there is one at once."""
-        return exchange.take_place_now(self._admission)
-
     def _decide_now(self, exchange: Exchange, image: Image, opened: Opened, memo: Memo) -> Decision | None:
         if exchange.hearing is not None and not self._settle(exchange, image, opened):
             return None

@@ -1,4 +1,4 @@
-"""What is left to ask before a range of a public image is sent that was decided before.
+"""The last questions before a range of a public image is sent that was decided before.
 
 Nearly all requests of a busy server are for one more range of an image that is open already. Such a request waits for
 nothing and holds nothing when its response has been sent, so it needs no exchange: every rule that could answer it
@@ -15,6 +15,7 @@ from aero_storage.catalog.current import CurrentCatalog
 from aero_storage.delivery.admission import Admission
 from aero_storage.delivery.boot_profiles import ProfileLinks
 from aero_storage.delivery.decision import Decision
+from aero_storage.delivery.exchange import Exchange
 from aero_storage.delivery.reply import Reply
 from aero_storage.delivery.routes import Resource
 from aero_storage.http.ranges import Segment, content_range
@@ -58,6 +59,10 @@ class FastRange:
         ):
             return self.file.current_file()
         return None
+
+    def take_place(self, exchange: Exchange) -> bool:
+        """Take a place for a response of which a part has been sent; False if there is none."""
+        return exchange.take_place_now(self._admission)
 
     def reply(self, segment: Segment) -> Reply:
         """Return the reply with a part of the image, as the decision has it."""

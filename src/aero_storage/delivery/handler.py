@@ -263,24 +263,19 @@ class RequestHandler:
             raise BlobNotFoundError(image_id)
         return image
 
-    def take_place_now(self, exchange: Exchange) -> bool:
-        """Take a place for a response that has begun; False if there is none."""
-        return self._bytes.take_place_now(exchange)
-
     def answer_now(self, exchange: Exchange, range_value: str | None, memo: Memo) -> Reply | None:
         """Return the reply to a GET or HEAD for bytes with that `Range`, if nothing has to be waited for.
 
         None otherwise; the exchange then holds a place at most. `memo` is the same for requests that differ in
         nothing but their range.
         """
-        facts = exchange.facts
         if self._renewal is not None and self._renewal.is_due():
             return None
         try:
             self._take_share(exchange)
             reply = self._bytes.answer_now(exchange, range_value, memo)
         except ClientError as failure:
-            reply = self._explain(facts, failure)
+            reply = self._explain(exchange.facts, failure)
         return reply if reply is None or reply.status < _ERROR else self._varying(exchange, reply)
 
     def _varying(self, exchange: Exchange, reply: Reply) -> Reply:

@@ -167,7 +167,7 @@ class JsonLines(LineLog):
 
         def put(*values: object) -> None:
             line = fill(*values)
-            with lock:  # what `_put` and `_enqueue` do where the writer waits already, and has nothing to be told
+            with lock:  # the usual case of `_put` and `_enqueue`: the writer has been told
                 if self._writer is not None and len(self._queue) in usual:
                     self._queue.append(line)
                     return

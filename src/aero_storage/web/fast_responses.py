@@ -1,7 +1,7 @@
 """Ranges of open images, answered by one read and one send (see `delivery.fast_range`).
 
-No object is made for such a request that outlives it. Whatever is unusual about it leaves it to the Responder, before
-anything has been sent; if the socket takes only a part, the Responder sends the rest.
+No object is made for such a request that outlives it. The Responder gets all that are unusual, before anything has
+been sent; if the socket takes only a part, it sends the rest.
 """
 
 from __future__ import annotations

@@ -169,7 +169,7 @@ class Responder:
         exchange.blob = blob = begun.fast.file.lease()
         response = self._response(exchange, reply, client, None)
         try:
-            if not self._handler.take_place_now(exchange) or blob.file is None:
+            if not begun.fast.take_place(exchange) or blob.file is None:
                 raise ShortReadError("the file was closed while its bytes were sent")  # noqa: TRY301
             sending = self._sender.send_rest(
                 transport, begun.head, blob.file, begun.segment, begun.sent, exchange.place
