@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import attrs
 import pytest
-from tests.delivery.conftest import FakeBlob
+from tests.delivery.conftest import Ask, Bench, FakeBlob
 from twisted.internet.task import Clock
 
 from aero_storage.catalog.current import CurrentCatalog
@@ -14,7 +14,10 @@ from aero_storage.catalog.model import Catalog, Image
 from aero_storage.catalog.reader import Reading
 from aero_storage.delivery.admission import Admission
 from aero_storage.delivery.boot_profiles import ProfileLinks
+from aero_storage.delivery.byte_handler import Memo
+from aero_storage.delivery.exchange import Ending
 from aero_storage.delivery.fast_range import FastRange
+from aero_storage.storage.store import BlobRequest
 
 DATE = 1_000.0
 
@@ -103,3 +106,24 @@ def test_a_request_is_seen_by_the_profiles() -> None:
     world = World()
     world.decide().file_now(DATE)
     assert world.profiles.asked
+
+
+def test_a_file_that_was_closed_and_is_open_again_goes_the_fast_way(ask: Ask, bench: Bench) -> None:
+    """The decision is for the same version of the file, and stays; the open file is another."""
+    image = Image("disk", "disk.img", "disk")
+    bench.current_catalog.take(Reading(Catalog((image,)), None))
+    handler, memo, blob = bench.handler(), Memo(), bench.store.put("disk.img")
+    bench.store.cached[BlobRequest(image)] = blob
+
+    def kept_after(kept: Kept) -> object:
+        blob.remembered = kept  # type: ignore[assignment]
+        exchange = bench.exchange(ask("/v1/images/disk"))
+        assert handler.answer_now(exchange, "bytes=0-0", memo) is not None
+        exchange.end(Ending.COMPLETE, 206, 1)
+        return None if memo.fast is None else memo.fast.file
+
+    first, second = Kept(), Kept()
+    assert kept_after(first) is first
+    decision = memo.decision
+    assert kept_after(second) is second
+    assert memo.decision is decision

@@ -172,6 +172,8 @@ class ByteHandler:
         profiles.asked = True
         is_known = memo.status is opened.status and memo.sha256 == opened.sha256 and memo.profiles is profiles.mark
         if decision is not None and is_known and decision.holds_at(self._now()):
+            if memo.fast is not None and memo.fast.file is not opened.remembered:  # it was closed, and is open again
+                memo.fast = self._fast_range(decision, opened)
             return decision
         if exchange.facts.resource is Resource.IMAGE and not profiles.knows(image, opened.status):
             return None
