@@ -66,7 +66,6 @@ class SystemCall:
 class Profile:
     """What a request takes; times in microseconds."""
 
-    rate: float
     user: float
     kernel: float
     functions: Sequence[Function]
@@ -102,7 +101,7 @@ def section(title: str, load: Load, profile: Profile, facts: Iterable[str]) -> s
     return "\n".join(
         (
             f"## {title}: {load.name}\n",
-            f"{', '.join(facts)}. {profile.rate:,.0f} requests a second; {profile.user:.1f} µs user, "  # noqa: ISC004
+            f"{', '.join(facts)}. {profile.user:.1f} µs user, "  # noqa: ISC004
             f"{profile.kernel:.1f} µs kernel time a request.\n",
             table(("System call", "a request", "share of the kernel's time, traced"), calls),
             "",
@@ -157,7 +156,7 @@ def measure(server: Server, load: Load, site: Data, cores: machine.Cores, second
             trace.send_signal(signal.SIGINT)
         functions = parse_stacks(stacks.read_text(encoding="utf-8"))
         system_calls = parse_calls(calls.read_text(encoding="utf-8"), traced.requests)
-    return Profile(done.requests / done.seconds, user, kernel, functions, system_calls)
+    return Profile(user, kernel, functions, system_calls)
 
 
 def _times(server: Server) -> tuple[float, float]:
