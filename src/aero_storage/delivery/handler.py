@@ -99,8 +99,7 @@ class RequestHandler:
     _package_parts: PackageParts = attrs.field(kw_only=True, factory=PackageParts)
     """The client for browsers, and the page."""
     shutting_down: bool = attrs.field(init=False, default=False)
-    admits_all: bool = attrs.field(init=False)
-    """Whether nothing limits the requests of one client, and the catalog renews itself."""
+    admits_all: bool = attrs.field(init=False)  # no limit for one client, and no catalog to renew
     _readiness: SingleFlight[bool] = attrs.field(init=False)
     _list: ImageList = attrs.field(init=False)
     _lease_route: LeaseRoute = attrs.field(init=False)
