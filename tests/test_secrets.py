@@ -100,6 +100,7 @@ QUIET = {
 """Modules in which secrets are unwrapped: they log nothing whatever."""
 LOGGERS = {
     "logs/json_log.py": {"ILogObserver", "LogEvent", "Logger", "LogLevel", "formatEvent"},
+    "service/direct_reads.py": {"log"},
     "service/signals.py": {"ILogObserver"},
     "service/worker.py": {"globalLogBeginner"},
     "service/foreground.py": {"FilteringLogObserver", "LogLevel", "LogLevelFilterPredicate", "globalLogBeginner"},

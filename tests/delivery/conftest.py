@@ -39,7 +39,7 @@ from aero_storage.logs.json_lines import Fields
 from aero_storage.metrics import Metrics, Registry
 from aero_storage.storage.blob import BlobStatus
 from aero_storage.storage.local.file_status import file_status
-from aero_storage.storage.store import BlobRequest, EntryFault, Opened, Store, Survey
+from aero_storage.storage.store import BlobRequest, EntryFault, Opened, RememberedFile, Store, Survey
 
 _LIMITED = policy_with(max_range_bytes=100)
 _VALIDATORS = Validators('"v1"', 1_700_000_000_500_000_000)  # Tue, 14 Nov 2023 22:13:20 GMT, and a half
@@ -158,6 +158,7 @@ class FakeBlob:
     lane: int = 0
     piece_bytes: int = 128 * 1024
     origin_bytes: int | None = None
+    remembered: RememberedFile | None = None
     beginnings: list[Deferred[None]] | None = None
     """What `begin` returns, one after the other; None: nothing has to be brought in."""
 

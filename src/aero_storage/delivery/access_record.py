@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import attrs
 from twisted.internet.interfaces import IReactorTime
 
@@ -15,7 +17,7 @@ from aero_storage.http.leases.results import LeaseResult
 from aero_storage.http.leases.verification import Lease
 from aero_storage.http.ranges import Segment
 from aero_storage.logs.json_log import EventLog, Form, make_form
-from aero_storage.metrics import Metrics
+from aero_storage.metrics import Metrics, RangeTally
 from aero_storage.storage.store import Opened
 
 _PARTIAL = 206
@@ -25,6 +27,9 @@ _RANGE, _VERSION, _ORIGIN = "range", "version", "origin_bytes"
 _LEASE, _USER = "lease", "user_id"
 _BLANKS = ("request_id", "status", "outcome", "bytes_sent", "latency_seconds", "client")
 
+
+NoteRange = Callable[[str, str, int, int, int, str, float], None]
+"""Takes request id, the client's host as JSON, first and last byte, length, version and seconds."""
 
 LeaseFields = tuple[tuple[str, str | None], ...]
 """The fields of a line about a lease: the same for all requests with one token."""
@@ -54,6 +59,8 @@ class AccessRecord:
     """The lease that `_range_form` tells of."""
     _has_origin: bool = attrs.field(init=False, default=False)
     """Whether `_range_form` has a blank for the bytes of an origin."""
+    _tally: RangeTally | None = attrs.field(init=False, default=None)
+    """Counts the ranges of `note_range`."""
     _route: str = attrs.field(init=False)
     _method: str = attrs.field(init=False)
     _counted_image: str | None = attrs.field(init=False)
@@ -81,6 +88,24 @@ class AccessRecord:
                 metrics.range_answered(valid=True)
             elif status in _RANGE_REFUSALS and not self.facts.announces_body:
                 metrics.range_answered(valid=False)
+
+    def note_range(self) -> NoteRange | None:
+        """Return what records a range of a public image that was sent; None before the first line of such a one."""
+        if self._range_form is None and self.reporter.log is not None:
+            return None
+        return None if self._range_lease is not None or self._has_origin else self._note_range
+
+    def _note_range(  # noqa: PLR0913, PLR0917 - what there is to say
+        self, request_id: str, client: str, first: int, last: int, length: int, version: str, seconds: float
+    ) -> None:
+        tally, form = self._tally, self._range_form
+        if tally is None:
+            image_id = self.facts.names.image_id or ""
+            tally = self._tally = self.reporter.metrics.tally_of_ranges(self._route, self._method, image_id)
+        tally.add(length, seconds)
+        if form is not None:
+            part, json_id = f'"{first}-{last}"', f'"{request_id}"'
+            form(json_id, _PARTIAL, '"complete"', length, f"{seconds:.6f}", client, part, f'"{version}"')
 
     def write(
         self,

@@ -99,6 +99,12 @@ class Admission:
         """Number of requests in the queue."""
         return 0 if self._queue is None else len(self._queue)
 
+    @property
+    def has_place(self) -> bool:
+        """Whether `try_acquire` would return a place now."""
+        cap = self.max_concurrent_bytes_requests
+        return not self._queue and (not cap or len(self._held) < cap)
+
     def acquire(self, host: str | None = None) -> Deferred[Place]:
         """Return a Deferred of a place for the client at `host`; it can be cancelled.
 

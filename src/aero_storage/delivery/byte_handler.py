@@ -16,6 +16,7 @@ from aero_storage.delivery.chunk_versions import ChunkVersions
 from aero_storage.delivery.decision import Decision, judge
 from aero_storage.delivery.exchange import Exchange
 from aero_storage.delivery.facts import Facts
+from aero_storage.delivery.fast_range import FastRange, fast_range
 from aero_storage.delivery.lease_limits import LeaseLimiter
 from aero_storage.delivery.missing import LookAnew, open_named
 from aero_storage.delivery.policy import Policy
@@ -54,6 +55,8 @@ class Memo:
     decision: Decision | None = None
     profiles: object = None
     """The mark of the boot profiles that were known then."""
+    fast: FastRange | None = None
+    """The decision, where a range needs no exchange."""
 
 
 @attrs.frozen(eq=False)
@@ -169,6 +172,8 @@ class ByteHandler:
         profiles.asked = True
         is_known = memo.status is opened.status and memo.sha256 == opened.sha256 and memo.profiles is profiles.mark
         if decision is not None and is_known and decision.holds_at(self._now()):
+            if memo.fast is not None and memo.fast.file is not opened.remembered:  # it was closed, and is open again
+                memo.fast = self._fast_range(decision, opened)
             return decision
         if exchange.facts.resource is Resource.IMAGE and not profiles.knows(image, opened.status):
             return None
@@ -177,7 +182,11 @@ class ByteHandler:
         except OtherVersionError:  # the memory may be old, and another worker may have told of the new one
             return None
         memo.status, memo.sha256, memo.profiles = opened.status, opened.sha256, profiles.mark
+        memo.fast = self._fast_range(decision, opened) if memo.access is None else None
         return decision
+
+    def _fast_range(self, decision: Decision, opened: Opened) -> FastRange | None:
+        return fast_range(decision, opened, self._current_catalog, self._profiles, self._admission)
 
     def _take_lease_share(self, exchange: Exchange) -> None:
         if self._lease_limiter is not None:
@@ -188,7 +197,7 @@ class ByteHandler:
 
     def _find_anew(self, facts: Facts, catalog: Catalog, memo: Memo) -> None:
         image = self._find(facts, catalog)
-        memo.catalog_mark, memo.image, memo.status = catalog.mark, image, None
+        memo.catalog_mark, memo.image, memo.status, memo.fast = catalog.mark, image, None, None
         memo.access = self._access if is_closed(catalog, image) else None
         memo.lease.forget()
         if image is not None:

@@ -85,6 +85,10 @@ class Exchange:
         """Whether it has ended."""
         return self._ended
 
+    def begin_at(self, started: float) -> None:
+        """Count its time from then on, by the clock."""
+        self._started = started
+
     def take_place_now(self, admission: Admission) -> bool:
         """Take a place if there is one at once; the one that is held is enough."""
         if self.place is None:

@@ -99,6 +99,7 @@ class RequestHandler:
     _package_parts: PackageParts = attrs.field(kw_only=True, factory=PackageParts)
     """The client for browsers, and the page."""
     shutting_down: bool = attrs.field(init=False, default=False)
+    admits_all: bool = attrs.field(init=False)  # no limit for one client, and no catalog to renew
     _readiness: SingleFlight[bool] = attrs.field(init=False)
     _list: ImageList = attrs.field(init=False)
     _lease_route: LeaseRoute = attrs.field(init=False)
@@ -106,7 +107,7 @@ class RequestHandler:
     _exposition: PacedExposition = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        clock = self.reporter.clock
+        self.admits_all, clock = self._client_limiter is None and self._renewal is None, self.reporter.clock
         self._readiness = SingleFlight(clock, self._fresh_seconds)
         disk, metrics = self.reporter.disk, self.reporter.metrics
         self._list = ImageList(self._store, disk, metrics, clock, self._access, self._fresh_seconds)
@@ -268,14 +269,13 @@ class RequestHandler:
         None otherwise; the exchange then holds a place at most. `memo` is the same for requests that differ in
         nothing but their range.
         """
-        facts = exchange.facts
         if self._renewal is not None and self._renewal.is_due():
             return None
         try:
             self._take_share(exchange)
             reply = self._bytes.answer_now(exchange, range_value, memo)
         except ClientError as failure:
-            reply = self._explain(facts, failure)
+            reply = self._explain(exchange.facts, failure)
         return reply if reply is None or reply.status < _ERROR else self._varying(exchange, reply)
 
     def _varying(self, exchange: Exchange, reply: Reply) -> Reply:

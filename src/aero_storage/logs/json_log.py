@@ -162,8 +162,18 @@ class JsonLines(LineLog):
         """Prepare an event as `make_form` does; `blanks` are in the order of `fields`."""
         if _RANK[level] < _RANK[self._log_level]:
             return lambda *_values: None
-        fill, put = make_filler(level, message, {**self._constant, **fields}, blanks), self._put
-        return lambda *values: put(fill(*values))
+        fill = make_filler(level, message, {**self._constant, **fields}, blanks)
+        lock, usual = self._lock, range(1, self._max_queued // 2 - 1)
+
+        def put(*values: object) -> None:
+            line = fill(*values)
+            with lock:  # the usual case of `_put` and `_enqueue`: the writer has been told
+                if self._writer is not None and len(self._queue) in usual:
+                    self._queue.append(line)
+                    return
+            self._put(line)
+
+        return put
 
     @override
     def pass_on(self, lines: Sequence[str]) -> None:

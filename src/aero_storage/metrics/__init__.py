@@ -2,6 +2,6 @@
 
 from aero_storage.metrics.counts import OTHER, Counts, Gauge
 from aero_storage.metrics.families import CONTENT_TYPE, Registry
-from aero_storage.metrics.instruments import Gauges, LeaseDocument, Metrics
+from aero_storage.metrics.instruments import Gauges, LeaseDocument, Metrics, RangeTally
 
-__all__ = ["CONTENT_TYPE", "OTHER", "Counts", "Gauge", "Gauges", "LeaseDocument", "Metrics", "Registry"]
+__all__ = ["CONTENT_TYPE", "OTHER", "Counts", "Gauge", "Gauges", "LeaseDocument", "Metrics", "RangeTally", "Registry"]

@@ -7,6 +7,7 @@ are callbacks, evaluated on each exposition.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Literal
@@ -14,11 +15,22 @@ from typing import Literal
 import attrs
 
 from aero_storage.http.leases.results import LeaseResult
-from aero_storage.metrics.counts import OTHER, Counts, Gauge, Labels, Tally, descriptors_used, empty_row, observe
+from aero_storage.metrics.counts import (
+    BUCKETS,
+    OTHER,
+    Counts,
+    Gauge,
+    Labels,
+    Tally,
+    descriptors_used,
+    empty_row,
+    observe,
+)
 from aero_storage.metrics.families import Families, Registry, generate_latest, process_samples
 
 Mode = Literal["range", "full", "chunk", "virtual_chunk"]
 LeaseDocument = Literal["keys", "revocations"]
+_PARTIAL = 206
 _OPENED = (LeaseResult.OK.value,)
 Gauges = Mapping[Gauge, Callable[[], float]]
 
@@ -37,6 +49,32 @@ class _BoundedLabel:
                 return (OTHER,)
             labels = self._seen[value] = (value,)
         return labels
+
+
+@attrs.define(eq=False)
+class RangeTally:
+    """Counts ranges of one image that were sent: two sums, and the times."""
+
+    request: Labels
+    """The labels of the request counter."""
+    image: Labels
+    """Those of the byte counter."""
+    _row: list[float]
+    _number: int = attrs.field(init=False, default=0)
+    _bytes: int = attrs.field(init=False, default=0)
+
+    def add(self, size: int, seconds: float) -> None:
+        """Count a range of `size` bytes."""
+        self._number += 1
+        self._bytes += size
+        self._row[bisect_left(BUCKETS, seconds)] += 1
+        self._row[-1] += seconds
+
+    def take(self) -> tuple[int, int]:
+        """Return how many there were since the last call, and their bytes."""
+        taken = self._number, self._bytes
+        self._number = self._bytes = 0
+        return taken
 
 
 class Metrics:
@@ -64,6 +102,7 @@ class Metrics:
         self._version = version
         self._image_label = _BoundedLabel(max_image_ids)
         self._shown: Counts | None = None
+        self._tallies: dict[tuple[Labels, Labels], RangeTally] = {}
         registry.register(Families(lambda: self.shown, version))
 
     @property
@@ -80,6 +119,26 @@ class Metrics:
         if row is None:
             row = durations[timed] = empty_row()
         observe(row, seconds)
+
+    def tally_of_ranges(self, route: str, method: str, image_id: str) -> RangeTally:
+        """Return what counts ranges of one image; they join the other counts with the next `snapshot`."""
+        request, image = (route, method, str(_PARTIAL)), self._image_label.of(image_id)
+        tally = self._tallies.get((request, image))
+        if tally is None:
+            row = self.counts.durations.setdefault((route, method), empty_row())
+            tally = self._tallies[request, image] = RangeTally(request, image, row)
+        return tally
+
+    def _fold(self) -> None:
+        """Add what was counted apart."""
+        counts = self.counts
+        for tally in self._tallies.values():
+            number, size = tally.take()
+            if number:
+                _count(counts.requests, tally.request, number)
+                _count(counts.bytes, tally.image, size)
+                self.delivered("range", size)
+                _count(counts.ranges, ("valid",), number)
 
     def broken_off(self, outcome: str) -> None:
         """A response was cut short, by the daemon (`aborted`, `lease_expired`, `lease_revoked`) or its client."""
@@ -174,6 +233,7 @@ class Metrics:
 
     def snapshot(self) -> Counts:
         """Return the counts of this process, with gauges and process samples."""
+        self._fold()
         counts = self.counts
         counts.lines_dropped[()] = self._lines_dropped()
         self._collect(counts)

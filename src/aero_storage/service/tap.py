@@ -11,6 +11,7 @@ from aero_storage.linux.malloc import limit_arenas
 from aero_storage.linux.sd_notify import service_manager
 from aero_storage.service.composition import compose
 from aero_storage.service.daemon import AeroService
+from aero_storage.service.direct_reads import read_directly
 from aero_storage.service.disk_pools import make_disk_pools
 from aero_storage.service.lease_documents import read_lease_documents
 from aero_storage.service.listening.endpoints import listen
@@ -46,6 +47,7 @@ def make_service(options: Options, reactor: PosixReactorBase) -> AeroService | P
     resolved = options.resolved
     raise_limit(reactor)
     check_internals()
+    read_directly(reactor)
     claim = prepare_images_root(resolved, options.environ)
     service = _service_of(options, reactor)
     # With workers the parent says it, once for all of them.

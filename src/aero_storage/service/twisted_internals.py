@@ -45,6 +45,13 @@ def _descriptor() -> object:
     return FileDescriptor()
 
 
+def _epoll_reactor() -> object:
+    """Return names alone: a reactor that is made here would open descriptors, and not close them."""
+    from twisted.internet.epollreactor import EPollReactor  # noqa: PLC0415 - Linux alone
+
+    return type("EPollReactorNames", (EPollReactor,), {"_selectables": None, "_poller": None})
+
+
 def _tls_protocol() -> object:
     from twisted.protocols.tls import TLSMemoryBIOProtocol  # noqa: PLC0415 - an extra
 
@@ -78,7 +85,14 @@ INTERNALS: tuple[Internal, ...] = (
         "twisted.internet.tcp.Connection",
         lambda: tcp.Connection,
         aborting="streaming.sendfile: whether the connection is being reset",
-        dataReceived="streaming.receive_buffer: hands over what was read",
+    ),
+    *_table(
+        "twisted.internet.epollreactor.EPollReactor",
+        _epoll_reactor,
+        selectables="service.direct_reads: what is read from and written to",
+        poller="service.direct_reads: waits for events",
+        disconnectSelectable="service.direct_reads: ends a connection of which a read says so",
+        doReadOrWrite="service.direct_reads: handles all other events",
     ),
     *_table(
         "twisted.internet.unix.Port",

@@ -22,6 +22,7 @@ from aero_storage.linux.malloc import limit_arenas
 from aero_storage.logs.json_log import DescriptorSink, JsonLines
 from aero_storage.service.composition import compose
 from aero_storage.service.daemon import AeroService
+from aero_storage.service.direct_reads import read_directly
 from aero_storage.service.disk_pools import make_disk_pools
 from aero_storage.service.listening.endpoints import Listening
 from aero_storage.service.listening.sibling_sockets import SiblingSockets
@@ -40,6 +41,7 @@ def run() -> None:
     config: WorkerConfig = pickle.load(sys.stdin.buffer)  # noqa: S301 - from our parent, through a private pipe
     reactor: PosixReactorBase = installed  # type: ignore[assignment]
     use_monotonic_clock(reactor)
+    read_directly(reactor)
     limit_arenas()
     raise_limit(reactor)
     log = JsonLines(DescriptorSink(LOG), config.settings.log_level, constant={"worker": config.number})

@@ -19,6 +19,7 @@ from typing_extensions import override
 from aero_storage.disk import Disk
 from aero_storage.open_file import OpenFile
 from aero_storage.storage.blob import Blob, BlobStatus
+from aero_storage.storage.store import RememberedFile
 
 FRESH_SECONDS = 0.9
 """Time after a revalidation for which a cached file is used: a change must take effect within one second."""
@@ -71,9 +72,11 @@ Opener = Callable[[], OpenedFile]
 
 
 @attrs.define(eq=False)
-class _File:
+class _File(RememberedFile):
     """A cached open file; `checked` is when its last revalidation began."""
 
+    files: OpenFileCache
+    key: Hashable
     opened: OpenedFile
     opener: Opener
     checked: float
@@ -82,6 +85,15 @@ class _File:
     users: int = 0
     cached: bool = True
     checking: bool = False
+
+    def current_file(self) -> OpenFile | None:
+        """Return the file, if the cache would lease it now and it may be asked without waiting."""
+        return self.opened.blob.file if self.cached and self.files.is_usable(self) else None
+
+    def lease(self) -> Lease:
+        """Return a lease."""
+        self.users += 1
+        return Lease(self, self.files)
 
 
 @attrs.define(eq=False)
@@ -106,6 +118,11 @@ class Lease(Blob):
     def sha256(self) -> str | None:
         """The digest of a published chunk, in hex, where it is known."""
         return self._file.opened.sha256
+
+    @property
+    def remembered(self) -> RememberedFile:
+        """The cached file."""
+        return self._file
 
     @property
     def origin_bytes(self) -> None:
@@ -164,21 +181,21 @@ class OpenFileCache:
     def lease(self, key: Hashable) -> Lease | None:
         """Return a lease of the file with this key, if it is open and was revalidated within FRESH_SECONDS."""
         file = self._cached.get(key)
-        if file is None:
-            return None
+        return file.lease() if file is not None and self.is_usable(file) else None
+
+    def is_usable(self, file: _File) -> bool:
+        """Return whether a cached file may be used now, and revalidate it if that is due."""
         now, blob = self._clock.seconds(), file.opened.blob
         if not (blob.remote or 0 <= now - file.compared <= COMPARE_SECONDS):  # the clock may have been stepped back
             file.compared = now
             if not blob.is_current():  # changed in place: another version
-                self._drop(key)
-                return None
+                self._drop(file.key)
+                return False
         age = now - file.checked
-        if not 0 <= age <= CHECK_SECONDS:
-            self._check(key, file)
-            if not 0 <= age <= FRESH_SECONDS:
-                return None
-        file.users += 1
-        return Lease(file, self)
+        if 0 <= age <= CHECK_SECONDS:
+            return True
+        self._check(file.key, file)
+        return 0 <= age <= FRESH_SECONDS
 
     def open(self, key: Hashable, opener: Opener, raw_key: Hashable, lane: Hashable = None) -> Deferred[Lease]:
         """Open the file in a thread of `lane`, and cache it, under `raw_key` if it is the raw image.
@@ -205,9 +222,7 @@ class OpenFileCache:
         self._close_if_unused(file)
 
     def _cache_and_lease(self, key: Hashable, opened: OpenedFile, opener: Opener, started: float) -> Lease:
-        file = self._cache(key, opened, opener, started)
-        file.users += 1
-        return Lease(file, self)
+        return self._cache(key, opened, opener, started).lease()
 
     def _cache(self, key: Hashable, opened: OpenedFile, opener: Opener, started: float) -> _File:
         """Return the cached file if it is the one found on disk, else the new one, which is cached now."""
@@ -219,7 +234,7 @@ class OpenFileCache:
         self._drop(key)
         while len(self._cached) >= self._limit:
             self._drop(next(iter(self._cached)))
-        file = self._cached[key] = _File(opened, opener, started)
+        file = self._cached[key] = _File(self, key, opened, opener, started)
         if self._idle_timer is None:
             self._idle_timer = self._clock.callLater(_IDLE_SECONDS, self._close_idle)
         return file

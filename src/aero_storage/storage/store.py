@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 
 from aero_storage.catalog.model import Image
 from aero_storage.http.extents.extents import KnownExtents
+from aero_storage.open_file import OpenFile
 from aero_storage.storage.blob import Blob, BlobStatus
 
 FindDigest = Callable[[str, int], str | None]
@@ -69,6 +70,20 @@ class BlobRequest:
         return self.image, None, self.manifest
 
 
+class RememberedFile(Protocol):
+    """An open file that is kept for later requests."""
+
+    __slots__ = ()
+
+    def current_file(self) -> OpenFile | None:
+        """Return the file, if `open_cached` would return it now; else None."""
+        ...
+
+    def lease(self) -> Opened:
+        """Return what `open_cached` would; call it right after `current_file`."""
+        ...
+
+
 class Opened(Blob, Protocol):
     """An open file; `raw` where it is an image, not a chunk artifact."""
 
@@ -80,6 +95,11 @@ class Opened(Blob, Protocol):
     @property
     def sha256(self) -> str | None:
         """The digest of a published chunk, in hex, where its manifest has it (http.md §16)."""
+        ...
+
+    @property
+    def remembered(self) -> RememberedFile | None:
+        """The open file, where it is kept for later requests."""
         ...
 
     @property

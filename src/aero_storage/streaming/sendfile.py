@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any, ClassVar
 
 from twisted.internet.defer import Deferred, fail
-from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
+from twisted.internet.error import ConnectionAborted, ConnectionLost
 from twisted.internet.main import CONNECTION_LOST
 from twisted.python.failure import Failure
 from typing_extensions import override
@@ -60,8 +60,6 @@ class SendfileServer(WriteQueue):
     """Resets the connection, in place of `abortConnection`, when bytes in flight have changed."""
     pace: Pace | None = None
     """Limits the speed of file bytes; bytes of `write` are counted by the producer, or do not count."""
-    _spent = 0
-    """Bytes sent in this turn of the reactor."""
     _full = False
     """Whether the socket is full; the reactor reports when it is writable again."""
     _awaiting_read = False
@@ -121,12 +119,13 @@ class SendfileServer(WriteQueue):
 
     def send_now(self, data: bytes | bytearray | memoryview) -> int:
         """Send what the socket takes at once, if nothing is queued; return how many bytes."""
-        if len(data) <= _SMALL_BYTES:
+        is_large = len(data) > _SMALL_BYTES
+        if not is_large:
             self.fair_queue.shorten_turns()
         if not self.is_idle() or self._spent + len(data) > TURN_BYTES:
             return 0
         sent = self._send(data, 0)
-        if len(data) > _SMALL_BYTES:
+        if is_large:
             self._count_turn(sent)
         return sent
 
@@ -137,11 +136,6 @@ class SendfileServer(WriteQueue):
     def file_changed(self) -> None:
         """Reset the connection: bytes of a file in flight have changed (Sender of FilesInFlight)."""
         (self.on_file_changed or self.abortConnection)()
-
-    @override
-    def doRead(self) -> ConnectionLost | ConnectionDone | None:  # type: ignore[override]
-        self._spent = 0
-        return super().doRead()
 
     @override
     def doWrite(self) -> object:  # type: ignore[override]

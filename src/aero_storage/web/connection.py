@@ -16,6 +16,7 @@ from zope.interface import implementer
 from aero_storage.errors import StatusAndReason
 from aero_storage.http.client_address import host_of
 from aero_storage.http.request_head import Refusal, RequestHead, refusal_of
+from aero_storage.logs.json_lines import quote
 from aero_storage.streaming.encrypting import Encrypting, encrypting_transport
 from aero_storage.streaming.sendfile import SendfileServer
 from aero_storage.streaming.throttle import Pace
@@ -52,6 +53,7 @@ class HTTPConnection(TwistedProtocol):
     _response: Response | None = None
     _request: AeroRequest | None = None
     _peer: str | None = None
+    _peer_json: str | None = None
     _lingering: LingeringClose | None = None
 
     def __init__(
@@ -59,9 +61,10 @@ class HTTPConnection(TwistedProtocol):
     ) -> None:
         self.site, self.pace, self.wait = site, pace, Wait()
         self._responder, self._clock = responder, clock
+        self._fast = responder.fast
         self.find_plan: FindPlan = responder.plans.find
-        self._state = ConnectionState()
-        self._reader = RequestReader(self, self._state, site.turns)
+        self.state = ConnectionState()
+        self._reader = RequestReader(self, self.state, site.turns)
 
     # Opening
 
@@ -83,24 +86,32 @@ class HTTPConnection(TwistedProtocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Answer a known head at once; hand all else to the reader."""
-        state = self._state
-        if state.is_ending:
+        state = self.state
+        if state.state is State.IDLE and not self._reader.has_input and (planned := self.find_plan(data)) is not None:
+            if self._fast is None or not self._fast.respond(planned, self):
+                self.answer(planned)
+        elif state.is_ending:
             self._count_unanswered()
-        elif self._reader.has_input or not state.takes_requests or (planned := self.find_plan(data)) is None:
-            self._reader.receive(data)
         else:
-            self.answer(planned)
+            self._reader.receive(data)
+
+    @property
+    def peer_json(self) -> str:
+        """The host of the peer as JSON."""
+        if self._peer_json is None:
+            self._peer_json = quote(self.peer)
+        return self._peer_json
 
     def answer(self, planned: PlannedRequest) -> None:
         """Answer a request whose head is known."""
-        self._state.begin_response(last=not planned[0].persistent)
+        self.state.begin_response(last=not planned[0].persistent)
         self._responder.respond(planned, self)
 
     def answer_head(self, head: RequestHead, raw: bytes) -> None:
         """Answer any other request: let Klein route it, if there is anything to route."""
         if head.announces_body:
-            self._state.expect_body()
-        self._state.begin_response(last=not head.persistent or self.refusal is not None)
+            self.state.expect_body()
+        self.state.begin_response(last=not head.persistent or self.refusal is not None)
         if (refusal := refusal_of(head)) is not None:
             self._responder.refuse(head, refusal, self)
             return
@@ -109,8 +120,8 @@ class HTTPConnection(TwistedProtocol):
 
     def refuse(self, refusal: Refusal) -> None:
         """Answer a head that cannot be read like any request, with id, `Date` and log line, then close."""
-        self._state.expect_body()
-        self._state.begin_response(last=True)
+        self.state.expect_body()
+        self.state.begin_response(last=True)
         self._responder.refuse(refusal.as_head(), (refusal.status, refusal.reason), self)
 
     def turn_away(self, protocol: str) -> None:
@@ -120,7 +131,7 @@ class HTTPConnection(TwistedProtocol):
 
     def input_answered(self) -> None:
         """Close, if no more is to come or to be answered."""
-        if self._state.input_ended or (self.site.draining and self.is_silent):
+        if self.state.input_ended or (self.site.draining and self.is_silent):
             self.close()
 
     # The client of a response
@@ -138,7 +149,7 @@ class HTTPConnection(TwistedProtocol):
         A client that is told (RFC 9112 §9.6) may send elsewhere what it has sent here meanwhile. While the daemon is
         about to stop, and only then, there is time for what has come already.
         """
-        state, site = self._state, self.site
+        state, site = self.state, self.site
         if state.state is State.LAST_RESPONSE:
             return False
         if site.retiring and (site.draining or not self._reader.begun):
@@ -153,7 +164,7 @@ class HTTPConnection(TwistedProtocol):
 
     def response_sent(self) -> None:
         """Close, or go on with what has come."""
-        state = self._state
+        state = self.state
         self._forget_response()
         if state.state is State.LAST_RESPONSE or self.site.draining:
             if state.state is State.ANSWERING:
@@ -170,7 +181,7 @@ class HTTPConnection(TwistedProtocol):
 
     def abort(self) -> None:
         """Reset the connection."""
-        self._state.on(Event.ABORT)
+        self.state.on(Event.ABORT)
         self.site.closes(self, self._ticket, lingers=False)
         self.transport.abortConnection()
 
@@ -178,7 +189,7 @@ class HTTPConnection(TwistedProtocol):
 
     def close(self) -> None:
         """Close; if the client may still be sending, throw that away until it has our answer."""
-        may_send = self._state.client_may_send
+        may_send = self.state.client_may_send
         if self._reader.begun or self._reader.has_discarded:
             self._count_unanswered()
         linger = may_send or not can_close_at_once(self.transport, self.tracked)
@@ -199,7 +210,7 @@ class HTTPConnection(TwistedProtocol):
         close_now(self.transport, self.tracked)
 
     def _begin_close(self, *, linger: bool) -> None:
-        self._state.begin_close(linger=linger)
+        self.state.begin_close(linger=linger)
         self.site.closes(self, self._ticket, lingers=linger)
 
     @property
@@ -213,12 +224,12 @@ class HTTPConnection(TwistedProtocol):
 
     def _count_unanswered(self) -> None:
         """Count input that stays unanswered, if its client could not know in time that we close."""
-        if self._state.count_unanswered():
+        if self.state.count_unanswered():
             self.site.unanswered += 1
 
     def readConnectionLost(self) -> None:
         """The client will send no more: answer what it has sent, but do not wait for a place, then close."""
-        state = self._state
+        state = self.state
         state.end_input()
         if state.is_ending:
             close_if_acknowledged(self.transport)
@@ -232,7 +243,7 @@ class HTTPConnection(TwistedProtocol):
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         """Leave the site, and tell the response under way."""
-        self._state.on(Event.LOST)
+        self.state.on(Event.LOST)
         if self._lingering is not None:
             self._lingering.stop()
             self.site.stream_ends(self._lingering)
@@ -247,14 +258,14 @@ class HTTPConnection(TwistedProtocol):
 
     def drain(self) -> None:
         """Close when what is under way has been answered: at once, if nothing is."""
-        if self._state.is_answering:
-            self._state.retire()
-        elif self.is_silent and not self._state.is_ending:
+        if self.state.is_answering:
+            self.state.retire()
+        elif self.is_silent and not self.state.is_ending:
             self.close()
 
     def shut(self) -> None:
         """Break off a response that is under way, or the wait until its client has all; close an idle connection."""
-        is_idle = self._response is None and self._state.takes_requests
+        is_idle = self._response is None and self.state.takes_requests
         (self.close if is_idle else self.reset)()
 
     def reset(self) -> None:
@@ -266,19 +277,19 @@ class HTTPConnection(TwistedProtocol):
     @property
     def heads(self) -> int:
         """Request heads that have been read."""
-        return self._state.heads
+        return self.state.heads
 
     @property
     def waiting(self) -> Waiting | None:
         """The input that it waits for; None while it answers or closes."""
-        if self._reader.waits_for_turn or not self._state.takes_requests:
+        if self._reader.waits_for_turn or not self.state.takes_requests:
             return None
-        return Waiting.REQUEST if self._state.heads and self.is_silent else Waiting.HEAD
+        return Waiting.REQUEST if self.state.heads and self.is_silent else Waiting.HEAD
 
     @property
     def is_silent(self) -> bool:
         """Whether no response is under way, and nothing of a next request has come."""
-        return not (self._state.is_answering or self._reader.waits_for_turn or self._reader.begun)
+        return not (self.state.is_answering or self._reader.waits_for_turn or self._reader.begun)
 
     def time_out(self) -> None:
         """Say 408 to a head that does not end (RFC 9110 §15.5.9); close a silent connection without a word."""
@@ -287,4 +298,4 @@ class HTTPConnection(TwistedProtocol):
     @property
     def busy(self) -> bool:
         """Whether a response is under way."""
-        return self._state.is_answering
+        return self.state.is_answering

@@ -66,18 +66,15 @@ class FileSender:
             length > COPIED_BYTES
             or transport.waits_for_turn(length)
             or (pace is not None and pace.left < length)
-            or not self._read(head, file, segment)
+            or (data := self.join(head, file, offset, length)) is None
         ):
             transport.mark_unfinished()  # before the first byte: this may be killed in the turn that sends it
             return transport.send_file(file, offset, length, head, place)
-        sent = transport.send_now(self._buffer[_HEAD_ROOM - len(head) : _HEAD_ROOM + length])
+        sent = transport.send_now(data)
         gone = max(sent - len(head), 0)
         if pace is not None:
             pace.spend(gone)
-        if gone == length:
-            return None
-        transport.mark_unfinished()
-        return transport.send_file(file, offset + gone, length - gone, head[sent:], place)
+        return None if gone == length else self.send_rest(transport, head, file, segment, sent, place)
 
     def send_encrypted(
         self, transport: Encrypting, head: bytes, file: OpenFile, segment: Segment, place: StreamPlace | None
@@ -85,22 +82,37 @@ class FileSender:
         """Do the same for a file over TLS. Of what is encrypted, the rest that a full socket does not take waits."""
         socket, length = transport.transport, segment.length
         pace = socket.pace
-        if (
-            length > SMALL
-            or socket.waits_for_turn(length)
-            or (pace is not None and pace.left < length)
-            or not self._read(head, file, segment)
-        ):
+        joined = None
+        if length <= SMALL and not socket.waits_for_turn(length) and (pace is None or pace.left >= length):
+            joined = self.join(head, file, segment.offset, length)
+        if joined is None:
             socket.mark_unfinished()
             return transport.send_file(file, segment.offset, length, head, place)
         if pace is not None:
             pace.spend(length)
-        return transport.send_now(self._buffer[_HEAD_ROOM - len(head) : _HEAD_ROOM + length])
+        return transport.send_now(joined)
 
-    def _read(self, head: bytes, file: OpenFile, segment: Segment) -> bool:
-        """Put head and body side by side into the buffer, if the body is in memory."""
-        start, end = _HEAD_ROOM - len(head), _HEAD_ROOM + segment.length
-        if start < 0 or not file.read_now_into(segment.offset, self._buffer[_HEAD_ROOM:end]):
-            return False
-        self._buffer[start:_HEAD_ROOM] = head
-        return True
+    def send_rest(  # noqa: PLR0913, PLR0917 - what was sent of what
+        self,
+        transport: SendfileServer,
+        head: bytes,
+        file: OpenFile,
+        segment: Segment,
+        sent: int,
+        place: StreamPlace | None,
+    ) -> Deferred[None]:
+        """Send the rest of head and body, of which `sent` bytes are with the kernel; see `send`."""
+        gone = max(sent - len(head), 0)
+        transport.mark_unfinished()
+        return transport.send_file(file, segment.offset + gone, segment.length - gone, head[sent:], place)
+
+    def join(self, head: bytes, file: OpenFile, offset: int, length: int) -> memoryview | None:
+        """Return head and body side by side, valid until the next call, if the body is in memory; else None.
+
+        The bytes of the file are verified: raises as `OpenFile.verify` does.
+        """
+        buffer, start, end = self._buffer, _HEAD_ROOM - len(head), _HEAD_ROOM + length
+        if start < 0 or not file.read_now_into(offset, buffer[_HEAD_ROOM:end]):
+            return None
+        buffer[start:_HEAD_ROOM] = head
+        return buffer[start:end]

@@ -20,14 +20,16 @@ from aero_storage.delivery.handler import RequestHandler
 from aero_storage.delivery.reply import Reply
 from aero_storage.delivery.routes import Plane, Route
 from aero_storage.disk import Disk
-from aero_storage.errors import FileChangedError, StatusAndReason
+from aero_storage.errors import FileChangedError, ShortReadError, StatusAndReason
 from aero_storage.http.request_head import RequestHead
 from aero_storage.logs.json_log import EventLog
 from aero_storage.open_file import OpenFile
 from aero_storage.streaming.files_in_flight import FilesInFlight
 from aero_storage.streaming.large_pieces import LargePieces
 from aero_storage.streaming.producer import SegmentProducer
+from aero_storage.streaming.sendfile import SendfileServer
 from aero_storage.streaming.waiting_bodies import WaitingBodies
+from aero_storage.web.fast_responses import Begun, FastClient, FastResponses
 from aero_storage.web.file_sender import FileSender
 from aero_storage.web.lease_watch import LeaseWatch
 from aero_storage.web.response import Client, Response
@@ -56,6 +58,14 @@ class Responder:
     _lease_watch: LeaseWatch | None = attrs.field(kw_only=True, default=None)
     """Ends responses whose leases have ended; None while leases are off."""
     _large: LargePieces = attrs.field(init=False, factory=LargePieces)
+    fast: FastResponses | None = attrs.field(init=False)
+    """Answers ranges of open images; None where each request is limited."""
+
+    @fast.default
+    def _make_fast(self) -> FastResponses | None:
+        return (
+            FastResponses(self._sender, self._clock, self._now, self._send_rest) if self._handler.admits_all else None
+        )
 
     def respond_routed(
         self, head: RequestHead, raw: bytes, route: Route | None, names: Names, client: Client
@@ -154,6 +164,24 @@ class Responder:
         response = self._response(exchange, reply, client, response)
         if reply.body:
             response.hold_body(self._bodies, reply.body)
+        self._follow(response, sending)
+
+    def _send_rest(self, begun: Begun, client: FastClient, transport: SendfileServer) -> None:
+        """Send the rest of a fast response: now it needs an exchange, with a place and the open file."""
+        exchange = Exchange(begun.plan.record, client.peer, begun.request_id, client.peer, client.is_secure)
+        exchange.begin_at(begun.started)
+        exchange.reply = reply = begun.fast.reply(begun.segment)
+        exchange.blob = blob = begun.fast.file.lease()
+        response = self._response(exchange, reply, client, None)
+        try:
+            if not begun.fast.take_place(exchange) or blob.file is None:
+                raise ShortReadError("the file was closed while its bytes were sent")  # noqa: TRY301
+            sending = self._sender.send_rest(
+                transport, begun.head, blob.file, begun.segment, begun.sent, exchange.place
+            )
+        except Exception as error:  # noqa: BLE001 - the file has failed, or a defect of ours
+            response.break_off(error)
+            return
         self._follow(response, sending)
 
     def _follow(self, response: Response, sending: Deferred[None]) -> None:

@@ -40,6 +40,11 @@ class _ObjectLease(Opened):
     def lane(self) -> Hashable:
         return ORIGIN_LANE
 
+    @property
+    @override
+    def remembered(self) -> None:
+        return None
+
     def _failed(self, failure: Failure) -> Failure:
         if failure.check(ObjectChangedError):
             self._has_changed()
