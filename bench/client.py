@@ -65,6 +65,20 @@ def receive_head(peer: socket.socket, size: int = 4096) -> Head:
     return head
 
 
+def fetch_range(peer: socket.socket, text: bytes, length: int) -> None:
+    """Send a request and receive its answer; BenchError unless it is a 206 of `length` bytes."""
+    peer.sendall(text)
+    head = receive_head(peer, 16384)
+    got = len(head.rest)
+    while got < length:
+        piece = peer.recv(length - got)
+        if not piece:
+            raise BenchError("the server closed in the middle of a body")
+        got += len(piece)
+    if (head.status, head.length, got) != (206, length, length):
+        raise BenchError(f"a request for {length} bytes got {head}")
+
+
 def digest(port: int, path: str, extent: tuple[int, int] | None = None) -> tuple[int, int, str]:
     """GET a body: status, number of bytes, sha256."""
     with _response(port, path, extent) as response:

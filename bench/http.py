@@ -22,7 +22,7 @@ from bench.loads import Aim
 from bench.plot import draw
 from bench.report import report
 from bench.results import BucketRow, Results, from_json
-from bench.servers import AERO, KINDS, NGINX, NO_EXPRESS, NO_LOG, Kind, daemon_flags
+from bench.servers import AERO, BEHIND, KINDS, NGINX, NO_EXPRESS, NO_LOG, Kind, daemon_flags
 from bench.streams import COLD, PACED, WARM
 from bench.suites import Bench, say
 from bench.targets import SLOW_CLIENTS
@@ -124,9 +124,10 @@ def _parts(given: argparse.Namespace, bench: Bench, results: Results, *, has_wor
         more = list(suites.workers(bench, (AERO, NGINX)))
         results = attrs.evolve(results, samples=[*results.samples, *more])
     if "memory" in given.only:
-        names = QUICK if given.quick else [name for name in NAMES if name != NO_LOG]
+        names = QUICK if given.quick else [name for name in NAMES if name not in (NO_LOG, BEHIND)]
         memory_points = suites.memories(bench, names, (100, SLOW_CLIENTS), 1.0 if given.quick else 2.0)
-        results = attrs.evolve(results, memory=list(memory_points))
+        idle = suites.idle(bench, 1.0 if given.quick else 2.0)
+        results = attrs.evolve(results, memory=[*memory_points, *idle])
     if "latency" in given.only:
         states = (ALONE, COLD) if given.quick else (ALONE, WARM, COLD, PACED)
         results = attrs.evolve(results, latency=list(suites.latencies(bench, states, 1.0 if given.quick else 4.0)))

@@ -17,7 +17,7 @@ from pathlib import Path
 import attrs
 
 from bench import data
-from bench.client import dial, receive_head, request
+from bench.client import dial, fetch_range, request
 from bench.data import Data
 from bench.errors import BenchError
 from bench.results import Latency, nearest_rank
@@ -87,18 +87,8 @@ def measure(server: Server, site: Data, state: str, number: int, *, seconds: flo
 
 def _one(peer: socket.socket, text: bytes) -> int:
     start = time.perf_counter_ns()
-    peer.sendall(text)
-    head = receive_head(peer, 16384)
-    got = len(head.rest)
-    while got < _SIZE:
-        piece = peer.recv(_SIZE - got)
-        if not piece:
-            raise BenchError("the server closed in the middle of a hot request")
-        got += len(piece)
-    took = time.perf_counter_ns() - start
-    if (head.status, head.length, got) != (206, _SIZE, _SIZE):
-        raise BenchError(f"a hot request got {head}")
-    return took
+    fetch_range(peer, text, _SIZE)
+    return time.perf_counter_ns() - start
 
 
 @contextmanager

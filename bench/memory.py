@@ -9,23 +9,29 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 
 from bench import data
-from bench.client import HOST, SECONDS, receive_head, request
+from bench.client import HOST, SECONDS, dial, fetch_range, receive_head, request
 from bench.errors import BenchError
 from bench.processes import kernel_socket_bytes
-from bench.results import WHOLE_IMAGE, Memory
+from bench.results import IDLE, WHOLE_IMAGE, Memory
 from bench.servers import Server
 
-FILES_NEEDED = 4096
+IDLE_CLIENTS = 10_000
+FILES_NEEDED = IDLE_CLIENTS + 500
 _RECEIVE_BUFFER = 4096
 _SEGMENT = 1400
 _TICK_SECONDS = 0.5
+_SMALL = 4096
+_AT_ONCE = 200
+"""Idle clients that connect before the next pause: less than the queue of the listening socket."""
 
 
 def raise_file_limit() -> None:
     """Let this process and the servers open enough files."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < FILES_NEEDED:
-        raise BenchError(f"1,000 clients need {FILES_NEEDED} open files; the hard limit is {hard} (ulimit -Hn)")
+        raise BenchError(
+            f"{IDLE_CLIENTS:,} clients need {FILES_NEEDED} open files; the hard limit is {hard} (ulimit -Hn)"
+        )
     if soft < FILES_NEEDED:
         resource.setrlimit(resource.RLIMIT_NOFILE, (FILES_NEEDED, hard))
 
@@ -39,6 +45,20 @@ def measure(server: Server, counts: Sequence[int], range_size: int, seconds: flo
             clients += [stack.enter_context(_slow_client(server, range_size)) for _ in range(count - len(clients))]
             _read_slowly(clients, seconds)
             measured.append(_now(server, count, range_size))
+    return measured
+
+
+def measure_idle(server: Server, count: int, seconds: float) -> list[Memory]:
+    """Memory with no client, and with `count` that keep their connections, seconds after the last of them came."""
+    measured = [_now(server, 0, IDLE)]
+    with ExitStack() as stack:
+        for number in range(count):
+            peer = stack.enter_context(dial(server.port))
+            fetch_range(peer, request(server.kind.image(data.HOT), (0, _SMALL)), _SMALL)
+            if number % _AT_ONCE == 0:
+                time.sleep(0.01)
+        time.sleep(seconds)
+        measured.append(_now(server, count, IDLE))
     return measured
 
 
@@ -69,7 +89,7 @@ def _slow_client(server: Server, range_size: int) -> socket.socket:
 
 def _require(wanted: tuple[int, int], got: tuple[int, int]) -> None:
     if got != wanted:
-        raise BenchError(f"a slow client got status and length {got}, not {wanted}")
+        raise BenchError(f"a client got status and length {got}, not {wanted}")
 
 
 def _read_slowly(clients: Sequence[socket.socket], seconds: float) -> None:

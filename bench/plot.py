@@ -16,6 +16,7 @@ from bench.tables import load_title
 _COLOURS = {
     "aero-storage": "#0b6e4f",
     "aero-no-express": "#6fc3a0",
+    "aero-behind-nginx": "#a8d5c2",
     "nginx-no-log": "#3d3d3d",
     "aiohttp": "#3b6fb6",
     "starlette": "#c77d1e",

@@ -18,6 +18,8 @@ BUSY = 0.95
 """A load generator that computes for this share of the time is taken for the limit."""
 WHOLE_IMAGE = 0
 """The range size that stands for a request without a range."""
+IDLE = -1
+"""The range size that stands for clients that had an answer, and keep their connections without asking for more."""
 
 
 @attrs.frozen

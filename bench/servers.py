@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -23,6 +24,7 @@ from bench.processes import Usage, usage
 SYSTEM_PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
 TWISTD = Path(sys.executable).parent / "twistd"
 _PEERS = Path(__file__).parent / "peers"
+_ETC = Path(__file__).parents[1] / "etc"
 _START_SECONDS = 30.0
 _STOP_SECONDS = 5.0
 
@@ -35,7 +37,7 @@ class Place:
     home: Path
     port: int
     workers: int = 1
-    unlimited: bool = False  # without a limit on concurrent requests, for 1,000 clients
+    unlimited: bool = False  # without limits on requests and connections
 
     @property
     def log(self) -> Path:
@@ -141,29 +143,48 @@ def _environment() -> dict[str, str]:
     return {key: value for key, value in os.environ.items() if not key.startswith(("AERO_", "PYTHON"))}
 
 
-def _aero(*flags: str) -> Callable[[Place], list[str]]:
+def _aero(*flags: str, socket: bool = False) -> Callable[[Place], list[str]]:
     def command(place: Place) -> list[str]:
+        address = f"--endpoint=unix:{place.home}/socket" if socket else f"--listen-addr={HOST}:{place.port}"
         start = [str(TWISTD), "--nodaemon", "--pidfile=", f"--logfile={place.log}", "aero-storage"]
-        given = [f"--listen-addr={HOST}:{place.port}", f"--images-root={place.root}", "--require-manifest", *flags]
+        given = [address, f"--images-root={place.root}", "--require-manifest", *flags]
         workers = [f"--workers={place.workers}"] if place.workers > 1 else []
-        limit = ["--max-concurrent-bytes-requests=0"] if place.unlimited else []
+        limit = ["--max-concurrent-bytes-requests=0", "--max-connections=0"] if place.unlimited else []
         return [*start, *given, *workers, *limit]
 
     return command
 
 
-def _nginx(log: str) -> Callable[[Place], list[str]]:
+_FILES_FROM_DISK = 'root "@ROOT@";'
+_ALL_FROM_THE_DAEMON = """location / {
+            proxy_pass http://unix:@HOME@/socket:;
+            include @HOME@/proxy.conf;
+        }"""
+
+
+def _nginx(log: str, site: str = _FILES_FROM_DISK) -> Callable[[Place], list[str]]:
     def command(place: Place) -> list[str]:
         # Started by root it would otherwise serve as somebody who may not enter our directory.
-        words = {"USER": "" if os.geteuid() else "user root;", "WORKERS": str(place.workers), "LOG": log}
+        user = "" if os.geteuid() else "user root;"
+        words = {"SITE": site, "USER": user, "WORKERS": str(place.workers), "LOG": log}
+        places = {"PORT": str(place.port), "ROOT": str(place.root), "HOME": str(place.home)}
         text = (_PEERS / "nginx.conf").read_text(encoding="utf-8")
-        for word, value in {**words, "PORT": str(place.port), "ROOT": str(place.root)}.items():
+        for word, value in {**words, **places}.items():
             text = text.replace(f"@{word}@", value)
         (place.home / "nginx.conf").write_text(text, encoding="utf-8")
         nginx = shutil.which("nginx", path=SYSTEM_PATH) or "nginx"
         return [nginx, "-p", str(place.home), "-c", "nginx.conf", "-e", "error.log"]
 
     return command
+
+
+def _behind_nginx(place: Place) -> list[str]:
+    """Make both command lines; the lines about the proxy are those of `etc/nginx`."""
+    ours = (_ETC / "nginx" / "aero-storage.conf").read_text(encoding="utf-8")
+    lines = re.findall(r"^    (proxy_(?!pass|ssl).*;)", ours, re.MULTILINE)
+    (place.home / "proxy.conf").write_text("\n".join(lines), encoding="utf-8")
+    nginx = _nginx("off", _ALL_FROM_THE_DAEMON)(place)
+    return [sys.executable, "-I", str(_PEERS / "behind_nginx.py"), *nginx, "--", *_aero(socket=True)(place)]
 
 
 def _script(name: str) -> Callable[[Place], list[str]]:
@@ -178,6 +199,7 @@ def _static(place: Place) -> list[str]:
 
 AERO, NO_EXPRESS, NGINX, AIOHTTP, STATIC = "aero-storage", "aero-no-express", "nginx", "aiohttp", "twisted-static"
 NO_LOG = "nginx-no-log"
+BEHIND = "aero-behind-nginx"
 _OURS = ("/v1/images/{}", "/v1/images/{}/chunked/v1/chunks/")
 _THEIRS = ("/{}", "/chunked/{}/v1/chunks/")
 KINDS = (
@@ -185,6 +207,7 @@ KINDS = (
     Kind(NO_EXPRESS, "aero-storage --no-express", *_OURS, _aero("--no-express"), b'"request complete"'),
     Kind(NGINX, "nginx", *_THEIRS, _nginx("log json buffer=64k flush=1s"), b'{"time"'),
     Kind(NO_LOG, "nginx, no log", *_THEIRS, _nginx("off")),
+    Kind(BEHIND, "aero-storage behind nginx", *_OURS, _behind_nginx, b'"request complete"'),
     Kind(AIOHTTP, "aiohttp + uvloop", *_THEIRS, _script("aiohttp_files.py")),
     Kind("starlette", "Starlette + uvicorn", *_THEIRS, _script("starlette_files.py")),
     Kind(STATIC, "twisted.web.static", *_THEIRS, _static, b'"GET /'),

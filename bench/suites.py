@@ -88,6 +88,15 @@ def memories(bench: Bench, names: Sequence[str], counts: Sequence[int], seconds:
                 yield from memory.measure(server, wanted, size, seconds)
 
 
+def idle(bench: Bench, seconds: float) -> Iterator[Memory]:
+    """Clients of ours that keep their connections without asking for more."""
+    for kind in bench.some(AERO):
+        say(f"memory: {kind.title}, {memory.IDLE_CLIENTS:,} idle connections")
+        with bench.server(kind, bench.cores.server, unlimited=True) as server:
+            _wake(bench, server)
+            yield from memory.measure_idle(server, memory.IDLE_CLIENTS, seconds)
+
+
 def latencies(bench: Bench, states: Sequence[str], seconds: float) -> Iterator[Latency]:
     """Hot requests alone and beside streams, one state after the other within a round."""
     for number in range(bench.rounds):

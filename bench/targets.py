@@ -7,8 +7,9 @@ from collections.abc import Callable
 import attrs
 
 from bench.latency import ALONE
-from bench.results import WHOLE_IMAGE, Results
-from bench.servers import AERO, AIOHTTP, NGINX, NO_EXPRESS, STATIC
+from bench.memory import IDLE_CLIENTS
+from bench.results import IDLE, WHOLE_IMAGE, Results
+from bench.servers import AERO, AIOHTTP, BEHIND, NGINX, NO_EXPRESS, STATIC
 from bench.streams import COLD, PACED
 from bench.tables import load_title
 
@@ -51,7 +52,7 @@ def _mib(value: float) -> str:
 
 
 def _speed(load: str, least: float, other: str, server: str = AERO) -> Target:
-    without = ", nothing remembered" if server == NO_EXPRESS else ""
+    without = {NO_EXPRESS: ", nothing remembered", BEHIND: " at a UNIX socket, through nginx"}.get(server, "")
     return Target(
         f"{load_title(load)}{without}",
         f"≥ {least:g} × {_TITLES[other]}",
@@ -81,9 +82,15 @@ def _growth(results: Results) -> float | None:
     return None if idle is None or busy is None else busy - idle
 
 
+def _idle_growth(results: Results) -> float | None:
+    """Resident bytes that idle connections add."""
+    none, all_of_them = (results.rss(AERO, clients, IDLE) for clients in (0, IDLE_CLIENTS))
+    return None if none is None or all_of_them is None else all_of_them - none
+
+
 def growths(results: Results, server: str) -> dict[int, float]:
     """Resident bytes for one of 1,000 streams, by range size."""
-    sizes = sorted({one.range_size for one in results.memory if one.server == server})
+    sizes = sorted({one.range_size for one in results.memory if one.server == server} - {IDLE})
     pairs = {size: (results.rss(server, 0, size), results.rss(server, SLOW_CLIENTS, size)) for size in sizes}
     return {
         size: (busy - idle) / SLOW_CLIENTS
@@ -121,10 +128,12 @@ TARGETS = (
     _speed("4 KiB", 1.0, STATIC, NO_EXPRESS),
     _speed("1 MiB", 2.0, AIOHTTP, NO_EXPRESS),
     _speed("8 MiB", 0.9, NGINX, NO_EXPRESS),
+    _speed("8 MiB", 0.8, NGINX, BEHIND),
     _speed_up("4 KiB"),
     _speed_up("64 KiB"),
     _speed_up("1 MiB"),
     Target("1,000 slow clients of a 30 GiB image", "≤ 64 MiB more than idle", 64 * MIB, _growth, _mib, most=True),
+    Target(f"{IDLE_CLIENTS:,} idle connections", "≤ 40 MiB more than none", 40 * MIB, _idle_growth, _mib, most=True),
     Target(
         "memory of a stream: ranges of 1 MiB, 8 MiB and all",
         f"largest ≤ {_ALIKE} × smallest",

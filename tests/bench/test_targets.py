@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from bench.results import BOTH_CORES, WHOLE_IMAGE, Latency, Memory, Results
+from bench.memory import IDLE_CLIENTS
+from bench.results import BOTH_CORES, IDLE, WHOLE_IMAGE, Latency, Memory, Results
 from bench.servers import AERO, AIOHTTP, NGINX
 from bench.targets import LOAD_IS_LIMIT, MISSED, REACHED, TARGETS, UNKNOWN, Target, growths
 from tests.bench.test_results import sample
@@ -53,6 +54,14 @@ def test_workers(rate: float, load_cpu: float, word: str) -> None:
 
 def memory(clients: int, range_size: int, mib: float) -> Memory:
     return Memory(AERO, clients, range_size, int(mib * MIB), 0, 0)
+
+
+@pytest.mark.parametrize(("busy", "word"), [(90.0, REACHED), (90.1, MISSED)])
+def test_idle_connections(busy: float, word: str) -> None:
+    """What idle connections add is judged alone, and no size of a stream."""
+    results = Results({}, memory=[memory(0, IDLE, 50), memory(IDLE_CLIENTS, IDLE, busy)])
+    assert target("10,000 idle").verdict(results)[1] == word
+    assert growths(results, AERO) == {}
 
 
 @pytest.mark.parametrize(("busy", "word"), [(114.0, REACHED), (114.1, MISSED)])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import attrs
 import pytest
+from tests.storage.objects.block_cache.workers import roomy_disk
 from tests.storage.objects.fake_origin import FakeOrigin, Threads, common_looks
 from tests.storage.objects.test_object_looks import result_of
 
@@ -73,7 +74,10 @@ def cached(tmp_path: Path) -> Iterator[Bench]:
     made = Bench()
     claim = claim_directory(tmp_path / "cache")
     directory = CacheDirectory(tmp_path / "cache")
-    made.cache = BlockCache(directory, 1 << 26, 1 << 16, made.threads.disk, made.threads.clock, lambda call: call())
+    threads = made.threads
+    made.cache = BlockCache(
+        directory, 1 << 26, 1 << 16, threads.disk, threads.clock, lambda call: call(), statvfs=roomy_disk
+    )
     made.begin()
     made.cache.start()
     yield made

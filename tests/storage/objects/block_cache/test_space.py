@@ -14,6 +14,7 @@ from aero_storage.storage.objects.block_cache import space
 
 DATA = pattern(20 * BLOCK)
 LIMIT = 8 * BLOCK
+GIB = 1024**3
 
 
 @pytest.fixture
@@ -104,6 +105,23 @@ def test_disk_is_left_free(make_worker: Callable[..., Worker], origin: Origin) -
     assert worker.sent(opened) == DATA
     assert worker.cache.counts.evicted_bytes >= 10 * BLOCK
     assert worker.cache.counts.failures
+    opened.close()
+
+
+def test_a_large_disk_is_not_left_free_by_shares(make_worker: Callable[..., Worker], origin: Origin) -> None:
+    """Of a disk of 4 TiB no more than 4 GiB are left free, though a twentieth of it is 205 GiB."""
+    free = 5 * GIB
+
+    def statvfs(_path: str) -> SimpleNamespace:
+        return SimpleNamespace(f_frsize=BLOCK, f_blocks=4096 * GIB // BLOCK, f_bavail=free // BLOCK)
+
+    worker = make_worker(statvfs=statvfs)
+    opened = worker.open(origin)
+    worker.sent(opened, 0, 10 * BLOCK)
+    assert worker.cache.counts.evicted_bytes == worker.cache.counts.failures == 0
+    free = 4 * GIB
+    assert worker.sent(opened) == DATA
+    assert worker.cache.counts.evicted_bytes >= 10 * BLOCK
     opened.close()
 
 

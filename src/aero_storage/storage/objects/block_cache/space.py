@@ -27,7 +27,10 @@ from aero_storage.storage.objects.block_cache.pair_files import find_pair, remov
 from aero_storage.storage.objects.block_cache.sieve import Sieve
 
 FREE_SHARE = 0.05
-"""This share of the file system is left free."""
+"""This share of the file system is left free, but no more than `FREE_BYTES`."""
+
+FREE_BYTES = 4 * 1024**3
+"""A twentieth of a large disk is hundreds of gigabytes, which would be no use to anybody."""
 
 _MOST_BUSY = 64
 """Blocks in use that are passed over in one search for room."""
@@ -155,7 +158,8 @@ class CacheSpace:
     def _missing_on_disk(self, length: int) -> int:
         """Return how many bytes the file system lacks to have enough left beside a block."""
         status = self._statvfs(str(self._directory.path))
-        return int(status.f_blocks * status.f_frsize * FREE_SHARE) + length - status.f_bavail * status.f_frsize
+        left_free = min(int(status.f_blocks * status.f_frsize * FREE_SHARE), FREE_BYTES)
+        return left_free + length - status.f_bavail * status.f_frsize
 
     def _evict(self, journal: Journal, key: BlockKey) -> int | None:
         """Evict a block, and its file with the last one; return the bytes given back, None if it is in use."""
