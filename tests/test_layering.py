@@ -26,6 +26,7 @@ PLAN: tuple[tuple[int, frozenset[str]], ...] = (
     (1, frozenset({"errors"})),
     (1, frozenset({"strict_json"})),
     (1, frozenset({"http"})),
+    (2, frozenset({"disk_lane", "page_loading"})),
     (2, frozenset({"atomic_files", "disk", "image_formats", "lease_documents", "logs", "metrics"})),
     (2, frozenset({"emulator", "profiles", "settings"})),
     (2, frozenset({"catalog", "linux", "open_file"})),
