@@ -14,7 +14,9 @@ from typing import Any, cast
 
 import attrs
 import pytest
+from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 
 from aero_storage.errors import ShortReadError
 from aero_storage.linux.page_cache import is_resident
@@ -41,10 +43,17 @@ class Turns:
         self.readers.discard(reader)
 
     def turn(self) -> None:
-        ready, _, _ = select.select(list(self.readers), [], [], HANG)
-        assert ready, "nothing came"
-        for reader in ready:
+        """Do what a reactor on `epoll` does: one that is closed at the other end may not be readable."""
+        poll = select.poll()
+        (reader,) = self.readers
+        poll.register(reader.fileno(), select.POLLIN)
+        events = poll.poll(HANG * 1000)
+        assert events, "nothing came"
+        if events[0][1] & select.POLLIN:
             reader.doRead()
+        else:
+            self.removeReader(reader)
+            reader.connectionLost(Failure(ConnectionDone()))
 
 
 @attrs.define(eq=False)

@@ -18,6 +18,7 @@ from math import inf
 from pathlib import Path
 
 import attrs
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IReactorFDSet, IReactorTime, IReadDescriptor
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -160,9 +161,10 @@ class LoaderProcess(PageLoader):
             self._descriptors.addReader(self)
 
     def _end(self) -> None:
-        running, self._running = self._running, None
+        running = self._running
         if running is not None:
             self._descriptors.removeReader(self)
+            self._running = None
             running.end()
             self._killed.append(running.process)
 
@@ -198,7 +200,9 @@ class LoaderProcess(PageLoader):
                 _tell(waiting, result)
 
     def connectionLost(self, reason: Failure) -> None:  # noqa: N802 - IReadDescriptor
-        """Do nothing: the reactor ends, `stop` closes."""
+        """The process has ended (ConnectionDone: a pipe without writers is not readable), or the reactor ends."""
+        if reason.check(ConnectionDone):
+            self._lose("has ended")
 
 
 def _tell(waiting: _Waiting, result: int) -> None:
