@@ -91,7 +91,7 @@ class _Job(Generic[_T]):
         self.threads.reactor.callFromThread(self._end, ended)
 
     def loaded(self, result: _T | OSError) -> None:
-        """The work has been done outside of this process, or has failed there; what it leaves needs no discarding."""
+        """The work was done outside of this process, or failed there. Its result needs no discarding."""
         if self.cancelled:
             self._end(self._not_done)
         else:

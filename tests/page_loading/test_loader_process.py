@@ -14,6 +14,7 @@ from typing import Any, cast
 
 import attrs
 import pytest
+from tests.delivery.conftest import FakeLog
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
@@ -78,11 +79,12 @@ class House:
 
     reactor: Turns = attrs.field(factory=Turns)
     clock: Clock = attrs.field(factory=Clock)
+    log: FakeLog = attrs.field(factory=FakeLog)
     told: list[object] = attrs.field(factory=list)
     process: LoaderProcess = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.process = LoaderProcess(cast("Any", self.reactor), cast("Any", self.clock))
+        self.process = LoaderProcess(cast("Any", self.reactor), cast("Any", self.clock), self.log)
 
     def begin(self, file: OpenFile, offset: int = 0, length: int = MIB) -> bool:
         load = PageLoad(file, offset, length)
@@ -242,7 +244,7 @@ OWNER = """
 import os, sys
 from twisted.internet import reactor
 from aero_storage.page_loading.loader_process import LoaderProcess
-process = LoaderProcess(reactor, reactor)
+process = LoaderProcess(reactor, reactor, None)
 process.start()
 print(process.pid, flush=True)
 sys.stdin.read()

@@ -37,7 +37,7 @@ class Readers(Clock):
 
 @pytest.fixture
 def threads() -> Iterator[DiskPools]:
-    made = make_disk_pools(cast("Any", Readers()))
+    made = make_disk_pools(cast("Any", Readers()), FakeLog())
     made.start()
     yield made
     made.stop()
@@ -45,7 +45,7 @@ def threads() -> Iterator[DiskPools]:
 
 def test_page_loads() -> None:
     """A process makes those of files, from the start to the end of the pools."""
-    threads = make_disk_pools(cast("Any", Readers()))
+    threads = make_disk_pools(cast("Any", Readers()), FakeLog())
     threads.start()
     loader = threads.loader
     assert loader is not None
@@ -58,7 +58,7 @@ def test_page_loads() -> None:
 
 def test_no_page_loads_of_a_bucket() -> None:
     """Its blocks are loaded otherwise: there is no process to take memory."""
-    assert make_disk_pools(cast("Any", Clock()), for_origin=True).loader is None
+    assert make_disk_pools(cast("Any", Clock()), FakeLog(), for_origin=True).loader is None
 
 
 def test_who_worked_last_works_next(threads: DiskPools) -> None:

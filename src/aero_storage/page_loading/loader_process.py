@@ -20,12 +20,12 @@ from pathlib import Path
 import attrs
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IReactorFDSet, IReactorTime, IReadDescriptor
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from typing_extensions import override
 from zope.interface import implementer
 
 from aero_storage.errors import AeroStorageError
+from aero_storage.logs.json_log import EventLog
 from aero_storage.page_loading.page_load import PageLoad, PageLoader
 from aero_storage.page_loading.program import NOT_TRIED, REPLY, REQUEST
 
@@ -38,7 +38,6 @@ _END_SECONDS = 0.1
 _PROGRAM = Path(__file__).with_name("program.py")
 _READ_BYTES = 256 * REPLY.size
 _KEPT_VARIABLES = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
-_log = Logger()
 
 
 @attrs.frozen
@@ -99,6 +98,7 @@ class LoaderProcess(PageLoader):
 
     _descriptors: IReactorFDSet
     _clock: IReactorTime
+    _log: EventLog
     _running: _Running | None = attrs.field(init=False, default=None)
     _started_at: float = attrs.field(init=False, default=-inf)
     _heard_at: float = attrs.field(init=False, default=-inf)
@@ -145,7 +145,7 @@ class LoaderProcess(PageLoader):
     @override
     def replace_if_silent(self, seconds: float) -> None:
         if self._running is not None and self._clock.seconds() - self._heard_at >= seconds:
-            self._lose("does not answer")
+            self._lose("it does not answer")
 
     def _start(self) -> None:
         now = self._clock.seconds()
@@ -156,7 +156,7 @@ class LoaderProcess(PageLoader):
         try:
             self._running = _Running.start()
         except (OSError, ValueError) as error:
-            _log.warn("no process for page loads: threads read: {error}", error=str(error))
+            self._log.event("warn", "no process for page loads: threads read", {"reason": str(error)})
         else:
             self._descriptors.addReader(self)
 
@@ -168,8 +168,8 @@ class LoaderProcess(PageLoader):
             running.end()
             self._killed.append(running.process)
 
-    def _lose(self, how: str) -> None:
-        _log.warn("the process for page loads {how}: another one is started", how=how)
+    def _lose(self, reason: str) -> None:
+        self._log.event("warn", "the process for page loads is replaced", {"reason": reason})
         self._end()
         lost, self._waiting = self._waiting, {}
         for waiting in lost.values():
@@ -193,7 +193,7 @@ class LoaderProcess(PageLoader):
             return
         self._heard_at = self._clock.seconds()
         if not replies:
-            self._lose("has ended")
+            self._lose("it has ended")
         for number, result in REPLY.iter_unpack(replies):
             waiting = self._waiting.pop(number, None)
             if waiting is not None:
@@ -201,8 +201,8 @@ class LoaderProcess(PageLoader):
 
     def connectionLost(self, reason: Failure) -> None:  # noqa: N802 - IReadDescriptor
         """The process has ended (ConnectionDone: a pipe without writers is not readable), or the reactor ends."""
-        if reason.check(ConnectionDone):
-            self._lose("has ended")
+        if isinstance(reason.value, ConnectionDone):
+            self._lose("it has ended")
 
 
 def _tell(waiting: _Waiting, result: int) -> None:

@@ -3,7 +3,7 @@
 Standard input is a socket of packets: each is a request, with the descriptor of its file. Standard output is a pipe
 for the replies. The process ends when the other end of the socket is closed, however that comes about.
 
-It imports the standard library alone, and little of it: what it imports is memory of each worker.
+It imports the standard library alone, and little of it: each module is memory of each worker.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class _Threads:
         while True:
             packet, descriptor = self._take()
             if not packet:
-                os._exit(0)  # whatever the other threads wait for
+                os._exit(0)  # the other threads may wait for a disk
             number, offset, length = REQUEST.unpack(packet)
             self._reply(number, _load(descriptor, offset, length))
 

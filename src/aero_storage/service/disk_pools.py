@@ -107,9 +107,9 @@ class DiskPools:
                 threads.pool.stop()
 
 
-def make_disk_pools(reactor: PosixReactorBase, *, for_origin: bool = False) -> DiskPools:
+def make_disk_pools(reactor: PosixReactorBase, log: EventLog, *, for_origin: bool = False) -> DiskPools:
     """Return the pools, not yet started; for an images root in a bucket, `for_origin`, one more."""
-    loader = None if for_origin else LoaderProcess(cast("IReactorFDSet", reactor), reactor)
+    loader = None if for_origin else LoaderProcess(cast("IReactorFDSet", reactor), reactor, log)
     opens, reads = _Pool(_DISK_THREADS * _DISKS, "disk"), _Pool(_READ_THREADS * _READ_DISKS, "read")
     return DiskPools(
         DiskThreads(reactor, reactor, opens, _DISK_THREADS, _OPEN_SECONDS),
