@@ -6,6 +6,7 @@ Functions here wait for a disk.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import stat
@@ -29,6 +30,7 @@ _MOST_BYTES = 32 << 20
 
 _MOST_DOCUMENT_BYTES = 64 << 10
 _MOST_VALUES = 500
+_MOST_FILES = 500
 
 
 class EmulatorFilesError(Exception):
@@ -66,14 +68,27 @@ class EmulatorFiles:
 
 def read_emulator_files(directory: Path) -> EmulatorFiles | None:
     """Read all files of a directory; None if it has none. Raises EmulatorFilesError and OSError."""
-    document = read_bounded(directory / DOCUMENT, _MOST_DOCUMENT_BYTES)
-    if document is None and not (directory / DOCUMENT).exists():
+    document = _read_document(directory / DOCUMENT)
+    return None if document is None else EmulatorFiles(dict(_checked(directory, document[0])), document[1])
+
+
+def read_digests(document: Path) -> Mapping[str, str] | None:
+    """Return the digests that a document has of files, by their names; None if there is no document.
+
+    Raises EmulatorFilesError and OSError.
+    """
+    found = _read_document(document)
+    return None if found is None else found[0]
+
+
+def _read_document(path: Path) -> tuple[dict[str, str], tuple[Work, ...]] | None:
+    document = read_bounded(path, _MOST_DOCUMENT_BYTES)
+    if document is None and not path.exists():
         return None
     try:
-        digests, works = _parse(document or b"")
+        return _parse(document or b"")
     except (JsonError, TypeError, KeyError, AttributeError):
-        raise EmulatorFilesError(f"{directory / DOCUMENT} is no document of these files") from None
-    return EmulatorFiles(dict(_checked(directory, digests)), works)
+        raise EmulatorFilesError(f"{path} is no document of these files") from None
 
 
 def _parse(document: bytes) -> tuple[dict[str, str], tuple[Work, ...]]:
@@ -112,6 +127,16 @@ def read_bounded(path: Path, most: int) -> bytes | None:
     finally:
         os.close(descriptor)
     return None if len(body) > most else body
+
+
+def files_signature(directory: Path) -> tuple[tuple[str, int, int, int], ...]:
+    """Return what changes when any file of a directory does: a fault may be repaired without a new document.
+
+    Raises OSError.
+    """
+    with os.scandir(directory) as entries:
+        found = [(entry.name, entry.stat(follow_symlinks=False)) for entry in itertools.islice(entries, _MOST_FILES)]
+    return tuple(sorted((name, status.st_ino, status.st_size, status.st_ctime_ns) for name, status in found))
 
 
 def signature(directory: Path) -> tuple[int, int, int] | None:
