@@ -16,7 +16,7 @@ from aero_storage.errors import SettingsError
 from aero_storage.service.twisted_internals import INTERNALS, Internal, check_internals
 
 SOURCES = Path(__file__).parents[2] / "src" / "aero_storage"
-OTHERS = {"_replace"}
+OTHERS = {"_exit", "_replace"}
 """Private by their names only: documented in the standard library."""
 
 
