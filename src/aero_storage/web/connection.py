@@ -60,8 +60,7 @@ class HTTPConnection(TwistedProtocol):
         self, site: Site[HTTPConnection], responder: Responder, clock: IReactorTime, pace: Pace | None
     ) -> None:
         self.site, self.pace, self.wait = site, pace, Wait()
-        self._responder, self._clock = responder, clock
-        self._fast = responder.fast
+        self._responder, self._fast, self._clock = responder, responder.fast, clock
         self.find_plan: FindPlan = responder.plans.find
         self.state = ConnectionState()
         self._reader = RequestReader(self, self.state, site.turns)
