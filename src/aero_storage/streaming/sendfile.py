@@ -29,8 +29,8 @@ from aero_storage.open_file import OpenFile
 from aero_storage.streaming.fair_queue import TURN_BYTES, FairQueue
 from aero_storage.streaming.file_segment import FileSegment
 from aero_storage.streaming.files_in_flight import FilesInFlight
-from aero_storage.streaming.held_tail import SegmentKinds
 from aero_storage.streaming.memory_segment import MemorySegment
+from aero_storage.streaming.segment_kinds import SegmentKinds
 from aero_storage.streaming.stream_place import StreamPlace
 from aero_storage.streaming.throttle import Pace
 from aero_storage.streaming.write_queue import QueuedSegment, WriteQueue
