@@ -196,7 +196,22 @@ def test_fast_client_on_this_machine(image: Image, change: Callable[[Path], None
     assert image.daemon.complete(request_id)["outcome"] == "aborted"
 
 
-@pytest.mark.parametrize("length", [300 * KIB, MIB, SIZE])
+@pytest.mark.parametrize("change", CHANGES)
+def test_client_that_pauses_near_the_end(image: Image, change: Callable[[Path], None]) -> None:
+    """A client that has only the last pages to read when the file changes has no clean end with other bytes."""
+    with image.dial() as conn:
+        image.ask(conn)
+        assert conn.reply_head().length == SIZE
+        left = SIZE - 100 * KIB
+        while left > 0:
+            left -= len(conn.sip(min(left, MIB)))
+        wait_until_still(conn)
+        change(image.path)
+        assert len(conn.take(100 * KIB)) < 100 * KIB
+        assert conn.ending == image.broken
+
+
+@pytest.mark.parametrize("length", [300 * KIB, 336 * KIB + 10, MIB, SIZE])
 def test_held_tails_come(image: Image, length: int) -> None:
     """The end of a body that was held back comes as soon as the client has read the rest; what is behind it, too."""
     with image.dial() as conn:
