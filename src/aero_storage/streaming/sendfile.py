@@ -1,4 +1,4 @@
-"""A TCP transport for Twisted that sends segments: of files by `sendfile`, and of bodies that connections share.
+"""A transport for Twisted that sends segments: of files by `sendfile`, and of bodies that connections share.
 
 To use it, give a listening port a subclass with the class variables set: `port.transport = …`.
 Bytes are sent in the order of the calls of `write`, `writeSequence`, `send_file` and `send_body`. The reactor's
@@ -46,7 +46,7 @@ _FULL = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS})
 
 
 class SendfileServer(WriteQueue):
-    """A TCP connection that sends segments; a TrackedTransport.
+    """A TCP connection that sends segments; a TrackedTransport. `unix_sendfile` has that of a UNIX socket.
 
     A segment that fails or is cancelled would leave a hole in the stream: it aborts the connection.
     """

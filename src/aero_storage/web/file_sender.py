@@ -1,4 +1,4 @@
-"""Sends a reply over plain TCP: in one write with its head, or by `sendfile`."""
+"""Sends a reply over plain TCP or a UNIX socket: in one write with its head, or by `sendfile`."""
 
 from __future__ import annotations
 
