@@ -32,7 +32,7 @@ unexport PYTHONPATH PYTHONHOME
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # one .venv: two pips at once would tread on each other under -j
-.PHONY: help run demo test contract portable stores express browser-tools guest bench bench-boot torture soak audit docs picture lint types clean
+.PHONY: help run demo test contract contract-cached contract-uncached portable stores express browser-tools guest bench bench-boot torture soak audit docs picture lint types clean
 
 define HELP
 aero-storage: large disk images over HTTP ranges, as a Twisted daemon.
@@ -54,7 +54,7 @@ aero-storage: large disk images over HTTP ranges, as a Twisted daemon.
                (npm; 60 MB), for the tests of browser/; v86 needs Debian's seabios
   make guest   the same as `make demo` into $(VENV), and serve nothing: for the tests that boot it in a browser
   make bench   measure it beside nginx and others, some 20 minutes, into docs/measurements/benchmarks.md
-               (Debian packages nginx-light and wrk); BENCH_ARGS=--quick takes under 3
+               (Debian packages caddy, nginx-light and wrk); BENCH_ARGS=--quick takes under 3
   make bench-boot
                boot a Linux in Chromium over links of several delays, some 50 minutes, into docs/measurements/boot.md
                (Debian packages chromium, curl and nginx-light); BOOT_ARGS="--rounds 1 --rtts 50" takes under 5
@@ -97,11 +97,15 @@ run: $(VENV)/.installed
 demo: $(VENV)/.installed
 	@exec $(BIN)/aero-storage demo $(DEMO_ARGS) "$(DEMO)"
 
-# The black-box suite mostly waits, so the others run beside it.
+# The tests wait more than they work: two commands run at a time, the longest first.
 test: lint types
 	@$(if $(PYTEST_ARGS),$(BIN)/pytest $(PYTEST_ARGS),$(BIN)/python tools/side_by_side.py \
-	    "$(BIN)/pytest --ignore=tests/blackbox" \
-	    "$(BIN)/pytest tests/blackbox && $(MAKE) --no-print-directory contract portable")
+	    "$(BIN)/pytest --ignore=tests/blackbox --ignore=tests/torture" \
+	    "$(BIN)/pytest tests/blackbox" \
+	    "$(MAKE) --no-print-directory contract-cached" \
+	    "$(BIN)/pytest tests/torture" \
+	    "$(MAKE) --no-print-directory contract-uncached" \
+	    "$(MAKE) --no-print-directory portable")
 
 # http.md §1 to §10 over a bucket of the tests' own store: with a cache all of it, without one what is about bytes.
 # The tests that do not depend on holes, inotify or the block cache.
@@ -112,9 +116,14 @@ portable: $(VENV)/.installed-test
 	@echo "The wire contract without what Linux alone has"
 	@BLACKBOX_SYSTEM=portable $(BIN)/pytest -q $(PORTABLE:%=tests/blackbox/test_%.py)
 
-contract: $(VENV)/.installed-test
-	@echo "The wire contract over a bucket, with a block cache and without"
+contract: contract-cached contract-uncached
+
+contract-cached: $(VENV)/.installed-test
+	@echo "The wire contract over a bucket, with a block cache"
 	@BLACKBOX_ROOT=cached $(BIN)/pytest -q $(CONTRACT:%=tests/blackbox/test_%.py)
+
+contract-uncached: $(VENV)/.installed-test
+	@echo "The wire contract over a bucket, without a block cache"
 	@BLACKBOX_ROOT=bucket $(BIN)/pytest -q $(CONTRACT_OF_BYTES:%=tests/blackbox/test_%.py)
 
 stores: $(VENV)/.installed-stores

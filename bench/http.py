@@ -21,13 +21,13 @@ from bench.latency import ALONE
 from bench.loads import Aim
 from bench.plot import draw
 from bench.report import report
-from bench.results import BucketRow, Results, from_json
+from bench.results import BucketRow, Results, completed, from_json
 from bench.servers import AERO, BEHIND, KINDS, NGINX, NO_EXPRESS, NO_LOG, Kind, daemon_flags
 from bench.streams import COLD, PACED, WARM
 from bench.suites import Bench, say
 from bench.targets import SLOW_CLIENTS
 
-PARTS = ("throughput", "workers", "memory", "latency", "bucket")
+PARTS = ("throughput", "workers", "memory", "latency", "changes", "bucket")
 NAMES = tuple(kind.name for kind in KINDS)
 QUICK = (AERO, NO_EXPRESS, NGINX)
 
@@ -38,6 +38,8 @@ def main(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # through all `finally`, so that no server is left behind
     try:
         results = _read(given.redraw) if given.redraw else _measure(given, arguments)
+        if given.keep:
+            results = completed(results, _read(given.output / "benchmarks.json"))
         _write(results, given.output)
     except BenchError as error:
         sys.stderr.write(f"bench: {error}\n")
@@ -74,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--image-size", type=int, default=data.GIB, metavar="BYTES", help="of the image that is served (1 GiB)")
     add("--scratch", type=Path, help="directory on a disk for 2.3 GiB of files, removed afterwards (the system's)")
     add("--output", type=Path, default=Path("docs/measurements"), help="directory for what is written")
+    add("--keep", action="store_true", help="keep the figures there of the parts that are not measured now")
     add("--redraw", type=Path, metavar="JSON", help="measure nothing, write the page of these figures anew")
     add("--force", action="store_true", help="measure on a single core, although the figures mean nothing")
     return parser
@@ -131,6 +134,8 @@ def _parts(given: argparse.Namespace, bench: Bench, results: Results, *, has_wor
     if "latency" in given.only:
         states = (ALONE, COLD) if given.quick else (ALONE, WARM, COLD, PACED)
         results = attrs.evolve(results, latency=list(suites.latencies(bench, states, 1.0 if given.quick else 4.0)))
+    if "changes" in given.only:
+        results = attrs.evolve(results, changes=list(suites.changed(bench)))
     if "bucket" in given.only:
         results = attrs.evolve(results, bucket=list(_bucket(bench)))
     return results

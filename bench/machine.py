@@ -14,7 +14,7 @@ import attrs
 
 from bench.servers import SYSTEM_PATH
 
-_PROGRAMS = {"nginx": "nginx-light", "wrk": "wrk", "taskset": "util-linux"}
+_PROGRAMS = {"nginx": "nginx-light", "caddy": "caddy", "wrk": "wrk", "taskset": "util-linux"}
 _PACKAGES = ("aero-storage", "Twisted", "klein", "aiohttp", "uvloop", "starlette", "uvicorn", "httptools")
 _ROOT = Path(__file__).parents[1]
 
@@ -66,6 +66,7 @@ def facts(scratch: Path) -> dict[str, str]:
         "Python": platform.python_version(),
         **{name: version(name) for name in _PACKAGES},
         "nginx": _said("nginx", "-v").rpartition("/")[2],
+        "Caddy": _said("caddy", "version"),
         "wrk": _said("wrk", "-v").removeprefix("wrk ").split(" ")[0],
     }
 

@@ -22,8 +22,8 @@ from pathlib import Path
 
 import attrs
 
-from aero_storage.cli.sizes import format_size, parse_size
 from aero_storage.linux.sparse_files import data_extents
+from aero_storage.sizes import format_size, parse_size
 
 MIB = 1024 * 1024
 STRETCHES = 64  # of data in the sparse image

@@ -37,6 +37,7 @@ def report(results: Results) -> str:
         _section("Memory", texts.MEMORY, memory(results)),
         _section("Memory of one of 1,000 streams, by range size", texts.STREAMS, per_stream(results)),
         _section("A hot 4 KiB request beside cold streams", texts.LATENCY, latency(results)),
+        _section("An image that is changed while it is read", texts.CHANGES, changes(results)),
         _section("Over a bucket", texts.BUCKET, over_a_bucket(results)),
         texts.MEANING,
         _section("Machine, versions, flags", "", tables.listing(["What", "Here"], results.facts.items())),
@@ -56,6 +57,17 @@ def over_a_bucket(results: Results) -> str:
     """Each figure of the daemon over a bucket; empty if none was measured."""
     rows = [[row.work, row.wanted, row.shown, row.verdict] for row in results.bucket]
     return tables.listing(["Work", "Wanted", "Here", ""], rows) if rows else ""
+
+
+def changes(results: Results) -> str:
+    """What each server's client got; empty if nothing was changed."""
+    servers = unique(one.server for one in results.changes)
+    found = {(one.server, one.change): one.outcome for one in results.changes}
+    rows = [
+        [change, *(found.get((server, change), tables.NOTHING) for server in servers)]
+        for change in unique(one.change for one in results.changes)
+    ]
+    return tables.listing(["", *(TITLES[server] for server in servers)], rows) if rows else ""
 
 
 def throughput(results: Results, cell: Callable[[str, str], str]) -> str:

@@ -112,6 +112,15 @@ class BucketRow:
 
 
 @attrs.frozen
+class Change:
+    """What a client got of an image that was changed while it read, in words."""
+
+    server: str
+    change: str
+    outcome: str
+
+
+@attrs.frozen
 class Results:
     """A run of the benchmark."""
 
@@ -121,6 +130,7 @@ class Results:
     latency: Sequence[Latency] = ()
     notes: Sequence[str] = ()
     bucket: Sequence[BucketRow] = ()
+    changes: Sequence[Change] = ()
 
     def runs(self, server: str, load: str, suite: str = ONE_CORE, workers: int = 1) -> dict[int, Sample]:
         """Samples by round."""
@@ -165,6 +175,22 @@ class Results:
         return middle(getattr(one, name) for one in self.latency if (one.server, one.state) == (server, state))
 
 
+def completed(results: Results, earlier: Results) -> Results:
+    """Results, with the parts that they lack from an earlier run, and a note that says so."""
+    suites = {one.suite for one in results.samples}
+    lacking = [one for one in earlier.samples if one.suite not in suites]
+    parts = ("memory", "latency", "bucket", "changes")
+    kept = {name: getattr(earlier, name) for name in parts if not getattr(results, name) and getattr(earlier, name)}
+    names = [*unique(f"throughput on {one.suite}" for one in lacking), *kept]
+    run = ", ".join(
+        f"{name.lower()} {earlier.facts.get(name, 'unknown')}" for name in ("Date", "Commit", "Flags", "Runs")
+    )
+    notes = [*earlier.notes, *results.notes, f"From an earlier run: {', '.join(names)} ({run})."]
+    return attrs.evolve(
+        results, samples=[*lacking, *results.samples], notes=notes if names else results.notes, **kept
+    )
+
+
 def middle(values: Iterable[float]) -> float | None:
     """The median, or None of nothing."""
     listed = list(values)
@@ -192,4 +218,5 @@ def from_json(data: Mapping[str, Any]) -> Results:
         [Latency(**one) for one in data["latency"]],
         data["notes"],
         [BucketRow(**one) for one in data.get("bucket", ())],
+        [Change(**one) for one in data.get("changes", ())],
     )

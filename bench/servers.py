@@ -178,6 +178,16 @@ def _nginx(log: str, site: str = _FILES_FROM_DISK) -> Callable[[Place], list[str
     return command
 
 
+def _caddy(place: Place) -> list[str]:
+    text = (_PEERS / "Caddyfile").read_text(encoding="utf-8")
+    for word, value in {"PORT": str(place.port), "ROOT": str(place.root), "LOG": str(place.log)}.items():
+        text = text.replace(f"@{word}@", value)
+    (place.home / "Caddyfile").write_text(text, encoding="utf-8")
+    # Caddy keeps its last settings in these.
+    homes = [f"{name}={place.home}" for name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME")]
+    return ["env", *homes, "caddy", "run", "--config", str(place.home / "Caddyfile"), "--adapter", "caddyfile"]
+
+
 def _behind_nginx(place: Place) -> list[str]:
     """Make both command lines; the lines about the proxy are those of `etc/nginx`."""
     ours = (_ETC / "nginx" / "aero-storage.conf").read_text(encoding="utf-8")
@@ -198,7 +208,7 @@ def _static(place: Place) -> list[str]:
 
 
 AERO, NO_EXPRESS, NGINX, AIOHTTP, STATIC = "aero-storage", "aero-no-express", "nginx", "aiohttp", "twisted-static"
-NO_LOG = "nginx-no-log"
+NO_LOG, CADDY = "nginx-no-log", "caddy"
 BEHIND = "aero-behind-nginx"
 _OURS = ("/v1/images/{}", "/v1/images/{}/chunked/v1/chunks/")
 _THEIRS = ("/{}", "/chunked/{}/v1/chunks/")
@@ -207,6 +217,7 @@ KINDS = (
     Kind(NO_EXPRESS, "aero-storage --no-express", *_OURS, _aero("--no-express"), b'"request complete"'),
     Kind(NGINX, "nginx", *_THEIRS, _nginx("log json buffer=64k flush=1s"), b'{"time"'),
     Kind(NO_LOG, "nginx, no log", *_THEIRS, _nginx("off")),
+    Kind(CADDY, "Caddy", *_THEIRS, _caddy, b'"handled request"'),
     Kind(BEHIND, "aero-storage behind nginx", *_OURS, _behind_nginx, b'"request complete"'),
     Kind(AIOHTTP, "aiohttp + uvloop", *_THEIRS, _script("aiohttp_files.py")),
     Kind("starlette", "Starlette + uvicorn", *_THEIRS, _script("starlette_files.py")),

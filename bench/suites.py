@@ -11,19 +11,19 @@ from pathlib import Path
 
 import attrs
 
-from bench import data, latency, loads, memory
+from bench import changes, data, latency, loads, memory
 from bench.data import Data
 from bench.loads import Aim, Load, Run
 from bench.machine import Cores
 from bench.processes import busy
-from bench.results import BOTH_CORES, ONE_CORE, WHOLE_IMAGE, Latency, Memory, Sample
-from bench.servers import AERO, NGINX, NO_EXPRESS, Kind, Place, Server, free_port, running
+from bench.results import BOTH_CORES, ONE_CORE, WHOLE_IMAGE, Change, Latency, Memory, Sample
+from bench.servers import AERO, CADDY, NGINX, NO_EXPRESS, Kind, Place, Server, free_port, running
 from bench.targets import SLOW_CLIENTS
 
 _LOG_SECONDS = 3.0
 _RANGE_SIZES = (data.MIB, 8 * data.MIB, WHOLE_IMAGE)
 _RANGED = (AERO, NO_EXPRESS, NGINX)
-_HOT = (AERO, NGINX)
+_HOT = (AERO, NGINX, CADDY)
 
 
 @attrs.frozen
@@ -109,6 +109,17 @@ def latencies(bench: Bench, states: Sequence[str], seconds: float) -> Iterator[L
                     )
                     say(f"latency: {kind.title}, {state}: p50 {found.p50:.0f} µs, p99 {found.p99:.0f} µs")
                     yield found
+
+
+def changed(bench: Bench) -> Iterator[Change]:
+    """Files that change while they are read, in an images root of its own."""
+    root = bench.scratch / "changes"
+    changes.prepare(root)
+    for kind in bench.some(*_HOT):
+        with running(kind, Place(root, bench.scratch / "server", free_port()), bench.cores.server) as server:
+            for change in changes.measure(server):
+                say(f"changes: {kind.title}, {change.change}: {change.outcome}")
+                yield change
 
 
 def _sample(bench: Bench, kind: Kind, load: Load, number: int, *, suite: str, count: int = 1) -> Sample:

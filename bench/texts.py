@@ -39,7 +39,8 @@ MEANING = """\
 - Ranges begin at random multiples of the alignment; requests are prepared before the clock starts. 99 % of the
   image and its chunks are in the page cache at least; this is checked and mended before each load.
 - aero-storage runs as installed: all headers, metrics, the JSON request log into a file. nginx has sendfile,
-  tcp_nopush, one worker and a JSON access log, buffered; a second one has no log. aiohttp and Starlette log nothing,
+  tcp_nopush, one worker and a JSON access log, buffered; a second one has no log. Caddy's `file_server` has its JSON
+  access log. aiohttp and Starlette log nothing,
   `twisted.web.static` (under twistd) logs each request, as they come.
 - Bodies of 1 MiB and more are counted by bytes received, since many are under way when a run ends.
 - † The load generator was busy for 95 % of the time or more: the figure is its limit, not the server's.
@@ -51,7 +52,7 @@ REPEAT = """\
 ## How to repeat it
 
 ```sh
-apt-get install nginx-light wrk
+apt-get install caddy nginx-light wrk
 make bench                        # some 20 minutes; leave the machine alone
 make bench BENCH_ARGS=--quick     # under 3 minutes, one round
 make bench BENCH_ARGS=--help      # other sizes, offsets, connections, parts, servers
@@ -60,6 +61,10 @@ make bench BENCH_ARGS=--help      # other sizes, offsets, connections, parts, se
 All figures of this page are in [benchmarks.json](benchmarks.json).
 """
 
+CHANGES = """\
+One download of 64 MiB by a client that stands still while the file is changed, and two ranges of 4 KiB with a change
+in between, a second apart. In place is what `cp` and `dd` do to a file that is there; by rename is what `mv` does.
+"""
 BUCKET = """\
 The daemon over a bucket of the tests' own object store, which shares a core with the load. Ratios are medians of
 pairs, taken in turn. The cold streams beside hot requests get 8 MiB a second each from the store.

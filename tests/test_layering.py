@@ -24,6 +24,7 @@ PACKAGE = "aero_storage"
 PLAN: tuple[tuple[int, frozenset[str]], ...] = (
     (1, frozenset({""})),  # aero_storage itself: a docstring, perhaps a version
     (1, frozenset({"errors"})),
+    (1, frozenset({"sizes"})),
     (1, frozenset({"strict_json"})),
     (1, frozenset({"http"})),
     (2, frozenset({"atomic_files", "disk", "image_formats", "lease_documents", "logs", "metrics"})),
@@ -44,6 +45,7 @@ PURE_ROOMS = {
     "catalog",
     "settings",
     "errors",
+    "sizes",
     "strict_json",
     "atomic_files",
     "chunks",

@@ -237,6 +237,9 @@ def test_release_workflow() -> None:
     assert "permissions" not in jobs["build"]
     (script,) = [step["run"].split()[0] for step in jobs["build"]["steps"] if "run" in step]
     assert os.access(ROOT / script, os.X_OK)
+    # npm reads a/b as a repository of GitHub, also where it is a file.
+    (published,) = [step["run"].split()[-1] for step in jobs["npm"]["steps"] if "run" in step]
+    assert published.startswith("./dist/")
     uses = [step["uses"] for job in jobs.values() for step in job["steps"] if "uses" in step]
     assert [one for one in uses if "@" not in one] == []
 

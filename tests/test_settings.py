@@ -449,6 +449,15 @@ def test_a_weaker_wrong_value_is_refused_too(tmp_path: Path) -> None:
     assert refusal({"max_range_bytes": ["1"], "config": [config]}).startswith(f"{config}, key max_range_bytes: '0' ")
 
 
+def test_settings_of_0_1() -> None:
+    """A file with every key of 0.1 is taken as it is, without a warning."""
+    old = Path(__file__).parent / "data" / "settings-0.1.toml"
+    resolved = resolve({"config": [str(old)]}, {}, CWD)
+    assert resolved.warnings == ()
+    assert resolved.settings.workers == 2
+    assert resolved.settings.images_root == Path("/srv/images")
+
+
 TOML_GOOD = [
     ("max_range_bytes = 8", 8),
     ('max_range_bytes = "none"', None),

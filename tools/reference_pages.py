@@ -1,13 +1,14 @@
-"""Write what is generated: `reference_pages.py [PROJECT]`, pages of `docs/reference` and files of `share`.
+"""Write what is generated: `reference_pages.py [PROJECT]`, into `docs/reference`, `share` and `browser`.
 
 `settings.md` comes from the table of settings, `metrics.md` from the metrics themselves, `cli.md` from the operator's
-command; manual pages and completions of shells come from the same tables. The environment that runs this has
-aero-storage installed.
+command; manual pages and completions of shells come from the same tables, the version of the npm package from
+`pyproject.toml`. The environment that runs this has aero-storage installed.
 """
 
 from __future__ import annotations
 
 import inspect
+import json
 import sys
 import tomllib
 from pathlib import Path
@@ -92,7 +93,9 @@ Two commands are installed. `twistd aero-storage` is the daemon; its flags are t
 or not at all. An interrupted command leaves the images as they were; the next one cleans up.
 
 The exit status is 0, 1 for a failure (also a finding of `verify`, `catalog check`, `lease check` or `doctor`), 2 for
-a wrong command line, 128 + n after signal n. With `--json` a command prints one JSON document on standard output.
+a wrong command line, 128 + n after signal n. Ctrl-C is the way to end `serve`, `top`, and `demo` once it serves, so
+the status is 0 then; SIGTERM and SIGHUP end `serve` and such a `demo` with 0, too, as they end the daemon, and `top`
+with 143 and 129. With `--json` a command prints one JSON document on standard output.
 
 | Command | What it does |
 | --- | --- |
@@ -184,6 +187,12 @@ def _version() -> str:
     return version
 
 
+def npm_package() -> str:
+    """Return `package.json` with the version of `pyproject.toml`."""
+    document = json.loads((PROJECT / "browser" / "package.json").read_text(encoding="utf-8"))
+    return json.dumps({**document, "version": _version()}, indent=2) + "\n"
+
+
 def _tree() -> Command:
     return command_tree(command, "aero-storage")
 
@@ -192,6 +201,7 @@ FILES: Mapping[str, Callable[[], str]] = {
     "docs/reference/settings.md": lambda: NOTE + settings_page(),
     "docs/reference/metrics.md": lambda: NOTE + metrics_page(),
     "docs/reference/cli.md": lambda: NOTE + cli_page(),
+    "browser/package.json": npm_package,
     "share/man/man1/aero-storage.1": lambda: manual_of_commands(_tree(), _version()),
     "share/man/man8/twistd-aero-storage.8": lambda: manual_of_settings(_version()),
     "share/bash-completion/completions/aero-storage": lambda: bash_completion(_tree()),

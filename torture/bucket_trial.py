@@ -114,7 +114,7 @@ def run_bucket_trial(
     """Run a daemon over the bucket, with a cache of so many bytes, or without one."""
     more = [] if cache is None else [f"--cache-dir={cache}", f"--cache-max-bytes={cache_bytes}"]
     environ = {**root.store.environ, **(env or {})}
-    with home() as place, running(place, *root.flags, *more, *flags, env=environ) as daemon:
+    with home() as place, running(place, *root.flags, *more, *flags, env=environ, metrics_at_once=False) as daemon:
         trial = Trial(daemon, root.versions[0].content, [] if complaints is None else complaints)
         trial.check(daemon.ask(IMAGE, fields={"Range": "bytes=0-0"}).status == 206, "the image is not served")
         yield BucketTrial(trial, root, cache or place)

@@ -139,7 +139,9 @@ def run_trial(
         os.utime(root / "disk", (_WRITTEN, _WRITTEN))
         if manifest:
             (root / "manifest.json").write_bytes(manifest)
-        with running(place, "--shutdown-grace-secs=1", *flags, env=env, prefix=prefix) as daemon:
+        with running(
+            place, "--shutdown-grace-secs=1", *flags, env=env, prefix=prefix, metrics_at_once=False
+        ) as daemon:
             assert daemon.ask(IMAGE, "HEAD").status == 200  # what it opens once is open before it is measured
             assert daemon.ask(IMAGE, fields={"Range": "bytes=0-0"}).status == 206
             yield Trial(daemon, content)

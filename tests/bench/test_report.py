@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from bench import tables
 from bench.report import report
-from bench.results import BOTH_CORES, WHOLE_IMAGE, BucketRow, Latency, Memory, Results
+from bench.results import BOTH_CORES, WHOLE_IMAGE, BucketRow, Change, Latency, Memory, Results
 from bench.servers import AERO, NGINX
 from tests.bench.test_results import sample
 
@@ -101,6 +101,15 @@ def test_mark_of_the_load() -> None:
     """A figure that the load generator held down is marked."""
     text = report(Results({}, [sample(AERO, 50, load_cpu=2.0)]))
     assert "| aero-storage | 50 † |" in text
+
+
+def test_changes() -> None:
+    """What a client got has a row for each change and a column for each server; what was not tried is a dash."""
+    tried = [Change(AERO, "cut", "a reset"), Change(NGINX, "cut", "a clean end"), Change(AERO, "moved", "old bytes")]
+    text = report(Results({}, changes=tried))
+    assert "|  | aero-storage | nginx |" in text
+    assert "| cut | a reset | a clean end |" in text
+    assert "| moved | old bytes | – |" in text
 
 
 def test_no_spread_of_one_round() -> None:

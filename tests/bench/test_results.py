@@ -12,10 +12,12 @@ from bench.results import (
     ONE_CORE,
     WHOLE_IMAGE,
     BucketRow,
+    Change,
     Latency,
     Memory,
     Results,
     Sample,
+    completed,
     from_json,
     middle,
     nearest_rank,
@@ -105,5 +107,24 @@ def test_json_and_back() -> None:
         [Latency("a", "cold", 0, 9, 1.0, 2.0, 3.0, 4, 5.0, 0.9, 6)],
         ["a note"],
         [BucketRow("cold", "fast", 0.7, "×", is_reached=True)],
+        [Change("a", "cut", "a reset")],
     )
     assert from_json(json.loads(json.dumps(attrs.asdict(results)))) == results
+
+
+def test_completed_by_an_earlier_run() -> None:
+    """Parts that were not measured now come from the earlier run, which a note names; what was measured now stays."""
+    earlier = Results(
+        {"Date": "monday", "Commit": "abc"},
+        [sample("ours", 1.0), sample("ours", 2.0, suite=BOTH_CORES)],
+        latency=[Latency("ours", "alone", 0, 1, 1.0, 2.0, 3.0)],
+        notes=["odd"],
+    )
+    now = Results({"Date": "tuesday"}, [sample("ours", 9.0)], changes=[Change("ours", "cut", "a reset")])
+    found = completed(now, earlier)
+    assert found.facts == {"Date": "tuesday"}
+    assert sorted((one.suite, one.rate) for one in found.samples) == [(BOTH_CORES, 2.0), (ONE_CORE, 9.0)]
+    assert (found.latency, found.changes) == (earlier.latency, now.changes)
+    assert found.notes[0] == "odd"
+    assert "throughput on both cores, latency (date monday, commit abc" in found.notes[1]
+    assert completed(now, Results({})) == now

@@ -29,6 +29,8 @@ SHOWS_WITHIN = 2.0 if bucket_roots.MODE == "directory" else 4.0
 """The second of http.md §3 for a change on disk, or of `--origin-refresh-secs`, and grace for a busy machine."""
 WITHOUT_LINUX = Path(__file__).parents[1] / "other_systems" / "without_linux"
 """A sitecustomize by which a Python lacks what Linux has beyond other systems."""
+METRICS_AT_ONCE = Path(__file__).parent / "metrics_at_once"
+"""A sitecustomize by which nobody waits for metrics."""
 TWISTD = Path(sys.executable).parent / "twistd"
 _SAMPLE = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})? ([^ ]+)")
 _LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"')
@@ -52,6 +54,14 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     if path := kept.get("PYTHONPATH"):
         kept["PYTHONPATH"] = os.pathsep.join(str(Path(part).absolute()) for part in path.split(os.pathsep))
     return kept | dict(extra or {})
+
+
+def daemon_environment(extra: Mapping[str, str] | None, *, metrics_at_once: bool) -> dict[str, str]:
+    """Return the environment of a daemon; what takes things from Linux has a sitecustomize of its own."""
+    found = environment(extra)
+    if metrics_at_once:
+        found["PYTHONPATH"] = os.pathsep.join(filter(None, [found.get("PYTHONPATH"), str(METRICS_AT_ONCE)]))
+    return found
 
 
 def command(home: Path, *flags: str) -> list[str]:
@@ -216,9 +226,17 @@ def _copy_nothing() -> None:
 
 
 def start(
-    home: Path, *flags: str, env: Mapping[str, str] | None = None, port: int = 0, prefix: tuple[str, ...] = ()
+    home: Path,
+    *flags: str,
+    env: Mapping[str, str] | None = None,
+    port: int = 0,
+    prefix: tuple[str, ...] = (),
+    metrics_at_once: bool = True,
 ) -> Daemon:
-    """Start a daemon in `home` over `home/images` unless the flags say otherwise; wait until it listens."""
+    """Start a daemon in `home` over `home/images` unless the flags say otherwise; wait until it listens.
+
+    With `metrics_at_once` nobody waits half a second for the next exposition of the metrics.
+    """
     root = home / "images"
     given = [] if any(flag.startswith("--listen-addr") for flag in flags) else ["--listen-addr", "127.0.0.1:0"]
     named = any(flag.startswith("--images-root") for flag in flags) or "AERO_STORAGE_IMAGE_ROOT" in (env or {})
@@ -232,8 +250,9 @@ def start(
             given, env = [*given[:-2], *bucket.flags], {**bucket.environ, **(env or {})}
             copy = bucket.copy
     with (home / "stdout").open("wb") as out, (home / "stderr").open("wb") as err:
+        variables = daemon_environment(env, metrics_at_once=metrics_at_once)
         process = subprocess.Popen(
-            [*prefix, *command(home, *given, *flags)], cwd=home, env=environment(env), stdout=out, stderr=err
+            [*prefix, *command(home, *given, *flags)], cwd=home, env=variables, stdout=out, stderr=err
         )
     daemon = Daemon(process, home, root, port, owned, copy)
     try:
@@ -257,10 +276,15 @@ def _listening_port(daemon: Daemon) -> int:
 
 @contextmanager
 def running(
-    home: Path, *flags: str, env: Mapping[str, str] | None = None, port: int = 0, prefix: tuple[str, ...] = ()
+    home: Path,
+    *flags: str,
+    env: Mapping[str, str] | None = None,
+    port: int = 0,
+    prefix: tuple[str, ...] = (),
+    metrics_at_once: bool = True,
 ) -> Iterator[Daemon]:
     """Run a daemon for the length of a with block."""
-    daemon = start(home, *flags, env=env, port=port, prefix=prefix)
+    daemon = start(home, *flags, env=env, port=port, prefix=prefix, metrics_at_once=metrics_at_once)
     try:
         yield daemon
     finally:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import mmap
 import os
 import random
-import re
 import socket
 import ssl
 import struct
 import termios
+from collections import deque
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -32,6 +33,8 @@ SIZE = 8 * MIB
 SMALL_WINDOW = 64 * KIB
 TRIES = 60
 TCP_AND_UNIX = ("--endpoint", "tcp:0:interface=127.0.0.1", "--endpoint", "unix:socket")
+AHEAD = 6
+"""Images that are made before their tests."""
 RESETS = "file changed in place: connections reset"
 OLD, NEW = (random.Random(seed).randbytes(SIZE) for seed in (27, 28))
 
@@ -74,6 +77,9 @@ class Image:
     def target(self) -> str:
         return f"/v1/images/{self.path.name}"
 
+    def wait_until_listed(self) -> None:
+        until(lambda: self.daemon.ask(self.target, "HEAD").status == 200)
+
     def ask(self, conn: RawConnection, fields: Fields = (), target: str = "") -> None:
         """Ask for it, and wait until the head of the response has come, without reading it."""
         conn.send(head("GET", target or self.target, fields))
@@ -91,13 +97,27 @@ def daemon(home: Callable[[str], Path]) -> Iterator[Daemon]:
         yield started
 
 
+@pytest.fixture(scope="module")
+def images(daemon: Daemon) -> Iterator[Image]:
+    """Images one after the other, each made some tests before its own: a second may pass until one is listed."""
+    return _made_ahead(daemon)
+
+
+def _made_ahead(daemon: Daemon) -> Iterator[Image]:
+    made: deque[Image] = deque()
+    for number in itertools.count():
+        made.append(Image(daemon, daemon.root / f"image-{number}.img"))
+        made[-1].path.write_bytes(OLD)
+        if number >= AHEAD:
+            yield made.popleft()
+
+
 @pytest.fixture(params=["tcp", "unix"])
-def image(daemon: Daemon, request: pytest.FixtureRequest) -> Iterator[Image]:
+def image(images: Iterator[Image], request: pytest.FixtureRequest) -> Iterator[Image]:
     """An image for one test, whose clients come over TCP or a UNIX socket."""
-    name = re.sub(r"[^a-z0-9-]", "-", request.node.name.lower())[:60]
-    made = Image(daemon, daemon.root / f"{name}.img", request.param)
-    made.path.write_bytes(OLD)
-    until(lambda: daemon.ask(made.target, "HEAD").status == 200)
+    made = next(images)
+    made.kind = request.param
+    made.wait_until_listed()
     yield made
     made.path.unlink()
 
@@ -353,10 +373,11 @@ def test_nothing_is_left(home: Callable[[str], Path], kind: str) -> None:
         until(lambda: Held.by(daemon).descriptors > 0)
         before = Held.by(daemon)
         assert before.watches == 0
-        for number in range(20):
-            image = Image(daemon, daemon.root / f"{number}.img", kind)
+        images = [Image(daemon, daemon.root / f"{number}.img", kind) for number in range(20)]
+        for image in images:
             image.path.write_bytes(OLD)
-            until(lambda image=image: daemon.ask(image.target, "HEAD").status == 200)  # type: ignore[misc]
+        for number, image in enumerate(images):
+            image.wait_until_listed()
             with image.dial() as conn:
                 image.ask(conn)
                 assert Held.by(daemon).watches == 1

@@ -25,7 +25,7 @@ LIMIT = 50
 BEYOND = 128
 """Further sockets: of clients that are refused, of those that take the last of their responses, of one turn."""
 
-CLIENTS, WAVE = 500, 50
+CLIENTS, WAVE = 250, 50
 PATIENCE = 20.0
 WIDE = "/v1/images/wide"
 FIRST_TEN = {"Range": "bytes=0-9"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -95,6 +96,16 @@ def test_buckets(fresh: Daemon) -> None:
     found = {labels["le"] for labels in fresh.metrics().labels("http_request_duration_seconds_bucket")}
     assert sorted(float(le) for le in found if le != "+Inf") == BUCKETS
     assert "+Inf" in found
+
+
+def test_not_more_than_twice_a_second(home: Callable[[str], Path]) -> None:
+    """A daemon as it comes makes an exposition half a second after the last one, and no sooner."""
+    with running(home("paced"), metrics_at_once=False) as daemon:
+        daemon.metrics()
+        began = time.monotonic()
+        daemon.metrics()
+        daemon.metrics()
+        assert time.monotonic() - began >= 0.5
 
 
 # Method, target, fields, and the labels it counts under.

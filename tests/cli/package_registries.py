@@ -70,6 +70,8 @@ class Registries:
     answers: dict[str, bytes] = field(factory=dict)
     busy: int = 0
     """So many requests are answered 503 first."""
+    redirects: dict[str, str] = field(factory=dict)
+    """Where paths lead to."""
     asked: list[str] = field(factory=list)
     integrity: str = ""
     """Of the package of v86."""
@@ -118,7 +120,10 @@ def registries() -> Iterator[Registries]:
             served.asked.append(self.path)
             served.busy -= 1
             body = served.answers.get(self.path)
-            self.send_response(503 if served.busy >= 0 else 404 if body is None else 200)
+            location = served.redirects.get(self.path)
+            self.send_response(503 if served.busy >= 0 else 302 if location else 404 if body is None else 200)
+            if location:
+                self.send_header("Location", location)
             self.send_header("Content-Length", str(len(body or b"")))
             self.end_headers()
             self.wfile.write(body or b"")

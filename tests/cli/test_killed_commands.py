@@ -8,20 +8,14 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import shutil
-import signal
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import attrs
 import pytest
+from tests.cli.kills import Command, killed_at
 from tests.command_output import CommandResult
 from tests.disk_bytes import noise_disk
-
-Command = Callable[..., CommandResult]
 
 DISK, OTHER_DISK = noise_disk(5, 40_000), noise_disk(6, 40_000)
 PADDED = 40_448
@@ -34,7 +28,6 @@ WORDS = {
     "remove an own file": ["remove", "mine", "--yes"],
     "remove chunks": ["remove", "cut", "--chunks-only"],
 }
-CHANGES = frozenset({"os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.truncate", "time.sleep"})
 FEWEST_STEPS = 6
 _SOURCES = {"disk.raw": DISK, "new.raw": OTHER_DISK}
 
@@ -55,28 +48,6 @@ def root(command: Command, tmp_path: Path) -> Path:
     mine = '{"id": "mine", "file": "mine.img", "name": "Mine"}'
     (tmp_path / "images/manifest.json").write_text(catalog.replace('"images": [', f'"images": [\n    {mine},', 1))
     return tmp_path / "images"
-
-
-def is_change(event: str, arguments: tuple[Any, ...]) -> bool:
-    return event in CHANGES or (event == "open" and isinstance(arguments[2], int) and bool(arguments[2] & os.O_CREAT))
-
-
-def killed_at(step: int, run: Command, words: list[str]) -> bool:
-    """Run a command in a child that is killed as it begins its change number `step`; return whether it was."""
-    if child := os.fork():
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
-    count = 0
-
-    def hook(event: str, arguments: tuple[Any, ...]) -> None:
-        nonlocal count
-        if is_change(event, arguments):
-            count += 1
-            if count == step:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    sys.addaudithook(hook)
-    run(*words)
-    os._exit(0)
 
 
 @attrs.frozen

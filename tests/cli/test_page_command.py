@@ -89,10 +89,10 @@ def test_bucket_needs_a_directory(command: Command) -> None:
 def test_other_v86_is_refused(served: Registries, command: Command, tmp_path: Path) -> None:
     """A package of v86 with another digest than the pinned one is refused, and nothing is written."""
     served.answers["/v86/-/v86.tgz"] += b"!"
-    told = command("page", "fetch", "--to", tmp_path / "parts", *places(served))
+    told = command("page", "fetch", "--to", tmp_path / "new" / "parts", *places(served))
     assert told.status == 1
     assert "is not what it should be" in told.err
-    assert not (tmp_path / "parts").exists()
+    assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize("document", [b"[" * 100_000, b"{}", b"\xff", b'{"dist": {"tarball": "file:///etc/passwd"}}'])
@@ -177,13 +177,15 @@ def test_demo_offline_serves_what_it_has(
     home = tmp_path / "demo"
     nowhere = ("--registry", "http://127.0.0.1:9", "--mirror", "http://127.0.0.1:9")
     told = command("demo", home, "--no-serve", *nowhere)
-    assert told.status == 0
+    assert (told.status, told.out) == (1, f"What there is, is in {home}\n")
+    assert "http://127.0.0.1:9/v86/0.5.462: cannot be fetched: Connection refused." in told.err
     assert "There is no Linux to boot, and no emulator" in told.err
     assert (home / "images" / "linux.img").read_bytes().startswith(b"0\n")
     assert command("demo", home, "--no-serve", *places(served)).status == 0
     assert b"CD001" in (home / "images" / "linux.img").read_bytes()
     shutil.rmtree(home / "downloads")
-    assert command("demo", home, "--no-serve", "--anew", *nowhere).status == 0
+    told = command("demo", home, "--no-serve", "--anew", *nowhere)
+    assert (told.status, "What was there before is kept, and boots" in told.err) == (1, True)
     assert b"CD001" in (home / "images" / "linux.img").read_bytes()
 
 

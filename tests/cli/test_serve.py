@@ -279,6 +279,53 @@ def test_output_that_takes_nothing(root: Path) -> None:
     assert "cannot be written to standard output: No space left on device; it served" in done.stderr
 
 
+@contextmanager
+def piped(root: Path, *flags: str) -> Iterator[subprocess.Popen[str]]:
+    words = [PROGRAM, "serve", str(root), "--port", "0", *flags]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as started:
+        try:
+            yield started
+        finally:
+            if started.poll() is None:
+                started.kill()
+
+
+UNREAD = "aero-storage: nobody reads the output any more; ending, as by Ctrl-C\n"
+
+
+@pytest.mark.parametrize("flags", [(), ("--json",)])
+def test_reader_that_goes_away(root: Path, flags: tuple[str, ...]) -> None:
+    """Behind `| head -1` it ends with status 0 and says why, without a request that would write a line."""
+    with piped(root, *flags) as started:
+        assert started.stdout is not None
+        next(started.stdout)
+        started.stdout.close()
+        assert started.stderr is not None
+        assert started.stderr.read() == UNREAD
+        assert started.wait(120) == 0
+
+
+def test_responses_end_well_without_a_reader(root: Path) -> None:
+    """A response under way when the reader goes has the grace of Ctrl-C, and ends whole."""
+    length = 64 << 20
+    with (root / "big.img").open("wb") as big:
+        big.truncate(length)
+    with piped(root, "--shutdown-grace-secs", "60") as started, socket.socket() as slow:
+        assert started.stdout is not None
+        url = next(line.strip() for line in lines_until(started.stdout, "Ctrl-C ends it.") if "http://" in line)
+        slow.connect(("127.0.0.1", int(url.rstrip("/").rpartition(":")[2])))
+        slow.sendall(b"GET /v1/images/big.img HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        head = slow.recv(4096).partition(b"\r\n\r\n")
+        started.stdout.close()
+        assert started.stderr is not None
+        assert started.stderr.readline() == UNREAD
+        received = len(head[2])
+        while piece := slow.recv(1 << 20):
+            received += len(piece)
+        assert received == length
+        assert started.wait(120) == 0
+
+
 def is_open(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0

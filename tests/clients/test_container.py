@@ -49,6 +49,14 @@ def instructions() -> Iterator[Instruction]:
         yield Instruction(name, flags, " ".join(rest[given.end() :].split()))
 
 
+def base() -> str:
+    """The image that both stages are built upon, unless the builder is told another."""
+    (argument,) = [one for one in ALL[: STARTS[0]] if one.name == "ARG"]
+    name, _, value = argument.rest.partition("=")
+    assert name == "PYTHON_IMAGE"
+    return value
+
+
 ALL = list(instructions())
 STARTS = [index for index, one in enumerate(ALL) if one.name == "FROM"]
 BUILD, FINAL = ALL[: STARTS[-1]], ALL[STARTS[-1] :]
@@ -62,7 +70,8 @@ def only(name: str) -> Instruction:
 def test_stages() -> None:
     """What builds does not come along: the last stage takes the environment alone, and nothing from a network."""
     assert len(STARTS) == 2
-    assert {one.words[0] for one in ALL if one.name == "FROM"} == {"python:3.13-slim"}
+    assert {one.words[0] for one in ALL if one.name == "FROM"} == {"${PYTHON_IMAGE}"}
+    assert base() == "python:3.13-slim"
     (copy,) = [one for one in FINAL if one.name == "COPY"]
     assert (copy.flags, copy.words) == ({"from": "build"}, ["/opt/aero-storage", "/opt/aero-storage"])
     assert not [one for one in FINAL if one.name == "RUN" and re.search("pip|apt|curl", one.rest)]
@@ -79,7 +88,7 @@ def test_extras() -> None:
 
 def test_known_python() -> None:
     """The Python of the image is one that the project names."""
-    version = BUILD[0].words[0].removeprefix("python:").removesuffix("-slim")
+    version = base().removeprefix("python:").removesuffix("-slim")
     assert f'"Programming Language :: Python :: {version}"' in (PROJECT / "pyproject.toml").read_text()
 
 

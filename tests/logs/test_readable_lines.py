@@ -39,13 +39,13 @@ def test_time_of_day() -> None:
 
 def test_request() -> None:
     """A request is one line: status, method, path, size, time and client, without what the path says already."""
-    assert shown("info", "request complete", **REQUEST) == "206 GET /v1/images/win98  4.0 MiB  12.3 ms  192.0.2.7"
+    assert shown("info", "request complete", **REQUEST) == "206 GET /v1/images/win98  4 MiB  12.3 ms  192.0.2.7"
 
 
 def test_request_that_went_wrong() -> None:
     """A request tells how it ended where it was not complete, and the reason of a refusal."""
     line = shown("info", "request complete", **{**REQUEST, "outcome": "aborted", "reason": "file_changed"})
-    assert line == "206 GET /v1/images/win98  4.0 MiB  12.3 ms  192.0.2.7  aborted  reason=file_changed"
+    assert line == "206 GET /v1/images/win98  4 MiB  12.3 ms  192.0.2.7  aborted  reason=file_changed"
 
 
 def test_request_without_a_status() -> None:

@@ -269,6 +269,30 @@ def begin(access: S3Access, path: str) -> Reading:
 BIG_DATA = random.Random(12).randbytes(BIG)
 
 
+@on_s3
+def test_replaced_in_mid_read(bucket: Bucket) -> None:
+    """A body that has begun never goes on with bytes of what has replaced the object."""
+    bucket.put("big.img", b"o" * BIG)
+    reading = begin(cast("S3Access", bucket.access), f"/{bucket.name}/big.img")
+    try:
+        first = reading.response.read(1000)
+        bucket.put("big.img", b"n" * BIG)
+        got = first + reading.rest()
+    finally:
+        reading.connection.close()
+    assert got == b"o" * BIG
+
+
+@on_s3
+def test_replaced_between_ranges(bucket: Bucket) -> None:
+    """`If-Range` is not looked at: once an object was replaced, a range with the old tag is one of the new object."""
+    old = bucket.put("disk.img")
+    new = bucket.put("disk.img", DATA[::-1])
+    assert new != old
+    status, body = bucket.raw("GET", "disk.img", {"Range": "bytes=0-99", "If-Range": f'"{old.strip(chr(34))}"'})
+    assert (status, body) == (206, DATA[::-1][:100])
+
+
 @pytest.fixture(scope="module")
 def breakable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ceph]:
     """A cluster of our own, of which OSDs may die."""

@@ -21,6 +21,7 @@ PROJECT = Path(__file__).parents[2]
 SCRIPT = PROJECT / "tools" / "reference_pages.py"
 GENERATED = (
     *(f"docs/reference/{name}.md" for name in ("settings", "metrics", "cli")),
+    "browser/package.json",
     "share/man/man1/aero-storage.1",
     "share/man/man8/twistd-aero-storage.8",
     "share/bash-completion/completions/aero-storage",

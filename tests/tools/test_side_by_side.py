@@ -18,7 +18,9 @@ def run(*commands: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(done, capture_output=True, text=True, timeout=SECONDS, check=False)
 
 
-@pytest.mark.parametrize(("statuses", "expected"), [((0, 0), 0), ((0, 3), 3), ((4, 0), 4), ((5, 6), 5)])
+@pytest.mark.parametrize(
+    ("statuses", "expected"), [((0, 0), 0), ((0, 3), 3), ((4, 0), 4), ((5, 6), 5), ((0, 0, 7), 7), ((), 0)]
+)
 def test_status(statuses: tuple[int, int], expected: int) -> None:
     """One failure is a failure of all."""
     assert run(*(f"exit {status}" for status in statuses)).returncode == expected
@@ -35,6 +37,22 @@ def test_output(tmp_path: Path) -> None:
     assert done.stdout.splitlines()[-1] == "two"
 
 
+def test_two_at_a_time(tmp_path: Path) -> None:
+    """Two run at once, and the next begins when one of them ends: this one here has to wait for the third."""
+    third = tmp_path / "third"
+    done = run(
+        f"until [ -e {third} ]; do sleep 0.02; done; echo first",
+        f"sleep 0.2; [ ! -e {third} ] && echo second",
+        f"touch {third}; echo third",
+    )
+    assert done.returncode == 0
+    assert [line for line in done.stdout.splitlines() if line in {"first", "second", "third"}] == [
+        "first",
+        "second",
+        "third",
+    ]
+
+
 def test_signals_are_not_ignored() -> None:
     """SIGINT has its usual effect in each of them."""
     show = "import signal; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
@@ -43,15 +61,16 @@ def test_signals_are_not_ignored() -> None:
 
 
 def test_end(tmp_path: Path) -> None:
-    """A signal ends all of them."""
-    ready = tmp_path / "ready"
+    """A signal ends all of them, and starts no other."""
+    ready, third = tmp_path / "ready", tmp_path / "third"
     commands = [
         f"trap 'echo ended >{ready}.{one}; exit 1' INT; touch {ready}.{one}; while :; do sleep 0.05; done"
         for one in (1, 2)
-    ]
+    ] + [f"touch {third}"]
     with subprocess.Popen([sys.executable, str(TOOL), *commands]) as process:
         while not all(ready.with_suffix(f".{one}").exists() for one in (1, 2)):
             assert process.poll() is None
         process.send_signal(signal.SIGTERM)
         assert process.wait(SECONDS) == 128 + signal.SIGTERM
     assert [ready.with_suffix(f".{one}").read_text(encoding="utf-8") for one in (1, 2)] == ["ended\n"] * 2
+    assert not third.exists()

@@ -241,7 +241,7 @@ def _check_start(complaints: list[str]) -> None:
         objects.mkdir()
         with small_disk(objects, _ROOM, read_only=True):
             try:
-                with running(place, *root.flags, f"--cache-dir={objects}", env=store.environ):
+                with running(place, *root.flags, f"--cache-dir={objects}", env=store.environ, metrics_at_once=False):
                     complaints.append("a daemon started over a read-only cache directory")
             except AssertionError as error:
                 if "--cache-dir" not in str(error) or "Traceback" in str(error):

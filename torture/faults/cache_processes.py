@@ -100,7 +100,11 @@ def _lose_replica(root: Root, cache: Path, trials: list[BucketTrial], tags: set[
     """Start one more replica, kill it under readers of all, and go on at another."""
     first = trials[0]
     flags = (*root.flags, f"--cache-dir={cache}")
-    with home() as place, running(place, *flags, env=root.store.environ) as victim, ExitStack() as held:
+    with (
+        home() as place,
+        running(place, *flags, env=root.store.environ, metrics_at_once=False) as victim,
+        ExitStack() as held,
+    ):
         readers = root.readers(victim, *(trial.daemon for trial in trials))
         held.enter_context(readers.reading(_READERS))
         first.check(readers.wait_until_served(_STEADY, _SECONDS), f"replicas: not served before: {readers.seen}")

@@ -102,6 +102,7 @@ def _readers(cluster: Ceph, held: ExitStack, variables: dict[str, str]) -> Reade
             f"--images-root={access.url(BUCKET)}",
             *FLAGS,
             env={**access.environment, **variables},
+            metrics_at_once=False,
         )
     )
     return Readers([daemon.port], {version.tag_of(pin.tag): version}, IMAGE, SIZE, MIB)

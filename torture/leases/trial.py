@@ -108,7 +108,7 @@ def leased_trial(
         put(keys_file, key_set(keys))
         put(revocations_file, b"")
         files = (f"--lease-keys-file={keys_file}", f"--lease-revocations-file={revocations_file}")
-        with running(home, "--shutdown-grace-secs=1", *files, *flags, env=env) as daemon:
+        with running(home, "--shutdown-grace-secs=1", *files, *flags, env=env, metrics_at_once=False) as daemon:
             assert daemon.ask("/v1/images/open", fields={"Range": "bytes=0-0"}).status == 206
             assert daemon.ask(PRIVATE, fields={"Range": "bytes=0-0"}).status == 401
             yield LeasedTrial(daemon, content, keys_file=keys_file, revocations_file=revocations_file)

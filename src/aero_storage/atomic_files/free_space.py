@@ -75,4 +75,5 @@ class FreeSpace:
 
 
 def _shown(count: int) -> str:
+    """Return whole MiB: the sizes of the message are compared, and in other units they could look the same."""
     return f"{count / _MIB:,.0f} MiB"

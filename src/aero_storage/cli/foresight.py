@@ -13,10 +13,10 @@ from aero_storage.catalog.reader import load_manifest
 from aero_storage.catalog.writer import LOCK, require_editable
 from aero_storage.cli.image_files import IMPORTED, is_imported
 from aero_storage.cli.repository import Say
-from aero_storage.cli.sizes import format_size
 from aero_storage.cli.terminal import printable
 from aero_storage.cli.workplace import WORK, Workplace
 from aero_storage.errors import BusyError, OperatorError
+from aero_storage.sizes import format_size
 
 
 def foresee_import(root: Path, image_id: str, say: Say) -> None:

@@ -25,6 +25,7 @@ from aero_storage.cli.commands.remove import remove
 from aero_storage.cli.commands.serve import serve_images
 from aero_storage.cli.commands.top import watch_daemon
 from aero_storage.cli.commands.verify import verify_chunks
+from aero_storage.cli.interruption import InterruptedBySignal, signal_of
 from aero_storage.cli.options import CommandContext, with_json, with_root
 from aero_storage.cli.output import Output
 from aero_storage.cli.terminal import accept_all_text, open_missing_streams
@@ -42,9 +43,11 @@ _TERMINATED = (signal.SIGTERM, signal.SIGHUP)
 @with_json
 @with_root
 def command() -> None:
-    """Manage the images of an aero-storage daemon: import disk images, cut them into chunks, check them.
+    """Serve disk images to browsers, and manage them: import them, cut them into chunks, check them.
 
     \b
+      aero-storage demo                  # a Linux that boots in a browser
+      aero-storage serve images          # the images of a directory, until Ctrl-C
       aero-storage import win98.qcow2 --id win98 --name "Windows 98 SE"
       aero-storage publish win98
       aero-storage verify win98
@@ -61,11 +64,7 @@ for _command in (
 
 
 def _interrupt(number: int, _frame: object) -> NoReturn:
-    raise _InterruptedBySignal(number)
-
-
-class _InterruptedBySignal(KeyboardInterrupt):
-    """A signal that ends the command in the same orderly way as Ctrl-C."""
+    raise InterruptedBySignal(number)
 
 
 def main() -> None:
@@ -82,8 +81,9 @@ def main() -> None:
 def run(arguments: list[str], output: Output) -> int:
     """Run one command line and return its exit status; every failure is printed."""
     output.as_json = "--json" in arguments  # before click, which may stop at a usage error first
+    context = CommandContext(output)
     try:
-        return command.main(arguments, "aero-storage", standalone_mode=False, obj=CommandContext(output)) or 0
+        return command.main(arguments, "aero-storage", standalone_mode=False, obj=context) or 0
     except click.exceptions.Exit as end:
         return end.exit_code
     except click.ClickException as error:
@@ -92,10 +92,8 @@ def run(arguments: list[str], output: Output) -> int:
             output.failure(error.format_message())
         return error.exit_code
     except (click.Abort, KeyboardInterrupt) as error:
-        interrupt = error.__cause__ or error  # click turns it into an Abort
-        number = interrupt.args[0] if isinstance(interrupt, _InterruptedBySignal) else signal.SIGINT
-        output.failure("interrupted; the images root is as it was, or the change is complete")
-        return _INTERRUPTED + int(number)
+        output.failure(f"interrupted; {context.when_interrupted}")
+        return _INTERRUPTED + signal_of(error.__cause__ or error)  # click turns it into an Abort
     except OutputError as error:
         output.lost(str(error))
     except AeroStorageError as error:

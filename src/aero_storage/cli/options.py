@@ -18,15 +18,16 @@ from aero_storage.catalog.reader import load_manifest
 from aero_storage.cli.buckets.repository import BucketRepository
 from aero_storage.cli.buckets.wait_notices import WaitNotices
 from aero_storage.cli.directory_repository import DirectoryRepository
+from aero_storage.cli.interruption import WHEN_INTERRUPTED
 from aero_storage.cli.output import Output
 from aero_storage.cli.repository import Repository
 from aero_storage.cli.setting_flags import setting_flag, with_settings
-from aero_storage.cli.sizes import parse_size, parse_span
 from aero_storage.errors import OperatorError
 from aero_storage.http.digests import is_sha256
 from aero_storage.http.identifiers import NAME_RULE, is_image_id
 from aero_storage.settings.origin_url import OriginUrl
 from aero_storage.settings.sources import Resolved
+from aero_storage.sizes import parse_size, parse_span
 from aero_storage.storage.objects.opening import open_origin
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -44,6 +45,8 @@ class CommandContext:
     """Seconds to wait for another command that changes the catalog."""
     single_writer: bool = False
     """Whether nobody else writes, so that an object store needs no conditional writes."""
+    when_interrupted: str = WHEN_INTERRUPTED
+    """The state that the command tells of when it is interrupted."""
     _opened: Repository | None = attrs.field(init=False, default=None)
     _warned: set[str] = attrs.field(init=False, factory=set)
 

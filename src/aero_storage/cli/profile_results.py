@@ -8,10 +8,10 @@ import attrs
 
 from aero_storage.cli.options import CommandContext
 from aero_storage.cli.profile_subject import ProfileSubject, subject
-from aero_storage.cli.sizes import format_size
 from aero_storage.cli.stored_profiles import ProfilePlace
 from aero_storage.errors import OperatorError
 from aero_storage.profiles.document import BootProfile
+from aero_storage.sizes import format_size
 
 
 @attrs.frozen

@@ -19,9 +19,9 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from aero_storage.cli.sizes import format_size
 from aero_storage.cli.terminal import error_console, printable, write_line
 from aero_storage.cli.watching import NOTICE_SECONDS, watched
+from aero_storage.sizes import format_size
 
 LINE_SECONDS = 3.0
 """Interval of plain lines."""

@@ -155,11 +155,19 @@ def terminal_columns() -> int:
 
 
 def write_blocks(rows: Iterable[str]) -> None:
-    """Write rows of block characters, black on white whatever the terminal's colours. Raises OutputError."""
-    console = Console()
+    """Write rows of block characters, black on white whatever the terminal's colours. Raises OutputError.
+
+    NO_COLOR does not count: here the colours are what is shown.
+    """
+    console = Console(no_color=False)
     with _writing_result():
         for row in rows:
             console.print(Text(row, style="black on bright_white"), no_wrap=True, crop=False, overflow="ignore")
+
+
+def lacks_colours() -> bool:
+    """Return whether standard output is a terminal that shows no colours."""
+    return sys.stdout.isatty() and Console(no_color=False).color_system is None
 
 
 def error_console() -> Console | None:

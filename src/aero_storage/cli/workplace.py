@@ -15,9 +15,9 @@ from aero_storage.chunks.publish.publisher import STAGING_NAME
 from aero_storage.cli.image_files import IMPORTED
 from aero_storage.cli.removals import MARK, Plan, remove_empty
 from aero_storage.cli.repository import Say
-from aero_storage.cli.sizes import format_size
 from aero_storage.errors import AeroStorageError, BusyError, OperatorError
 from aero_storage.http.identifiers import is_image_id
+from aero_storage.sizes import format_size
 
 WORK = ".aero-storage~"
 """The directory of staging directories under the images root: no listing shows it, and no id contains `~`."""

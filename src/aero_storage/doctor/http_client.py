@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import attrs
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -84,6 +85,8 @@ class HttpClient:
     """The lease of every request that names no other, except anonymous ones; it is never shown."""
     insecure: bool = False
     """Whether any certificate is accepted."""
+    authorities: Path | None = attrs.field(default=None, kw_only=True)
+    """A file of certificates (PEM) that are trusted in place of the system's; OSError is raised if it has none."""
     ends: float = math.inf
     """When all requests must be over, by `now`."""
     now: Callable[[], float] = time.monotonic
@@ -165,7 +168,7 @@ class HttpClient:
         target = self.target
         if target.scheme == "http":
             return _Connection(target.host, target.port, timeout=self.timeout)
-        context = ssl.create_default_context()
+        context = ssl.create_default_context(cafile=self.authorities)
         if self.insecure:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE

@@ -66,14 +66,27 @@ class EmulatorFiles:
 
 def read_emulator_files(directory: Path) -> EmulatorFiles | None:
     """Read all files of a directory; None if it has none. Raises EmulatorFilesError and OSError."""
-    document = read_bounded(directory / DOCUMENT, _MOST_DOCUMENT_BYTES)
-    if document is None and not (directory / DOCUMENT).exists():
+    document = _read_document(directory / DOCUMENT)
+    return None if document is None else EmulatorFiles(dict(_checked(directory, document[0])), document[1])
+
+
+def read_digests(document: Path) -> Mapping[str, str] | None:
+    """Return the digests that a document has of files, by their names; None if there is no document.
+
+    Raises EmulatorFilesError and OSError.
+    """
+    found = _read_document(document)
+    return None if found is None else found[0]
+
+
+def _read_document(path: Path) -> tuple[dict[str, str], tuple[Work, ...]] | None:
+    document = read_bounded(path, _MOST_DOCUMENT_BYTES)
+    if document is None and not path.exists():
         return None
     try:
-        digests, works = _parse(document or b"")
+        return _parse(document or b"")
     except (JsonError, TypeError, KeyError, AttributeError):
-        raise EmulatorFilesError(f"{directory / DOCUMENT} is no document of these files") from None
-    return EmulatorFiles(dict(_checked(directory, digests)), works)
+        raise EmulatorFilesError(f"{path} is no document of these files") from None
 
 
 def _parse(document: bytes) -> tuple[dict[str, str], tuple[Work, ...]]:

@@ -12,6 +12,7 @@ from typing_extensions import override
 
 from aero_storage.logs.json_lines import Fields
 from aero_storage.logs.sink import Sink
+from aero_storage.sizes import format_size
 
 _REQUEST = "request complete"
 _QUIET = frozenset({"settings", "listening"})
@@ -23,8 +24,6 @@ _OF_REQUEST = _HEAD | {"request_id", "method", "path", "route", "status", "bytes
 _SELDOM = frozenset({"image_id", "version", "outcome", "worker"})
 """Fields of a request that its path tells, or that say something only where it went wrong."""
 _COMPLETE = "complete"
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
-_KIB = 1024
 
 
 @attrs.define(eq=False)
@@ -90,7 +89,7 @@ def _request(record: Mapping[str, object]) -> str:
     seconds, size = _number(record.get("latency_seconds")), _number(record.get("bytes_sent"))
     words = [
         f"{record.get('status') or '---'} {_word(record.get('method'))} {_word(record.get('path'))}",
-        _size(size),
+        format_size(size),
         f"{1000 * seconds:.1f} ms" if seconds < 1 else f"{seconds:.1f} s",
         _word(record.get("client")),
     ]
@@ -101,13 +100,6 @@ def _request(record: Mapping[str, object]) -> str:
 
 def _number(value: object) -> float:
     return value if isinstance(value, int | float) else 0.0
-
-
-def _size(size: float) -> str:
-    unit = 0
-    while size >= _KIB and unit + 1 < len(_UNITS):
-        size, unit = size / _KIB, unit + 1
-    return f"{size:.0f} {_UNITS[unit]}" if not unit else f"{size:.1f} {_UNITS[unit]}"
 
 
 def _event(record: Mapping[str, object]) -> str:

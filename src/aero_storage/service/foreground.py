@@ -14,10 +14,22 @@ from aero_storage.logs.json_log import JsonLines, LineLog
 from aero_storage.logs.sink import Sink
 from aero_storage.service.listening.endpoints import Address
 from aero_storage.service.options import Options
+from aero_storage.service.output_watch import OutputWatch
 from aero_storage.service.tap import make_service
 
 Began = Callable[[str, tuple[Address, ...]], object]
 """Called once the daemon serves, with its images root and the addresses that it listens at."""
+
+
+@attrs.frozen
+class Front:
+    """The program in whose foreground the daemon runs."""
+
+    began: Began
+    unread: Callable[[], object]
+    """Called once nobody reads its standard output any more; the daemon ends then, as by a signal."""
+    output: int
+    """The descriptor of its standard output."""
 
 
 class ForegroundOptions(Options):
@@ -39,6 +51,8 @@ class _Beginning:
     """Tells that the daemon serves; where nobody can be told, it ends."""
 
     _tell: Callable[[], object]
+    _watch: OutputWatch
+    _unread: Callable[[], object]
     _end: Callable[[], object]
     failure: OutputError | None = None
 
@@ -46,14 +60,20 @@ class _Beginning:
         try:
             self._tell()
         except OutputError as error:
+            if isinstance(error.__cause__, BrokenPipeError):
+                self._unread()
+                return
             self.failure = error
             self._end()
+        else:
+            self._watch.start()
 
 
-def serve(given: Mapping[str, list[str]], defaults: Mapping[str, str], sink: Sink, began: Began) -> None:
+def serve(given: Mapping[str, list[str]], defaults: Mapping[str, str], sink: Sink, front: Front) -> None:
     """Serve until a signal ends it; `given` has the texts of flags by the names of their settings.
 
-    Raises SettingsError if a setting, the images root or an address cannot be used, and the OutputError of `began`.
+    Raises SettingsError if a setting, the images root or an address cannot be used, and the OutputError of
+    `front.began`, unless it is that nobody reads.
     """
     from twisted.internet import reactor as installed  # noqa: PLC0415 - importing it installs one
 
@@ -66,11 +86,18 @@ def serve(given: Mapping[str, list[str]], defaults: Mapping[str, str], sink: Sin
     # Of Twisted's own lines a terminal wants the warnings; the daemon's do not come this way.
     troubles = FilteringLogObserver(options.log, [LogLevelFilterPredicate(LogLevel.levelWithName("warn"))])
     globalLogBeginner.beginLoggingTo([troubles], redirectStandardIO=False)
+
+    def unread() -> None:
+        front.unread()
+        service.stop(output="closed")
+
+    watch = OutputWatch(reactor, front.output, unread)
+    reactor.addSystemEventTrigger("before", "shutdown", watch.stop)
     reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
     service.startService()
     # After the turn in which the service takes over the signals.
     root = str(options.resolved.settings.images_root)
-    beginning = _Beginning(lambda: began(root, service.addresses), reactor.stop)
+    beginning = _Beginning(lambda: front.began(root, service.addresses), watch, unread, reactor.stop)
     reactor.callWhenRunning(reactor.callLater, 0, beginning)
     reactor.run()
     if beginning.failure is not None:

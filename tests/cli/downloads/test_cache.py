@@ -66,7 +66,7 @@ def test_busy_servers_are_asked_again(served: Registries, heard: Heard, tmp_path
     """A busy server is asked three times, with pauses that double; then it is an error."""
     served.answers["/file"] = BODY
     served.busy = 2
-    assert heard.downloads(tmp_path).small(f"{served.url}/file", "a file", 100) == BODY
+    assert heard.downloads(tmp_path).small(f"{served.url}/file", "a file", 100).content == BODY
     assert heard.waited == [1.0, 2.0]
     served.busy = 3
     with pytest.raises(UnavailableError, match="status 503"):

@@ -12,8 +12,7 @@ from tests.cli.package_registries import SEABIOS_FILES, deb_of
 from aero_storage.cli.downloads import deb
 from aero_storage.cli.downloads.cache import Downloads, UnavailableError
 from aero_storage.cli.downloads.deb import read_files
-from aero_storage.cli.downloads.debian import Mirror, digest_in, is_trustworthy, packages_in, verified
-from aero_storage.errors import OperatorError
+from aero_storage.cli.downloads.debian import Mirror, packages_in
 
 if TYPE_CHECKING:
     from tests.cli.package_registries import Registries
@@ -66,39 +65,6 @@ def test_paths_out_of_the_pool_are_no_packages() -> None:
     sha256 = "0" * 64
     stanza = f"Package: odd\nFilename: pool/../../etc/odd.deb\nSHA256: {sha256}\n"
     assert list(packages_in(stanza.encode(), ["odd"])) == []
-
-
-def test_digest_is_of_the_section_of_sha256() -> None:
-    """Digests of other kinds and of other files do not count."""
-    text = (
-        f"MD5Sum:\n {'1' * 64} 1 a/Packages.xz\nSHA256:\n {'2' * 64} 1 b/Packages.xz\n {'3' * 64} 1 a/Packages.xz\n"
-    )
-    assert digest_in(text, "a/Packages.xz") == "3" * 64
-    assert digest_in(text, "c/Packages.xz") is None
-
-
-@pytest.mark.parametrize(
-    ("url", "expected"),
-    [
-        ("https://mirror.example/debian", True),
-        ("http://127.0.0.1:8000", True),
-        ("http://[::1]/", True),
-        ("http://localhost/", True),
-        ("http://mirror.example/debian", False),
-        ("http://192.0.2.1/debian", False),
-    ],
-)
-def test_who_may_change_what_comes(url: str, expected: bool) -> None:  # noqa: FBT001
-    """TLS and this machine are trusted; plain http is not."""
-    assert is_trustworthy(url) is expected
-
-
-def test_release_without_a_signature() -> None:
-    """By plain http a release has to be signed by Debian: one that is not, or that nobody can check, is refused."""
-    with pytest.raises(OperatorError, match=r"signature|install gpgv"):
-        verified(b"Codename: bookworm\n", "http://mirror.example")
-    with pytest.raises(OperatorError, match="install gpgv"):
-        verified(b"Codename: bookworm\n", "http://mirror.example", Path("/nowhere/keyring.gpg"))
 
 
 def test_package_as_dpkg_reads_it(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from aero_storage.cli.top.exposition import parse_exposition
 from aero_storage.cli.top.figures import Cache, Delays, Figures, Origin, figures_of
-from aero_storage.cli.top.layout import line, screen, sparkline
+from aero_storage.cli.top.layout import line, screen, sparkline, whole
 
 IDLE = figures_of(None, parse_exposition("aero_storage_places_limit 64\n"), 1.0)
 BUSY = attrs.evolve(
@@ -33,6 +33,16 @@ def test_lines_fit(figures: Figures, width: int) -> None:
     words = {word for shown in screen(figures, "", (), 200, 1000) for word in shown.split()}
     if width >= 40:
         assert words <= {word for shown in lines for word in shown.split()}
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_whole_lines(width: int) -> None:
+    """What is printed once fits, too, and a name that does not has a line to itself, of which nothing is cut."""
+    url, name = "http://images.example.com:8080/" + "p" * 60, "n" * 100
+    lines = whole(attrs.evolve(BUSY, images={name: 1.0}), f"{url}   aero-storage 0.2.0   12:34:56", (), width)
+    assert url in lines
+    assert lines[-1].split()[-1] == name
+    assert [len(one) <= width or one.strip() in {url, name} for one in lines] == [True] * len(lines)
 
 
 def test_height() -> None:

@@ -191,7 +191,7 @@ def test_no_server(server: MetricsServer) -> None:
     """A server that is not there ends it at the start."""
     server.stop()
     done = top(server.url)
-    assert (done.returncode, done.stderr) == (1, "aero-storage: GET /metrics: Connection refused\n")
+    assert (done.returncode, done.stderr) == (1, f"aero-storage: {server.url}: GET /metrics: Connection refused\n")
 
 
 def test_token(server: MetricsServer, tmp_path: Path) -> None:
@@ -201,6 +201,38 @@ def test_token(server: MetricsServer, tmp_path: Path) -> None:
     assert done.returncode == 0
     assert server.tokens == {"Bearer s3cret"}
     assert "s3cret" not in done.stdout + done.stderr
+
+
+def test_token_of_the_settings(server: MetricsServer, tmp_path: Path) -> None:
+    """The token of the settings is sent to their own address, and to no other server; the message says so."""
+    (tmp_path / "token").write_text("s3cret\n")
+    config = tmp_path / "aero.toml"
+    for port, sent in ((server.port, "Bearer s3cret"), (1, None)):
+        server.tokens.clear()
+        config.write_text(
+            f'listen_addr = "0.0.0.0:{port}"\nmetrics_auth_token_file = "{tmp_path}/token"\n', encoding="utf-8"
+        )
+        words = ("--once", "--interval", "0.2")
+        assert top(server.url, *words, AERO_STORAGE_CONFIG=str(config)).returncode == 0
+        assert server.tokens == {sent}
+    server.status = 401
+    told = top(server.url, AERO_STORAGE_CONFIG=str(config))
+    assert (told.returncode, "is sent to their own address alone" in told.stderr) == (1, True)
+    assert "s3cret" not in told.stdout + told.stderr
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_signals(server: MetricsServer, number: signal.Signals, status: int) -> None:
+    """A signal other than Ctrl-C ends it with 128 + n, as any command."""
+    command = [PROGRAM, "top", server.url, "--interval", "0.2"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ()
+    ) as running:
+        assert running.stdout is not None
+        next(running.stdout)
+        running.send_signal(number)
+        _, said = running.communicate(timeout=120)
+    assert (running.returncode, said.strip()) == (status, "aero-storage: interrupted; nothing was changed")
 
 
 @attrs.define
@@ -299,7 +331,7 @@ def test_server_that_goes_and_comes_back(server: MetricsServer) -> None:
     with terminal(server.url, "--interval", "0.2", "--timeout", "2") as shown:
         shown.until(lambda text: "3 of 64 taken" in text)
         server.stop()
-        shown.until(lambda text: "no figures: GET /metrics" in text)
+        shown.until(lambda text: f"no figures: {server.url}: GET /metrics" in text)
         server.start()
         shown.until(lambda text: "3 of 64 taken" in text)
         os.write(shown.descriptor, b"\x03")

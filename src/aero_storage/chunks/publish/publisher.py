@@ -28,6 +28,7 @@ from aero_storage.chunks.publish.flushing import flushed
 from aero_storage.chunks.zero_chunks import zeros_by_digest
 from aero_storage.errors import OperatorError
 from aero_storage.http.identifiers import NAME_RULE, is_version
+from aero_storage.sizes import format_size
 
 STAGING_NAME = ".publishing~"
 """Name of the staging directory, beside the versions. No version's name contains `~`, so no URL leads there."""
@@ -39,7 +40,6 @@ Known = Callable[[os.stat_result], str | None]
 """Returns the SHA-256 of the whole image, in hex, if it is known of the file that has this status."""
 
 _ARTIFACTS = "artifacts"
-_MIB = 1024 * 1024
 
 
 @attrs.frozen
@@ -215,7 +215,7 @@ def made(root: Directory, path: Path) -> Iterator[Directory]:
 
 def _report_leftover(staging: StagingDirectory, say: Callable[[str], None]) -> None:
     if staging.leftover is not None:
-        say(f"An interrupted run had left {staging.leftover / _MIB:.1f} MiB in {staging.path}; that is removed.")
+        say(f"An interrupted run had left {format_size(staging.leftover)} in {staging.path}; that is removed.")
 
 
 def _complete(draft: ChunkManifest, digests: bytes) -> ChunkManifest:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from aero_storage.atomic_files import Directory, staging_directory
 from aero_storage.cli.repository import Say
-from aero_storage.cli.sizes import format_size
 from aero_storage.errors import BusyError, OperatorError
+from aero_storage.sizes import format_size
 
 
 @contextmanager

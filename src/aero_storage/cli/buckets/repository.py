@@ -33,11 +33,11 @@ from aero_storage.cli.buckets.statuses import Statuses
 from aero_storage.cli.buckets.unnamed import LOOKS_AT_ONCE, Survey, Unit, is_complete
 from aero_storage.cli.buckets.work import BucketWork
 from aero_storage.cli.repository import GRACE_SECONDS, Expired, Leftover, Repository, Say
-from aero_storage.cli.sizes import format_size
 from aero_storage.cli.stored_image import StoredImage
 from aero_storage.cli.terminal import printable
 from aero_storage.errors import AeroStorageError, BlobNotFoundError, OperatorError
 from aero_storage.http.identifiers import is_version
+from aero_storage.sizes import format_size
 from aero_storage.storage.objects.origin import Origin
 
 _T = TypeVar("_T")

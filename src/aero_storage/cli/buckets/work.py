@@ -38,10 +38,10 @@ from aero_storage.cli.progress import progress
 from aero_storage.cli.raw_contents import pieces_of
 from aero_storage.cli.received import Received
 from aero_storage.cli.repository import Freed, HashedContents, Placed, PublishedVersion, Say, Work
-from aero_storage.cli.sizes import format_size
 from aero_storage.errors import AeroStorageError, BlobNotFoundError, OperatorError
 from aero_storage.http.extents.content_scan import ContentScan
 from aero_storage.http.extents.extents import Extents
+from aero_storage.sizes import format_size
 from aero_storage.storage.objects.object_keys import map_key
 from aero_storage.storage.objects.origin import ObjectStatus, Origin
 

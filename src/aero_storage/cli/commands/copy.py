@@ -17,9 +17,9 @@ from aero_storage.cli.options import (
     with_single_writer,
 )
 from aero_storage.cli.repository import Repository
-from aero_storage.cli.sizes import format_size
 from aero_storage.errors import OperatorError, SettingsError
 from aero_storage.settings.values import UnfitError, images_root
+from aero_storage.sizes import format_size
 
 
 @click.command("copy", short_help="Copy images to another images root.")

@@ -16,7 +16,6 @@ import click
 from aero_storage import settings
 from aero_storage.cli.lease_files import LEASE_VARIABLE, read_lease
 from aero_storage.cli.options import CommandContext, ImageIdType, with_json
-from aero_storage.cli.sizes import format_size
 from aero_storage.cli.watching import watched
 from aero_storage.doctor.http_client import HttpClient
 from aero_storage.doctor.lease import read_claims
@@ -27,6 +26,7 @@ from aero_storage.doctor.target import Target, parse_target
 from aero_storage.errors import OperatorError
 from aero_storage.http.leases.carriers import Carrier, Presented
 from aero_storage.http.leases.claims import Claims
+from aero_storage.sizes import format_size
 
 _WIDTH = 110
 _WAIT_SECONDS = 10.0

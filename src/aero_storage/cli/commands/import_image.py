@@ -29,12 +29,12 @@ from aero_storage.cli.options import (
 )
 from aero_storage.cli.output import Output
 from aero_storage.cli.repository import Placed, Repository, Say, Work
-from aero_storage.cli.sizes import format_size
 from aero_storage.cli.sources.limits import MAX_SIZE
 from aero_storage.cli.sources.members import last_of
 from aero_storage.cli.sources.opening import NO_ARCHIVE, SourceOptions, open_source, plain_file
 from aero_storage.cli.staged_image import ReadyImage, arrived, examined_in, stored
 from aero_storage.errors import OperatorError
+from aero_storage.sizes import format_size
 
 
 @attrs.frozen

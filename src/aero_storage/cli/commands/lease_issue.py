@@ -15,10 +15,10 @@ import click
 from aero_storage.cli.lease_files import read_keyring, with_keys
 from aero_storage.cli.lease_options import with_audience, with_max_lifetime
 from aero_storage.cli.options import CommandContext, ImageIdType, SpanType, with_json
-from aero_storage.cli.sizes import format_span
 from aero_storage.http.leases.carriers import COOKIES, PARAMETER
 from aero_storage.http.leases.claims import MAX_IDENTIFIER, MAX_IMAGES, MAX_SUBJECT, READ_SCOPE, Claims, is_visible
 from aero_storage.http.leases.issuing import sign_lease
+from aero_storage.sizes import format_span
 
 _FOR_SECONDS = 900.0
 _JTI_BYTES = 16

@@ -19,9 +19,9 @@ from aero_storage.cli.options import CommandContext, with_json, with_root
 from aero_storage.cli.progress import counted
 from aero_storage.cli.repository import Leftover, Repository
 from aero_storage.cli.setting_flags import with_settings
-from aero_storage.cli.sizes import format_size
 from aero_storage.cli.terminal import add_row, new_table, printable, write_table
 from aero_storage.cli.watching import watched
+from aero_storage.sizes import format_size
 
 _MOST_NAMES = 5
 """Names in one line of warnings."""

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from aero_storage.atomic_files import Waiting
 from aero_storage.cli.download_options import with_registries
 from aero_storage.cli.downloads import emulator
 from aero_storage.cli.downloads.cache import Downloads, UnavailableError
 from aero_storage.cli.downloads.debian import Mirror
+from aero_storage.cli.downloads.emulator_directory import EmulatorDirectory, at_work, has_leftovers, present, remove
 from aero_storage.cli.options import CommandContext, with_json, with_root
 from aero_storage.cli.setting_flags import with_settings
-from aero_storage.cli.sizes import format_size
 from aero_storage.emulator.files import EmulatorFiles, EmulatorFilesError, read_emulator_files
 from aero_storage.errors import OperatorError
+from aero_storage.sizes import format_size
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+_MOST_WAIT = 600.0
+"""Seconds that a command waits for another one that fetches."""
 
 
 @click.group("page", short_help="Fetch the emulator that the page boots images in.")
@@ -58,23 +61,37 @@ def fetch_parts(context: CommandContext, registry: str, mirror: str, anew: bool,
     fetched where they are there already.
     """
     place = _place(context, directory)
-    found = None if anew else emulator.present(place)
-    if found is None:
-        found = _fetched(context, registry, mirror)
-        emulator.store(found, place)
+    context.when_interrupted = "nothing was changed, or the next page fetch mends it"
+    found = None if anew else present(place)
+    if found is None or has_leftovers(place):
+        with at_work(place, _waiting(context)) as work:
+            found = _fetched(context, registry, mirror, work, anew=anew)
     _report(context, found, place)
 
 
-def _fetched(context: CommandContext, registry: str, mirror: str) -> EmulatorFiles:
-    with tempfile.TemporaryDirectory(prefix="aero-page-") as name:
-        downloads = Downloads(Path(name), context.output.say)
+def _waiting(context: CommandContext) -> Waiting:
+    return Waiting(_MOST_WAIT, context.output.say)
+
+
+def _fetched(
+    context: CommandContext, registry: str, mirror: str, work: EmulatorDirectory, *, anew: bool
+) -> EmulatorFiles:
+    """Fetch the parts into their directory, unless another process has done so meanwhile."""
+    found = None if anew else present(work.path)
+    if found is not None:
+        work.clean()
+        return found
+    with work.staging() as directory:
+        downloads = Downloads(directory, context.output.say)
         try:
-            return emulator.fetch(emulator.Origins(registry, Mirror(mirror, downloads), downloads))
+            found = emulator.fetch(emulator.Origins(registry, Mirror(mirror, downloads), downloads))
         except UnavailableError as error:
             raise OperatorError(
                 f'{error}. Without it all of the page but "Boot it" works; --registry URL and --mirror URL name '
                 "other places, and --page-parts DIR a directory that was filled elsewhere"
             ) from error
+        work.store(found)
+    return found
 
 
 @page.command("show", short_help="Show what is there.")
@@ -98,7 +115,7 @@ def show_parts(context: CommandContext, directory: Path | None) -> None:
 def remove_parts(context: CommandContext, directory: Path | None) -> None:
     """Remove what `page fetch` has put there."""
     place = _place(context, directory)
-    was_there = emulator.remove(place)
+    was_there = remove(place, _waiting(context))
     text = f"Removed v86 and SeaBIOS from {place}" if was_there else f"There is nothing in {place}"
     context.output.result({"directory": str(place), "removed": was_there}, text)
 

@@ -15,9 +15,9 @@ from aero_storage.cli.profile_options import with_name, with_rules
 from aero_storage.cli.profile_recording import MOST_READS, Recording
 from aero_storage.cli.profile_results import report, store
 from aero_storage.cli.profile_subject import subject
-from aero_storage.cli.sizes import format_span
 from aero_storage.errors import OperatorError
 from aero_storage.profiles.learning import LearningRules, learning
+from aero_storage.sizes import format_span
 
 _TEN_MINUTES = 600.0
 

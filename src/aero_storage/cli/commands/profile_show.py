@@ -12,10 +12,10 @@ from aero_storage.cli.options import CommandContext, ImageIdType, with_json, wit
 from aero_storage.cli.profile_options import with_name
 from aero_storage.cli.profile_results import lines, report, store
 from aero_storage.cli.profile_subject import ProfileSubject, parsed_profile, subject
-from aero_storage.cli.sizes import format_size
 from aero_storage.cli.stored_profiles import ProfilePlace
 from aero_storage.errors import OperatorError
 from aero_storage.profiles.document import MOST_BYTES, BootProfile, size_of
+from aero_storage.sizes import format_size
 
 _SHOWN_RANGES = 20
 

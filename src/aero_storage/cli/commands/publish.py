@@ -23,9 +23,9 @@ from aero_storage.cli.options import (
 from aero_storage.cli.progress import progress
 from aero_storage.cli.repository import PublishedVersion
 from aero_storage.cli.setting_flags import with_settings
-from aero_storage.cli.sizes import format_size
 from aero_storage.errors import OperatorError
 from aero_storage.http.identifiers import NAME_RULE, is_version
+from aero_storage.sizes import format_size
 
 AUTO = "auto"
 

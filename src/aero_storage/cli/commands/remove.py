@@ -24,10 +24,10 @@ from aero_storage.cli.options import (
     with_single_writer,
 )
 from aero_storage.cli.repository import GRACE_SECONDS, Repository, Work
-from aero_storage.cli.sizes import format_size, format_span
 from aero_storage.cli.terminal import confirm
 from aero_storage.cli.watching import watched
 from aero_storage.errors import OperatorError
+from aero_storage.sizes import format_size, format_span
 
 
 @attrs.frozen

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -12,7 +13,7 @@ from aero_storage.cli.output import Output
 from aero_storage.cli.qr_code import qr_rows
 from aero_storage.cli.served_urls import EVERYWHERE, LOOPBACK, served_urls
 from aero_storage.cli.setting_flags import with_all_settings
-from aero_storage.cli.terminal import TerminalSink, shows_blocks, terminal_columns, write_blocks
+from aero_storage.cli.terminal import TerminalSink, lacks_colours, shows_blocks, terminal_columns, write_blocks
 from aero_storage.errors import ListenError, OperatorError, OutputError, SettingsError
 from aero_storage.logs.readable_lines import ReadableLines
 
@@ -47,7 +48,8 @@ def serve_images(
     """Serve the images root ROOT, in the foreground, until Ctrl-C.
 
     ROOT is a directory or the URL of a bucket; by default it is the images root of the settings. Without a catalog
-    every image in it is served. Each request is a readable line; with --json the log is that of the daemon.
+    every image in it is served. Each request is a readable line; with --json the log is that of the daemon. When
+    the output is a pipe, and its reader has gone, serving ends as by Ctrl-C.
 
     This is the daemon, twistd aero-storage, with other defaults: it listens at this machine alone, and responses have
     5 seconds at the end, which a second Ctrl-C cuts short. Any setting of it may be given as the flag of its name.
@@ -67,7 +69,7 @@ def serve_in_foreground(context: CommandContext, tell: Callable[[str, tuple[Addr
 
     Raises SettingsError, and OperatorError if standard output does not take the addresses.
     """
-    from aero_storage.service.foreground import serve  # noqa: PLC0415 - Twisted takes half a second
+    from aero_storage.service.foreground import Front, serve  # noqa: PLC0415 - Twisted takes half a second
 
     sink = TerminalSink()
     readable = None if context.output.as_json else ReadableLines(sink)
@@ -75,10 +77,14 @@ def serve_in_foreground(context: CommandContext, tell: Callable[[str, tuple[Addr
     def began(root: str, addresses: tuple[Address, ...]) -> None:
         if readable is not None:
             tell(root, addresses)
-            readable.release()
+            with suppress(OSError):  # as of any line of the log; whether somebody reads is looked at from now on
+                readable.release()
+
+    def unread() -> None:
+        context.output.say("aero-storage: nobody reads the output any more; ending, as by Ctrl-C")
 
     try:
-        serve(context.given, _DEFAULTS, readable or sink, began)
+        serve(context.given, _DEFAULTS, readable or sink, Front(began, unread, sink.descriptor))
     except ListenError as error:
         raise SettingsError(f"{error}; --port 0 takes a port that is free") from error
     except OutputError as error:
@@ -98,6 +104,8 @@ def tell_addresses(output: Output, root: str, addresses: tuple[Address, ...], *,
         output.say("aero-storage: this machine has no address that others reach, so there is no QR code")
     elif not shows_blocks():
         output.say("aero-storage: the encoding of this terminal has no blocks for a QR code")
+    elif lacks_colours():
+        output.say("aero-storage: this terminal shows no colours, which a QR code needs")
     elif terminal_columns() < len(rows[0]):
         output.say(f"aero-storage: the QR code has {len(rows[0])} columns, and this terminal {terminal_columns()}")
     else:

@@ -6,26 +6,27 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 
 import attrs
 import click
 
 from aero_storage.cli.commands.doctor import own_url
+from aero_storage.cli.interruption import InterruptedBySignal
 from aero_storage.cli.live_screen import LiveScreen, is_screen, live_screen
 from aero_storage.cli.options import CommandContext, json_flag
 from aero_storage.cli.output import Output
 from aero_storage.cli.setting_flags import with_settings
-from aero_storage.cli.terminal import shows_blocks
+from aero_storage.cli.terminal import shows_blocks, terminal_columns
 from aero_storage.cli.top.figures import Figures
-from aero_storage.cli.top.layout import line, screen
+from aero_storage.cli.top.layout import line, screen, whole
 from aero_storage.cli.top.observer import Observer
 from aero_storage.doctor.http_client import HttpClient
-from aero_storage.doctor.target import parse_target
+from aero_storage.doctor.target import Target, parse_target
 from aero_storage.errors import OperatorError, OutputError
+from aero_storage.settings import Settings
 
 _REMEMBERED = 600
-_WIDE, _ENDLESS = 100, 1000
-"""Columns and lines of what is printed once."""
 
 
 @click.command("top", short_help="Watch a running daemon by its metrics.")
@@ -39,6 +40,12 @@ _WIDE, _ENDLESS = 100, 1000
     help="Look again after this time.",
 )
 @click.option("--once", is_flag=True, help="Look twice, print the figures between, and end.")
+@click.option(
+    "--ca-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Trust the certificates in FILE (PEM), in place of those of the system: your own authority's.",
+)
 @click.option("--insecure", is_flag=True, help="Look on if the server's certificate is not valid.")
 @click.option(
     "--timeout",
@@ -56,30 +63,58 @@ def watch_daemon(  # noqa: PLR0913, PLR0917 - one for each option
     url: str | None,
     interval: float,
     once: bool,  # noqa: FBT001 - click's
+    ca_file: Path | None,
     insecure: bool,  # noqa: FBT001 - click's
     timeout: float,
 ) -> int:
     """Watch a running daemon: places, queue, connections, requests, bytes, latency, cache and object store.
 
     URL is that of the daemon (http://images.example.com:8080); without it, the daemon that the settings describe.
-    The figures come from its /metrics, with the token of the settings, if there is one. On a terminal they stay in
-    place until Ctrl-C, also while the daemon is away; elsewhere each look is a line.
+    The figures come from its /metrics. A token of the settings is sent to the address of these settings alone, and
+    one that --metrics-auth-token-file gives here to any URL. On a terminal the figures stay in place until Ctrl-C,
+    also while the daemon is away; elsewhere each look is a line.
     """
-    resolved = context.settings
+    resolved, context.when_interrupted = context.settings, "nothing was changed"
     target, _ = parse_target(url or own_url(resolved))
-    token = resolved.metrics_auth_token
-    extra = {"User-Agent": "aero-storage top", **({} if token is None else {"Authorization": f"Bearer {token}"})}
-    with closing(HttpClient(target, timeout, extra, insecure=insecure)) as client:
-        watch = Watch(Observer(client), context.output, target.url, interval)
+    token = token_for(target, resolved, is_given="metrics_auth_token_file" in context.given)
+    with closing(_client(target, timeout, token, insecure=insecure, authorities=ca_file)) as client:
+        withheld = token is None and resolved.metrics_auth_token is not None
+        watch = Watch(Observer(client, withheld), context.output, target.url, interval)
         try:
             watch.begin()
             watch.once() if once else watch.on_a_screen() if _has_screen(context) else watch.as_lines()
-        except KeyboardInterrupt:
+        except InterruptedBySignal:
+            raise
+        except KeyboardInterrupt:  # Ctrl-C, the way to end it
             return 0
         except OutputError as error:
             if not isinstance(error.__cause__, BrokenPipeError):  # a reader that has seen enough
                 raise
     return 0
+
+
+def token_for(target: Target, resolved: Settings, *, is_given: bool) -> str | None:
+    """Return the token to send: to the address of the settings, or to any if it was given for this command."""
+    return resolved.metrics_auth_token if is_given or _is_own(target, resolved) else None
+
+
+def _is_own(target: Target, resolved: Settings) -> bool:
+    """Return whether the server is that of the settings, by the address that they name."""
+    if resolved.endpoint or not resolved.listen_addr.port:
+        return False
+    own, _ = parse_target(own_url(resolved))
+    is_same_host = target.host == own.host or (target.is_loopback and own.is_loopback)
+    return is_same_host and (target.scheme, target.port, target.prefix) == (own.scheme, own.port, own.prefix)
+
+
+def _client(
+    target: Target, timeout: float, token: str | None, *, insecure: bool, authorities: Path | None
+) -> HttpClient:
+    headers = {"User-Agent": "aero-storage top", **({} if token is None else {"Authorization": f"Bearer {token}"})}
+    try:
+        return HttpClient(target, timeout, headers, insecure=insecure, authorities=authorities)
+    except OSError as error:
+        raise OperatorError(f"{authorities} has no certificates in PEM: {error}") from error
 
 
 def _has_screen(context: CommandContext) -> bool:
@@ -102,10 +137,10 @@ class Watch:
         self._observer.look()
 
     def once(self) -> None:
-        """Print the figures of one interval."""
+        """Print the figures of one interval; no line is cut, as it may be read by a program or go to a file."""
         self._pause(self._interval)
         figures = self._observer.look()
-        self._output.result(attrs.asdict(figures), *screen(figures, self._heading(figures), (), _WIDE, _ENDLESS))
+        self._output.result(attrs.asdict(figures), *whole(figures, self._heading(figures), (), terminal_columns()))
 
     def as_lines(self) -> None:
         """Print a line for each interval, without end."""

@@ -17,10 +17,10 @@ from aero_storage.chunks.verify.verifier import Mismatch, VerifyReport, verify
 from aero_storage.cli.image_digests import ImageReport, check_image, why_unchecked
 from aero_storage.cli.options import CommandContext, cores, with_json, with_root
 from aero_storage.cli.progress import Advance, progress
-from aero_storage.cli.sizes import format_size
 from aero_storage.errors import OperatorError
 from aero_storage.http.identifiers import is_image_id
 from aero_storage.http.shown_urls import is_like_url
+from aero_storage.sizes import format_size
 
 _SHOWN = 100
 """Limit of mismatches printed as text; --json has all."""

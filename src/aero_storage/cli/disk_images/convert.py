@@ -21,9 +21,9 @@ from aero_storage.cli.disk_images.open_image import OpenImage, Stamps
 from aero_storage.cli.disk_images.qemu import QemuImageInfo, QemuImg, find_qemu_img
 from aero_storage.cli.disk_images.raw_disks import require_disk
 from aero_storage.cli.disk_images.sparse_copy import Advance, copy_sparse, shares_blocks
-from aero_storage.cli.sizes import format_size
 from aero_storage.cli.terminal import printable
 from aero_storage.errors import OperatorError
+from aero_storage.sizes import format_size
 
 _MODE = 0o644
 _PRIVATE_MODE = 0o600

@@ -26,9 +26,9 @@ from aero_storage.cli.disk_images.image_map import MapReader
 from aero_storage.cli.disk_images.open_image import OpenImage, inherited_path
 from aero_storage.cli.disk_images.sandbox import Sandbox
 from aero_storage.cli.disk_images.sparse_copy import Advance
-from aero_storage.cli.sizes import format_size
 from aero_storage.cli.terminal import printable
 from aero_storage.errors import JsonError, OperatorError
+from aero_storage.sizes import format_size
 from aero_storage.strict_json import load
 
 _SHOWN_LENGTH = 400

@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import errno
 import hashlib
+import itertools
 import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from http import HTTPStatus
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from tempfile import NamedTemporaryFile, TemporaryFile
 from typing import IO
 from urllib.parse import unquote, urlsplit
 
@@ -19,12 +20,12 @@ import attrs
 
 from aero_storage.chunks.verify.remote import checked_url
 from aero_storage.cli.progress import progress
-from aero_storage.cli.sizes import format_size
 from aero_storage.cli.sources.http_requests import CUT, Answer, ask, reason_of
 from aero_storage.cli.sources.stream import PIECE
 from aero_storage.cli.terminal import printable
 from aero_storage.errors import OperatorError
 from aero_storage.http.shown_urls import shown_url
+from aero_storage.sizes import format_size
 
 Say = Callable[[str], None]
 
@@ -59,6 +60,16 @@ class Digest:
             return hashlib.file_digest(file, self.algorithm).hexdigest() == self.hex
 
 
+@attrs.frozen
+class Document:
+    """A document without a digest; `url` is where the redirects led to."""
+
+    url: str
+    content: bytes = attrs.field(repr=False)
+    is_unaltered: bool
+    """Whether nobody on the way can have changed it."""
+
+
 @attrs.define
 class Downloads:
     """Fetches by http and https into a directory."""
@@ -89,12 +100,12 @@ class Downloads:
             Path(file.name).replace(path)
         return path
 
-    def small(self, url: str, what: str, most: int) -> bytes:
+    def small(self, url: str, what: str, most: int) -> Document:
         """Return a document that has no digest. Raises UnavailableError."""
-        with NamedTemporaryFile() as file:
-            self._fetch(url, file, what, most)
+        with TemporaryFile() as file:  # without a name, so a killed process leaves nothing
+            answer = self._fetch(url, file, what, most)
             file.seek(0)
-            return file.read()
+            return Document(_shown(answer.url), file.read(), answer.is_unaltered)
 
     @contextmanager
     def _staged(self) -> Iterator[IO[bytes]]:
@@ -104,14 +115,14 @@ class Downloads:
             finally:
                 Path(file.name).unlink(missing_ok=True)
 
-    def _fetch(self, url: str, file: IO[bytes], what: str, most: int = MOST_BYTES) -> None:
-        """Fetch all of a body, from the beginning at each try."""
+    def _fetch(self, url: str, file: IO[bytes], what: str, most: int = MOST_BYTES) -> Answer:
+        """Fetch all of a body, from the beginning at each try; return the answer, which is closed."""
         checked_url(url)
-        for attempt in range(1, _TRIES + 1):
+        for attempt in itertools.count(1):
             file.seek(0)
             file.truncate()
             try:
-                self._fetch_once(url, file, what, most)
+                answer = self._fetch_once(url, file, what, most)
             except CUT as error:
                 if getattr(error, "errno", None) in _OF_DISKS:
                     raise
@@ -123,8 +134,9 @@ class Downloads:
                 break
         file.flush()
         os.fsync(file.fileno())
+        return answer
 
-    def _fetch_once(self, url: str, file: IO[bytes], what: str, most: int) -> None:
+    def _fetch_once(self, url: str, file: IO[bytes], what: str, most: int) -> Answer:
         with closing(ask(url)) as answer:
             if answer.status in _BUSY:
                 raise TimeoutError(f"the server is busy (status {answer.status})")
@@ -132,6 +144,7 @@ class Downloads:
                 raise UnavailableError(f"{_shown(url)}: is answered with status {answer.status}")
             with progress(what, answer.length) as advance:
                 self._take(answer, file, advance, most)
+        return answer
 
     def _take(self, answer: Answer, file: IO[bytes], advance: Callable[[int], None], most: int) -> None:
         length = 0

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import ipaddress
 import lzma
 import re
-import shutil
-import subprocess
-import tempfile
-from collections.abc import Collection, Iterator, Mapping
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import attrs
 
 from aero_storage.cli.downloads.cache import Digest, Downloads, UnavailableError
-from aero_storage.errors import OperatorError
+from aero_storage.cli.downloads.debian_release import KEYRING, check_suite, check_validity, digest_in, signed_text
 from aero_storage.http.digests import is_sha256
 
 PUBLIC_MIRROR = "https://deb.debian.org/debian"
@@ -24,10 +21,8 @@ SUITE = "bookworm"
 
 ARCHITECTURE = "i386"
 _INDEX = f"main/binary-{ARCHITECTURE}/Packages.xz"
-_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _MOST_RELEASE_BYTES = 4 << 20
 _MOST_INDEX_BYTES = 256 << 20
-_SHA256_LINE = re.compile(r" ([0-9a-f]{64}) +([0-9]+) (\S+)")
 _FIELD = re.compile(rb"^([A-Za-z0-9-]+):[ \t]*(.*)$", re.MULTILINE)
 _SAFE_PATH = re.compile(r"pool/[A-Za-z0-9./+~:_-]+\.deb")
 
@@ -51,6 +46,8 @@ class Mirror:
     url: str
     downloads: Downloads
     suite: str = SUITE
+    keyring: Path = KEYRING
+    now: Callable[[], float] = time.time
     _content: bytes | None = attrs.field(init=False, default=None, repr=False)
 
     def fetch(self, package: DebianPackage) -> Path:
@@ -78,8 +75,7 @@ class Mirror:
     def _index(self) -> Path:
         """Return the file of the index, compressed."""
         directory = f"{self._base}/dists/{self.suite}"
-        release = self.downloads.small(f"{directory}/InRelease", f"Debian {self.suite}", _MOST_RELEASE_BYTES)
-        text = self._trusted(release)
+        text = self._release(f"{directory}/InRelease")
         sha256 = digest_in(text, _INDEX)
         if sha256 is None:
             raise UnavailableError(f"{directory}/InRelease: has no digest of {_INDEX}")
@@ -88,45 +84,19 @@ class Mirror:
             path = f"{_INDEX.rpartition('/')[0]}/by-hash/SHA256/{sha256}"
         return self.downloads.file(f"{directory}/{path}", Digest("sha256", sha256), "Debian's list of packages")
 
-    def _trusted(self, release: bytes) -> str:
-        """Return the text of a release that comes over TLS or from this machine, or is signed by Debian."""
-        if not is_trustworthy(self.url):
-            return verified(release, self.url).decode("utf-8", "replace")
-        return release.decode("utf-8", "replace")
+    def _release(self, url: str) -> str:
+        """Return the text of the release, which came over TLS or from this machine, or is signed by Debian.
 
-
-def is_trustworthy(url: str) -> bool:
-    """Return whether nobody on the way can change what comes from a URL."""
-    parts = urlsplit(url)
-    try:
-        return parts.scheme == "https" or ipaddress.ip_address(parts.hostname or "").is_loopback
-    except ValueError:
-        return parts.hostname == "localhost"
-
-
-def verified(release: bytes, url: str, keyring: Path = _KEYRING) -> bytes:
-    """Return the signed text of a release. Raises OperatorError if it is not signed by Debian, or nobody can tell."""
-    gpgv = shutil.which("gpgv")
-    if gpgv is None or not keyring.exists():
-        raise OperatorError(
-            f"{url} is plain http, and who signed it cannot be told here; name a mirror by https, or install gpgv "
-            "and debian-archive-keyring"
-        )
-    with tempfile.TemporaryDirectory(prefix="aero-release-") as place:
-        signed, text = Path(place) / "InRelease", Path(place) / "Release"
-        signed.write_bytes(release)
-        command = [gpgv, "--quiet", "--keyring", str(keyring), "--output", str(text), str(signed)]
-        done = subprocess.run(command, capture_output=True, check=False, timeout=60)  # noqa: S603 - gpgv, our words
-        if done.returncode or not text.exists():
-            raise OperatorError(f"{url}: its InRelease has no good signature of Debian")
-        return text.read_bytes()
-
-
-def digest_in(release: str, path: str) -> str | None:
-    """Return the SHA-256 of a file of a release."""
-    lines = release.partition("\nSHA256:\n")[2].splitlines()
-    found = (_SHA256_LINE.fullmatch(line) for line in lines)
-    return next((line[1] for line in found if line is not None and line[3] == path), None)
+        A signed one may be an old one, so its time counts; an archive over TLS may be as old as it is.
+        """
+        document = self.downloads.small(url, f"Debian {self.suite}", _MOST_RELEASE_BYTES)
+        if document.is_unaltered:
+            text = document.content.decode("utf-8", "replace")
+        else:
+            text = signed_text(document.content, document.url, self.keyring)
+            check_validity(text, self.now(), document.url)
+        check_suite(text, self.suite, document.url)
+        return text
 
 
 def decompressed(index: Path) -> bytes:

@@ -1,30 +1,16 @@
-"""Brings v86 and SeaBIOS, the parts of "Boot it" that the package does not have, into their directory."""
+"""Brings v86 and SeaBIOS, the parts of "Boot it" that the package does not have."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import attrs
 
-from aero_storage.atomic_files import Directory, Replaceable, locked
 from aero_storage.cli.downloads import npm
 from aero_storage.cli.downloads.cache import Downloads, UnavailableError
 from aero_storage.cli.downloads.deb import read_files
 from aero_storage.cli.downloads.debian import Mirror
-from aero_storage.emulator.files import (
-    BIOS,
-    CODE,
-    DOCUMENT,
-    SCRIPT,
-    VGA_BIOS,
-    EmulatorFiles,
-    EmulatorFilesError,
-    Work,
-    read_bounded,
-    read_emulator_files,
-)
-from aero_storage.errors import OperatorError
+from aero_storage.emulator.files import BIOS, CODE, SCRIPT, VGA_BIOS, EmulatorFiles, Work
 
 V86 = npm.NpmPackage(
     "v86",
@@ -34,7 +20,6 @@ V86 = npm.NpmPackage(
 """The version that the client is tried with."""
 
 SEABIOS = "seabios"
-_LOCK = ".parts.lock~"
 _V86_LICENCE, _SEABIOS_LICENCE = "v86-licence.txt", "seabios-copyright.txt"
 _V86_FILES = {SCRIPT: "build/libv86.mjs", CODE: "build/v86.wasm", _V86_LICENCE: "LICENSE"}
 _SEABIOS_FILES = {
@@ -44,6 +29,10 @@ _SEABIOS_FILES = {
 }
 
 
+NAMES = frozenset({*_V86_FILES, *_SEABIOS_FILES})
+"""The names that the files have with us."""
+
+
 @attrs.frozen
 class Origins:
     """Where the parts come from."""
@@ -51,16 +40,6 @@ class Origins:
     registry: str
     mirror: Mirror
     downloads: Downloads
-
-
-def present(directory: Path) -> EmulatorFiles | None:
-    """Return what a directory has, if all of it is as it was fetched, with this version of v86."""
-    try:
-        found = read_emulator_files(directory)
-    except EmulatorFilesError:
-        return None
-    is_current = found is not None and any((one.name, one.version) == (V86.name, V86.version) for one in found.works)
-    return found if is_current else None
 
 
 def fetch(origins: Origins) -> EmulatorFiles:
@@ -82,35 +61,3 @@ def _seabios(mirror: Mirror) -> tuple[Mapping[str, bytes], str]:
     if missing := sorted(set(_SEABIOS_FILES.values()) - files.keys()):
         raise UnavailableError(f"the package {SEABIOS} {package.version} has no file {missing[0]}")
     return {ours: files[theirs] for ours, theirs in _SEABIOS_FILES.items()}, package.version
-
-
-def store(found: EmulatorFiles, directory: Path) -> None:
-    """Write the files and then their document, each atomically; another process that does so is waited for.
-
-    Raises OperatorError if a file of these names is there that is nobody's of ours, and OSError.
-    """
-    directory.mkdir(parents=True, exist_ok=True)
-    with locked(directory / _LOCK, keeps_file=False), Directory.opened(directory) as opened:
-        _check_ours(found, directory)
-        for name, body in found.files.items():
-            Replaceable(opened, name).replace(body)
-        Replaceable(opened, DOCUMENT).replace(found.document())
-
-
-def _check_ours(found: EmulatorFiles, directory: Path) -> None:
-    """Refuse a directory whose files of these names are others, and have no document: we have not put them there."""
-    if (directory / DOCUMENT).exists():
-        return
-    for name, body in found.files.items():
-        path = directory / name
-        if path.exists() and read_bounded(path, len(body)) != body:
-            raise OperatorError(f"{path} is not of v86 and SeaBIOS as they were fetched; name another directory")
-
-
-def remove(directory: Path) -> bool:
-    """Remove the document and the files; False if there is no document. Other files of the directory stay."""
-    if not (directory / DOCUMENT).exists():
-        return False
-    for name in (*_V86_FILES, *_SEABIOS_FILES, DOCUMENT):  # it last, so that an interrupted removal can go on
-        (directory / name).unlink(missing_ok=True)
-    return True

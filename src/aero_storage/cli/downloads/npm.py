@@ -30,7 +30,7 @@ def fetch(downloads: Downloads, registry: str, package: NpmPackage) -> Path:
     address = f"{registry.rstrip('/')}/{package.name}/{package.version}"
     document = downloads.small(address, f"{package.name} in npm's registry", _MOST_DOCUMENT_BYTES)
     try:
-        archive = str(json.loads(document)["dist"]["tarball"])
+        archive = str(json.loads(document.content)["dist"]["tarball"])
     except (ValueError, KeyError, TypeError, RecursionError):
         raise UnavailableError(f"{address}: is no document of npm's registry") from None
     return downloads.file(archive, Digest.of_integrity(package.integrity), f"{package.name} {package.version}")

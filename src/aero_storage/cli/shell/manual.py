@@ -12,6 +12,17 @@ _STATUS = """\
 The exit status is 0, 1 for a failure (also a finding of
 .BR verify ", " "catalog check" ", " "lease check" " or " doctor ),
 2 for a wrong command line, 128 + n after signal n.
+Ctrl-C is the way to end
+.BR serve ", " top ,
+and
+.B demo
+once it serves, so the status is 0 then. SIGTERM and SIGHUP end
+.B serve
+and such a
+.B demo
+with 0, too, as they end the daemon, and
+.B top
+with 143 and 129.
 With
 .B \\-\\-json
 a command prints one JSON document on standard output.

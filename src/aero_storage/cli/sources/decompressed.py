@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import attrs
 
-from aero_storage.cli.sizes import format_size
 from aero_storage.cli.sources.compression import HEAD_BYTES, Compression, compression_of
 from aero_storage.cli.sources.decoders import Decoder, Decoders
 from aero_storage.cli.sources.stream import MOST_PADDING, Peekable, Stream
 from aero_storage.cli.terminal import printable
 from aero_storage.errors import OperatorError
+from aero_storage.sizes import format_size
 
 _INPUT = 32 * 1024  # the rest behind each frame is copied, for many small frames often
 

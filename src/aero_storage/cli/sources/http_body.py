@@ -11,11 +11,11 @@ from http import HTTPStatus
 import attrs
 
 from aero_storage.chunks.verify.remote import brief, checked_url
-from aero_storage.cli.sizes import format_size
 from aero_storage.cli.sources.http_requests import CUT, Answer, ask, reason_of
 from aero_storage.cli.terminal import printable
 from aero_storage.errors import OperatorError
 from aero_storage.http.shown_urls import shown_url
+from aero_storage.sizes import format_size
 
 Say = Callable[[str], None]
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import ipaddress
 from collections.abc import Mapping
 from http.client import HTTPException
+from ssl import SSLCertVerificationError
 from typing import Any
 from urllib.parse import SplitResult, unquote_to_bytes, urljoin, urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
@@ -36,7 +38,14 @@ _HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "aero-
 
 
 def reason_of(error: BaseException) -> str:
-    """Return the reason of an exception of CUT, for a message."""
+    """Return the reason of an exception of CUT, for a message: that of the system or of TLS, if there is one."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, SSLCertVerificationError):
+            return f"its certificate is not trusted: {brief(cause.verify_message)}"
+        if isinstance(cause, OSError) and cause.strerror:
+            return brief(cause.strerror)
+        cause = cause.__cause__ or cause.__context__
     return brief(without_secrets(str(error))) or type(error).__name__
 
 
@@ -50,6 +59,8 @@ class Answer:
     """Gets the connection back when the whole body was read."""
     _deadline: RepeatedDeadline
     """Ends each wait for the next bytes."""
+    is_unaltered: bool = False
+    """Whether nobody on the way can have changed it, or a redirect that led to it."""
 
     @property
     def status(self) -> int:
@@ -105,9 +116,10 @@ def ask(url: str, headers: Mapping[str, str] | None = None) -> Answer:
 
     Raises one of CUT if there is no answer, and OperatorError if a redirect is not followed.
     """
-    first = printable(shown_url(url), None)
+    first, is_unaltered = printable(shown_url(url), None), True
     for _ in range(_MOST_REDIRECTS + 1):
         answer = _ask_once(url, {**_HEADERS, **(headers or {})})
+        answer.is_unaltered = is_unaltered = is_unaltered and is_trustworthy(url)
         if answer.status not in _REDIRECTS:
             return answer
         location = answer.header("Location")
@@ -178,6 +190,18 @@ def _proxy_for(url: str) -> str | None:
     return f"http://{proxy}" if proxy and "://" not in proxy else proxy or None
 
 
+def is_trustworthy(url: str) -> bool:
+    """Return whether nobody on the way can change what comes from a URL, as by TLS, or from this machine."""
+    parts = urlsplit(url)
+    if parts.scheme.lower() == "https":
+        return True
+    try:
+        is_loopback = ipaddress.ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        is_loopback = parts.hostname == "localhost"
+    return is_loopback and _proxy_for(url) is None
+
+
 def _redirected(first: str, url: str, location: str) -> str:
     """Return the target of a redirect. Raises OperatorError if it is no http(s) URL, or less safe than before."""
     try:
@@ -188,6 +212,6 @@ def _redirected(first: str, url: str, location: str) -> str:
     if urlsplit(url).scheme.lower() == "https" and urlsplit(target).scheme.lower() != "https":
         raise OperatorError(
             f"{first}: is redirected from https to {brief(shown_url(target))}, where anybody on the way could "
-            "change the image; name that URL, if you want it so, with --sha256"
+            "change what comes; name that URL itself, if you want it so (of an image, with --sha256)"
         )
     return target

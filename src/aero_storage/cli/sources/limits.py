@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import attrs
 
-from aero_storage.cli.sizes import format_size
 from aero_storage.cli.sources.stream import Stream
 from aero_storage.errors import OperatorError
+from aero_storage.sizes import format_size
 
 MAX_SIZE = 1 << 40
 """Default of `--max-size`: 1 TiB."""

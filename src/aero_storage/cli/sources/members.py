@@ -7,13 +7,13 @@ from typing import NoReturn
 
 import attrs
 
-from aero_storage.cli.sizes import format_size
 from aero_storage.cli.sources.compression import COMPRESSIONS, compression_of
 from aero_storage.cli.sources.stream import Peekable
 from aero_storage.cli.terminal import printable
 from aero_storage.errors import OperatorError
 from aero_storage.image_formats.byte_source import Sample
 from aero_storage.image_formats.containers import container
+from aero_storage.sizes import format_size
 
 MOST_MEMBERS = 10_000
 """An archive with more members is refused."""

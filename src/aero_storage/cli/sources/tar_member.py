@@ -15,7 +15,6 @@ from typing import IO, Self, cast
 import attrs
 from typing_extensions import override
 
-from aero_storage.cli.sizes import format_size
 from aero_storage.cli.sources.members import (
     HEAD_BYTES,
     Choice,
@@ -28,6 +27,7 @@ from aero_storage.cli.sources.members import (
 from aero_storage.cli.sources.stream import MOST_PADDING, PIECE, Peekable
 from aero_storage.cli.terminal import printable
 from aero_storage.errors import OperatorError
+from aero_storage.sizes import format_size
 
 _BUFFER = 64 * 1024
 _MOST_HEADERS = 4 * 1024 * 1024

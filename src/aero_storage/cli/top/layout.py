@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from aero_storage.cli.sizes import format_size
 from aero_storage.cli.top.figures import Cache, Delays, Figures, Origin
+from aero_storage.sizes import format_size
 
 _LABEL = 13
 _NARROW = 50
@@ -18,14 +18,19 @@ _GAP = "   "
 def screen(figures: Figures, heading: str, history: Sequence[float], width: int, height: int) -> list[str]:
     """Return the lines of a screen of `width` columns and `height` lines; `history` has bytes a second, up to now.
 
-    Where there is no room for all lines, the last ones are left out.
+    Where there is no room for all lines, the last ones are left out, and so is the end of a name that is too long.
     """
-    lines = [heading[:width], ""]
+    return [line[:width] for line in whole(figures, heading, history, width)[:height]]
+
+
+def whole(figures: Figures, heading: str, history: Sequence[float], width: int) -> list[str]:
+    """Return all lines, of `width` columns; a name that is longer is in a longer line, by itself."""
+    lines = [*([heading] if len(heading) <= width else heading.split(_GAP)), ""]
     for label, parts in _rows(figures):
         lines += _wrapped(label, parts, width)
         if label == "bytes" and len(history) > 1:
             lines += _wrapped("", [sparkline(history, max(8, width - _LABEL - 1))], width)
-    return lines[:height]
+    return lines
 
 
 def _wrapped(label: str, parts: Sequence[str], width: int) -> Iterator[str]:
@@ -43,7 +48,7 @@ def _wrapped(label: str, parts: Sequence[str], width: int) -> Iterator[str]:
             yield line
             joined = indent + part
         line = joined
-    yield line[:width]
+    yield line
 
 
 def sparkline(values: Sequence[float], columns: int) -> str:

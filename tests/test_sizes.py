@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aero_storage.cli.sizes import format_size, parse_size
+from aero_storage.sizes import format_size, parse_size
 
 KI, MI, GI = 2**10, 2**20, 2**30
 
