@@ -62,7 +62,7 @@ class Held:
 def held(reactor: ManualReactor, disk: ManualDisk, cold: list[tuple[int, int]], stack: ExitStack) -> Held:
     """A connection to a program that has read nothing yet."""
     timers = FakeTimers()
-    port: Any = Port("socket", cast("Any", None), reactor=reactor)
+    port: Any = Port(b"socket", cast("Any", None), reactor=reactor)
     use_tracked_transports(port, sending(reactor, disk, None, SegmentKinds(FakePeers(is_here=False), timers)))
     ours, peer = socket.socketpair()
     ours.settimeout(0)

@@ -112,7 +112,7 @@ def use_tracked_transports(port: object, sending: Sending | None = None) -> None
     if sending is None or not _HAS_SENDFILE:
         _use_plain(port)
     elif isinstance(port, unix.Port):
-        port.transport = _sharing(UNIXSendfileServer, sending)
+        port.transport = _sharing(UNIXSendfileServer, sending)  # type: ignore[assignment]
     elif isinstance(port, tcp.Port):
         port.transport = _sharing(SendfileServer, sending)
         notsent_lowat.limit_unsent(port.socket)
