@@ -20,7 +20,8 @@ class UNIXSendfileServer(SendfileServer, unix.Server):  # type: ignore[misc]
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self._speed_test = None
-        self.reader = UNIXReader(self.socket)
+        self.reader = reader = UNIXReader(self.socket)
+        reader.widen()
 
     @override
     def _linger(self, option: bytes) -> None:

@@ -16,8 +16,8 @@ from aero_storage.streaming.flush_tracking import outstanding
 from aero_storage.streaming.held_tail import HeldTailSegment
 from aero_storage.streaming.look_times import Pauses
 
-SEND_BUFFER_BYTES = 208 * 1024
-"""Memory of what may wait in the socket; Linux's default, and what it allows to all."""
+SEND_BUFFER_BYTES = 416 * 1024
+"""Memory of what may wait in the socket: what Linux allows to all, twice its default. So we are woken less often."""
 
 _LEAST_SEND_BUFFER = 1
 """Linux makes 4608 of it. A socket is writable when a quarter is in use; a piece takes 768 bytes and its own."""
@@ -40,7 +40,7 @@ class UNIXReader:
         self._set_send_buffer(_LEAST_SEND_BUFFER)
 
     def widen(self) -> None:
-        """Have it take as much as before."""
+        """Have it take as much as it may."""
         self._set_send_buffer(SEND_BUFFER_BYTES)
 
     def _set_send_buffer(self, size: int) -> None:
