@@ -15,10 +15,11 @@
  * @property {number} [recommended_chunk_size_bytes]
  *
  * @typedef {"bytes" | "manifest" | "extents" | "profile" | "meta"} Kind
+ * @typedef {{ signal?: AbortSignal | undefined, id?: string, method?: string }} Asked
  * @typedef {object} Listing
  * @property {Image[]} images
  * @property {boolean} checksLeases whether private images ask for a lease here
- * @property {{ id: string, error: Failure }[]} refused images of leases that are not good
+ * @property {{ id: string, error: Failure }[]} troubles images of leases that the server did not tell of
  * @property {string} tag differs where anything of it does
  */
 
@@ -30,6 +31,8 @@ const PATHS = {
   meta: "/meta",
 };
 const SECONDS = 30;
+const MOST_WAIT = 60;
+const LINKED = "urn:aero-storage";
 
 /** A request that brought nothing. */
 export class Failure extends Error {
@@ -55,6 +58,16 @@ export class Failure extends Error {
   }
 }
 
+/**
+ * The seconds after which to ask again, for a server that was busy.
+ * @param {unknown} error
+ * @returns {number} 0: asking again is of no use
+ */
+export function waitOf(error) {
+  if (!(error instanceof Failure) || error.kind !== "busy") return 0;
+  return Math.min(MOST_WAIT, Math.max(1, error.retryAfter));
+}
+
 export class Api {
   #leases;
 
@@ -70,15 +83,16 @@ export class Api {
    */
   async list({ signal } = {}) {
     const response = await this.ask("/v1/images", { signal });
-    const images = /** @type {Image[]} */ (await json(response));
+    const images = /** @type {Image[]} */ (await jsonOf(response));
     const checksLeases = /authorization/i.test(response.headers.get("Vary") ?? "");
     const listed = new Set(images.map(image => image.id));
     const ids = this.#leases.ids.filter(id => !listed.has(id));
-    /** @type {Listing["refused"]} */
-    const refused = [];
-    const found = await Promise.all(ids.map(id => this.#leased(id, signal, error => refused.push({ id, error }))));
-    const tag = JSON.stringify([response.headers.get("ETag"), found, refused.map(({ id }) => id), this.#leases.ids]);
-    return { images: [...images, ...found.flat()], checksLeases, refused, tag };
+    /** @type {Listing["troubles"]} */
+    const troubles = [];
+    const found = await Promise.all(ids.map(id => this.#leased(id, signal, error => troubles.push({ id, error }))));
+    const told = troubles.map(({ id, error }) => [id, error.message]).sort();
+    const tag = JSON.stringify([response.headers.get("ETag"), found, told, this.#leases.ids]);
+    return { images: [...images, ...found.flat()], checksLeases, troubles, tag };
   }
 
   /**
@@ -87,19 +101,31 @@ export class Api {
    * @returns {Promise<Image>}
    */
   async meta(id, { signal } = {}) {
-    return json(await this.ask(pathOf(id, "meta"), { signal, id }));
+    return this.json(pathOf(id, "meta"), { signal, id });
   }
 
   /**
-   * The image of a lease; none if that is not good for it.
-   * @param {string} id @param {AbortSignal | undefined} signal @param {(error: Failure) => unknown} refuse
+   * What an image has beside its bytes, as its metadata tells. No request for what is not there is an error then.
+   * @param {string} id
+   * @param {{ signal?: AbortSignal | undefined }} [options]
+   * @returns {Promise<{ profile: boolean, chunks: boolean }>}
    */
-  async #leased(id, signal, refuse) {
+  async linked(id, { signal } = {}) {
+    const { headers } = await this.ask(pathOf(id, "meta"), { signal, id, method: "HEAD" });
+    const links = headers.get("Link") ?? "";
+    return { profile: links.includes(`"${LINKED}:profile"`), chunks: links.includes(`"${LINKED}:chunks"`) };
+  }
+
+  /**
+   * The image of a lease; none if the server does not tell of it.
+   * @param {string} id @param {AbortSignal | undefined} signal @param {(error: Failure) => unknown} note
+   */
+  async #leased(id, signal, note) {
     try {
       return [await this.meta(id, { signal })];
     } catch (error) {
-      if (!(error instanceof Failure) || !["refused", "missing"].includes(error.kind)) throw error;
-      refuse(error);
+      if (!(error instanceof Failure)) throw error;
+      note(error);
       return [];
     }
   }
@@ -122,9 +148,9 @@ export class Api {
   }
 
   /**
-   * Asks for a path, with the lease of the image `id` in its header.
+   * Asks for a path, with the lease of the image `id` in its header. A body is read by `json` or `text`.
    * @param {string} path
-   * @param {{ signal?: AbortSignal | undefined, id?: string, method?: string }} [options]
+   * @param {Asked} [options]
    * @returns {Promise<Response>} a good response
    */
   async ask(path, { signal, id, method = "GET" } = {}) {
@@ -134,6 +160,16 @@ export class Api {
     if (!response.ok) throw Failure.of(response);
     return response;
   }
+
+  /** @param {string} path @param {Asked} [options] @returns {Promise<any>} */
+  async json(path, options) {
+    return jsonOf(await this.ask(path, options));
+  }
+
+  /** @param {string} path @param {Asked} [options] @returns {Promise<string>} */
+  async text(path, options) {
+    return textOf(await this.ask(path, options));
+  }
 }
 
 /** @param {string} id @param {Kind} kind */
@@ -142,17 +178,57 @@ function pathOf(id, kind) {
 }
 
 /** @param {Response} response @returns {Promise<any>} */
-async function json(response) {
+async function jsonOf(response) {
+  const text = await textOf(response);
   try {
-    return await response.json();
-  } catch (error) {
-    if (error instanceof DOMException && error.name === "AbortError") throw error;
-    throw new Failure(error instanceof SyntaxError ? "broken" : "offline", response.status);
+    return JSON.parse(text);
+  } catch {
+    throw new Failure("broken", response.status);
   }
 }
 
 /**
- * Waits for the head of a response for a limited time; its body may take longer. An end of `signal` ends both.
+ * The body of a response. It may take long, but the server may not fall silent within it.
+ * @param {Response} response
+ */
+async function textOf(response) {
+  const reader = response.body?.getReader();
+  const decoder = new TextDecoder();
+  let text = "";
+  try {
+    for (;;) {
+      const { done, value } = (await inTime(reader?.read())) ?? { done: true };
+      if (done) return text + decoder.decode();
+      text += decoder.decode(value, { stream: true });
+    }
+  } catch (error) {
+    reader?.cancel().catch(() => {});
+    if (error instanceof DOMException && error.name === "AbortError") throw error;
+    throw new Failure("offline");
+  }
+}
+
+/**
+ * Rejects when a promise takes too long.
+ * @template T
+ * @param {Promise<T> | undefined} promise
+ * @returns {Promise<T | undefined>}
+ */
+async function inTime(promise) {
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Failure("offline")), SECONDS * 1000);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/**
+ * Waits for the head of a response for a limited time. An end of `signal` ends its body as well.
  * @param {string} path @param {RequestInit} request @param {AbortSignal | undefined} signal
  */
 async function headOf(path, request, signal) {

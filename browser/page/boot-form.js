@@ -6,6 +6,9 @@ import { element } from "./dom.js";
 
 const MEMORIES = [32, 64, 128, 256, 512, 1024];
 const MEMORY = 128;
+const PRIVATE =
+  "This image is private. Whatever is kept stays in this browser, also when its lease has ended, until you press " +
+  "“Forget what is kept”, which takes a lease, or clear the data of this site.";
 
 /**
  * @typedef {object} Choice
@@ -32,8 +35,9 @@ export class BootForm {
   /**
    * @param {(choice: Choice) => unknown} boot
    * @param {() => unknown} forget
+   * @param {boolean} isPrivate whether others may not have the image
    */
-  constructor(boot, forget) {
+  constructor(boot, forget, isPrivate) {
     this.#forget = element("button", { type: "button", onclick: forget }, "Forget what is kept");
     this.root = element(
       "form",
@@ -57,6 +61,7 @@ export class BootForm {
         this.#keep,
         element("label", { for: "boot-keep" }, "Keep what is read and written in this browser, for the next time"),
       ),
+      isPrivate && element("p", { class: "hint" }, PRIVATE),
       element(
         "details",
         { class: "more" },
@@ -67,8 +72,8 @@ export class BootForm {
           field(this.#state, "A saved state of the PC"),
           field(this.#changes, "Exported changes of the disk"),
         ),
-        element("p", {}, this.#forget),
       ),
+      element("p", { class: "forgets" }, this.#forget),
     );
   }
 

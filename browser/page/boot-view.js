@@ -35,7 +35,7 @@ export async function show(root, context) {
     fill(root, heading, facts, absent());
     return () => {};
   }
-  const view = new BootView(context, emulator);
+  const view = new BootView(context, emulator, meta);
   fill(root, heading, facts, view.root, credits(emulator));
   return () => void view.end();
 }
@@ -73,10 +73,7 @@ class BootView {
   #context;
   #emulator;
   #place;
-  #form = new BootForm(
-    choice => this.#act("boot", () => this.#boot(choice)),
-    () => this.#act("forget", () => this.#forget()),
-  );
+  #form;
   #status = element("p", { class: "boot-status", role: "status" });
   #alert = element("div", { role: "alert" });
   #stage = element("div", { class: "stage" });
@@ -90,9 +87,18 @@ class BootView {
   /** Whether the focus went with the PC. */
   #lacksFocus = false;
 
-  /** @param {Context} context @param {import("./emulator-parts.js").EmulatorParts} emulator */
-  constructor(context, emulator) {
+  /**
+   * @param {Context} context
+   * @param {import("./emulator-parts.js").EmulatorParts} emulator
+   * @param {import("./api.js").Image} meta
+   */
+  constructor(context, emulator, meta) {
     const { api, leases, image = "" } = context;
+    this.#form = new BootForm(
+      choice => this.#act("boot", () => this.#boot(choice)),
+      () => this.#act("forget", () => this.#forget()),
+      !meta.public,
+    );
     this.#context = context;
     this.#emulator = emulator;
     this.#place = { id: image, url: api.plainUrl(image, "bytes"), lease: () => leases.get(image) };

@@ -1,7 +1,7 @@
 // @ts-check
 /** All images of the server, as far as this caller may have them. */
 
-import { Failure } from "./api.js";
+import { waitOf } from "./api.js";
 import { Catalog, hashOfQuery, ORDERS, queryOf } from "./catalog.js";
 import { element, fill } from "./dom.js";
 import { imageCard } from "./image-card.js";
@@ -90,6 +90,7 @@ class CatalogView {
       const listing = await this.#context.api.list({ signal: this.#context.signal });
       fill(this.#trouble);
       this.#take(listing);
+      this.#askAgain(listing.troubles.map(({ error }) => error));
     } catch (error) {
       if (!this.#context.signal.aborted) this.#fail(error);
     } finally {
@@ -118,9 +119,13 @@ class CatalogView {
     if (this.#tag === undefined) this.#count.textContent = "";
     fill(this.#trouble, problem(error, { label: TRY_AGAIN, act: () => this.load() }));
     this.#context.announce(wordsFor(error).title);
-    if (error instanceof Failure && error.kind === "busy") {
-      this.#retry = setTimeout(() => this.load(), Math.min(60, Math.max(1, error.retryAfter)) * 1000);
-    }
+    this.#askAgain([error]);
+  }
+
+  /** Asks anew once the server wants to be asked, if it was busy. @param {unknown[]} errors */
+  #askAgain(errors) {
+    const seconds = Math.max(0, ...errors.map(waitOf));
+    if (seconds) this.#retry = setTimeout(() => this.load(), seconds * 1000);
   }
 
   #reorder() {

@@ -4,6 +4,7 @@
 /** @typedef {import("./api.js").Image} Image */
 /** @typedef {"listed" | "name" | "size" | "changed"} Order */
 /** @typedef {{ words: string, order: Order, page: number }} Query */
+/** @typedef {{ image: Image, text: string | undefined }} Entry `text` is made for the first search */
 
 export const PAGE_SIZE = 50;
 /** @type {readonly Order[]} */
@@ -13,13 +14,14 @@ const names = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" 
 
 /** The images of one listing, prepared for search. */
 export class Catalog {
+  /** @type {Entry[]} */
   #entries;
-  /** @type {Map<Order, { image: Image, text: string }[]>} */
+  /** @type {Map<Order, Entry[]>} */
   #ordered = new Map();
 
   /** @param {Image[]} images */
   constructor(images) {
-    this.#entries = images.map(image => ({ image, text: searchText(image) }));
+    this.#entries = images.map(image => ({ image, text: undefined }));
   }
 
   get count() {
@@ -32,7 +34,8 @@ export class Catalog {
    */
   find({ words, order, page }) {
     const wanted = fold(words).split(" ").filter(Boolean);
-    const found = this.#inOrder(order).filter(({ text }) => wanted.every(word => text.includes(word)));
+    const entries = this.#inOrder(order);
+    const found = wanted.length ? entries.filter(entry => has(entry, wanted)) : entries;
     const pages = Math.max(1, Math.ceil(found.length / PAGE_SIZE));
     const shownPage = Math.min(Math.max(1, page), pages);
     const start = (shownPage - 1) * PAGE_SIZE;
@@ -49,6 +52,12 @@ export class Catalog {
     this.#ordered.set(order, sorted);
     return sorted;
   }
+}
+
+/** @param {Entry} entry @param {string[]} words */
+function has(entry, words) {
+  const text = (entry.text ??= searchText(entry.image));
+  return words.every(word => text.includes(word));
 }
 
 /** @param {Image} one @param {Image} other @param {Order} order */

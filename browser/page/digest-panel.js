@@ -46,7 +46,7 @@ class DigestPanel {
       element(
         "p",
         { class: "hint" },
-        "All is fetched from the server again, past all caches. Chunks are those of the chunk manifest.",
+        "Everything is fetched from the server again, past all caches. Chunks are those of the chunk manifest.",
       ),
       this.#task.report,
     );
@@ -74,13 +74,10 @@ class DigestPanel {
   /** @param {AbortSignal} signal */
   async #fetchDigests(signal) {
     const { image, context } = this.#parts;
+    const { chunks } = await context.api.linked(image.id, { signal });
+    if (!chunks) return undefined;
     const path = new URL(context.api.plainUrl(image.id, "manifest")).pathname;
-    try {
-      return digestsOf(await (await context.api.ask(path, { signal, id: image.id })).json());
-    } catch (error) {
-      if (/** @type {{kind?: string}} */ (error).kind === "missing") return undefined;
-      throw error;
-    }
+    return digestsOf(await context.api.json(path, { signal, id: image.id }));
   }
 
   /** @param {AbortSignal} signal @param {OnProgress} onProgress */

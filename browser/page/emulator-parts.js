@@ -25,7 +25,7 @@ const NEEDED = ["libv86.mjs", "v86.wasm", "bios.bin", "vgabios.bin"];
  * @returns {Promise<EmulatorParts | undefined>} undefined: the server does not have them
  */
 export async function findEmulator(api, signal) {
-  const found = /** @type {EmulatorParts} */ (await (await api.ask(ADDRESS, { signal })).json());
+  const found = /** @type {EmulatorParts} */ (await api.json(ADDRESS, { signal }));
   return NEEDED.every(name => typeof found.parts[name] === "string") ? found : undefined;
 }
 

@@ -43,8 +43,9 @@ export function imageCard(image, { api, announce, watch }) {
     element("div", { class: "actions" }, links(image), copyButtons(image, api, announce), urls(image, api)),
   );
   watch(card, image, late => {
-    fill(data, late.dataBytes === undefined ? UNKNOWN : size(late.dataBytes));
-    fill(chunks, late.hasChunks === undefined ? UNKNOWN : late.hasChunks ? "yes" : "no");
+    const unknown = late.wait ? "…" : UNKNOWN;
+    fill(data, late.dataBytes === undefined ? unknown : [late.isUpperBound && "up to ", size(late.dataBytes)]);
+    fill(chunks, late.hasChunks === undefined ? unknown : late.hasChunks ? "yes" : "no");
   });
   return card;
 }

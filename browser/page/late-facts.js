@@ -1,16 +1,22 @@
 // @ts-check
 /** Facts that the list does not have, asked for the images that are in view, a few at a time. */
 
-import { Failure } from "./api.js";
+import { waitOf } from "./api.js";
 
 /** @typedef {import("./api.js").Image} Image */
-/** @typedef {{ dataBytes: number | undefined, hasChunks: boolean | undefined }} LateFacts undefined: not known */
+/**
+ * @typedef {object} LateFacts undefined: not known
+ * @property {number | undefined} dataBytes
+ * @property {boolean} isUpperBound whether there may be far less data: it was counted in coarse units
+ * @property {boolean | undefined} hasChunks
+ * @property {number} wait seconds after which the server wants to be asked again; 0: never
+ */
 
 const AT_ONCE = 3;
 const STAY_MS = 150;
 const FINE_UNIT = 65536;
-const COARSE_UNIT = 1 << 20;
-const FINE_UP_TO = 64 * 2 ** 30;
+const COARSE_UNIT = 64 << 20;
+const MOST_UNITS = 2 ** 17; // 260 kB of JSON where every other one is data
 
 /** Knows late facts, and looks for those of the images whose elements come into view. */
 export class LateFactsFinder {
@@ -81,9 +87,22 @@ export class LateFactsFinder {
         this.#running -= 1;
         if (this.#signal.aborted) return;
         watched.tell(facts);
+        if (facts.wait) this.#askAgain(place, watched, facts.wait);
         this.#next();
       });
     }
+  }
+
+  /**
+   * Watches an element again after a while, if it is still there.
+   * @param {Element} place
+   * @param {{ image: Image, tell: (facts: LateFacts) => void }} watched
+   * @param {number} seconds
+   */
+  #askAgain(place, { image, tell }, seconds) {
+    setTimeout(() => {
+      if (place.isConnected && !this.#signal.aborted) this.watch(place, image, tell);
+    }, seconds * 1000);
   }
 
   /** @param {Image} image @returns {Promise<LateFacts>} */
@@ -99,33 +118,33 @@ export class LateFactsFinder {
 
   /** @param {Image} image @returns {Promise<LateFacts>} */
   async #find(image) {
-    const [dataBytes, hasChunks] = await Promise.all([this.#dataBytes(image), this.#hasChunks(image)]);
-    return { dataBytes, hasChunks };
+    const [data, links] = await Promise.allSettled([
+      this.#data(image),
+      this.#api.linked(image.id, { signal: this.#signal }),
+    ]);
+    const failed = [data, links].map(one => (one.status === "rejected" ? waitOf(one.reason) : 0));
+    return {
+      ...(data.status === "fulfilled" ? data.value : { dataBytes: undefined, isUpperBound: false }),
+      hasChunks: links.status === "fulfilled" ? links.value.chunks : undefined,
+      wait: Math.max(...failed),
+    };
   }
 
-  /** The bytes that are data, in units small enough for a short answer. @param {Image} image */
-  async #dataBytes({ id, size_bytes: size }) {
-    const unit = size <= FINE_UP_TO ? FINE_UNIT : COARSE_UNIT;
-    try {
-      const path = `${new URL(this.#api.plainUrl(id, "extents")).pathname}?unit=${unit}`;
-      const response = await this.#api.ask(path, { signal: this.#signal, id });
-      const { data_bytes: bytes } = await response.json();
-      return Number.isSafeInteger(bytes) ? /** @type {number} */ (bytes) : undefined;
-    } catch {
-      return undefined;
-    }
+  /** The bytes that are data, in units that are large enough for a short answer. @param {Image} image */
+  async #data({ id, size_bytes: size }) {
+    const wanted = unitFor(size);
+    const path = `${new URL(this.#api.plainUrl(id, "extents")).pathname}?unit=${wanted}`;
+    const { data_bytes: bytes, unit } = await this.#api.json(path, { signal: this.#signal, id });
+    const dataBytes = Number.isSafeInteger(bytes) ? /** @type {number} */ (bytes) : undefined;
+    return { dataBytes, isUpperBound: unit > FINE_UNIT && Number(dataBytes) > 0 };
   }
+}
 
-  /** @param {Image} image */
-  async #hasChunks({ id }) {
-    try {
-      const path = new URL(this.#api.plainUrl(id, "manifest")).pathname;
-      await this.#api.ask(path, { signal: this.#signal, id, method: "HEAD" });
-      return true;
-    } catch (error) {
-      return error instanceof Failure && error.kind === "missing" ? false : undefined;
-    }
-  }
+/** @param {number} size @returns {number} a power of two, of which the image has `MOST_UNITS` at most */
+function unitFor(size) {
+  let unit = FINE_UNIT;
+  while (unit < COARSE_UNIT && size / unit > MOST_UNITS) unit *= 2;
+  return unit;
 }
 
 /** @param {Image} image */

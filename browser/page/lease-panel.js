@@ -3,7 +3,12 @@
 
 import { element, fill } from "./dom.js";
 import { LeaseError } from "./leases.js";
+import { wordsFor } from "./problem.js";
 import { counted } from "./text.js";
+
+const HINT =
+  "It stays in this tab, and is gone when the tab is closed. Bytes of its image that this browser keeps after " +
+  "“Look inside” or “Boot it” stay until you forget them there.";
 
 /**
  * @param {import("./leases.js").Leases} leases
@@ -30,7 +35,7 @@ export function leasePanel(leases, { announce, changed }) {
       { onsubmit: take, novalidate: true },
       element("label", { for: "lease" }, "Lease, or a URL that carries one"),
       element("div", { class: "line" }, field, element("button", { type: "submit" }, "Use it")),
-      element("p", { class: "hint", id: "lease-hint" }, "It stays in this tab, and is gone when the tab is closed."),
+      element("p", { class: "hint", id: "lease-hint" }, HINT),
       error,
     ),
     held,
@@ -69,10 +74,10 @@ export function leasePanel(leases, { announce, changed }) {
   }
 
   /** @param {import("./api.js").Listing} listing */
-  function update({ checksLeases, refused }) {
+  function update({ checksLeases, troubles }) {
     panel.hidden = !checksLeases && leases.ids.length === 0;
-    const bad = new Set(refused.map(({ id }) => id));
-    if (bad.size) panel.open = true;
+    const words = new Map(troubles.map(({ id, error: trouble }) => [id, wordsOf(trouble)]));
+    if (words.size) panel.open = true;
     fill(
       held,
       leases.ids.map(id =>
@@ -80,7 +85,7 @@ export function leasePanel(leases, { announce, changed }) {
           "li",
           {},
           element("code", {}, id),
-          bad.has(id) && element("span", { class: "error" }, "the server does not accept this lease"),
+          words.has(id) && element("span", { class: "error" }, words.get(id)),
           element("button", { type: "button", "aria-label": `Forget: ${id}`, onclick: () => forget(id) }, "Forget"),
         ),
       ),
@@ -88,4 +93,10 @@ export function leasePanel(leases, { announce, changed }) {
   }
 
   return { panel, update };
+}
+
+/** @param {import("./api.js").Failure} trouble why an image is not shown @returns {string} */
+function wordsOf(trouble) {
+  if (trouble.kind === "refused") return "The server does not accept this lease";
+  return wordsFor(trouble).title;
 }

@@ -1,7 +1,9 @@
 // @ts-check
 /** The map of the whole disk: its data and holes, its boot profile, its partitions, and what this browser has. */
 
+import { waitOf } from "./api.js";
 import { element, fill } from "./dom.js";
+import { keptNote } from "./kept-note.js";
 import { columnsOf, drawMap } from "./map-canvas.js";
 import { section } from "./panel.js";
 import { bytesOf, extentUnit, filled, rangesOfExtents, rangesOfProfile, summary } from "./ranges.js";
@@ -9,7 +11,6 @@ import { byteSize } from "./text.js";
 
 const REFRESH_MILLISECONDS = 2000;
 const PIECES = 16;
-const PROFILE = "urn:aero-storage:profile";
 
 /**
  * @typedef {import("./ranges.js").Range} Range
@@ -29,6 +30,8 @@ class MapPanel {
   /** @type {Layer[]} */
   #layers;
   #end = new AbortController();
+  /** @type {Map<string, ReturnType<typeof setTimeout>>} by the names of layers */
+  #retries = new Map();
   #timer;
   #observer;
   #canvas = element("canvas", { class: "map", role: "img" });
@@ -56,6 +59,7 @@ class MapPanel {
 
   stop() {
     clearInterval(this.#timer);
+    for (const retry of this.#retries.values()) clearTimeout(retry);
     this.#observer.disconnect();
     this.#end.abort();
   }
@@ -83,6 +87,7 @@ class MapPanel {
         { class: "hint" },
         "From the first byte at the left to the last one at the right. A click shows the bytes of a place.",
       ),
+      keptNote(this.#parts, () => this.#refresh()),
       this.#details,
     );
   }
@@ -119,20 +124,20 @@ class MapPanel {
     this.#put("Partitions", partitionRanges(layout));
     this.#put("In this browser", disk.coverage());
     this.#bring("Data", "unknown", async () =>
-      rangesOfExtents(await (await this.#ask(`extents?unit=${extentUnit(disk.size)}`)).json()),
+      rangesOfExtents(await this.#ask(`extents?unit=${extentUnit(disk.size)}`)),
     );
     this.#bring("Boot profile", "none", async () => {
-      const { headers } = await this.#ask("meta", "HEAD"); // it tells whether there is one
-      if (!headers.get("Link")?.includes(PROFILE)) return undefined;
-      return rangesOfProfile(await (await this.#ask("profile")).json());
+      const { image, context } = this.#parts;
+      const { profile } = await context.api.linked(image.id, { signal: this.#end.signal });
+      return profile ? rangesOfProfile(await this.#ask("profile")) : undefined;
     });
   }
 
-  /** @param {string} what behind the path of the image @param {string} [method] */
-  #ask(what, method = "GET") {
+  /** @param {string} what behind the path of the image */
+  #ask(what) {
     const { image, context } = this.#parts;
     const path = `${new URL(context.api.plainUrl(image.id, "bytes")).pathname}/${what}`;
-    return context.api.ask(path, { id: image.id, signal: this.#end.signal, method });
+    return context.api.json(path, { id: image.id, signal: this.#end.signal });
   }
 
   /**
@@ -143,8 +148,12 @@ class MapPanel {
   async #bring(name, otherwise, fetchRanges) {
     try {
       this.#put(name, await fetchRanges(), otherwise);
-    } catch {
-      if (!this.#end.signal.aborted) this.#put(name, undefined, "unknown");
+    } catch (error) {
+      if (this.#end.signal.aborted) return;
+      const seconds = waitOf(error);
+      this.#put(name, undefined, seconds ? "the server is looking for it …" : "unknown");
+      const retry = () => this.#bring(name, otherwise, fetchRanges);
+      if (seconds) this.#retries.set(name, setTimeout(retry, seconds * 1000));
     }
   }
 

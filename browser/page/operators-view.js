@@ -72,8 +72,8 @@ class OperatorsView {
   /** @returns {Promise<Look>} */
   async #look() {
     const { api, signal } = this.#context;
-    const response = await api.ask(ADDRESS, { signal });
-    return { at: performance.now(), metrics: readMetrics(await response.text()) };
+    const text = await api.text(ADDRESS, { signal });
+    return { at: performance.now(), metrics: readMetrics(text) };
   }
 
   #later() {

@@ -7,6 +7,8 @@ import { byteSize, shown } from "./text.js";
 
 const LONGEST = 120;
 const MOST_SHOWN = 128;
+/** Facts with a line of their own. */
+const LONG = ["Name", "Label", "UUID", "Details"];
 
 /**
  * @typedef {import("./panel.js").Parts} Parts
@@ -65,21 +67,24 @@ function card(partition, sectorSize, size, goTo) {
     "li",
     { class: "card" },
     element("h3", {}, `${number}: ${shown(type, LONGEST)}`),
-    factList([
-      ["Begins at", `LBA ${start / sectorSize}`],
-      ["Size", byteSize(length)],
-      ["Name", name && element("bdi", {}, shown(name, LONGEST))],
-      ["Bootable", isBootable && "yes"],
-      ["Holds", isExtended ? "logical partitions" : (content?.name ?? "nothing that is known")],
-      ...labels(content),
-    ]),
+    factList(
+      [
+        ["Begins at", `LBA ${start / sectorSize}`],
+        ["Size", byteSize(length)],
+        ["Name", name && element("bdi", {}, shown(name, LONGEST))],
+        ["Bootable", isBootable && "yes"],
+        ["Holds", isExtended ? "logical partitions" : (content?.name ?? "nothing that is known")],
+        ...labels(content),
+      ],
+      LONG,
+    ),
     isThere && element("button", { type: "button", onclick: () => goTo(start), "aria-label": label }, "Show bytes"),
   );
 }
 
 /** @param {FileSystem} content */
 function contentFacts(content) {
-  return factList([["Holds", content.name], ...labels(content)]);
+  return factList([["Holds", content.name], ...labels(content)], LONG);
 }
 
 /** @param {FileSystem | undefined} content @returns {[string, import("./dom.js").Child][]} */

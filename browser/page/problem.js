@@ -26,15 +26,16 @@ export function wordsFor(error) {
 /**
  * A panel that says what went wrong.
  * @param {unknown} error
- * @param {{ label: string, act: () => unknown }} [remedy]
+ * @param {{ label: string, act: () => unknown }} remedy
+ * @param {"h1" | "h2"} [heading] `h1` where nothing else is shown
  */
-export function problem(error, remedy) {
+export function problem(error, remedy, heading = "h2") {
   const { title, text } = wordsFor(error);
   return element(
     "div",
     { class: "problem", role: "alert" },
-    element("h2", {}, title),
+    element(heading, {}, title),
     element("p", {}, text),
-    remedy && element("button", { type: "button", onclick: remedy.act }, remedy.label),
+    element("button", { type: "button", onclick: remedy.act }, remedy.label),
   );
 }

@@ -80,7 +80,11 @@ export class Router {
     } catch (error) {
       if (end.signal.aborted) return;
       console.error(error);
-      fill(root, problem(error, { label: "Load the page again", act: () => location.reload() }));
+      fill(
+        root,
+        problem(error, { label: "Load the page again", act: () => location.reload() }, "h1"),
+        view.name !== "" && wayBack(),
+      );
     }
   }
 
@@ -90,17 +94,17 @@ export class Router {
     const navigate = hash => {
       location.hash = hash;
     };
-    return { ...this.#services, image, signal, hash: location.hash, navigate };
+    /** Work of a view that was left is over with it, and tells nobody. @param {string} text */
+    const announce = text => {
+      if (!signal.aborted) this.#services.announce(text);
+    };
+    return { ...this.#services, announce, image, signal, hash: location.hash, navigate };
   }
 
   /** @param {HTMLElement} root */
   #showUnknown(root) {
     document.title = "No such view";
-    fill(
-      root,
-      element("h1", {}, "There is nothing at this address"),
-      element("p", {}, element("a", { href: "#/" }, "All images")),
-    );
+    fill(root, element("h1", {}, "There is nothing at this address"), wayBack());
   }
 
   /** Takes the reader to the beginning of a new view, but leaves the first one alone. @param {HTMLElement} root */
@@ -124,6 +128,11 @@ export class Router {
     );
     fill(this.#nav, links);
   }
+}
+
+/** A link to the catalog, from where nothing else can be done. */
+function wayBack() {
+  return element("p", {}, element("a", { href: "#/" }, "All images"));
 }
 
 /** @param {View} view @param {"page" | undefined} current */

@@ -2,6 +2,7 @@
 /** The serial line of the PC: its output, and a line to type into it. */
 
 import { element } from "./dom.js";
+import { SerialOutput } from "./serial-output.js";
 import { bytesOfKey, TerminalText } from "./terminal-text.js";
 
 const ETX = "\x03";
@@ -10,6 +11,7 @@ export class SerialPanel {
   #terminal = new TerminalText();
   #isDue = false;
   #send;
+  #shown;
 
   /** @param {(text: string) => void} send */
   constructor(send) {
@@ -22,6 +24,7 @@ export class SerialPanel {
       "aria-live": "off",
       onkeydown: (/** @type {KeyboardEvent} */ event) => this.#key(event),
     });
+    this.#shown = new SerialOutput(this.output);
     this.input = element("input", {
       id: "serial-input",
       autocomplete: "off",
@@ -48,7 +51,7 @@ export class SerialPanel {
     );
   }
 
-  /** Takes what the PC wrote; it is drawn at most once a frame. @param {string} text */
+  /** Takes what the PC wrote; it is drawn some thirty times a second at most. @param {string} text */
   write(text) {
     this.#terminal.write(text);
     if (this.#isDue) return;
@@ -60,7 +63,7 @@ export class SerialPanel {
     this.#isDue = false;
     const { output } = this;
     const isAtEnd = output.scrollTop + output.clientHeight >= output.scrollHeight - 4;
-    output.textContent = this.#terminal.text;
+    this.#shown.show(this.#terminal.take());
     if (isAtEnd) output.scrollTop = output.scrollHeight;
   }
 

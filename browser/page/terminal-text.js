@@ -2,21 +2,37 @@
 /** The text of a serial line: with carriage returns, backspaces and the few escapes that shells use. Pure. */
 
 const ESCAPE = "\x1b";
-const MOST_LINES = 1000;
+/** Characters that are shown, and that wait to be shown. */
+export const MOST_TEXT = 128 << 10;
 const MOST_ESCAPE = 32;
 const TAB = 8;
 const LONGEST_LINE = 4096;
 const FINAL = /[@-~]/;
 
+/**
+ * The text that came since the last look.
+ *
+ * @typedef {object} News
+ * @property {boolean} isCleared whether all that was there before is gone
+ * @property {string} finished whole lines, which never change any more
+ * @property {string} line the last line, as it is now
+ */
+
 export class TerminalText {
   /** @type {string[]} */
-  #lines = [""];
+  #finished = [];
+  #finishedLength = 0;
+  #line = "";
+  #isCleared = false;
   #column = 0;
   #escape = "";
 
-  /** @returns {string} the last lines */
-  get text() {
-    return this.#lines.join("\n");
+  /** @returns {News} at most the last `MOST_TEXT` characters of it */
+  take() {
+    const news = { isCleared: this.#isCleared, finished: this.#finished.join(""), line: this.#line };
+    this.#forget();
+    this.#isCleared = false;
+    return news;
   }
 
   /** @param {string} text what came */
@@ -50,7 +66,7 @@ export class TerminalText {
     if (sign === "K") this.#erase(count);
     else if (sign === "C") this.#column = Math.min(LONGEST_LINE, this.#column + (count || 1));
     else if (sign === "D") this.#column = Math.max(0, this.#column - (count || 1));
-    else if (sign === "J" && count === 2) this.#lines = [""];
+    else if (sign === "J" && count === 2) this.#clear();
     else if (sign === "H") this.#column = 0;
   }
 
@@ -62,17 +78,22 @@ export class TerminalText {
     else this.#line = "";
   }
 
-  get #line() {
-    return this.#lines[this.#lines.length - 1] ?? "";
+  #clear() {
+    this.#forget();
+    this.#line = "";
+    this.#isCleared = true;
   }
 
-  set #line(text) {
-    this.#lines[this.#lines.length - 1] = text;
+  #forget() {
+    this.#finished = [];
+    this.#finishedLength = 0;
   }
 
   #newLine() {
-    this.#lines.push("");
-    if (this.#lines.length > MOST_LINES) this.#lines.shift();
+    this.#finished.push(`${this.#line}\n`);
+    this.#finishedLength += this.#line.length + 1;
+    while (this.#finishedLength > MOST_TEXT) this.#finishedLength -= this.#finished.shift()?.length ?? 0;
+    this.#line = "";
     this.#column = 0;
   }
 
@@ -80,7 +101,8 @@ export class TerminalText {
   #put(text) {
     if (this.#column >= LONGEST_LINE) this.#newLine();
     const line = this.#line.padEnd(this.#column);
-    this.#line = line.slice(0, this.#column) + text + line.slice(this.#column + text.length);
+    const isAtEnd = line.length === this.#column; // to cut a long line at each character would take its length
+    this.#line = isAtEnd ? line + text : line.slice(0, this.#column) + text + line.slice(this.#column + text.length);
     this.#column += text.length;
   }
 }

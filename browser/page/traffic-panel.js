@@ -77,24 +77,13 @@ class TrafficPanel {
   #measure() {
     return this.#task.run(async (signal, onProgress) => {
       const ranges = await this.#readSome("range", signal, onProgress, 0);
-      const hasChunks = await this.#hasChunks(signal);
+      const { image, context } = this.#parts;
+      const { chunks: hasChunks } = await context.api.linked(image.id, { signal });
       const chunks = hasChunks ? await this.#readSome("chunks", signal, onProgress, 1) : "";
       this.#draw();
       const texts = [`Ranges: ${ranges}.`, chunks ? `Chunks: ${chunks}.` : "The image has no chunks."];
       return { text: texts.join(" ") };
     });
-  }
-
-  /** @param {AbortSignal} signal */
-  async #hasChunks(signal) {
-    const { image, context } = this.#parts;
-    const path = new URL(context.api.plainUrl(image.id, "manifest")).pathname;
-    try {
-      return (await context.api.ask(path, { id: image.id, signal, method: "HEAD" })).ok;
-    } catch (error) {
-      if (/** @type {{kind?: string}} */ (error).kind === "missing") return false;
-      throw error;
-    }
   }
 
   /**

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from attrs import evolve
 
+from aero_storage.delivery import emulator_parts
 from aero_storage.delivery.emulator_parts import EmulatorParts
 from aero_storage.delivery.package_parts import PackageParts
 from aero_storage.delivery.single_flight import FRESH_SECONDS
@@ -108,6 +109,34 @@ def test_damaged_files_are_not_served(
         assert document(bench, ask, handler) == {"parts": {}, "works": []}
     (fault,) = told
     assert fault.endswith("bios.bin is not what was fetched")
+
+
+def test_repaired_file_counts(
+    bench: Bench, ask: Ask, handler: RequestHandler, tmp_path: Path, told: list[str]
+) -> None:
+    """A faulty file that is put right counts at the next look, though the document stayed as it was."""
+    put(tmp_path / "parts")
+    (tmp_path / "parts" / "bios.bin").write_bytes(b"other")
+    assert document(bench, ask, handler)["parts"] == {}
+    (tmp_path / "parts" / "bios.bin").write_bytes(FILES["bios.bin"])
+    assert set(document(bench, ask, handler)["parts"]) == {"libv86.mjs", "v86.wasm", "bios.bin", "vgabios.bin"}
+    assert len(told) == 1
+
+
+def test_faulty_files_are_read_once(
+    bench: Bench, ask: Ask, handler: RequestHandler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files with a fault are read again only once one of them is another file."""
+    put(tmp_path / "parts")
+    (tmp_path / "parts" / "bios.bin").unlink()
+    document(bench, ask, handler)
+    reads: list[Path] = []
+    monkeypatch.setattr(emulator_parts, "read_emulator_files", reads.append)
+    document(bench, ask, handler)
+    assert reads == []
+    (tmp_path / "parts" / "bios.bin").write_bytes(b"other")
+    document(bench, ask, handler)
+    assert reads == [tmp_path / "parts"]
 
 
 @pytest.mark.parametrize("name", ["a\0b", "..", "", "\u202e", "n" * 300], ids=ascii)

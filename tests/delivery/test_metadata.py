@@ -49,7 +49,7 @@ def meta(
     status: BlobStatus = STATUS,
     now: float = NOW,
 ) -> Reply:
-    return image_reply(ask(META, headers), policy_with(), image, status, now=now, has_profile=False)
+    return image_reply(ask(META, headers), policy_with(), image, status, now=now)
 
 
 def listed(ask: Ask, headers: dict[str, str] | None = None, *found: tuple[Image, BlobStatus]) -> Reply:

@@ -6,7 +6,7 @@ import test from "node:test";
 import { DiskWaits } from "../../browser/page/disk-waits.js";
 import { driveFor, driveOf, ISO_NAME } from "../../browser/page/drives.js";
 import { mismatch, readState, writeState } from "../../browser/page/state-file.js";
-import { bytesOfKey, TerminalText } from "../../browser/page/terminal-text.js";
+import { bytesOfKey, MOST_TEXT, TerminalText } from "../../browser/page/terminal-text.js";
 
 const FACTS = { image: "linux", version: "v-1", drive: "hda", memory: 64, emulator: "0.5.462" };
 const HERE = { image: "linux", version: "v-1", emulator: "0.5.462" };
@@ -77,7 +77,12 @@ test("a state of another image, version or emulator cannot go on", () => {
 function terminal(...parts) {
   const shown = new TerminalText();
   for (const part of parts) shown.write(part);
-  return shown.text;
+  return textOf(shown.take());
+}
+
+/** @param {import("../../browser/page/terminal-text.js").News} news */
+function textOf({ finished, line }) {
+  return finished + line;
 }
 
 test("a terminal follows returns, backspaces and the escapes of a shell", () => {
@@ -97,14 +102,25 @@ test("escapes may come in pieces, and one that does not end is left behind", () 
 });
 
 test("a terminal keeps its last lines, and no line that is longer than its limit", () => {
-  const many = terminal(Array.from({ length: 3000 }, (_, number) => `${number}\r\n`).join(""));
-  assert.equal(many.split("\n").length, 1000);
-  assert.equal(many.split("\n").at(-2), "2999");
+  const many = terminal(Array.from({ length: 100_000 }, (_, number) => `${number}\r\n`).join(""));
+  assert.ok(many.length > MOST_TEXT - 10 && many.length <= MOST_TEXT);
+  assert.equal(many.split("\n").at(-2), "99999");
   assert.ok(
     terminal("x".repeat(100_000))
       .split("\n")
       .every(line => line.length <= 4096),
   );
+});
+
+test("a terminal tells what is new alone: lines that are finished once, and the last line as it is", () => {
+  const shown = new TerminalText();
+  shown.write("one\r\ntw");
+  assert.deepEqual(shown.take(), { isCleared: false, finished: "one\n", line: "tw" });
+  shown.write("o\r\nthree\r");
+  assert.deepEqual(shown.take(), { isCleared: false, finished: "two\n", line: "three" });
+  assert.deepEqual(shown.take(), { isCleared: false, finished: "", line: "three" });
+  shown.write("lost\n\x1b[2J\x1b[Hnew");
+  assert.deepEqual(shown.take(), { isCleared: true, finished: "", line: "new" });
 });
 
 test("keys send what terminals send; Tab and the browser's own keys send nothing", () => {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import shutil
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from attrs import field, frozen
 from tests.blackbox.harness import running
 from tests.boot.pc import BOOT_SECONDS, Guest
+from tests.page.boot_media import disc, floppy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,6 +30,12 @@ STATUS = "document.querySelector('.boot-status').textContent"
 HINT = "document.querySelector('#screen-hint').textContent"
 CLEAN = "JSON.stringify([violations, failures])"
 NOTHING = "[[],[]]"
+SAID = {"floppy.img": "from the floppy", "disc.iso": "from the disc"}
+MEDIA = {
+    "floppy.img": floppy(b"from the floppy"),
+    "disc.iso": disc(b"from the disc"),
+    "secret.iso": disc(b"secret"),
+}
 KEEP_FILES = """
 globalThis.files = [];
 const made = URL.createObjectURL.bind(URL);
@@ -48,8 +56,18 @@ def daemon(guest: Guest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[D
     """The daemon over what the demo leaves: an image, its catalog, and the emulator."""
     home = tmp_path_factory.mktemp("boot")
     shutil.copytree(guest.image.parent, home / "images")
+    put_media(home / "images")
     with running(home) as served:
         yield served
+
+
+def put_media(root: Path) -> None:
+    """Add a floppy and CDs to the catalog, one of which is private."""
+    catalog = json.loads((root / "manifest.json").read_bytes())
+    for name, body in MEDIA.items():
+        (root / name).write_bytes(body)
+        catalog["images"].append({"id": name, "name": name, "file": name, "public": name != "secret.iso"})
+    (root / "manifest.json").write_text(json.dumps(catalog), encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -249,6 +267,67 @@ def test_stop_while_the_disk_opens(visit: Visit, daemon: Daemon) -> None:
     assert visit.evaluate(CLEAN) == NOTHING
 
 
+@pytest.mark.parametrize("image", SAID)
+def test_floppy_and_disc(visit: Visit, daemon: Daemon, image: str) -> None:
+    """An image of a floppy and one of a CD boot as such by a click, and are read from the server."""
+    visit.look()
+    visit.open(f"http://127.0.0.1:{daemon.port}/#/boot/{image}")
+    visit.until("Boolean(document.querySelector('.view h1'))")
+    press(visit, "Boot it")
+    visit.until(f"document.querySelector('.serial')?.textContent.includes({SAID[image]!r})", BOOT_SECONDS)
+    assert visit.evaluate("document.querySelector('.problem')") is None
+    press(visit, "Stop")
+    visit.until(f"{STATUS} === 'The PC is off.'")
+    assert visit.evaluate(CLEAN) == NOTHING
+
+
+def test_flood_of_the_serial_line(visit: Visit, daemon: Daemon) -> None:
+    """A serial line that floods keeps its last 128 KiB, is drawn in short tasks, and lets go of the oldest part."""
+    visit.look()
+    opened(visit, daemon)
+    visit.until("Boolean(document.querySelector('.boot-form'))")
+    flooded = visit.evaluate(
+        """(async () => {
+            const parts = performance.getEntriesByType("resource");
+            const own = parts.find(({ name }) => name.endsWith("-serial-panel.js"));
+            const { SerialPanel } = await import(own.name);
+            const panel = new SerialPanel(() => {});
+            document.querySelector(".stage").append(panel.root);
+            let longest = 0;
+            new PerformanceObserver(list => {
+              for (const { duration } of list.getEntries()) longest = Math.max(longest, duration);
+            }).observe({ type: "longtask" });
+            for (let round = 0; round < 60; round += 1) {
+              panel.write(`${"x".repeat(4095)}\\r\\n`.repeat(20));
+              await new Promise(done => setTimeout(done, 16));
+            }
+            panel.write("the end");
+            await new Promise(done => setTimeout(done, 100));
+            const { textContent: text, childElementCount: pieces } = panel.output;
+            return [text.length, text.endsWith("the end"), pieces, longest];
+        })()"""
+    )
+    length, has_end, pieces, longest = flooded
+    assert has_end
+    assert 100_000 < length < 300_000
+    assert pieces < 50
+    assert longest < 200
+
+
+def test_private_image(visit: Visit, daemon: Daemon) -> None:
+    """What stays in the browser of a private image is said beside the choice to keep it, and is forgotten there."""
+    visit.look()
+    visit.open(f"http://127.0.0.1:{daemon.port}/#/boot/secret.iso")
+    visit.until("Boolean(document.querySelector('.boot-form'))")
+    said = visit.evaluate("document.querySelector('.boot-form').textContent")
+    assert "This image is private. Whatever is kept stays in this browser" in said
+    press(visit, "Forget what is kept")
+    visit.until(f"{STATUS}.startsWith('This browser has forgotten')")
+    opened(visit, daemon)
+    visit.until("Boolean(document.querySelector('.boot-form'))")
+    assert "private" not in visit.evaluate("document.querySelector('.boot-form').textContent")
+
+
 @pytest.mark.parametrize(("width", "dark"), STATES)
 def test_choices_are_accessible(visit: Visit, daemon: Daemon, axe: str, width: int, *, dark: bool) -> None:
     """Before the PC is on: axe finds nothing, nothing is cut off at the side, nothing shifts."""
@@ -258,7 +337,7 @@ def test_choices_are_accessible(visit: Visit, daemon: Daemon, axe: str, width: i
     assert visit.evaluate("shifted") < 0.01
     visit.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
     assert visit.axe(axe) == []
-    assert visit.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert visit.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
     assert visit.evaluate(CLEAN) == NOTHING
 
 

@@ -124,7 +124,7 @@ def test_accessible(visit: Visit, store: Daemon, axe: str, width: int, *, dark: 
     visit.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
     visit.until("document.querySelector('.urls code')")
     assert visit.axe(axe) == []
-    assert visit.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert visit.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
     assert visit.evaluate(CLEAN) == NOTHING
 
 
@@ -282,8 +282,51 @@ def test_lease_that_is_not_good(visit: Visit, store: Daemon) -> None:
     visit.evaluate(f"sessionStorage.setItem('aero-leases', JSON.stringify({{ secret: {token!r} }}))")
     visit.tab.open(f"http://127.0.0.1:{store.port}/")
     visit.until(LISTED)
-    assert texts(visit, ".held .error") == ["the server does not accept this lease"]
+    assert texts(visit, ".held .error") == ["The server does not accept this lease"]
     assert len(texts(visit, ".image h2")) == 9
+
+
+def test_leased_image_that_fails(visit: Visit, store: Daemon) -> None:
+    """An image of a lease that the server cannot tell of is named with its trouble; the others are there."""
+    opened(visit, store)
+    visit.evaluate(f"sessionStorage.setItem('aero-leases', JSON.stringify({{ secret: {lease('secret')!r} }}))")
+    fails = (
+        "globalThis.working = fetch; globalThis.fetch = async (path, request) =>"
+        " String(path).includes('/secret/') ? new Response('', { status: 500 }) : working(path, request);"
+    )
+    made = visit.call("Page.addScriptToEvaluateOnNewDocument", source=fails)
+    try:
+        visit.tab.open(f"http://127.0.0.1:{store.port}/")
+        visit.until(LISTED)
+        assert texts(visit, ".held .error") == ["The server cannot answer"]
+        assert visit.evaluate("document.querySelector('.leases').open")
+        assert len(texts(visit, ".image h2")) == 9
+        visit.evaluate("globalThis.fetch = working")
+        visit.evaluate("dispatchEvent(new Event('online'))")
+        visit.until("[...document.querySelectorAll('.image h2')].some(one => one.textContent === 'A secret')")
+        assert texts(visit, ".held .error") == []
+    finally:
+        visit.call("Page.removeScriptToEvaluateOnNewDocument", identifier=made["identifier"])
+
+
+def test_data_that_is_looked_for(visit: Visit, store: Daemon) -> None:
+    """A card whose data the server still looks for waits for it, and has it once the server does."""
+    visit.open(f"http://127.0.0.1:{store.port}/version")
+    busy = (
+        "globalThis.busy = 2; globalThis.working = fetch; globalThis.fetch = async (path, request) =>"
+        " String(path).includes('/first/extents') && busy-- > 0"
+        " ? new Response('', { status: 503, headers: { 'Retry-After': '1' } }) : working(path, request);"
+    )
+    made = visit.call("Page.addScriptToEvaluateOnNewDocument", source=busy)
+    try:
+        visit.tab.open(f"http://127.0.0.1:{store.port}/")
+        visit.until(LISTED)
+        visit.until("busy === 1")
+        assert facts(visit, 0)["Its data"] == "…"
+        visit.until("document.querySelector('.image dl').textContent.includes('1 MiB')")
+        assert visit.evaluate("busy") == -1
+    finally:
+        visit.call("Page.removeScriptToEvaluateOnNewDocument", identifier=made["identifier"])
 
 
 def test_offline(visit: Visit, store: Daemon, axe: str) -> None:
@@ -382,7 +425,7 @@ def test_part_that_is_gone(visit: Visit, store: Daemon) -> None:
     visit.call("Network.clearBrowserCache")
     visit.call("Network.setBlockedURLs", urls=["*-catalog-view.js"])
     visit.open(f"http://127.0.0.1:{store.port}/")
-    visit.until("document.querySelector('[role=alert]')?.textContent.includes('has failed')")
+    visit.until("document.querySelector('[role=alert] h1')?.textContent.includes('has failed')")
     visit.call("Network.setBlockedURLs", urls=[])
     visit.evaluate("document.querySelector('[role=alert] button').click()")
     visit.until(LISTED)

@@ -241,6 +241,58 @@ def test_search_is_cancelled(visit: Visit, store: Daemon) -> None:
     assert search(visit, "") == "Write what to search for; at most 1,024 bytes."
 
 
+def test_search_of_a_view_that_was_left(visit: Visit, store: Daemon) -> None:
+    """A search that ends because its view is left says nothing in the next one."""
+    opened(visit, store, "huge")
+    fill_in(visit, "#pattern", "not there")
+    visit.evaluate(
+        "globalThis.heard = []; new MutationObserver(() => heard.push(document.querySelector('#announcements')"
+        ".textContent)).observe(document.querySelector('#announcements'), { childList: true })"
+    )
+    click(visit, "Search", ".search")
+    visit.evaluate("location.hash = '#/'")
+    visit.until("heard.some(text => text.includes('images'))")
+    assert [text for text in visit.evaluate("heard") if "ancel" in text or "fail" in text] == []
+
+
+def test_image_that_is_not_there(visit: Visit, store: Daemon, axe: str) -> None:
+    """A view of an image that cannot be had says so in a heading of the first rank, and leads back."""
+    for view in ("image", "boot"):
+        visit.open(f"http://127.0.0.1:{store.port}/#/{view}/nothing")
+        visit.until("document.querySelector('.problem')")
+        assert texts(visit, "h1") == ["This image is private"]  # the server tells nobody which ones there are
+        assert visit.axe(axe) == []
+        visit.evaluate("document.querySelector('main a').click()")
+        visit.until("document.querySelector('.image')")
+
+
+def test_map_that_is_looked_for(visit: Visit, store: Daemon) -> None:
+    """While the server looks for the data of an image the view is there; the map has it once the server does."""
+    visit.open(f"http://127.0.0.1:{store.port}/version")
+    busy = (
+        "globalThis.busy = 2; globalThis.working = fetch; globalThis.fetch = async (path, request) =>"
+        " String(path).includes('/extents?unit') && busy-- > 0"
+        " ? new Response('', { status: 503, headers: { 'Retry-After': '1' } }) : working(path, request);"
+    )
+    made = visit.call("Page.addScriptToEvaluateOnNewDocument", source=busy)
+    try:
+        visit.tab.open(f"http://127.0.0.1:{store.port}/#/image/disk")
+        visit.until(SHOWN)
+        visit.until("document.querySelectorAll('.legend li')[1].textContent.includes('looking for it')")
+        visit.until("document.querySelectorAll('.legend li')[1].textContent.startsWith('Data: 1 MiB')")
+    finally:
+        visit.call("Page.removeScriptToEvaluateOnNewDocument", identifier=made["identifier"])
+
+
+def test_kept_bytes_are_forgotten(visit: Visit, store: Daemon) -> None:
+    """The view says that what was looked at stays in the browser, and drops it when that is asked for."""
+    opened(visit, store, "disk")
+    visit.until("!document.querySelectorAll('.legend li')[3].textContent.includes('0 bytes')")
+    assert texts(visit, ".kept p") == ["The bytes that you look at stay in this browser, for a later boot."]
+    click(visit, "Forget them", ".kept")
+    visit.until("document.querySelectorAll('.legend li')[3].textContent === 'In this browser: 0 bytes, 0 %'")
+
+
 def test_search_keeps_the_focus(visit: Visit, store: Daemon) -> None:
     """A button that goes with what was found before leaves the focus at the search."""
     opened(visit, store, "disk")
@@ -361,6 +413,7 @@ def test_lease_in_examples(visit: Visit, store: Daemon) -> None:
     visit.until("document.querySelector('.bytes table')")
     assert token not in visit.evaluate("document.documentElement.outerHTML")
     assert "YOUR-LEASE" in snippets(visit)["curl"]
+    assert "also when its lease has ended" in texts(visit, ".kept p")[0]
     visit.evaluate("document.querySelector('#with-lease').click()")
     assert all(token in text for name, text in snippets(visit).items() if name != "nginx")
     assert check(visit, "all").startswith("All 8 MiB are right")
@@ -393,7 +446,7 @@ def test_hostile_sectors(visit: Visit, store: Daemon) -> None:
             visit.evaluate("/[\\u202a-\\u202e\\u2066-\\u2069]/.test(document.querySelector('.bytes').textContent)")
             is False
         )
-        assert visit.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert visit.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
 
 
 def test_replaced_image(visit: Visit, store: Daemon, tmp_path: Path) -> None:
@@ -418,7 +471,7 @@ def test_accessible(visit: Visit, store: Daemon, axe: str, image_id: str, width:
     opened(visit, store, image_id)
     visit.until("!document.querySelector('.legend').textContent.includes('…')")
     assert visit.evaluate("shifted") < 0.01
-    assert visit.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert visit.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
     visit.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
     search(visit, NEEDLE.decode())
     assert visit.axe(axe) == []

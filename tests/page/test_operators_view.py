@@ -77,7 +77,7 @@ def test_accessible(visit: Visit, open_daemon: Daemon, axe: str, width: int, *, 
     visit.look(width=width, dark=dark)
     visit.until("document.querySelectorAll('canvas').length === 5")
     assert visit.axe(axe) == []
-    assert visit.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert visit.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
 
 
 def test_server_that_goes_away(visit: Visit, open_daemon: Daemon) -> None:

@@ -24,8 +24,8 @@ from aero_storage.delivery.representation import (
     Representation,
     VirtualChunks,
     chunk_representation,
+    image_links,
     image_representation,
-    profile_link,
     version_of,
     virtual_representation,
 )
@@ -246,7 +246,7 @@ class ByteHandler:
         if facts.resource is Resource.IMAGE:
             whole = image_representation(facts, self._policy, image, status)
             has_profile = self._profiles.has_boot(image, status)
-            return attrs.evolve(whole, links=profile_link(image.id)) if has_profile else whole
+            return attrs.evolve(whole, links=image_links(image.id, profile=True)) if has_profile else whole
         if opened.raw:
             cut = self._virtual.cut(image, status)
             return virtual_representation(facts, self._policy, image, cut, status)

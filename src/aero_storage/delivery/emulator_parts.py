@@ -17,7 +17,14 @@ from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.reply import Reply
 from aero_storage.delivery.single_flight import SingleFlight
 from aero_storage.disk import Disk
-from aero_storage.emulator.files import NEEDED, EmulatorFiles, EmulatorFilesError, read_emulator_files, signature
+from aero_storage.emulator.files import (
+    NEEDED,
+    EmulatorFiles,
+    EmulatorFilesError,
+    files_signature,
+    read_emulator_files,
+    signature,
+)
 from aero_storage.http import caching
 
 DOCUMENT = "emulator.json"
@@ -34,11 +41,13 @@ class _Loaded:
     document: Part
     parts: Mapping[str, Part]
     fault: str | None = None
+    files: object = None
+    """How the files were while they had a fault."""
 
 
-def _loaded(seen: object, found: EmulatorFiles | None, fault: str | None = None) -> _Loaded:
+def _loaded(seen: object, found: EmulatorFiles | None) -> _Loaded:
     if found is None:
-        return _Loaded(seen, _document({}, ()), {}, fault)
+        return _Loaded(seen, _document({}, ()), {})
     addresses = {
         name: f"{hashlib.sha256(body).hexdigest()[:_DIGEST_DIGITS]}-{name}" for name, body in found.files.items()
     }
@@ -47,7 +56,7 @@ def _loaded(seen: object, found: EmulatorFiles | None, fault: str | None = None)
     works = tuple(
         {**work.told(), "licence_file": urls[work.licence_file]} for work in found.works if work.licence_file in urls
     )
-    return _Loaded(seen, _document({name: urls[name] for name in NEEDED}, works), parts, fault)
+    return _Loaded(seen, _document({name: urls[name] for name in NEEDED}, works), parts)
 
 
 def _document(urls: Mapping[str, str], works: tuple[Mapping[str, str], ...]) -> Part:
@@ -57,15 +66,19 @@ def _document(urls: Mapping[str, str], works: tuple[Mapping[str, str], ...]) -> 
 def load(directory: Path | None, last: _Loaded | None) -> _Loaded:
     """Return what a directory has, `last` if that is still so; waits for the disk. Faults are told, not raised."""
     seen: object = None
+    files: object = None
     if directory is None:
         return _loaded(seen, None)
     try:
         seen = signature(directory)
-        if last is not None and last.seen == seen:
+        if last is not None and last.seen == seen and last.fault is None:
+            return last
+        files = None if seen is None else files_signature(directory)
+        if last is not None and (last.seen, last.files) == (seen, files):
             return last
         return _loaded(seen, read_emulator_files(directory))
     except (EmulatorFilesError, OSError) as error:
-        return _loaded(seen, None, str(error))
+        return attrs.evolve(_loaded(seen, None), fault=str(error), files=files)
 
 
 @attrs.define(eq=False)

@@ -15,6 +15,7 @@ from aero_storage.delivery.access import LeaseAccess
 from aero_storage.delivery.access_record import AccessRecord, Reporter
 from aero_storage.delivery.boot_profiles import ProfileLinks
 from aero_storage.delivery.byte_handler import ByteHandler, Memo
+from aero_storage.delivery.chunk_links import ChunkLinks
 from aero_storage.delivery.client_limits import ClientLimiter
 from aero_storage.delivery.exchange import Exchange
 from aero_storage.delivery.exposition import PacedExposition
@@ -28,7 +29,7 @@ from aero_storage.delivery.package_parts import PackageParts
 from aero_storage.delivery.policy import Policy
 from aero_storage.delivery.profile_route import ProfileRoute
 from aero_storage.delivery.reply import Reply, error, preflight
-from aero_storage.delivery.representation import version_of
+from aero_storage.delivery.representation import image_links, version_of
 from aero_storage.delivery.routes import PACKAGED, Plane, Resource
 from aero_storage.delivery.single_flight import FRESH_SECONDS, SingleFlight
 from aero_storage.errors import (
@@ -94,6 +95,7 @@ class RequestHandler:
     """Says who may have what; None where leases are off."""
     profiles: ProfileLinks = attrs.field(kw_only=True, factory=ProfileLinks)
     """The stored boot profiles."""
+    _chunk_links: ChunkLinks = attrs.field(kw_only=True, factory=ChunkLinks)
     _package_parts: PackageParts = attrs.field(kw_only=True, factory=PackageParts)
     """The client for browsers, and the page."""
     shutting_down: bool = attrs.field(init=False, default=False)
@@ -238,8 +240,10 @@ class RequestHandler:
             if exchange.hearing is not None:
                 version = version_of(image, opened.status)
                 self._access.settle(exchange, () if version is None else (version,))
-        linked = await self.profiles.know(image, opened.status)
-        return metadata.image_reply(facts, self.policy, image, opened.status, now=self._now(), has_profile=linked)
+        status = opened.status
+        profile, chunks = await self.profiles.know(image, status), await self._chunk_links.has(image, status)
+        links = image_links(image.id, profile=profile, chunks=chunks)
+        return metadata.image_reply(facts, self.policy, image, status, now=self._now(), links=links)
 
     async def _open(self, image_id: str, anew: bool = False) -> tuple[Image, Opened]:  # noqa: FBT001, FBT002
         def request() -> tuple[Image, BlobRequest]:

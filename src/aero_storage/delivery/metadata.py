@@ -24,7 +24,6 @@ from aero_storage.delivery.representation import (
     OCTETS,
     image_validators,
     known_sha256,
-    profile_link,
     version_caching,
     version_of,
 )
@@ -61,14 +60,14 @@ def describe(image: Image, status: BlobStatus) -> dict[str, object]:
 
 
 def image_reply(  # noqa: PLR0913 - by name only
-    facts: Facts, policy: Policy, image: Image, status: BlobStatus, *, now: float, has_profile: bool
+    facts: Facts, policy: Policy, image: Image, status: BlobStatus, *, now: float, links: Headers = ()
 ) -> Reply:
     """Return the metadata of one image; the entity-tag is that of the image, as clients use it for the image.
 
-    `now` is the `Date` of the response, in seconds since the epoch. `has_profile`: a boot profile is linked to.
+    `now` is the `Date` of the response, in seconds since the epoch. `links` lead to what the image has.
     """
-    validators, link = image_validators(image, status).at(now), profile_link(image.id) if has_profile else ()
-    return _answer(facts, policy, json_body(describe(image, status)), validators, caching_of(image, policy), link)
+    validators = image_validators(image, status).at(now)
+    return _answer(facts, policy, json_body(describe(image, status)), validators, caching_of(image, policy), links)
 
 
 def profile_reply(facts: Facts, policy: Policy, image: Image, body: ProfileBody) -> Reply:

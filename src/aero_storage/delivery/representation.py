@@ -62,9 +62,13 @@ class Representation:
         return Validators(self.validators.etag, self.shown_date)
 
 
-def profile_link(image_id: str) -> Headers:
-    """Return the header that says where the boot profile of an image is."""
-    return ((LINK, f'</v1/images/{image_id}/profile>; rel="urn:aero-storage:profile"'),)
+def image_links(image_id: str, *, profile: bool = False, chunks: bool = False) -> Headers:
+    """Return the header that says where the boot profile and the chunk manifest of an image are, if there are."""
+    found = (("profile", "profile", profile), ("chunked/manifest.json", "chunks", chunks))
+    links = [
+        f'</v1/images/{image_id}/{path}>; rel="urn:aero-storage:{name}"' for path, name, is_there in found if is_there
+    ]
+    return ((LINK, ", ".join(links)),) if links else ()
 
 
 def image_validators(image: Image, status: BlobStatus) -> Validators:

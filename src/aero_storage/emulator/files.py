@@ -6,6 +6,7 @@ Functions here wait for a disk.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import stat
@@ -29,6 +30,7 @@ _MOST_BYTES = 32 << 20
 
 _MOST_DOCUMENT_BYTES = 64 << 10
 _MOST_VALUES = 500
+_MOST_FILES = 500
 
 
 class EmulatorFilesError(Exception):
@@ -125,6 +127,16 @@ def read_bounded(path: Path, most: int) -> bytes | None:
     finally:
         os.close(descriptor)
     return None if len(body) > most else body
+
+
+def files_signature(directory: Path) -> tuple[tuple[str, int, int, int], ...]:
+    """Return what changes when any file of a directory does: a fault may be repaired without a new document.
+
+    Raises OSError.
+    """
+    with os.scandir(directory) as entries:
+        found = [(entry.name, entry.stat(follow_symlinks=False)) for entry in itertools.islice(entries, _MOST_FILES)]
+    return tuple(sorted((name, status.st_ino, status.st_size, status.st_ctime_ns) for name, status in found))
 
 
 def signature(directory: Path) -> tuple[int, int, int] | None:

@@ -16,6 +16,7 @@ from aero_storage.catalog.reader import CatalogReader
 from aero_storage.delivery.access_record import Reporter
 from aero_storage.delivery.admission import Admission
 from aero_storage.delivery.byte_handler import ByteHandler
+from aero_storage.delivery.chunk_links import ChunkLooks
 from aero_storage.delivery.chunk_versions import ChunkVersions
 from aero_storage.delivery.client_limits import ClientLimiter
 from aero_storage.delivery.extents_handler import ExtentsHandler
@@ -147,6 +148,7 @@ def compose(  # noqa: PLR0913 - what the settings do not say
         waited=metrics.request_waited,
     )
     profiles, warming = profiles_of(settings, root, pools, current_catalog, metrics, log)
+    virtual = VirtualChunks(policy, log)
     streams: set[SiteStream] = set()
     stalls = detect_stalls(streams, admission, reactor, settings.stall_timeout_secs, metrics, log)
     lease_watch = None if in_force is None else LeaseWatch(reactor, streams, in_force)
@@ -163,7 +165,7 @@ def compose(  # noqa: PLR0913 - what the settings do not say
             current_catalog,
             store,
             admission,
-            VirtualChunks(policy, log),
+            virtual,
             look_anew=look_anew,
             lease_limiter=lease_limiter_of(settings, reactor, metrics),
             access=access,
@@ -172,6 +174,7 @@ def compose(  # noqa: PLR0913 - what the settings do not say
         ),
         ExtentsHandler(policy, current_catalog, store, reporter, root.late, look_anew=look_anew, access=access),
         profiles=profiles,
+        chunk_links=ChunkLooks(store, virtual, reactor, root.fresh_seconds),
         package_parts=package_parts(settings, pools.disk, reactor, log),
         look_anew=look_anew,
         access=access,
