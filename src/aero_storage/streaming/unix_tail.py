@@ -17,7 +17,7 @@ from aero_storage.streaming.held_tail import HeldTailSegment
 from aero_storage.streaming.look_times import Pauses
 
 SEND_BUFFER_BYTES = 416 * 1024
-"""Memory of what may wait in the socket: what Linux allows to all, twice its default. So we are woken less often."""
+"""Memory that waiting bytes may take: twice Linux's default, and the most that it allows to all by default."""
 
 _LEAST_SEND_BUFFER = 1
 """Linux makes 4608 of it. A socket is writable when a quarter is in use; a piece takes 768 bytes and its own."""
