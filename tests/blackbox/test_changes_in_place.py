@@ -32,10 +32,27 @@ KIB, MIB = 1 << 10, 1 << 20
 SIZE = 8 * MIB
 SMALL_WINDOW = 64 * KIB
 TRIES = 60
+TCP_AND_UNIX = ("--endpoint", "tcp:0:interface=127.0.0.1", "--endpoint", "unix:socket")
 AHEAD = 6
 """Images that are made before their tests."""
 RESETS = "file changed in place: connections reset"
 OLD, NEW = (random.Random(seed).randbytes(SIZE) for seed in (27, 28))
+
+
+def dial_unix(daemon: Daemon) -> RawConnection:
+    """Connect to the UNIX socket of a daemon."""
+    sock = socket.socket(socket.AF_UNIX)
+    sock.settimeout(10)
+    sock.connect(str(daemon.home / "socket"))
+    return RawConnection(sock)
+
+
+def dial_tls(daemon: Daemon) -> RawConnection:
+    """Connect to the TLS port of a daemon."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    plain = daemon.dial().sock
+    return RawConnection(cast("socket.socket", context.wrap_socket(plain)))
 
 
 @define
@@ -44,6 +61,17 @@ class Image:
 
     daemon: Daemon
     path: Path
+    kind: str = "tcp"
+    """Of the clients' connections."""
+
+    @property
+    def broken(self) -> str:
+        """How a connection ends that the daemon breaks off: a UNIX socket has no reset."""
+        return "reset" if self.kind == "tcp" else "eof"
+
+    def dial(self, *, receive_buffer: int | None = None) -> RawConnection:
+        """Connect; a UNIX socket has no receive buffer of its own."""
+        return self.daemon.dial(receive_buffer=receive_buffer) if self.kind == "tcp" else dial_unix(self.daemon)
 
     @property
     def target(self) -> str:
@@ -65,7 +93,7 @@ class Image:
 @pytest.fixture(scope="module")
 def daemon(home: Callable[[str], Path]) -> Iterator[Daemon]:
     """A daemon over images that come and go."""
-    with running(home("in-place"), "--virtual-chunks") as started:
+    with running(home("in-place"), *TCP_AND_UNIX, "--virtual-chunks") as started:
         yield started
 
 
@@ -84,10 +112,11 @@ def _made_ahead(daemon: Daemon) -> Iterator[Image]:
             yield made.popleft()
 
 
-@pytest.fixture
-def image(images: Iterator[Image]) -> Iterator[Image]:
-    """An image for one test."""
+@pytest.fixture(params=["tcp", "unix"])
+def image(images: Iterator[Image], request: pytest.FixtureRequest) -> Iterator[Image]:
+    """An image for one test, whose clients come over TCP or a UNIX socket."""
     made = next(images)
+    made.kind = request.param
     made.wait_until_listed()
     yield made
     made.path.unlink()
@@ -136,15 +165,15 @@ def run_fast(image: Image, conn: RawConnection) -> None:
 def test_body_that_nobody_reads(image: Image, change: Callable[[Path], None]) -> None:
     """A client that asks for 4 MiB and reads nothing is reset when the file changes, and one line tells of it."""
     since = image.daemon.log_size()
-    request_id = f"unread-{change.__name__}"
-    with image.daemon.dial() as conn:
+    request_id = f"unread-{image.kind}-{change.__name__}"
+    with image.dial() as conn:
         image.ask(conn, {"Range": f"bytes=0-{4 * MIB - 1}", "X-Request-Id": request_id})
         change(image.path)
         line = image.resets(since)
         assert (line["level"], line["connections"]) == ("warn", 1)
         length = conn.reply_head().length
         assert len(conn.take(length)) < length
-        assert conn.ending == "reset"
+        assert conn.ending == image.broken
     assert image.daemon.complete(request_id)["outcome"] == "aborted"
 
 
@@ -175,22 +204,37 @@ def wait_until_still(conn: RawConnection) -> None:
 @pytest.mark.parametrize("change", CHANGES)
 def test_fast_client_on_this_machine(image: Image, change: Callable[[Path], None], length: int) -> None:
     """A client whose system acknowledges a whole body that it has not read has no clean end with other bytes."""
-    request_id = f"pages-{change.__name__}-{length}"
-    with image.daemon.dial() as conn:
+    request_id = f"pages-{image.kind}-{change.__name__}-{length}"
+    with image.dial() as conn:
         read_much(image, conn)
         image.ask(conn, {"Range": f"bytes=0-{length - 1}", "X-Request-Id": request_id})
         wait_until_still(conn)
         change(image.path)
         assert conn.reply_head().length == length
         assert len(conn.take(length)) < length
-        assert conn.ending == "reset"
+        assert conn.ending == image.broken
     assert image.daemon.complete(request_id)["outcome"] == "aborted"
 
 
-@pytest.mark.parametrize("length", [300 * KIB, MIB, SIZE])
+@pytest.mark.parametrize("change", CHANGES)
+def test_client_that_pauses_near_the_end(image: Image, change: Callable[[Path], None]) -> None:
+    """A client that has only the last pages to read when the file changes has no clean end with other bytes."""
+    with image.dial() as conn:
+        image.ask(conn)
+        assert conn.reply_head().length == SIZE
+        left = SIZE - 100 * KIB
+        while left > 0:
+            left -= len(conn.sip(min(left, MIB)))
+        wait_until_still(conn)
+        change(image.path)
+        assert len(conn.take(100 * KIB)) < 100 * KIB
+        assert conn.ending == image.broken
+
+
+@pytest.mark.parametrize("length", [300 * KIB, 336 * KIB + 10, MIB, SIZE])
 def test_held_tails_come(image: Image, length: int) -> None:
     """The end of a body that was held back comes as soon as the client has read the rest; what is behind it, too."""
-    with image.daemon.dial() as conn:
+    with image.dial() as conn:
         read_much(image, conn)
         image.ask(conn, {"Range": f"bytes=0-{length - 1}"})
         conn.send(head("GET", "/healthz"))
@@ -204,9 +248,9 @@ def test_held_tails_come(image: Image, length: int) -> None:
 @pytest.mark.parametrize("change", CHANGES)
 def test_last_response(image: Image, change: Callable[[Path], None], how: str) -> None:
     """A response that is the last of its connection is reset too, also when the client has closed its half."""
-    since, request_id = image.daemon.log_size(), f"last-{change.__name__}-{how}"
+    since, request_id = image.daemon.log_size(), f"last-{image.kind}-{change.__name__}-{how}"
     fields = {"Range": f"bytes=0-{MIB - 1}", "X-Request-Id": request_id}
-    with image.daemon.dial(receive_buffer=SMALL_WINDOW) as conn:
+    with image.dial(receive_buffer=SMALL_WINDOW) as conn:
         run_fast(image, conn)
         image.ask(conn, fields | ({"Connection": "close"} if how == "close" else {}))
         if how == "half-closed":
@@ -215,22 +259,22 @@ def test_last_response(image: Image, change: Callable[[Path], None], how: str) -
         assert image.resets(since)["connections"] == 1
         length = conn.reply_head().length
         assert len(conn.take(length)) < length
-        assert conn.ending == "reset"
+        assert conn.ending == image.broken
     assert image.daemon.complete(request_id)["outcome"] == "aborted"
 
 
 def test_several_connections(image: Image) -> None:
     """All connections that wait for bytes of the file are reset, and one line tells of all; others go on."""
     since = image.daemon.log_size()
-    conns = [image.daemon.dial() for _ in range(5)]
-    with image.daemon.dial() as idle:
+    conns = [image.dial() for _ in range(5)]
+    with image.dial() as idle:
         assert idle.ask("GET", image.target, {"Range": f"bytes=0-{MIB - 1}"}).body == OLD[:MIB]
         for conn in conns:
             image.ask(conn)
         overwrite(image.path)
         assert image.resets(since)["connections"] == 5
         assert all(is_right(conn) for conn in conns)
-        assert {conn.ending for conn in conns} == {"reset"}
+        assert {conn.ending for conn in conns} == {image.broken}
         assert idle.ask("GET", "/healthz").status == 200
     for conn in conns:
         conn.close()
@@ -240,7 +284,7 @@ def test_several_connections(image: Image) -> None:
 @pytest.mark.parametrize("fast", [False, True])
 def test_replaced(image: Image, how: str, *, fast: bool) -> None:
     """A file that is replaced by rename, or removed, goes to its end from the old one, to late readers too."""
-    with image.daemon.dial(receive_buffer=SMALL_WINDOW) as conn:
+    with image.dial(receive_buffer=SMALL_WINDOW) as conn:
         if fast:
             run_fast(image, conn)
         image.ask(conn, {"Range": f"bytes=5-{MIB + 4}"})
@@ -262,7 +306,7 @@ def test_copied_bodies(image: Image, seed: int) -> None:
     for number in range(TRIES):
         length = rng.choice((65_537, 262_144, rng.randint(65_537, 262_144)))
         first = rng.randint(0, SIZE - length)
-        with image.daemon.dial() as conn:
+        with image.dial() as conn:
             image.ask(conn, {"Range": f"bytes={first}-{first + length - 1}"})
             after = random.Random(f"{seed}-{number}").randbytes(SIZE)
             with image.path.open("r+b") as file:
@@ -272,7 +316,7 @@ def test_copied_bodies(image: Image, seed: int) -> None:
             assert conn.reply_head().length == length
             body = conn.take(length)
             assert body == now[first : first + len(body)]
-            assert len(body) == length or conn.ending == "reset"
+            assert len(body) == length or conn.ending == image.broken
         now = after
 
 
@@ -292,7 +336,7 @@ def test_chunks(image: Image, *, published: bool) -> None:
         publish(image)
         path = image.daemon.root / "chunked" / path.name / "chunks" / "00000000.bin"
     since, target = image.daemon.log_size(), f"{image.target}/chunked/chunks/00000000.bin"
-    with image.daemon.dial() as conn:
+    with image.dial() as conn:
         image.ask(conn, target=target)
         overwrite(path)
         line = image.resets(since)
@@ -322,18 +366,19 @@ def _read(path: Path) -> str:
         return ""
 
 
-def test_nothing_is_left(home: Callable[[str], Path]) -> None:
+@pytest.mark.parametrize("kind", ["tcp", "unix"])
+def test_nothing_is_left(home: Callable[[str], Path], kind: str) -> None:
     """After many changes as many descriptors are open as before, and nothing is watched."""
-    with running(home("nothing-left")) as daemon:
+    with running(home(f"left-{kind}"), *TCP_AND_UNIX) as daemon:
         until(lambda: Held.by(daemon).descriptors > 0)
         before = Held.by(daemon)
         assert before.watches == 0
-        images = [Image(daemon, daemon.root / f"{number}.img") for number in range(20)]
+        images = [Image(daemon, daemon.root / f"{number}.img", kind) for number in range(20)]
         for image in images:
             image.path.write_bytes(OLD)
         for number, image in enumerate(images):
             image.wait_until_listed()
-            with daemon.dial() as conn:
+            with image.dial() as conn:
                 image.ask(conn)
                 assert Held.by(daemon).watches == 1
                 if number % 2:
@@ -342,17 +387,25 @@ def test_nothing_is_left(home: Callable[[str], Path]) -> None:
         until(lambda: Held.by(daemon) == before, 20.0)
 
 
-@pytest.mark.parametrize("kind", ["unix", "tls"])
-def test_one_line_for_copies(home: Callable[[str], Path], kind: str) -> None:
-    """Connections that get copies of a file are told of in one line when it changes, as those that share it."""
-    path = home(f"copies-{kind}")
+TLS_AND_UNIX = ("--endpoint", "ssl:0:interface=127.0.0.1:privateKey=key.pem:certKey=cert.pem", *TCP_AND_UNIX[2:])
+
+
+def serving_one_image(path: Path) -> Path:
+    """Make the home of a daemon with TLS and one image of OLD bytes, and return that."""
     write_certificate(path)
     image = path / "images" / "disk.img"
     image.parent.mkdir()
     image.write_bytes(OLD)
-    tls = "ssl:0:interface=127.0.0.1:privateKey=key.pem:certKey=cert.pem"
-    with running(path, "--endpoint", tls, "--endpoint", f"unix:{path / 'socket'}") as daemon, ExitStack() as stack:
-        conns = [stack.enter_context(connect(daemon, kind)) for _ in range(4)]
+    return image
+
+
+@pytest.mark.parametrize("dial", [dial_unix, dial_tls])
+def test_one_line_for_other_transports(home: Callable[[str], Path], dial: Callable[[Daemon], RawConnection]) -> None:
+    """Connections by TLS, which get copies, and by UNIX sockets are told of in one line when a file changes."""
+    path = home(f"line-{dial.__name__}")
+    image = serving_one_image(path)
+    with running(path, *TLS_AND_UNIX) as daemon, ExitStack() as stack:
+        conns = [stack.enter_context(dial(daemon)) for _ in range(4)]
         for conn in conns:
             conn.send(head("GET", "/v1/images/disk.img"))
             assert conn.reply_head().length == SIZE
@@ -367,17 +420,12 @@ def test_one_line_for_copies(home: Callable[[str], Path], kind: str) -> None:
 
 
 @pytest.mark.parametrize("change", [overwrite, truncate])
-@pytest.mark.parametrize("kind", ["unix", "tls"])
-def test_other_transports(home: Callable[[str], Path], kind: str, change: Callable[[Path], None]) -> None:
-    """TLS and UNIX sockets get copies, verified when they are read: what comes is right, and never whole."""
-    path = home(f"in-place-{kind}")
-    write_certificate(path)
-    image = path / "images" / "disk.img"
-    image.parent.mkdir()
-    image.write_bytes(OLD)
-    tls = "ssl:0:interface=127.0.0.1:privateKey=key.pem:certKey=cert.pem"
-    with running(path, "--endpoint", tls, "--endpoint", f"unix:{path / 'socket'}") as daemon:
-        with connect(daemon, kind) as conn:
+def test_tls(home: Callable[[str], Path], change: Callable[[Path], None]) -> None:
+    """TLS gets copies, verified when they are read: what comes is right, and never whole."""
+    path = home(f"in-place-{change.__name__}")
+    image = serving_one_image(path)
+    with running(path, *TLS_AND_UNIX) as daemon:
+        with dial_tls(daemon) as conn:
             conn.send(head("GET", "/v1/images/disk.img", {"X-Request-Id": "late"}))
             length = conn.reply_head().length
             change(image)
@@ -385,16 +433,3 @@ def test_other_transports(home: Callable[[str], Path], kind: str, change: Callab
             assert len(body) < length
             assert body == OLD[: len(body)]
         assert daemon.complete("late")["outcome"] == "aborted"
-
-
-def connect(daemon: Daemon, kind: str) -> RawConnection:
-    """Connect to the UNIX socket or the TLS port of a daemon."""
-    if kind == "unix":
-        sock = socket.socket(socket.AF_UNIX)
-        sock.settimeout(10)
-        sock.connect(str(daemon.home / "socket"))
-        return RawConnection(sock)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    plain = daemon.dial().sock
-    return RawConnection(cast("socket.socket", context.wrap_socket(plain)))

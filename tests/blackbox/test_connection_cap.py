@@ -126,18 +126,23 @@ def asks(request: bytes) -> Callable[[RawConnection], None]:
     return lambda conn: conn.send(request)
 
 
-def reads_one_and_leaves_one(conn: RawConnection) -> None:
-    """Show that the client is fast, then leave the longest response that is complete before it is read."""
-    conn.send(part(FAST))
-    conn.reply()
-    conn.send(part(COPIED_BYTES))
+def reads_one_and_leaves_one(size: int) -> Callable[[RawConnection], None]:
+    """Show that the client is fast, then leave a response of that size, which is complete before it is read."""
+
+    def ask(conn: RawConnection) -> None:
+        conn.send(part(FAST))
+        conn.reply()
+        conn.send(part(size))
+
+    return ask
 
 
 CASES = {
     "response-tcp": (dial_tcp, asks(part(2 * IN_BUFFERS))),
     "response-tls": (dial_tls, asks(part(IN_BUFFERS))),
     "response-unix": (dial_unix, asks(part(IN_BUFFERS))),
-    "file-tcp": (dial_tcp, reads_one_and_leaves_one),
+    "file-tcp": (dial_tcp, reads_one_and_leaves_one(COPIED_BYTES)),
+    "file-unix": (dial_unix, reads_one_and_leaves_one(IN_BUFFERS)),
     "error-tcp": (dial_tcp, asks(REFUSED)),
     "error-tls": (dial_tls, asks(REFUSED)),
     "last-tls": (dial_tls, asks(part(IN_BUFFERS, Connection="close"))),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.blackbox.harness import Daemon, running, until
-from tests.blackbox.raw_http import head
+from tests.blackbox.raw_http import RawConnection, head
 from tests.packet_filter import drop_incoming_packets
 
 from aero_storage.streaming.held_tail import TAIL_BYTES
@@ -20,11 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.blackbox.raw_http import RawConnection
-
 SIZE = 64 << 20
 WHOLE = head("GET", "/v1/images/big.img")
 BUFFER = 32 * 1024
+TCP_AND_UNIX = ("--endpoint", "tcp:0:interface=127.0.0.1", "--endpoint", "unix:socket")
 
 
 @pytest.fixture
@@ -36,9 +35,19 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def begin(daemon: Daemon, stack: ExitStack) -> RawConnection:
+def dial(daemon: Daemon, kind: str) -> RawConnection:
+    """Connect over TCP, with a small receive buffer, or to the UNIX socket."""
+    if kind == "tcp":
+        return daemon.dial(receive_buffer=BUFFER)
+    sock = socket.socket(socket.AF_UNIX)
+    sock.settimeout(10)
+    sock.connect(str(daemon.home / "socket"))
+    return RawConnection(sock)
+
+
+def begin(daemon: Daemon, stack: ExitStack, kind: str = "tcp") -> RawConnection:
     """Ask for the whole image, and take no more than its first bytes."""
-    conn = stack.enter_context(daemon.dial(receive_buffer=BUFFER))
+    conn = stack.enter_context(dial(daemon, kind))
     conn.send(WHOLE)
     assert conn.sock.recv(4096).startswith(b"HTTP/1.1 200 ")
     return conn
@@ -61,17 +70,27 @@ def count_rest(conn: RawConnection) -> int:
     return total
 
 
+def assert_broken_off(conn: RawConnection) -> None:
+    """Read to the end: a reset, or at a UNIX socket, which has none, an end that comes too early."""
+    if conn.sock.family == socket.AF_UNIX:
+        assert count_rest(conn) < SIZE // 2
+    else:
+        with pytest.raises(ConnectionResetError):
+            count_rest(conn)
+
+
 @pytest.fixture(params=[(), ("--workers", "2")], ids=["one", "workers"])
 def daemon(place: Path, request: pytest.FixtureRequest) -> Iterator[Daemon]:
     """A daemon, alone or with workers."""
-    with running(place, "--drain-delay-secs", "0.5", *request.param) as daemon:
+    with running(place, *TCP_AND_UNIX, "--drain-delay-secs", "0.5", *request.param) as daemon:
         yield daemon
 
 
-def test_a_download_survives_the_stop(daemon: Daemon) -> None:
+@pytest.mark.parametrize("kind", ["tcp", "unix"])
+def test_a_download_survives_the_stop(daemon: Daemon, kind: str) -> None:
     """After SIGTERM: 503 at /readyz while it still listens, then no new connections; the download ends whole."""
     with ExitStack() as stack:
-        conn, idle = begin(daemon, stack), stack.enter_context(daemon.dial())
+        conn, idle = begin(daemon, stack, kind), stack.enter_context(daemon.dial())
         idle.send(head("GET", "/healthz"))
         assert idle.reply("GET").status == 200
         daemon.process.send_signal(signal.SIGTERM)
@@ -86,14 +105,14 @@ def test_a_download_survives_the_stop(daemon: Daemon) -> None:
 
 
 @pytest.mark.parametrize("flags", [(), ("--workers", "2")], ids=["one", "workers"])
-def test_the_grace_ends(place: Path, flags: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("kind", ["tcp", "unix"])
+def test_the_grace_ends(place: Path, kind: str, flags: tuple[str, ...]) -> None:
     """What is not done by then is reset, never ended cleanly, and the daemon's status is 0 all the same."""
-    with running(place, "--shutdown-grace-secs", "0.3", *flags) as daemon, ExitStack() as stack:
-        conn = begin(daemon, stack)
+    with running(place, *TCP_AND_UNIX, "--shutdown-grace-secs", "0.3", *flags) as daemon, ExitStack() as stack:
+        conn = begin(daemon, stack, kind)
         daemon.process.send_signal(signal.SIGTERM)
         assert daemon.process.wait(10) == 0
-        with pytest.raises(ConnectionResetError):
-            count_rest(conn)
+        assert_broken_off(conn)
         (line,) = [line for line in daemon.lines() if line.get("path") == "/v1/images/big.img"]
         assert line["outcome"] == "aborted"
 
@@ -161,32 +180,32 @@ def test_connections_are_told_to_go_while_balancers_look(place: Path, express: s
         daemon.process.send_signal(signal.SIGTERM)
 
 
+@pytest.mark.parametrize("kind", ["tcp", "unix"])
 @pytest.mark.parametrize("express", ["--express", "--no-express"])
-def test_killed(place: Path, express: str) -> None:
-    """A process that is killed can say nothing any more: the kernel resets what is not whole, and ends what is."""
-    with running(place, express) as daemon, ExitStack() as stack:
-        begun, over = begin(daemon, stack), stack.enter_context(daemon.dial())
+def test_killed(place: Path, kind: str, express: str) -> None:
+    """A process that is killed can say nothing more: the kernel breaks off what is not whole, and ends the rest."""
+    with running(place, *TCP_AND_UNIX, express) as daemon, ExitStack() as stack:
+        begun, over = begin(daemon, stack, kind), stack.enter_context(dial(daemon, kind))
         assert over.ask("GET", "/v1/images/big.img", {"Range": "bytes=0-9999999"}).ending == "whole"
         daemon.process.kill()
         daemon.process.wait()
         assert over.sock.recv(1) == b""
-        with pytest.raises(ConnectionResetError):
-            count_rest(begun)
+        assert_broken_off(begun)
 
 
+@pytest.mark.parametrize("kind", ["tcp", "unix"])
 @pytest.mark.parametrize("express", ["--express", "--no-express"])
-def test_a_client_that_takes_nothing(place: Path, express: str) -> None:
+def test_a_client_that_takes_nothing(place: Path, kind: str, express: str) -> None:
     """It is broken off after the timeout and counted; one that takes a little now and then is not."""
-    with running(place, "--stall-timeout-secs", "1.5", express) as daemon, ExitStack() as stack:
-        silent, slow = begin(daemon, stack), begin(daemon, stack)
+    with running(place, *TCP_AND_UNIX, "--stall-timeout-secs", "1.5", express) as daemon, ExitStack() as stack:
+        silent, slow = begin(daemon, stack, kind), begin(daemon, stack, kind)
 
         def gone() -> bool:
             slow.sock.recv(1 << 20)
             return daemon.metrics().value("aero_storage_streams_stalled_total") == 1
 
         until(gone, 10)
-        with pytest.raises(ConnectionResetError):
-            count_rest(silent)
+        assert_broken_off(silent)
         assert count_rest_of(slow, 1 << 20)
 
 
@@ -210,6 +229,18 @@ def test_a_slow_client_with_a_large_buffer(place: Path) -> None:
             time.sleep(0.05)  # the pace is the point
         assert daemon.metrics().value("aero_storage_streams_stalled_total") == 0
         assert count_rest_of(conn, SIZE // 4)
+
+
+@pytest.mark.parametrize("left", [TAIL_BYTES + 65_536, TAIL_BYTES + 1])
+def test_a_client_of_a_unix_socket_that_stops_near_the_end(place: Path, left: int) -> None:
+    """It is broken off too if all has been sent but the tail, which waits for it to read."""
+    with running(place, *TCP_AND_UNIX, "--stall-timeout-secs", "1") as daemon, ExitStack() as stack:
+        conn = stack.enter_context(dial(daemon, "unix"))
+        conn.send(WHOLE)
+        assert conn.reply_head().length == SIZE
+        assert count_rest_of(conn, SIZE - len(conn.buffer) - left)
+        until(lambda: daemon.metrics().value("aero_storage_streams_stalled_total") == 1, 6)
+        assert count_rest(conn) == left - TAIL_BYTES
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs packet filters as Linux has them")

@@ -15,9 +15,10 @@ from twisted.internet.task import Clock
 from aero_storage.errors import FileChangedError
 from aero_storage.linux.sock_diag import PeerSocket
 from aero_storage.streaming.file_segment import COPIED_BYTES, CopiedSegment, FileSegment
-from aero_storage.streaming.held_tail import TAIL_BYTES, HeldTailSegment, SegmentKinds
+from aero_storage.streaming.held_tail import TAIL_BYTES, HeldTailSegment
 from aero_storage.streaming.local_reader import LocalReader, Unseen, find_reader
 from aero_storage.streaming.look_times import LEAST_WAIT, MOST_WAIT, Looks, Pauses
+from aero_storage.streaming.segment_kinds import SegmentKinds
 
 if TYPE_CHECKING:
     from collections.abc import Callable

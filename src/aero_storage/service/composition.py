@@ -54,7 +54,7 @@ from aero_storage.settings import Settings
 from aero_storage.storage.objects.looks_file import LooksFile
 from aero_storage.streaming.fair_queue import FairQueue
 from aero_storage.streaming.files_in_flight import FilesInFlight
-from aero_storage.streaming.held_tail import SegmentKinds
+from aero_storage.streaming.segment_kinds import SegmentKinds
 from aero_storage.streaming.transports import Sending
 from aero_storage.streaming.waiting_bodies import WaitingBodies
 from aero_storage.web.connection_limits import Limits, Reason, Refusals

@@ -9,16 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from typing import Protocol
 
 import attrs
 from typing_extensions import override
 
 from aero_storage.linux.short_timers import Timer
-from aero_storage.open_file import OpenFile
-from aero_storage.streaming.file_segment import COPIED_BYTES, CopiedSegment, FileSegment
-from aero_storage.streaming.local_reader import Connection, LocalReader, PeerSockets, Unseen, find_reader
+from aero_storage.streaming.file_segment import FileSegment
+from aero_storage.streaming.local_reader import Reader
 from aero_storage.streaming.look_times import Looks
 
 TAIL_BYTES = 16 * 1024
@@ -49,7 +47,7 @@ class Timers(Protocol):
 class HeldTailSegment(FileSegment):
     """A segment that is shared but for its last TAIL_BYTES, which wait until `reader` has read all before them."""
 
-    _reader: LocalReader = attrs.field(kw_only=True)
+    _reader: Reader = attrs.field(kw_only=True)
     _timers: Timers = attrs.field(kw_only=True)
     _looks: Looks | None = attrs.field(init=False, default=None)
     _look: Timer | None = attrs.field(init=False, default=None)
@@ -67,8 +65,7 @@ class HeldTailSegment(FileSegment):
         shared = self.left - TAIL_BYTES
         if shared > 0:
             return min(super().ready(), shared)
-        if not self._released:
-            self._hold()
+        if not (self._released or self._may_release()):
             return 0
         return super().ready()
 
@@ -82,7 +79,12 @@ class HeldTailSegment(FileSegment):
             self._unread = self._reader.unread()
         return self._unread
 
-    def _hold(self) -> None:
+    def _may_release(self) -> bool:
+        """Return whether all has been read; if not, look at that until it has."""
+        self._look_later()
+        return False
+
+    def _look_later(self) -> None:
         if self._look is None:
             self._looks = Looks(self._reader.pauses, self._timers.seconds())
             self._look = self._timers.call_later(self._looks.first(), self._look_now)
@@ -93,8 +95,12 @@ class HeldTailSegment(FileSegment):
         if delay:
             self._look = self._timers.call_later(delay, self._look_now)
         else:
-            self._look, self._released = None, True
+            self._look = None
+            self._release()
             self._on_read(self, None)
+
+    def _release(self) -> None:
+        self._released = True
 
     @override
     def drop(self) -> None:
@@ -102,33 +108,3 @@ class HeldTailSegment(FileSegment):
         if look is not None:
             look.cancel()
         super().drop()
-
-
-@attrs.frozen(eq=False)
-class SegmentKinds:
-    """Chooses how the bytes of a file are sent: copied, shared, or shared but for their end."""
-
-    _peer_sockets: PeerSockets
-    _timers: Timers
-
-    def start(self) -> None:
-        """Begin to know the sockets of this machine."""
-        self._peer_sockets.start()
-        self._timers.start()
-
-    def stop(self) -> None:
-        """End that: no connection is left."""
-        self._timers.stop()
-        self._peer_sockets.stop()
-
-    def choose(self, source: OpenFile, length: int, connection: Connection) -> Callable[..., FileSegment]:
-        """Return what makes the segment of a body of `length` bytes."""
-        if length <= COPIED_BYTES:
-            return CopiedSegment
-        if not source.is_watched:
-            return FileSegment
-        if connection.reader is None and connection.connected:
-            connection.reader = find_reader(connection, self._peer_sockets)
-        if isinstance(connection.reader, LocalReader):
-            return partial(HeldTailSegment, reader=connection.reader, timers=self._timers)
-        return CopiedSegment if connection.reader is Unseen.LOCAL else FileSegment

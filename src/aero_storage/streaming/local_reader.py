@@ -37,6 +37,16 @@ class PeerSockets(Protocol):
         ...
 
 
+class Reader(Protocol):
+    """The program at the other end of a connection."""
+
+    pauses: Pauses
+
+    def unread(self) -> int:
+        """Return how much of what was sent it has not read. Raises OSError if that is unknown."""
+        ...
+
+
 class Connection(Protocol):
     """Our end of a connection."""
 
@@ -44,7 +54,7 @@ class Connection(Protocol):
     connected: int
     taken: int
     """Bytes that were ever sent."""
-    reader: LocalReader | Unseen | None
+    reader: Reader | Unseen | None
     """The program at the other end, once it matters which it is."""
 
 

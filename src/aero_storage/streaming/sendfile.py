@@ -1,4 +1,4 @@
-"""A TCP transport for Twisted that sends segments: of files by `sendfile`, and of bodies that connections share.
+"""A transport for Twisted that sends segments: of files by `sendfile`, and of bodies that connections share.
 
 To use it, give a listening port a subclass with the class variables set: `port.transport = …`.
 Bytes are sent in the order of the calls of `write`, `writeSequence`, `send_file` and `send_body`. The reactor's
@@ -30,8 +30,8 @@ from aero_storage.open_file import OpenFile
 from aero_storage.streaming.fair_queue import TURN_BYTES, FairQueue
 from aero_storage.streaming.file_segment import FileSegment
 from aero_storage.streaming.files_in_flight import FilesInFlight
-from aero_storage.streaming.held_tail import SegmentKinds
 from aero_storage.streaming.memory_segment import MemorySegment
+from aero_storage.streaming.segment_kinds import SegmentKinds
 from aero_storage.streaming.stream_place import StreamPlace
 from aero_storage.streaming.throttle import Pace
 from aero_storage.streaming.write_queue import QueuedSegment, WriteQueue
@@ -47,7 +47,7 @@ _FULL = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS})
 
 
 class SendfileServer(WriteQueue):
-    """A TCP connection that sends segments; a TrackedTransport.
+    """A TCP connection that sends segments; a TrackedTransport. `unix_sendfile` has that of a UNIX socket.
 
     A segment that fails or is cancelled would leave a hole in the stream: it aborts the connection.
     """

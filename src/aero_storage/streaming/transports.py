@@ -20,9 +20,10 @@ from aero_storage.linux import notsent_lowat
 from aero_storage.streaming.fair_queue import FairQueue
 from aero_storage.streaming.files_in_flight import FilesInFlight
 from aero_storage.streaming.flush_tracking import FlushTracking
-from aero_storage.streaming.held_tail import SegmentKinds
 from aero_storage.streaming.receive_buffer import SharedReceiveBuffer
+from aero_storage.streaming.segment_kinds import SegmentKinds
 from aero_storage.streaming.sendfile import SendfileServer
+from aero_storage.streaming.unix_sendfile import UNIXSendfileServer
 
 _HAS_SENDFILE = sys.platform == "linux" and hasattr(os, "sendfile")
 """Other systems have a `sendfile` with other rules, which nothing here was tried with."""
@@ -106,19 +107,26 @@ class Sending:
 def use_tracked_transports(port: object, sending: Sending | None = None) -> None:
     """Make the connections of a listening port TrackedTransports: TCP, TLS over TCP, and UNIX ports.
 
-    With `sending`, TCP connections also send files, on Linux.
+    With `sending`, connections without TLS also send files, on Linux.
     """
+    if sending is None or not _HAS_SENDFILE:
+        _use_plain(port)
+    elif isinstance(port, unix.Port):
+        port.transport = _sharing(UNIXSendfileServer, sending)  # type: ignore[assignment]
+    elif isinstance(port, tcp.Port):
+        port.transport = _sharing(SendfileServer, sending)
+        notsent_lowat.limit_unsent(port.socket)
+
+
+def _use_plain(port: object) -> None:
     if isinstance(port, unix.Port):
         port.transport = TrackedUNIXServer
-    elif isinstance(port, tcp.Port) and sending is not None and _HAS_SENDFILE:
-        port.transport = _transport_of(sending)
-        notsent_lowat.limit_unsent(port.socket)
     elif isinstance(port, tcp.Port):
         port.transport = TrackedTCPServer
 
 
-def _transport_of(sending: Sending) -> type[SendfileServer]:
-    class SharingServer(SendfileServer):
+def _sharing(kind: type[SendfileServer], sending: Sending) -> type[SendfileServer]:
+    class SharingServer(kind):  # type: ignore[misc, valid-type]
         disk, fair_queue, in_flight = sending.disk, sending.fair_queue, sending.in_flight
         segment_kinds = sending.segment_kinds
 

@@ -1,8 +1,8 @@
 """A limit on the memory of bodies that the daemon has made and that wait for their clients (http.md §2).
 
 A list of images, metrics or an error is one object in memory, which all connections share that send it. It is counted
-once, from the first of them whose socket was full to the last. A connection that cannot share, below TLS or on a UNIX
-socket, holds a copy of one piece, which is counted for itself. So the count is what the process holds.
+once, from the first of them whose socket was full to the last. A connection that cannot share, below TLS,
+holds a copy of one piece, which is counted for itself. So the count is what the process holds.
 
 Over the limit, connections are closed: first the one that has waited longest without a byte taken. The last one that
 waits is never closed, so that a body that is over the limit by itself can be sent.

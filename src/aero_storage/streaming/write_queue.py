@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from aero_storage.open_file import OpenFile
 from aero_storage.streaming.flush_tracking import FlushTracking
-from aero_storage.streaming.local_reader import LocalReader, Unseen
+from aero_storage.streaming.local_reader import Reader, Unseen
 from aero_storage.streaming.receive_buffer import SharedReceiveBuffer
 
 
@@ -50,7 +50,10 @@ class QueuedSegment(Protocol):
         ...
 
     def ready(self) -> int:
-        """Return how many bytes can be sent now; 0 if they have to be read first."""
+        """Return how many bytes can be sent now; 0 if they have to be read first.
+
+        Raises BlockingIOError if the socket has to be writable first.
+        """
         ...
 
     def send(self, socket: int, most: int) -> int:
@@ -73,7 +76,7 @@ class WriteQueue(FlushTracking, SharedReceiveBuffer, tcp.Server):  # type: ignor
     _lost = False
     """Whether a system call reported the connection lost; `doWrite` tells the reactor."""
 
-    reader: LocalReader | Unseen | None = None
+    reader: Reader | Unseen | None = None
     """The program at the other end, once it matters which it is."""
 
     def __init__(self, *arguments: Any) -> None:

@@ -1,4 +1,4 @@
-"""Sends a reply over TCP: in one write with its head, or by `sendfile`; over TLS without it."""
+"""Sends a reply over TCP or a UNIX socket: in one write with its head, or by `sendfile`; over TLS without it."""
 
 from __future__ import annotations
 
