@@ -198,7 +198,7 @@ class Responder:
         return response
 
     async def _produce(self, head: bytes, reply: Reply, response: Response, client: Client) -> None:
-        """Send what threads read: without `sendfile`, over TLS without our own encryption, and from file systems on a network."""
+        """Send what threads read: from file systems on a network, and where neither `sendfile` nor our TLS works."""
         await self._write_body(head, reply.body, response, client)
         blob, segment = response.exchange.blob, reply.segment
         if segment is not None and blob is not None:
