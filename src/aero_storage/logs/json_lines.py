@@ -20,6 +20,9 @@ def _make_encode() -> Callable[[object], str]:
     return lambda record: "".join(chunks(record, 0))
 
 
+_SHORT = 64
+"""Characters of a text whose JSON is remembered: names of fields, methods and routes are the same in most lines."""
+
 encode_json = _make_encode()
 _escape = json.encoder.encode_basestring_ascii
 
@@ -49,7 +52,14 @@ def quote(text: str | None) -> str:
 
 
 def _literal(value: object) -> str:
+    if isinstance(value, str) and len(value) <= _SHORT:
+        return _short_literal(value)
     return encode_json(value).replace("%", "%%")
+
+
+@lru_cache(1024)
+def _short_literal(text: str) -> str:
+    return _escape(text).replace("%", "%%")
 
 
 def timestamp(seconds: float) -> str:
