@@ -305,6 +305,16 @@ def test_reader_that_goes_away(root: Path, flags: tuple[str, ...]) -> None:
         assert started.wait(120) == 0
 
 
+@pytest.mark.parametrize("flags", [(), ("--json",), ("--qr",)])
+def test_reader_of_both_streams_that_goes_away(root: Path, flags: tuple[str, ...]) -> None:
+    """Behind `2>&1 | head -1` it ends with status 0, though nobody can be told why."""
+    with process(root, "--port", "0", *flags) as started:
+        assert started.stdout is not None
+        next(started.stdout)
+        started.stdout.close()
+        assert started.wait(20) == 0
+
+
 def test_responses_end_well_without_a_reader(root: Path) -> None:
     """A response under way when the reader goes has the grace of Ctrl-C, and ends whole."""
     length = 64 << 20
