@@ -106,6 +106,18 @@ def test_serves_a_directory(root: Path) -> None:
     assert '"timestamp"' not in rest
 
 
+def test_files_that_are_left_out(root: Path) -> None:
+    """A file whose name is no id of an image is told of with the reason, where a catalog does not name the images."""
+    (root / "Windows 98.img").write_bytes(bytes(512))
+    with serving(root) as served:
+        _, rest = served.ended(signal.SIGINT)
+    assert "warning: Windows 98.img: left out: its name is no image id" in rest
+    (root / "manifest.json").write_text('{"images": []}')
+    with serving(root) as served:
+        _, rest = served.ended(signal.SIGINT)
+    assert "left out" not in rest
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_ends_cleanly(root: Path, number: signal.Signals) -> None:
     """Ctrl-C, a kill and a terminal that is closed end it with status 0 and without a traceback."""
