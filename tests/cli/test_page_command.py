@@ -95,7 +95,13 @@ def test_other_v86_is_refused(served: Registries, command: Command, tmp_path: Pa
     assert not (tmp_path / "new").exists()
 
 
-@pytest.mark.parametrize("document", [b"[" * 100_000, b"{}", b"\xff", b'{"dist": {"tarball": "file:///etc/passwd"}}'])
+@pytest.mark.parametrize(
+    "document",
+    [
+        *(b"[" * 100_000, b"{}", b"\xff"),
+        *(b'{"dist": {"tarball": "file:///etc/passwd"}}', b'{"dist": {"tarball": "http://[x"}}'),
+    ],
+)
 def test_registry_that_lies(served: Registries, command: Command, tmp_path: Path, document: bytes) -> None:
     """A document that is none of npm's registry, or leads elsewhere than to a server, is an error in one line."""
     served.answers["/v86/0.5.462"] = document
