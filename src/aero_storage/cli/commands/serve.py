@@ -56,6 +56,7 @@ def serve_images(
     This is the daemon, twistd aero-storage, with other defaults: it listens at this machine alone, and responses have
     5 seconds at the end, which a second Ctrl-C cuts short. Any setting of it may be given as the flag of its name.
     """
+    context.when_interrupted = "nothing was changed"
     if (lan or qr or port is not None) and "listen_addr" in context.given:
         raise click.UsageError("--listen-addr names host and port: leave --port, --lan and --qr out")
     if root is not None:
