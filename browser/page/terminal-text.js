@@ -29,6 +29,7 @@ export class TerminalText {
 
   /** @returns {News} at most the last `MOST_TEXT` characters of it */
   take() {
+    this.#trim();
     const news = { isCleared: this.#isCleared, finished: this.#finished.join(""), line: this.#line };
     this.#forget();
     this.#isCleared = false;
@@ -92,9 +93,16 @@ export class TerminalText {
   #newLine() {
     this.#finished.push(`${this.#line}\n`);
     this.#finishedLength += this.#line.length + 1;
-    while (this.#finishedLength > MOST_TEXT) this.#finishedLength -= this.#finished.shift()?.length ?? 0;
+    if (this.#finishedLength > 2 * MOST_TEXT) this.#trim();
     this.#line = "";
     this.#column = 0;
+  }
+
+  /** Drops the oldest lines until the rest fits. Many at once, as all that stay are moved each time. */
+  #trim() {
+    let count = 0;
+    for (; this.#finishedLength > MOST_TEXT; count += 1) this.#finishedLength -= this.#finished[count]?.length ?? 0;
+    this.#finished.splice(0, count);
   }
 
   /** @param {string} text */

@@ -95,7 +95,13 @@ def test_other_v86_is_refused(served: Registries, command: Command, tmp_path: Pa
     assert not (tmp_path / "new").exists()
 
 
-@pytest.mark.parametrize("document", [b"[" * 100_000, b"{}", b"\xff", b'{"dist": {"tarball": "file:///etc/passwd"}}'])
+@pytest.mark.parametrize(
+    "document",
+    [
+        *(b"[" * 100_000, b"{}", b"\xff"),
+        *(b'{"dist": {"tarball": "file:///etc/passwd"}}', b'{"dist": {"tarball": "http://[x"}}'),
+    ],
+)
 def test_registry_that_lies(served: Registries, command: Command, tmp_path: Path, document: bytes) -> None:
     """A document that is none of npm's registry, or leads elsewhere than to a server, is an error in one line."""
     served.answers["/v86/0.5.462"] = document
@@ -226,13 +232,28 @@ def test_demo_keeps_a_catalog_with_more(served: Registries, command: Command, tm
     assert (home / "images" / "manifest.json").read_text() == more
 
 
-@pytest.mark.parametrize("text", ['{"name": "my slides"}', "[]", "no JSON"])
+@pytest.mark.parametrize("text", ['{"name": "my slides"}', "[]", "no JSON", "[" * 100_000])
 def test_demo_of_somebody_else(command: Command, tmp_path: Path, text: str) -> None:
     """A file demo.json of another kind does not make a directory the demo's."""
     (tmp_path / "demo.json").write_text(text)
     for flag in ("--no-serve", "--remove"):
         assert command("demo", tmp_path, flag).status == 1
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("demo.json", text)]
+
+
+@pytest.mark.parametrize("name", ["images/.page", "images", "downloads", "licences"])
+def test_demo_follows_no_links(served: Registries, command: Command, tmp_path: Path, name: str) -> None:
+    """A link in place of a directory of the demo is refused, to build and to remove: no file elsewhere is touched."""
+    home, elsewhere = tmp_path / "demo", tmp_path / "elsewhere"
+    assert command("demo", home, "--no-serve", *places(served)).status == 0
+    (home / name).rename(elsewhere)
+    (home / name).symlink_to(elsewhere)
+    before = {path: path.read_bytes() for path in elsewhere.rglob("*") if path.is_file()}
+    assert before
+    for flag in ("--remove", "--no-serve"):
+        told = command("demo", home, flag, "--anew", *places(served))
+        assert (told.status, f"{home / name} is a symbolic link" in told.err) == (1, True)
+    assert {path: path.read_bytes() for path in elsewhere.rglob("*") if path.is_file()} == before
 
 
 def test_two_demos_wait_for_each_other(

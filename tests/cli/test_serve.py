@@ -106,6 +106,18 @@ def test_serves_a_directory(root: Path) -> None:
     assert '"timestamp"' not in rest
 
 
+def test_files_that_are_left_out(root: Path) -> None:
+    """A file whose name is no id of an image is told of with the reason, where a catalog does not name the images."""
+    (root / "Windows 98.img").write_bytes(bytes(512))
+    with serving(root) as served:
+        _, rest = served.ended(signal.SIGINT)
+    assert "warning: Windows 98.img: left out: its name is no image id" in rest
+    (root / "manifest.json").write_text('{"images": []}')
+    with serving(root) as served:
+        _, rest = served.ended(signal.SIGINT)
+    assert "left out" not in rest
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_ends_cleanly(root: Path, number: signal.Signals) -> None:
     """Ctrl-C, a kill and a terminal that is closed end it with status 0 and without a traceback."""
@@ -303,6 +315,16 @@ def test_reader_that_goes_away(root: Path, flags: tuple[str, ...]) -> None:
         assert started.stderr is not None
         assert started.stderr.read() == UNREAD
         assert started.wait(120) == 0
+
+
+@pytest.mark.parametrize("flags", [(), ("--json",), ("--qr",)])
+def test_reader_of_both_streams_that_goes_away(root: Path, flags: tuple[str, ...]) -> None:
+    """Behind `2>&1 | head -1` it ends with status 0, though nobody can be told why."""
+    with process(root, "--port", "0", *flags) as started:
+        assert started.stdout is not None
+        next(started.stdout)
+        started.stdout.close()
+        assert started.wait(20) == 0
 
 
 def test_responses_end_well_without_a_reader(root: Path) -> None:

@@ -112,6 +112,15 @@ test("a terminal keeps its last lines, and no line that is longer than its limit
   );
 });
 
+test("lines that nobody looks at yet cost the same each, also where the oldest have to go", () => {
+  const terminal = new TerminalText();
+  terminal.write("\n".repeat(MOST_TEXT));
+  const start = performance.now();
+  terminal.write("\n".repeat(100_000)); // 0.1 s; 7 to 50 s where all lines that stay are moved for each
+  assert.ok(performance.now() - start < 2000);
+  assert.equal(terminal.take().finished, "\n".repeat(MOST_TEXT));
+});
+
 test("a terminal tells what is new alone: lines that are finished once, and the last line as it is", () => {
   const shown = new TerminalText();
   shown.write("one\r\ntw");

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 import attrs
 import click
@@ -49,10 +50,16 @@ def accept_all_text() -> None:
 
 
 def write_line(text: str, *, is_error: bool = False) -> None:
-    """Write one line to standard output, or to standard error. Raises OutputError if standard output takes none."""
+    """Write one line to standard output, or to standard error. Raises OutputError if standard output takes none.
+
+    A line that standard error does not take is lost: nobody can be told of it.
+    """
     line = printable(text, None) + "\n"  # in one piece: several threads may write
     if is_error:
-        print(line, end="", file=sys.stderr, flush=True)
+        try:
+            print(line, end="", file=sys.stderr, flush=True)
+        except OSError:
+            _discard(sys.stderr)
         return
     with _writing_result():
         print(line, end="", flush=True)
@@ -99,14 +106,14 @@ def _writing_result() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        _discard_output()
+        _discard(sys.stdout)
         raise OutputError(f"the result cannot be written to standard output: {error.strerror}") from error
 
 
-def _discard_output() -> None:
+def _discard(stream: TextIO) -> None:
     """Have what is still buffered go nowhere: the interpreter would report it once more at its end."""
     null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, sys.stdout.fileno())
+    os.dup2(null, stream.fileno())
     os.close(null)
 
 

@@ -16,7 +16,10 @@ from aero_storage.storage.store import BlobRequest, Opened, Store
 FRESH_SECONDS = 1.0
 """Time for which the result of a look is used, in a directory."""
 
-LINK_SECONDS = 0.25
+FAILED_SECONDS = 5.0
+"""Time for which no other look is made after one that failed: else each request of an outage would wait."""
+
+LINK_SECONDS = 0.5
 """Time that the metadata of an image waits for a look: while a disk or a store does not answer, it has no link."""
 
 _MOST_KNOWN = 10_000
@@ -54,17 +57,17 @@ class ChunkLooks(ChunkLinks):
         return True
 
     async def _is_published(self, image: Image) -> bool:
-        now = self._clock.seconds()
+        now, seconds = self._clock.seconds(), self._fresh_seconds
         is_there, until = self._known.get(image, (False, 0.0))
         if now < until:
             return is_there
         try:
             is_there = await self._look(image)
         except (ClientError, DeferredTimeoutError):
-            is_there = False  # remembered too: else each request of an outage would wait anew
+            is_there, seconds = False, min(seconds, FAILED_SECONDS)
         if len(self._known) >= _MOST_KNOWN:
             self._known.clear()
-        self._known[image] = is_there, now + self._fresh_seconds
+        self._known[image] = is_there, now + seconds
         return is_there
 
     async def _look(self, image: Image) -> bool:

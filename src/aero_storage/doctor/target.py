@@ -74,7 +74,9 @@ def _check(url: str, parts: SplitResult) -> None:
     if parts.scheme not in _PORTS or not parts.hostname:
         raise OperatorError(f"{shown_url(url)!r} is no http or https URL; write it like https://images.example.com")
     if parts.username is not None or parts.password is not None:
-        raise OperatorError("a URL with a user's name would show a password; use --header 'Authorization: …'")
+        raise OperatorError(
+            "a URL with a user's name would show a password; leave it out (doctor has --header for it)"
+        )
     if parts.query or parts.fragment:
         raise OperatorError(f"{shown_url(url)!r} is followed by a query or fragment; leave it out")
     if not parts.netloc.isascii() or not parts.netloc.isprintable() or " " in parts.netloc:

@@ -78,6 +78,8 @@ UNKNOWN = "[GNUPG:] NEWSIG\n[GNUPG:] ERRSIG 030FDB11ADECE15D 22 8 01 1795954237 
         (EXPIRED.format(8), False),
         (GOOD.format(2), False),
         (GOOD.format(8) + "[GNUPG:] BADSIG 1 a\n", False),
+        (UNKNOWN.replace("NEWSIG", "NEWSIG a\u2028" + GOOD.format(8).replace("\n", "\u2028")), False),
+        (UNKNOWN.replace("NEWSIG", "NEWSIG a\x85" + GOOD.format(8).replace("\n", "\x85")), False),
         (GOOD.format(8) + "[GNUPG:] ERROR proc_pkt.plaintext 89_BAD_DATA\n", False),
         ("gpgv: [GNUPG:] GOODSIG 1 a\n", False),
         ("[GNUPG:] GOODSIG 1 a\n", False),

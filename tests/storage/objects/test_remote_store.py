@@ -11,6 +11,7 @@ import pytest
 from tests.storage.objects.block_cache.workers import roomy_disk
 from tests.storage.objects.fake_origin import FakeOrigin, Threads, common_looks
 from tests.storage.objects.test_object_looks import result_of
+from twisted.internet.defer import CancelledError
 
 from aero_storage.catalog.model import Image
 from aero_storage.chunks.published_digests import PublishedDigests
@@ -253,6 +254,21 @@ def test_a_digest_that_could_not_be_read() -> None:
     assert bench.open(wanted).sha256 == digest
     bench.threads.clock.advance(60)
     assert bench.open(wanted).sha256 == digest
+
+
+def test_a_digest_that_nobody_waits_for_any_more() -> None:
+    """A client that goes while the digest of a chunk is looked for does not take it from those who come later."""
+    bench, chunk, digest = Bench(), "chunked/disk/v1/chunks/00000000.bin", "ab" * 32
+    bench.origin.bucket.put(chunk, b"chunk")
+    bench.begin(lambda _artifact, _size: digest)
+    bench.threads.pool.held = True
+    opening = bench.store.open(BlobRequest(None, chunk))
+    bench.threads.pool.step()  # the look
+    opening.cancel()
+    with pytest.raises(CancelledError):
+        result_of(opening)
+    bench.threads.pool.release()
+    assert bench.open(BlobRequest(None, chunk)).sha256 == digest
 
 
 def test_survey(bench: Bench) -> None:

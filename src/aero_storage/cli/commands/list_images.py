@@ -20,12 +20,9 @@ from aero_storage.cli.progress import counted
 from aero_storage.cli.repository import Leftover, Repository
 from aero_storage.cli.setting_flags import with_settings
 from aero_storage.cli.terminal import add_row, new_table, printable, write_table
+from aero_storage.cli.warning_lines import warning_lines
 from aero_storage.cli.watching import watched
 from aero_storage.sizes import format_size
-
-_MOST_NAMES = 5
-"""Names in one line of warnings."""
-
 
 _SETTINGS = ("virtual_chunks", "virtual_chunk_bytes", "max_chunk_bytes", "max_range_bytes")
 """The settings that problems and warnings depend on."""
@@ -105,17 +102,6 @@ def _key_warning(unknown: UnknownKey) -> str:
     return f"its key {printable(unknown.key)} is not known, and nobody reads it{hint}"
 
 
-def _warning_lines(warnings: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    """Yield one line for each warning, however many images it is about."""
-    names: dict[str, list[str]] = {}
-    for name, texts in warnings.items():
-        for text in texts:
-            names.setdefault(text, []).append(name)
-    for text, about in names.items():
-        more = f" and {len(about) - _MOST_NAMES} more" if len(about) > _MOST_NAMES else ""
-        yield f"warning: {', '.join(about[:_MOST_NAMES])}{more}: {text}"
-
-
 @click.command("list", short_help="List the images.")
 @with_root
 @with_settings(*_SETTINGS)
@@ -136,7 +122,7 @@ def show(context: CommandContext) -> None:
     ids = {one.image.id for one in survey.found} if output.as_json else set()
     told = {name: texts for name, texts in survey.warnings.items() if name not in ids}
     left = {one.path: [f"{one.reason} (how to remove it: aero-storage catalog check)"] for one in survey.leftovers}
-    for line in (*_warning_lines(told), *_warning_lines(left)):
+    for line in (*warning_lines(told), *warning_lines(left)):
         output.say(line)
 
 
@@ -206,7 +192,7 @@ def check(context: CommandContext) -> int:
     leases = find_in_leases([one.image for one in survey.found], context.settings)
     lines += [f"{name}: {problem}" for name, problem in leases.problems]
     warnings = _grouped(leases.warnings, survey.warnings)
-    lines += _warning_lines(warnings)
+    lines += warning_lines(warnings)
     lines += [f"remark: {one.path}: {one.reason}; to remove it: {one.command}" for one in survey.leftovers]
     wrong = "nothing" if not problems else f"{len(problems)} of them"
     noun = "image" if len(survey.found) == 1 else "images"

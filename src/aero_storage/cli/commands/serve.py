@@ -14,8 +14,10 @@ from aero_storage.cli.qr_code import qr_rows
 from aero_storage.cli.served_urls import EVERYWHERE, LOOPBACK, served_urls
 from aero_storage.cli.setting_flags import with_all_settings
 from aero_storage.cli.terminal import TerminalSink, lacks_colours, shows_blocks, terminal_columns, write_blocks
-from aero_storage.errors import ListenError, OperatorError, OutputError, SettingsError
+from aero_storage.cli.warning_lines import warning_lines
+from aero_storage.errors import AeroStorageError, ListenError, OperatorError, OutputError, SettingsError
 from aero_storage.logs.readable_lines import ReadableLines
+from aero_storage.settings.origin_url import OriginUrl
 
 if TYPE_CHECKING:
     from aero_storage.service.listening.endpoints import Address
@@ -54,6 +56,7 @@ def serve_images(
     This is the daemon, twistd aero-storage, with other defaults: it listens at this machine alone, and responses have
     5 seconds at the end, which a second Ctrl-C cuts short. Any setting of it may be given as the flag of its name.
     """
+    context.when_interrupted = "nothing was changed"
     if (lan or qr or port is not None) and "listen_addr" in context.given:
         raise click.UsageError("--listen-addr names host and port: leave --port, --lan and --qr out")
     if root is not None:
@@ -61,7 +64,23 @@ def serve_images(
     if lan or qr or port is not None:
         host = EVERYWHERE if lan or qr else LOOPBACK
         context.given["listen_addr"] = [f"{host}:{_PORT if port is None else port}"]
-    serve_in_foreground(context, lambda at, addresses: tell_addresses(context.output, at, addresses, with_code=qr))
+
+    def tell(at: str, addresses: tuple[Address, ...]) -> None:
+        tell_addresses(context.output, at, addresses, with_code=qr)
+        _tell_of_left_out(context)
+
+    serve_in_foreground(context, tell)
+
+
+def _tell_of_left_out(context: CommandContext) -> None:
+    """Write which files of a directory without a catalog are not served, and why: an empty page would not say so."""
+    if not context.listing or isinstance(context.settings.images_root, OriginUrl):
+        return
+    with suppress(AeroStorageError):  # the daemon's log tells of it
+        documents = context.repository.documents
+        left_out = {} if documents.has_manifest() else documents.left_out()
+        for line in warning_lines({name: [f"left out: {reason}"] for name, reason in left_out.items()}):
+            context.output.say(line)
 
 
 def serve_in_foreground(context: CommandContext, tell: Callable[[str, tuple[Address, ...]], object]) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import attrs
 
+from aero_storage import strict_json
 from aero_storage.atomic_files import Directory, Replaceable, Waiting, locked
 from aero_storage.catalog.model import MANIFEST_NAME
 from aero_storage.cli.demo import image
@@ -19,7 +20,7 @@ from aero_storage.cli.downloads import emulator
 from aero_storage.cli.downloads.cache import Digest
 from aero_storage.cli.downloads.emulator_directory import at_work, has_leftovers, present, remove
 from aero_storage.emulator.files import EmulatorFiles, read_bounded
-from aero_storage.errors import OperatorError
+from aero_storage.errors import JsonError, OperatorError
 from aero_storage.settings.table import PAGE_DIRECTORY
 
 IMAGE_ID = "linux"
@@ -28,6 +29,7 @@ _FILE = "linux.img"
 _BUILDERS = ("boot_disc.py", "image.py", "initial_ram_disk.py", "packages.py", "root_files.py")
 _OF_FACTS = {"sha256", "packages", "builders", "replaces"}
 _LOCK, _MOST_WAIT = ".demo.lock~", 600.0
+_MOST_FACTS_BYTES, _MOST_FACTS = 1 << 20, 10_000
 _DOWNLOAD = re.compile(r"[0-9a-f]{16}-.+")
 _PLACEHOLDER_MIB = 16
 _SECTOR = 512
@@ -57,11 +59,25 @@ class DemoSite:
         return self.images / PAGE_DIRECTORY
 
     def claim(self) -> None:
-        """Make the directory. Raises OperatorError if it has files that are not of a demo."""
+        """Make the directory. Raises OperatorError if it has files that are not of a demo, or leads elsewhere."""
+        self._check_own_directories()
         if self.home.is_dir() and any(self.home.iterdir()) and not self._is_ours:
             raise OperatorError(f"{self.home} has other files in it; name a directory that is empty, or not there")
         if not (self.home / _FACTS).exists():
             self._write_facts({})
+
+    def _check_own_directories(self) -> None:
+        """Refuse links in place of directories: files elsewhere would be written over, and removed."""
+        for path in self._directories:
+            if path.is_symlink():
+                raise OperatorError(
+                    f"{path} is a symbolic link, and a demo has directories of its own; remove the link"
+                )
+
+    @property
+    def _directories(self) -> tuple[Path, ...]:
+        """Those in the directory of the demo, the lower ones first."""
+        return self.emulator, self.images, self.downloads, self.home / _LICENCES
 
     @property
     def _is_ours(self) -> bool:
@@ -70,7 +86,7 @@ class DemoSite:
         except FileNotFoundError:  # or the demo was killed as it began
             names = {path.name for path in self.home.iterdir()} if self.home.is_dir() else set()
             return bool(names) and names <= {_LOCK, f".{_FACTS}~"}
-        except (OSError, ValueError, AttributeError):
+        except (OSError, JsonError, AttributeError):
             return False
 
     def alone(self, say: Say) -> AbstractContextManager[None]:
@@ -82,7 +98,7 @@ class DemoSite:
         """Whether the image that the demo has built is there."""
         try:
             return Digest("sha256", str(self._facts()["sha256"])).fits(self.images / _FILE)
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, JsonError, KeyError, TypeError):
             return False
 
     @property
@@ -91,7 +107,12 @@ class DemoSite:
         return self.has_image and self._facts().get("builders") == builders() and "replaces" not in self._facts()
 
     def _facts(self) -> dict[str, object]:
-        facts: dict[str, object] = json.loads((self.home / _FACTS).read_text(encoding="utf-8"))
+        """Return what is written down. Raises JsonError, FileNotFoundError if nothing is, and other OSErrors."""
+        path = self.home / _FACTS
+        body = read_bounded(path, _MOST_FACTS_BYTES)
+        if body is None and not path.exists():
+            raise FileNotFoundError(path)
+        facts: dict[str, object] = strict_json.load(body or b"", _MOST_FACTS)  # type: ignore[assignment]
         return facts
 
     def put_emulator(self, found: EmulatorFiles) -> None:
@@ -151,13 +172,14 @@ class DemoSite:
         """Remove what the demo has made, and its directories where nothing else is in them. Raises OperatorError."""
         if not self._is_ours:
             raise OperatorError(f"{self.home} has no demo in it")
+        self._check_own_directories()
         with self.alone(say):
             self.clean()
             there = [path for path in self._made() if path.is_file()]
             for path in there:
                 path.unlink()
             remove(self.emulator, Waiting())
-        for directory in (self.emulator, self.images, self.downloads, self.home / _LICENCES, self.home):
+        for directory in (*self._directories, self.home):
             if directory.is_dir() and not any(directory.iterdir()):
                 directory.rmdir()
         return there

@@ -85,8 +85,8 @@ class Downloads:
         return self._fetched
 
     def file(self, url: str, digest: Digest, what: str) -> Path:
-        """Return the file at a URL, from the directory if it is there. Raises UnavailableError, and OSError."""
-        path = self.directory / f"{digest.hex[:_DIGEST_DIGITS]}-{_name_of(url)}"
+        """Return the file at a URL, from the directory if it is there. Raises OperatorError, and OSError."""
+        path = self.directory / f"{digest.hex[:_DIGEST_DIGITS]}-{_name_of(checked_url(url))}"
         if path.is_file() and digest.fits(path):
             return path
         self.directory.mkdir(parents=True, exist_ok=True)

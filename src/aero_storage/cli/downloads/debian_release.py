@@ -68,10 +68,11 @@ def is_well_signed(status: str) -> bool:
 
 
 def _status_lines(status: str) -> Iterator[tuple[str, list[str]]]:
-    for line in status.splitlines():
+    # At line feeds and spaces alone, which gpgv escapes in what the signer may choose; not at others of Unicode.
+    for line in status.split("\n"):
         mark, _, rest = line.partition(" ")
-        if mark == "[GNUPG:]" and rest:
-            keyword, *words = rest.split()
+        if mark == "[GNUPG:]":
+            keyword, *words = rest.split(" ")
             yield keyword, words
 
 

@@ -135,8 +135,7 @@ class RemoteStore(Store):
             look.sha256 = await self._threads.run(find, lane=ORIGIN_LANE)
         except ClientError:
             self._looks.digest_failed(look)
-        finally:
-            look.has_digest = True
+        look.has_digest = True  # not where the one who waited has gone: the next one looks again
 
     def _lease(self, look: Look, found: ObjectStatus, used: OpenObject | None, *, raw: bool) -> Opened:
         if not raw and self._looks.is_digest_due(look):  # the client does not wait: the bytes are what they were
