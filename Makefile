@@ -16,7 +16,7 @@ SOAK_ARGS ?=
 # The tests of the black-box suite that depend on what is served; tests/blackbox/bucket_differences.py has the others.
 CONTRACT_OF_BYTES := ranges chunks digests versions extents catalog reload streaming slow_readers
 CONTRACT_OF_LEASES := leases lease_list lease_route lease_caching lease_streams
-CONTRACT := $(CONTRACT_OF_BYTES) $(CONTRACT_OF_LEASES) virtual_chunks private_caching metadata profiles routes client_module page identifiers speed_limits shutdown_and_stalls
+CONTRACT := $(CONTRACT_OF_BYTES) $(CONTRACT_OF_LEASES) virtual_chunks private_caching metadata profiles routes client_module page identifiers speed_limits shutdown_and_stalls tls_streams
 
 VENV := .venv
 BIN := $(VENV)/bin
