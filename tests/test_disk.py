@@ -17,10 +17,8 @@ from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
-from aero_storage.disk import DiskThreads
-from aero_storage.disk_lane import BACKGROUND_TURN
+from aero_storage.disk import BACKGROUND_TURN, DiskThreads
 from aero_storage.errors import DiskHangsError
-from aero_storage.page_loading.page_load import PageLoad, PageLoader
 
 HANG = 10
 PATIENCE_SECONDS = 20.0
@@ -483,109 +481,3 @@ def test_cancelled_background_work(wide: DiskThreads, reactor: QueueReactor) -> 
     drain(reactor, wide)
     assert not done
     assert not wide._lanes  # noqa: SLF001
-
-
-class Pages:
-    """A file whose pages are read in threads."""
-
-    def __init__(self) -> None:
-        self.read: list[tuple[int, int]] = []
-
-    def fileno(self) -> int:
-        return 3
-
-    def populate(self, offset: int, length: int) -> None:
-        self.read.append((offset, length))
-
-
-@attrs.define(eq=False)
-class FakeLoader(PageLoader):
-    """A process for page loads, which tells what the test says."""
-
-    can: bool = True
-    begun: list[tuple[Callable[[OSError | None], object], Callable[[], object]]] = attrs.field(factory=list)
-    silences: list[float] = attrs.field(factory=list)
-
-    def begin(self, _load: PageLoad, ended: Callable[[OSError | None], object], lost: Callable[[], object]) -> bool:
-        if self.can:
-            self.begun.append((ended, lost))
-        return self.can
-
-    def replace_if_silent(self, seconds: float) -> None:
-        self.silences.append(seconds)
-
-
-@attrs.define(eq=False)
-class Loading:
-    """A Disk of one thread with such a process."""
-
-    reactor: QueueReactor = attrs.field(factory=QueueReactor)
-    clock: Clock = attrs.field(factory=Clock)
-    loader: FakeLoader = attrs.field(factory=FakeLoader)
-    pages: Pages = attrs.field(factory=Pages)
-    pool: ThreadPool = attrs.field(factory=lambda: ThreadPool(1, 1))
-    disk: DiskThreads = attrs.field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        reactor = cast("IReactorFromThreads", self.reactor)
-        self.disk = DiskThreads(reactor, self.clock, self.pool, 1, PATIENCE_SECONDS, self.loader)
-
-    def load(self) -> list[object]:
-        seen: list[object] = []
-        self.disk.run(PageLoad(self.pages, 1, 2), lane="a").addBoth(seen.append)
-        return seen
-
-
-@pytest.fixture
-def loading() -> Iterator[Loading]:
-    made = Loading()
-    made.pool.start()
-    yield made
-    made.pool.stop()
-
-
-def test_pages_are_loaded_beside_the_threads(loading: Loading) -> None:
-    """The process reads them; loads have their turn in the lane as all work has."""
-    first, second = loading.load(), loading.load()
-    assert len(loading.loader.begun) == 1
-    loading.loader.begun[0][0](None)
-    assert (first, second) == ([None], [])
-    loading.loader.begun[1][0](OSError(5, "broken"))
-    assert isinstance(second[0], Failure)
-    assert second[0].check(OSError)
-    assert (loading.pages.read, loading.disk.under_way) == ([], 0)
-
-
-@pytest.mark.parametrize("is_lost", [False, True])
-def test_pages_that_no_process_loads(loading: Loading, is_lost: bool) -> None:  # noqa: FBT001
-    """A thread reads them, if the process cannot, or has ended meanwhile."""
-    loading.loader.can = is_lost
-    seen = loading.load()
-    for _, lost in loading.loader.begun:
-        lost()
-    loading.reactor.turn()
-    assert (seen, loading.pages.read, loading.disk.under_way) == ([None], [(1, 2)], 0)
-
-
-def test_pages_that_nobody_waits_for(loading: Loading) -> None:
-    """A load that was cancelled ends quietly, and reads nothing in a thread once it is lost."""
-    for tell in (lambda ended, _: ended(None), lambda _, lost: lost()):
-        deferred = loading.disk.run(PageLoad(loading.pages, 1, 2), lane="a")
-        deferred.addErrback(lambda failure: failure.trap(CancelledError))
-        deferred.cancel()
-        tell(*loading.loader.begun.pop())
-        if loading.disk.under_way:
-            loading.reactor.turn()
-        assert (loading.pages.read, loading.disk.under_way) == ([], 0)
-
-
-def test_pages_that_a_disk_does_not_give(loading: Loading) -> None:
-    """The load fails in time, and a process that tells nothing at all is replaced."""
-    seen = loading.load()
-    loading.clock.pump([1.0] * int(PATIENCE_SECONDS + 2))
-    assert isinstance(seen[0], Failure)
-    assert seen[0].check(DiskHangsError)
-    assert loading.loader.silences == [PATIENCE_SECONDS]
-    loading.loader.begun[0][1]()
-    loading.reactor.turn()
-    assert (loading.pages.read, loading.disk.under_way) == ([], 0)

@@ -20,11 +20,12 @@ from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 from typing_extensions import override
 
-from aero_storage.disk_lane import Lane
 from aero_storage.errors import DiskHangsError
-from aero_storage.page_loading.page_load import PageLoad, PageLoader
 
 _T = TypeVar("_T")
+
+BACKGROUND_TURN = 8
+"""Of so many pieces of work that begin in a lane, one is background work, if any waits."""
 
 _CHECK_SECONDS = 1.0
 
@@ -65,7 +66,7 @@ class _Job(Generic[_T]):
     threads: DiskThreads
     work: Callable[[], _T]
     discard: Callable[[_T], object]
-    lane: Lane[_Job[Any]]
+    lane: _Lane
     since: float
     """When it was queued, or began."""
     expires: bool
@@ -89,13 +90,6 @@ class _Job(Generic[_T]):
         except BaseException:  # noqa: BLE001 - passed to the reactor's thread
             ended = partial(self._fail, Failure())
         self.threads.reactor.callFromThread(self._end, ended)
-
-    def loaded(self, result: _T | OSError) -> None:
-        """The work was done outside of this process, or failed there. Its result needs no discarding."""
-        if self.cancelled:
-            self._end(self._not_done)
-        else:
-            self._end(partial(self.deferred.callback, Failure(result) if isinstance(result, OSError) else result))
 
     def _end(self, ended: Callable[[], None]) -> None:
         try:
@@ -136,12 +130,73 @@ def _on_later_failure(work: Callable[[], object], failure: Failure) -> None:
 
 
 @attrs.define(eq=False)
+class _Lane:
+    """The work of one lane: under way in threads, and waiting for a thread; all in order of arrival."""
+
+    name: Hashable
+    width: int
+    under_way: dict[_Job[Any], None] = attrs.field(factory=dict)
+    waiting: dict[_Job[Any], None] = attrs.field(factory=dict)
+    background: dict[_Job[Any], None] = attrs.field(factory=dict)
+    """Background work that waits."""
+    last_end: float = 0.0
+    """When a job last ended."""
+    _last_background: float = 0.0
+    """When background work last began or ended."""
+    _background_under_way: int = 0
+    _ahead: int = 0
+    """Jobs that have begun while background work waited, since the last of it began."""
+
+    def add(self, job: _Job[Any]) -> None:
+        """Let a job wait."""
+        (self.background if job.background else self.waiting)[job] = None
+
+    def forget(self, job: _Job[Any]) -> None:
+        """Let a job wait no more, if it does."""
+        (self.background if job.background else self.waiting).pop(job, None)
+
+    def next(self) -> _Job[Any] | None:
+        """Return the job that may begin now, if any."""
+        if len(self.under_way) >= self.width:
+            return None
+        may_background = self.background and self._background_under_way < max(1, self.width // 2)
+        if may_background and (not self.waiting or self._ahead >= BACKGROUND_TURN - 1):
+            return next(iter(self.background))
+        return next(iter(self.waiting), None)
+
+    def begin(self, job: _Job[Any], now: float) -> None:
+        """Count a job as under way."""
+        self.forget(job)
+        self.under_way[job] = None
+        job.since = now
+        self._ahead = 0 if job.background or not self.background else self._ahead + 1
+        if job.background:
+            self._background_under_way += 1
+            self._last_background = now
+
+    def end(self, job: _Job[Any], now: float) -> None:
+        """Count a job as ended."""
+        del self.under_way[job]
+        if job.background:
+            self._background_under_way -= 1
+            self._last_background = now
+
+    def expired(self, latest: float) -> list[_Job[Any]]:
+        """Return the jobs that began at `latest` or before, and those of a line that has stood still since."""
+        found = list(self.under_way)
+        if self.last_end <= latest:
+            found += self.waiting
+        if self._last_background <= latest:
+            found += self.background
+        return [job for job in found if job.since <= latest]
+
+
+@attrs.define(eq=False)
 class DiskThreads(Disk):
     """A Disk on a thread pool, which its owner starts and stops; used on the reactor's thread only.
 
     `width` is the number of threads that one lane may use. `timeout` is in seconds: work that does not end in this
-    time, or does not begin while no other work of its lane ends, fails with DiskHangsError. Page loads are made by
-    `loader`, which its owner starts and stops, too; in threads where there is none, or it cannot.
+    time, or does not begin while no other work of its lane ends, fails with DiskHangsError.
     """
 
     reactor: IReactorFromThreads
@@ -149,8 +204,7 @@ class DiskThreads(Disk):
     pool: ThreadPool
     width: int
     timeout: float
-    loader: PageLoader | None = None
-    _lanes: dict[Hashable, Lane[_Job[Any]]] = attrs.field(init=False, factory=dict)
+    _lanes: dict[Hashable, _Lane] = attrs.field(init=False, factory=dict)
     _idle: list[Deferred[None]] = attrs.field(init=False, factory=list)
     _timer: IDelayedCall | None = attrs.field(init=False, default=None)
 
@@ -192,7 +246,7 @@ class DiskThreads(Disk):
     ) -> Deferred[_T]:
         found = self._lanes.get(lane)
         if found is None:
-            found = self._lanes[lane] = Lane(lane, self.width)
+            found = self._lanes[lane] = _Lane(lane, self.width)
         job = _Job(self, work, discard, found, self.clock.seconds(), expires, background)
         found.add(job)
         self._begin_next(found)
@@ -200,20 +254,13 @@ class DiskThreads(Disk):
             self._timer = self.clock.callLater(_CHECK_SECONDS, self._expire_jobs)
         return job.deferred
 
-    def _begin_next(self, lane: Lane[_Job[Any]]) -> None:
+    def _begin_next(self, lane: _Lane) -> None:
         while (job := lane.next()) is not None:
             self._begin(job)
 
     def _begin(self, job: _Job[Any]) -> None:
         lane = job.lane
         lane.begin(job, self.clock.seconds())
-        load, loader = job.work, self.loader
-        in_thread = partial(self._begin_in_thread, job)
-        if not (isinstance(load, PageLoad) and loader is not None and loader.begin(load, job.loaded, in_thread)):
-            in_thread()
-
-    def _begin_in_thread(self, job: _Job[Any]) -> None:
-        lane = job.lane
         try:
             self.pool.callInThread(job.perform)
         except Exception:  # noqa: BLE001 - no thread can be started
@@ -230,7 +277,7 @@ class DiskThreads(Disk):
         self._begin_next(lane)
         self._remove_if_empty(lane)
 
-    def _remove_if_empty(self, lane: Lane[_Job[Any]]) -> None:
+    def _remove_if_empty(self, lane: _Lane) -> None:
         if not (lane.under_way or lane.waiting or lane.background) and self._lanes.get(lane.name) is lane:
             del self._lanes[lane.name]
 
@@ -249,10 +296,5 @@ class DiskThreads(Disk):
             for job in lane.expired(latest):
                 if job.expires and not (job.cancelled or job.deferred.called):
                     job.expire()
-                    self._replace_loader(job)
         if self._lanes:
             self._timer = self.clock.callLater(_CHECK_SECONDS, self._expire_jobs)
-
-    def _replace_loader(self, job: _Job[Any]) -> None:
-        if self.loader is not None and isinstance(job.work, PageLoad):
-            self.loader.replace_if_silent(self.timeout)

@@ -19,46 +19,13 @@ from aero_storage.service.disk_pools import DiskPools, make_disk_pools
 HANG = 10
 
 
-class Readers(Clock):
-    """A clock that is asked to watch descriptors, too."""
-
-    watched: set[object]
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.watched = set()
-
-    def addReader(self, reader: object) -> None:
-        self.watched.add(reader)
-
-    def removeReader(self, reader: object) -> None:
-        self.watched.discard(reader)
-
-
 @pytest.fixture
 def threads() -> Iterator[DiskPools]:
-    made = make_disk_pools(cast("Any", Readers()), FakeLog())
+    made = make_disk_pools(cast("Any", Clock()))
     made.start()
     yield made
-    made.stop()
-
-
-def test_page_loads() -> None:
-    """A process makes those of files, from the start to the end of the pools."""
-    threads = make_disk_pools(cast("Any", Readers()), FakeLog())
-    threads.start()
-    loader = threads.loader
-    assert loader is not None
-    assert threads.readers.loader is loader
-    assert (threads.disk.loader, threads.patient.loader) == (None, None)
-    assert loader.pid is not None
-    threads.stop()
-    assert loader.pid is None
-
-
-def test_no_page_loads_of_a_bucket() -> None:
-    """Its blocks are loaded otherwise: there is no process to take memory."""
-    assert make_disk_pools(cast("Any", Clock()), FakeLog(), for_origin=True).loader is None
+    made.disk.pool.stop()
+    made.readers.pool.stop()
 
 
 def test_who_worked_last_works_next(threads: DiskPools) -> None:

@@ -16,9 +16,9 @@ from aero_storage.errors import SettingsError
 from aero_storage.service.twisted_internals import INTERNALS, Internal, check_internals
 
 SOURCES = Path(__file__).parents[2] / "src" / "aero_storage"
-OTHERS = {"_exit", "_replace", "_lib", "_ffi", "_ssl", "_from_ssl", "_raise_ssl_error"}
-"""The first two are private by their names only: documented in the standard library. The others are pyOpenSSL's:
-where they are missing, its public names have to do (`streaming/encryption.py`)."""
+OTHERS = {"_replace", "_lib", "_ffi", "_ssl", "_from_ssl", "_raise_ssl_error"}
+"""The first is private by its name only: documented in the standard library. The others are pyOpenSSL's: where they
+are missing, its public names have to do (`streaming/encryption.py`)."""
 
 
 @pytest.mark.parametrize("internal", INTERNALS, ids=lambda internal: f"{internal.owner}.{internal.name}")

@@ -5,17 +5,15 @@ from __future__ import annotations
 import math
 from functools import partial
 from threading import Thread
-from typing import Any, cast
+from typing import Any
 
 import attrs
 from twisted.internet.defer import gatherResults
-from twisted.internet.interfaces import IReactorFDSet
 from twisted.internet.posixbase import PosixReactorBase
 from twisted.python.threadpool import ThreadPool
 
 from aero_storage.disk import DiskThreads
 from aero_storage.logs.json_log import EventLog
-from aero_storage.page_loading.loader_process import LoaderProcess
 
 _DISK_THREADS, _DISKS = 8, 4
 """Opens, closes and checks of the catalog and of the images that run at once on one disk; and the number of disks
@@ -69,16 +67,13 @@ class DiskPools:
     readers: DiskThreads
     origin: DiskThreads | None = None
     """For an images root in a bucket."""
-    loader: LoaderProcess | None = None
 
     @property
     def _all(self) -> tuple[DiskThreads, ...]:
         return (self.disk, self.patient, self.readers, *(() if self.origin is None else (self.origin,)))
 
     def start(self) -> None:
-        """Start all threads now, so that none has to be created under load, and the process for page loads."""
-        if self.loader is not None:
-            self.loader.start()
+        """Start all threads now, so that none has to be created under load."""
         for pool in (self.disk.pool, self.readers.pool):
             pool.start()
         if self.origin is not None:
@@ -97,9 +92,7 @@ class DiskPools:
             log.event("warn", f"{silent} does not answer: ending all the same", {"waiting": waiting})
 
     def stop(self) -> None:
-        """Stop the pools and the process; a pool with blocked threads ends with this process."""
-        if self.loader is not None:
-            self.loader.stop()
+        """Stop the pools; a pool with blocked threads ends with the process."""
         if not (self.disk.under_way or self.patient.under_way):
             self.disk.pool.stop()
         for threads in (self.readers, self.origin):
@@ -107,16 +100,14 @@ class DiskPools:
                 threads.pool.stop()
 
 
-def make_disk_pools(reactor: PosixReactorBase, log: EventLog, *, for_origin: bool = False) -> DiskPools:
+def make_disk_pools(reactor: PosixReactorBase, *, for_origin: bool = False) -> DiskPools:
     """Return the pools, not yet started; for an images root in a bucket, `for_origin`, one more."""
-    loader = None if for_origin else LoaderProcess(cast("IReactorFDSet", reactor), reactor, log)
     opens, reads = _Pool(_DISK_THREADS * _DISKS, "disk"), _Pool(_READ_THREADS * _READ_DISKS, "read")
     return DiskPools(
         DiskThreads(reactor, reactor, opens, _DISK_THREADS, _OPEN_SECONDS),
         DiskThreads(reactor, reactor, opens, _DISK_THREADS, math.inf),
-        DiskThreads(reactor, reactor, reads, _READ_THREADS, _READ_SECONDS, loader),
+        DiskThreads(reactor, reactor, reads, _READ_THREADS, _READ_SECONDS),
         _origin_threads(reactor) if for_origin else None,
-        loader,
     )
 
 

@@ -62,7 +62,7 @@ def _service_of(options: Options, reactor: PosixReactorBase) -> AeroService | Pa
     workers = number_of_workers(resolved.settings)
     if workers > 1:
         return supervise(options, reactor, workers)
-    pools = make_disk_pools(reactor, options.log, for_origin=isinstance(resolved.settings.images_root, OriginUrl))
+    pools = make_disk_pools(reactor, for_origin=isinstance(resolved.settings.images_root, OriginUrl))
     parts = compose(resolved.settings, reactor, pools, options.log, options.environ, documents=documents)
     parts = attrs.evolve(parts, listening=listen(reactor, parts.site, resolved, parts.sending))
     return AeroService(parts, service_manager(options.environ, reactor, options.log))

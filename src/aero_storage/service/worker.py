@@ -56,7 +56,7 @@ def run() -> None:
 
 def serve(config: WorkerConfig, reactor: PosixReactorBase, log: JsonLines) -> None:
     """Build the daemon, and register its start and stop with the reactor."""
-    pools = make_disk_pools(reactor, log, for_origin=isinstance(config.settings.images_root, OriginUrl))
+    pools = make_disk_pools(reactor, for_origin=isinstance(config.settings.images_root, OriginUrl))
     parts = compose(
         config.settings,
         reactor,

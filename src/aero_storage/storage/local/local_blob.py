@@ -18,8 +18,6 @@ from aero_storage.disk import Disk
 from aero_storage.errors import FileChangedError, ShortReadError
 from aero_storage.linux.page_cache import is_resident, read_resident_into
 from aero_storage.open_file import OpenFile
-from aero_storage.page_loading.page_load import PageLoad
-from aero_storage.page_loading.program import populate
 from aero_storage.storage.blob import Blob, BlobStatus
 from aero_storage.storage.local.file_status import status_of
 
@@ -28,6 +26,11 @@ READ_BYTES = 128 * 1024
 
 _CLOSED = -1
 _IS_CLOSED = "the blob is closed"
+
+_NULL = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+
+_SCRATCH = bytearray(128 * 1024)
+"""Its content is never read, so all threads share it."""
 
 
 @attrs.define(eq=False)
@@ -136,12 +139,12 @@ class LocalBlob(Blob, OpenFile):
 
     @override
     def warm(self, disk: Disk, offset: int, length: int, *, background: bool) -> Deferred[None]:
-        return disk.run(PageLoad(self, offset, length), lane=self.lane, background=background)
+        return disk.run(partial(self.populate, offset, length), lane=self.lane, background=background)
 
     def populate(self, offset: int, length: int) -> None:
         """Read bytes into the page cache. Waits for the disk: call it in a thread."""
         with self._kept_open():
-            populate(self._descriptor, offset, length)
+            _populate(self._descriptor, offset, length)
 
     @contextmanager
     def _kept_open(self) -> Iterator[None]:
@@ -201,3 +204,24 @@ class LocalBlob(Blob, OpenFile):
 
 def _ended() -> NoReturn:
     raise OSError(errno.ENODATA, "the file ends before its segment does")
+
+
+def _populate(descriptor: int, offset: int, length: int) -> None:
+    """Read bytes into the page cache; posix_fadvise first, so that the kernel makes few long requests to the disk."""
+    end = offset + length
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(descriptor, offset, length, os.POSIX_FADV_WILLNEED)
+    while offset < end and (came := _pass_by(descriptor, offset, end - offset)):
+        offset += came
+
+
+def _pass_by(descriptor: int, offset: int, length: int) -> int:
+    """Wait until some of the bytes are resident; return how many. Raises OSError if the disk fails.
+
+    `sendfile` to the null device copies nothing on Linux: with sixteen reading threads it takes 245 µs of CPU a MiB
+    instead of 417, which the reactor's thread may need. Without that the bytes are read.
+    """
+    try:
+        return os.sendfile(_NULL, descriptor, offset, length)
+    except (AttributeError, OSError):  # a failing disk fails again in the read below
+        return os.preadv(descriptor, (memoryview(_SCRATCH)[:length],), offset)

@@ -1,1 +1,0 @@
-"""Pages of files are brought into the page cache: by a process beside the daemon, or else by its threads."""
