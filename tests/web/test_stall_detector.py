@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 import pytest
 from twisted.internet.task import Clock
@@ -9,6 +11,7 @@ from twisted.internet.task import Clock
 from aero_storage.web.stall_detector import (
     HASTY_LOOK_SECONDS,
     LOOK_SECONDS,
+    LOOKED_AT_IN_ONE_TURN,
     SLOW_BYTES,
     YIELD_BYTES_PER_SECOND,
     YIELD_SECONDS,
@@ -326,6 +329,86 @@ def test_a_request_does_not_look_at_all_streams(house: House) -> None:
     for _ in range(50):
         house.serve_queue()
     assert Counted.asked == 0
+
+
+class TurningClock(Clock):
+    """A clock that makes the calls of one turn of a reactor at a time: one that is due at once comes in the next."""
+
+    def turn(self, seconds: float = 0.0) -> None:
+        self.rightNow += seconds
+        due: list[Any] = [call for call in self.getDelayedCalls() if call.getTime() <= self.rightNow]
+        for call in due:
+            if call.active():
+                self.calls.remove(call)
+                call.called = 1
+                call.func(*call.args, **call.kw)
+
+
+@attrs.define(eq=False)
+class Leaving(Stream):
+    """A stream that must not be asked once its connection has gone."""
+
+    has_gone: bool = False
+
+    def progress(self) -> int | None:
+        assert not self.has_gone
+        return self.taken
+
+
+@pytest.fixture
+def turns() -> TurningClock:
+    return TurningClock()
+
+
+@pytest.fixture
+def crowd(turns: TurningClock) -> House:
+    """Streams for more than one turn of a look."""
+    house = House(clock=turns)
+    house.streams.update(Leaving() for _ in range(3 * LOOKED_AT_IN_ONE_TURN))
+    return house
+
+
+def test_a_look_at_many_streams(turns: TurningClock) -> None:
+    """It goes on over as many turns as it needs: 5,000 streams at once would keep every request waiting for 0.1 s."""
+    asked = [0]
+
+    class Counted(Stream):
+        def progress(self) -> int | None:
+            asked[-1] += 1
+            return super().progress()
+
+    house = House(clock=turns)
+    house.streams.update(Counted() for _ in range(1000))
+    turns.turn(LOOK_SECONDS)
+    while not house.looks:
+        asked.append(0)
+        turns.turn()
+    assert max(asked) <= LOOKED_AT_IN_ONE_TURN
+    assert sum(asked) == 1000
+
+
+def test_gone_during_a_look(crowd: House, turns: TurningClock) -> None:
+    """Streams that go between two turns of a look are not asked any more, and the look ends as always."""
+    turns.turn(LOOK_SECONDS)
+    for one in crowd.streams:
+        assert isinstance(one, Leaving)
+        one.has_gone = True
+    crowd.streams.clear()
+    stream = crowd.join()
+    turns.turn()
+    turns.turn()
+    assert crowd.looks == 1
+    crowd.let_pass(61 + 3 * LOOK_SECONDS)
+    assert stream.shuts == 1
+
+
+def test_the_last_goes_during_a_look(crowd: House, turns: TurningClock) -> None:
+    """A look that has not ended ends with the last connection."""
+    turns.turn(LOOK_SECONDS)
+    crowd.streams.clear()
+    crowd.stalls.stop()
+    assert turns.getDelayedCalls() == []
+    assert crowd.looks == 0
 
 
 def test_broken_off_since_the_look(house: House) -> None:
