@@ -41,7 +41,6 @@ LEFT_OUT = {
     "made_bodies": NO_BYTES,
     "metrics": "test_object_store.py has the metrics that a bucket adds",
     "object_store": OWN_BUCKET,
-    "page_loads": "over a bucket there is no process for page loads",
     "real_store": OWN_BUCKET,
     "service_manager": ACCEPTING,
     "settings": NO_BYTES,
