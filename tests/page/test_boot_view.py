@@ -359,7 +359,9 @@ def test_emulator_that_comes_while_the_daemon_runs(visit: Visit, bare: Daemon, g
     """What is fetched while the daemon runs is there for the next page, with its licences."""
     shutil.copytree(guest.files, bare.root / ".page")
     try:
-        visit.until("fetch('/ui/emulator.json').then(answer => answer.json()).then(found => 'v86.wasm' in found.parts)")
+        visit.until(
+            "fetch('/ui/emulator.json').then(answer => answer.json()).then(found => 'v86.wasm' in found.parts)"
+        )
         opened(visit, bare)
         visit.until("Boolean(document.querySelector('.boot-form'))")
         works = visit.evaluate("[...document.querySelectorAll('main .hint a')].map(one => one.textContent)")
