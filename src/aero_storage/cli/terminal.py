@@ -16,6 +16,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+from typing_extensions import override
 
 from aero_storage.errors import OutputError
 
@@ -75,6 +76,14 @@ def write_json(document: object) -> None:
     """Write one JSON document, in printable ASCII, to standard output. Raises OutputError if it takes none."""
     with _writing_result():
         print(json.dumps(document).replace("\x7f", "\\u007f"), flush=True)
+
+
+class TerminalConsole(Console):
+    """A console that raises BrokenPipeError; Rich's own ends the program, or, below a reactor, is lost."""
+
+    @override
+    def on_broken_pipe(self) -> None:
+        raise  # noqa: PLE0704 - Rich calls it where it handles the error
 
 
 def _standard_output() -> int:
@@ -138,7 +147,7 @@ def add_row(table: Table, *cells: str) -> None:
 def write_table(table: Table) -> None:
     """Write a table to standard output. Raises OutputError if it takes none."""
     with _writing_result():
-        Console().print(table)
+        TerminalConsole().print(table)
 
 
 def shows_blocks() -> bool:
@@ -152,13 +161,13 @@ def shows_blocks() -> bool:
 
 def output_console() -> Console | None:
     """Return the terminal behind standard output, if lines can be written anew on it; None if not."""
-    console = Console()
+    console = TerminalConsole()
     return console if console.is_terminal and not console.is_dumb_terminal and sys.stdout.isatty() else None
 
 
 def terminal_columns() -> int:
     """Return the width of the terminal; 80 where there is none."""
-    return Console().width
+    return TerminalConsole().width
 
 
 def write_blocks(rows: Iterable[str]) -> None:
@@ -166,7 +175,7 @@ def write_blocks(rows: Iterable[str]) -> None:
 
     NO_COLOR does not count: here the colours are what is shown.
     """
-    console = Console(no_color=False)
+    console = TerminalConsole(no_color=False)
     with _writing_result():
         for row in rows:
             console.print(Text(row, style="black on bright_white"), no_wrap=True, crop=False, overflow="ignore")
@@ -174,11 +183,11 @@ def write_blocks(rows: Iterable[str]) -> None:
 
 def lacks_colours() -> bool:
     """Return whether standard output is a terminal that shows no colours."""
-    return sys.stdout.isatty() and Console(no_color=False).color_system is None
+    return sys.stdout.isatty() and TerminalConsole(no_color=False).color_system is None
 
 
 def error_console() -> Console | None:
     """Return the terminal behind standard error, for a bar that moves; None if it is no such terminal."""
-    console = Console(stderr=True)
+    console = TerminalConsole(stderr=True)
     # With FORCE_COLOR rich takes any output for a terminal; on a dumb one it shows nothing until the end.
     return console if console.is_interactive and sys.stderr.isatty() else None
