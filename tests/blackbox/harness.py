@@ -134,6 +134,10 @@ class Daemon:
     def dial(self, *, receive_buffer: int | None = None, source: str | None = None) -> RawConnection:
         return RawConnection.dial(self.port, receive_buffer=receive_buffer, source=source)
 
+    def dial_unix(self) -> RawConnection:
+        """Connect to its UNIX socket, which is named `socket`."""
+        return RawConnection.dial_unix(self.home / "socket")
+
     def ask(
         self,
         target: str | bytes,

@@ -13,6 +13,7 @@ from attrs import define, field, frozen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 Ending: TypeAlias = Literal["whole", "eof", "reset"]
 Fields: TypeAlias = "Mapping[str, str] | tuple[tuple[str, str], ...]"
@@ -101,7 +102,7 @@ def parse_head(raw: bytes) -> Reply:
 
 @define
 class RawConnection:
-    """A TCP connection to the daemon."""
+    """A connection to the daemon."""
 
     sock: socket.socket
     buffer: bytearray = field(factory=bytearray)
@@ -122,6 +123,18 @@ class RawConnection:
             sock.close()
             raise
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return cls(sock)
+
+    @classmethod
+    def dial_unix(cls, path: Path) -> Self:
+        """Connect to a UNIX socket."""
+        sock = socket.socket(socket.AF_UNIX)
+        sock.settimeout(PATIENCE)
+        try:
+            sock.connect(str(path))
+        except OSError:
+            sock.close()
+            raise
         return cls(sock)
 
     def __enter__(self) -> Self:

@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 from attrs import define, frozen
-from tests.blackbox.harness import running, until
+from tests.blackbox.harness import Daemon, running, until
 from tests.blackbox.raw_http import RawConnection, head
 from tests.certificates import write_certificate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.blackbox.harness import Daemon, Line
+    from tests.blackbox.harness import Line
     from tests.blackbox.raw_http import Fields
 
 KIB, MIB = 1 << 10, 1 << 20
@@ -37,14 +37,6 @@ AHEAD = 6
 """Images that are made before their tests."""
 RESETS = "file changed in place: connections reset"
 OLD, NEW = (random.Random(seed).randbytes(SIZE) for seed in (27, 28))
-
-
-def dial_unix(daemon: Daemon) -> RawConnection:
-    """Connect to the UNIX socket of a daemon."""
-    sock = socket.socket(socket.AF_UNIX)
-    sock.settimeout(10)
-    sock.connect(str(daemon.home / "socket"))
-    return RawConnection(sock)
 
 
 def dial_tls(daemon: Daemon) -> RawConnection:
@@ -71,7 +63,7 @@ class Image:
 
     def dial(self, *, receive_buffer: int | None = None) -> RawConnection:
         """Connect; a UNIX socket has no receive buffer of its own."""
-        return self.daemon.dial(receive_buffer=receive_buffer) if self.kind == "tcp" else dial_unix(self.daemon)
+        return self.daemon.dial(receive_buffer=receive_buffer) if self.kind == "tcp" else self.daemon.dial_unix()
 
     @property
     def target(self) -> str:
@@ -399,7 +391,7 @@ def serving_one_image(path: Path) -> Path:
     return image
 
 
-@pytest.mark.parametrize("dial", [dial_unix, dial_tls])
+@pytest.mark.parametrize("dial", [Daemon.dial_unix, dial_tls])
 def test_one_line_for_other_transports(home: Callable[[str], Path], dial: Callable[[Daemon], RawConnection]) -> None:
     """Connections by TLS, which get copies, and by UNIX sockets are told of in one line when a file changes."""
     path = home(f"line-{dial.__name__}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import ssl
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -50,13 +49,6 @@ def daemon(home: Callable[[str], Path]) -> Iterator[Daemon]:
 
 def dial_tcp(daemon: Daemon) -> RawConnection:
     return daemon.dial()
-
-
-def dial_unix(daemon: Daemon) -> RawConnection:
-    sock = socket.socket(socket.AF_UNIX)
-    sock.settimeout(10)
-    sock.connect(str(daemon.home / "socket"))
-    return RawConnection(sock)
 
 
 def dial_tls(daemon: Daemon) -> RawConnection:
@@ -140,9 +132,9 @@ def reads_one_and_leaves_one(size: int) -> Callable[[RawConnection], None]:
 CASES = {
     "response-tcp": (dial_tcp, asks(part(2 * IN_BUFFERS))),
     "response-tls": (dial_tls, asks(part(IN_BUFFERS))),
-    "response-unix": (dial_unix, asks(part(IN_BUFFERS))),
+    "response-unix": (Daemon.dial_unix, asks(part(IN_BUFFERS))),
     "file-tcp": (dial_tcp, reads_one_and_leaves_one(COPIED_BYTES)),
-    "file-unix": (dial_unix, reads_one_and_leaves_one(IN_BUFFERS)),
+    "file-unix": (Daemon.dial_unix, reads_one_and_leaves_one(IN_BUFFERS)),
     "error-tcp": (dial_tcp, asks(REFUSED)),
     "error-tls": (dial_tls, asks(REFUSED)),
     "last-tls": (dial_tls, asks(part(IN_BUFFERS, Connection="close"))),

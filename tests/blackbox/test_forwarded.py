@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.blackbox.harness import running, until
-from tests.blackbox.raw_http import PATIENCE, RawConnection, head
+from tests.blackbox.raw_http import RawConnection, head
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -56,10 +56,7 @@ def test_refused_head(behind: Daemon) -> None:
 def test_trusted_socket(behind: Daemon) -> None:
     """Who may connect to the UNIX socket is believed, if that was asked for; it has no address of its own."""
     for lines, client in (((), "unix"), ((("X-Forwarded-For", "192.0.2.7"),), "192.0.2.7")):
-        sock = socket.socket(socket.AF_UNIX)
-        sock.settimeout(PATIENCE)
-        sock.connect(str(behind.home / "address"))
-        with RawConnection(sock) as conn:
+        with RawConnection.dial_unix(behind.home / "address") as conn:
             conn.send(head("GET", "/v1/images/disk", lines))
             assert behind.complete(conn.reply()["X-Request-Id"])["client"] == client
 

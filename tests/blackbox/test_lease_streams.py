@@ -72,10 +72,7 @@ def streams() -> Iterator[ExitStack]:
 def dial(daemon: Daemon, kind: str) -> RawConnection:
     """Connect with a small buffer."""
     if kind == "unix":
-        sock = socket.socket(socket.AF_UNIX)
-        sock.settimeout(10)
-        sock.connect(str(daemon.home / "socket"))
-        return RawConnection(sock)
+        return daemon.dial_unix()
     conn = daemon.dial(receive_buffer=BUFFER)
     if kind == "tls":
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import ssl
 from contextlib import ExitStack
 from functools import partial
@@ -42,13 +41,6 @@ def dial_tcp(daemon: Daemon) -> RawConnection:
     return daemon.dial(receive_buffer=4096)
 
 
-def dial_unix(daemon: Daemon) -> RawConnection:
-    sock = socket.socket(socket.AF_UNIX)
-    sock.settimeout(10)
-    sock.connect(str(daemon.home / "socket"))
-    return RawConnection(sock)
-
-
 def dial_tls(daemon: Daemon) -> RawConnection:
     *_, address = [line["address"] for line in daemon.lines() if line["message"] == "listening"]
     plain = RawConnection.dial(int(address.rpartition(":")[2]), receive_buffer=4096)
@@ -61,7 +53,7 @@ def waits(daemon: Daemon, bodies: int) -> bool:
     return daemon.metrics().value("aero_storage_waiting_body_bytes") > bodies * MIB
 
 
-@pytest.mark.parametrize("dial", [dial_tcp, dial_unix, dial_tls])
+@pytest.mark.parametrize("dial", [dial_tcp, Daemon.dial_unix, dial_tls])
 def test_clients_that_read_nothing(place: Path, dial: Callable[[Daemon], RawConnection]) -> None:
     """A hundred clients that ask for a megabyte and do not read take a tenth of a hundred megabytes at the most."""
     endpoints = (

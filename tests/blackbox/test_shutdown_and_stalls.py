@@ -37,12 +37,7 @@ def place(tmp_path: Path) -> Path:
 
 def dial(daemon: Daemon, kind: str) -> RawConnection:
     """Connect over TCP, with a small receive buffer, or to the UNIX socket."""
-    if kind == "tcp":
-        return daemon.dial(receive_buffer=BUFFER)
-    sock = socket.socket(socket.AF_UNIX)
-    sock.settimeout(10)
-    sock.connect(str(daemon.home / "socket"))
-    return RawConnection(sock)
+    return daemon.dial(receive_buffer=BUFFER) if kind == "tcp" else daemon.dial_unix()
 
 
 def begin(daemon: Daemon, stack: ExitStack, kind: str = "tcp") -> RawConnection:

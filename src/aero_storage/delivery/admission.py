@@ -124,15 +124,11 @@ class Admission:
 
     def try_acquire(self, host: str | None = None) -> Place | None:
         """Return a place now, or None if none is free or other requests wait."""
-        held, cap = self._held, self.max_concurrent_bytes_requests
-        if cap and len(held) >= cap:
+        if not self.has_place:
             return None
-        if self._queue is not None:
-            if self._queue:
-                return None
-            self._queue = None
+        self._queue = None
         place = Place(self)
-        held[place] = host
+        self._held[place] = host
         return place
 
     def serve_queue(self) -> None:

@@ -43,7 +43,7 @@ def make_filler(level: str, message: str, fields: Fields, blanks: Collection[str
     pieces = [_literal(name) + ": " + ("%s" if name in blanks else _literal(value)) for name, value in record.items()]
     template, now = f'{{"timestamp": "%s", {", ".join(pieces)}}}\n', time.time
 
-    return lambda *values: template % (_millisecond(int(now() * 1000)), *values)
+    return lambda *values: template % (timestamp(now()), *values)
 
 
 def quote(text: str | None) -> str:

@@ -7,7 +7,6 @@ are callbacks, evaluated on each exposition.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Literal
@@ -15,17 +14,7 @@ from typing import Literal
 import attrs
 
 from aero_storage.http.leases.results import LeaseResult
-from aero_storage.metrics.counts import (
-    BUCKETS,
-    OTHER,
-    Counts,
-    Gauge,
-    Labels,
-    Tally,
-    descriptors_used,
-    empty_row,
-    observe,
-)
+from aero_storage.metrics.counts import OTHER, Counts, Gauge, Labels, Tally, descriptors_used, empty_row, observe
 from aero_storage.metrics.families import Families, Registry, generate_latest, process_samples
 
 Mode = Literal["range", "full", "chunk", "virtual_chunk"]
@@ -67,8 +56,7 @@ class RangeTally:
         """Count a range of `size` bytes."""
         self._number += 1
         self._bytes += size
-        self._row[bisect_left(BUCKETS, seconds)] += 1
-        self._row[-1] += seconds
+        observe(self._row, seconds)
 
     def take(self) -> tuple[int, int]:
         """Return how many there were since the last call, and their bytes."""
