@@ -28,7 +28,7 @@ class Kept:
 
     file: object | None = "the open file"
 
-    def current_file(self) -> object | None:
+    def current_file(self, _now: float) -> object | None:
         return self.file
 
     def lease(self) -> FakeBlob:
@@ -98,13 +98,13 @@ def test_a_change_ends_the_fast_way(happens: Callable[[World], None], now: float
     world = World()
     fast = world.decide()
     happens(world)
-    assert (fast.file_now(now) is not None) is holds
+    assert (fast.file_now(now, 0.0) is not None) is holds
 
 
 def test_a_request_is_seen_by_the_profiles() -> None:
     """They are looked at anew while anybody asks for images."""
     world = World()
-    world.decide().file_now(DATE)
+    world.decide().file_now(DATE, 0.0)
     assert world.profiles.asked
 
 

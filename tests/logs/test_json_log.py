@@ -611,25 +611,38 @@ def test_form_writes_what_an_event_does(constant: Record, fields: Record, order:
     sink = MemorySink()
     log = JsonLines(sink, "info", constant=constant)
     log.event("info", "100 % done", fields)
-    make_form(log, "info", "100 % done", fields, blanks)(*(json.dumps(fields[name]) for name in blanks))
+    make_form(log, "info", "100 % done", fields, dict.fromkeys(blanks, "%s"))(
+        *(json.dumps(fields[name]) for name in blanks)
+    )
     one, two = (line.partition(", ")[2] for line in sink.text.splitlines())
     assert one == two
 
 
 def test_form_keeps_to_the_level(sink: MemorySink) -> None:
     """A form below the level is silent."""
-    make_form(JsonLines(sink, "warn"), "info", "quiet", {"n": None}, ["n"])(1)
-    make_form(JsonLines(sink, "warn"), "warn", "loud", {"n": None}, ["n"])(1)
+    make_form(JsonLines(sink, "warn"), "info", "quiet", {"n": None}, {"n": "%s"})(1)
+    make_form(JsonLines(sink, "warn"), "warn", "loud", {"n": None}, {"n": "%s"})(1)
     assert sink.messages == ["loud"]
 
 
 def test_form_of_another_log() -> None:
     """Another log gets an event with all fields."""
     observer = Observer()
-    make_form(TwistedLog(Logger(observer=observer)), "info", "request", {"a": None, "b": 2, "c": 3}, ["a", "c"])(
-        1, quote("€")
+    blanks = {"a": "%s", "c": "%s", "d": '"%d-%d"'}
+    fields = {"a": None, "b": 2, "c": 3, "d": 4}
+    make_form(TwistedLog(Logger(observer=observer)), "info", "request", fields, blanks)(1, quote("€"), 5, 6)
+    make_form(TwistedLog(Logger(observer=observer)), "info", "request", {"b": 2}, {})()
+    found = [json.loads(str(event["fields"])) for event in observer.events]
+    assert found == [{"a": 1, "b": 2, "c": "€", "d": "5-6"}, {"b": 2}]
+
+
+def test_form_says_how_values_are_written(sink: MemorySink) -> None:
+    """A blank may be more than one value, and no JSON before it is written."""
+    blanks = {"part": '"%d-%d"', "seconds": "%.6f"}
+    make_form(JsonLines(sink, "info"), "info", "read", {"part": None, "of": "100 %", "seconds": None}, blanks)(
+        5, 6, 0.5
     )
-    assert json.loads(str(observer.events[0]["fields"])) == {"a": 1, "b": 2, "c": "€"}
+    assert sink.text.endswith('"message": "read", "part": "5-6", "of": "100 %", "seconds": 0.500000}\n')
 
 
 def test_descriptor_sink_writes_all() -> None:

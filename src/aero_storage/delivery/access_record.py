@@ -21,11 +21,21 @@ from aero_storage.metrics import Metrics, RangeTally
 from aero_storage.storage.store import Opened
 
 _PARTIAL = 206
+_MESSAGE = "request complete"
 _RANGE_REFUSALS = frozenset({412, 413, 416})
 _BYTES = frozenset({Resource.IMAGE, Resource.CHUNK})
 _RANGE, _VERSION, _ORIGIN = "range", "version", "origin_bytes"
 _LEASE, _USER = "lease", "user_id"
-_BLANKS = ("request_id", "status", "outcome", "bytes_sent", "latency_seconds", "client")
+_BLANKS = dict.fromkeys(("request_id", "status", "outcome", "bytes_sent", "latency_seconds", "client"), "%s")
+_NOTED = {
+    "request_id": '"%s"',
+    "bytes_sent": "%d",
+    "latency_seconds": "%.6f",
+    "client": "%s",
+    _RANGE: '"%d-%d"',
+    _VERSION: '"%s"',
+}
+"""What varies in a line about a range that was sent, and how it is written."""
 
 
 NoteRange = Callable[[str, str, int, int, int, str, float], None]
@@ -59,8 +69,8 @@ class AccessRecord:
     """The lease that `_range_form` tells of."""
     _has_origin: bool = attrs.field(init=False, default=False)
     """Whether `_range_form` has a blank for the bytes of an origin."""
-    _tally: RangeTally | None = attrs.field(init=False, default=None)
-    """Counts the ranges of `note_range`."""
+    note: NoteRange | None = attrs.field(init=False, default=None)
+    """Records a range of a public image that was sent whole; None before the first line of such a one."""
     _route: str = attrs.field(init=False)
     _method: str = attrs.field(init=False)
     _counted_image: str | None = attrs.field(init=False)
@@ -72,6 +82,8 @@ class AccessRecord:
         self._route, self._method = facts.route_label, facts.method_label
         self._counted_image = facts.names.image_id if facts.resource in _BYTES else None
         self._is_image = facts.resource is Resource.IMAGE
+        if self.reporter.log is None:
+            self.note = self._make_note(lambda *_values: None)
 
     def count(self, status: int, bytes_sent: int, seconds: float, opened: Opened | None = None) -> None:
         """Count a request that ended after `seconds`; `bytes_sent` bytes of its body, from `opened`, were sent."""
@@ -89,23 +101,21 @@ class AccessRecord:
             elif status in _RANGE_REFUSALS and not self.facts.announces_body:
                 metrics.range_answered(valid=False)
 
-    def note_range(self) -> NoteRange | None:
-        """Return what records a range of a public image that was sent; None before the first line of such a one."""
-        if self._range_form is None and self.reporter.log is not None:
-            return None
-        return None if self._range_lease is not None or self._has_origin else self._note_range
+    def _make_note(self, form: Form) -> NoteRange:
+        """Return what counts a range and fills in `form`; the first one begins the count."""
+        tally: RangeTally | None = None
 
-    def _note_range(  # noqa: PLR0913, PLR0917 - what there is to say
-        self, request_id: str, client: str, first: int, last: int, length: int, version: str, seconds: float
-    ) -> None:
-        tally, form = self._tally, self._range_form
-        if tally is None:
-            image_id = self.facts.names.image_id or ""
-            tally = self._tally = self.reporter.metrics.tally_of_ranges(self._route, self._method, image_id)
-        tally.add(length, seconds)
-        if form is not None:
-            part, json_id = f'"{first}-{last}"', f'"{request_id}"'
-            form(json_id, _PARTIAL, '"complete"', length, f"{seconds:.6f}", client, part, f'"{version}"')
+        def note(  # noqa: PLR0913, PLR0917 - what there is to say
+            request_id: str, client: str, first: int, last: int, length: int, version: str, seconds: float
+        ) -> None:
+            nonlocal tally
+            if tally is None:
+                image_id = self.facts.names.image_id or ""
+                tally = self.reporter.metrics.tally_of_ranges(self._route, self._method, image_id)
+            tally.add(length, seconds)
+            form(request_id, length, seconds, client, first, last, version)
+
+        return note
 
     def write(
         self,
@@ -150,7 +160,13 @@ class AccessRecord:
         if refused is None and self._is_image and _RANGE in known and _VERSION in known:
             self._range_form, self._has_origin = form, _ORIGIN in known
             self._range_lease = None if verdict is None else verdict.lease
+            is_plain = self._range_lease is None and not self._has_origin
+            self.note = self.note or self._note_in(log) if is_plain else None
         form(*blanks, *known.values())
+
+    def _note_in(self, log: EventLog) -> NoteRange:
+        fields = self._fields() | {"status": _PARTIAL, "outcome": "complete"} | dict.fromkeys((_RANGE, _VERSION))
+        return self._make_note(make_form(log, "info", _MESSAGE, fields, _NOTED))
 
     def _known(self, reply: Reply | None, opened: Opened | None) -> dict[str, object]:
         """The fields of a line beside the usual blanks, as numbers or JSON."""
@@ -173,8 +189,8 @@ class AccessRecord:
     def _make_form(self, log: EventLog, more: tuple[str, ...], refused: Refused | None, lease: LeaseFields) -> Form:
         fields = self._fields() | dict.fromkeys(more) | _refusal_fields(refused) | dict(lease)
         fields = {name: value for name, value in fields.items() if name != _USER or value is not None}
-        blanks = (*_BLANKS, *more)
-        form = self._forms[more, refused, lease] = make_form(log, "info", "request complete", fields, blanks)
+        blanks = _BLANKS | dict.fromkeys(more, "%s")
+        form = self._forms[more, refused, lease] = make_form(log, "info", _MESSAGE, fields, blanks)
         return form
 
     def _fields(self) -> dict[str, object]:

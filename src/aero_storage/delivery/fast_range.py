@@ -44,10 +44,10 @@ class FastRange:
     def _size(self) -> int:
         return self.decision.representation.size
 
-    def file_now(self, now: float) -> OpenFile | None:
+    def file_now(self, now: float, seconds: float) -> OpenFile | None:
         """Return the file, if the decision holds at `now` and a request could have a place; else None.
 
-        `now` is the `Date` of the response, in seconds since the epoch.
+        `now` is the `Date` of the response, in seconds since the epoch; the clock shows `seconds`.
         """
         profiles, date = self._profiles, self.decision.date
         profiles.asked = True
@@ -57,7 +57,7 @@ class FastRange:
             and self._admission.has_place
             and (date is None or date <= now)
         ):
-            return self.file.current_file()
+            return self.file.current_file(seconds)
         return None
 
     def take_place(self, exchange: Exchange) -> bool:

@@ -36,6 +36,8 @@ _HEAD = re.compile(
 _FIELD = re.compile(r"([^:]+): *([^\r]*)\r\n")
 _BAD_REQUEST, _TARGET_TOO_LONG = 400, 414
 _FRAMING = frozenset(("content-length", "transfer-encoding"))
+MAX_RANGE_DIGITS = 18
+"""Of a position that `split_varying` leaves out."""
 _RANGE_LINE = re.compile(rb"\r\n[Rr]ange: (bytes=[0-9]{1,18}-[0-9]{1,18})(?=\r\n)")
 _RANGE_QUERY = re.compile(rb"[?&][0-9]{1,18}-[0-9]{1,18}")
 _LINE_END = b" HTTP/1.1\r\n"
@@ -170,6 +172,14 @@ def split_varying(data: bytes) -> tuple[HeadKey, str | None, str | None]:
     if b"equest-" in data:  # a search for the whole line takes ten times as long
         key, request_id = _cut_request_id(key)
     return key, range_value, request_id
+
+
+def range_place(data: bytes) -> slice | None:
+    """Return where the two positions of `Range` are in a head; None if `split_varying` leaves out anything else."""
+    key, value, request_id = split_varying(data)
+    if value is None or request_id is not None or sum(map(len, key)) + len(value) != len(data):
+        return None
+    return slice(len(key[0]) + len("bytes="), len(key[0]) + len(value))
 
 
 def may_be_remembered(head: RequestHead, range_value: str | None, request_id: str | None) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 
@@ -33,17 +33,17 @@ def make_line(level: str, message: str, fields: Fields, seconds: float | None = 
     return encode_json({"timestamp": stamp, "level": level, "message": message, **fields}) + "\n"
 
 
-def make_filler(level: str, message: str, fields: Fields, blanks: Collection[str]) -> Callable[..., str]:
-    """Return a function from the values of `blanks` to the line that `make_line` would make now.
+def make_template(level: str, message: str, fields: Fields, blanks: Mapping[str, str]) -> str:
+    """Return what `%` makes the line from that `make_line` would make.
 
-    The values are in the order of `fields`, and already JSON: numbers, or texts made by `quote`. The other fields are
-    encoded once: a line takes a quarter of the time.
+    Its values are the time stamp, then those of `blanks`, in the order of `fields`; `blanks` has for the name of each
+    how its value is written, such as `%s` for what is JSON already: numbers, or texts made by `quote`. The other
+    fields are encoded once: a line takes a quarter of the time.
     """
     record = {"level": level, "message": message, **fields}
-    pieces = [_literal(name) + ": " + ("%s" if name in blanks else _literal(value)) for name, value in record.items()]
-    template, now = f'{{"timestamp": "%s", {", ".join(pieces)}}}\n', time.time
-
-    return lambda *values: template % (timestamp(now()), *values)
+    written = {name: _literal(value) for name, value in record.items() if name not in blanks} | dict(blanks)
+    pieces = [f"{_literal(name)}: {written[name]}" for name in record]
+    return f'{{"timestamp": "%s", {", ".join(pieces)}}}\n'
 
 
 def quote(text: str | None) -> str:
@@ -64,11 +64,12 @@ def _short_literal(text: str) -> str:
 
 def timestamp(seconds: float) -> str:
     """Return RFC 3339 in UTC with milliseconds, of `seconds` since the epoch."""
-    return _millisecond(int(seconds * 1000 // 1))
+    return millisecond(int(seconds * 1000 // 1))
 
 
 @lru_cache(4)
-def _millisecond(milliseconds: int) -> str:
+def millisecond(milliseconds: int) -> str:
+    """Return the same of whole milliseconds since the epoch."""
     return f"{_second(milliseconds // 1000)}.{milliseconds % 1000:03}Z"
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import attrs
@@ -14,7 +15,7 @@ from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, formatEvent
 from typing_extensions import override
 from zope.interface import implementer
 
-from aero_storage.logs.json_lines import Fields, make_filler, make_line
+from aero_storage.logs.json_lines import Fields, make_line, make_template, millisecond
 from aero_storage.logs.sink import Sink
 
 LEVELS = ("debug", "info", "warn", "error", "critical")
@@ -38,16 +39,18 @@ class EventLog(Protocol):
         ...
 
 
-def make_form(log: EventLog, level: str, message: str, fields: Fields, blanks: Sequence[str]) -> Form:
-    """Prepare an event of which only the `blanks` among `fields` vary; their values are numbers, or encoded JSON.
+def make_form(log: EventLog, level: str, message: str, fields: Fields, blanks: Mapping[str, str]) -> Form:
+    """Prepare an event of which only the `blanks` among `fields` vary.
 
-    The lines equal those of `EventLog.event`. JsonLines encodes the constant part once.
+    For each, in the order of `fields`, `blanks` has how `%` writes its JSON: `%s` where the value is a number or JSON
+    already. The lines equal those of `EventLog.event`. JsonLines encodes the constant part once.
     """
     if isinstance(log, JsonLines):
         return log.form(level, message, fields, blanks)
+    varying = "\n".join(blanks.values())  # JSON has no line feed of its own
 
     def write(*values: object) -> None:
-        parsed = [json.loads(value) if isinstance(value, str) else value for value in values]
+        parsed = [json.loads(text) for text in (varying % values).split("\n")] if blanks else ()
         log.event(level, message, {**fields, **dict(zip(blanks, parsed, strict=True))})
 
     return write
@@ -158,15 +161,15 @@ class JsonLines(LineLog):
         if _RANK[level] >= _RANK[self._log_level]:
             self._put(self._line(level, message, fields))
 
-    def form(self, level: str, message: str, fields: Fields, blanks: Sequence[str]) -> Form:
-        """Prepare an event as `make_form` does; `blanks` are in the order of `fields`."""
+    def form(self, level: str, message: str, fields: Fields, blanks: Mapping[str, str]) -> Form:
+        """Prepare an event as `make_form` does."""
         if _RANK[level] < _RANK[self._log_level]:
             return lambda *_values: None
-        fill = make_filler(level, message, {**self._constant, **fields}, blanks)
-        lock, usual = self._lock, range(1, self._max_queued // 2 - 1)
+        template = make_template(level, message, {**self._constant, **fields}, blanks)
+        lock, usual, now = self._lock, range(1, self._max_queued // 2 - 1), time.time
 
         def put(*values: object) -> None:
-            line = fill(*values)
+            line = template % (millisecond(int(now() * 1000)), *values)
             with lock:  # the usual case of `_put` and `_enqueue`: the writer has been told
                 if self._writer is not None and len(self._queue) in usual:
                     self._queue.append(line)

@@ -86,9 +86,11 @@ class _File(RememberedFile):
     cached: bool = True
     checking: bool = False
 
-    def current_file(self) -> OpenFile | None:
-        """Return the file, if the cache would lease it now and it may be asked without waiting."""
-        return self.opened.blob.file if self.cached and self.files.is_usable(self) else None
+    def current_file(self, now: float) -> OpenFile | None:
+        """Return the file, if the cache would lease it at `now` and it may be asked without waiting."""
+        if 0 <= now - self.compared <= COMPARE_SECONDS and 0 <= now - self.checked <= CHECK_SECONDS and self.cached:
+            return self.opened.blob.file
+        return self.opened.blob.file if self.cached and self.files.is_usable(self, now) else None
 
     def lease(self) -> Lease:
         """Return a lease."""
@@ -181,11 +183,11 @@ class OpenFileCache:
     def lease(self, key: Hashable) -> Lease | None:
         """Return a lease of the file with this key, if it is open and was revalidated within FRESH_SECONDS."""
         file = self._cached.get(key)
-        return file.lease() if file is not None and self.is_usable(file) else None
+        return file.lease() if file is not None and self.is_usable(file, self._clock.seconds()) else None
 
-    def is_usable(self, file: _File) -> bool:
-        """Return whether a cached file may be used now, and revalidate it if that is due."""
-        now, blob = self._clock.seconds(), file.opened.blob
+    def is_usable(self, file: _File, now: float) -> bool:
+        """Return whether a cached file may be used when the clock shows `now`, and revalidate it if that is due."""
+        blob = file.opened.blob
         if not (blob.remote or 0 <= now - file.compared <= COMPARE_SECONDS):  # the clock may have been stepped back
             file.compared = now
             if not blob.is_current():  # changed in place: another version

@@ -75,8 +75,8 @@ class RememberedFile(Protocol):
 
     __slots__ = ()
 
-    def current_file(self) -> OpenFile | None:
-        """Return the file, if `open_cached` would return it now; else None."""
+    def current_file(self, now: float) -> OpenFile | None:
+        """Return the file, if `open_cached` would return it when the clock shows `now`; else None."""
         ...
 
     def lease(self) -> Opened:

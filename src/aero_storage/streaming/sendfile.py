@@ -129,6 +129,19 @@ class SendfileServer(WriteQueue):
             self._count_turn(sent)
         return sent
 
+    def send_small(self, head: bytes, body: memoryview) -> int:
+        """Do the same for the two pieces of a small response, up to _SMALL_BYTES, which are not joined."""
+        self.fair_queue.shorten_turns()
+        if not self.is_idle() or self._spent + _SMALL_BYTES > TURN_BYTES:
+            return 0
+        try:
+            sent = self.socket.sendmsg((head, body))
+        except OSError as error:
+            return self._has_not_sent(error)
+        self._spent += sent
+        self.taken += sent
+        return sent
+
     def waits_for_turn(self, count: int) -> bool:
         """Return whether a response of `count` bytes, if it is not small, waits for the turns of other streams."""
         return count > _SMALL_BYTES and count > self.fair_queue.left
@@ -261,12 +274,15 @@ class SendfileServer(WriteQueue):
         try:
             sent = self.socket.send(data, flags)
         except OSError as error:
-            self._full = True
-            self._lost = error.errno not in _FULL
-            return 0
+            return self._has_not_sent(error)
         self._spent += sent
         self.taken += sent
         return sent
+
+    def _has_not_sent(self, error: OSError) -> int:
+        self._full = True
+        self._lost = error.errno not in _FULL
+        return 0
 
     def _has_read(self, segment: FileSegment, failure: Failure | None) -> None:
         if failure is not None:

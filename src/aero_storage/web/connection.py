@@ -16,7 +16,6 @@ from zope.interface import implementer
 from aero_storage.errors import StatusAndReason
 from aero_storage.http.client_address import host_of
 from aero_storage.http.request_head import Refusal, RequestHead, refusal_of
-from aero_storage.logs.json_lines import quote
 from aero_storage.streaming.encrypting import Encrypting, encrypting_transport
 from aero_storage.streaming.sendfile import SendfileServer
 from aero_storage.streaming.throttle import Pace
@@ -24,6 +23,7 @@ from aero_storage.streaming.transports import TrackedTransport, sendfile_transpo
 from aero_storage.web.connection_limits import Ticket
 from aero_storage.web.connection_site import Site
 from aero_storage.web.connection_state import ConnectionState, Event, State
+from aero_storage.web.fast_responses import FastConnection
 from aero_storage.web.lingering_close import (
     LingeringClose,
     can_close_at_once,
@@ -53,14 +53,14 @@ class HTTPConnection(TwistedProtocol):
     _response: Response | None = None
     _request: AeroRequest | None = None
     _peer: str | None = None
-    _peer_json: str | None = None
     _lingering: LingeringClose | None = None
+    _fast: FastConnection | None = None
 
     def __init__(
         self, site: Site[HTTPConnection], responder: Responder, clock: IReactorTime, pace: Pace | None
     ) -> None:
         self.site, self.pace, self.wait = site, pace, Wait()
-        self._responder, self._fast, self._clock = responder, responder.fast, clock
+        self._responder, self._clock = responder, clock
         self.find_plan: FindPlan = responder.plans.find
         self.state = ConnectionState()
         self._reader = RequestReader(self, self.state, site.turns)
@@ -75,6 +75,7 @@ class HTTPConnection(TwistedProtocol):
         sends_files = self.sendfile if self.encrypting is None else self.encrypting.transport
         if sends_files is not None:
             sends_files.pace, sends_files.on_file_changed = self.pace, self.reset
+        self._fast = None if self._responder.fast is None else self._responder.fast.to(self)
         self._ticket = self.site.opened(self, host_of(self.transport.getPeer()))
         if self._ticket is None:
             self.abort()
@@ -86,20 +87,18 @@ class HTTPConnection(TwistedProtocol):
     def dataReceived(self, data: bytes) -> None:
         """Answer a known head at once; hand all else to the reader."""
         state = self.state
-        if state.state is State.IDLE and not self._reader.has_input and (planned := self.find_plan(data)) is not None:
-            if self._fast is None or not self._fast.respond(planned, self):
+        if state.state is State.IDLE and not self._reader.has_input:
+            fast = self._fast
+            if fast is not None and fast.repeat(data):
+                return
+            if (planned := self.find_plan(data)) is None:
+                self._reader.receive(data)
+            elif fast is None or not fast.respond(planned, data):
                 self.answer(planned)
         elif state.is_ending:
             self._count_unanswered()
         else:
             self._reader.receive(data)
-
-    @property
-    def peer_json(self) -> str:
-        """The host of the peer as JSON."""
-        if self._peer_json is None:
-            self._peer_json = quote(self.peer)
-        return self._peer_json
 
     def answer(self, planned: PlannedRequest) -> None:
         """Answer a request whose head is known."""

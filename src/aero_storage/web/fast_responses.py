@@ -2,6 +2,9 @@
 
 No object is made for such a request that outlives it. The Responder gets all that are unusual, before anything has
 been sent; if the socket takes only a part, it sends the rest.
+
+A client that reads an image sends heads that differ in their range alone. From the second on a connection knows what
+stands before and behind the range, and looks for no plan.
 """
 
 from __future__ import annotations
@@ -15,6 +18,8 @@ from twisted.internet.interfaces import IReactorTime
 from aero_storage.delivery.facts import make_request_id
 from aero_storage.delivery.fast_range import FastRange
 from aero_storage.http.ranges import Segment
+from aero_storage.http.request_head import MAX_RANGE_DIGITS, range_place
+from aero_storage.logs.json_lines import quote
 from aero_storage.streaming.sendfile import SendfileServer
 from aero_storage.web.connection_state import ConnectionState
 from aero_storage.web.file_sender import FileSender
@@ -24,7 +29,8 @@ from aero_storage.web.response_plans import PlannedRequest, ResponsePlan
 MAX_BYTES = 64 * 1024
 """The longest range that is answered so."""
 
-_BYTES_UNIT = len("bytes=")
+_UNKNOWN = b"\n"
+"""No head begins so."""
 
 
 @attrs.frozen
@@ -59,42 +65,34 @@ class FastClient(Client, Protocol):
         """All connections."""
         ...
 
-    @property
-    def peer_json(self) -> str:
-        """The host of the peer as JSON."""
-        ...
-
 
 @attrs.frozen(eq=False)
 class FastResponses:
-    """Answers planned requests; `now` gives seconds since the epoch."""
+    """Answers the ranges of all connections; `now` gives seconds since the epoch."""
 
     _sender: FileSender
     _clock: IReactorTime
     _now: Callable[[], float]
     _send_rest: Callable[[Begun, FastClient, SendfileServer], None]
 
-    def respond(self, planned: PlannedRequest, client: FastClient) -> bool:  # noqa: PLR0911 - one call for all
-        """Answer a request; False, with nothing done, if it has to be answered in the ordinary way."""
-        plan, wanted, given_id = planned
-        fast, transport = plan.memo.fast, client.sendfile
-        if (
-            (fast is None or wanted is None or given_id is not None or transport is None)
-            or not plan.persistent
-            or client.pace is not None
-            or client.site.retiring
-            or (note := plan.record.note_range()) is None
-        ):
+    def to(self, client: FastClient) -> FastConnection | None:
+        """Return what answers the ranges of one connection; None where its bytes go another way."""
+        transport = client.sendfile
+        return None if transport is None or client.pace is not None else FastConnection(self, client, transport)
+
+    def respond(self, plan: ResponsePlan, first: int, last: int, connection: FastConnection) -> bool:  # noqa: PLR0911 - one call for all
+        """Answer a request for two positions; False, with nothing done, if it goes the ordinary way."""
+        fast, note, client = plan.memo.fast, plan.record.note, connection.client
+        if fast is None or note is None or client.site.retiring:
             return False
-        started, now = self._clock.seconds(), self._now()
-        texts = wanted[_BYTES_UNIT:].split("-")
-        first, last, size = int(texts[0]), int(texts[1]), fast.size
-        last = last if last < size else size - 1
+        started, now, size = self._clock.seconds(), self._now(), fast.size
+        if last >= size:
+            last = size - 1
         length = last - first + 1
         if not 0 < length <= MAX_BYTES or length > fast.most:
             return False
         try:
-            if (file := fast.file_now(now)) is None:
+            if (file := fast.file_now(now, started)) is None:
                 return False
             request_id = make_request_id()
             fixed = plan.head.fixed(206, fast.decision.headers, int(now))
@@ -102,17 +100,75 @@ class FastResponses:
                 f"{fixed}{request_id}\r\nContent-Length: {length}\r\n"
                 f"Content-Range: bytes {first}-{last}/{size}\r\n\r\n"
             ).encode("latin-1")
-            data = self._sender.join(head, file, first, length)
+            body = self._sender.read(file, first, length)
         except Exception:  # noqa: BLE001 - the file has changed, or a defect: the ordinary way tells of it
             return False
-        if data is None:
+        if body is None:
             return False
-        sent = transport.send_now(data)
-        if sent < len(data):
+        sent = connection.transport.send_small(head, body)
+        if sent < len(head) + length:
             client.state.begin_response(last=False)
             begun = Begun(plan, fast, Segment(first, length), request_id, started, head, sent)
-            self._send_rest(begun, client, transport)
+            self._send_rest(begun, client, connection.transport)
             return True
         client.state.heads += 1
-        note(request_id, client.peer_json, first, last, length, fast.version, self._clock.seconds() - started)
+        note(request_id, connection.peer, first, last, length, fast.version, self._clock.seconds() - started)
         return True
+
+
+@attrs.define(eq=False)
+class FastConnection:
+    """Answers the ranges of one connection."""
+
+    _fast: FastResponses
+    client: FastClient
+    transport: SendfileServer
+    peer: str = attrs.field(init=False, default="null")
+    """The host of the peer as JSON, once it has asked for a range."""
+    _plan: ResponsePlan | None = attrs.field(init=False, default=None)
+    """The plan of the last range that was answered so."""
+    _before: bytes = attrs.field(init=False, default=_UNKNOWN)
+    """Its head up to the first digit of the range, once two in a row had this plan."""
+    _behind: bytes = attrs.field(init=False, default=b"")
+    """Its head from behind the last digit on."""
+    _start: int = attrs.field(init=False, default=0)
+    _end: int = attrs.field(init=False, default=0)
+
+    def repeat(self, data: bytes) -> bool:
+        """Answer a head that differs from the last one in its range alone; False, with nothing done, if it does not.
+
+        What `split_varying` would find is found so: the positions are between the same bytes.
+        """
+        if not (data.startswith(self._before) and data.endswith(self._behind)):
+            return False
+        first, _, last = data[self._start : self._end].partition(b"-")
+        plan = self._plan
+        if (
+            plan is None
+            or not (first.isdigit() and last.isdigit())
+            or len(first) > MAX_RANGE_DIGITS
+            or len(last) > MAX_RANGE_DIGITS
+        ):
+            return False
+        return self._fast.respond(plan, int(first), int(last), self)
+
+    def respond(self, planned: PlannedRequest, data: bytes) -> bool:
+        """Answer a request that has a plan; False, with nothing done, if it goes the ordinary way."""
+        plan, wanted, given_id = planned
+        if wanted is None or given_id is not None or not plan.persistent:
+            return False
+        self.peer = quote(self.client.peer)
+        first, last = wanted.removeprefix("bytes=").split("-")
+        if not self._fast.respond(plan, int(first), int(last), self):
+            return False
+        if self._plan is plan:
+            self._remember(data)
+        else:
+            self._plan, self._before = plan, _UNKNOWN
+        return True
+
+    def _remember(self, data: bytes) -> None:
+        place = range_place(data)
+        if place is not None:
+            self._before, self._behind = data[: place.start], data[place.stop :]
+            self._start, self._end = place.start, place.stop - len(data)

@@ -106,6 +106,11 @@ class FileSender:
         transport.mark_unfinished()
         return transport.send_file(file, segment.offset + gone, segment.length - gone, head[sent:], place)
 
+    def read(self, file: OpenFile, offset: int, length: int) -> memoryview | None:
+        """Return a small body, valid until the next call, if it is in memory; else None. Raises as `join` does."""
+        body = self._buffer[:length]
+        return body if file.read_now_into(offset, body) else None
+
     def join(self, head: bytes, file: OpenFile, offset: int, length: int) -> memoryview | None:
         """Return head and body side by side, valid until the next call, if the body is in memory; else None.
 

@@ -117,9 +117,12 @@ class LocalBlob(Blob, OpenFile):
 
     @override
     def read_now_into(self, offset: int, target: memoryview) -> bool:
-        if not read_resident_into(self.fileno(), offset, target):
+        if self._closing:
+            raise ShortReadError(_IS_CLOSED)
+        if not read_resident_into(self._descriptor, offset, target):
             return False
-        self.verify()
+        if not self.is_current():
+            raise FileChangedError(self._name)
         return True
 
     @override
