@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from attrs import define, field, frozen
 from tests.blackbox import bucket_roots
+from tests.blackbox.preloaded_process import ForkedProcess, fork, may_be_forked
 from tests.blackbox.raw_http import Fields, RawConnection, Reply, head
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def _lines_with(log: bytes, needle: bytes) -> Iterator[bytes]:
 class Daemon:
     """A running daemon: its process, its images root and its port on 127.0.0.1."""
 
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | ForkedProcess
     home: Path
     root: Path
     """The directory that tests write to; what the daemon serves is this, or a bucket that is kept as it is."""
@@ -255,9 +256,12 @@ def start(
             copy = bucket.copy
     with (home / "stdout").open("wb") as out, (home / "stderr").open("wb") as err:
         variables = daemon_environment(env, metrics_at_once=metrics_at_once)
-        process = subprocess.Popen(
-            [*prefix, *command(home, *given, *flags)], cwd=home, env=variables, stdout=out, stderr=err
-        )
+        words = [*prefix, *command(home, *given, *flags)]
+        process: subprocess.Popen[bytes] | ForkedProcess
+        if prefix or not may_be_forked(env or {}):
+            process = subprocess.Popen(words, cwd=home, env=variables, stdout=out, stderr=err)
+        else:
+            process = fork(words, home, variables, out, err)
     daemon = Daemon(process, home, root, port, owned, copy)
     try:
         daemon.port = port or _listening_port(daemon)
