@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import sys
 import threading
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -443,6 +444,53 @@ def test_errand(log: JsonLines, sink: MemorySink) -> None:
     assert sink.messages == ["before", "after", "later"]
 
 
+@attrs.define(eq=False)
+class CountingSink:
+    """Counts lines, and tells who waits for them."""
+
+    lines: int = 0
+    changed: threading.Condition = attrs.field(factory=threading.Condition)
+
+    def write(self, text: str, /) -> None:
+        with self.changed:
+            self.lines += text.count("\n")
+            self.changed.notify()
+
+    def flush(self) -> None:
+        pass
+
+
+def test_no_line_waits_for_the_next() -> None:
+    """A form takes no lock: whoever else logs at the same moment, the writer is told of each line."""
+    sink = CountingSink()
+    log = JsonLines(sink, "info")
+    put = make_form(log, "info", "fast", {"n": None}, {"n": "%s"})
+    rounds, started, ended = 150, threading.Barrier(2), threading.Barrier(2)
+
+    def others() -> None:
+        for number in range(rounds):
+            started.wait(HANG)
+            log.event("info", "slow", {"n": number})
+            ended.wait(HANG)
+
+    thread = threading.Thread(target=others)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    log.start()
+    thread.start()
+    try:
+        for number in range(rounds):
+            started.wait(HANG)
+            put(str(number))
+            ended.wait(HANG)
+            with sink.changed:
+                assert sink.changed.wait_for(lambda: sink.lines == 2 * number + 2, HANG), "a line waits"  # noqa: B023
+    finally:
+        sys.setswitchinterval(interval)
+        thread.join(HANG)
+        log.stop()
+
+
 def test_errand_without_a_thread(log: JsonLines, sink: MemorySink) -> None:
     """Where there is no thread, an errand is done by who logs next."""
     done: list[str] = []
@@ -620,29 +668,28 @@ def test_form_writes_what_an_event_does(constant: Record, fields: Record, order:
 
 def test_form_keeps_to_the_level(sink: MemorySink) -> None:
     """A form below the level is silent."""
-    make_form(JsonLines(sink, "warn"), "info", "quiet", {"n": None}, {"n": "%s"})(1)
-    make_form(JsonLines(sink, "warn"), "warn", "loud", {"n": None}, {"n": "%s"})(1)
+    make_form(JsonLines(sink, "warn"), "info", "quiet", {"n": None}, {"n": "%s"})("1")
+    make_form(JsonLines(sink, "warn"), "warn", "loud", {"n": None}, {"n": "%s"})("1")
     assert sink.messages == ["loud"]
 
 
 def test_form_of_another_log() -> None:
     """Another log gets an event with all fields."""
     observer = Observer()
-    blanks = {"a": "%s", "c": "%s", "d": '"%d-%d"'}
+    blanks = {"a": "%s", "c": "%s", "d": '"%s"'}
     fields = {"a": None, "b": 2, "c": 3, "d": 4}
-    make_form(TwistedLog(Logger(observer=observer)), "info", "request", fields, blanks)(1, quote("€"), 5, 6)
+    make_form(TwistedLog(Logger(observer=observer)), "info", "request", fields, blanks)("1", quote("€"), "5-6")
     make_form(TwistedLog(Logger(observer=observer)), "info", "request", {"b": 2}, {})()
     found = [json.loads(str(event["fields"])) for event in observer.events]
     assert found == [{"a": 1, "b": 2, "c": "€", "d": "5-6"}, {"b": 2}]
 
 
 def test_form_says_how_values_are_written(sink: MemorySink) -> None:
-    """A blank may be more than one value, and no JSON before it is written."""
-    blanks = {"part": '"%d-%d"', "seconds": "%.6f"}
-    make_form(JsonLines(sink, "info"), "info", "read", {"part": None, "of": "100 %", "seconds": None}, blanks)(
-        5, 6, 0.5
-    )
-    assert sink.text.endswith('"message": "read", "part": "5-6", "of": "100 %", "seconds": 0.500000}\n')
+    """A blank may have quotes around its value."""
+    fields = {"part": None, "of": "100 %s", "seconds": None}
+    blanks = {"part": '"%s"', "seconds": "%s"}
+    make_form(JsonLines(sink, "info"), "info", "read", fields, blanks)("5-6", "0.500000")
+    assert sink.text.endswith('"message": "read", "part": "5-6", "of": "100 %s", "seconds": 0.500000}\n')
 
 
 def test_descriptor_sink_writes_all() -> None:

@@ -29,17 +29,17 @@ _LEASE, _USER = "lease", "user_id"
 _BLANKS = dict.fromkeys(("request_id", "status", "outcome", "bytes_sent", "latency_seconds", "client"), "%s")
 _NOTED = {
     "request_id": '"%s"',
-    "bytes_sent": "%d",
-    "latency_seconds": "%.6f",
+    "bytes_sent": "%s",
+    "latency_seconds": "%s",
     "client": "%s",
-    _RANGE: '"%d-%d"',
+    _RANGE: '"%s"',
     _VERSION: '"%s"',
 }
 """What varies in a line about a range that was sent, and how it is written."""
 
 
-NoteRange = Callable[[str, str, int, int, int, str, float], None]
-"""Takes request id, the client's host as JSON, first and last byte, length, version and seconds."""
+NoteRange = Callable[[str, str, str, int, str, str, float], None]
+"""Takes request id, the client's host as JSON, the range as `0-9`, its length, that as text, version, seconds."""
 
 LeaseFields = tuple[tuple[str, str | None], ...]
 """The fields of a line about a lease: the same for all requests with one token."""
@@ -106,14 +106,14 @@ class AccessRecord:
         tally: RangeTally | None = None
 
         def note(  # noqa: PLR0913, PLR0917 - what there is to say
-            request_id: str, client: str, first: int, last: int, length: int, version: str, seconds: float
+            request_id: str, client: str, part: str, length: int, size: str, version: str, seconds: float
         ) -> None:
             nonlocal tally
             if tally is None:
                 image_id = self.facts.names.image_id or ""
                 tally = self.reporter.metrics.tally_of_ranges(self._route, self._method, image_id)
             tally.add(length, seconds)
-            form(request_id, length, seconds, client, first, last, version)
+            form(request_id, size, f"{seconds:.6f}", client, part, version)
 
         return note
 
@@ -121,11 +121,11 @@ class AccessRecord:
         self,
         reply: Reply | None,
         opened: Opened | None,
-        *blanks: object,
+        *blanks: str,
         reason: RefusalReason | None = None,
         verdict: Verdict | None = None,
     ) -> None:
-        """Write a line to the request log, if there is one; `blanks` are numbers or JSON.
+        """Write a line to the request log, if there is one; `blanks` are JSON.
 
         Their order: request id, status, outcome, bytes sent, seconds, the client's host. `reply` is what was decided,
         for bytes of `opened`; None if the client left before. `reason` says why a response was broken off,
@@ -138,7 +138,7 @@ class AccessRecord:
             first = reply.segment.offset  # nearly all lines of a busy server: no further call
             part, version = f'"{first}-{first + reply.segment.length - 1}"', f'"{reply.version}"'
             if opened is not None and self._has_origin:
-                form(*blanks, part, version, opened.origin_bytes)
+                form(*blanks, part, version, str(opened.origin_bytes))
             else:
                 form(*blanks, part, version)
         elif self.reporter.log is not None:
@@ -149,7 +149,7 @@ class AccessRecord:
         log: EventLog,
         reply: Reply | None,
         opened: Opened | None,
-        blanks: tuple[object, ...],
+        blanks: tuple[str, ...],
         reason: RefusalReason | None,
         verdict: Verdict | None,
     ) -> None:
@@ -168,16 +168,16 @@ class AccessRecord:
         fields = self._fields() | {"status": _PARTIAL, "outcome": "complete"} | dict.fromkeys((_RANGE, _VERSION))
         return self._make_note(make_form(log, "info", _MESSAGE, fields, _NOTED))
 
-    def _known(self, reply: Reply | None, opened: Opened | None) -> dict[str, object]:
-        """The fields of a line beside the usual blanks, as numbers or JSON."""
-        known: dict[str, object] = {}
+    def _known(self, reply: Reply | None, opened: Opened | None) -> dict[str, str]:
+        """The fields of a line beside the usual blanks, as JSON."""
+        known: dict[str, str] = {}
         part = None if reply is None else self._part(reply, opened)
         if part is not None:
             known[_RANGE] = f'"{part.offset}-{part.offset + part.length - 1}"'
         if reply is not None and reply.version is not None:
             known[_VERSION] = f'"{reply.version}"'
         if opened is not None and self.facts.plane is Plane.DATA and opened.origin_bytes is not None:
-            known[_ORIGIN] = opened.origin_bytes
+            known[_ORIGIN] = str(opened.origin_bytes)
         return known
 
     def _part(self, reply: Reply, opened: Opened | None) -> Segment | None:

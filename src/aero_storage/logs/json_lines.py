@@ -20,9 +20,6 @@ def _make_encode() -> Callable[[object], str]:
     return lambda record: "".join(chunks(record, 0))
 
 
-_SHORT = 64
-"""Characters of a text whose JSON is remembered: names of fields, methods and routes are the same in most lines."""
-
 encode_json = _make_encode()
 _escape = json.encoder.encode_basestring_ascii
 
@@ -33,33 +30,28 @@ def make_line(level: str, message: str, fields: Fields, seconds: float | None = 
     return encode_json({"timestamp": stamp, "level": level, "message": message, **fields}) + "\n"
 
 
-def make_template(level: str, message: str, fields: Fields, blanks: Mapping[str, str]) -> str:
-    """Return what `%` makes the line from that `make_line` would make.
+def make_pieces(level: str, message: str, fields: Fields, blanks: Mapping[str, str]) -> list[str]:
+    """Return the text of a line around its time stamp and the values of `blanks`: joined they are as by `make_line`.
 
-    Its values are the time stamp, then those of `blanks`, in the order of `fields`; `blanks` has for the name of each
-    how its value is written, such as `%s` for what is JSON already: numbers, or texts made by `quote`. The other
-    fields are encoded once: a line takes a quarter of the time.
+    The values are in the order of `fields`, and JSON already; `blanks` has for each what stands there, with `%s` for
+    the value, such as `"%s"` for a text that needs no escapes. The other fields are encoded once: a line takes a
+    tenth of the time.
     """
     record = {"level": level, "message": message, **fields}
-    written = {name: _literal(value) for name, value in record.items() if name not in blanks} | dict(blanks)
-    pieces = [f"{_literal(name)}: {written[name]}" for name in record]
-    return f'{{"timestamp": "%s", {", ".join(pieces)}}}\n'
+    pieces, text = ['{"timestamp": "'], '"'
+    for name, value in record.items():
+        text += f", {encode_json(name)}: "
+        before, is_blank, behind = blanks[name].partition("%s") if name in blanks else (encode_json(value), "", "")
+        text += before
+        if is_blank:
+            pieces.append(text)
+            text = behind
+    return [*pieces, text + "}\n"]
 
 
 def quote(text: str | None) -> str:
     """Return a string, or None, as JSON."""
     return "null" if text is None else _escape(text)
-
-
-def _literal(value: object) -> str:
-    if isinstance(value, str) and len(value) <= _SHORT:
-        return _short_literal(value)
-    return encode_json(value).replace("%", "%%")
-
-
-@lru_cache(1024)
-def _short_literal(text: str) -> str:
-    return _escape(text).replace("%", "%%")
 
 
 def timestamp(seconds: float) -> str:

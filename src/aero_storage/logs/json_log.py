@@ -15,7 +15,7 @@ from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, formatEvent
 from typing_extensions import override
 from zope.interface import implementer
 
-from aero_storage.logs.json_lines import Fields, make_line, make_template, millisecond
+from aero_storage.logs.json_lines import Fields, make_line, make_pieces, millisecond
 from aero_storage.logs.sink import Sink
 
 LEVELS = ("debug", "info", "warn", "error", "critical")
@@ -28,7 +28,7 @@ _GATHER_SECONDS = 0.02
 _MAX_TEXT = 4096
 
 Form = Callable[..., None]
-"""Logs a prepared event; call it with the variable fields, in order."""
+"""Logs a prepared event; call it with the JSON of the variable fields, in order, and always in the same thread."""
 
 
 class EventLog(Protocol):
@@ -42,16 +42,16 @@ class EventLog(Protocol):
 def make_form(log: EventLog, level: str, message: str, fields: Fields, blanks: Mapping[str, str]) -> Form:
     """Prepare an event of which only the `blanks` among `fields` vary.
 
-    For each, in the order of `fields`, `blanks` has how `%` writes its JSON: `%s` where the value is a number or JSON
-    already. The lines equal those of `EventLog.event`. JsonLines encodes the constant part once.
+    For each, in the order of `fields`, `blanks` has its JSON with `%s` for what will be given. The lines equal those
+    of `EventLog.event`. JsonLines encodes the constant part once.
     """
     if isinstance(log, JsonLines):
         return log.form(level, message, fields, blanks)
-    varying = "\n".join(blanks.values())  # JSON has no line feed of its own
 
-    def write(*values: object) -> None:
-        parsed = [json.loads(text) for text in (varying % values).split("\n")] if blanks else ()
-        log.event(level, message, {**fields, **dict(zip(blanks, parsed, strict=True))})
+    def write(*values: str) -> None:
+        pairs = zip(blanks.items(), values, strict=True)
+        parsed = {name: json.loads(text.replace("%s", value)) for (name, text), value in pairs}
+        log.event(level, message, {**fields, **parsed})
 
     return write
 
@@ -152,9 +152,9 @@ class JsonLines(LineLog):
         self._writer.join(_FLUSH_SECONDS)
         with self._wake:
             self._stuck, self._writer = self._writer.is_alive(), None
-            rest, self._queue = self._queue, deque()
+        rest = self._take_lines()
         if rest and not self._stuck:
-            self._write("".join(rest))
+            self._write(rest)
 
     @override
     def event(self, level: str, message: str, fields: Fields = {}) -> None:  # noqa: B006
@@ -165,16 +165,23 @@ class JsonLines(LineLog):
         """Prepare an event as `make_form` does."""
         if _RANK[level] < _RANK[self._log_level]:
             return lambda *_values: None
-        template = make_template(level, message, {**self._constant, **fields}, blanks)
-        lock, usual, now = self._lock, range(1, self._max_queued // 2 - 1), time.time
+        pieces = make_pieces(level, message, {**self._constant, **fields}, blanks)
+        now, queue, few = time.time, self._queue, self._max_queued // 2 - 1
+        text = [""] * (2 * len(pieces) - 1)
+        text[::2] = pieces
 
-        def put(*values: object) -> None:
-            line = template % (millisecond(int(now() * 1000)), *values)
-            with lock:  # the usual case of `_put` and `_enqueue`: the writer has been told
-                if self._writer is not None and len(self._queue) in usual:
-                    self._queue.append(line)
-                    return
-            self._put(line)
+        def put(*values: str) -> None:
+            text[1::2] = (millisecond(int(now() * 1000)), *values)
+            line = "".join(text)
+            if self._writer is None or len(queue) >= few:
+                self._put(line)
+                return
+            # A lock would take as long as all of this. Who finds its line alone tells the writer. Any other is behind
+            # one that the writer was told of and has not taken, or that was put with the lock, which always tells.
+            queue.append(line)
+            if len(queue) == 1:
+                with self._wake:
+                    self._wake.notify()
 
         return put
 
@@ -185,6 +192,7 @@ class JsonLines(LineLog):
             if self._writer is not None:
                 for line in lines:
                     self._enqueue(line)
+                self._wake.notify()
                 return
         if not self._stuck:
             self._write("".join(lines))
@@ -203,9 +211,10 @@ class JsonLines(LineLog):
         self._task = task
 
     def _put(self, line: str) -> None:
-        with self._lock:
+        with self._wake:
             if self._writer is not None:
                 self._enqueue(line)
+                self._wake.notify()
                 return
         if not self._stuck:
             self._write(line)
@@ -216,14 +225,14 @@ class JsonLines(LineLog):
             self._total_dropped += 1
             return
         self._queue.append(line)
-        if len(self._queue) in (1, self._max_queued // 2):
-            self._wake.notify()
 
     def _write_queued(self) -> None:
         while self._wait():
-            with self._wake:
-                lines, self._queue = self._queue, deque()
-            self._write("".join(lines))
+            self._write(self._take_lines())
+
+    def _take_lines(self) -> str:
+        queue = self._queue
+        return "".join([queue.popleft() for _ in range(len(queue))])
 
     def _wait(self) -> bool:
         with self._wake:

@@ -129,13 +129,13 @@ class SendfileServer(WriteQueue):
             self._count_turn(sent)
         return sent
 
-    def send_small(self, head: bytes, body: memoryview) -> int:
-        """Do the same for the two pieces of a small response, up to _SMALL_BYTES, which are not joined."""
+    def send_small(self, *pieces: bytes | memoryview) -> int:
+        """Do the same for the pieces of a small response, up to _SMALL_BYTES together, which are not joined."""
         self.fair_queue.shorten_turns()
         if not self.is_idle() or self._spent + _SMALL_BYTES > TURN_BYTES:
             return 0
         try:
-            sent = self.socket.sendmsg((head, body))
+            sent = self.socket.sendmsg(pieces)
         except OSError as error:
             return self._has_not_sent(error)
         self._spent += sent

@@ -96,23 +96,24 @@ class FastResponses:
                 return False
             request_id = make_request_id()
             fixed = plan.head.fixed(206, fast.decision.headers, int(now))
-            head = (
-                f"{fixed}{request_id}\r\nContent-Length: {length}\r\n"
-                f"Content-Range: bytes {first}-{last}/{size}\r\n\r\n"
-            ).encode("latin-1")
+            part, length_text = f"{first}-{last}", str(length)
+            own = (
+                f"{request_id}\r\nContent-Length: {length_text}\r\nContent-Range: bytes {part}/{size}\r\n\r\n"
+            ).encode()
             body = self._sender.read(file, first, length)
         except Exception:  # noqa: BLE001 - the file has changed, or a defect: the ordinary way tells of it
             return False
         if body is None:
             return False
-        sent = connection.transport.send_small(head, body)
-        if sent < len(head) + length:
+        sent = connection.transport.send_small(fixed, own, body)
+        if sent < len(fixed) + len(own) + length:
             client.state.begin_response(last=False)
-            begun = Begun(plan, fast, Segment(first, length), request_id, started, head, sent)
+            begun = Begun(plan, fast, Segment(first, length), request_id, started, fixed + own, sent)
             self._send_rest(begun, client, connection.transport)
             return True
         client.state.heads += 1
-        note(request_id, connection.peer, first, last, length, fast.version, self._clock.seconds() - started)
+        seconds = self._clock.seconds() - started
+        note(request_id, connection.peer, part, length, length_text, fast.version, seconds)
         return True
 
 

@@ -41,17 +41,17 @@ class HeadWriter:
     _status: int = 0
     _second: int = 0
     _fixed: bytes = b""
-    _begun: tuple[int, int, Headers | None, str] = (0, 0, None, "")
-    """Status, second, headers, and the text of the last head that was begun."""
+    _begun: tuple[int, int, Headers | None, bytes] = (0, 0, None, b"")
+    """Status, second, headers, and the bytes of the last head that was begun."""
 
-    def fixed(self, status: int, common: Headers, second: int) -> str:
+    def fixed(self, status: int, common: Headers, second: int) -> bytes:
         """The beginning of a head, up to the value of `X-Request-Id`, with a `Date` in seconds since the epoch."""
         begun = self._begun
         if begun[0] == status and begun[1] == second and begun[2] is common:
             return begun[3]
-        text = (_status_line(status) + _date_line(second) + _block(common)).decode("latin-1") + "X-Request-Id: "
-        self._begun = status, second, common, text
-        return text
+        head = _status_line(status) + _date_line(second) + _block(common) + b"X-Request-Id: "
+        self._begun = status, second, common, head
+        return head
 
     def write(
         self, reply: Reply, request_id: str, now: float, *, persistent: bool, lease: Lease | None = None
