@@ -97,11 +97,15 @@ run: $(VENV)/.installed
 demo: $(VENV)/.installed
 	@exec $(BIN)/aero-storage demo $(DEMO_ARGS) "$(DEMO)"
 
-# The tests wait more than they work: two commands run at a time, the longest first.
+# The tests wait more than they work: three commands run at a time, the longest first.
+# WITH_CLIENTS: with real browsers, proxies, supervisors and downloaders.
+WITH_CLIENTS := boot browser clients page
+APART := $(WITH_CLIENTS) blackbox torture
 test: lint types
 	@$(if $(PYTEST_ARGS),$(BIN)/pytest $(PYTEST_ARGS),$(BIN)/python tools/side_by_side.py \
-	    "$(BIN)/pytest --ignore=tests/blackbox --ignore=tests/torture" \
 	    "$(BIN)/pytest tests/blackbox" \
+	    "$(BIN)/pytest $(APART:%=--ignore=tests/%)" \
+	    "$(BIN)/pytest $(WITH_CLIENTS:%=tests/%)" \
 	    "$(MAKE) --no-print-directory contract-cached" \
 	    "$(BIN)/pytest tests/torture" \
 	    "$(MAKE) --no-print-directory contract-uncached" \

@@ -1,10 +1,10 @@
-"""Run shell commands two at a time, as `make test` does: the tests wait more than they work.
+"""Run shell commands three at a time, as `make test` does: the tests wait more than they work.
 
     python tools/side_by_side.py 'first command' 'second command' …
 
-The first two start at once, each further one when another ends: put the longest first. The output of the first is
-shown as it comes, that of the others when all are through. The status is 0 if all have ended with 0. Each command
-has a session of its own: in a shell's background SIGINT would be ignored, also by what the tests start. A signal
+The first three start at once, each further one when another ends: put the longest first. The output of the first is
+shown as it comes, that of the others when all are through; a line tells of the end of each. The status is 0 if all
+have ended with 0. Each command has a session of its own: in a shell's background SIGINT would be ignored, also by what the tests start. A signal
 that is to end this program ends those that run, and no other starts.
 """
 
@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections import deque
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import FrameType
 
-AT_A_TIME = 2
+AT_A_TIME = 3
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -74,6 +75,7 @@ class CommandQueue:
 
     waiting: deque[Command]
     running: dict[int, tuple[Command, subprocess.Popen[bytes]]] = field(default_factory=dict)
+    began: float = field(default_factory=time.monotonic)
 
     def run(self) -> None:
         """Run all of them to their ends."""
@@ -88,6 +90,8 @@ class CommandQueue:
         process_id, status = os.wait()
         command, process = self.running.pop(process_id)
         command.status = process.returncode = os.waitstatus_to_exitcode(status)
+        seconds = time.monotonic() - self.began
+        print(f"\n[{seconds:.0f} s: ended with {command.status}: {command.words}]", file=sys.stderr, flush=True)
 
     def stop(self) -> None:
         """End those that run."""

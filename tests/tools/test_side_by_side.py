@@ -37,20 +37,20 @@ def test_output(tmp_path: Path) -> None:
     assert done.stdout.splitlines()[-1] == "two"
 
 
-def test_two_at_a_time(tmp_path: Path) -> None:
-    """Two run at once, and the next begins when one of them ends: this one here has to wait for the third."""
-    third = tmp_path / "third"
+def test_three_at_a_time(tmp_path: Path) -> None:
+    """Three run at once, and the next begins when one of them ends: the first has to wait for the last."""
+    last = tmp_path / "last"
+    waits = f"until [ -e {last} ]; do sleep 0.02; done"
     done = run(
-        f"until [ -e {third} ]; do sleep 0.02; done; echo first",
-        f"sleep 0.2; [ ! -e {third} ] && echo second",
-        f"touch {third}; echo third",
+        f"{waits}; echo first",
+        f"sleep 0.2; [ ! -e {last} ] && echo second",
+        f"{waits}; echo third",
+        f"touch {last}; echo last",
     )
     assert done.returncode == 0
-    assert [line for line in done.stdout.splitlines() if line in {"first", "second", "third"}] == [
-        "first",
-        "second",
-        "third",
-    ]
+    words = ["first", "second", "third", "last"]
+    assert [line for line in done.stdout.splitlines() if line in words] == words
+    assert done.stderr.splitlines()[1].endswith(f"s: ended with 0: sleep 0.2; [ ! -e {last} ] && echo second]")
 
 
 def test_signals_are_not_ignored() -> None:
