@@ -41,6 +41,7 @@ LEFT_OUT = {
     "made_bodies": NO_BYTES,
     "metrics": "test_object_store.py has the metrics that a bucket adds",
     "object_store": OWN_BUCKET,
+    "preloaded_process": "how daemons of the tests are started",
     "real_store": OWN_BUCKET,
     "service_manager": ACCEPTING,
     "settings": NO_BYTES,

@@ -62,15 +62,15 @@ def test_signals_are_not_ignored() -> None:
 
 def test_end(tmp_path: Path) -> None:
     """A signal ends all of them, and starts no other."""
-    ready, third = tmp_path / "ready", tmp_path / "third"
+    ready, last = tmp_path / "ready", tmp_path / "last"
     commands = [
         f"trap 'echo ended >{ready}.{one}; exit 1' INT; touch {ready}.{one}; while :; do sleep 0.05; done"
-        for one in (1, 2)
-    ] + [f"touch {third}"]
+        for one in (1, 2, 3)
+    ] + [f"touch {last}"]
     with subprocess.Popen([sys.executable, str(TOOL), *commands]) as process:
-        while not all(ready.with_suffix(f".{one}").exists() for one in (1, 2)):
+        while not all(ready.with_suffix(f".{one}").exists() for one in (1, 2, 3)):
             assert process.poll() is None
         process.send_signal(signal.SIGTERM)
         assert process.wait(SECONDS) == 128 + signal.SIGTERM
-    assert [ready.with_suffix(f".{one}").read_text(encoding="utf-8") for one in (1, 2)] == ["ended\n"] * 2
-    assert not third.exists()
+    assert [ready.with_suffix(f".{one}").read_text(encoding="utf-8") for one in (1, 2, 3)] == ["ended\n"] * 3
+    assert not last.exists()
