@@ -4,8 +4,8 @@
 
 The first three start at once, each further one when another ends: put the longest first. The output of the first is
 shown as it comes, that of the others when all are through; a line tells of the end of each. The status is 0 if all
-have ended with 0. Each command has a session of its own: in a shell's background SIGINT would be ignored, also by what
-the tests start. A signal that is to end this program ends those that run, and no other starts.
+have ended with 0. Each command has a session of its own: in a shell's background SIGINT would be ignored, also by
+what the tests start. A signal that is to end this program ends those that run, and no other starts.
 """
 
 from __future__ import annotations
