@@ -22,7 +22,7 @@ def test_nothing_measured() -> None:
     assert {one.verdict(Results({})) for one in TARGETS} == {("–", UNKNOWN)}
 
 
-@pytest.mark.parametrize(("rate", "word"), [(35.0, REACHED), (34.9, MISSED)])
+@pytest.mark.parametrize(("rate", "word"), [(45.0, REACHED), (44.9, MISSED)])
 def test_speed(rate: float, word: str) -> None:
     """The limit itself is reached."""
     results = Results({}, [sample(AERO, rate), sample(NGINX, 100)])
@@ -53,14 +53,14 @@ def test_speed_where_the_load_is_the_limit() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rate", "load_cpu", "word"),
-    [(150, 1.0, REACHED), (149, 0.9, MISSED), (149, 2.0, f"{LOAD_IS_LIMIT}: 1.20 × at best")],
+    ("rate", "load_cpu", "said"),
+    [(143, 1.0, ("0.95", REACHED)), (142, 1.0, ("0.95", MISSED)), (142, 2.0, ("1.18", REACHED))],
 )
-def test_workers(rate: float, load_cpu: float, word: str) -> None:
-    """Too small a speed-up is a miss only where the load leaves room for more."""
+def test_workers(rate: float, load_cpu: float, said: tuple[str, str]) -> None:
+    """A speed-up is as good as the load leaves room for."""
     one = sample(AERO, 100, suite=BOTH_CORES, seconds=3.0, server_cpu=3.0, load_cpu=load_cpu)
     results = Results({}, [one, sample(AERO, rate, suite=BOTH_CORES, workers=2)])
-    assert target("4 KiB ranges, 2 workers").verdict(results)[1] == word
+    assert target("4 KiB ranges, 2 workers").verdict(results) == said
 
 
 def memory(clients: int, range_size: int, mib: float) -> Memory:

@@ -12,7 +12,7 @@ from typing_extensions import override
 from aero_storage.streaming.file_segment import CopiedSegment
 from aero_storage.streaming.stream_place import has_no_place
 
-CHUNK_BYTES = 64 * 1024
+CHUNK_BYTES = 128 * 1024
 """Bytes that are read, encrypted and written at once. The rest that a full socket does not take waits in memory."""
 
 SMALL_CHUNK_BYTES = 16 * 1024

@@ -7,7 +7,7 @@ names: with a pyOpenSSL without these, to import this module raises AttributeErr
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 from OpenSSL import SSL
 from twisted.internet.error import ConnectionLost
@@ -28,10 +28,11 @@ _READ, _WRITE, _TAKE, _ERROR = _LIBRARY.SSL_read, _LIBRARY.SSL_write, _LIBRARY.B
 _WANT_READ = _LIBRARY.SSL_ERROR_WANT_READ
 _OUTPUT = memoryview(bytearray(MOST_BYTES + MOST_BYTES // RECORD_BYTES * _OVERHEAD + _ROOM))
 """Where all connections have their bytes encrypted to; only the reactor's thread does it."""
-_OUTPUT_POINTER = _FFI.from_buffer(_OUTPUT)
+_FROM_BUFFER = _FFI.from_buffer
+_OUTPUT_POINTER, _OUTPUT_BYTES = _FROM_BUFFER(_OUTPUT), len(_OUTPUT)
 _INPUT = memoryview(bytearray(RECORD_BYTES))
 """Where all connections have their bytes decrypted to."""
-_INPUT_POINTER = _FFI.from_buffer(_INPUT)
+_INPUT_POINTER = _FROM_BUFFER(_INPUT)
 
 
 class Encryption:
@@ -46,11 +47,17 @@ class Encryption:
 
         Raises ConnectionLost if OpenSSL encrypts no more: the connection has been shut down, or has failed.
         """
-        length = 0
-        for piece in pieces:
-            for start in range(0, len(piece), RECORD_BYTES):
-                self._encrypt(piece[start : start + RECORD_BYTES])
-                length += self._take_output(length)
+        state, output, length = self._state, self._output, 0
+        for piece in pieces:  # calls of our own would take a fifth of the time of the cipher
+            pointer, size = _FROM_BUFFER(piece), len(piece)
+            for start in range(0, size, RECORD_BYTES):
+                count = min(size - start, RECORD_BYTES)
+                written = _WRITE(state, pointer + start, count)
+                if written != count:
+                    self._fail(written)
+                taken = _TAKE(output, _OUTPUT_POINTER + length, _OUTPUT_BYTES - length)
+                if taken > 0:
+                    length += taken
         return _OUTPUT[:length]
 
     def output(self) -> bytes:
@@ -65,17 +72,15 @@ class Encryption:
         return b"" if _ERROR(self._state, count) == _WANT_READ else None
 
     def _take_output(self, start: int) -> int:
-        count: int = _TAKE(self._output, _OUTPUT_POINTER + start, len(_OUTPUT) - start)
+        count: int = _TAKE(self._output, _OUTPUT_POINTER + start, _OUTPUT_BYTES - start)
         return max(count, 0)
 
-    def _encrypt(self, data: bytes | memoryview) -> None:
-        written = _WRITE(self._state, _FFI.from_buffer(data), len(data))
-        if written != len(data):
-            try:
-                self._raise_error(self._state, written)  # it empties OpenSSL's queue of errors
-            except SSL.Error as error:
-                raise ConnectionLost from error
-            raise ConnectionLost
+    def _fail(self, written: int) -> NoReturn:
+        try:
+            self._raise_error(self._state, written)  # it empties OpenSSL's queue of errors
+        except SSL.Error as error:
+            raise ConnectionLost from error
+        raise ConnectionLost
 
 
 Encryption(SSL.Connection(SSL.Context(SSL.TLS_METHOD)))  # has it all names?

@@ -128,7 +128,8 @@ class LocalBlob(Blob, OpenFile):
     @override
     def read_sendable_into(self, offset: int, target: memoryview) -> int:
         count = os.preadv(self.fileno(), (target,), offset)
-        self.verify()
+        if not self.is_current():
+            raise FileChangedError(self._name)
         return count or _ended()
 
     @override
