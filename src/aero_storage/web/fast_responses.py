@@ -126,11 +126,11 @@ class FastConnection:
     transport: SendfileServer
     peer: str = attrs.field(init=False, default="null")
     """The host of the peer as JSON, once it has asked for a range."""
-    _plan: ResponsePlan | None = attrs.field(init=False, default=None)
+    _plan: ResponsePlan | None = attrs.field(init=False, default=None, repr=False)
     """The plan of the last range that was answered so."""
-    _before: bytes = attrs.field(init=False, default=_UNKNOWN)
+    _before: bytes = attrs.field(init=False, default=_UNKNOWN, repr=False)
     """Its head up to the first digit of the range, once two in a row had this plan."""
-    _behind: bytes = attrs.field(init=False, default=b"")
+    _behind: bytes = attrs.field(init=False, default=b"", repr=False)
     """Its head from behind the last digit on."""
     _start: int = attrs.field(init=False, default=0)
     _end: int = attrs.field(init=False, default=0)
