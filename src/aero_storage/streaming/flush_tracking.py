@@ -26,6 +26,8 @@ class FlushTracking(FileDescriptor):
 
     _flushed: Deferred[None] | None = None
     _writing = False
+    _lingers = _CLOSE_BY_FIN
+    """How the kernel closes the connection."""
     taken = 0
     """Bytes that the kernel has accepted."""
     on_taken: Callable[[], object] | None = None
@@ -87,7 +89,8 @@ class FlushTracking(FileDescriptor):
         self._linger(_CLOSE_BY_FIN)
 
     def _linger(self, option: bytes) -> None:
-        if self.connected:
+        if self.connected and option != self._lingers:
+            self._lingers = option
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, option)
 
     @override
