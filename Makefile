@@ -22,6 +22,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 
+CONTRACT_CACHED := BLACKBOX_ROOT=cached $(BIN)/pytest -q $(CONTRACT:%=tests/blackbox/test_%.py)
+CONTRACT_UNCACHED := BLACKBOX_ROOT=bucket $(BIN)/pytest -q $(CONTRACT_OF_BYTES:%=tests/blackbox/test_%.py)
+# The tests that do not depend on holes, inotify or the block cache.
+PORTABLE := ranges chunks versions catalog streaming routes
+CONTRACT_PORTABLE := BLACKBOX_SYSTEM=portable $(BIN)/pytest -q $(PORTABLE:%=tests/blackbox/test_%.py)
+# With real browsers, proxies, supervisors and downloaders.
+WITH_CLIENTS := boot browser clients page
+APART := $(WITH_CLIENTS) blackbox torture
+
 # Directories are listed too: their time tells when a file was removed.
 SOURCES := pyproject.toml MANIFEST.in $(wildcard README.md LICENSE) $(shell find share -type f) \
            $(wildcard browser/*.js browser/page/*) $(shell find src twisted -name __pycache__ -prune -o -not -name dropin.cache -print)
@@ -98,37 +107,31 @@ demo: $(VENV)/.installed
 	@exec $(BIN)/aero-storage demo $(DEMO_ARGS) "$(DEMO)"
 
 # The tests wait more than they work: three commands run at a time, the longest first.
-# WITH_CLIENTS: with real browsers, proxies, supervisors and downloaders.
-WITH_CLIENTS := boot browser clients page
-APART := $(WITH_CLIENTS) blackbox torture
 test: lint types
 	@$(if $(PYTEST_ARGS),$(BIN)/pytest $(PYTEST_ARGS),$(BIN)/python tools/side_by_side.py \
 	    "$(BIN)/pytest tests/blackbox" \
 	    "$(BIN)/pytest $(APART:%=--ignore=tests/%)" \
 	    "$(BIN)/pytest $(WITH_CLIENTS:%=tests/%)" \
-	    "$(MAKE) --no-print-directory contract-cached" \
+	    "$(CONTRACT_CACHED)" \
 	    "$(BIN)/pytest tests/torture" \
-	    "$(MAKE) --no-print-directory contract-uncached" \
-	    "$(MAKE) --no-print-directory portable")
-
-# http.md §1 to §10 over a bucket of the tests' own store: with a cache all of it, without one what is about bytes.
-# The tests that do not depend on holes, inotify or the block cache.
-PORTABLE := ranges chunks versions catalog streaming routes
+	    "$(CONTRACT_UNCACHED)" \
+	    "$(CONTRACT_PORTABLE)")
 
 # The daemon where the system is not Linux: inotify, sendfile, Landlock, cachestat and locks of open files are gone.
 portable: $(VENV)/.installed-test
 	@echo "The wire contract without what Linux alone has"
-	@BLACKBOX_SYSTEM=portable $(BIN)/pytest -q $(PORTABLE:%=tests/blackbox/test_%.py)
+	@$(CONTRACT_PORTABLE)
 
+# http.md §1 to §10 over a bucket of the tests' own store: with a cache all of it, without one what is about bytes.
 contract: contract-cached contract-uncached
 
 contract-cached: $(VENV)/.installed-test
 	@echo "The wire contract over a bucket, with a block cache"
-	@BLACKBOX_ROOT=cached $(BIN)/pytest -q $(CONTRACT:%=tests/blackbox/test_%.py)
+	@$(CONTRACT_CACHED)
 
 contract-uncached: $(VENV)/.installed-test
 	@echo "The wire contract over a bucket, without a block cache"
-	@BLACKBOX_ROOT=bucket $(BIN)/pytest -q $(CONTRACT_OF_BYTES:%=tests/blackbox/test_%.py)
+	@$(CONTRACT_UNCACHED)
 
 stores: $(VENV)/.installed-stores
 

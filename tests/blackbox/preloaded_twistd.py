@@ -25,7 +25,6 @@ from types import ModuleType
 
 MODULES = (
     "twisted.scripts.twistd",
-    "twisted.internet.epollreactor",
     "aero_storage.service.tap",
     "aero_storage.service.daemon",
     "aero_storage.service.composition",

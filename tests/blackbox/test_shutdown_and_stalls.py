@@ -217,13 +217,18 @@ def test_a_slow_client_with_a_large_buffer(place: Path) -> None:
 
     7 kB a second are enough in 60 seconds, so 210 in 2, whatever the buffer (docs/explanation/slow-clients.md).
     """
-    with running(place, "--stall-timeout-secs", "2") as daemon, ExitStack() as stack:
-        conn, end = begin_fast(daemon, stack), time.monotonic() + 9
-        while time.monotonic() < end:
-            assert count_rest_of(conn, 16_000)
-            time.sleep(0.05)  # the pace is the point
-        assert daemon.metrics().value("aero_storage_streams_stalled_total") == 0
-        assert count_rest_of(conn, SIZE // 4)
+    for _ in range(3):
+        with running(place, "--stall-timeout-secs", "2") as daemon, ExitStack() as stack:
+            conn, looked, pause = begin_fast(daemon, stack), time.monotonic(), 0.0
+            end = looked + 9
+            while looked < end and pause < 0.5 and count_rest_of(conn, 16_000):
+                time.sleep(0.05)  # the pace is the point
+                pause, looked = time.monotonic() - looked, time.monotonic()
+            if pause < 0.5:
+                assert daemon.metrics().value("aero_storage_streams_stalled_total") == 0
+                assert count_rest_of(conn, SIZE // 4)
+                return
+    pytest.fail("the machine is too busy for a client that reads without pauses")
 
 
 @pytest.mark.parametrize("left", [TAIL_BYTES + 65_536, TAIL_BYTES + 1])

@@ -52,11 +52,20 @@ class Visit:
             raise BrowserError(f"{script}\n{failed.get('exception', {}).get('description', failed['text'])}")
         return answer["result"].get("value")
 
+    def _look(self, script: str) -> Any:
+        """Evaluate; None while another document is loaded."""
+        try:
+            return self.evaluate(script)
+        except BrowserError as error:
+            if "navigated" in str(error):
+                return None
+            raise
+
     def until(self, script: str, seconds: float = SECONDS) -> Any:
         """Return the first value of an expression that is true; a node counts as true."""
         script = f"Promise.resolve({script}).then(value => value instanceof Node || value)"
         deadline = time.monotonic() + seconds
-        while not (value := self.evaluate(script)):
+        while not (value := self._look(script)):
             if time.monotonic() > deadline:
                 text = self.evaluate("`${document.body?.innerText.slice(0, 2000)}\\n${globalThis.failures}`")
                 raise BrowserError(f"this did not come true: {script}\n{text}\n" + "\n".join(self.tab.said[-20:]))

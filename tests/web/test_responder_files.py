@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -211,9 +211,9 @@ def test_killed_while_it_sends(dial: Dial, monkeypatch: pytest.MonkeyPatch) -> N
     options: list[tuple[int, ...]] = []
     send = SendfileServer._send  # noqa: SLF001 - the call before the kernel's
 
-    def watched(transport: SendfileServer, data: bytes, flags: int) -> int:
+    def watched(transport: SendfileServer, pieces: Sequence[bytes], flags: int) -> int:
         options.append(struct.unpack("ii", transport.socket.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8)))
-        return send(transport, data, flags)
+        return send(transport, pieces, flags)
 
     monkeypatch.setattr(SendfileServer, "_send", watched)
     pair = dial()

@@ -35,7 +35,7 @@ _NOTED = {
     _RANGE: '"%s"',
     _VERSION: '"%s"',
 }
-"""What varies in a line about a range that was sent, and how it is written."""
+"""The blanks of a line about a range that was sent, and how each is written."""
 
 
 NoteRange = Callable[[str, str, str, int, str, str, float], None]

@@ -176,8 +176,8 @@ class JsonLines(LineLog):
             if self._writer is None or len(queue) >= few:
                 self._put(line)
                 return
-            # A lock would take as long as all of this. Who finds its line alone tells the writer. Any other is behind
-            # one that the writer was told of and has not taken, or that was put with the lock, which always tells.
+            # A lock would take as long as all of this. The writer is told of a line that is alone. Any other is
+            # behind one that it was told of and has not taken, or that was put with the lock, which always tells.
             queue.append(line)
             if len(queue) == 1:
                 with self._wake:

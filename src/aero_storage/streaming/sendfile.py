@@ -13,7 +13,7 @@ from __future__ import annotations
 import errno
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
@@ -119,28 +119,18 @@ class SendfileServer(WriteQueue):
 
     def send_now(self, data: bytes | bytearray | memoryview) -> int:
         """Send what the socket takes at once, if nothing is queued; return how many bytes."""
-        is_large = len(data) > _SMALL_BYTES
-        if not is_large:
-            self.fair_queue.shorten_turns()
+        if len(data) <= _SMALL_BYTES:
+            return self.send_small(data)
         if not self.is_idle() or self._spent + len(data) > TURN_BYTES:
             return 0
-        sent = self._send(data, 0)
-        if is_large:
-            self._count_turn(sent)
+        sent = self._send((data,), 0)
+        self._count_turn(sent)
         return sent
 
-    def send_small(self, *pieces: bytes | memoryview) -> int:
+    def send_small(self, *pieces: bytes | bytearray | memoryview) -> int:
         """Do the same for the pieces of a small response, up to _SMALL_BYTES together, which are not joined."""
         self.fair_queue.shorten_turns()
-        if not self.is_idle() or self._spent + _SMALL_BYTES > TURN_BYTES:
-            return 0
-        try:
-            sent = self.socket.sendmsg(pieces)
-        except OSError as error:
-            return self._has_not_sent(error)
-        self._spent += sent
-        self.taken += sent
-        return sent
+        return self._send(pieces, 0) if self.is_idle() and self._spent + _SMALL_BYTES <= TURN_BYTES else 0
 
     def waits_for_turn(self, count: int) -> bool:
         """Return whether a response of `count` bytes, if it is not small, waits for the turns of other streams."""
@@ -220,7 +210,7 @@ class SendfileServer(WriteQueue):
         ready = segment.ready() if asked else 0
         pace = self._pace_of(segment)
         allowed = ready if pace is None else min(ready, pace.left)
-        if before and not self._discard(self._send(self._coalesce()[:room], _MORE if allowed else 0)):
+        if before and not self._discard(self._send((self._coalesce()[:room],), _MORE if allowed else 0)):
             return False
         if ready and not self._send_segment(segment, min(allowed, room, self.fair_queue.left)):
             return False
@@ -270,19 +260,16 @@ class SendfileServer(WriteQueue):
     def _pace_of(self, segment: QueuedSegment) -> Pace | None:
         return self.pace if segment.is_paced else None
 
-    def _send(self, data: bytes | bytearray | memoryview, flags: int) -> int:
+    def _send(self, pieces: Sequence[bytes | bytearray | memoryview], flags: int) -> int:
         try:
-            sent = self.socket.send(data, flags)
+            sent = self.socket.sendmsg(pieces, (), flags)
         except OSError as error:
-            return self._has_not_sent(error)
+            self._full = True
+            self._lost = error.errno not in _FULL
+            return 0
         self._spent += sent
         self.taken += sent
         return sent
-
-    def _has_not_sent(self, error: OSError) -> int:
-        self._full = True
-        self._lost = error.errno not in _FULL
-        return 0
 
     def _has_read(self, segment: FileSegment, failure: Failure | None) -> None:
         if failure is not None:

@@ -138,7 +138,7 @@ class FastConnection:
     def repeat(self, data: bytes) -> bool:
         """Answer a head that differs from the last one in its range alone; False, with nothing done, if it does not.
 
-        What `split_varying` would find is found so: the positions are between the same bytes.
+        It has the plan of the last one: `split_varying` finds the positions between the same bytes.
         """
         if not (data.startswith(self._before) and data.endswith(self._behind)):
             return False
