@@ -56,7 +56,7 @@ def test_machine_slept(driven: Driven, impatient: Daemon) -> None:
     since = impatient.log_size()
     page.start("reading", "hashOf(disk, 20000)")
     with asleep(driven):
-        until(lambda: impatient.metrics().value("aero_storage_connections") <= 1)  # that one is our own
+        until(lambda: impatient.metrics().value("aero_storage_connections") <= 1, 30)  # that one is our own
     assert page.outcome("reading") == page.ask("await hashOf(disk)") == sha256(DISK)
     statuses = {line["status"] for line in impatient.lines(since) if "/images/secret" in line.get("path", "")}
     assert statuses <= {206, 401}  # 401: a request that left before, with the lease of then
