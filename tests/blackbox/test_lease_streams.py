@@ -224,7 +224,7 @@ def test_speed_of_one_lease(tmp_path: Path, streams: ExitStack, kind: str) -> No
         public = begin(daemon, streams, "public", None, "open", kind)
         for conn in conns:
             assert len(conn.take(RATE // 2)) == RATE // 2
-        assert 0.7 < time.monotonic() - began < 5
+        assert 0.7 < time.monotonic() - began < 20  # a busy machine adds to it
         assert reads_on(public)
 
 
@@ -235,4 +235,4 @@ def test_small_requests_of_one_lease(tmp_path: Path) -> None:
         for first in range(0, RATE, 10_000):
             reply = conn.ask("GET", "/v1/images/secret", named | {"Range": f"bytes={first}-{first + 9_999}"})
             assert (reply.status, len(reply.body)) == (206, 10_000)
-        assert 0.7 < time.monotonic() - began < 5
+        assert 0.7 < time.monotonic() - began < 20
