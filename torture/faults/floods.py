@@ -110,7 +110,7 @@ def _watch(trial: Trial, count: int) -> LiveResult:
 
 
 def _beside(trial: Trial, flood: Flood, count: int, alone: LiveResult) -> tuple[LiveResult, LiveResult]:
-    """Return the best of some tries, and the time without a flood: of just before, if the machine is busier by now."""
+    """Return the best of some tries, and the time without a flood: anew where the machine may be busier by now."""
     tries: list[LiveResult] = []
     while len(tries) < _TRIES and not any(_is_served(result, alone) for result in tries):
         if tries:
