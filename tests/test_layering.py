@@ -25,6 +25,7 @@ PLAN: tuple[tuple[int, frozenset[str]], ...] = (
     (1, frozenset({""})),  # aero_storage itself: a docstring, perhaps a version
     (1, frozenset({"errors"})),
     (1, frozenset({"sizes"})),
+    (1, frozenset({"values"})),
     (1, frozenset({"strict_json"})),
     (1, frozenset({"http"})),
     (2, frozenset({"atomic_files", "disk", "image_formats", "lease_documents", "logs", "metrics"})),
@@ -46,6 +47,7 @@ PURE_ROOMS = {
     "settings",
     "errors",
     "sizes",
+    "values",
     "strict_json",
     "atomic_files",
     "chunks",

@@ -103,7 +103,7 @@ def ask(
         query=query or behind,
         route=route,
         names=Names.parse(segments),
-        header=lambda name: given.get(name.lower()),
+        headers=given,
         announces_body=body,
         now=NOW,
     )

@@ -112,7 +112,7 @@ def test_a_file_that_was_closed_and_is_open_again_goes_the_fast_way(ask: Ask, be
     """The decision is for the same version of the file, and stays; the open file is another."""
     image = Image("disk", "disk.img", "disk")
     bench.current_catalog.take(Reading(Catalog((image,)), None))
-    handler, memo, blob = bench.handler(), Memo(), bench.store.put("disk.img")
+    handler, memo, blob = bench.handler(), Memo(is_kept=True), bench.store.put("disk.img")
     bench.store.cached[BlobRequest(image)] = blob
 
     def kept_after(kept: Kept) -> object:

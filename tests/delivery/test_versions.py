@@ -301,10 +301,11 @@ def test_version_of_virtual_chunks_in_the_log(ask: Ask, bench: Bench) -> None:
         assert logged(ask, bench, path) is None
 
 
-def test_version_in_lines_of_one_plan(ask: Ask, bench: Bench) -> None:
+@pytest.mark.parametrize("is_kept", [False, True])
+def test_version_in_lines_of_one_plan(ask: Ask, bench: Bench, *, is_kept: bool) -> None:
     """Requests that share a record each log the version that they were sent, or none, and what else they have."""
     facts = ask(headers={"Range": "bytes=0-9"})
-    record = AccessRecord(facts, bench.reporter)
+    record = AccessRecord(facts, bench.reporter, is_kept)
     seen = []
     for image, mtime_ns, origin in (
         (IMAGE, MTIME, 7),

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from twisted.internet.error import ConnectionDone
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
+from zope.interface import Interface
 
 
 class Hello(Resource):
@@ -17,6 +19,10 @@ class Hello(Resource):
     def render(self, request: Any) -> bytes:
         request.setHeader(b"Content-Type", b"text/plain")
         return b"hello"
+
+
+class IPage(Interface):
+    """Finds the page of a request."""
 
 
 GET = b"GET /some%%20where?a=1 HTTP/1.1\r\nHost: test\r\nX-Two: a\r\nX-Two: b\r\n%b\r\n"
@@ -72,6 +78,30 @@ def test_what_a_request_says(stack: Any, page: Page) -> None:
     assert (request.method, request.uri, request.path) == (b"GET", b"/some%20where?a=1", b"/some%20where")
     assert (request.getHeader("x-two"), request.args, request.clientproto) == ("a, b", {}, b"HTTP/1.1")
     assert (request.getClientAddress().host, request.isSecure()) == ("192.0.2.1", False)
+    assert (request.getHost(), request.transport) == (connection.transport.getHost(), connection.transport)
+    assert (request.cookies, request.received_cookies) == ([], {})
+
+
+def test_what_a_resource_keeps_with_a_request(stack: Any, page: Page) -> None:
+    """Components and cookies are there once a resource asks for them, and stay."""
+    connection = stack.connect()
+    connection.send(GET % b"")
+    (request,) = page.requests
+    request.setComponent(IPage, page)
+    assert request.getComponent(IPage) is page
+    request.addCookie("a", "b")
+    request.setHeader("Content-Length", "0")
+    request.finish()
+    assert connection.response()["Set-Cookie"] == "a=b"
+
+
+def test_ends_are_not_known_after_the_end(stack: Any, page: Page) -> None:
+    """A resource that first asks for the addresses when the connection is lost learns that it is."""
+    connection = stack.connect()
+    connection.send(GET % b"")
+    connection.lose()
+    with pytest.raises(ConnectionDone):
+        _ = page.requests[0].host
 
 
 def test_a_streamed_page(stack: Any, page: Page) -> None:

@@ -45,10 +45,6 @@ class LeaseMemo:
     earlier: tuple[tuple[Lease, bool], ...] = ()
     """Leases that stood before it and did not open the image, and whether they were in the URL."""
 
-    def forget(self) -> None:
-        """Forget it: the image may be another one now."""
-        self.verdict = None
-
     def remember(self, verifier: LeaseVerifier, hearing: Hearing, verdict: Verdict) -> None:
         """Remember the lease that has won, if nothing but time can change that."""
         earlier = list(zip(hearing.standings, hearing.presented, strict=True))

@@ -10,23 +10,22 @@ from twisted.internet.interfaces import IReactorTime
 from aero_storage.delivery.facts import Facts
 from aero_storage.delivery.reply import Refused, Reply
 from aero_storage.delivery.routes import Plane, Resource
+from aero_storage.delivery.shared_forms import MESSAGE, USUAL, SharedForms, fields_of, fields_of_refusal
 from aero_storage.disk import Disk
 from aero_storage.errors import RefusalReason
 from aero_storage.http.leases.judgement import Verdict
 from aero_storage.http.leases.results import LeaseResult
 from aero_storage.http.leases.verification import Lease
-from aero_storage.http.ranges import Segment
 from aero_storage.logs.json_log import EventLog, Form, make_form
 from aero_storage.metrics import Metrics, RangeTally
 from aero_storage.storage.store import Opened
 
 _PARTIAL = 206
-_MESSAGE = "request complete"
 _RANGE_REFUSALS = frozenset({412, 413, 416})
 _BYTES = frozenset({Resource.IMAGE, Resource.CHUNK})
 _RANGE, _VERSION, _ORIGIN = "range", "version", "origin_bytes"
 _LEASE, _USER = "lease", "user_id"
-_BLANKS = dict.fromkeys(("request_id", "status", "outcome", "bytes_sent", "latency_seconds", "client"), "%s")
+_BLANKS = dict.fromkeys(USUAL, "%s")
 _NOTED = {
     "request_id": '"%s"',
     "bytes_sent": "%s",
@@ -53,6 +52,11 @@ class Reporter:
     disk: Disk
     metrics: Metrics
     log: EventLog | None
+    shared_forms: SharedForms | None = attrs.field(init=False)
+
+    @shared_forms.default
+    def _share_forms(self) -> SharedForms | None:
+        return None if self.log is None else SharedForms(self.log)
 
 
 @attrs.define(eq=False)
@@ -61,6 +65,8 @@ class AccessRecord:
 
     facts: Facts
     reporter: Reporter
+    is_kept: bool = False
+    """Whether further requests will use it: then forms of its own pay."""
     _forms: dict[tuple[tuple[str, ...], Refused | None, LeaseFields], Form] = attrs.field(init=False, factory=dict)
     """By what the line has beside the usual blanks, what it says of a refusal, and of a lease."""
     _range_form: Form | None = attrs.field(init=False, default=None)
@@ -79,9 +85,9 @@ class AccessRecord:
 
     def __attrs_post_init__(self) -> None:
         facts = self.facts
-        self._route, self._method = facts.route_label, facts.method_label
-        self._counted_image = facts.names.image_id if facts.resource in _BYTES else None
-        self._is_image = facts.resource is Resource.IMAGE
+        self._route, self._method, resource = facts.route_label, facts.method_label, facts.resource
+        self._is_image = resource is Resource.IMAGE
+        self._counted_image = facts.names.image_id if resource in _BYTES else None
         if self.reporter.log is None:
             self.note = self._make_note(lambda *_values: None)
 
@@ -154,8 +160,12 @@ class AccessRecord:
         verdict: Verdict | None,
     ) -> None:
         refused = Refused(reason) if reason is not None else None if reply is None else reply.refused
-        known = self._known(reply, opened)
-        key = tuple(known), refused, _lease_fields(verdict)
+        known, lease = self._known(reply, opened), () if verdict is None else _lease_fields(verdict)
+        shared = self.reporter.shared_forms
+        if shared is not None and not (self.is_kept or lease):
+            shared.write(self.facts, self._route, self._method, blanks, known, refused)
+            return
+        key = tuple(known), refused, lease
         form = self._forms.get(key) or self._make_form(log, *key)
         if refused is None and self._is_image and _RANGE in known and _VERSION in known:
             self._range_form, self._has_origin = form, _ORIGIN in known
@@ -165,63 +175,41 @@ class AccessRecord:
         form(*blanks, *known.values())
 
     def _note_in(self, log: EventLog) -> NoteRange:
-        fields = self._fields() | {"status": _PARTIAL, "outcome": "complete"} | dict.fromkeys((_RANGE, _VERSION))
-        return self._make_note(make_form(log, "info", _MESSAGE, fields, _NOTED))
+        fields = (
+            fields_of(self.facts) | {"status": _PARTIAL, "outcome": "complete"} | dict.fromkeys((_RANGE, _VERSION))
+        )
+        return self._make_note(make_form(log, "info", MESSAGE, fields, _NOTED))
 
     def _known(self, reply: Reply | None, opened: Opened | None) -> dict[str, str]:
         """The fields of a line beside the usual blanks, as JSON."""
         known: dict[str, str] = {}
-        part = None if reply is None else self._part(reply, opened)
-        if part is not None:
-            known[_RANGE] = f'"{part.offset}-{part.offset + part.length - 1}"'
-        if reply is not None and reply.version is not None:
-            known[_VERSION] = f'"{reply.version}"'
+        if reply is not None:
+            part = reply.segment
+            if part is not None and self._is_about_part(reply, opened):
+                known[_RANGE] = f'"{part.offset}-{part.offset + part.length - 1}"'
+            if reply.version is not None:
+                known[_VERSION] = f'"{reply.version}"'
         if opened is not None and self.facts.plane is Plane.DATA and opened.origin_bytes is not None:
             known[_ORIGIN] = str(opened.origin_bytes)
         return known
 
-    def _part(self, reply: Reply, opened: Opened | None) -> Segment | None:
-        """The bytes of the image that the reply is about; None for the whole, and where they are unknown."""
-        if self._is_image:
-            return reply.segment if reply.status == _PARTIAL else None
-        return reply.segment if opened is not None and opened.raw else None
+    def _is_about_part(self, reply: Reply, opened: Opened | None) -> bool:
+        """Whether the segment of a reply is a part of the image; not the whole, or bytes of a chunk's own file."""
+        return reply.status == _PARTIAL if self._is_image else opened is not None and opened.raw
 
     def _make_form(self, log: EventLog, more: tuple[str, ...], refused: Refused | None, lease: LeaseFields) -> Form:
-        fields = self._fields() | dict.fromkeys(more) | _refusal_fields(refused) | dict(lease)
+        fields = fields_of(self.facts) | dict.fromkeys(more) | fields_of_refusal(refused) | dict(lease)
         fields = {name: value for name, value in fields.items() if name != _USER or value is not None}
         blanks = _BLANKS | dict.fromkeys(more, "%s")
-        form = self._forms[more, refused, lease] = make_form(log, "info", _MESSAGE, fields, blanks)
+        form = self._forms[more, refused, lease] = make_form(log, "info", MESSAGE, fields, blanks)
         return form
 
-    def _fields(self) -> dict[str, object]:
-        facts = self.facts
-        fields: dict[str, object] = {
-            "request_id": None,
-            "method": self._method,
-            "path": facts.logged_path,
-            "route": self._route,
-            "status": None,
-            "outcome": None,
-            "bytes_sent": None,
-            "latency_seconds": None,
-            "client": None,
-        }
-        optional = {"image_id": facts.names.image_id, "user_id": facts.user_id}
-        return fields | {name: value for name, value in optional.items() if value is not None}
 
-
-def _lease_fields(verdict: Verdict | None) -> LeaseFields:
+def _lease_fields(verdict: Verdict) -> LeaseFields:
     """Name the token that decided; of what a lease opened, its `sub` is the user, and nothing else is."""
-    name = None if verdict is None else verdict.name
-    if verdict is None or name is None:
+    name = verdict.name
+    if name is None:
         return ()
     if verdict.result is not LeaseResult.OK or verdict.lease is None:
         return ((_LEASE, name),)
     return (_LEASE, name), (_USER, verdict.lease.claims.subject)
-
-
-def _refusal_fields(refused: Refused | None) -> dict[str, object]:
-    if refused is None:
-        return {}
-    fields: dict[str, object] = {"reason": str(refused.reason)}
-    return fields if refused.max_range_bytes is None else fields | {"max_range_bytes": refused.max_range_bytes}

@@ -124,7 +124,8 @@ class Admission:
 
     def try_acquire(self, host: str | None = None) -> Place | None:
         """Return a place now, or None if none is free or other requests wait."""
-        if not self.has_place:
+        cap = self.max_concurrent_bytes_requests
+        if self._queue or (cap and len(self._held) >= cap):  # as `has_place` has it
             return None
         self._queue = None
         place = Place(self)

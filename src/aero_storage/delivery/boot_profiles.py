@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Hashable
-from functools import partial
+from functools import lru_cache, partial
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred
@@ -97,12 +97,8 @@ class ProfileLinks:
         self.asked = False
         """Set by each request."""
 
-    def knows(self, _image: Image, _status: BlobStatus) -> bool:
-        """Return whether it is known if an image has a boot profile."""
-        return True
-
-    def has_boot(self, _image: Image, _status: BlobStatus) -> bool:
-        """Return whether an image, whose file has this status, has a boot profile; False if that is not known."""
+    def has_boot(self, _image: Image, _status: BlobStatus) -> bool | None:
+        """Return whether an image, whose file has this status, has a boot profile; None if that is not known."""
         return False
 
     async def know(self, _image: Image, _status: BlobStatus) -> bool:
@@ -131,23 +127,20 @@ class BootProfiles(ProfileLinks):
 
     # For links
 
-    def knows(self, image: Image, status: BlobStatus) -> bool:
-        """Return whether it is known if an image has a boot profile."""
+    def has_boot(self, image: Image, status: BlobStatus) -> bool | None:
+        """Return whether an image, whose file has this status, has a boot profile; None if that is not known."""
         key = _boot_key(image, status)
-        return key is None or key in self._known
-
-    def has_boot(self, image: Image, status: BlobStatus) -> bool:
-        """Return whether an image, whose file has this status, has a boot profile; False if that is not known."""
-        key = _boot_key(image, status)
-        known = None if key is None else self._known.get(key)
-        return known is not None and known.is_valid
+        if key is None:
+            return False
+        known = self._known.get(key)
+        return None if known is None else known.is_valid
 
     async def know(self, image: Image, status: BlobStatus) -> bool:
         """Find that out; False after a short time: a link is a hint, and bytes do not wait for it."""
         key = _boot_key(image, status)
         if key is not None and key not in self._known:
             await self._look_for_link(key)
-        return self.has_boot(image, status)
+        return bool(self.has_boot(image, status))
 
     async def _look_for_link(self, key: ProfileKey) -> None:
         looking = self._look(key).addErrback(_give_up)
@@ -266,6 +259,7 @@ def profile_key(image: Image, status: BlobStatus, name: str) -> ProfileKey | Non
     return None if version is None else ProfileKey(image.id, version, name, status.size)
 
 
+@lru_cache(256)
 def _boot_key(image: Image, status: BlobStatus) -> ProfileKey | None:
     return profile_key(image, status, BOOT)
 

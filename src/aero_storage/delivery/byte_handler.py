@@ -40,13 +40,16 @@ from aero_storage.storage.store import BlobRequest, Opened, Store
 class Memo:
     """The image and the decision for requests that differ in nothing but their range."""
 
+    is_kept: bool = False
+    """Whether further requests will use it."""
     catalog_mark: object = None
     """Of the catalog in which `image` was found."""
     image: Image | None = None
     """None if there is no such image."""
     access: LeaseAccess | None = None
     """Says who may read it; None where anybody may."""
-    lease: LeaseMemo = attrs.field(factory=LeaseMemo)
+    lease: LeaseMemo | None = None
+    """Its last answer; None where `access` is."""
     request: BlobRequest = BlobRequest()
     status: BlobStatus | None = None
     """Of the file that the decision was made for; the same object as long as it is the same file."""
@@ -114,11 +117,12 @@ class ByteHandler:
         exchange.blob = opened
         if self._access is not None:
             await self._judge_opened(exchange, self._access, image, opened)
+        has_profile = False
         if facts.resource is Resource.IMAGE:
-            await self._profiles.know(image, opened.status)
+            has_profile = await self._profiles.know(image, opened.status)
         elif self._chunk_versions is not None and not opened.raw:
             await self._chunk_versions.look(facts, image)
-        reply = self._judge(facts, image, opened).reply(range_value)
+        reply = self._judge(facts, image, opened, has_profile=has_profile).reply(range_value)
         if not _begins_now(facts, reply, opened) and reply.segment is not None:
             await opened.begin(reply.segment.offset, reply.segment.length)
         return reply
@@ -148,9 +152,11 @@ class ByteHandler:
         if memo.catalog_mark is not catalog.mark:
             self._find_anew(facts, catalog, memo)
         image = memo.image
-        if memo.access is not None and not memo.access.admit_now(exchange, image, memo.lease):
+        access, lease = memo.access, memo.lease
+        if access is not None and lease is not None and not access.admit_now(exchange, image, lease):
             return None
-        self._take_lease_share(exchange)
+        if self._lease_limiter is not None:
+            exchange.take_lease_share(self._lease_limiter)
         if not exchange.take_place_now(self._admission):
             return None
         if image is None:
@@ -168,21 +174,22 @@ class ByteHandler:
     def _decide_now(self, exchange: Exchange, image: Image, opened: Opened, memo: Memo) -> Decision | None:
         if exchange.hearing is not None and not self._settle(exchange, image, opened):
             return None
-        decision, profiles = memo.decision, self._profiles
+        decision, profiles, status, sha256 = memo.decision, self._profiles, opened.status, opened.sha256
         profiles.asked = True
-        is_known = memo.status is opened.status and memo.sha256 == opened.sha256 and memo.profiles is profiles.mark
+        is_known = memo.status is status and memo.sha256 == sha256 and memo.profiles is profiles.mark
         if decision is not None and is_known and decision.holds_at(self._now()):
             if memo.fast is not None and memo.fast.file is not opened.remembered:  # it was closed, and is open again
                 memo.fast = self._fast_range(decision, opened)
             return decision
-        if exchange.facts.resource is Resource.IMAGE and not profiles.knows(image, opened.status):
+        has_profile = profiles.has_boot(image, status) if exchange.facts.resource is Resource.IMAGE else False
+        if has_profile is None:
             return None
         try:
-            memo.decision = decision = self._judge(exchange.facts, image, opened)
+            memo.decision = decision = self._judge(exchange.facts, image, opened, has_profile=has_profile)
         except OtherVersionError:  # the memory may be old, and another worker may have told of the new one
             return None
-        memo.status, memo.sha256, memo.profiles = opened.status, opened.sha256, profiles.mark
-        memo.fast = self._fast_range(decision, opened) if memo.access is None else None
+        memo.status, memo.sha256, memo.profiles = status, sha256, profiles.mark
+        memo.fast = self._fast_range(decision, opened) if memo.is_kept and memo.access is None else None
         return decision
 
     def _fast_range(self, decision: Decision, opened: Opened) -> FastRange | None:
@@ -192,14 +199,17 @@ class ByteHandler:
         if self._lease_limiter is not None:
             exchange.take_lease_share(self._lease_limiter)
 
-    def _judge(self, facts: Facts, image: Image, opened: Opened) -> Decision:
-        return judge(facts, self._policy, self._represent(facts, image, opened), self._now())
+    def _judge(self, facts: Facts, image: Image, opened: Opened, *, has_profile: bool) -> Decision:
+        shown = self._represent(facts, image, opened, has_profile=has_profile)
+        return judge(facts, self._policy, shown, self._now())
 
     def _find_anew(self, facts: Facts, catalog: Catalog, memo: Memo) -> None:
         image = self._find(facts, catalog)
         memo.catalog_mark, memo.image, memo.status, memo.fast = catalog.mark, image, None, None
-        memo.access = self._access if is_closed(catalog, image) else None
-        memo.lease.forget()
+        if self._access is not None and is_closed(catalog, image):
+            memo.access, memo.lease = self._access, LeaseMemo()
+        else:
+            memo.access = memo.lease = None
         if image is not None:
             memo.request = self._request(facts, image)
 
@@ -250,11 +260,10 @@ class ByteHandler:
             return BlobRequest(image, artifact, manifest)
         return BlobRequest(artifact=artifact)
 
-    def _represent(self, facts: Facts, image: Image, opened: Opened) -> Representation:
+    def _represent(self, facts: Facts, image: Image, opened: Opened, *, has_profile: bool) -> Representation:
         status = opened.status
         if facts.resource is Resource.IMAGE:
             whole = image_representation(facts, self._policy, image, status)
-            has_profile = self._profiles.has_boot(image, status)
             return attrs.evolve(whole, links=image_links(image.id, profile=True)) if has_profile else whole
         if opened.raw:
             cut = self._virtual.cut(image, status)

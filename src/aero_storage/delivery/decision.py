@@ -6,15 +6,24 @@ Pure: facts and a representation in, a reply out. The order of evaluation is tha
 from __future__ import annotations
 
 import enum
+from functools import lru_cache
 
 import attrs
 
 from aero_storage.delivery.facts import Facts
 from aero_storage.delivery.policy import Policy
-from aero_storage.delivery.reply import Refused, Reply, error, precondition_reply, response_headers, validator_headers
+from aero_storage.delivery.reply import (
+    ACCEPTS_RANGES,
+    Refused,
+    Reply,
+    error,
+    precondition_reply,
+    response_headers,
+    validator_headers,
+)
 from aero_storage.delivery.representation import Representation
 from aero_storage.errors import RefusalReason
-from aero_storage.http.conditional import Validators, if_range_holds
+from aero_storage.http.conditional import UNCONDITIONAL, Validators, if_range_holds
 from aero_storage.http.cors import MAX_RANGE_BYTES, Headers
 from aero_storage.http.digests import REPR_DIGEST, repr_digest
 from aero_storage.http.ranges import (
@@ -26,6 +35,7 @@ from aero_storage.http.ranges import (
     resolve,
     unsatisfied_range,
 )
+from aero_storage.values import request_value
 
 _UNSATISFIABLE = 416
 
@@ -57,7 +67,7 @@ _PROBLEMS = {
 }
 
 
-@attrs.frozen
+@request_value
 class Decision:
     """Everything decided about a request except its range; requests that differ only in their range share it."""
 
@@ -109,18 +119,19 @@ def judge(facts: Facts, policy: Policy, representation: Representation, now: flo
 
     `now` is the `Date` of the response, in seconds since the epoch.
     """
-    validators, date = representation.validators.at(now), representation.shown_validators.last_modified_second
-    shown = _shown_headers(representation, now)
+    shown = representation.shown_validators
+    validators, date = representation.validators.at(now), shown.last_modified_second
+    told = _shown_headers(representation, validators if shown is representation.validators else shown.at(now))
     return Decision(
         facts,
         policy,
         representation,
-        fixed=_fixed_reply(facts, policy, representation, validators, shown),
-        headers=(*response_headers(facts, policy, shown), *_body_headers(representation)),
-        range_applies=if_range_holds(facts.preconditions, validators, now),
-        range_required=policy.require_range and facts.method == "GET",
-        date=date,
-        in_future=date is not None and date > now,
+        _fixed_reply(facts, policy, representation, validators, told),
+        response_headers(facts, policy, told) + _body_headers(representation.content_type),
+        facts.preconditions is UNCONDITIONAL or if_range_holds(facts.preconditions, validators, now),
+        policy.require_range and facts.method == "GET",
+        date,
+        date is not None and date > now,
     )
 
 
@@ -129,28 +140,29 @@ def _fixed_reply(
 ) -> Reply | None:
     if representation.max_bytes is not None and representation.size > representation.max_bytes:
         return error(facts, policy, 413, reason=RefusalReason.CHUNK_TOO_LONG)
+    if facts.preconditions is UNCONDITIONAL:
+        return None
     unmet = precondition_reply(facts, policy, validators, shown)
     if unmet is None or unmet.refused is not None:
         return unmet
     return attrs.evolve(unmet, version=representation.version)
 
 
-def _shown_headers(representation: Representation, now: float) -> Headers:
+def _shown_headers(representation: Representation, validators: Validators) -> Headers:
     """The headers that a 304 has too."""
-    sha256 = representation.sha256
-    return (
-        *validator_headers(representation.shown_validators.at(now)),
-        *representation.caching.headers,
-        *((("Accept-Ranges", "bytes"),) if representation.ranges else ()),
-        *(((REPR_DIGEST, repr_digest(sha256)),) if sha256 is not None else ()),
-        *representation.links,
-    )
+    headers = validator_headers(validators) + representation.caching.headers
+    if representation.ranges:
+        headers += ACCEPTS_RANGES
+    if representation.sha256 is not None:
+        headers += ((REPR_DIGEST, repr_digest(representation.sha256)),)
+    return headers + representation.links
 
 
-def _body_headers(representation: Representation) -> Headers:
+@lru_cache(16)
+def _body_headers(content_type: str) -> Headers:
     """The headers of 200 and 206 that a 304 has not."""
     return (
-        ("Content-Type", representation.content_type),
+        ("Content-Type", content_type),
         ("Content-Encoding", "identity"),
         ("X-Content-Type-Options", "nosniff"),
     )
@@ -181,5 +193,7 @@ def _fit(requested: ByteRange, size: int, policy: Policy, *, range_required: boo
     segment, most = resolve(requested, size), policy.max_range_bytes
     if segment is None:
         return Refusal.UNSATISFIABLE
-    limited = not requested.open_ended or policy.open_ended_ranges == "limit" or range_required
-    return Refusal.TOO_LONG if limited and most is not None and segment.length > most else segment
+    if most is None or segment.length <= most:
+        return segment
+    limited = requested.last is not None or policy.open_ended_ranges == "limit" or range_required
+    return Refusal.TOO_LONG if limited else segment

@@ -16,7 +16,7 @@ from aero_storage.delivery.reply import Reply
 from aero_storage.errors import RefusalReason
 from aero_storage.http.leases.judgement import Verdict
 from aero_storage.http.leases.verification import Lease
-from aero_storage.logs.json_lines import quote
+from aero_storage.logs.json_lines import quote_text
 from aero_storage.storage.store import Opened
 
 
@@ -131,7 +131,9 @@ class Exchange:
         if self._ended:
             return
         self._ended, account = True, self._account
-        seconds = max(0.0, account.reporter.clock.seconds() - self._started)
+        seconds = account.reporter.clock.seconds() - self._started
+        if seconds < 0:
+            seconds = 0.0
         try:
             self._release()
         finally:
@@ -143,12 +145,12 @@ class Exchange:
             account.write(
                 self.reply,
                 self.blob,
-                quote(self.request_id),
+                quote_text(self.request_id),
                 str(status),
                 f'"{ending}"',
                 str(bytes_sent),
                 f"{seconds:.6f}",
-                quote(self.client),
+                "null" if self.client is None else quote_text(self.client),
                 reason=reason,
                 verdict=self.verdict,
             )

@@ -15,15 +15,16 @@ from aero_storage.http.content_codings import accepts_gzip
 from aero_storage.http.identifiers import parse_chunk_name, parse_image_id, parse_part, parse_version
 from aero_storage.http.leases.carriers import PARAMETER
 from aero_storage.http.queries import first_value
+from aero_storage.values import request_value
 
 MAX_LOGGED_PATH = 256
 """Limit of the path in a log line, in characters."""
 
 _random = random.Random()  # noqa: S311 - request ids are no secrets
-_CONDITIONAL = ("If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range")
+_CONDITIONAL = ("if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "if-range")
 """In the order of the fields of Preconditions."""
 
-_NONE_OF_THEM = [None] * len(_CONDITIONAL)
+_CONDITIONS = frozenset(_CONDITIONAL)
 _INVALID = "<invalid>"
 _OTHER_METHOD = "<other>"
 _STANDARD_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
@@ -35,13 +36,13 @@ _PARSERS: Mapping[str, Callable[[bytes], str | None]] = {
     "part": parse_part,
 }
 
-HeaderReader = Callable[[str], str | None]
-"""Returns a field value by its name: repeated lines are joined by commas (RFC 9110 §5.3); None if it is absent."""
+Fields = Mapping[str, str]
+"""Field values by names in lower case; repeated lines are joined by commas (RFC 9110 §5.3)."""
 
 
 def request_id_of(given: str | None) -> str:
     """Return the client's `X-Request-Id` if it is valid, else a new id (http.md §8)."""
-    return _token(given) or make_request_id()
+    return make_request_id() if given is None else _token(given) or make_request_id()
 
 
 def make_request_id() -> str:
@@ -103,7 +104,7 @@ class LeaseQuestion:
     host: str | None = None
 
 
-@attrs.frozen
+@request_value
 class Facts:
     """The facts of one request, from its head."""
 
@@ -168,47 +169,50 @@ def read_facts(  # noqa: PLR0913 - one for each part of a request head
     query: str = "",
     route: Route | None,
     names: Names,
-    header: HeaderReader,
+    headers: Fields,
     announces_body: bool,
     now: float,
 ) -> Facts:
     """Gather the facts of a request."""
-    authorization, cookies = header("Authorization"), header("Cookie")
+    header = headers.get
+    is_conditional = not _CONDITIONS.isdisjoint(headers)
+    authorization, cookies, user_id = header("authorization"), header("cookie"), header("x-aero-user-id")
     resource = None if route is None else route.resource
     return Facts(
-        method=method,
-        path=path,
-        route=route,
-        names=names,
-        preconditions=_read_preconditions(header, now),
-        origin=header("Origin"),
-        authorization=authorization,
-        credentials=authorization is not None or cookies is not None or first_value(query, PARAMETER) is not None,
-        query=query,
-        cookies=cookies,
-        announces_body=announces_body,
-        user_id=_token(header("X-Aero-User-Id")),
-        forwarded=header("X-Forwarded-For"),
-        lease_question=_read_lease_question(header) if resource is Resource.LEASE else None,
-        accepts_gzip=resource in PACKAGED and accepts_gzip(header("Accept-Encoding")),
+        method,
+        path,
+        route,
+        names,
+        _read_preconditions(headers, now) if is_conditional else UNCONDITIONAL,
+        header("origin"),
+        authorization,
+        authorization is not None
+        or cookies is not None
+        or (query != "" and first_value(query, PARAMETER) is not None),
+        query,
+        cookies,
+        announces_body,
+        None if user_id is None else _token(user_id),
+        header("x-forwarded-for"),
+        _read_lease_question(headers) if resource is Resource.LEASE else None,
+        resource in PACKAGED and accepts_gzip(header("accept-encoding")),
     )
 
 
-def _read_lease_question(header: HeaderReader) -> LeaseQuestion:
+def _read_lease_question(headers: Fields) -> LeaseQuestion:
     return LeaseQuestion(
-        original_uri=header("X-Original-URI"),
-        forwarded_uri=header("X-Forwarded-Uri"),
-        forwarded_proto=header("X-Forwarded-Proto"),
-        fetch_site=header("Sec-Fetch-Site"),
-        host=header("Host"),
+        original_uri=headers.get("x-original-uri"),
+        forwarded_uri=headers.get("x-forwarded-uri"),
+        forwarded_proto=headers.get("x-forwarded-proto"),
+        fetch_site=headers.get("sec-fetch-site"),
+        host=headers.get("host"),
     )
 
 
-def _read_preconditions(header: HeaderReader, now: float) -> Preconditions:
-    values = [header(name) for name in _CONDITIONAL]
-    return UNCONDITIONAL if values == _NONE_OF_THEM else Preconditions(*values, now)  # type: ignore[arg-type, call-arg]
+def _read_preconditions(headers: Fields, now: float) -> Preconditions:
+    return Preconditions(*map(headers.get, _CONDITIONAL), now)  # type: ignore[arg-type, call-arg]
 
 
-def _token(value: str | None) -> str | None:
+def _token(value: str) -> str | None:
     """Return `value` if it consists of 1 to 128 visible ASCII characters, else None."""
-    return value if value is not None and _TOKEN_TEXT.fullmatch(value) else None
+    return value if _TOKEN_TEXT.fullmatch(value) else None

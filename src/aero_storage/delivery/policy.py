@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from aero_storage.http.cors import CorsPolicy
+from aero_storage.http.cors import CorsPolicy, Headers
 from aero_storage.http.forwarded import TrustedProxies
 
 
@@ -32,3 +32,9 @@ class Policy:
     """The proxies whose `X-Forwarded-For` is trusted."""
     leases: bool = False
     """Whether private images are served to holders of a lease only (http.md §12)."""
+    resource_policy: Headers = attrs.field(init=False)
+    """The header of the data plane that has `cross_origin_resource_policy`."""
+
+    @resource_policy.default
+    def _make_header(self) -> Headers:
+        return (("Cross-Origin-Resource-Policy", self.cross_origin_resource_policy),)

@@ -15,6 +15,9 @@ from aero_storage.http.conditional import ConditionResult, Validators, evaluate
 from aero_storage.http.cors import DATA_EXPOSED, METADATA_EXPOSED, Headers, exposed_names
 from aero_storage.http.dates import format_http_date
 from aero_storage.http.ranges import Segment
+from aero_storage.values import request_value
+
+ACCEPTS_RANGES: Headers = (("Accept-Ranges", "bytes"),)
 
 _NO_BODY = frozenset({204, 304})
 _EXPOSED = {Plane.DATA: DATA_EXPOSED, Plane.METADATA: METADATA_EXPOSED}
@@ -44,7 +47,7 @@ class Refused:
     """The limit that a range exceeds."""
 
 
-@attrs.frozen
+@request_value
 class Reply:
     """Status, headers, and a short body or a segment of the blob that the request opened."""
 
@@ -77,13 +80,14 @@ def plane_headers(facts: Facts, policy: Policy, own: Headers = ()) -> Headers:
 
     `own` are further headers of the response, which scripts may have to read.
     """
-    headers = policy.cors.headers(facts.origin, exposed_names(_EXPOSED.get(facts.plane), own))
-    return (*headers, *_resource_policy(facts, policy))
+    plane = facts.plane
+    headers = policy.cors.headers(facts.origin, exposed_names(_EXPOSED.get(plane), own))
+    return headers + policy.resource_policy if plane is Plane.DATA else headers
 
 
 def response_headers(facts: Facts, policy: Policy, own: Headers) -> Headers:
     """Return the headers of a response: those of its plane and its own, with one `Vary`."""
-    return caching.with_one_vary((*plane_headers(facts, policy, own), *own))
+    return caching.with_one_vary(plane_headers(facts, policy, own) + own)
 
 
 def validator_headers(validators: Validators) -> Headers:
@@ -106,13 +110,8 @@ def precondition_reply(facts: Facts, policy: Policy, validators: Validators, hea
 
 def preflight(facts: Facts, policy: Policy) -> Reply:
     """Return the 204 to an `OPTIONS` on any known route."""
-    return Reply(204, (*policy.cors.preflight(facts.origin), *_resource_policy(facts, policy)))
-
-
-def _resource_policy(facts: Facts, policy: Policy) -> Headers:
-    if facts.plane is not Plane.DATA:
-        return ()
-    return (("Cross-Origin-Resource-Policy", policy.cross_origin_resource_policy),)
+    headers = policy.cors.preflight(facts.origin)
+    return Reply(204, headers + policy.resource_policy if facts.plane is Plane.DATA else headers)
 
 
 def error(
@@ -142,7 +141,7 @@ def error(
 
 
 def _accept_ranges(facts: Facts) -> Headers:
-    return (("Accept-Ranges", "bytes"),) if facts.resource is Resource.IMAGE else ()
+    return ACCEPTS_RANGES if facts.resource is Resource.IMAGE else ()
 
 
 def json_body(value: object) -> bytes:

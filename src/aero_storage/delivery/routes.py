@@ -18,6 +18,8 @@ METHODS = ("GET", "HEAD", "OPTIONS")
 class Plane(enum.Enum):
     """The rules for headers and errors of a response."""
 
+    __hash__ = object.__hash__  # Enum's own is written in Python, and takes 0.2 µs
+
     OPERATIONS = "operations"
     METADATA = "metadata"
     DATA = "data"
@@ -35,6 +37,8 @@ class Access(enum.Enum):
 
 class Resource(enum.Enum):
     """The kind of resource behind a route."""
+
+    __hash__ = object.__hash__
 
     LIVENESS = "liveness"
     LIVENESS_TEXT = "liveness, as text"
@@ -69,10 +73,11 @@ class Route:
     plane: Plane
     access: Access = Access.NOTHING
     methods: tuple[str, ...] = METHODS
+    takes_place: bool = attrs.field(init=False)
+    """Whether its requests count under the cap."""
 
-    @property
-    def takes_place(self) -> bool:
-        """Whether its requests count under the cap."""
+    @takes_place.default
+    def _takes_place(self) -> bool:
         return self.resource in _BYTES
 
     @property

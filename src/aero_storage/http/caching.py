@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import attrs
 
 from aero_storage.http.cors import Headers
@@ -32,21 +34,23 @@ VARY_BY_CREDENTIALS = (_VARY, "Authorization, Cookie")
 """The header field of responses that hang on the lease that was presented, or on its absence (http.md §12)."""
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class Caching:
     """How a response may be kept, and by which caches."""
 
     cache_control: str
     by_credentials: bool = False
     """Whether caches have to tell requests with different credentials apart."""
+    headers: Headers = attrs.field(init=False, eq=False, repr=False)
+    """`Cache-Control`, and `Vary` where credentials select the response."""
 
-    @property
-    def headers(self) -> Headers:
-        """`Cache-Control`, and `Vary` where credentials select the response."""
+    @headers.default
+    def _make_headers(self) -> Headers:
         field = ("Cache-Control", self.cache_control)
         return (field, VARY_BY_CREDENTIALS) if self.by_credentials else (field,)
 
 
+@lru_cache(16)
 def public_bytes(*, max_age: int | None, credentials: bool) -> Caching:
     """Return the caching of bytes of a public image; `max_age` in seconds, None if they never change under their URL.
 

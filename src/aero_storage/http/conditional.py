@@ -34,10 +34,11 @@ class Validators:
 
     etag: str
     last_modified: int | None
+    last_modified_second: int | None = attrs.field(init=False, eq=False, repr=False)
+    """`last_modified` in whole seconds, the resolution of HTTP dates."""
 
-    @property
-    def last_modified_second(self) -> int | None:
-        """`last_modified` in whole seconds, the resolution of HTTP dates."""
+    @last_modified_second.default
+    def _whole_seconds(self) -> int | None:
         return None if self.last_modified is None else self.last_modified // NANOSECONDS
 
     def at(self, now: float) -> Validators:

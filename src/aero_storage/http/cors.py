@@ -41,6 +41,8 @@ CHALLENGE = "WWW-Authenticate"
 
 EXPOSE = "Access-Control-Expose-Headers"
 
+_ANY_ORIGIN: Headers = (("Access-Control-Allow-Origin", "*"),)
+
 EXPOSED_WHERE_SENT = frozenset({MAX_RANGE_BYTES, REPR_DIGEST, LEASE_REMAINING, CHALLENGE, LINK})
 """Headers that scripts may read as well, on the responses that have them."""
 
@@ -54,7 +56,10 @@ def exposed_names(always: str | None, sent: Headers) -> str | None:
     """Return the value of `Access-Control-Expose-Headers`: `always`, and what of EXPOSED_WHERE_SENT is in `sent`."""
     if always is None:
         return None
-    return ", ".join([always, *(name for name, _ in sent if name in EXPOSED_WHERE_SENT)])
+    for name, _ in sent:
+        if name in EXPOSED_WHERE_SENT:
+            always = f"{always}, {name}"
+    return always
 
 
 def _comparable(origin: str) -> str:
@@ -85,7 +90,7 @@ class CorsPolicy:
 
     def headers(self, origin: str | None, exposed: str | None = None) -> Headers:
         """Return the CORS headers of a response, including `Vary`, to a request with `Origin` `origin`."""
-        allowed = self._allow(origin)
+        allowed = _ANY_ORIGIN if self.any_origin else self._allow(origin)
         if allowed and exposed:
             allowed = (*allowed, (EXPOSE, exposed))
         return allowed if self.any_origin else (*allowed, ("Vary", "Origin"))
@@ -105,7 +110,7 @@ class CorsPolicy:
 
     def _allow(self, origin: str | None) -> Headers:
         if self.any_origin:
-            return (("Access-Control-Allow-Origin", "*"),)
+            return _ANY_ORIGIN
         if origin is None or _comparable(origin) not in self._allowed:
             return ()
         return (("Access-Control-Allow-Origin", origin), ("Access-Control-Allow-Credentials", "true"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 import re
 
-import attrs
+from aero_storage.values import request_value
 
 MAX_HEADER_LENGTH = 8 * 1024
 """Longest `Range` value that is read, in bytes."""
@@ -35,7 +35,7 @@ class RangeProblem(enum.Enum):
     """The header exceeds MAX_HEADER_LENGTH."""
 
 
-@attrs.frozen
+@request_value
 class ByteRange:
     """One requested range in bytes: `first-last`, `first-` or, with `first` None, the suffix `-last`."""
 
@@ -48,7 +48,7 @@ class ByteRange:
         return self.last is None
 
 
-@attrs.frozen
+@request_value
 class Segment:
     """A part of a representation: `length` bytes from `offset` on."""
 
@@ -109,7 +109,9 @@ def resolve(requested: ByteRange, size: int) -> Segment | None:
         return Segment(size - length, length) if length else None
     if requested.first >= size:
         return None
-    last = size - 1 if requested.last is None else min(requested.last, size - 1)
+    last = requested.last
+    if last is None or last >= size:
+        last = size - 1
     return Segment(requested.first, last - requested.first + 1)
 
 

@@ -15,6 +15,7 @@ import attrs
 
 from aero_storage.errors import RefusalReason, StatusAndReason
 from aero_storage.http.host import MAX_TARGET_LENGTH, is_authority, origin_form
+from aero_storage.values import request_value
 
 MAX_HEAD = 16 * 1024
 """Longest head that is read, in bytes, from the request line to the empty line."""
@@ -44,7 +45,7 @@ _LINE_END = b" HTTP/1.1\r\n"
 _REQUEST_ID_LINE = re.compile(rb"\r\n(?:X-Request-Id|X-Request-ID|x-request-id): ([\x21-\x7e]{1,128})(?=\r\n)")
 
 
-@attrs.frozen
+@request_value
 class RequestHead:
     """The head of one request."""
 
@@ -107,15 +108,21 @@ class Refusal:
 
 def read_strict_head(data: bytes) -> RequestHead | None:
     """Return the head if `data` is exactly one head in the strict grammar, else None."""
-    match = _HEAD.fullmatch(data.decode("latin-1")) if len(data) <= MAX_HEAD else None
-    if match is None or b" \r" in data:
+    if len(data) > MAX_HEAD:
+        return None
+    text = data.decode("latin-1")
+    match = _HEAD.fullmatch(text)
+    if match is None or " \r" in text:
         return None
     method, target, version, block = match.groups()
     fields = _FIELD.findall(block)
     headers = {name.lower(): value for name, value in fields}
     if len(headers) != len(fields) or "host" not in headers or not _FRAMING.isdisjoint(headers):
         return None  # the general parser joins repeated lines
-    return make_head(method, target, version, headers, len(data))
+    path, _, query = target.partition("?")
+    connection = headers.get("connection")
+    persistent = version == "HTTP/1.1" and (connection is None or _is_persistent(version, connection))
+    return RequestHead(method, target, version, headers, len(data), path, query, persistent, False)  # noqa: FBT003
 
 
 def make_head(  # noqa: PLR0913 - the parts of a head
@@ -141,8 +148,11 @@ def refusal_of(head: RequestHead) -> StatusAndReason | None:
     if len(head.target) > MAX_TARGET_LENGTH:
         return _TARGET_TOO_LONG, RefusalReason.TARGET
     host = head.headers.get("host")
-    lacks_host = head.version == "HTTP/1.1" if host is None else not _is_host(host)
-    if lacks_host or head.repeats_credentials:
+    if host is None and head.version == "HTTP/1.1":
+        return _BAD_REQUEST, RefusalReason.HEAD
+    if host is not None and (len(host) > _LONGEST_HOST or not _is_known_host(host)):
+        return _BAD_REQUEST, RefusalReason.HEAD
+    if head.repeats_credentials:
         return _BAD_REQUEST, RefusalReason.HEAD
     return None if head.path else (_BAD_REQUEST, RefusalReason.TARGET)
 
@@ -225,10 +235,6 @@ def _is_persistent(version: str, connection: str | None) -> bool:
     if connection is None or connection == "keep-alive":
         return True
     return "close" not in {option.strip(" \t").lower() for option in connection.split(",")}
-
-
-def _is_host(value: str) -> bool:
-    return len(value) <= _LONGEST_HOST and _is_known_host(value)
 
 
 @lru_cache(64)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 
 _DIGITS = 32
 _WEAK = "W/"
 
 
+@lru_cache(256)
 def image_version(size: int, etag: str, own_etag: str, sha256: str | None) -> str | None:
     """Return the name of exactly these bytes, `sha256-<64 hex>` or `v-<32 hex>`; None if nothing names them.
 

@@ -21,7 +21,8 @@ def _make_encode() -> Callable[[object], str]:
 
 
 encode_json = _make_encode()
-_escape = json.encoder.encode_basestring_ascii
+quote_text: Callable[[str], str] = json.encoder.encode_basestring_ascii
+"""Returns a string as JSON."""
 
 
 def make_line(level: str, message: str, fields: Fields, seconds: float | None = None) -> str:
@@ -51,7 +52,7 @@ def make_pieces(level: str, message: str, fields: Fields, blanks: Mapping[str, s
 
 def quote(text: str | None) -> str:
     """Return a string, or None, as JSON."""
-    return "null" if text is None else _escape(text)
+    return "null" if text is None else quote_text(text)
 
 
 def timestamp(seconds: float) -> str:

@@ -135,7 +135,8 @@ class Metrics:
     def bytes_sent(self, image_id: str, count: int) -> None:
         """`count` body bytes of an image or chunk were sent."""
         if count:
-            _count(self.counts.bytes, self._image_label.of(image_id), count)
+            tally, labels = self.counts.bytes, self._image_label.of(image_id)
+            tally[labels] = tally.get(labels, 0) + count
 
     def delivered(self, mode: Mode, count: int) -> None:
         """The same `count` bytes, by the mode of the request."""
@@ -143,7 +144,7 @@ class Metrics:
 
     def range_answered(self, *, valid: bool) -> None:
         """A range request got its 206 (`valid`), or one of 412, 413, 416."""
-        _count(self.counts.ranges, ("valid" if valid else "invalid",))
+        self.counts.ranges["valid" if valid else "invalid",] += 1
 
     def lease_answered(self, result: LeaseResult) -> None:
         """A request got the answer that hung on a lease, or on the want of one."""

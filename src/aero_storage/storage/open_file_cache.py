@@ -221,7 +221,8 @@ class OpenFileCache:
     def release(self, file: _File) -> None:
         """Release a lease of the file."""
         file.users -= 1
-        self._close_if_unused(file)
+        if not file.cached:
+            self._close_if_unused(file)
 
     def _cache_and_lease(self, key: Hashable, opened: OpenedFile, opener: Opener, started: float) -> Lease:
         return self._cache(key, opened, opener, started).lease()

@@ -13,6 +13,7 @@ from aero_storage.catalog.model import Image
 from aero_storage.http.extents.extents import KnownExtents
 from aero_storage.open_file import OpenFile
 from aero_storage.storage.blob import Blob, BlobStatus
+from aero_storage.values import request_value
 
 FindDigest = Callable[[str, int], str | None]
 """Looks up the digest of a chunk object, by its path relative to the root and its size; may wait."""
@@ -42,7 +43,7 @@ class EntryFault:
     """Whether it is served all the same."""
 
 
-@attrs.frozen
+@request_value
 class BlobRequest:
     """A request to open an image, a chunk artifact, or the one of them that is there."""
 

@@ -113,8 +113,8 @@ class HTTPConnection(TwistedProtocol):
         if (refusal := refusal_of(head)) is not None:
             self._responder.refuse(head, refusal, self)
             return
-        self._request = AeroRequest(RequestChannel(self), head, raw)
-        self._request.process()
+        self._request = request = AeroRequest(RequestChannel(self), head, raw)
+        request.process()
 
     def refuse(self, refusal: Refusal) -> None:
         """Answer a head that cannot be read like any request, with id, `Date` and log line, then close."""
@@ -162,8 +162,9 @@ class HTTPConnection(TwistedProtocol):
 
     def response_sent(self) -> None:
         """Close, or go on with what has come."""
-        state = self.state
-        self._forget_response()
+        state, self._request = self.state, None
+        if self._response is not None:
+            self._forget_response()
         if state.state is State.LAST_RESPONSE or self.site.draining:
             if state.state is State.ANSWERING:
                 state.retire()

@@ -8,7 +8,6 @@ from twisted.internet.defer import Deferred
 from aero_storage.delivery.reply import Reply
 from aero_storage.http.ranges import Segment
 from aero_storage.open_file import OpenFile
-from aero_storage.storage.blob import Blob
 from aero_storage.streaming.encrypting import Encrypting
 from aero_storage.streaming.file_segment import COPIED_BYTES
 from aero_storage.streaming.sendfile import SendfileServer
@@ -32,18 +31,17 @@ class FileSender:
         transport: SendfileServer,
         head: bytes,
         reply: Reply,
-        blob: Blob | None,
+        file: OpenFile | None,
         place: StreamPlace | None = None,
     ) -> Deferred[None] | None:
-        """Send head and body (without a `blob` no more of it than the reply holds), as far as possible at once.
+        """Send head and body (without a `file` no more of it than the reply holds), as far as possible at once.
 
-        A `blob` whose bytes are to be sent has a `file`; its reads go after those of others once `place` is lost. If
-        the socket is full, the rest of the body waits in the file or in the reply: a client that reads nothing has no
-        copy of it in memory.
+        Reads of the file go after those of others once `place` is lost. If the socket is full, the rest of the body
+        waits in the file or in the reply: a client that reads nothing has no copy of it in memory.
 
         None if all is with the kernel; else a Deferred that fires when it is, and fails as `send_file` does.
         """
-        segment, file = reply.segment, blob.file if blob is not None else None
+        segment = reply.segment
         if segment is not None and file is not None and segment.length:
             return self._send_file(transport, head, file, segment, place)
         if reply.body:
@@ -71,9 +69,9 @@ class FileSender:
             transport.mark_unfinished()  # before the first byte: this may be killed in the turn that sends it
             return transport.send_file(file, offset, length, head, place)
         sent = transport.send_now(data)
-        gone = max(sent - len(head), 0)
+        gone = sent - len(head)
         if pace is not None:
-            pace.spend(gone)
+            pace.spend(max(gone, 0))
         return None if gone == length else self.send_rest(transport, head, file, segment, sent, place)
 
     def send_encrypted(

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Any, Protocol
 
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IAddress, IProducer
+from twisted.python.components import Componentized
 from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 from twisted.web.server import Request
@@ -36,8 +40,16 @@ class RequestChannel:
 
     def __init__(self, connection: RoutedClient) -> None:
         self.connection = connection
-        self.site = connection.site
-        self.transport: Any = connection.transport
+
+    @property
+    def site(self) -> Any:
+        """All connections, and the resource that routes requests."""
+        return self.connection.site
+
+    @property
+    def transport(self) -> Any:
+        """The connection below HTTP."""
+        return self.connection.transport
 
     def getPeer(self) -> IAddress:
         """The other end."""
@@ -86,17 +98,85 @@ class RequestChannel:
 
 
 class AeroRequest(Request):
-    """A request that a connection has read; `head` is all that was parsed of it, and `raw` what was sent."""
+    """A request that a connection has read; `head` is all that was parsed of it, and `raw` what was sent.
+
+    Twisted's constructor makes headers, lists and the addresses of both ends, for two system calls. Our resource
+    needs none of them: each is made when another asks for it.
+    """
 
     defaultContentType = None
     channel: RequestChannel | None  # type: ignore[assignment]
+    queued = False
 
     def __init__(self, channel: RequestChannel, head: RequestHead, raw: bytes) -> None:
-        super().__init__(channel)  # HTTP/2's streams are no HTTPChannel either
-        self.head, self.raw = head, raw
-        self.method, self.uri = head.method.encode("ascii"), head.target.encode("ascii")
-        self.path, self.clientproto = head.path.encode("ascii"), head.version.encode("ascii")
-        self.args: dict[bytes, list[bytes]] = {}
+        Componentized.__init__(self)  # and not Request's, see above
+        self.channel, self.head, self.raw = channel, head, raw
+
+    @cached_property
+    def method(self) -> bytes:  # type: ignore[override]
+        """The method."""
+        return self.head.method.encode("ascii")
+
+    @cached_property
+    def uri(self) -> bytes:  # type: ignore[override]
+        """The target."""
+        return self.head.target.encode("ascii")
+
+    @cached_property
+    def path(self) -> bytes:  # type: ignore[override]
+        """Its path."""
+        return self.head.path.encode("ascii")
+
+    @cached_property
+    def clientproto(self) -> bytes:  # type: ignore[override]
+        """The version of HTTP."""
+        return self.head.version.encode("ascii")
+
+    @cached_property
+    def args(self) -> dict[bytes, list[bytes]]:  # type: ignore[override]
+        """The query is never parsed."""
+        return {}
+
+    @cached_property
+    def client(self) -> IAddress:
+        """The other end."""
+        return self._open_channel.getPeer()
+
+    @cached_property
+    def host(self) -> IAddress:
+        """Our end."""
+        return self._open_channel.getHost()
+
+    @cached_property
+    def transport(self) -> Any:  # type: ignore[override]
+        """The connection below HTTP."""
+        return self._open_channel.transport
+
+    @cached_property
+    def responseHeaders(self) -> Headers:  # type: ignore[override]
+        """Those of a resource that is not ours."""
+        return Headers()
+
+    @cached_property
+    def cookies(self) -> list[bytes]:  # type: ignore[override]
+        """Those that such a resource sets."""
+        return []
+
+    @cached_property
+    def received_cookies(self) -> dict[bytes, bytes]:  # type: ignore[override]
+        """They are never parsed."""
+        return {}
+
+    @cached_property
+    def notifications(self) -> list[Deferred[None]]:  # type: ignore[override]
+        """They fire at the end."""
+        return []
+
+    @property
+    def _open_channel(self) -> RequestChannel:
+        if self.channel is None:
+            raise ConnectionDone
+        return self.channel
 
     def __repr__(self) -> str:
         """Without the query, where a client may have put a token."""
@@ -118,12 +198,12 @@ class AeroRequest(Request):
 
     def process(self) -> None:
         """Let Klein route the request."""
-        if self.channel is None:
+        channel = self.channel
+        if channel is None:
             return
-        self.site = self.channel.site
-        connection = self.channel.connection
+        self.site, connection = channel.site, channel.connection
         try:
-            self.render(self.site.resource)
+            self.render(channel.site.resource)
         except Exception:
             if self.startedWriting or not connection.busy:
                 connection.abort()

@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from aero_storage.http.first_byte import foreign_protocol
 from aero_storage.http.head_reader import HeadReader
-from aero_storage.http.request_head import Refusal, RequestHead
+from aero_storage.http.request_head import Refusal, RequestHead, read_strict_head
 from aero_storage.web.connection_state import ConnectionState, Event, State
 from aero_storage.web.request_turns import PipeliningConnection, RequestTurns
 from aero_storage.web.response_plans import FindPlan, PlannedRequest
@@ -79,6 +79,8 @@ class RequestReader(PipeliningConnection):
         if self._state.state is State.LAST_RESPONSE:
             self.has_discarded = True
             return
+        if not self.has_input and self._state.state is State.IDLE and self._answer_alone(data):
+            return
         if not (self.has_input or self._state.heads or self._begins_http(data)):
             return
         self.has_input = True
@@ -88,6 +90,18 @@ class RequestReader(PipeliningConnection):
         elif len(self._heads) > _MAX_READ_AHEAD and not self._paused:
             self._paused = True
             self._connection.transport.pauseProducing()
+
+    def _answer_alone(self, data: bytes) -> bool:
+        """Answer one request in the strict grammar that has come alone and whole, as most do; False if it has not."""
+        head = read_strict_head(data)
+        if head is None:
+            return False
+        self._reading = True
+        self._connection.answer_head(head, data)
+        self._reading = False
+        if self._state.takes_requests:
+            self._connection.input_answered()
+        return True
 
     def _begins_http(self, data: bytes) -> bool:
         """Whether a connection begins with these bytes as HTTP does; behind a PROXY header alone there are none."""

@@ -59,12 +59,14 @@ class Responder:
     """Ends responses whose leases have ended; None while leases are off."""
     _large: LargePieces = attrs.field(init=False, factory=LargePieces)
     fast: FastResponses | None = attrs.field(init=False)
-    """Answers ranges of open images; None where each request is limited."""
+    """Answers ranges of open images; None where each request is limited, or where nothing is remembered."""
 
     @fast.default
     def _make_fast(self) -> FastResponses | None:
         return (
-            FastResponses(self._sender, self._clock, self._now, self._send_rest) if self._handler.admits_all else None
+            FastResponses(self._sender, self._clock, self._now, self._send_rest)
+            if self._handler.admits_all and self.plans.enabled
+            else None
         )
 
     def respond_routed(
@@ -82,7 +84,7 @@ class Responder:
         plan, wanted, request_id = planned
         handler = self._handler
         peer = client.peer
-        client_host = handler.client_of(plan.facts, peer)
+        client_host = peer if plan.facts.forwarded is None else handler.client_of(plan.facts, peer)
         exchange = Exchange(plan.record, client_host, request_id_of(request_id), peer, client.is_secure)
         try:
             reply: Reply | Deferred[Reply] | None = None
@@ -140,7 +142,7 @@ class Responder:
             head = plan.head.write(
                 reply, exchange.request_id, self._now(), persistent=client.stays_open(), lease=exchange.lease
             )
-            if plan.is_head:
+            if plan.facts.method == "HEAD":
                 reply = attrs.evolve(reply, body=b"", segment=None)
             transport, blob, secure = client.sendfile, exchange.blob, client.encrypting
             segment, file = reply.segment, blob.file if blob is not None else None
@@ -152,7 +154,7 @@ class Responder:
                 self._follow(response, Deferred.fromCoroutine(self._produce(head, reply, response, client)))
                 return
             else:
-                sending = self._sender.send(transport, head, reply, blob, exchange.place)
+                sending = self._sender.send(transport, head, reply, file, exchange.place)
             if sending is None:
                 exchange.end(Ending.COMPLETE, reply.status, reply.length or 0)
                 client.response_sent()

@@ -67,10 +67,11 @@ class HeadWriter:
             self._is_leased = lease is not None
             common = with_lease_exposed(reply.common) if self._is_leased else reply.common
             self._fixed = _status_line(reply.status) + _date_line(second) + _block(common)
-        own = "".join([f"{name}: {value}\r\n" for name, value in reply.own])
         more = "" if persistent else "Connection: close\r\n"
         if length is not None:
             more += f"Content-Length: {length}\r\n"
         if lease is not None:
             more += f"{LEASE_REMAINING}: {lease.claims.remaining(now)}\r\n"
-        return self._fixed + f"X-Request-Id: {request_id}\r\n{more}{own}\r\n".encode("latin-1")
+        for name, value in reply.own:
+            more += f"{name}: {value}\r\n"
+        return self._fixed + f"X-Request-Id: {request_id}\r\n{more}\r\n".encode("latin-1")

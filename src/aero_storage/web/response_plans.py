@@ -18,6 +18,7 @@ from aero_storage.delivery.routes import Route
 from aero_storage.errors import StatusAndReason
 from aero_storage.http.conditional import UNCONDITIONAL
 from aero_storage.http.request_head import HeadKey, RequestHead, may_be_remembered, split_varying
+from aero_storage.values import request_value
 from aero_storage.web.response_head import HeadWriter
 
 _MAX_PLANS = 256
@@ -26,7 +27,7 @@ _MAX_PLANS = 256
 _BYTE_METHODS = frozenset({"GET", "HEAD"})
 
 
-@attrs.frozen
+@request_value
 class ResponsePlan:
     """The decisions for all requests that differ in nothing but their range and id."""
 
@@ -36,21 +37,10 @@ class ResponsePlan:
     """Whether the client lets the connection stay open."""
     refusal: StatusAndReason | None = None
     """How the request is refused before its route is looked at."""
-    is_head: bool = attrs.field(init=False)
-    wants_bytes: bool = attrs.field(init=False)
+    wants_bytes: bool = attrs.field(kw_only=True)
     """Whether it may be answered from an open file."""
     memo: Memo = attrs.field(init=False, factory=Memo)
     head: HeadWriter = attrs.field(init=False, factory=HeadWriter)
-
-    @is_head.default
-    def _is_head(self) -> bool:
-        return self.facts.method == "HEAD"
-
-    @wants_bytes.default
-    def _wants_bytes(self) -> bool:
-        facts = self.facts
-        is_bytes = facts.route is not None and facts.route.takes_place and facts.method in _BYTE_METHODS
-        return is_bytes and self.refusal is None and not facts.announces_body
 
 
 PlannedRequest = tuple[ResponsePlan, str | None, str | None]
@@ -66,7 +56,7 @@ class ResponsePlans:
 
     _make_record: Callable[[Facts], AccessRecord]
     _now: Callable[[], float]
-    _enabled: bool
+    enabled: bool
     _plans: dict[HeadKey, ResponsePlan] = attrs.field(init=False, factory=dict, repr=False)
 
     def find(self, raw: bytes) -> PlannedRequest | None:
@@ -80,9 +70,9 @@ class ResponsePlans:
     def make(self, head: RequestHead, raw: bytes, route: Route | None, names: Names) -> PlannedRequest:
         """The plan of a head that was routed; remembered, unless something of it holds for this one request alone."""
         plan = self._make(head, route, names, None)
-        if self._enabled and route is not None and not head.announces_body:
+        if self.enabled and route is not None and not head.announces_body:
             self._keep(raw, head, plan)
-        return plan, head.header("Range"), head.header("X-Request-Id")
+        return plan, head.headers.get("range"), head.headers.get("x-request-id")
 
     def make_refusal(self, head: RequestHead, refusal: StatusAndReason) -> PlannedRequest:
         """The plan of a head that is refused before it is routed."""
@@ -98,11 +88,13 @@ class ResponsePlans:
             query=head.query,
             route=route,
             names=names,
-            header=head.header,
+            headers=head.headers,
             announces_body=head.announces_body,
             now=self._now(),
         )
-        return ResponsePlan(facts, self._make_record(facts), head.persistent, refusal)
+        is_bytes = route is not None and route.takes_place and head.method in _BYTE_METHODS
+        wants_bytes = is_bytes and refusal is None and not head.announces_body
+        return ResponsePlan(facts, self._make_record(facts), head.persistent, refusal, wants_bytes=wants_bytes)
 
     def _keep(self, raw: bytes, head: RequestHead, plan: ResponsePlan) -> None:
         key, range_value, request_id = split_varying(raw)
@@ -111,3 +103,4 @@ class ResponsePlans:
         if len(self._plans) >= _MAX_PLANS:
             self._plans.clear()
         self._plans[key] = plan
+        plan.memo.is_kept = plan.record.is_kept = True

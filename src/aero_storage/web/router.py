@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 from klein import Klein
 from twisted.web.iweb import IRequest
@@ -64,7 +64,7 @@ class _Router(Resource):
 
     def render(self, request: IRequest) -> Any:
         """Call the handler of the route that the path matches."""
-        path = cast("AeroRequest", request).routed_path
+        path: str = request.routed_path  # type: ignore[attr-defined] # an AeroRequest
         endpoint, names = (self._remembered if len(path) <= _LONGEST_KEPT else self._match)(path)
         self._app.execute_endpoint(endpoint, request, names)
         return NOT_DONE_YET
