@@ -27,8 +27,8 @@ _BEFORE_PYTHON = ("LD_", "PYTHON", "MALLOC_", "GLIBC_", "LC_", "LANG", "TZ", "OP
 
 
 def may_be_forked(environ: Mapping[str, str]) -> bool:
-    """Whether a daemon with these variables is as one that is started for itself."""
-    return not any(
+    """Whether a daemon with these variables is as one that is started for itself; on Linux alone."""
+    return hasattr(os, "pidfd_open") and not any(
         name.startswith(_BEFORE_PYTHON) and value != os.environ.get(name) for name, value in environ.items()
     )
 
