@@ -89,7 +89,9 @@ class ForkedProcess:
         if self.poll() is None:
             ended = os.pidfd_open(self.pid)
             try:
-                select.select([ended], [], [], timeout)
+                waiting = select.poll()  # select() takes no number over 1023
+                waiting.register(ended, select.POLLIN)
+                waiting.poll(None if timeout is None else timeout * 1000)
             finally:
                 os.close(ended)
         status = self.poll()

@@ -31,6 +31,8 @@ MODULES = (
 )
 REACTOR = "twisted.internet.reactor"
 _MOST = 256 * 1024
+_ended: dict[int, int] = {}
+"""The exit statuses that the system has told, which it does once."""
 
 
 def main(control: socket.socket) -> None:
@@ -51,6 +53,7 @@ def main(control: socket.socket) -> None:
             control.send(json.dumps(_status_of(message["ended"])).encode())
             continue
         process_id = os.fork()
+        _ended.pop(process_id, None)  # numbers come again
         if not process_id:
             signal.signal(signal.SIGINT, interrupted)
             control.close()
@@ -63,8 +66,11 @@ def main(control: socket.socket) -> None:
 
 
 def _status_of(process_id: int) -> int | None:
-    found, status = os.waitpid(process_id, os.WNOHANG)
-    return os.waitstatus_to_exitcode(status) if found else None
+    if process_id not in _ended:
+        found, status = os.waitpid(process_id, os.WNOHANG)
+        if found:
+            _ended[process_id] = os.waitstatus_to_exitcode(status)
+    return _ended.get(process_id)
 
 
 def _become(message: dict[str, object], descriptors: list[int]) -> None:

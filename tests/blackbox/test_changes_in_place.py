@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, cast
 import pytest
 from attrs import define, frozen
 from tests.blackbox.harness import Daemon, running, until
-from tests.blackbox.raw_http import RawConnection, head
+from tests.blackbox.raw_http import NoReplyError, RawConnection, head
 from tests.certificates import write_certificate
 
 if TYPE_CHECKING:
@@ -425,3 +425,20 @@ def test_tls(home: Callable[[str], Path], change: Callable[[Path], None]) -> Non
             assert len(body) < length
             assert body == OLD[: len(body)]
         assert daemon.complete("late")["outcome"] == "aborted"
+
+
+def test_what_was_broken_off_before_its_first_byte_was_not_sent(daemon: Daemon, images: Iterator[Image]) -> None:
+    """A change between the look at a file and the read of it resets the connection; no byte counts as sent."""
+    image, since = next(images), daemon.log_size()
+    image.wait_until_listed()
+    for number in range(TRIES):  # the look counts for two milliseconds
+        with daemon.dial() as conn:
+            try:
+                for _ in range(3):
+                    assert conn.ask("GET", image.target, {"Range": "bytes=0-99"}).status == 206
+                os.utime(image.path, ns=(number, number))
+                conn.ask("GET", image.target, {"Range": "bytes=0-99"})
+            except NoReplyError:
+                break
+    line = daemon.line(lambda line: line.get("outcome") == "aborted" and line["path"] == image.target, since)
+    assert (line["status"], line["bytes_sent"]) == (206, 0)

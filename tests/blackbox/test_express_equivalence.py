@@ -39,6 +39,7 @@ FLAGS = (
 )
 CHUNK = 65_536
 VARYING = {"date", "x-request-id"}
+VARYING_IN_LOG = {"timestamp", "request_id", "latency_seconds"}
 LOGGED_ALIKE = (
     *("method", "path", "route", "status", "outcome", "bytes_sent", "image_id", "user_id", "client"),
     *("range", "version", "reason"),
@@ -186,6 +187,30 @@ def test_any_request(lanes: tuple[Daemon, Daemon], request: tuple[str, str, list
     assert comparable(one) == comparable(other)
     assert line == other_line
     assert after == other_after
+
+
+ROW = st.lists(
+    st.tuples(
+        st.sampled_from(["disk"] * 8 + ["tagged", "private", "unknown", "disk?0-99"]),
+        st.one_of(st.builds("bytes={}-{}".format, NUMBERS, NUMBERS), RANGES),
+    ),
+    min_size=3,
+    max_size=12,
+)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(row=ROW)
+def test_ranges_in_a_row(lanes: tuple[Daemon, Daemon], row: list[tuple[str, str]]) -> None:
+    """So are those of ranges one after the other on a connection, without ids of the client: some need no plan."""
+    found = []
+    for daemon in lanes:
+        with daemon.dial() as conn:
+            replies = [conn.ask("GET", f"/v1/images/{image}", {"Range": wanted}) for image, wanted in row]
+        lines = [daemon.complete(reply["X-Request-Id"]) for reply in replies]
+        told = [[(name, line[name]) for name in line if name not in VARYING_IN_LOG] for line in lines]
+        found.append(([comparable(reply) for reply in replies], told))
+    assert found[0] == found[1]
 
 
 PLAIN = [("disk", {}), ("disk", {"Range": "bytes=0-4095"}), ("disk", {"Range": "bytes=0-99999"}), ("unknown", {})]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
+from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +15,6 @@ from tests.blackbox.preloaded_process import ForkedProcess, fork, may_be_forked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 
 def forked(home: Path, words: list[str], env: Mapping[str, str] | None = None) -> ForkedProcess:
@@ -52,6 +54,22 @@ def test_ends_by_signals(tmp_path: Path) -> None:
         process.kill()
         assert process.wait(10.0) == process.poll() == -signal.SIGKILL
         process.send_signal(signal.SIGKILL)
+
+
+def test_threads_may_ask_at_once_how_it_ended(tmp_path: Path) -> None:
+    """All get the status; the Python that forks goes on."""
+    process = forked(tmp_path, command(tmp_path, "--help"))
+    process.wait(20.0)
+    others = [ForkedProcess(process.args, process.pid, process._loader) for _ in range(2)]  # noqa: SLF001
+    assert [other.poll() for other in others] == [0, 0]
+
+
+def test_waits_beside_many_open_files(tmp_path: Path) -> None:
+    """Descriptors of any number are waited for."""
+    with ExitStack() as files:
+        for _ in range(1100):
+            files.enter_context(Path(os.devnull).open("rb"))
+        assert forked(tmp_path, command(tmp_path, "--help")).wait(20.0) == 0
 
 
 def test_two_have_ids_of_their_own(tmp_path: Path) -> None:

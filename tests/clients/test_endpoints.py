@@ -94,6 +94,28 @@ def test_tls_connections_end(place: Path, head: bytes, more: bytes, closes: bool
         client.close()
 
 
+@pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
+@pytest.mark.parametrize("most", [512, 4096])
+def test_short_records(
+    place: Path, demo_image: Path, require_tool: Callable[..., str], version: str, most: int
+) -> None:
+    """A client that takes short records alone (RFC 6066 §4) gets whole bodies, small and large."""
+    openssl, port = require_tool("openssl", package="openssl"), (place / "port").read_text()
+    words = [openssl, "s_client", "-connect", f"127.0.0.1:{port}", version, "-maxfraglen", str(most), "-quiet"]
+    head = f"GET /v1/images/{demo_image.name} HTTP/1.1\r\nHost: a\r\nRange: bytes={{}}\r\nConnection: {{}}\r\n\r\n"
+    asked = head.format("5-70000", "keep-alive") + head.format("0-999999", "close")
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as client:
+        assert client.stdin is not None
+        assert client.stdout is not None
+        client.stdin.write(asked.encode())
+        client.stdin.flush()  # and not closed: the program would end
+        came = client.stdout.read()
+    data, body = demo_image.read_bytes(), came.partition(b"\r\n\r\n")[2]
+    assert came.count(b"HTTP/1.1 206") == 2
+    assert body.startswith(data[5:70_001])
+    assert came.endswith(b"\r\n\r\n" + data[:1_000_000])
+
+
 def sockets_of(process_id: int) -> int:
     links = [str(link) for link in Path(f"/proc/{process_id}/fd").iterdir()]
     return sum(os.path.realpath(link).rpartition("/")[2].startswith("socket:") for link in links)

@@ -8,6 +8,7 @@ import os
 import re
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from random import Random
@@ -489,6 +490,35 @@ def test_no_line_waits_for_the_next() -> None:
         sys.setswitchinterval(interval)
         thread.join(HANG)
         log.stop()
+
+
+def test_what_the_collector_frees_may_log(log: JsonLines, sink: MemorySink) -> None:
+    """A failed Deferred logs when it is freed, wherever its thread is just then: also where the log is locked."""
+
+    def log_twice() -> None:
+        with log._wake:  # noqa: SLF001 - no other way to be there at the moment
+            log.event("info", "freed")
+        log.event("info", "then")
+
+    log.start()
+    thread = threading.Thread(target=log_twice, daemon=True)
+    thread.start()
+    thread.join(HANG)
+    assert not thread.is_alive()
+    log.stop()
+    assert sink.messages == ["freed", "then"]
+
+
+def test_a_line_of_which_nobody_told_is_found(log: JsonLines, sink: MemorySink) -> None:
+    """The writer looks once a second: a line that is logged in its own thread just before it waits wakes nobody."""
+    log.start()
+    try:
+        time.sleep(0.05)  # it waits
+        log._queue.append('{"message": "alone"}\n')  # noqa: SLF001
+        assert sink.entered.acquire(timeout=HANG)
+    finally:
+        log.stop()
+    assert sink.messages == ["alone"]
 
 
 def test_errand_without_a_thread(log: JsonLines, sink: MemorySink) -> None:

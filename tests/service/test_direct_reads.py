@@ -51,12 +51,16 @@ class FakeReactor:
         self._selectables, self._poller = selectables, FakePoller(events)
         self.handled: list[tuple[object, int, int]] = []
         self.lost: list[tuple[object, object, bool]] = []
+        self.defect: Exception | None = None
+        """Raised when a connection is told of its end."""
 
     def _doReadOrWrite(self, selectable: object, descriptor: int, event: int) -> None:
         self.handled.append((selectable, descriptor, event))
 
     def _disconnectSelectable(self, selectable: object, why: object, is_read: bool) -> None:  # noqa: FBT001
         self.lost.append((selectable, why, is_read))
+        if self.defect is not None:
+            raise self.defect
 
     @property
     def asked(self) -> list[tuple[float, int]]:
@@ -96,6 +100,16 @@ def test_a_defect_ends_its_connection_alone() -> None:
     reactor = FakeReactor({5: broken, 6: sound}, [(5, IN), (6, IN)])
     DirectReads(reactor).poll(0)
     assert reactor.lost == [(broken, defect, True)]
+    assert sound.reads == 1
+
+
+def test_a_defect_at_the_end_of_a_connection_is_its_own() -> None:
+    """The next connection is read."""
+    ended, sound = Ours(CONNECTION_DONE), Ours()
+    reactor = FakeReactor({5: ended, 6: sound}, [(5, IN), (6, IN)])
+    reactor.defect = ValueError("a defect")
+    DirectReads(reactor).poll(0)
+    assert reactor.lost == [(ended, CONNECTION_DONE, True)]
     assert sound.reads == 1
 
 

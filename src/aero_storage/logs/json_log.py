@@ -25,6 +25,7 @@ _RANK = {level: rank for rank, level in enumerate(LEVELS)}
 _MAX_QUEUED_LINES = 10_000
 _FLUSH_SECONDS = 2.0
 _GATHER_SECONDS = 0.02
+_LOOK_SECONDS = 1.0
 _MAX_TEXT = 4096
 
 Form = Callable[..., None]
@@ -114,8 +115,8 @@ class JsonLines(LineLog):
     _max_queued: int = _MAX_QUEUED_LINES
     _constant: Fields = attrs.field(factory=dict)
     _queue: deque[str] = attrs.field(init=False, factory=deque)
-    _lock: threading.Lock = attrs.field(init=False, factory=threading.Lock)
-    _wake: threading.Condition = attrs.field(init=False)
+    _wake: threading.Condition = attrs.field(init=False, factory=threading.Condition)
+    """Its lock may be taken twice by a thread: what the collector frees may log, wherever the thread is."""
     _unreported: int = attrs.field(init=False, default=0)
     _total_dropped: int = attrs.field(init=False, default=0)
     _writer: threading.Thread | None = attrs.field(init=False, default=None)
@@ -123,14 +124,10 @@ class JsonLines(LineLog):
     _task: Callable[[], object] | None = attrs.field(init=False, default=None)
     _stuck: bool = attrs.field(init=False, default=False)
 
-    @_wake.default
-    def _make_wake(self) -> threading.Condition:
-        return threading.Condition(self._lock)
-
     @property
     def dropped(self) -> int:
         """Number of lines dropped so far, reported or not."""
-        with self._lock:
+        with self._wake:
             return self._total_dropped
 
     def start(self) -> None:
@@ -236,7 +233,9 @@ class JsonLines(LineLog):
 
     def _wait(self) -> bool:
         with self._wake:
-            self._wake.wait_for(lambda: self._queue or self._stopping)
+            while not (self._queue or self._stopping):
+                # A line that the collector's work logs in this thread, just before the wait, wakes nobody.
+                self._wake.wait(_LOOK_SECONDS)
             # Every switch of threads delays the request that is being answered: prefer few writes of many lines.
             self._wake.wait_for(lambda: self._stopping or len(self._queue) >= self._max_queued // 2, _GATHER_SECONDS)
             return bool(self._queue)

@@ -18,8 +18,8 @@ RECORD_BYTES = 16 * 1024
 MOST_BYTES = 128 * 1024
 """Most bytes that are encrypted at once."""
 
-_OVERHEAD = 512
-"""More than a record has beside its bytes."""
+_OVERHEAD = 4 * 1024
+"""More than the records of RECORD_BYTES have beside their bytes: with the shortest records there are 32."""
 _ROOM = 64 * 1024
 """For what else OpenSSL has to say: tickets, alerts and changes of keys."""
 
@@ -49,12 +49,12 @@ class Encryption:
         """
         state, output, length = self._state, self._output, 0
         for piece in pieces:  # calls of our own would take a fifth of the time of the cipher
-            pointer, size = _FROM_BUFFER(piece), len(piece)
-            for start in range(0, size, RECORD_BYTES):
-                count = min(size - start, RECORD_BYTES)
-                written = _WRITE(state, pointer + start, count)
-                if written != count:
+            pointer, size, start = _FROM_BUFFER(piece), len(piece), 0
+            while start < size:
+                written = _WRITE(state, pointer + start, min(size - start, RECORD_BYTES))
+                if written <= 0:
                     self._fail(written)
+                start += written  # one record: a client may have asked for shorter ones (RFC 6066 §4)
                 taken = _TAKE(output, _OUTPUT_POINTER + length, _OUTPUT_BYTES - length)
                 if taken > 0:
                     length += taken

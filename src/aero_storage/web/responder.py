@@ -159,8 +159,12 @@ class Responder:
                 exchange.end(Ending.COMPLETE, reply.status, reply.length or 0)
                 client.response_sent()
                 return
-        except Exception as error:  # noqa: BLE001 - the file has failed, or a defect of ours; the head may have gone out
-            self._response(exchange, reply, client, response).break_off(error)
+        except Exception as error:  # noqa: BLE001 - the file has failed, or a defect of ours
+            response = self._response(exchange, reply, client, response)
+            response.length = (
+                0  # a file is read before anything of the body is sent; what follows fails by its Deferred
+            )
+            response.break_off(error)
             return
         transport.mark_unfinished()
         response = self._response(exchange, reply, client, response)
