@@ -116,10 +116,10 @@ def _slowdown(state: str) -> Callable[[Results], float | None]:
 
 
 TARGETS = (
-    _speed("8 MiB", 1.0, NGINX),
+    _speed("8 MiB", 1.1, NGINX),
     _speed("chunks", 1.0, NGINX),
     _speed("download", 1.0, NGINX),
-    _speed("1 MiB", 1.0, NGINX),
+    _speed("1 MiB", 1.4, NGINX),
     _speed("1 MiB", 3.0, AIOHTTP),
     _speed("64 KiB", 0.6, NGINX),
     _speed("64 KiB", 4.0, AIOHTTP),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import itertools
 import json
 import os
 import select
@@ -18,7 +19,7 @@ from typing import IO, TYPE_CHECKING
 from attrs import define, field, frozen
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 PROGRAM = Path(__file__).with_name("preloaded_twistd.py")
 _MOST = 64 * 1024
@@ -39,15 +40,20 @@ class Loader:
 
     control: socket.socket
     lock: threading.Lock = field(factory=threading.Lock)
+    numbers: Iterator[int] = field(factory=itertools.count)
 
     def ask(self, message: Mapping[str, object], descriptors: Sequence[int] = ()) -> int | None:
         """Send a message; return the answer."""
         with self.lock:
-            socket.send_fds(self.control, [json.dumps(message).encode()], descriptors)
-            answer = self.control.recv(_MOST)
-        assert answer, "the Python that forks has ended"
-        found: int | None = json.loads(answer)
-        return found
+            number = next(self.numbers)
+            socket.send_fds(self.control, [json.dumps({"number": number, **message}).encode()], descriptors)
+            while True:  # an answer that a test was interrupted in is left unread
+                data = self.control.recv(_MOST)
+                assert data, "the Python that forks has ended"
+                answer = json.loads(data)
+                if answer["number"] == number:
+                    found: int | None = answer["found"]
+                    return found
 
 
 @lru_cache(None)

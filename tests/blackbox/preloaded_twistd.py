@@ -50,7 +50,7 @@ def main(control: socket.socket) -> None:
             os._exit(0)
         message = json.loads(data)
         if "ended" in message:
-            control.send(json.dumps(_status_of(message["ended"])).encode())
+            _answer(control, message, _status_of(message["ended"]))
             continue
         process_id = os.fork()
         _ended.pop(process_id, None)  # numbers come again
@@ -62,7 +62,11 @@ def main(control: socket.socket) -> None:
             return
         for descriptor in descriptors:
             os.close(descriptor)
-        control.send(json.dumps(process_id).encode())
+        _answer(control, message, process_id)
+
+
+def _answer(control: socket.socket, message: dict[str, object], found: int | None) -> None:
+    control.send(json.dumps({"number": message["number"], "found": found}).encode())
 
 
 def _status_of(process_id: int) -> int | None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from aero_storage.http.request_head import range_place, split_varying
 from aero_storage.streaming.sendfile import SendfileServer
 from aero_storage.web.fast_responses import FastClient, FastConnection, FastResponses
-from aero_storage.web.response_plans import PlannedRequest, ResponsePlan
+from aero_storage.web.response_plans import Around, PlannedRequest, ResponsePlan
 
 HEAD = b"GET /v1/images/disk HTTP/1.1\r\nHost: h\r\nRange: bytes=%b\r\nAccept: */*\r\n\r\n"
 USUAL = HEAD % b"0-511"
@@ -34,7 +34,7 @@ class Answers:
 
 def plan_of(*, persistent: bool = True) -> ResponsePlan:
     """Return a plan, as far as a connection looks at it."""
-    return cast("ResponsePlan", SimpleNamespace(persistent=persistent))
+    return cast("ResponsePlan", SimpleNamespace(persistent=persistent, around=Around()))
 
 
 def planned_of(plan: ResponsePlan, data: bytes) -> PlannedRequest:

@@ -116,7 +116,7 @@ class JsonLines(LineLog):
     _constant: Fields = attrs.field(factory=dict)
     _queue: deque[str] = attrs.field(init=False, factory=deque)
     _wake: threading.Condition = attrs.field(init=False, factory=threading.Condition)
-    """Its lock may be taken twice by a thread: what the collector frees may log, wherever the thread is."""
+    """A thread may take its lock twice: the collector may free a thing that logs, wherever the thread is."""
     _unreported: int = attrs.field(init=False, default=0)
     _total_dropped: int = attrs.field(init=False, default=0)
     _writer: threading.Thread | None = attrs.field(init=False, default=None)
@@ -149,8 +149,7 @@ class JsonLines(LineLog):
         self._writer.join(_FLUSH_SECONDS)
         with self._wake:
             self._stuck, self._writer = self._writer.is_alive(), None
-        rest = self._take_lines()
-        if rest and not self._stuck:
+        if not self._stuck and (rest := self._take_lines()):
             self._write(rest)
 
     @override

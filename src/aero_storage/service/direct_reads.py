@@ -52,7 +52,7 @@ class DirectReads:
                 except BaseException as error:  # noqa: BLE001 - as Twisted does: the connection is lost
                     why = error  # type: ignore[assignment]
                     log.err()
-                if why is not None:  # in Twisted's wrapping: what fails is logged, and the others are read
+                if why is not None:  # in Twisted's wrapping: it logs a failure, and the others are read
                     lost = reactor._disconnectSelectable  # noqa: SLF001
                     log.callWithLogger(selectable, lost, selectable, why, True)  # noqa: FBT003
             elif selectable is not None:

@@ -18,19 +18,18 @@ from twisted.internet.interfaces import IReactorTime
 from aero_storage.delivery.facts import make_request_id
 from aero_storage.delivery.fast_range import FastRange
 from aero_storage.http.ranges import Segment
-from aero_storage.http.request_head import MAX_RANGE_DIGITS, range_place
+from aero_storage.http.request_head import MAX_RANGE_DIGITS
 from aero_storage.logs.json_lines import quote
 from aero_storage.streaming.sendfile import SendfileServer
 from aero_storage.web.connection_state import ConnectionState
 from aero_storage.web.file_sender import FileSender
 from aero_storage.web.response import Client
-from aero_storage.web.response_plans import PlannedRequest, ResponsePlan
+from aero_storage.web.response_plans import Around, PlannedRequest, ResponsePlan
 
 MAX_BYTES = 64 * 1024
 """The longest range that is answered so."""
 
-_UNKNOWN = b"\n"
-"""No head begins so."""
+_UNKNOWN = Around()
 
 
 @attrs.frozen
@@ -128,22 +127,18 @@ class FastConnection:
     """The host of the peer as JSON, once it has asked for a range."""
     _plan: ResponsePlan | None = attrs.field(init=False, default=None, repr=False)
     """The plan of the last range that was answered so."""
-    _before: bytes = attrs.field(init=False, default=_UNKNOWN, repr=False)
-    """Its head up to the first digit of the range, once two in a row had this plan."""
-    _behind: bytes = attrs.field(init=False, default=b"", repr=False)
-    """Its head from behind the last digit on."""
-    _start: int = attrs.field(init=False, default=0)
-    _end: int = attrs.field(init=False, default=0)
+    _around: Around = attrs.field(init=False, default=_UNKNOWN, repr=False)
+    """The common part of its heads, once two in a row had this plan."""
 
     def repeat(self, data: bytes) -> bool:
         """Answer a head that differs from the last one in its range alone; False, with nothing done, if it does not.
 
         It has the plan of the last one: `split_varying` finds the positions between the same bytes.
         """
-        if not (data.startswith(self._before) and data.endswith(self._behind)):
+        around, plan = self._around, self._plan
+        if not (data.startswith(around.before) and data.endswith(around.behind)):
             return False
-        first, _, last = data[self._start : self._end].partition(b"-")
-        plan = self._plan
+        first, _, last = data[around.start : around.end].partition(b"-")
         if (
             plan is None
             or not (first.isdigit() and last.isdigit())
@@ -162,14 +157,10 @@ class FastConnection:
         first, last = wanted.removeprefix("bytes=").split("-")
         if not self._fast.respond(plan, int(first), int(last), self):
             return False
-        if self._plan is plan:
-            self._remember(data)
-        else:
-            self._plan, self._before = plan, _UNKNOWN
+        if self._plan is not plan:
+            self._plan, self._around = plan, _UNKNOWN
+        elif self._around is not plan.around:
+            if plan.around.start == 0:
+                plan.around.learn(data)
+            self._around = plan.around
         return True
-
-    def _remember(self, data: bytes) -> None:
-        place = range_place(data)
-        if place is not None:
-            self._before, self._behind = data[: place.start], data[place.stop :]
-            self._start, self._end = place.start, place.stop - len(data)

@@ -162,7 +162,7 @@ class Responder:
         except Exception as error:  # noqa: BLE001 - the file has failed, or a defect of ours
             response = self._response(exchange, reply, client, response)
             response.length = (
-                0  # a file is read before anything of the body is sent; what follows fails by its Deferred
+                0  # a file is read before anything of the body is sent; a later failure comes by the Deferred
             )
             response.break_off(error)
             return

@@ -17,12 +17,32 @@ from aero_storage.delivery.facts import Facts, Names, read_facts
 from aero_storage.delivery.routes import Route
 from aero_storage.errors import StatusAndReason
 from aero_storage.http.conditional import UNCONDITIONAL
-from aero_storage.http.request_head import HeadKey, RequestHead, may_be_remembered, split_varying
+from aero_storage.http.request_head import HeadKey, RequestHead, may_be_remembered, range_place, split_varying
 from aero_storage.values import request_value
 from aero_storage.web.response_head import HeadWriter
 
 _MAX_PLANS = 256
 """Of some 4 KiB each; more would fill up over hours with heads that come once."""
+
+
+@attrs.define(eq=False)
+class Around:
+    """The bytes around the positions of a range in all heads of one plan; no head begins so before they are known."""
+
+    before: bytes = attrs.field(default=b"\n", repr=False)
+    behind: bytes = attrs.field(default=b"", repr=False)
+    start: int = 0
+    """Where the positions begin."""
+    end: int = 0
+    """Where they end, counted from the end of the head."""
+
+    def learn(self, head: bytes) -> None:
+        """Take them from one of the heads, if nothing else in these differs."""
+        place = range_place(head)
+        if place is not None:
+            self.before, self.behind = head[: place.start], head[place.stop :]
+            self.start, self.end = place.start, place.stop - len(head)
+
 
 _BYTE_METHODS = frozenset({"GET", "HEAD"})
 
@@ -41,6 +61,7 @@ class ResponsePlan:
     """Whether it may be answered from an open file."""
     memo: Memo = attrs.field(init=False, factory=Memo)
     head: HeadWriter = attrs.field(init=False, factory=HeadWriter)
+    around: Around = attrs.field(init=False, factory=Around, repr=False)
 
 
 PlannedRequest = tuple[ResponsePlan, str | None, str | None]
