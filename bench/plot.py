@@ -10,18 +10,9 @@ from matplotlib.figure import Figure
 
 from bench.report import TITLES
 from bench.results import ONE_CORE, Results, unique
-from bench.servers import NGINX
+from bench.servers import COLOURS, NGINX
 from bench.tables import load_title
 
-_COLOURS = {
-    "aero-storage": "#0b6e4f",
-    "aero-no-express": "#6fc3a0",
-    "aero-behind-nginx": "#a8d5c2",
-    "nginx-no-log": "#3d3d3d",
-    "aiohttp": "#3b6fb6",
-    "starlette": "#c77d1e",
-    "twisted-static": "#8e5aa8",
-}
 _GAP = 1.2  # between loads, in bars
 _TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
 
@@ -40,7 +31,7 @@ def draw(results: Results, path: Path) -> None:
         points = [(group * step + place, value) for group, value in enumerate(ratios) if value]
         drawn += [value for _, value in points]
         heights, lengths = [at for at, _ in points], [value - 1 for _, value in points]
-        axes.barh(heights, lengths, left=1, height=0.8, color=_COLOURS[server], label=TITLES[server])
+        axes.barh(heights, lengths, left=1, height=0.8, color=COLOURS[server], label=TITLES[server])
         for at, value in points:
             _label(axes, value, at)
     axes.axvline(1, color="black", linewidth=1)

@@ -244,6 +244,18 @@ KINDS = (
     Kind(STATIC, "twisted.web.static", *_THEIRS, _static, b'"GET /'),
 )
 
+COLOURS = {
+    "aero-storage": "#0b6e4f",
+    "aero-no-express": "#6fc3a0",
+    "aero-behind-nginx": "#a8d5c2",
+    "nginx-no-log": "#3d3d3d",
+    "caddy": "#1ba3b0",
+    "aiohttp": "#3b6fb6",
+    "starlette": "#c77d1e",
+    "twisted-static": "#8e5aa8",
+}
+"""Of the bars of each in a plot; those of nginx are the line."""
+
 
 SECURE_AERO, SECURE_NGINX = "aero-storage-tls", "nginx-tls"
 SECURE_KINDS = (
