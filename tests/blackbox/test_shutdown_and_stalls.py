@@ -217,18 +217,23 @@ def test_a_slow_client_with_a_large_buffer(place: Path) -> None:
 
     7 kB a second are enough in 60 seconds, so 210 in 2, whatever the buffer (docs/explanation/slow-clients.md).
     """
-    for _ in range(3):
-        with running(place, "--stall-timeout-secs", "2") as daemon, ExitStack() as stack:
-            conn, looked, pause = begin_fast(daemon, stack), time.monotonic(), 0.0
-            end = looked + 9
-            while looked < end and pause < 0.5 and count_rest_of(conn, 16_000):
-                time.sleep(0.05)  # the pace is the point
-                pause, looked = time.monotonic() - looked, time.monotonic()
-            if pause < 0.5:
-                assert daemon.metrics().value("aero_storage_streams_stalled_total") == 0
-                assert count_rest_of(conn, SIZE // 4)
-                return
-    pytest.fail("the machine is too busy for a client that reads without pauses")
+    tries = (reads_to_the_end_slowly(place) for _ in range(4))  # on a busy machine it may be slower than it wants
+    assert any(tries)
+
+
+def reads_to_the_end_slowly(place: Path) -> bool:
+    """Whether a client that reads 320 kB a second for 9 seconds is not broken off."""
+    with running(place, "--stall-timeout-secs", "2") as daemon, ExitStack() as stack:
+        conn, looked = begin_fast(daemon, stack), time.monotonic()
+        end = looked + 9
+        while looked < end:
+            time.sleep(0.05)  # the pace is the point
+            pause, looked = time.monotonic() - looked, time.monotonic()
+            try:
+                assert count_rest_of(conn, int(320_000 * pause))
+            except ConnectionResetError:
+                return False
+        return daemon.metrics().value("aero_storage_streams_stalled_total") == 0 and count_rest_of(conn, SIZE // 4)
 
 
 @pytest.mark.parametrize("left", [TAIL_BYTES + 65_536, TAIL_BYTES + 1])
