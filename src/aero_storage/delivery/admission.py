@@ -124,8 +124,7 @@ class Admission:
 
     def try_acquire(self, host: str | None = None) -> Place | None:
         """Return a place now, or None if none is free or other requests wait."""
-        cap = self.max_concurrent_bytes_requests
-        if self._queue or (cap and len(self._held) >= cap):  # as `has_place` has it
+        if not self.has_place:
             return None
         self._queue = None
         place = Place(self)

@@ -90,7 +90,7 @@ class CorsPolicy:
 
     def headers(self, origin: str | None, exposed: str | None = None) -> Headers:
         """Return the CORS headers of a response, including `Vary`, to a request with `Origin` `origin`."""
-        allowed = _ANY_ORIGIN if self.any_origin else self._allow(origin)
+        allowed = self._allow(origin)
         if allowed and exposed:
             allowed = (*allowed, (EXPOSE, exposed))
         return allowed if self.any_origin else (*allowed, ("Vary", "Origin"))

@@ -119,10 +119,7 @@ def read_strict_head(data: bytes) -> RequestHead | None:
     headers = {name.lower(): value for name, value in fields}
     if len(headers) != len(fields) or "host" not in headers or not _FRAMING.isdisjoint(headers):
         return None  # the general parser joins repeated lines
-    path, _, query = target.partition("?")
-    connection = headers.get("connection")
-    persistent = version == "HTTP/1.1" and (connection is None or _is_persistent(version, connection))
-    return RequestHead(method, target, version, headers, len(data), path, query, persistent, False)  # noqa: FBT003
+    return make_head(method, target, version, headers, len(data))
 
 
 def make_head(  # noqa: PLR0913 - the parts of a head
@@ -148,11 +145,8 @@ def refusal_of(head: RequestHead) -> StatusAndReason | None:
     if len(head.target) > MAX_TARGET_LENGTH:
         return _TARGET_TOO_LONG, RefusalReason.TARGET
     host = head.headers.get("host")
-    if host is None and head.version == "HTTP/1.1":
-        return _BAD_REQUEST, RefusalReason.HEAD
-    if host is not None and (len(host) > _LONGEST_HOST or not _is_known_host(host)):
-        return _BAD_REQUEST, RefusalReason.HEAD
-    if head.repeats_credentials:
+    lacks_host = head.version == "HTTP/1.1" if host is None else not _is_host(host)
+    if lacks_host or head.repeats_credentials:
         return _BAD_REQUEST, RefusalReason.HEAD
     return None if head.path else (_BAD_REQUEST, RefusalReason.TARGET)
 
@@ -235,6 +229,10 @@ def _is_persistent(version: str, connection: str | None) -> bool:
     if connection is None or connection == "keep-alive":
         return True
     return "close" not in {option.strip(" \t").lower() for option in connection.split(",")}
+
+
+def _is_host(value: str) -> bool:
+    return len(value) <= _LONGEST_HOST and _is_known_host(value)
 
 
 @lru_cache(64)

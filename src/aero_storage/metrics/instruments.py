@@ -135,8 +135,7 @@ class Metrics:
     def bytes_sent(self, image_id: str, count: int) -> None:
         """`count` body bytes of an image or chunk were sent."""
         if count:
-            tally, labels = self.counts.bytes, self._image_label.of(image_id)
-            tally[labels] = tally.get(labels, 0) + count
+            _count(self.counts.bytes, self._image_label.of(image_id), count)
 
     def delivered(self, mode: Mode, count: int) -> None:
         """The same `count` bytes, by the mode of the request."""
@@ -144,7 +143,7 @@ class Metrics:
 
     def range_answered(self, *, valid: bool) -> None:
         """A range request got its 206 (`valid`), or one of 412, 413, 416."""
-        self.counts.ranges["valid" if valid else "invalid",] += 1
+        _count(self.counts.ranges, ("valid" if valid else "invalid",))
 
     def lease_answered(self, result: LeaseResult) -> None:
         """A request got the answer that hung on a lease, or on the want of one."""

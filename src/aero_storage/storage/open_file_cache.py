@@ -88,8 +88,6 @@ class _File(RememberedFile):
 
     def current_file(self, now: float) -> OpenFile | None:
         """Return the file, if the cache would lease it at `now` and it may be asked without waiting."""
-        if 0 <= now - self.compared <= COMPARE_SECONDS and 0 <= now - self.checked <= CHECK_SECONDS and self.cached:
-            return self.opened.blob.file
         return self.opened.blob.file if self.cached and self.files.is_usable(self, now) else None
 
     def lease(self) -> Lease:

@@ -84,7 +84,7 @@ class Responder:
         plan, wanted, request_id = planned
         handler = self._handler
         peer = client.peer
-        client_host = peer if plan.facts.forwarded is None else handler.client_of(plan.facts, peer)
+        client_host = handler.client_of(plan.facts, peer)
         exchange = Exchange(plan.record, client_host, request_id_of(request_id), peer, client.is_secure)
         try:
             reply: Reply | Deferred[Reply] | None = None
@@ -161,9 +161,8 @@ class Responder:
                 return
         except Exception as error:  # noqa: BLE001 - the file has failed, or a defect of ours
             response = self._response(exchange, reply, client, response)
-            response.length = (
-                0  # a file is read before anything of the body is sent; a later failure comes by the Deferred
-            )
+            # A file is read before anything of the body is sent; a later failure comes by the Deferred.
+            response.length = 0
             response.break_off(error)
             return
         transport.mark_unfinished()
